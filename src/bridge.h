@@ -1,0 +1,132 @@
+/*
+ * bridge: ports, and the path that bytes take through them.
+ *
+ *   readable -> port_input (cut into frames)
+ *            -> port_forward (routes, filters, taps)
+ *            -> port_deliver (write at once, or queue: limit, policy, counters)
+ *   writable -> port_flush (from the queue: encode, write, hand the rest over)
+ *
+ * A node is an endpoint as the bridge sees it; a port is one of its links with a
+ * decoder and a queue.  A full queue pauses the ports whose frames it would
+ * take; port_update() alone decides from the state what is read.
+ */
+#ifndef BRIDGE_H
+#define BRIDGE_H
+
+#include "config.h"
+#include "endpoint.h"
+#include "framing.h"
+#include "queue.h"
+#include "route.h"
+
+/* Why a frame that was accepted, or offered, did not go out. */
+enum drop_reason {
+	DROP_OVERFLOW,		/* the queue was full, by its policy */
+	DROP_DOWN,		/* the queue was full while the endpoint was down */
+	DROP_STALLED,		/* the peer took nothing for stall_timeout */
+	DROP_UNENCODABLE,	/* its framing cannot express the frame */
+	DROP_CUT,		/* the link was lost in the middle of the frame */
+	DROP_CLOSED,		/* the peer went, or the endpoint was taken away */
+	DROP_NOBODY,		/* a server without any peer */
+	DROP_MEMORY,
+	DROP_REASONS
+};
+extern const char *const drop_reason_names[DROP_REASONS];
+
+/* All in frames unless the name says bytes. */
+struct traffic {
+	uint64_t	rx_bytes, rx_frames, rx_payload;
+	uint64_t	tx_bytes, tx_frames, tx_payload;
+	uint64_t	bad[BAD_REASONS];		/* times */
+	uint64_t	bad_bytes[BAD_REASONS];
+	uint64_t	unchecked;
+	uint64_t	dropped[DROP_REASONS];
+	uint64_t	dropped_bytes;
+	uint64_t	stalls;
+};
+
+struct node;
+struct bridge;
+
+struct port {
+	TAILQ_ENTRY(port) entry;
+	struct node    *node;
+	struct link    *link;
+	struct decoder	decoder;
+	uint8_t	       *held;		/* bytes read and not yet decoded */
+	size_t		held_len, held_size;
+	struct queue	queue;
+	bool		handed;		/* the queue's head is on its way out */
+	size_t		handed_len;	/* its encoded length */
+	bool		full;		/* its queue holds others back */
+	bool		held_back;	/* is held back by the queue of... */
+	struct port    *by;		/* ...that port; for the label only */
+	bool		stalled;
+	uint64_t	progress_ns;	/* when it last took something */
+	struct event   *timer;		/* a stall, a silence, a frame's age */
+	struct task	timer_task;
+	uint64_t	stall_at, silence_at, age_at, linger_at;	/* ns, 0: off */
+	struct traffic	traffic;
+};
+TAILQ_HEAD(port_list, port);
+
+struct node {
+	struct bridge  *bridge;
+	struct endpoint *endpoint;
+	unsigned	number;		/* in the routes' table */
+	struct port_list ports;		/* one, or one a connection */
+	struct traffic	traffic;	/* all of its ports, gone ones too */
+};
+
+/* A live view: told of each frame and of whom it goes to ("-": nobody). */
+struct tap {
+	TAILQ_ENTRY(tap) entry;
+	void		(*frame)(struct tap *, const struct port *from,
+			    const char *to, const uint8_t *payload, size_t len);
+};
+TAILQ_HEAD(tap_list, tap);
+
+struct bridge {
+	struct event_base *base;
+	struct routes  *routes;
+	struct node   **node;		/* by number */
+	unsigned	nnodes;
+	struct tap_list	taps;
+	uint8_t	       *turn;		/* where bytes are cut into frames */
+	uint8_t	       *out;		/* where frames are encoded */
+	size_t		out_size;
+	bool		stopping;
+	/* Told when an endpoint comes or goes; NULL: nobody is. */
+	void		(*changed)(struct bridge *);
+};
+
+int		bridge_new(struct event_base *base, struct bridge **ret);
+/*
+ * Makes the bridge what the configuration says, taking its endpoint and route confs
+ * over: new endpoints are opened, those whose section changed are closed and
+ * opened again, those gone are closed, the others are not touched.
+ * -errno with a sentence in err: nothing was changed.
+ */
+int		bridge_apply(struct bridge *b, struct config *c, char *err,
+		    size_t size);
+/* Reads no more and writes out what is queued.  True when nothing is left to write. */
+void		bridge_stop(struct bridge *b);
+bool		bridge_drained(const struct bridge *b);
+void		bridge_free(struct bridge *b);
+
+struct node    *bridge_find(const struct bridge *b, const char *name);
+/* How many endpoints are up. */
+unsigned	bridge_up(const struct bridge *b);
+/* Bytes and frames that wait in the queues of a node. */
+void		node_queued(const struct node *n, size_t *bytes, size_t *frames);
+uint64_t	traffic_dropped(const struct traffic *t);
+uint64_t	traffic_errors(const struct traffic *t);
+/* One frame to every link of a node. -EINVAL: not expressible; -ENOBUFS: full;
+ * -ENOTCONN: no peer. */
+int		node_send(struct node *n, const uint8_t *payload, size_t len);
+/* Stops reading from and writing to it; frames for it are held as while down. */
+void		node_pause(struct node *n, bool paused);
+void		bridge_tap(struct bridge *b, struct tap *tap);
+void		bridge_untap(struct bridge *b, struct tap *tap);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * control: ports where a person or a program asks the daemon, with netcat.  Sessions:
+ * lines in, replies out, limits.  What the commands do is in command.c.
+ */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include "bridge.h"
+#include "config.h"
+
+#define CONTROL_LINE_MAX 4096
+/* A session whose client does not read is closed when this much waits. */
+#define CONTROL_OUTPUT_MAX (1024 * 1024)
+
+struct control;			/* one port */
+
+/* What the commands may reach beyond the bridge. */
+struct control_hooks {
+	/* Reads the configuration again; -EINVAL with all faults, as lines, in
+	 * a string that the caller frees. */
+	int		(*reload)(char **faults);
+	const struct daemon_conf *(*daemon)(void);
+};
+
+/* One connected client. */
+struct session {
+	TAILQ_ENTRY(session) entry;
+	struct control *control;
+	char		name[ENDPOINT_NAME_MAX + 24];	/* "control.client#3" */
+	char		address[ENDPOINT_ADDRESS_MAX];
+	struct bufferevent *bev;
+	bool		full;		/* access */
+	bool		ended;		/* the client sends no more */
+	bool		watching;
+	bool		doomed;
+	struct tap	tap;
+	char	      **watch;		/* names, NULL-terminated; NULL: all */
+	struct task	read, write;
+	uint64_t	commands;
+};
+TAILQ_HEAD(session_list, session);
+
+int		control_new(struct bridge *b, const struct control_conf *conf,
+		    const struct control_hooks *hooks, struct control **ret,
+		    char *err, size_t size);
+const char     *control_address(const struct control *c);
+const struct control_conf *control_config(const struct control *c);
+void		control_free(struct control *c);
+struct bridge  *control_bridge(const struct control *c);
+const struct control_hooks *control_get_hooks(const struct control *c);
+unsigned	control_sessions(const struct control *c);
+/* A session that may end now, in a deferred step. */
+void		session_close(struct session *s, const char *why);
+
+#endif

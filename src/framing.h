@@ -1,0 +1,153 @@
+/*
+ * framing: the rules that cut bytes into frames and write frames as bytes.
+ *
+ * Pure: no descriptor, no clock, no log, no allocation while bytes pass.
+ *
+ * Decoding.  The caller holds the bytes that have come in, contiguous, and calls
+ * framing_decode() on them until MORE; FRAME and BAD each mean that at least one
+ * byte left the input (`used`).  MORE takes nothing: the caller keeps the bytes
+ * and calls again with the same bytes and more behind them.  The decoder remembers
+ * how far it has looked, so nothing is scanned twice.  It never answers MORE to
+ * `framing_limit()` bytes or more: that is the bound of the caller's buffer.
+ *
+ * A frame's payload lies inside the `used` bytes of the input: a decoder that has to
+ * unstuff does so in place, once the frame is complete.  So the payloads of
+ * several calls stay valid side by side, as long as the input does.
+ *
+ * The frames, and the bytes thrown away under each reason, do not depend on how
+ * the input was cut.
+ */
+#ifndef FRAMING_H
+#define FRAMING_H
+
+#include "key.h"
+#include "util.h"
+
+#define FRAMING_MAX_FRAME (1024 * 1024)
+
+enum decode_result { DECODE_MORE, DECODE_FRAME, DECODE_BAD };
+
+/* Why bytes were thrown away. */
+enum bad_reason {
+	BAD_NOISE,		/* outside of any frame */
+	BAD_OVERSIZE,		/* longer than max_frame */
+	BAD_CHECKSUM,
+	BAD_MALFORMED,		/* breaks the framing's rule, or cut off */
+	BAD_TIMEOUT,		/* older than frame_timeout */
+	BAD_REASONS
+};
+
+struct decoded {
+	size_t		used;		/* bytes that left the input */
+	uint8_t	       *payload;	/* FRAME: inside those bytes */
+	size_t		len;		/* FRAME: of the payload */
+	enum bad_reason	reason;		/* BAD */
+	bool		again;		/* BAD: more of the frame that the last
+					 * BAD was about: counts bytes, not errors */
+	bool		verbatim;	/* FRAME: the same framing would write these
+					 * very bytes, still unchanged in the input */
+	bool		unchecked;	/* FRAME: of a kind whose checksum is not known */
+};
+
+enum checksum_kind {
+	CHECKSUM_NONE, CHECKSUM_CRC16_CCITT, CHECKSUM_CRC16_XMODEM,
+	CHECKSUM_CRC16_MODBUS, CHECKSUM_CRC16_X25, CHECKSUM_CRC32,
+	CHECKSUM_XOR8, CHECKSUM_SUM8, CHECKSUM_FLETCHER8
+};
+
+/* What the keys of a section say about its framing; plain data. */
+struct framing_conf {
+	const struct framing *rule;
+	uint64_t	max_frame;	/* payload bytes */
+	int		checksum;	/* enum checksum_kind */
+	int		checksum_endian;	/* 0 big, 1 little */
+	int		payload;	/* 0 whole, 1 inner */
+	int		eol;		/* line: 0 lf, 1 crlf, 2 cr */
+	struct bytes	delimiter;	/* delimiter */
+	uint64_t	fcs;		/* hdlc: 0, 16, 32 */
+	bool		accm;		/* hdlc: escape bytes under 0x20 */
+	uint64_t	length_size;	/* length */
+	int		length_endian;
+	bool		length_includes_header;
+	uint64_t	length_offset;
+	int64_t		length_adjust;
+	struct bytes	sync;
+	uint64_t	frame_size;	/* fixed */
+	struct silence	idle;		/* idle, fixed, modbus-rtu, length */
+	bool		dle, bcc;	/* stx */
+	int		nmea_checksum;	/* 0 require, 1 add, 2 keep */
+	bool		mavlink_strict;
+	uint64_t	min_id;		/* min: id written in front of payloads */
+	/* What is not a framing's own: the line under it. */
+	uint64_t	baud;		/* for silences in characters; 0: unknown */
+	unsigned	char_bits;	/* bits of a character on the line, 0: 10 */
+};
+
+/* The decoder of one stream.  Zeroed, then framing_start(). */
+struct decoder {
+	const struct framing_conf *conf;
+	size_t		scanned;	/* of the bytes at hand, seen already */
+	bool		discarding;	/* the rest of a frame that was too long */
+	uint32_t	state[4];	/* the rule's own */
+};
+
+struct framing {
+	const char     *name;
+	const char     *summary;	/* for --list-framings */
+	/* Its keys, offsets into struct framing_conf; NULL: none of its own. */
+	const struct key *keys;
+	/* Checks keys against each other; NULL: nothing to check. -EINVAL and
+	 * a sentence in err. */
+	int		(*check)(struct framing_conf *, char *err, size_t);
+	enum decode_result (*decode)(struct decoder *, uint8_t *in, size_t len,
+			    struct decoded *);
+	/*
+	 * The line has been silent for framing_silence(): what the bytes at hand
+	 * are worth.  MORE: nothing ends by silence here.  NULL: never asked.
+	 */
+	enum decode_result (*silent)(struct decoder *, uint8_t *in, size_t len,
+			    struct decoded *);
+	/*
+	 * Writes len bytes of payload as one frame to out, which has room for
+	 * bound() bytes.  Returns the bytes written, or -EINVAL when the rule
+	 * cannot express the payload.  in and out do not overlap.
+	 */
+	long		(*encode)(const struct framing_conf *, const uint8_t *in,
+			    size_t len, uint8_t *out);
+	/* The most bytes that encode() makes of len bytes of payload. */
+	size_t		(*bound)(const struct framing_conf *, size_t len);
+};
+
+/* All rules, NULL at the end, in the order of the manual. */
+extern const struct framing *const framings[];
+const struct framing *framing_find(const char *name);
+/* max_frame, checksum, checksum_endian: the keys of every framing. */
+extern const struct key framing_common_keys[];
+extern const char *const bad_reason_names[BAD_REASONS];
+
+/* Fills conf with every default, for the raw rule. */
+void		framing_conf_init(struct framing_conf *conf);
+/* The same frames in the same bytes: what one decodes "verbatim" the other may
+ * pass on. */
+bool		framing_same(const struct framing_conf *a,
+		    const struct framing_conf *b);
+
+void		framing_start(struct decoder *d, const struct framing_conf *conf);
+/* As the rule's decode, with the generic checksum taken off and checked. */
+enum decode_result framing_decode(struct decoder *d, uint8_t *in, size_t len,
+		    struct decoded *out);
+enum decode_result framing_silent(struct decoder *d, uint8_t *in, size_t len,
+		    struct decoded *out);
+/*
+ * As the rule's encode, with the generic checksum added.  out has room for
+ * framing_bound() bytes.  -EINVAL: not expressible; -EMSGSIZE: over max_frame.
+ */
+long		framing_encode(const struct framing_conf *conf, const uint8_t *in,
+		    size_t len, uint8_t *out);
+size_t		framing_bound(const struct framing_conf *conf, size_t len);
+/* The most bytes that a decoder asks its caller to keep. */
+size_t		framing_limit(const struct framing_conf *conf);
+/* The silence that ends a frame, in nanoseconds, 0 when none does. */
+uint64_t	framing_silence(const struct framing_conf *conf);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * key: tables of configuration keys.  One row a key drives parsing, the messages
+ * of faults with their nearest words, `list`, `set` and the man page's tables.
+ */
+#ifndef KEY_H
+#define KEY_H
+
+#include "util.h"
+
+enum key_type {
+	KEY_BOOL,		/* bool */
+	KEY_NUMBER,		/* uint64_t, within min..max */
+	KEY_SIZE,		/* uint64_t bytes, within min..max */
+	KEY_TIME,		/* uint64_t nanoseconds, within min..max */
+	KEY_WORD,		/* int: index into words */
+	KEY_STRING,		/* char *, owned */
+	KEY_BYTES,		/* struct bytes, 1..max long, C escapes */
+	KEY_HEX,		/* struct bytes, 1..max long, hexadecimal */
+	KEY_SILENCE,		/* struct silence */
+	KEY_CUSTOM,		/* whatever parse and print make of it */
+};
+
+/* A silence on the line: in characters (tenths of one), or a time. */
+struct silence {
+	uint32_t	tenths;
+	uint64_t	ns;
+};
+
+struct key {
+	const char     *name;
+	enum key_type	type;
+	size_t		offset;		/* into the struct that is filled */
+	const char     *def;		/* as written in a file; NULL: none */
+	const char     *help;		/* one line, for the manual */
+	const char *const *words;	/* KEY_WORD, NULL-terminated */
+	uint64_t	min, max;	/* max 0: no bound */
+	/* KEY_CUSTOM: -errno and a sentence in err; print may be NULL. */
+	int		(*parse)(void *field, const char *value, char *err,
+			    size_t size);
+	void		(*print)(const void *field, char *buf, size_t size);
+	bool		once;		/* may stand more than once if false */
+};
+
+/* The row of that name in a table that ends with a NULL name, or NULL. */
+const struct key *key_find(const struct key *keys, const char *name);
+/*
+ * Stores value into base + offset.  -EINVAL with a sentence in err that says
+ * what was read and what would be right, with the nearest word where words are
+ * asked for ("'8N3' is not a mode; ...").  -ENOMEM.
+ */
+int		key_parse(const struct key *key, void *base, const char *value,
+		    char *err, size_t size);
+/* Sets every key of the table that has a default.  Asserts that they parse. */
+int		key_defaults(const struct key *keys, void *base);
+/* The value as it would be written in a file. */
+void		key_print(const struct key *key, const void *base, char *buf,
+		    size_t size);
+/* Frees the strings that the table's keys own. */
+void		key_free(const struct key *keys, void *base);
+
+#endif

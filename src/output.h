@@ -1,0 +1,51 @@
+/*
+ * output: one walk over data, two writers: aligned text for people, JSON for
+ * programs.
+ *
+ * The caller says what the data is (tables of typed cells, single values, lines
+ * of text); the writer decides how it looks.  Times and sizes are humanized in
+ * text and plain numbers (seconds, bytes) in JSON.
+ */
+#ifndef OUTPUT_H
+#define OUTPUT_H
+
+#include "util.h"
+
+enum output_format { OUTPUT_TEXT, OUTPUT_JSON };
+
+struct output;
+struct evbuffer;
+
+/* NULL when out of memory. */
+struct output  *output_new(enum output_format format);
+void		output_free(struct output *o);
+
+/*
+ * A table: headings once, then cells row by row, in the order of the headings
+ * (a NULL-terminated list).  In JSON it is an array of objects whose members are
+ * the headings in lower case.  The last column is not padded.
+ */
+void		output_table(struct output *o, const char *const *headings);
+void		output_cell(struct output *o, const char *fmt, ...) PRINTF(2, 3);
+void		output_cell_number(struct output *o, uint64_t n);
+void		output_cell_size(struct output *o, uint64_t bytes);
+/* "-" in text and null in JSON when absent is true. */
+void		output_cell_time(struct output *o, uint64_t ns, bool absent);
+
+/* A member of the reply: "name: value" in text, a JSON member. */
+void		output_pair(struct output *o, const char *name, const char *fmt, ...)
+		    PRINTF(3, 4);
+void		output_pair_number(struct output *o, const char *name, uint64_t n);
+void		output_pair_time(struct output *o, const char *name, uint64_t ns);
+/* The value alone, and nothing else: `get`. In JSON a string, or a number where it is one. */
+void		output_value(struct output *o, const char *value);
+/* A line of text as it is; in JSON all of them are an array of strings. */
+void		output_line(struct output *o, const char *fmt, ...) PRINTF(2, 3);
+
+/*
+ * Appends what was written to dst: text lines, or one line of JSON.  Returns 0
+ * or -ENOMEM if anything since output_new failed for want of memory.
+ */
+int		output_finish(struct output *o, struct evbuffer *dst);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * util: checked parsing of numbers, sizes, times and escapes; the clock;
+ * what a person reads of them.  Nothing here knows what the daemon does.
+ */
+#ifndef UTIL_H
+#define UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define NELEM(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define CONTAINER_OF(p, type, member) \
+	((type *)(void *)((char *)(p) - offsetof(type, member)))
+#define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+#define NSEC_PER_SEC 1000000000ULL
+#define NSEC_PER_MSEC 1000000ULL
+#define NSEC_PER_USEC 1000ULL
+
+/* Up to 32 bytes of any value, as written with escapes or in hexadecimal. */
+struct bytes {
+	uint8_t		len;
+	uint8_t		b[32];
+};
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+uint64_t	now_ns(void);
+
+/*
+ * Each parser reads the whole of s and stores to *ret only on success.
+ * -EINVAL: not of that kind; -ERANGE: outside of min to max.
+ */
+int		parse_number(const char *s, uint64_t min, uint64_t max,
+		    uint64_t *ret);
+/* "4096", "64K", "1M" (powers of 1024), in bytes. */
+int		parse_size(const char *s, uint64_t *ret);
+/* "250ms", "2s", "5m", "1h", "10us", a bare number is seconds ("0.5" too),
+ * "none" is 0; in nanoseconds. */
+int		parse_time(const char *s, uint64_t *ret);
+/* yes/no, true/false, on/off, 1/0. */
+int		parse_bool(const char *s, bool *ret);
+/* "01 03", "0103" or "01:03" to bytes. */
+int		parse_hex(const char *s, struct bytes *ret);
+
+/*
+ * C escapes (\n \r \t \0 \\ \" \' \a \b \f \v \e \s(space) \xHH \OOO) to bytes.
+ * Returns the number of bytes, -EINVAL for a bad escape, -ENOSPC when out is
+ * too small.  out may be the same memory as s.
+ */
+long		unescape(const char *s, uint8_t *out, size_t size);
+/*
+ * Bytes to printable ASCII with C escapes, always NUL-terminated; what does
+ * not fit ends in "...".  Returns the length of what was written.
+ */
+size_t		escape(const uint8_t *in, size_t len, char *out, size_t size);
+
+/* "85us", "2ms", "0.3s", "309s", "2h05m": at most 15 characters, into buf. */
+const char     *format_time(uint64_t ns, char *buf, size_t size);
+/* "812", "3.1K", "64K", "1.2M", into buf. */
+const char     *format_size(uint64_t bytes, char *buf, size_t size);
+
+/*
+ * The word of the NULL-terminated list that is the fewest edits away (insert,
+ * delete, replace, swap), or NULL when none is near enough to be meant.
+ */
+const char     *nearest(const char *word, const char *const *words);
+
+/* snprintf behind what is in buf already; what does not fit is cut. */
+void		append(char *buf, size_t size, const char *fmt, ...)
+		    PRINTF(3, 4);
+
+#endif
