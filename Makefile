@@ -1,54 +1,182 @@
-# ttybridge: make help says what there is.
+# ttybridge: `make help` says what there is.
 #
-# Each set of flags builds in its own tree, build/$(FLAVOUR):
-#   plain (as installed), san (ASan and UBSan), cov (gcov), fuzz (libFuzzer, clang)
+# Each set of flags (FLAVOUR) builds in its own tree, build/FLAVOUR:
+#   plain  as it is installed          san   address and undefined sanitizers
+#   clang  plain, by clang             cov   gcov
+#   fuzz   libFuzzer, by clang
 
 VERSION = 0.1.0
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+SBINDIR = $(DESTDIR)$(PREFIX)/sbin
+MANDIR = $(DESTDIR)$(PREFIX)/share/man
 FLAVOUR ?= plain
 B = build/$(FLAVOUR)
+PYTHON = /usr/bin/python3
+
+# What Debian calls what we need.
+DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
+	libsystemd-dev libjansson-dev zlib1g-dev
+DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
+	arduino-core-avr netcat-openbsd
+DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
+	python3-serial valgrind mandoc procps util-linux
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wformat=2 $(if $(WERROR),-Werror)
-HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection \
-	-D_FORTIFY_SOURCE=2
-LIBS = -levent_core -levent_extra -lserialport -linih -lsystemd -ljansson
+LIBS = -levent_core -levent_extra -lserialport -linih -lsystemd -ljansson -lz
 
+SAN = -fsanitize=address,undefined
+HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection \
+	-fcf-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 CFLAGS_plain = -O2 -g $(HARDEN)
 LDFLAGS_plain = -pie -Wl,-z,relro,-z,now
-CFLAGS_san = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
-	-fno-omit-frame-pointer
-LDFLAGS_san = -fsanitize=address,undefined
+CFLAGS_clang = -O2 -g -fPIE
+LDFLAGS_clang = -pie
+CFLAGS_san = -O1 -g $(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS_san = $(SAN)
 CFLAGS_cov = -O0 -g --coverage
 LDFLAGS_cov = --coverage
-CFLAGS_fuzz = -O1 -g -fsanitize=fuzzer-no-link,address,undefined
-LDFLAGS_fuzz = -fsanitize=fuzzer,address,undefined
+CFLAGS_fuzz = -O1 -g -fsanitize=fuzzer-no-link $(SAN)
+LDFLAGS_fuzz = $(SAN)
+CC_clang = clang
+CC_fuzz = clang
+COMPILER = $(or $(CC_$(FLAVOUR)),$(CC))
 
-ALL_CFLAGS = -std=gnu11 $(WARN) $(CFLAGS_$(FLAVOUR)) -D_GNU_SOURCE \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(FLAVOUR)) \
 	-DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
-	-ffile-prefix-map=$(CURDIR)/= $(CPPFLAGS) $(CFLAGS)
+	$(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 
 SRC = $(sort $(wildcard src/*.c))
 OBJ = $(SRC:src/%.c=$(B)/%.o)
 LIBOBJ = $(filter-out $(B)/main.o,$(OBJ))
+UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY = $(FUZZ:%=$(B)/replay/%)
+JOBS = $(shell nproc)
 
 all: $(B)/ttybridged
 
 $(B)/ttybridged: $(OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LIBS)
+	$(COMPILER) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LIBS)
 
-$(B)/%.o: src/%.c | $(B)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/%.o: src/%.c | deps-build
+	@mkdir -p $(@D)
+	$(COMPILER) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B):
-	mkdir -p $@
+$(B)/unit/%: tests/unit/%.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(COMPILER) $(ALL_CFLAGS) -Isrc -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
+	    $(LIBOBJ) -lcmocka $(LIBS)
 
--include $(wildcard build/*/*.d)
+# A fuzz target with a main() that replays files, for any compiler...
+$(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(COMPILER) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< \
+	    tests/fuzz/replay.c $(LIBOBJ) $(LIBS)
+
+# ...and with libFuzzer.
+build/fuzz/fuzzer/%: tests/fuzz/%.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	clang $(ALL_CFLAGS) -Isrc -fsanitize=fuzzer $(SAN) -o $@ $< \
+	    $(LIBOBJ) $(LIBS)
+
+-include $(wildcard build/*/*.d build/*/unit/*.d)
+include tests/boards/boards.mk
+
+units: $(UNIT)
+replays: $(REPLAY)
+fuzzers: $(FUZZ:%=build/fuzz/fuzzer/%)
+
+# --- dependencies ------------------------------------------------------------
+
+SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# $(call install,PACKAGES): those that are missing, where there is apt.
+define install
+@missing=$$(for p in $(1); do \
+	    dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | \
+	    grep -q '^ii' || echo $$p; done); \
+	if [ -z "$$missing" ]; then :; \
+	elif command -v apt-get >/dev/null; then \
+	    echo "installing:" $$missing; \
+	    $(SUDO) apt-get update -qq && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+	        --no-install-recommends $$missing >/dev/null; \
+	else echo "please install what Debian calls:" $$missing; fi
+endef
+
+# Without dpkg there is nothing to ask: the compiler will say what is missing.
+HAVE_DPKG = $(shell command -v dpkg-query)
+
+deps-build:
+	$(if $(HAVE_DPKG),$(call install,$(DEPS_BUILD)))
+
+deps-demo: deps-build
+	$(if $(HAVE_DPKG),$(call install,$(DEPS_DEMO)))
+
+deps: deps-build
+	$(if $(HAVE_DPKG),$(call install,$(DEPS_TEST)))
+
+# --- demo and tests ----------------------------------------------------------
+
+demo: deps-demo
+	@$(MAKE) -s -j$(JOBS) all boards
+	@tests/demo.sh build/plain/ttybridged build/boards
+
+check: deps
+	$(MAKE) -j$(JOBS) all boards
+	$(MAKE) -j$(JOBS) FLAVOUR=clang all
+	$(MAKE) -j$(JOBS) FLAVOUR=san all units replays
+	tests/check.sh
+
+lint: deps
+	tests/lint.sh
+
+# Seconds for each fuzz target.
+T = 60
+fuzz: deps
+	$(MAKE) -j$(JOBS) FLAVOUR=fuzz fuzzers
+	tests/fuzz.sh $(T)
+
+coverage: deps
+	tests/coverage.sh
+
+# --- install -----------------------------------------------------------------
+
+install: all
+	install -d $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8 \
+	    $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/ttybridge
+	install -m 755 build/plain/ttybridged $(SBINDIR)
+	install -m 644 man/ttybridged.8 $(MANDIR)/man8
+	install -m 644 man/ttybridge.conf.5 $(MANDIR)/man5
+	install -m 644 man/ttybridge-control.7 $(MANDIR)/man7
+	sed 's,/usr/sbin,$(PREFIX)/sbin,g' systemd/ttybridge.service \
+	    >$(DESTDIR)$(UNITDIR)/ttybridge.service
+	[ -e $(DESTDIR)$(SYSCONFDIR)/ttybridge/ttybridge.conf ] || \
+	    install -m 644 conf/ttybridge.conf \
+	    $(DESTDIR)$(SYSCONFDIR)/ttybridge/ttybridge.conf
+
+uninstall:
+	rm -f $(SBINDIR)/ttybridged $(MANDIR)/man8/ttybridged.8 \
+	    $(MANDIR)/man5/ttybridge.conf.5 $(MANDIR)/man7/ttybridge-control.7 \
+	    $(DESTDIR)$(UNITDIR)/ttybridge.service
 
 clean:
 	rm -rf build
 
-.PHONY: all clean
+help:
+	@echo 'make           build the daemon: build/plain/ttybridged'
+	@echo 'make demo      two emulated Arduinos bridged, for 15 seconds'
+	@echo 'make check     all tests'
+	@echo 'make lint      layers, headers, formatting, manual pages'
+	@echo 'make fuzz T=60 each fuzz target, for T seconds'
+	@echo 'make coverage  what the tests reach'
+	@echo 'make install   (DESTDIR, PREFIX, SYSCONFDIR, UNITDIR); uninstall'
+	@echo 'make deps      the Debian packages; runs by itself'
+	@echo 'make clean     removes build/'
+
+.PHONY: all units replays fuzzers deps-build deps-demo deps demo check lint \
+	fuzz coverage install uninstall clean help
+.SECONDARY:

@@ -47,6 +47,22 @@ struct traffic {
 
 struct node;
 struct bridge;
+struct batch;
+
+/*
+ * The frame of which the bufferevent holds the end, or all.  Kept until it is out:
+ * if the link is lost and not a byte of it was written, it is sent again.
+ */
+struct handed {
+	bool		waits;		/* there is one */
+	bool		partial;	/* some of it was written already */
+	size_t		wire;		/* bytes the bufferevent was given, 0: none
+					 * yet, it is to be sent again */
+	uint8_t	       *payload;	/* a copy; NULL: there was no memory */
+	size_t		len;
+	uint64_t	since_ns;
+	unsigned	route;
+};
 
 struct port {
 	TAILQ_ENTRY(port) entry;
@@ -55,17 +71,19 @@ struct port {
 	struct decoder	decoder;
 	uint8_t	       *held;		/* bytes read and not yet decoded */
 	size_t		held_len, held_size;
+	bool		backlog;	/* there may be whole frames in them */
+	struct port    *by;		/* whose full queue holds it back, or NULL */
 	struct queue	queue;
-	bool		handed;		/* the queue's head is on its way out */
-	size_t		handed_len;	/* its encoded length */
+	struct handed	handed;		/* before all that is in the queue */
 	bool		full;		/* its queue holds others back */
-	bool		held_back;	/* is held back by the queue of... */
-	struct port    *by;		/* ...that port; for the label only */
 	bool		stalled;
 	uint64_t	progress_ns;	/* when it last took something */
-	struct event   *timer;		/* a stall, a silence, a frame's age */
+	size_t		handed_seen;	/* what link_handed was then */
+	struct event   *timer;		/* NULL until it is needed */
 	struct task	timer_task;
-	uint64_t	stall_at, silence_at, age_at, linger_at;	/* ns, 0: off */
+	uint64_t	timer_at;	/* ns, 0: not armed */
+	uint64_t	stall_at;	/* the times that it stands for, 0: none */
+	uint64_t	silence_at, age_at, linger_at;
 	struct traffic	traffic;
 };
 TAILQ_HEAD(port_list, port);
@@ -74,7 +92,10 @@ struct node {
 	struct bridge  *bridge;
 	struct endpoint *endpoint;
 	unsigned	number;		/* in the routes' table */
+	unsigned	framing_class;	/* nodes with the same framing share it */
 	struct port_list ports;		/* one, or one a connection */
+	struct node   **feeder;		/* whose frames may come here */
+	unsigned	nfeeders;
 	struct traffic	traffic;	/* all of its ports, gone ones too */
 };
 
@@ -93,8 +114,9 @@ struct bridge {
 	unsigned	nnodes;
 	struct tap_list	taps;
 	uint8_t	       *turn;		/* where bytes are cut into frames */
-	uint8_t	       *out;		/* where frames are encoded */
-	size_t		out_size;
+	uint8_t	       *out;		/* where frames are encoded... */
+	size_t		out_size;	/* ...at least the largest one */
+	struct batch   *batch;
 	bool		stopping;
 	/* Told when an endpoint comes or goes; NULL: nobody is. */
 	void		(*changed)(struct bridge *);
@@ -117,7 +139,8 @@ void		bridge_free(struct bridge *b);
 struct node    *bridge_find(const struct bridge *b, const char *name);
 /* How many endpoints are up. */
 unsigned	bridge_up(const struct bridge *b);
-/* Bytes and frames that wait in the queues of a node. */
+/* Bytes and frames that wait for a port, or for all ports of a node. */
+void		port_queued(const struct port *p, size_t *bytes, size_t *frames);
 void		node_queued(const struct node *n, size_t *bytes, size_t *frames);
 uint64_t	traffic_dropped(const struct traffic *t);
 uint64_t	traffic_errors(const struct traffic *t);

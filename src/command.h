@@ -8,10 +8,15 @@
 
 /*
  * Carries out one line for a session (s->control for the bridge) and appends the whole
- * reply to its output: a body and "OK", or "ERR MESSAGE"; nothing for an empty line.
+ * reply to s->reply: a body and "OK", or "ERR MESSAGE"; nothing for an empty line.
+ * A watch has no "OK" until it ends.  The line is taken apart.
  */
 void		command_run(struct session *s, char *line);
-/* Ends a watch; the session's line has come. */
+/* Appends "ERR MESSAGE" to the session's reply: one line, whatever the message is. */
+void		command_error(struct session *s, const char *message);
+/* Ends a watch, with "OK": the session's next line has come. */
 void		command_unwatch(struct session *s);
+/* Ends a watch without a word, if there is one: the session goes. */
+void		command_forget(struct session *s);
 
 #endif

@@ -9,65 +9,87 @@
 #include "route.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/ttybridge/ttybridge.conf"
+#define CONFIG_WORDS "command line" /* the "file" of words */
+#define CONFIG_MAX_ENDPOINTS 4096
+#define CONFIG_MAX_ROUTES 1024
+#define CONFIG_MAX_FAULTS 1000 /* kept; the others are counted */
 
-enum access { ACCESS_DEFAULT, ACCESS_READ, ACCESS_FULL };
+enum access { ACCESS_DEFAULT = -1, ACCESS_READ, ACCESS_FULL };
 
 struct daemon_conf {
-	char	       *name;
-	int		log_level;	/* index into log_level_words */
-	uint64_t	drain_timeout;	/* ns */
-	char	       *state_dir;
+	int line; /* 0: there is no such section */
+	char *name;
+	int log_level;		/* index into log_level_words */
+	uint64_t drain_timeout; /* ns */
+	char *state_dir;
 };
+extern const struct key daemon_keys[];
 
 struct control_conf {
-	char	       *name;
-	char	       *text;
-	int		line;
-	char	       *listen;
-	int		access;		/* READ or FULL once checked */
-	char	       *allow;		/* CIDR list, NULL: loopback only */
-	uint64_t	mode;		/* 0: not given */
-	char	       *group;
-	uint64_t	max_clients;
+	char *name;
+	char *text;
+	const char *file; /* where it stands, for messages */
+	int line;
+	char *listen;
+	int access;    /* READ or FULL once checked */
+	char *allow;   /* CIDR list, NULL: loopback only */
+	uint64_t mode; /* 0: not given */
+	char *group;
+	uint64_t max_clients;
 };
+extern const struct key control_keys[];
+void control_conf_free(struct control_conf *conf);
+/* The key 'framing' of every endpoint, offset into struct framing_conf. */
+extern const struct key framing_key[];
 
 struct config {
 	struct daemon_conf daemon;
 	struct control_conf **controls;
-	unsigned	ncontrols;
+	unsigned ncontrols;
 	struct endpoint_conf **endpoints;
-	unsigned	nendpoints;
+	unsigned nendpoints;
 	struct route_conf **routes;
-	unsigned	nroutes;
+	unsigned nroutes;
+	unsigned lost; /* sections of a type that is not known */
 };
 
-/* The faults found, one line of text each: "FILE:LINE: what is wrong". */
+/*
+ * The faults found, sorted: "FILE:LINE: what is wrong", one line of text each.
+ * The last one says how many more there were, if there were too many.
+ */
 struct faults {
-	char	      **text;
-	unsigned	n;
+	char **text;
+	unsigned n;
+	/* The rest is for whoever adds to them. */
+	unsigned *order;
+	unsigned found; /* all that there were */
 };
-void		faults_free(struct faults *f);
+void faults_free(struct faults *f);
 
 /*
- * Reads the file and checks all of it.  0 and a new config, or -EINVAL with
- * the faults, -errno (and a fault that says so) when it cannot be read.
+ * All in one: the file (NULL: none), then the words, then what only shows when
+ * all is read.  0 and a new config; -EINVAL and every fault; -errno and a fault that
+ * says so when the file cannot be read.  path is borrowed for as long as the
+ * config's parts live.
  */
-int		config_load(const char *path, struct config **ret,
-		    struct faults *faults);
+int config_read(const char *path, char *const *words, unsigned n,
+    struct config **ret, struct faults *faults);
 /*
- * Adds the endpoint and control words of a command line to *ret (made when NULL)
- * as sections of "command line" (the line is the word's number).
+ * Its three steps.  Each adds to *ret (made when NULL) what could be read, and to
+ * the faults, also when it returns -EINVAL: so that the next step can find more.
  */
-int		config_words(char *const *words, unsigned n, struct config **ret,
-		    struct faults *faults);
-/* What can only be checked when all is read: at least one endpoint, route names. Called
- * last, after config_load or config_words. */
-int		config_check(struct config *c, const char *file,
-		    struct faults *faults);
-/* From a buffer, as config_load does from a file: for tests and fuzzing. */
-int		config_parse(const char *file, const char *text, size_t len,
-		    struct config **ret, struct faults *faults);
+int config_load(const char *path, struct config **ret, struct faults *faults);
+/* Endpoint and control words.  Their file is CONFIG_WORDS, their line the number of
+ * the word. */
+int config_words(
+    char *const *words, unsigned n, struct config **ret, struct faults *faults);
+/* Last: at least one endpoint, names and devices used twice, names in routes.
+ * file is where the want of endpoints is reported. */
+int config_check(struct config *c, const char *file, struct faults *faults);
+/* As config_load, from a buffer: for tests and fuzzing. */
+int config_parse(const char *file, const char *text, size_t len,
+    struct config **ret, struct faults *faults);
 /* Frees what has not been taken over (set those pointers to NULL). */
-void		config_free(struct config *c);
+void config_free(struct config *c);
 
 #endif

@@ -116,6 +116,11 @@ struct link {
 	bool		ended;		/* the other side sends no more */
 	bool		close_fd;	/* close(fd) when the link goes */
 	bool		doomed;		/* waits for the deferred step */
+	TAILQ_ENTRY(link) doom;
+	int		end;		/* what that step makes of it */
+	char		why[160];	/* it is doomed */
+	bool		hung;		/* seen by the hang-up watch... */
+	bool		watched;	/* ...that it is in */
 	uint64_t	since_ns;	/* up or down since then */
 	uint64_t	rx_bytes, tx_bytes;
 	struct task	read, write;
@@ -161,6 +166,10 @@ struct endpoint_ops {
 	int		(*apply)(struct endpoint *, const struct key *);
 	/* Sends a break of that length. NULL: this type has none. */
 	int		(*send_break)(struct endpoint *, uint64_t ns);
+	/* The one link has hung up: true if the type has dealt with it (a pty
+	 * waits for the next one to open it). NULL: it is lost.  Of a type with
+	 * several: one of its connections has gone. */
+	bool		(*hangup)(struct endpoint *);
 };
 
 struct endpoint {
@@ -206,8 +215,10 @@ int		endpoint_new(struct event_base *base, struct endpoint_conf *conf,
 		    struct endpoint **ret);
 /* The first try to open; a failure is logged and tried again. */
 void		endpoint_start(struct endpoint *ep);
-/* Closes for good and frees; down is told for each link that is up. Not from inside
- * one of its callbacks. */
+/* Closes for good: down is told for each link that is up. Not from inside one of its
+ * callbacks. */
+void		endpoint_stop(struct endpoint *ep);
+/* The same, and frees; NULL is fine. */
 void		endpoint_free(struct endpoint *ep);
 /* Closes and opens again at once. */
 void		endpoint_reopen(struct endpoint *ep);
@@ -238,6 +249,8 @@ void		link_set_reading(struct link *link, bool on);
 /* Closes one link, in a deferred step; down is told.  A single link is reopened by
  * the back-off. */
 void		link_close(struct link *link, const char *why);
+/* Frees what all links share, when the last endpoint is gone. */
+void		link_machinery_free(void);
 /* Calls readable once more, from the loop: bytes were left in the bufferevent. */
 void		link_poke(struct link *link);
 

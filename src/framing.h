@@ -20,6 +20,9 @@
 #ifndef FRAMING_H
 #define FRAMING_H
 
+#include <errno.h>
+
+#include "checksum.h"
 #include "key.h"
 #include "util.h"
 
@@ -49,11 +52,10 @@ struct decoded {
 	bool		unchecked;	/* FRAME: of a kind whose checksum is not known */
 };
 
-enum checksum_kind {
-	CHECKSUM_NONE, CHECKSUM_CRC16_CCITT, CHECKSUM_CRC16_XMODEM,
-	CHECKSUM_CRC16_MODBUS, CHECKSUM_CRC16_X25, CHECKSUM_CRC32,
-	CHECKSUM_XOR8, CHECKSUM_SUM8, CHECKSUM_FLETCHER8
-};
+enum framing_payload { PAYLOAD_WHOLE, PAYLOAD_INNER };
+enum framing_eol { EOL_LF, EOL_CRLF, EOL_CR };
+enum framing_fcs { FCS_16, FCS_32, FCS_NONE };
+enum framing_nmea { NMEA_REQUIRE, NMEA_ADD, NMEA_KEEP };
 
 /* What the keys of a section say about its framing; plain data. */
 struct framing_conf {
@@ -61,12 +63,12 @@ struct framing_conf {
 	uint64_t	max_frame;	/* payload bytes */
 	int		checksum;	/* enum checksum_kind */
 	int		checksum_endian;	/* 0 big, 1 little */
-	int		payload;	/* 0 whole, 1 inner */
-	int		eol;		/* line: 0 lf, 1 crlf, 2 cr */
+	int		payload;	/* enum framing_payload */
+	int		eol;		/* line: enum framing_eol */
 	struct bytes	delimiter;	/* delimiter */
-	uint64_t	fcs;		/* hdlc: 0, 16, 32 */
+	int		fcs;		/* hdlc: enum framing_fcs */
 	bool		accm;		/* hdlc: escape bytes under 0x20 */
-	uint64_t	length_size;	/* length */
+	int		length_size;	/* length: 1 << length_size bytes */
 	int		length_endian;
 	bool		length_includes_header;
 	uint64_t	length_offset;
@@ -75,7 +77,7 @@ struct framing_conf {
 	uint64_t	frame_size;	/* fixed */
 	struct silence	idle;		/* idle, fixed, modbus-rtu, length */
 	bool		dle, bcc;	/* stx */
-	int		nmea_checksum;	/* 0 require, 1 add, 2 keep */
+	int		nmea_checksum;	/* enum framing_nmea */
 	bool		mavlink_strict;
 	uint64_t	min_id;		/* min: id written in front of payloads */
 	/* What is not a framing's own: the line under it. */
@@ -86,9 +88,10 @@ struct framing_conf {
 /* The decoder of one stream.  Zeroed, then framing_start(). */
 struct decoder {
 	const struct framing_conf *conf;
+	size_t		max;		/* payload and generic checksum, at most */
 	size_t		scanned;	/* of the bytes at hand, seen already */
-	bool		discarding;	/* the rest of a frame that was too long */
-	uint32_t	state[4];	/* the rule's own */
+	bool		discarding;	/* what comes belongs to the last BAD */
+	uint32_t	state[2];	/* the rule's own */
 };
 
 struct framing {
@@ -102,8 +105,9 @@ struct framing {
 	enum decode_result (*decode)(struct decoder *, uint8_t *in, size_t len,
 			    struct decoded *);
 	/*
-	 * The line has been silent for framing_silence(): what the bytes at hand
-	 * are worth.  MORE: nothing ends by silence here.  NULL: never asked.
+	 * Nothing more will come: what the bytes at hand are worth.  FRAME, or BAD
+	 * up to where a frame may begin; asked again for what is left.  NULL:
+	 * they are worth nothing.
 	 */
 	enum decode_result (*silent)(struct decoder *, uint8_t *in, size_t len,
 			    struct decoded *);
@@ -127,6 +131,8 @@ extern const char *const bad_reason_names[BAD_REASONS];
 
 /* Fills conf with every default, for the raw rule. */
 void		framing_conf_init(struct framing_conf *conf);
+/* Makes rule the conf's own, and sets the rule's keys to their defaults. */
+void		framing_use(struct framing_conf *conf, const struct framing *rule);
 /* The same frames in the same bytes: what one decodes "verbatim" the other may
  * pass on. */
 bool		framing_same(const struct framing_conf *a,
@@ -134,20 +140,58 @@ bool		framing_same(const struct framing_conf *a,
 
 void		framing_start(struct decoder *d, const struct framing_conf *conf);
 /* As the rule's decode, with the generic checksum taken off and checked. */
-enum decode_result framing_decode(struct decoder *d, uint8_t *in, size_t len,
-		    struct decoded *out);
+static inline enum decode_result framing_decode(struct decoder *d, uint8_t *in,
+		    size_t len, struct decoded *out);
+/*
+ * The line has been silent for framing_silence(): what the bytes at hand are worth.
+ * MORE: nothing ends by silence here.  To be called until MORE or until no
+ * bytes are left.
+ */
 enum decode_result framing_silent(struct decoder *d, uint8_t *in, size_t len,
+		    struct decoded *out);
+/*
+ * The bytes at hand are older than frame_timeout: they are thrown away up to where
+ * another frame may begin inside them, or all.  Never MORE unless len is 0.
+ */
+enum decode_result framing_timeout(struct decoder *d, uint8_t *in, size_t len,
 		    struct decoded *out);
 /*
  * As the rule's encode, with the generic checksum added.  out has room for
  * framing_bound() bytes.  -EINVAL: not expressible; -EMSGSIZE: over max_frame.
  */
-long		framing_encode(const struct framing_conf *conf, const uint8_t *in,
-		    size_t len, uint8_t *out);
+static inline long framing_encode(const struct framing_conf *conf,
+		    const uint8_t *in, size_t len, uint8_t *out);
 size_t		framing_bound(const struct framing_conf *conf, size_t len);
 /* The most bytes that a decoder asks its caller to keep. */
 size_t		framing_limit(const struct framing_conf *conf);
 /* The silence that ends a frame, in nanoseconds, 0 when none does. */
 uint64_t	framing_silence(const struct framing_conf *conf);
+
+/* The slow halves of the two below. */
+enum decode_result framing_unwrap(struct decoder *d, struct decoded *out);
+long		framing_wrap(const struct framing_conf *conf, const uint8_t *in,
+		    size_t len, uint8_t *out);
+
+static inline enum decode_result
+framing_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	const struct framing_conf *conf = d->conf;
+	enum decode_result result = conf->rule->decode(d, in, len, out);
+
+	if (result == DECODE_FRAME && conf->checksum != CHECKSUM_NONE)
+		return framing_unwrap(d, out);
+	return result;
+}
+
+static inline long
+framing_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	if (len > conf->max_frame)
+		return -EMSGSIZE;
+	if (conf->checksum != CHECKSUM_NONE)
+		return framing_wrap(conf, in, len, out);
+	return conf->rule->encode(conf, in, len, out);
+}
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * key: tables of configuration keys.  One row a key drives parsing, the messages
- * of faults with their nearest words, `list`, `set` and the man page's tables.
+ * key: tables of configuration keys.  One row a key drives parsing, the
+ * messages of faults with their nearest words, `list`, `set` and the man
+ * page's tables.
  */
 #ifndef KEY_H
 #define KEY_H
@@ -13,14 +14,17 @@ enum key_type {
 	KEY_SIZE,		/* uint64_t bytes, within min..max */
 	KEY_TIME,		/* uint64_t nanoseconds, within min..max */
 	KEY_WORD,		/* int: index into words */
-	KEY_STRING,		/* char *, owned */
+	KEY_STRING,		/* char *, owned; min..max characters */
 	KEY_BYTES,		/* struct bytes, 1..max long, C escapes */
 	KEY_HEX,		/* struct bytes, 1..max long, hexadecimal */
 	KEY_SILENCE,		/* struct silence */
 	KEY_CUSTOM,		/* whatever parse and print make of it */
 };
 
-/* A silence on the line: in characters (tenths of one), or a time. */
+/*
+ * A silence on the line: in characters (tenths of one), as a bare number, or a
+ * time, with its unit.  Both are 0 for "none".
+ */
 struct silence {
 	uint32_t	tenths;
 	uint64_t	ns;
@@ -38,24 +42,25 @@ struct key {
 	int		(*parse)(void *field, const char *value, char *err,
 			    size_t size);
 	void		(*print)(const void *field, char *buf, size_t size);
-	bool		once;		/* may stand more than once if false */
 };
 
 /* The row of that name in a table that ends with a NULL name, or NULL. */
 const struct key *key_find(const struct key *keys, const char *name);
 /*
- * Stores value into base + offset.  -EINVAL with a sentence in err that says
- * what was read and what would be right, with the nearest word where words are
- * asked for ("'8N3' is not a mode; ...").  -ENOMEM.
+ * Stores value into base + offset, only on success; a string that was there is
+ * freed.  -EINVAL with a sentence in err that says what was read and what would
+ * be right, with the nearest word where words are asked for ("'8N3' is not a
+ * mode; ...").  -ENOMEM, with a sentence too.
  */
 int		key_parse(const struct key *key, void *base, const char *value,
 		    char *err, size_t size);
-/* Sets every key of the table that has a default.  Asserts that they parse. */
+/* Sets every key of the table that has a default.  Asserts that they parse;
+ * -ENOMEM. */
 int		key_defaults(const struct key *keys, void *base);
 /* The value as it would be written in a file. */
 void		key_print(const struct key *key, const void *base, char *buf,
 		    size_t size);
-/* Frees the strings that the table's keys own. */
+/* Frees the strings that the table's keys own and sets them to NULL. */
 void		key_free(const struct key *keys, void *base);
 
 #endif

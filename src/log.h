@@ -2,7 +2,9 @@
  * log: levels to the journal with fields, or to standard error.
  *
  * log_to() prefixes the name of the object it speaks of ("ar1: ...") and gives
- * it to the journal as a field (ENDPOINT=ar1).
+ * it to the journal as a field (ENDPOINT=ar1).  Control characters in a message
+ * become C escapes.  No call changes errno, and none waits for a reader of
+ * standard error: what it does not take is counted, and said later.
  */
 #ifndef LOG_H
 #define LOG_H
@@ -14,9 +16,13 @@
 #include "util.h"
 
 /* The kinds of object that the journal gets a field for. */
-enum log_about { ABOUT_DAEMON, ABOUT_ENDPOINT, ABOUT_ROUTE, ABOUT_TASK, ABOUT_CONTROL };
+enum log_about { ABOUT_DAEMON, ABOUT_ENDPOINT, ABOUT_ROUTE, ABOUT_TASK,
+    ABOUT_CONTROL };
 
-/* One a place: at most burst messages in interval; what was held back is said. */
+/*
+ * One a place, zeroed: how many of its messages passed lately; how many were
+ * held back is said before the next that passes.
+ */
 struct log_limit {
 	uint64_t	since_ns;
 	unsigned	passed;
@@ -25,7 +31,8 @@ struct log_limit {
 
 /*
  * Looks whether standard error is the journal's socket (JOURNAL_STREAM) and
- * chooses the writer.  Before it is called, messages go to standard error.
+ * chooses the writer.  SIGPIPE is to be ignored by then.  Before it is called,
+ * messages go to standard error.
  */
 void		log_open(void);
 /* A syslog level, LOG_ERR to LOG_DEBUG; messages above it are not written. */

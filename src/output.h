@@ -4,7 +4,13 @@
  *
  * The caller says what the data is (tables of typed cells, single values, lines
  * of text); the writer decides how it looks.  Times and sizes are humanized in
- * text and plain numbers (seconds, bytes) in JSON.
+ * text and plain numbers (seconds, bytes) in JSON.  Control characters in
+ * strings become C escapes, so a line stays a line.
+ *
+ * In JSON a reply of one kind is that kind alone: a table is an array of
+ * objects, pairs are an object, lines an array of strings.  A reply of several
+ * kinds is an object: its pairs, and "rows", "lines", "value" for the others.
+ * A reply of nothing is null.
  */
 #ifndef OUTPUT_H
 #define OUTPUT_H
@@ -22,29 +28,35 @@ void		output_free(struct output *o);
 
 /*
  * A table: headings once, then cells row by row, in the order of the headings
- * (a NULL-terminated list).  In JSON it is an array of objects whose members are
- * the headings in lower case.  The last column is not padded.
+ * (a NULL-terminated list, copied).  In JSON it is an array of objects whose
+ * members are the headings in lower case, with '_' for blanks.  The last column
+ * is not padded.  A second table is a table of its own in text; its rows follow
+ * those of the first in JSON.
  */
 void		output_table(struct output *o, const char *const *headings);
+/* "-" and "" say that there is nothing: "-" in text, null in JSON. */
 void		output_cell(struct output *o, const char *fmt, ...) PRINTF(2, 3);
 void		output_cell_number(struct output *o, uint64_t n);
 void		output_cell_size(struct output *o, uint64_t bytes);
 /* "-" in text and null in JSON when absent is true. */
 void		output_cell_time(struct output *o, uint64_t ns, bool absent);
 
-/* A member of the reply: "name: value" in text, a JSON member. */
-void		output_pair(struct output *o, const char *name, const char *fmt, ...)
-		    PRINTF(3, 4);
+/* A member of the reply: "name: value" in text, a JSON member named as headings
+ * are. */
+void		output_pair(struct output *o, const char *name,
+		    const char *fmt, ...) PRINTF(3, 4);
 void		output_pair_number(struct output *o, const char *name, uint64_t n);
 void		output_pair_time(struct output *o, const char *name, uint64_t ns);
-/* The value alone, and nothing else: `get`. In JSON a string, or a number where it is one. */
+/* The value alone, and nothing else: `get`.  In JSON a string, or a number
+ * where it is one. */
 void		output_value(struct output *o, const char *value);
 /* A line of text as it is; in JSON all of them are an array of strings. */
 void		output_line(struct output *o, const char *fmt, ...) PRINTF(2, 3);
 
 /*
- * Appends what was written to dst: text lines, or one line of JSON.  Returns 0
- * or -ENOMEM if anything since output_new failed for want of memory.
+ * Appends what was written to dst: text lines, or one line of JSON; o is empty
+ * then and may be used again.  Returns 0, or -ENOMEM if anything since
+ * output_new (or the last call) failed for want of memory.
  */
 int		output_finish(struct output *o, struct evbuffer *dst);
 

@@ -1,9 +1,9 @@
 /*
  * queue: frames accepted for one destination and not yet written to it.
  *
- * A ring of bytes in which each frame lies whole behind a small header; it grows
- * as frames wait and is given back when the last one is gone, so an idle queue
- * costs nothing.  The limit counts payload bytes, but at least QUEUE_FLOOR for
+ * A ring of bytes in which each frame lies whole behind a small header.  It is made
+ * when the first frame waits and grows as they do, so a queue that is never used
+ * costs nothing; a large one is given back when the last frame is gone.  The limit counts payload bytes, but at least QUEUE_FLOOR for
  * each frame, so that empty frames are bounded too.
  */
 #ifndef QUEUE_H
@@ -51,7 +51,5 @@ bool		queue_next(const struct queue *q, size_t *pos,
 		    struct queued *ret);
 /* Takes the oldest frame off. */
 void		queue_pop(struct queue *q);
-/* Takes off the oldest frame but one: the head is on its way out already. */
-void		queue_pop_second(struct queue *q);
 
 #endif

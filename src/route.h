@@ -17,64 +17,86 @@
 
 /* A checked [route NAME] section; names resolved to endpoint numbers. */
 struct route_conf {
-	char	       *name;
-	char	       *text;		/* the section, for comparing */
-	int		line;
-	char	       *between, *from, *to;	/* as written */
-	char	       *match, *reject;	/* POSIX extended; NULL: all, none */
-	struct bytes	match_hex;	/* len 0: all */
+	char *name;
+	char *text;	  /* the section, for comparing */
+	const char *file; /* where it stands, for messages */
+	int line;
+	char *between, *from, *to; /* as written */
+	int between_line, from_line, to_line;
+	char *match, *reject;	/* POSIX extended; NULL: all, none */
+	struct bytes match_hex; /* len 0: all */
 };
 extern const struct key route_keys[];
 
 struct route {
-	struct route_conf *conf;	/* owned; NULL: the route of no routes */
-	const char     *name;
-	char	       *from, *to;	/* in words, for `routes` */
-	bool		filtered;
-	regex_t		match, reject;
-	bool		has_match, has_reject;
-	uint64_t	frames, bytes;	/* accepted for a destination */
-	uint64_t	rejected;	/* by its filter */
-	struct histogram latency;	/* inside the bridge */
+	struct route_conf *conf; /* owned; NULL: the route of no routes */
+	const char *name;
+	char *from, *to; /* "ar1,ar2", or "*", for `routes` */
+	unsigned number; /* in routes->route */
+	bool filtered;
+	regex_t match, reject;
+	bool has_match, has_reject;
+	uint64_t frames, bytes;	  /* accepted for a destination */
+	uint64_t rejected;	  /* by its filter */
+	struct histogram latency; /* inside the bridge */
 };
 
 /* One destination of a source, and the routes that lead there, in file order. */
 struct route_target {
-	unsigned	to;
-	unsigned	nvia;
-	struct route  **via;
+	unsigned to;
+	unsigned nvia;
+	struct route **via;
 };
 
 struct route_source {
-	unsigned	ntargets;
+	unsigned ntargets;
 	struct route_target *targets;
 };
 
 struct routes {
-	unsigned	nroutes;
-	struct route  **route;
-	unsigned	nsources;
-	struct route_source *source;	/* one an endpoint */
+	unsigned nroutes;
+	struct route **route;
+	unsigned nsources;
+	struct route_source *source;  /* one an endpoint */
+	struct route_target *targets; /* those of all sources */
+	struct route **via;	      /* those of all targets */
 };
 
 /*
- * Makes the table.  Without any conf every endpoint forwards to every other.
- * An endpoint reaches itself only where from and to both name it.  Takes the confs
- * over.  keep: an older table, whose counters live on in the routes with the same
- * name and text; it may be NULL.  -EINVAL with a sentence in err and the conf's
- * number in *bad; -ENOMEM.
+ * The next name of a list that is separated by blanks or commas; *list moves behind
+ * it.  NULL when there is none.
  */
-int		routes_new(struct route_conf **confs, unsigned nconfs,
-		    const char *const *endpoints, unsigned nendpoints,
-		    struct routes *keep, struct routes **ret, unsigned *bad,
-		    char *err, size_t size);
-void		routes_free(struct routes *r);
-void		route_conf_free(struct route_conf *conf);
+const char *route_word(const char **list, size_t *len);
+/* An extended expression, whose repetitions are bounded.  -EINVAL with a sentence in
+ * err; -ENOMEM. */
+int route_regex(regex_t *regex, const char *s, char *err, size_t size);
+/*
+ * Whether the keys of a section go together: 'between' with two or more names, or
+ * 'from' with 'to', none of them twice.  -EINVAL with a sentence in err.
+ */
+int route_conf_check(const struct route_conf *conf, char *err, size_t size);
+
+/*
+ * Makes the table.  Without any conf every endpoint forwards to every other.
+ * An endpoint reaches itself only where from and to both name it.  echo says of
+ * each endpoint whether it sends back what it gets (NULL: none does): two of those
+ * never reach each other, nor itself, or a frame would circle for ever.  Takes the
+ * confs over, unless it fails.  keep: an older table, whose counters move to the
+ * routes with the same name and text; it may be NULL.  -EINVAL with a sentence in
+ * err and the conf's number in *bad; -ENOMEM.
+ */
+int routes_new(struct route_conf **confs, unsigned nconfs,
+    const char *const *endpoints, const bool *echo, unsigned nendpoints,
+    struct routes *keep, struct routes **ret, unsigned *bad, char *err,
+    size_t size);
+void routes_free(struct routes *r);
+void route_conf_free(struct route_conf *conf);
 /*
  * The route that carries the frame to the target: the first whose filter lets
- * it pass; NULL when none does, each that refused it has counted it then.
+ * it pass; NULL when none does.  Each that refused it has counted it.  It is for
+ * the caller to count frames and bytes.
  */
-struct route   *route_verdict(const struct route_target *target,
-		    const uint8_t *payload, size_t len);
+struct route *route_verdict(
+    const struct route_target *target, const uint8_t *payload, size_t len);
 
 #endif

@@ -1,0 +1,553 @@
+/*
+ * bridge: the path that bytes take, in the order in which they take it.
+ *
+ * A turn is one read callback.  What was read is cut into a batch of frames that
+ * point into the input; each destination's share is encoded once, into one
+ * buffer (or, where the other side's framing is the same, is the very input), and
+ * written with one system call to each port that has nothing waiting.  Only what a
+ * port cannot take now becomes a copy in its queue.
+ *
+ * Room.  Before frames are cut, port_room() asks how much every destination can
+ * still take.  No room in a queue with overflow = block: the source is not read,
+ * until that queue is half empty (port_release).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "bridge_batch.h"
+#include "log.h"
+
+/* A rest of the last turn up to this is copied in front of what is read. */
+#define SMALL_REST 4096
+
+const char *const drop_reason_names[DROP_REASONS] = {
+	[DROP_OVERFLOW] = "overflow",
+	[DROP_DOWN] = "down",
+	[DROP_STALLED] = "stalled",
+	[DROP_UNENCODABLE] = "unencodable",
+	[DROP_CUT] = "cut",
+	[DROP_CLOSED] = "closed",
+	[DROP_NOBODY] = "nobody",
+	[DROP_MEMORY] = "memory",
+};
+
+static void	port_forward(struct batch *);
+static void	node_deliver(struct node *, struct batch *);
+
+int
+bridge_buffers(struct bridge *b, size_t max_frame)
+{
+	/* No framing more than doubles a payload and adds a few bytes. */
+	size_t out_size = 5 * TURN_BYTES + 3 * max_frame;
+	uint8_t *out;
+
+	if (b->turn == NULL)
+		b->turn = malloc(SMALL_REST + TURN_BYTES);
+	if (b->batch == NULL)
+		b->batch = calloc(1, sizeof(*b->batch));
+	if (b->turn == NULL || b->batch == NULL)
+		return -ENOMEM;
+	if (out_size <= b->out_size)
+		return 0;
+	if ((out = malloc(out_size)) == NULL)
+		return -ENOMEM;
+	free(b->out);
+	b->out = out;
+	b->out_size = out_size;
+	return 0;
+}
+
+bool
+port_open(const struct port *port)
+{
+	return port->link->up && !port->node->endpoint->paused;
+}
+
+/* --- 1. in: from bytes to frames ----------------------------------------- */
+
+/* What the port can still take, and whether it may be kept waiting for it. */
+static size_t
+port_takes(struct port *port)
+{
+	if (port_conf(port)->overflow != OVERFLOW_BLOCK || !port_open(port) ||
+	    port->stalled)
+		return TURN_BYTES;
+	port->queue.limit = port_conf(port)->queue;
+	return queue_room(&port->queue);
+}
+
+size_t
+port_room(const struct port *from, struct port **ret_by)
+{
+	const struct bridge *b = from->node->bridge;
+	const struct route_source *s = &b->routes->source[from->node->number];
+	size_t room = TURN_BYTES, takes;
+	struct port *to;
+
+	*ret_by = NULL;
+	for (unsigned i = 0; i < s->ntargets; i++) {
+		TAILQ_FOREACH(to, &b->node[s->targets[i].to]->ports, entry) {
+			if (to == from || (takes = port_takes(to)) >= room)
+				continue;
+			room = takes;
+			*ret_by = to;
+		}
+	}
+	return room;
+}
+
+/* Keeps what was not decoded, for the next turn. */
+static void
+port_keep(struct port *port, const uint8_t *in, size_t len)
+{
+	if (in == port->held) {
+		port->held_len = len;
+	} else if (in > port->held && in < port->held + port->held_size) {
+		memmove(port->held, in, len);
+		port->held_len = len;
+	} else if (len > 0) {
+		assert(len <= port->held_size);
+		memcpy(port->held, in, len);
+		port->held_len = len;
+	} else
+		port->held_len = 0;
+	if (port->held_len == 0 && port->held_size > 4 * SMALL_REST) {
+		free(port->held);
+		port->held = NULL;
+		port->held_size = 0;
+	}
+}
+
+static int
+port_reserve(struct port *port, size_t size)
+{
+	uint8_t *held;
+
+	if (size <= port->held_size)
+		return 0;
+	size = (size + 255) & ~(size_t)255;
+	if ((held = realloc(port->held, size)) == NULL)
+		return -ENOMEM;
+	port->held = held;
+	port->held_size = size;
+	return 0;
+}
+
+/*
+ * Brings the bytes together, those kept first: in the shared buffer, or, when many
+ * are kept, in the port's own.  Returns how many there are.
+ */
+static size_t
+port_gather(struct port *port, size_t room, uint8_t **ret)
+{
+	uint8_t *turn = port->node->bridge->turn;
+	size_t want = MIN(MAX(room, (size_t)SMALL_REST), (size_t)TURN_BYTES);
+	size_t n, held = port->held_len;
+
+	if (port->node->bridge->stopping)
+		want = 0;
+	if (held > SMALL_REST) {
+		*ret = port->held;
+		if (port_reserve(port, held + SMALL_REST) < 0)
+			return held;
+		*ret = port->held;
+		n = link_read(port->link, port->held + held, SMALL_REST);
+		COUNT(port, rx_bytes, n);
+		return held + n;
+	}
+	*ret = turn;
+	if (held > 0)
+		memcpy(turn, port->held, held);
+	n = want > 0 ? link_read(port->link, turn + held, want) : 0;
+	COUNT(port, rx_bytes, n);
+	return held + n;
+}
+
+void
+port_input(struct port *port)
+{
+	struct bridge *b = port->node->bridge;
+	uint64_t now = task_now();
+	size_t room, len, had;
+	struct port *by;
+	uint8_t *in;
+	bool more;
+
+	/* What a lost link had brought is forwarded all the same. */
+	room = port->link->up ? port_room(port, &by) : TURN_BYTES;
+	if (room == 0) {
+		port->backlog = true;
+		port_update(port);
+		return;
+	}
+	had = len = port_gather(port, room, &in);
+	do {
+		more = batch_cut(b->batch, port, &in, &len, room, now);
+		if (b->batch->n > 0)
+			port_forward(b->batch);
+		if (port->link->up)
+			room = port_room(port, &by);
+	} while (more && room > 0);
+	had -= len;
+	if (len > port->held_size && port_reserve(port, len) < 0) {
+		COUNT(port, bad_bytes[BAD_OVERSIZE], len);
+		len = 0;
+	}
+	port_keep(port, in, len);
+	port->backlog = more;
+	if (room == 0)
+		port_update(port);
+	port_age(port, now, had > 0);
+}
+
+void
+port_silent(struct port *port)
+{
+	struct batch *batch = port->node->bridge->batch;
+	uint64_t now = task_now();
+	size_t used;
+
+	while (port->held_len > 0) {
+		used = batch_cut_silent(batch, port, port->held, port->held_len,
+		    now);
+		if (used == 0)
+			break;
+		if (batch->n > 0)
+			port_forward(batch);
+		port_keep(port, port->held + used, port->held_len - used);
+	}
+}
+
+/* --- 2. across: routes, filters, taps ------------------------------------ */
+
+static void	node_deliver(struct node *, struct batch *);
+
+/* To all its targets; the names of those that get something, for the taps. */
+static void
+batch_deliver(struct batch *batch, char *names, size_t size)
+{
+	struct bridge *b = batch->from->node->bridge;
+	const struct route_source *s =
+	    &b->routes->source[batch->from->node->number];
+
+	for (unsigned i = 0; i < s->ntargets; i++) {
+		struct node *to = b->node[s->targets[i].to];
+
+		batch_pick(batch, &s->targets[i]);
+		if (batch->npick == 0)
+			continue;
+		if (names != NULL)
+			append(names, size, "%s%s", *names != '\0' ? "," : "",
+			    to->endpoint->conf->name);
+		node_deliver(to, batch);
+	}
+}
+
+/* Somebody watches: frame by frame, so that each is shown with its way. */
+static void
+batch_watched(struct batch *batch)
+{
+	struct bridge *b = batch->from->node->bridge;
+	static struct item item[BATCH_FRAMES];
+	unsigned n = batch->n;
+	char names[512];
+	struct tap *tap;
+
+	memcpy(item, batch->item, n * sizeof(*item));
+	for (unsigned i = 0; i < n; i++) {
+		batch->item[0] = item[i];
+		batch->n = 1;
+		names[0] = '\0';
+		batch_deliver(batch, names, sizeof(names));
+		TAILQ_FOREACH(tap, &b->taps, entry)
+			tap->frame(tap, batch->from,
+			    names[0] != '\0' ? names : "-", item[i].payload,
+			    item[i].len);
+	}
+}
+
+static void
+port_forward(struct batch *batch)
+{
+	struct port *from = batch->from;
+	uint64_t payload = 0;
+
+	for (unsigned i = 0; i < batch->n; i++)
+		payload += batch->item[i].len;
+	COUNT(from, rx_frames, batch->n);
+	COUNT(from, rx_payload, payload);
+	if (TAILQ_EMPTY(&from->node->bridge->taps))
+		batch_deliver(batch, NULL, 0);
+	else
+		batch_watched(batch);
+}
+
+/* --- 3. out: from frames to bytes ---------------------------------------- */
+
+void
+port_drop(struct port *port, enum drop_reason reason, size_t len)
+{
+	COUNT(port, dropped[reason], 1);
+	COUNT(port, dropped_bytes, len);
+}
+
+/* These frames are out: counters, latency, and the port is alive. */
+static void
+account(struct port *port, const struct batch *batch, unsigned n)
+{
+	const struct routes *routes = port->node->bridge->routes;
+	uint64_t now = now_ns(), payload = 0;
+	unsigned i, run;
+
+	for (i = 0; i < n; i += run) {
+		const struct item *first = &batch->item[batch->pick[i]];
+
+		for (run = 0; i + run < n; run++) {
+			const struct item *item =
+			    &batch->item[batch->pick[i + run]];
+
+			if (item->route != first->route ||
+			    item->since_ns != first->since_ns)
+				break;
+			payload += item->len;
+		}
+		if (first->route < routes->nroutes)
+			histogram_add(&routes->route[first->route]->latency,
+			    now - first->since_ns, run);
+	}
+	COUNT(port, tx_frames, n);
+	COUNT(port, tx_payload, payload);
+	port->progress_ns = now;
+	port->stalled = false;
+}
+
+/* Leaves the end of a frame to the bufferevent, and remembers the frame. */
+static void
+port_hand(struct port *port, const struct item *item, const uint8_t *data,
+    size_t len, bool partial)
+{
+	struct handed *h = &port->handed;
+
+	if (link_hand(port->link, data, len) < 0) {
+		port_drop(port, DROP_MEMORY, item->len);
+		if (partial)
+			link_close(port->link, "out of memory");
+		return;
+	}
+	COUNT(port, tx_bytes, len);
+	h->waits = true;
+	h->partial = partial;
+	h->wire = len;
+	h->len = item->len;
+	h->since_ns = item->since_ns;
+	h->route = item->route;
+	free(h->payload);
+	if ((h->payload = malloc(MAX(item->len, (size_t)1))) != NULL)
+		memcpy(h->payload, item->payload, item->len);
+	port->handed_seen = len;
+}
+
+/*
+ * Writes the encoded frames at once, as far as the kernel takes them; the one that
+ * it took half of, or none of, is handed over.  Returns how many have left.
+ */
+static unsigned
+port_write(struct port *port, const struct batch *batch)
+{
+	size_t total = batch->end[batch->npick - 1], start;
+	struct iovec iov = { (void *)(uintptr_t)batch->data, total };
+	ssize_t n = link_write(port->link, &iov, 1);
+	unsigned done = 0;
+
+	if (n < 0)
+		return 0;
+	COUNT(port, tx_bytes, (size_t)n);
+	if ((size_t)n == total)
+		done = batch->npick;
+	else
+		while (batch->end[done] <= (size_t)n)
+			done++;
+	if (n > 0)
+		account(port, batch, done);
+	if (done == batch->npick)
+		return done;
+	start = done > 0 ? batch->end[done - 1] : 0;
+	port_hand(port, &batch->item[batch->pick[done]], batch->data + n,
+	    batch->end[done] - (size_t)n, (size_t)n > start);
+	return done + 1;
+}
+
+/* Drops the oldest frames until one of that cost fits. */
+static bool
+make_room(struct port *port, size_t cost, enum drop_reason reason)
+{
+	struct queued oldest;
+
+	while (port->queue.bytes + cost > port->queue.limit &&
+	    queue_head(&port->queue, &oldest)) {
+		port_drop(port, reason, oldest.len);
+		queue_pop(&port->queue);
+	}
+	return cost <= port->queue.limit;
+}
+
+/* Whether the frame may join the queue, by the policy for the port's state. */
+static bool
+port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
+{
+	size_t cost = queue_cost(len);
+	bool fits = port->queue.bytes + cost <= port->queue.limit;
+
+	*ret_reason = DROP_OVERFLOW;
+	if (!port_open(port)) {
+		*ret_reason = DROP_DOWN;
+		return make_room(port, cost, DROP_DOWN);
+	}
+	if (port->stalled) {
+		*ret_reason = DROP_STALLED;
+		return make_room(port, cost, DROP_STALLED);
+	}
+	switch (port_conf(port)->overflow) {
+	case OVERFLOW_DROP_OLDEST:
+		return make_room(port, cost, DROP_OVERFLOW);
+	case OVERFLOW_DROP_NEWEST:
+		return fits;
+	case OVERFLOW_DISCONNECT:
+		if (!fits)
+			link_close(port->link, "its queue was full");
+		return fits;
+	default:
+		return true;
+	}
+}
+
+/* A frame that cannot be written now. */
+static void
+port_queue(struct port *port, const struct item *item)
+{
+	enum drop_reason reason;
+
+	port->queue.limit = port_conf(port)->queue;
+	if (!port_admits(port, item->len, &reason)) {
+		port_drop(port, reason, item->len);
+		return;
+	}
+	if (queue_empty(&port->queue) && !port->handed.waits)
+		port->progress_ns = item->since_ns;
+	if (queue_push(&port->queue, item->payload, item->len, item->since_ns,
+	    item->route) < 0)
+		port_drop(port, DROP_MEMORY, item->len);
+}
+
+/* Nothing waits before what comes now. */
+static bool
+port_ready(const struct port *port)
+{
+	return port_open(port) && !port->handed.waits &&
+	    queue_empty(&port->queue);
+}
+
+/* The picked frames to every port of a node but the one they came from. */
+static void
+node_deliver(struct node *to, struct batch *batch)
+{
+	struct port *port;
+	unsigned gone;
+
+	if (TAILQ_EMPTY(&to->ports)) {
+		to->traffic.dropped[DROP_NOBODY] += batch->npick;
+		return;
+	}
+	TAILQ_FOREACH(port, &to->ports, entry) {
+		if (port != batch->from && port_ready(port)) {
+			batch_encode(batch, to);
+			break;
+		}
+	}
+	TAILQ_FOREACH(port, &to->ports, entry) {
+		if (port == batch->from || batch->npick == 0)
+			continue;
+		gone = port_ready(port) ? port_write(port, batch) : 0;
+		for (unsigned i = gone; i < batch->npick; i++)
+			port_queue(port, &batch->item[batch->pick[i]]);
+	}
+}
+
+/* --- 4. out, later: from the queue --------------------------------------- */
+
+/* What the bufferevent had of a frame is written. */
+static void
+handed_out(struct port *port)
+{
+	struct handed *h = &port->handed;
+	struct batch *batch = port->node->bridge->batch;
+	const struct queued q = { NULL, h->len, h->since_ns, h->route };
+
+	batch_start(batch, NULL);
+	batch_add_queued(batch, &q);
+	account(port, batch, 1);
+	h->waits = false;
+	h->wire = 0;
+	free(h->payload);
+	h->payload = NULL;
+}
+
+/* Writes one batch of what waits; false when it got no further. */
+static bool
+port_flush_some(struct port *port)
+{
+	struct batch *batch = port->node->bridge->batch;
+	uint8_t *again = port->handed.payload;
+	bool resend = port->handed.waits;
+	unsigned gone;
+
+	batch_fill(batch, port);
+	if (batch->n == 0)
+		return false;
+	resend = resend && port->handed.waits;
+	if (resend) {
+		port->handed.waits = false;
+		port->handed.payload = NULL;
+	}
+	gone = port_write(port, batch);
+	if (resend && gone > 0) {
+		free(again);
+	} else if (resend) {
+		port->handed.waits = true;
+		port->handed.payload = again;
+	}
+	for (unsigned i = resend; i < gone; i++)
+		queue_pop(&port->queue);
+	return gone == batch->n && !port->handed.waits;
+}
+
+void
+port_flush(struct port *port)
+{
+	if (port->handed.waits && port->handed.wire > 0) {
+		if (link_handed(port->link) > 0)
+			return;
+		handed_out(port);
+	}
+	while (port_open(port) &&
+	    (port->handed.waits || !queue_empty(&port->queue)))
+		if (!port_flush_some(port))
+			break;
+	if (port->full && port->queue.bytes <= port->queue.limit / 2)
+		port_release(port);
+}
+
+void
+node_send_frame(struct node *node, const uint8_t *payload, size_t len)
+{
+	struct batch *batch = node->bridge->batch;
+	const struct queued q = { payload, len, now_ns(), NO_ROUTE };
+
+	batch_start(batch, NULL);
+	batch_add_queued(batch, &q);
+	node_deliver(node, batch);
+}

@@ -1,0 +1,251 @@
+/*
+ * bridge_batch: cutting, picking and encoding the frames of a turn.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge_batch.h"
+
+static void
+count_bad(struct port *port, const struct decoded *d)
+{
+	COUNT(port, bad_bytes[d->reason], d->used);
+	if (!d->again)
+		COUNT(port, bad[d->reason], 1);
+}
+
+void
+batch_start(struct batch *batch, struct port *from)
+{
+	batch->from = from;
+	batch->class = from != NULL ? from->node->framing_class : UINT32_MAX;
+	batch->n = batch->npick = 0;
+	batch->data = NULL;
+}
+
+static void
+batch_add(struct batch *batch, const struct decoded *d, const uint8_t *wire,
+    uint64_t now)
+{
+	struct item *item = &batch->item[batch->n++];
+
+	item->payload = d->payload;
+	item->len = d->len;
+	item->wire = d->verbatim ? wire : NULL;
+	item->wire_len = d->used;
+	item->since_ns = now;
+	item->route = NO_ROUTE;
+}
+
+bool
+batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
+    size_t room, uint64_t now)
+{
+	enum decode_result result;
+	struct decoded d;
+	size_t payload = 0;
+	uint64_t unchecked = 0;
+	bool more = true;
+
+	batch_start(batch, from);
+	while (batch->n < BATCH_FRAMES && payload < room && *len > 0) {
+		result = framing_decode(&from->decoder, *in, *len, &d);
+		if (result == DECODE_MORE) {
+			more = false;
+			break;
+		}
+		if (result == DECODE_FRAME) {
+			batch_add(batch, &d, *in, now);
+			payload += MAX(d.len, (size_t)QUEUE_FLOOR);
+			unchecked += d.unchecked;
+		} else
+			count_bad(from, &d);
+		*in += d.used;
+		*len -= d.used;
+	}
+	COUNT(from, unchecked, unchecked);
+	return more && *len > 0;
+}
+
+size_t
+batch_cut_silent(struct batch *batch, struct port *from, uint8_t *in, size_t len,
+    uint64_t now)
+{
+	struct decoded d;
+
+	batch_start(batch, from);
+	switch (framing_silent(&from->decoder, in, len, &d)) {
+	case DECODE_FRAME:
+		batch_add(batch, &d, in, now);
+		return d.used;
+	case DECODE_BAD:
+		count_bad(from, &d);
+		return d.used;
+	default:
+		return 0;
+	}
+}
+
+void
+batch_pick(struct batch *batch, const struct route_target *target)
+{
+	struct route *route = target->via[0];
+	uint64_t bytes = 0;
+
+	batch->npick = 0;
+	batch->data = NULL;
+	if (target->nvia == 1 && !route->filtered) {
+		for (unsigned i = 0; i < batch->n; i++) {
+			batch->item[i].route = route->number;
+			batch->pick[i] = i;
+			bytes += batch->item[i].len;
+		}
+		batch->npick = batch->n;
+		route->frames += batch->n;
+		route->bytes += bytes;
+		return;
+	}
+	for (unsigned i = 0; i < batch->n; i++) {
+		struct item *item = &batch->item[i];
+
+		route = route_verdict(target, item->payload, item->len);
+		if (route == NULL)
+			continue;
+		item->route = route->number;
+		batch->pick[batch->npick++] = i;
+		route->frames++;
+		route->bytes += item->len;
+	}
+}
+
+/* For each port that would have got the frame. */
+static void
+node_drop(struct node *node, const struct port *from, enum drop_reason reason,
+    size_t len)
+{
+	struct port *port;
+
+	TAILQ_FOREACH(port, &node->ports, entry)
+		if (port != from)
+			port_drop(port, reason, len);
+}
+
+/* The picked frames lie in the input as the node would write them, in a row. */
+static bool
+batch_verbatim(struct batch *batch, const struct node *to)
+{
+	const struct item *item;
+	const uint8_t *next = NULL;
+	size_t total = 0;
+
+	if (batch->class != to->framing_class)
+		return false;
+	for (unsigned i = 0; i < batch->npick; i++) {
+		item = &batch->item[batch->pick[i]];
+		if (item->wire == NULL || (next != NULL && item->wire != next))
+			return false;
+		next = item->wire + item->wire_len;
+		total += item->wire_len;
+		batch->end[i] = total;
+	}
+	batch->data = batch->item[batch->pick[0]].wire;
+	return true;
+}
+
+void
+batch_encode(struct batch *batch, struct node *to)
+{
+	const struct framing_conf *conf = &to->endpoint->conf->framing;
+	struct bridge *b = to->bridge;
+	unsigned n = 0;
+	size_t total = 0;
+	long len;
+
+	if (batch_verbatim(batch, to))
+		return;
+	for (unsigned i = 0; i < batch->npick; i++) {
+		const struct item *item = &batch->item[batch->pick[i]];
+
+		len = -EMSGSIZE;
+		if (framing_bound(conf, item->len) <= b->out_size - total)
+			len = framing_encode(conf, item->payload, item->len,
+			    b->out + total);
+		if (len < 0) {
+			node_drop(to, batch->from, DROP_UNENCODABLE, item->len);
+			continue;
+		}
+		total += (size_t)len;
+		batch->end[n] = total;
+		batch->pick[n++] = batch->pick[i];
+	}
+	batch->npick = n;
+	batch->data = b->out;
+}
+
+void
+batch_add_queued(struct batch *batch, const struct queued *q)
+{
+	struct item *item = &batch->item[batch->n];
+
+	item->payload = q->payload;
+	item->len = q->len;
+	item->wire = NULL;
+	item->since_ns = q->since_ns;
+	item->route = q->route;
+	batch->pick[batch->n++] = batch->npick++;
+}
+
+/*
+ * Adds one waiting frame, encoded, to the batch.  False when there is no room for it
+ * any more, or when its framing cannot express it (*ret_bad).
+ */
+static bool
+fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
+    bool *ret_bad)
+{
+	const struct framing_conf *conf = &port_conf(port)->framing;
+	struct bridge *b = port->node->bridge;
+	size_t total = batch->n > 0 ? batch->end[batch->n - 1] : 0;
+	long n;
+
+	if (batch->n == BATCH_FRAMES || (batch->n > 0 &&
+	    (total >= TURN_BYTES ||
+	    framing_bound(conf, q->len) > b->out_size - total)))
+		return false;
+	n = framing_bound(conf, q->len) > b->out_size - total ? -EMSGSIZE :
+	    framing_encode(conf, q->payload, q->len, b->out + total);
+	if (n < 0) {
+		*ret_bad = true;
+		return false;
+	}
+	batch->end[batch->n] = total + (size_t)n;
+	batch_add_queued(batch, q);
+	return true;
+}
+
+void
+batch_fill(struct batch *batch, struct port *port)
+{
+	struct handed *h = &port->handed;
+	struct queued q = { h->payload, h->len, h->since_ns, h->route };
+	size_t pos = 0;
+	bool bad = false;
+
+	batch_start(batch, NULL);
+	batch->data = port->node->bridge->out;
+	if (h->waits && !fill_encoded(batch, port, &q, &bad)) {
+		port_drop(port, DROP_UNENCODABLE, h->len);
+		h->waits = bad = false;
+	}
+	while (queue_next(&port->queue, &pos, &q)) {
+		if (fill_encoded(batch, port, &q, &bad))
+			continue;
+		if (!bad || batch->n > 0)
+			break;
+		port_drop(port, DROP_UNENCODABLE, q.len);
+		queue_pop(&port->queue);
+		bad = false;
+		pos = 0;
+	}
+}

@@ -1,0 +1,64 @@
+/*
+ * bridge_batch: the frames of one turn, on their way through.
+ *
+ * Items point into the input, or into a queue; nothing is copied.  For each
+ * destination some of them are picked, and encoded once into the shared buffer.
+ */
+#ifndef BRIDGE_BATCH_H
+#define BRIDGE_BATCH_H
+
+#include "bridge_path.h"
+
+#define BATCH_FRAMES 1024
+#define TURN_BYTES (60 * 1024)
+#define NO_ROUTE UINT32_MAX
+
+struct item {
+	const uint8_t  *payload;
+	size_t		len;
+	const uint8_t  *wire;		/* as it came; NULL: not verbatim */
+	size_t		wire_len;
+	uint64_t	since_ns;
+	unsigned	route;
+};
+
+struct batch {
+	struct port    *from;		/* NULL: the control port */
+	unsigned	class;		/* its framing's, for verbatim frames */
+	unsigned	n;
+	struct item	item[BATCH_FRAMES];
+	/* The share of the destination at hand, and its encoding. */
+	unsigned	npick;
+	unsigned	pick[BATCH_FRAMES];
+	const uint8_t  *data;		/* NULL: not encoded yet */
+	size_t		end[BATCH_FRAMES];	/* of each picked frame in data */
+};
+
+/* Starts over; from is NULL for frames that come from no port. */
+void batch_start(struct batch *batch, struct port *from);
+/* Adds and picks a frame that did not come in just now. */
+void batch_add_queued(struct batch *batch, const struct queued *frame);
+/*
+ * Cuts frames off the front of the bytes until they take up the room; true when
+ * there may be more frames in what is left.  What is thrown away is counted.
+ */
+bool batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
+    size_t room, uint64_t now);
+/* The same after a silence, one frame at a time: how many bytes left the input. */
+size_t batch_cut_silent(struct batch *batch, struct port *from, uint8_t *in,
+    size_t len, uint64_t now);
+/* Picks the frames that a route lets through to the target. */
+void batch_pick(struct batch *batch, const struct route_target *target);
+/*
+ * Encodes the picked frames for a node, once for all its ports; those that its
+ * framing cannot express are counted and no longer picked.
+ */
+void batch_encode(struct batch *batch, struct node *to);
+/*
+ * Fills the batch with what waits for the port, encoded: first the frame that a
+ * lost link did not get out, then those of the queue, as many as go into one
+ * write.  Those in front that its framing cannot express are dropped.
+ */
+void batch_fill(struct batch *batch, struct port *port);
+
+#endif

@@ -1,0 +1,446 @@
+/*
+ * bridge_port: the state of ports: what is read, who is held back, what the clock
+ * has to say, and what the endpoints tell.
+ *
+ * port_update() derives from the state what is read; nothing else does.  A port has
+ * one timer for four times: a stall, a silence that ends a frame, a partial frame that
+ * grows too old, and the end of a peer that sends no more.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "bridge_path.h"
+#include "log.h"
+
+/* How long a peer that sends no more is still given what comes for it. */
+#define LINGER_NS NSEC_PER_SEC
+/* How long one that is owed something may take none of it. */
+#define LINGER_STUCK_NS (10 * NSEC_PER_SEC)
+
+/* --- timer --------------------------------------------------------------- */
+
+static uint64_t
+earliest(const struct port *port)
+{
+	const uint64_t at[] = { port->stall_at, port->silence_at, port->age_at,
+		port->linger_at };
+	uint64_t first = 0;
+
+	for (size_t i = 0; i < NELEM(at); i++)
+		if (at[i] != 0 && (first == 0 || at[i] < first))
+			first = at[i];
+	return first;
+}
+
+static void
+timer_label(const struct task *task, char *buf, size_t size)
+{
+	const struct port *port = task->arg;
+	uint64_t at = earliest(port);
+	const char *name = port->link->name;
+
+	if (at == 0)
+		snprintf(buf, size, "nothing: the time of %s is over", name);
+	else if (at == port->stall_at)
+		snprintf(buf, size, "%s to take something before it counts as"
+		    " stalled", name);
+	else if (at == port->silence_at)
+		snprintf(buf, size, "a silence of %s to end a frame", name);
+	else if (at == port->age_at)
+		snprintf(buf, size, "the rest of a frame from %s, before it is"
+		    " too old", name);
+	else
+		snprintf(buf, size, "what %s is still owed; it sends no more",
+		    name);
+}
+
+static void	on_timer(evutil_socket_t, short, void *);
+
+/* Sets the timer to the earliest time; one that is set earlier may ring in vain. */
+static void
+port_arm(struct port *port)
+{
+	uint64_t at = earliest(port), now, wait;
+	struct timeval tv;
+
+	if (at == 0 || (port->timer_at != 0 && port->timer_at <= at))
+		return;
+	if (port->timer == NULL) {
+		port->timer = evtimer_new(port->node->bridge->base, on_timer,
+		    port);
+		if (port->timer == NULL)
+			return;
+		task_add(&port->timer_task, port, timer_label, "%s.timer",
+		    port->link->name);
+	}
+	now = now_ns();
+	wait = at > now ? at - now : 0;
+	tv.tv_sec = (time_t)(wait / NSEC_PER_SEC);
+	tv.tv_usec = (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + 1;
+	event_add(port->timer, &tv);
+	port->timer_at = at;
+	TASK_WAIT(&port->timer_task);
+}
+
+static bool
+due(uint64_t *at, uint64_t now)
+{
+	if (*at == 0 || *at > now)
+		return false;
+	*at = 0;
+	return true;
+}
+
+/* It has had its time: from now on its oldest frames go, and nobody waits. */
+static void
+stall_due(struct port *port, uint64_t now)
+{
+	size_t handed = link_handed(port->link);
+
+	if (!port->full)
+		return;
+	if (handed != port->handed_seen) {
+		port->handed_seen = handed;
+		port->progress_ns = now;
+	}
+	port->stall_at = port->progress_ns + port_conf(port)->stall_timeout;
+	if (port->stall_at > now)
+		return;
+	port->stall_at = 0;
+	port->stalled = true;
+	COUNT(port, stalls, 1);
+	log_to(LOG_WARNING, ABOUT_ENDPOINT, port->link->name, "stalled: it takes"
+	    " nothing; its oldest frames are dropped until it reads again");
+	port_release(port);
+}
+
+static void
+age_due(struct port *port)
+{
+	COUNT(port, bad[BAD_TIMEOUT], 1);
+	COUNT(port, bad_bytes[BAD_TIMEOUT], port->held_len);
+	port->held_len = 0;
+	port->silence_at = 0;
+	framing_start(&port->decoder, &port_conf(port)->framing);
+}
+
+/* A peer that sends no more: closed when it is owed nothing, or takes nothing. */
+static void
+linger_due(struct port *port, uint64_t now)
+{
+	bool owed = port->handed.waits || !queue_empty(&port->queue);
+	size_t handed = link_handed(port->link);
+
+	if (handed != port->handed_seen) {
+		port->handed_seen = handed;
+		port->progress_ns = now;
+	}
+	if (!owed)
+		link_close(port->link, "it had ended, and is owed nothing");
+	else if (now - port->progress_ns > LINGER_STUCK_NS)
+		link_close(port->link, "it had ended, and takes nothing");
+	else
+		port->linger_at = now + LINGER_NS / 4;
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct port *port = arg;
+	uint64_t now;
+
+	(void)fd, (void)what;
+	now = task_begin(&port->timer_task);
+	TASK_SET(&port->timer_task, TASK_IDLE);
+	port->timer_at = 0;
+	if (due(&port->silence_at, now))
+		port_silent(port);
+	if (due(&port->age_at, now) && port->held_len > 0)
+		age_due(port);
+	if (due(&port->stall_at, now))
+		stall_due(port, now);
+	if (due(&port->linger_at, now))
+		linger_due(port, now);
+	port_arm(port);
+	task_end(&port->timer_task);
+}
+
+void
+port_age(struct port *port, uint64_t now, bool consumed)
+{
+	const struct framing_conf *framing = port->decoder.conf;
+	uint64_t timeout = port_conf(port)->frame_timeout;
+	uint64_t silence;
+
+	if (framing->rule->silent == NULL && timeout == 0)
+		return;
+	silence = framing->rule->silent != NULL ? framing_silence(framing) : 0;
+	port->silence_at = port->held_len > 0 && silence != 0 ?
+	    now + silence : 0;
+	if (port->held_len == 0 || timeout == 0)
+		port->age_at = 0;
+	else if (port->age_at == 0 || consumed)
+		port->age_at = now + timeout;
+	port_arm(port);
+}
+
+/* --- what is read -------------------------------------------------------- */
+
+/* The queue is full and holds others back: for stall_timeout at most. */
+static void
+mark_full(struct port *port)
+{
+	port->full = true;
+	if (port_conf(port)->stall_timeout == 0 || port->stall_at != 0)
+		return;
+	port->stall_at = port->progress_ns + port_conf(port)->stall_timeout;
+	port_arm(port);
+}
+
+void
+port_update(struct port *port)
+{
+	struct port *by;
+	bool room = port_room(port, &by) > 0;
+	bool read = port_open(port) && room && !port->node->bridge->stopping;
+
+	port->by = room ? NULL : by;
+	if (port->by != NULL)
+		mark_full(port->by);
+	link_set_reading(port->link, read);
+	if (room && port->backlog && port->link->up)
+		link_poke(port->link);
+}
+
+void
+port_release(struct port *port)
+{
+	struct node *node = port->node;
+	struct port *from;
+
+	port->full = false;
+	port->stall_at = 0;
+	for (unsigned i = 0; i < node->nfeeders; i++)
+		TAILQ_FOREACH(from, &node->feeder[i]->ports, entry)
+			if (from->by == port)
+				port_update(from);
+}
+
+/* --- ports come and go --------------------------------------------------- */
+
+struct port *
+port_new(struct node *node, struct link *link)
+{
+	struct port *port = calloc(1, sizeof(*port));
+
+	if (port == NULL)
+		return NULL;
+	port->node = node;
+	port->link = link;
+	link->port = port;
+	queue_init(&port->queue, node->endpoint->conf->queue);
+	framing_start(&port->decoder, &node->endpoint->conf->framing);
+	TAILQ_INSERT_TAIL(&node->ports, port, entry);
+	return port;
+}
+
+static void
+drop_waiting(struct port *port)
+{
+	struct queued q;
+
+	while (queue_head(&port->queue, &q)) {
+		port_drop(port, DROP_CLOSED, q.len);
+		queue_pop(&port->queue);
+	}
+	if (port->handed.waits)
+		port_drop(port, DROP_CLOSED, port->handed.len);
+	free(port->handed.payload);
+	memset(&port->handed, 0, sizeof(port->handed));
+}
+
+void
+port_free(struct port *port)
+{
+	if (port == NULL)
+		return;
+	drop_waiting(port);
+	TAILQ_REMOVE(&port->node->ports, port, entry);
+	port_release(port);
+	if (port->timer != NULL) {
+		task_remove(&port->timer_task);
+		event_free(port->timer);
+	}
+	port->link->port = NULL;
+	queue_free(&port->queue);
+	free(port->held);
+	free(port);
+}
+
+/* --- what the endpoints tell --------------------------------------------- */
+
+static int
+on_up(struct link *link)
+{
+	struct node *node = link->endpoint->node;
+	struct port *port = link->port;
+
+	if (port == NULL && (port = port_new(node, link)) == NULL)
+		return -ENOMEM;
+	framing_start(&port->decoder, &port_conf(port)->framing);
+	port->progress_ns = now_ns();
+	port_flush(port);
+	port_update(port);
+	return 0;
+}
+
+/* The frame that was on its way: sent again later, unless half of it is out. */
+static void
+handed_lost(struct port *port)
+{
+	struct handed *h = &port->handed;
+	size_t left = link_handed(port->link);
+
+	if (!h->waits || h->wire == 0)
+		return;
+	port->traffic.tx_bytes -= left;
+	port->node->traffic.tx_bytes -= left;
+	if (!h->partial && left == h->wire && h->payload != NULL) {
+		h->wire = 0;
+		return;
+	}
+	port_drop(port, DROP_CUT, h->len);
+	free(h->payload);
+	memset(h, 0, sizeof(*h));
+}
+
+static void
+on_down(struct link *link, const char *why)
+{
+	struct port *port = link->port;
+
+	(void)why;
+	if (port == NULL)
+		return;
+	port_input(port);
+	if (port->held_len > 0) {
+		COUNT(port, bad[BAD_MALFORMED], 1);
+		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);
+		port->held_len = 0;
+	}
+	handed_lost(port);
+	port->backlog = port->stalled = false;
+	port->by = NULL;
+	port->silence_at = port->age_at = port->linger_at = 0;
+	if (link->endpoint->conf->ops->several)
+		port_free(port);
+	else
+		port_release(port);
+}
+
+static void
+on_readable(struct link *link)
+{
+	struct port *port = link->port;
+
+	port_input(port);
+	if (link->ended && port->linger_at == 0) {
+		port->linger_at = task_now() + LINGER_NS;
+		port_arm(port);
+	}
+}
+
+static void
+on_writable(struct link *link)
+{
+	port_flush(link->port);
+}
+
+static void
+on_state(struct endpoint *ep)
+{
+	struct node *node = ep->node;
+
+	if (node->bridge->changed != NULL)
+		node->bridge->changed(node->bridge);
+}
+
+/* What frames of a framing are called. */
+static const char *
+noun(const struct framing_conf *conf, char *buf, size_t size)
+{
+	if (strcmp(conf->rule->name, "raw") == 0)
+		return "bytes";
+	if (strcmp(conf->rule->name, "line") == 0)
+		return "a line";
+	snprintf(buf, size, "a frame (%s)", conf->rule->name);
+	return buf;
+}
+
+static void
+read_label(const struct port *port, char *buf, size_t size)
+{
+	const struct link *link = port->link;
+	const struct endpoint_conf *conf = port_conf(port);
+	char what[48];
+
+	if (link->ended)
+		snprintf(buf, size, "nothing: %s (%s) sends no more", link->name,
+		    link->address);
+	else if (port->by != NULL)
+		snprintf(buf, size, "room in %s's queue, before %s (%s) is read"
+		    " on", port->by->link->name, link->name, link->address);
+	else if (port->node->endpoint->paused)
+		snprintf(buf, size, "to be resumed: %s (%s) was paused by hand",
+		    link->name, link->address);
+	else
+		snprintf(buf, size, "%s from %s (%s)",
+		    noun(&conf->framing, what, sizeof(what)), link->name,
+		    link->address);
+}
+
+static void
+write_label(const struct port *port, char *buf, size_t size)
+{
+	const struct link *link = port->link;
+	size_t frames = port->queue.frames + port->handed.waits;
+	char bytes[24];
+
+	if (frames == 0) {
+		snprintf(buf, size, "nothing: all is written to %s (%s)",
+		    link->name, link->address);
+		return;
+	}
+	format_size(port->queue.bytes + (port->handed.waits ?
+	    queue_cost(port->handed.len) : 0), bytes, sizeof(bytes));
+	snprintf(buf, size, "room in %s's output (%zu frame%s, %s queued%s)",
+	    link->name, frames, frames == 1 ? "" : "s", bytes,
+	    port->stalled ? ", stalled" : "");
+}
+
+static void
+on_label(const struct link *link, bool writing, char *buf, size_t size)
+{
+	const struct port *port = link->port;
+
+	if (port == NULL)
+		snprintf(buf, size, "its port");
+	else if (writing)
+		write_label(port, buf, size);
+	else
+		read_label(port, buf, size);
+	if (link->endpoint->conf->label != NULL)
+		append(buf, size, " - %s", link->endpoint->conf->label);
+}
+
+const struct endpoint_owner bridge_owner = {
+	.up = on_up,
+	.down = on_down,
+	.readable = on_readable,
+	.writable = on_writable,
+	.label = on_label,
+	.state = on_state,
+};

@@ -1,0 +1,467 @@
+/*
+ * bridge_set: makes a bridge, and makes it what a configuration says.
+ *
+ * A change is a transaction: all that can fail is done first, beside what runs; then
+ * the new table of routes and nodes takes the old one's place.  A node whose section
+ * is the same goes over as it is.  One whose section changed is made anew, and takes
+ * over counters and, if it has one port, what waits in it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "bridge_path.h"
+#include "log.h"
+
+int
+bridge_new(struct event_base *base, struct bridge **ret)
+{
+	struct bridge *b = calloc(1, sizeof(*b));
+
+	if (b == NULL || (b->routes = calloc(1, sizeof(*b->routes))) == NULL) {
+		free(b);
+		return -ENOMEM;
+	}
+	b->base = base;
+	TAILQ_INIT(&b->taps);
+	*ret = b;
+	return 0;
+}
+
+static void
+node_free(struct node *node)
+{
+	/* A connection's port has gone with its link. */
+	endpoint_stop(node->endpoint);
+	port_free(TAILQ_FIRST(&node->ports));
+	endpoint_free(node->endpoint);
+	free(node->feeder);
+	free(node);
+}
+
+/* Takes the conf over, unless it fails. */
+static struct node *
+node_new(struct bridge *b, struct endpoint_conf *conf)
+{
+	struct node *node = calloc(1, sizeof(*node));
+
+	if (node == NULL)
+		return NULL;
+	node->bridge = b;
+	TAILQ_INIT(&node->ports);
+	if (endpoint_new(b->base, conf, &bridge_owner, node,
+	    &node->endpoint) < 0) {
+		free(node);
+		return NULL;
+	}
+	if (!conf->ops->several &&
+	    port_new(node, &node->endpoint->link) == NULL) {
+		node->endpoint->conf = NULL;
+		endpoint_free(node->endpoint);
+		free(node);
+		return NULL;
+	}
+	return node;
+}
+
+struct node *
+bridge_find(const struct bridge *b, const char *name)
+{
+	for (unsigned i = 0; i < b->nnodes; i++)
+		if (strcmp(b->node[i]->endpoint->conf->name, name) == 0)
+			return b->node[i];
+	return NULL;
+}
+
+static bool
+same_section(const struct endpoint_conf *a, const struct endpoint_conf *b)
+{
+	return a->ops == b->ops && strcmp(a->name, b->name) == 0 &&
+	    strcmp(a->text, b->text) == 0;
+}
+
+/* What waits for the old node's one port, and all that was counted. */
+static void
+inherit(struct node *to, struct node *from)
+{
+	struct port *old = TAILQ_FIRST(&from->ports);
+	struct port *new = TAILQ_FIRST(&to->ports);
+
+	to->traffic = from->traffic;
+	if (old == NULL || new == NULL ||
+	    from->endpoint->conf->ops->several ||
+	    to->endpoint->conf->ops->several)
+		return;
+	new->traffic = old->traffic;
+	new->queue = old->queue;
+	new->queue.limit = to->endpoint->conf->queue;
+	queue_init(&old->queue, 0);
+}
+
+/* --- the table ----------------------------------------------------------- */
+
+static int
+make_routes(struct bridge *b, struct config *c, struct routes **ret, char *err,
+    size_t size)
+{
+	const char **names = calloc(c->nendpoints + 1, sizeof(*names));
+	bool *echo = calloc(c->nendpoints + 1, sizeof(*echo));
+	unsigned bad;
+	int r = -ENOMEM;
+
+	for (unsigned i = 0; names && echo && i < c->nendpoints; i++) {
+		names[i] = c->endpoints[i]->name;
+		echo[i] = c->endpoints[i]->ops == &endpoint_echo;
+	}
+	if (names != NULL && echo != NULL)
+		r = routes_new(c->routes, c->nroutes, names, echo,
+		    c->nendpoints, b->routes, ret, &bad, err, size);
+	free(names);
+	free(echo);
+	if (r < 0)
+		return r;
+	c->nroutes = 0;		/* they belong to the table now */
+	for (unsigned i = 0; i < (*ret)->nroutes; i++)
+		(*ret)->route[i]->number = i;
+	return 0;
+}
+
+/* Back to what was, after a failure; the confs stay with the configuration. */
+static void
+unmake_nodes(struct config *c, struct node **node, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (node[i]->endpoint->conf != c->endpoints[i])
+			continue;
+		port_free(TAILQ_FIRST(&node[i]->ports));
+		node[i]->endpoint->conf = NULL;
+		endpoint_free(node[i]->endpoint);
+		free(node[i]);
+	}
+	free(node);
+}
+
+/* The node for each endpoint of the configuration: an old one, or made anew. */
+static struct node **
+make_nodes(struct bridge *b, struct config *c)
+{
+	struct node **node = calloc(c->nendpoints + 1, sizeof(*node));
+	unsigned i;
+
+	for (i = 0; node != NULL && i < c->nendpoints; i++) {
+		struct node *old = bridge_find(b, c->endpoints[i]->name);
+
+		if (old != NULL &&
+		    same_section(old->endpoint->conf, c->endpoints[i]))
+			node[i] = old;
+		else if ((node[i] = node_new(b, c->endpoints[i])) == NULL)
+			break;
+	}
+	if (node == NULL || i == c->nendpoints)
+		return node;
+	unmake_nodes(c, node, i);
+	return NULL;
+}
+
+/* All that the new table needs of memory, so that putting it in place cannot fail. */
+static struct node ***
+make_feeders(struct bridge *b, struct node **node, unsigned n)
+{
+	struct node ***feeder = calloc(n + 1, sizeof(*feeder));
+	uint64_t largest = 0;
+	unsigned i;
+
+	for (i = 0; feeder != NULL && i < n; i++) {
+		largest = MAX(largest,
+		    node[i]->endpoint->conf->framing.max_frame);
+		if ((feeder[i] = calloc(n, sizeof(**feeder))) == NULL)
+			break;
+	}
+	if (feeder == NULL ||
+	    (i == n && bridge_buffers(b, (size_t)largest) == 0))
+		return feeder;
+	while (i-- > 0)
+		free(feeder[i]);
+	free(feeder);
+	return NULL;
+}
+
+/* Numbers the nodes; who feeds whom, and who speaks alike. */
+static void
+connect_nodes(struct node **node, unsigned n, struct node ***feeder,
+    const struct routes *routes)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct framing_conf *f = &node[i]->endpoint->conf->framing;
+		unsigned class = 0;
+
+		while (class < i && !framing_same(f,
+		    &node[class]->endpoint->conf->framing))
+			class++;
+		free(node[i]->feeder);
+		node[i]->feeder = feeder[i];
+		node[i]->nfeeders = 0;
+		node[i]->number = i;
+		node[i]->framing_class = class;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		const struct route_source *s = &routes->source[i];
+
+		for (unsigned t = 0; t < s->ntargets; t++) {
+			struct node *to = node[s->targets[t].to];
+
+			to->feeder[to->nfeeders++] = node[i];
+		}
+	}
+	free(feeder);
+}
+
+static bool
+stays(const struct node *old, struct node *const *node, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (node[i] == old)
+			return true;
+	return false;
+}
+
+static struct node *
+successor(const struct node *old, struct node *const *node, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (strcmp(node[i]->endpoint->conf->name,
+		    old->endpoint->conf->name) == 0)
+			return node[i];
+	return NULL;
+}
+
+/* Closes what is not in the new table, while the old one still holds. */
+static void
+leave_old(struct bridge *b, struct node **node, unsigned n)
+{
+	struct node *old, *new;
+
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		old = b->node[i];
+		if (stays(old, node, n))
+			continue;
+		new = successor(old, node, n);
+		log_to(LOG_NOTICE, ABOUT_ENDPOINT, old->endpoint->conf->name,
+		    "%s", new != NULL ? "its section has changed: opened anew" :
+		    "is no longer configured: closed");
+		endpoint_stop(old->endpoint);
+		if (new != NULL)
+			inherit(new, old);
+	}
+	for (unsigned i = 0; i < b->nnodes; i++)
+		b->node[i]->nfeeders = 0;
+	for (unsigned i = 0; i < b->nnodes; i++)
+		if (!stays(b->node[i], node, n))
+			node_free(b->node[i]);
+}
+
+static void
+start_new(struct bridge *b, struct config *c)
+{
+	struct port *port;
+
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		struct endpoint *ep = b->node[i]->endpoint;
+
+		if (ep->conf == c->endpoints[i])
+			endpoint_start(ep);
+		else
+			endpoint_conf_free(c->endpoints[i]);
+	}
+	c->nendpoints = 0;
+	for (unsigned i = 0; i < b->nnodes; i++)
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+			port_update(port);
+}
+
+int
+bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
+{
+	struct routes *routes = NULL;
+	struct node **node, ***feeder = NULL;
+	unsigned n = c->nendpoints;
+	int r;
+
+	if ((r = make_routes(b, c, &routes, err, size)) < 0)
+		return r;
+	node = make_nodes(b, c);
+	if (node != NULL && (feeder = make_feeders(b, node, n)) == NULL)
+		unmake_nodes(c, node, n);
+	if (feeder == NULL) {
+		snprintf(err, size, "out of memory");
+		routes_free(routes);
+		return -ENOMEM;
+	}
+	leave_old(b, node, n);
+	routes_free(b->routes);
+	b->routes = routes;
+	free(b->node);
+	b->node = node;
+	b->nnodes = n;
+	connect_nodes(node, n, feeder, routes);
+	start_new(b, c);
+	return 0;
+}
+
+/* --- stop ---------------------------------------------------------------- */
+
+void
+bridge_stop(struct bridge *b)
+{
+	struct port *port;
+
+	b->stopping = true;
+	for (unsigned i = 0; i < b->nnodes; i++)
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+			port_update(port);
+}
+
+bool
+bridge_drained(const struct bridge *b)
+{
+	const struct port *port;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+			if (port_open(port) && (port->backlog ||
+			    port->handed.waits || !queue_empty(&port->queue)))
+				return false;
+	return true;
+}
+
+void
+bridge_free(struct bridge *b)
+{
+	if (b == NULL)
+		return;
+	for (unsigned i = 0; i < b->nnodes; i++)
+		endpoint_stop(b->node[i]->endpoint);
+	for (unsigned i = 0; i < b->nnodes; i++)
+		b->node[i]->nfeeders = 0;
+	for (unsigned i = 0; i < b->nnodes; i++)
+		node_free(b->node[i]);
+	routes_free(b->routes);
+	free(b->node);
+	free(b->turn);
+	free(b->out);
+	free(b->batch);
+	free(b);
+}
+
+/* --- for the faces to the outside ---------------------------------------- */
+
+unsigned
+bridge_up(const struct bridge *b)
+{
+	unsigned up = 0;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		up += b->node[i]->endpoint->state == ENDPOINT_UP;
+	return up;
+}
+
+void
+port_queued(const struct port *port, size_t *bytes, size_t *frames)
+{
+	*bytes = port->queue.bytes;
+	*frames = port->queue.frames;
+	if (port->handed.waits) {
+		*bytes += queue_cost(port->handed.len);
+		*frames += 1;
+	}
+}
+
+void
+node_queued(const struct node *n, size_t *bytes, size_t *frames)
+{
+	const struct port *port;
+	size_t b, f;
+
+	*bytes = *frames = 0;
+	TAILQ_FOREACH(port, &n->ports, entry) {
+		port_queued(port, &b, &f);
+		*bytes += b;
+		*frames += f;
+	}
+}
+
+uint64_t
+traffic_dropped(const struct traffic *t)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < DROP_REASONS; i++)
+		sum += t->dropped[i];
+	return sum;
+}
+
+uint64_t
+traffic_errors(const struct traffic *t)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < BAD_REASONS; i++)
+		sum += t->bad[i];
+	return sum;
+}
+
+int
+node_send(struct node *n, const uint8_t *payload, size_t len)
+{
+	const struct framing_conf *conf = &n->endpoint->conf->framing;
+	uint64_t dropped = traffic_dropped(&n->traffic);
+	struct port *port;
+	uint8_t *wire;
+	long r;
+
+	if (TAILQ_EMPTY(&n->ports))
+		return -ENOTCONN;
+	if ((wire = malloc(framing_bound(conf, len) + 1)) == NULL)
+		return -ENOMEM;
+	r = framing_encode(conf, payload, len, wire);
+	free(wire);
+	if (r < 0)
+		return (int)r;
+	TAILQ_FOREACH(port, &n->ports, entry)
+		if (port_open(port) && queue_full(&port->queue))
+			return -ENOBUFS;
+	node_send_frame(n, payload, len);
+	return traffic_dropped(&n->traffic) > dropped ? -ENOBUFS : 0;
+}
+
+void
+node_pause(struct node *n, bool paused)
+{
+	struct port *port;
+
+	if (n->endpoint->paused == paused)
+		return;
+	n->endpoint->paused = paused;
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, n->endpoint->conf->name, "%s by hand",
+	    paused ? "paused" : "resumed");
+	TAILQ_FOREACH(port, &n->ports, entry) {
+		if (!paused)
+			port_flush(port);
+		port_release(port);
+		port_update(port);
+	}
+}
+
+void
+bridge_tap(struct bridge *b, struct tap *tap)
+{
+	TAILQ_INSERT_TAIL(&b->taps, tap, entry);
+}
+
+void
+bridge_untap(struct bridge *b, struct tap *tap)
+{
+	TAILQ_REMOVE(&b->taps, tap, entry);
+}

@@ -1,0 +1,48 @@
+/*
+ * checksum: the checksums of serial protocols, over memory.
+ *
+ * CRCs are by slicing: sixteen table look-ups for sixteen bytes that do not wait for
+ * each other.  The tables of a polynomial are made when it is first used.
+ */
+#ifndef CHECKSUM_H
+#define CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum checksum_kind {
+	CHECKSUM_NONE,
+	CHECKSUM_CRC16_CCITT,
+	CHECKSUM_CRC16_XMODEM,
+	CHECKSUM_CRC16_MODBUS,
+	CHECKSUM_CRC16_X25,
+	CHECKSUM_CRC32,
+	CHECKSUM_XOR8,
+	CHECKSUM_SUM8,
+	CHECKSUM_FLETCHER8
+};
+
+/* In the order of enum checksum_kind, NULL at the end: what a file says. */
+extern const char *const checksum_words[];
+
+/* Bytes that the checksum takes: 0, 1, 2 or 4. */
+size_t		checksum_size(int kind);
+uint32_t	checksum_of(int kind, const uint8_t *p, size_t len);
+/* The checksum as size bytes behind a payload, big or little-endian. */
+void		checksum_put(uint8_t *p, size_t size, uint32_t sum, int little);
+uint32_t	checksum_get(const uint8_t *p, size_t size, int little);
+
+/*
+ * The CRCs bare, to go on from crc; start with 0xffff, and for crc32 with 0.
+ * crc16_x25 is without its final inversion, which makes it CRC-16/MCRF4XX.
+ */
+uint16_t	crc16_x25(uint16_t crc, const uint8_t *p, size_t len);
+uint16_t	crc16_modbus(uint16_t crc, const uint8_t *p, size_t len);
+uint16_t	crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len);
+uint32_t	crc32_ieee(uint32_t crc, const uint8_t *p, size_t len);
+uint8_t		xor8(const uint8_t *p, size_t len);
+uint8_t		sum8(const uint8_t *p, size_t len);
+/* The first sum in the high byte. */
+uint16_t	fletcher8(const uint8_t *p, size_t len);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * command_watch: every frame as it passes, a line each.
+ *
+ * A watch is a tap on the bridge.  It is told of frames in the middle of the data
+ * path, so it only formats and hands over; a session that has to go because its
+ * client does not read goes later.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <event2/buffer.h>
+
+#include "command.h"
+#include "command_call.h"
+
+/* Of a frame as it is shown, escapes included. */
+#define SHOWN_MAX 1024
+
+/* Whether word stands in the list that commas separate. */
+static bool
+in_list(const char *list, const char *word)
+{
+	size_t len = strlen(word), n;
+
+	for (;; list += n + 1) {
+		n = strcspn(list, ",");
+		if (n == len && memcmp(list, word, len) == 0)
+			return true;
+		if (list[n] == '\0')
+			return false;
+	}
+}
+
+static bool
+is_watched(const struct session *s, const struct port *from, const char *to)
+{
+	if (s->watch == NULL)
+		return true;
+	for (char **name = s->watch; *name != NULL; name++)
+		if (strcmp(*name, from->node->endpoint->conf->name) == 0 ||
+		    in_list(to, *name))
+			return true;
+	return false;
+}
+
+static void
+show_text(struct evbuffer *out, const struct timespec *ts, const char *from,
+    const char *to, size_t len, const char *text)
+{
+	char when[16];
+	struct tm tm;
+
+	localtime_r(&ts->tv_sec, &tm);
+	strftime(when, sizeof(when), "%H:%M:%S", &tm);
+	evbuffer_add_printf(out, "%s.%03ld %-8s %-8s %4zu %s\n", when,
+	    ts->tv_nsec / (long)NSEC_PER_MSEC, from, to, len, text);
+}
+
+static void
+show_json(struct evbuffer *out, const struct timespec *ts, const char *from,
+    const char *to, size_t len, const char *text)
+{
+	struct output *o = output_new(OUTPUT_JSON);
+
+	if (o == NULL)
+		return;
+	output_pair_time(o, "time", (uint64_t)ts->tv_sec * NSEC_PER_SEC +
+	    (uint64_t)ts->tv_nsec / NSEC_PER_USEC * NSEC_PER_USEC);
+	output_pair(o, "from", "%s", from);
+	output_pair(o, "to", "%s", to);
+	output_pair_number(o, "size", len);
+	output_pair(o, "text", "%s", text);
+	output_finish(o, out);
+	output_free(o);
+}
+
+static void
+on_frame(struct tap *tap, const struct port *from, const char *to,
+    const uint8_t *payload, size_t len)
+{
+	struct session *s = CONTAINER_OF(tap, struct session, tap);
+	char text[SHOWN_MAX + 4];
+	struct timespec ts;
+
+	if (s->doomed || !is_watched(s, from, to))
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	escape(payload, len, text, sizeof(text));
+	(s->watch_json ? show_json : show_text)(s->reply, &ts,
+	    from->link->name, to, len, text);
+	session_show(s);
+}
+
+static void
+free_names(char **names)
+{
+	for (size_t i = 0; names != NULL && names[i] != NULL; i++)
+		free(names[i]);
+	free(names);
+}
+
+/* A copy of the names, all of which are known; NULL with a sentence. */
+static char **
+copy_names(struct call *call)
+{
+	size_t n = (size_t)call->argc - 1;
+	char **names = calloc(n + 1, sizeof(*names));
+
+	for (size_t i = 0; names != NULL && i < n; i++) {
+		if (call_node(call, call->argv[i + 1]) == NULL) {
+			free_names(names);
+			return NULL;
+		}
+		if ((names[i] = strdup(call->argv[i + 1])) == NULL) {
+			free_names(names);
+			names = NULL;
+		}
+	}
+	if (names == NULL)
+		call_fail(call, ENOMEM, "out of memory");
+	return names;
+}
+
+int
+watch_start(struct call *call)
+{
+	struct session *s = call->session;
+
+	if (call->argc > 1 && (s->watch = copy_names(call)) == NULL)
+		return -EINVAL;
+	s->watching = true;
+	s->watch_json = call->json;
+	s->tap.frame = on_frame;
+	bridge_tap(call->bridge, &s->tap);
+	return CALL_OPEN;
+}
+
+void
+command_forget(struct session *s)
+{
+	if (!s->watching)
+		return;
+	bridge_untap(control_bridge(s->control), &s->tap);
+	s->watching = false;
+	free_names(s->watch);
+	s->watch = NULL;
+}
+
+void
+command_unwatch(struct session *s)
+{
+	command_forget(s);
+	evbuffer_add(s->reply, "OK\n", 3);
+}

@@ -1,0 +1,511 @@
+/*
+ * endpoint: opens a place where bytes come and go, and opens it again when it is
+ * lost.
+ *
+ *	closed -> opening -> up -> lost -> (back-off) opening -> ...
+ *	                     up <-> waiting   (a pty that nobody has open)
+ *
+ * endpoint_set_state() alone writes the state, and logs it.  While it is not up,
+ * the only wait is the back-off timer, task NAME.reopen.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "endpoint_link.h"
+#include "log.h"
+
+const struct endpoint_ops *const endpoint_types[] = {
+	&endpoint_serial, &endpoint_pty, &endpoint_tcp_server,
+	&endpoint_tcp_client, &endpoint_udp, &endpoint_unix_server,
+	&endpoint_echo, NULL
+};
+
+static const char *const state_names[] = {
+	[ENDPOINT_CLOSED] = "closed",
+	[ENDPOINT_OPENING] = "opening",
+	[ENDPOINT_WAITING] = "waiting",
+	[ENDPOINT_UP] = "up",
+	[ENDPOINT_LOST] = "lost",
+};
+_Static_assert(NELEM(state_names) == ENDPOINT_LOST + 1, "a name each");
+
+const char *const overflow_words[] = {
+	[OVERFLOW_BLOCK] = "block",
+	[OVERFLOW_DROP_OLDEST] = "drop-oldest",
+	[OVERFLOW_DROP_NEWEST] = "drop-newest",
+	[OVERFLOW_DISCONNECT] = "disconnect",
+	NULL
+};
+
+#define OFFSET(member) offsetof(struct endpoint_conf, member)
+
+/* stall_timeout has a default for each type, which the reader of files knows. */
+const struct key endpoint_common_keys[] = {
+	{ .name = "label", .type = KEY_STRING, .offset = OFFSET(label),
+	    .help = "what it is, in words; shown beside its tasks" },
+	{ .name = "frame_timeout", .type = KEY_TIME, .def = "none",
+	    .offset = OFFSET(frame_timeout),
+	    .help = "a partial frame older than this is dropped" },
+	{ .name = "queue", .type = KEY_SIZE, .offset = OFFSET(queue),
+	    .def = "64K", .min = 1, .max = 1ULL << 30,
+	    .help = "bytes of frames that may wait to be written to it" },
+	{ .name = "overflow", .type = KEY_WORD, .offset = OFFSET(overflow),
+	    .def = "block", .words = overflow_words,
+	    .help = "what happens when its queue is full" },
+	{ .name = "stall_timeout", .type = KEY_TIME,
+	    .offset = OFFSET(stall_timeout),
+	    .help = "with block: how long it may take nothing before its oldest"
+		    " frames are dropped" },
+	{ .name = "reopen_min", .type = KEY_TIME, .def = "250ms",
+	    .offset = OFFSET(reopen_min), .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "the first wait before it is opened again" },
+	{ .name = "reopen_max", .type = KEY_TIME, .def = "10s",
+	    .offset = OFFSET(reopen_max), .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "the wait doubles up to this" },
+	{ .name = NULL }
+};
+
+const struct endpoint_ops *
+endpoint_type(const char *name)
+{
+	for (size_t i = 0; endpoint_types[i] != NULL; i++)
+		if (strcmp(endpoint_types[i]->type, name) == 0)
+			return endpoint_types[i];
+	return NULL;
+}
+
+const char *
+endpoint_state_name(enum endpoint_state state)
+{
+	return state_names[state];
+}
+
+void
+endpoint_conf_free(struct endpoint_conf *conf)
+{
+	if (conf == NULL)
+		return;
+	key_free(endpoint_common_keys, conf);
+	if (conf->ops != NULL && conf->ops->keys != NULL)
+		key_free(conf->ops->keys, conf);
+	free(conf->name);
+	free(conf->text);
+	free(conf);
+}
+
+static void
+endpoint_set_state(struct endpoint *ep, enum endpoint_state state,
+    const char *why)
+{
+	enum endpoint_state old = ep->state;
+	int level = state == ENDPOINT_LOST ? LOG_WARNING : LOG_INFO;
+
+	if (old == state)
+		return;
+	ep->state = state;
+	ep->since_ns = now_ns();
+	if (state == ENDPOINT_OPENING || state == ENDPOINT_CLOSED)
+		level = LOG_DEBUG;
+	log_to(level, ABOUT_ENDPOINT, ep->conf->name, "%s -> %s%s%s%s",
+	    state_names[old], state_names[state], *why != '\0' ? " (" : "",
+	    why, *why != '\0' ? ")" : "");
+	ep->owner->state(ep);
+}
+
+/* --- opening and the back-off -------------------------------------------- */
+
+static void
+reopen_label(const struct task *task, char *buf, size_t size)
+{
+	const struct endpoint *ep = task->arg;
+	uint64_t now = now_ns();
+	char in[24];
+
+	format_time(ep->next_try_ns > now ? ep->next_try_ns - now : 0, in,
+	    sizeof(in));
+	snprintf(buf, size, "%s to come back (next try in %s; %s)", ep->address,
+	    in, ep->error[0] != '\0' ? ep->error : "lost");
+}
+
+static void
+cancel_reopen(struct task *task)
+{
+	struct endpoint *ep = task->arg;
+
+	event_del(ep->reopen_event);
+	task_remove(task);
+	snprintf(ep->error, sizeof(ep->error), "reopening was cancelled");
+	endpoint_set_state(ep, ENDPOINT_CLOSED, ep->error);
+}
+
+static void
+schedule_reopen(struct endpoint *ep, uint64_t wait_ns)
+{
+	struct timeval tv = { (time_t)(wait_ns / NSEC_PER_SEC),
+		(suseconds_t)(wait_ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+
+	ep->next_try_ns = now_ns() + wait_ns;
+	if (ep->reopen.label == NULL)
+		task_add(&ep->reopen, ep, reopen_label, "%s.reopen",
+		    ep->conf->name);
+	ep->reopen.cancel = cancel_reopen;
+	event_add(ep->reopen_event, &tv);
+	TASK_WAIT(&ep->reopen);
+}
+
+static void
+try_open(struct endpoint *ep)
+{
+	const struct endpoint_ops *ops = ep->conf->ops;
+	int r;
+
+	endpoint_set_state(ep, ENDPOINT_OPENING, "");
+	r = ops->open(ep);
+	ep->tried = true;
+	if (r < 0)
+		endpoint_lost(ep, ep->error[0] != '\0' ? ep->error :
+		    strerror(-r));
+}
+
+static void
+on_reopen(evutil_socket_t fd, short what, void *arg)
+{
+	struct endpoint *ep = arg;
+
+	(void)fd, (void)what;
+	task_begin(&ep->reopen);
+	TASK_SET(&ep->reopen, TASK_IDLE);
+	try_open(ep);
+	task_end(&ep->reopen);
+	if (ep->state == ENDPOINT_UP || ep->state == ENDPOINT_WAITING)
+		task_remove(&ep->reopen);
+}
+
+/* Closed, and tried again after the back-off, which doubles. */
+static void
+back_off(struct endpoint *ep, const char *why)
+{
+	bool news = ep->state != ENDPOINT_OPENING ||
+	    strcmp(why, ep->error) != 0 || !ep->tried;
+
+	if (why != ep->error)
+		snprintf(ep->error, sizeof(ep->error), "%s", why);
+	ep->conf->ops->close(ep);
+	ep->errors++;
+	if (news || ep->backoff_ns == 0) {
+		endpoint_set_state(ep, ENDPOINT_LOST, ep->error);
+	} else {
+		ep->state = ENDPOINT_LOST;
+		ep->since_ns = now_ns();
+	}
+	ep->backoff_ns = ep->backoff_ns == 0 ? ep->conf->reopen_min :
+	    MIN(2 * ep->backoff_ns, ep->conf->reopen_max);
+	schedule_reopen(ep, ep->backoff_ns);
+}
+
+/* --- for the types ------------------------------------------------------- */
+
+static int
+bring_up(struct endpoint *ep, int fd, struct bufferevent *bev)
+{
+	struct link *link = &ep->link;
+	int r;
+
+	snprintf(link->address, sizeof(link->address), "%s", ep->address);
+	if ((r = link_start(link, fd, bev)) < 0)
+		return r;
+	link->up = true;
+	ep->backoff_ns = 0;
+	ep->error[0] = '\0';
+	ep->opens++;
+	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
+	return ep->owner->up(link);
+}
+
+int
+endpoint_up(struct endpoint *ep, int fd, bool close_fd)
+{
+	ep->link.close_fd = close_fd;
+	return bring_up(ep, fd, NULL);
+}
+
+int
+endpoint_up_bev(struct endpoint *ep, struct bufferevent *bev)
+{
+	ep->link.close_fd = false;
+	return bring_up(ep, -1, bev);
+}
+
+void
+endpoint_listening(struct endpoint *ep)
+{
+	ep->backoff_ns = 0;
+	ep->error[0] = '\0';
+	ep->opens++;
+	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
+}
+
+struct link *
+endpoint_add_link(struct endpoint *ep, int fd, const char *address)
+{
+	struct link *link = calloc(1, sizeof(*link));
+
+	if (link == NULL)
+		goto refuse;
+	link->endpoint = ep;
+	link->close_fd = true;
+	snprintf(link->name, sizeof(link->name), "%s#%u", ep->conf->name,
+	    ++ep->next_link);
+	snprintf(link->address, sizeof(link->address), "%s", address);
+	if (link_start(link, fd, NULL) < 0)
+		goto refuse;
+	link->up = true;
+	if (ep->owner->up(link) < 0) {
+		link_stop(link);
+		goto refuse;
+	}
+	TAILQ_INSERT_TAIL(&ep->links, link, entry);
+	ep->nlinks++;
+	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "connected from %s", address);
+	return link;
+refuse:
+	free(link);
+	close(fd);
+	return NULL;
+}
+
+void
+endpoint_lost(struct endpoint *ep, const char *why)
+{
+	if (ep->link.doomed || ep->state == ENDPOINT_LOST ||
+	    ep->state == ENDPOINT_CLOSED)
+		return;
+	if (ep->link.bev != NULL)
+		link_lose(&ep->link, LINK_LOST, why);
+	else
+		back_off(ep, why);
+}
+
+void
+endpoint_wait(struct endpoint *ep, const char *why)
+{
+	snprintf(ep->error, sizeof(ep->error), "%s", why);
+	if (ep->link.bev != NULL) {
+		link_lose(&ep->link, LINK_WAIT, why);
+		return;
+	}
+	ep->backoff_ns = 0;
+	endpoint_set_state(ep, ENDPOINT_WAITING, why);
+}
+
+void
+endpoint_resume(struct endpoint *ep)
+{
+	link_settle_now(&ep->link);
+	if (ep->state == ENDPOINT_WAITING &&
+	    bring_up(ep, ep->link.fd, NULL) < 0)
+		log_to(LOG_ERR, ABOUT_ENDPOINT, ep->conf->name,
+		    "cannot be used: out of memory");
+}
+
+/* A connection is gone for good. */
+static void
+settle_connection(struct link *link)
+{
+	struct endpoint *ep = link->endpoint;
+
+	ep->owner->down(link, link->why);
+	link_stop(link);
+	close(link->fd);
+	TAILQ_REMOVE(&ep->links, link, entry);
+	ep->nlinks--;
+	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "gone (%s)", link->why);
+	if (ep->conf->ops->hangup != NULL)
+		ep->conf->ops->hangup(ep);
+	free(link);
+}
+
+void
+endpoint_settle(struct link *link)
+{
+	struct endpoint *ep = link->endpoint;
+
+	if (link != &ep->link) {
+		settle_connection(link);
+		return;
+	}
+	ep->owner->down(link, link->why);
+	link_stop(link);
+	if (link->end == LINK_WAIT) {
+		endpoint_set_state(ep, ENDPOINT_WAITING, link->why);
+		return;
+	}
+	if (link->close_fd)
+		close(link->fd);
+	link->fd = -1;
+	link->close_fd = false;
+	if (link->end == LINK_REOPEN) {
+		ep->conf->ops->close(ep);
+		endpoint_set_state(ep, ENDPOINT_CLOSED, link->why);
+		try_open(ep);
+		return;
+	}
+	ep->losses++;
+	back_off(ep, link->why);
+}
+
+/* --- for the owner ------------------------------------------------------- */
+
+int
+endpoint_new(struct event_base *base, struct endpoint_conf *conf,
+    const struct endpoint_owner *owner, void *node, struct endpoint **ret)
+{
+	struct endpoint *ep;
+	int r;
+
+	if ((r = link_machinery(base)) < 0)
+		return r;
+	if ((ep = calloc(1, sizeof(*ep))) == NULL)
+		return -ENOMEM;
+	TAILQ_INIT(&ep->links);
+	ep->reopen_event = evtimer_new(base, on_reopen, ep);
+	if (ep->reopen_event == NULL) {
+		free(ep);
+		return -ENOMEM;
+	}
+	ep->base = base;
+	ep->conf = conf;
+	ep->owner = owner;
+	ep->node = node;
+	ep->since_ns = now_ns();
+	ep->link.endpoint = ep;
+	ep->link.fd = -1;
+	snprintf(ep->link.name, sizeof(ep->link.name), "%s", conf->name);
+	*ret = ep;
+	return 0;
+}
+
+void
+endpoint_start(struct endpoint *ep)
+{
+	try_open(ep);
+}
+
+/* Harmless when it is closed already. */
+static void
+close_now(struct endpoint *ep)
+{
+	struct link *link;
+
+	while ((link = TAILQ_FIRST(&ep->links)) != NULL) {
+		link_lose(link, LINK_LOST, "its endpoint was closed");
+		link_settle_now(link);
+	}
+	link = &ep->link;
+	if (link->doomed) {
+		link->end = LINK_WAIT;
+		link_settle_now(link);
+	} else if (link->bev != NULL) {
+		ep->owner->down(link, "closed");
+		link_stop(link);
+	}
+	if (link->close_fd && link->fd >= 0)
+		close(link->fd);
+	link->fd = -1;
+	link->close_fd = false;
+	ep->conf->ops->close(ep);
+	event_del(ep->reopen_event);
+	task_remove(&ep->reopen);
+}
+
+void
+endpoint_stop(struct endpoint *ep)
+{
+	close_now(ep);
+	endpoint_set_state(ep, ENDPOINT_CLOSED, "stopped");
+}
+
+void
+endpoint_free(struct endpoint *ep)
+{
+	if (ep == NULL)
+		return;
+	if (ep->conf != NULL)
+		close_now(ep);
+	event_free(ep->reopen_event);
+	endpoint_conf_free(ep->conf);
+	free(ep);
+}
+
+void
+endpoint_reopen(struct endpoint *ep)
+{
+	ep->backoff_ns = 0;
+	if (ep->link.bev != NULL) {
+		link_lose(&ep->link, LINK_REOPEN, "reopened by hand");
+		return;
+	}
+	close_now(ep);
+	endpoint_set_state(ep, ENDPOINT_CLOSED, "reopened by hand");
+	try_open(ep);
+}
+
+/* A key that may change while the endpoint is open, and what knows of it. */
+static const struct key *
+changeable(const struct endpoint *ep, const char *name, bool *own)
+{
+	const struct key *key = key_find(endpoint_common_keys, name);
+
+	*own = false;
+	if (key != NULL)
+		return key;
+	*own = true;
+	if (ep->conf->ops->apply == NULL || ep->conf->ops->keys == NULL)
+		return NULL;
+	return key_find(ep->conf->ops->keys, name);
+}
+
+int
+endpoint_set(struct endpoint *ep, const char *name, const char *value,
+    char *err, size_t size)
+{
+	bool own;
+	const struct key *key = changeable(ep, name, &own);
+	char old[512], ignored[256];
+	int r;
+
+	if (key == NULL) {
+		snprintf(err, size, "'%s' of %s cannot be changed while it runs;"
+		    " change the file and reload", name, ep->conf->name);
+		return -EINVAL;
+	}
+	key_print(key, ep->conf, old, sizeof(old));
+	if ((r = key_parse(key, ep->conf, value, err, size)) < 0)
+		return r;
+	ep->error[0] = '\0';
+	if (own && (r = ep->conf->ops->apply(ep, key)) < 0) {
+		snprintf(err, size, "%s", ep->error[0] != '\0' ? ep->error :
+		    strerror(-r));
+		key_parse(key, ep->conf, old, ignored, sizeof(ignored));
+		ep->error[0] = '\0';
+		return r;
+	}
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
+	    name, value, old);
+	return 0;
+}
+
+int
+endpoint_break(struct endpoint *ep, uint64_t ns)
+{
+	if (ep->conf->ops->send_break == NULL)
+		return -EOPNOTSUPP;
+	return ep->conf->ops->send_break(ep, ns);
+}

@@ -1,0 +1,32 @@
+/*
+ * endpoint_link: what endpoint.c needs of its links beyond what everybody does.
+ */
+#ifndef ENDPOINT_LINK_H
+#define ENDPOINT_LINK_H
+
+#include "endpoint.h"
+
+/* What becomes of a link in the deferred step. */
+enum link_end {
+	LINK_LOST,			/* closed, and reopened by the back-off */
+	LINK_REOPEN,			/* closed, and opened again at once */
+	LINK_WAIT,			/* its descriptor stays, without users */
+};
+
+/* Puts the link's bufferevent and tasks to work on a descriptor, or on bev when fd is
+ * -1. -ENOMEM. */
+int		link_start(struct link *link, int fd, struct bufferevent *bev);
+/* Takes them away again; the descriptor stays open. */
+void		link_stop(struct link *link);
+/* Out of use now; what is to become of it is done in a deferred step, by
+ * endpoint_settle. */
+void		link_lose(struct link *link, enum link_end end, const char *why);
+/* The deferred step for one link: tells the owner, closes.  A link of an endpoint with
+ * several is freed. */
+void		endpoint_settle(struct link *link);
+/* Takes the link off the list of the doomed, and settles it if it was there. */
+void		link_settle_now(struct link *link);
+/* Makes the shared machinery (the deferred step, the hang-up watch); once. */
+int		link_machinery(struct event_base *base);
+
+#endif

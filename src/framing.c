@@ -1,0 +1,258 @@
+/*
+ * framing: the table of rules, what a section's keys make of them, and the
+ * generic checksum that stands behind the payload.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "framing_rule.h"
+
+const struct framing *const framings[] = {
+	&framing_raw,
+	&framing_line,
+	&framing_delimiter,
+	&framing_slip,
+	&framing_cobs,
+	&framing_cobsr,
+	&framing_hdlc,
+	&framing_length,
+	&framing_fixed,
+	&framing_idle,
+	&framing_stx,
+	&framing_nmea,
+	&framing_modbus_rtu,
+	&framing_modbus_ascii,
+	&framing_mavlink,
+	&framing_ubx,
+	&framing_min,
+	NULL
+};
+
+const char *const bad_reason_names[BAD_REASONS] = {
+	[BAD_NOISE] = "noise",
+	[BAD_OVERSIZE] = "oversize",
+	[BAD_CHECKSUM] = "checksum",
+	[BAD_MALFORMED] = "malformed",
+	[BAD_TIMEOUT] = "timeout",
+};
+
+static const char *const endian_words[] = { "big", "little", NULL };
+
+
+const struct key framing_common_keys[] = {
+	{
+	    .name = "max_frame",
+	    .type = KEY_SIZE,
+	    .offset = offsetof(struct framing_conf, max_frame),
+	    .def = "4096",
+	    .min = 1,
+	    .max = FRAMING_MAX_FRAME,
+	    .help = "longest payload; longer frames are dropped whole",
+	},
+	{
+	    .name = "checksum",
+	    .type = KEY_WORD,
+	    .offset = offsetof(struct framing_conf, checksum),
+	    .def = "none",
+	    .words = checksum_words,
+	    .help = "checksum behind the payload, added and checked",
+	},
+	{
+	    .name = "checksum_endian",
+	    .type = KEY_WORD,
+	    .offset = offsetof(struct framing_conf, checksum_endian),
+	    .def = "big",
+	    .words = endian_words,
+	    .help = "byte order of that checksum",
+	},
+	{ 0 },
+};
+
+const struct framing *
+framing_find(const char *name)
+{
+	for (size_t i = 0; framings[i] != NULL; i++)
+		if (strcmp(framings[i]->name, name) == 0)
+			return framings[i];
+	return NULL;
+}
+
+void
+framing_conf_init(struct framing_conf *conf)
+{
+	memset(conf, 0, sizeof(*conf));
+	key_defaults(framing_common_keys, conf);
+	conf->rule = &framing_raw;
+}
+
+void
+framing_use(struct framing_conf *conf, const struct framing *rule)
+{
+	conf->rule = rule;
+	if (rule->keys != NULL)
+		key_defaults(rule->keys, conf);
+}
+
+/* --- which framings are the same ----------------------------------------- */
+
+/* Sizes of what keys fill.  Silences do not show in the bytes. */
+static const size_t field_size[] = {
+	[KEY_BOOL] = sizeof(bool),
+	[KEY_NUMBER] = sizeof(uint64_t),
+	[KEY_SIZE] = sizeof(uint64_t),
+	[KEY_TIME] = sizeof(uint64_t),
+	[KEY_WORD] = sizeof(int),
+	[KEY_BYTES] = sizeof(struct bytes),
+	[KEY_HEX] = sizeof(struct bytes),
+	[KEY_SILENCE] = 0,
+	[KEY_CUSTOM] = sizeof(int64_t),
+};
+
+static bool
+same_keys(const struct key *keys, const void *a, const void *b)
+{
+	for (; keys != NULL && keys->name != NULL; keys++)
+		if (memcmp((const char *)a + keys->offset,
+		    (const char *)b + keys->offset, field_size[keys->type]) != 0)
+			return false;
+	return true;
+}
+
+bool
+framing_same(const struct framing_conf *a, const struct framing_conf *b)
+{
+	return a->rule == b->rule && a->max_frame == b->max_frame &&
+	    a->checksum == b->checksum &&
+	    a->checksum_endian == b->checksum_endian &&
+	    same_keys(a->rule->keys, a, b);
+}
+
+/* --- the generic checksum ------------------------------------------------ */
+
+void
+framing_start(struct decoder *d, const struct framing_conf *conf)
+{
+	memset(d, 0, sizeof(*d));
+	d->conf = conf;
+	d->max = conf->max_frame + checksum_size(conf->checksum);
+}
+
+bool
+rule_sum_right(const struct framing_conf *conf, const uint8_t *payload,
+    size_t len)
+{
+	size_t size = checksum_size(conf->checksum);
+
+	return len >= size &&
+	    checksum_get(payload + len - size, size, conf->checksum_endian) ==
+	    checksum_of(conf->checksum, payload, len - size);
+}
+
+enum decode_result
+framing_unwrap(struct decoder *d, struct decoded *out)
+{
+	size_t size = checksum_size(d->conf->checksum);
+
+	if (out->len < size)
+		return rule_bad(d, out, out->used, BAD_MALFORMED);
+	if (!rule_sum_right(d->conf, out->payload, out->len))
+		return rule_bad(d, out, out->used, BAD_CHECKSUM);
+	out->len -= size;
+	return DECODE_FRAME;
+}
+
+/* The payload with its checksum is put together at the end of out. */
+long
+framing_wrap(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	size_t size = checksum_size(conf->checksum);
+	uint8_t *whole = out + conf->rule->bound(conf, len + size);
+
+	memcpy(whole, in, len);
+	checksum_put(whole + len, size, checksum_of(conf->checksum, in, len),
+	    conf->checksum_endian);
+	return conf->rule->encode(conf, whole, len + size, out);
+}
+
+size_t
+framing_bound(const struct framing_conf *conf, size_t len)
+{
+	if (conf->checksum != CHECKSUM_NONE) {
+		len += checksum_size(conf->checksum);
+		return conf->rule->bound(conf, len) + len;
+	}
+	return conf->rule->bound(conf, len);
+}
+
+/* --- silence, and the ends of patience ----------------------------------- */
+
+/* What the bytes at hand are worth now that nothing will follow them. */
+static enum decode_result
+last_words(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	enum decode_result result = framing_decode(d, in, len, out);
+
+	if (result != DECODE_MORE)
+		return result;
+	if (d->conf->rule->silent == NULL)
+		return rule_bad(d, out, len, BAD_MALFORMED);
+	result = d->conf->rule->silent(d, in, len, out);
+	if (result == DECODE_FRAME && d->conf->checksum != CHECKSUM_NONE)
+		return framing_unwrap(d, out);
+	return result;
+}
+
+enum decode_result
+framing_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	if (len == 0 || framing_silence(d->conf) == 0)
+		return DECODE_MORE;
+	return last_words(d, in, len, out);
+}
+
+enum decode_result
+framing_timeout(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	enum decode_result result;
+
+	if (len == 0)
+		return DECODE_MORE;
+	result = last_words(d, in, len, out);
+	if (result == DECODE_BAD && !out->again)
+		out->reason = BAD_TIMEOUT;
+	return result;
+}
+
+uint64_t
+framing_silence(const struct framing_conf *conf)
+{
+	/* Where a port does not tell its rate, one that is common and slow. */
+	uint64_t baud = conf->baud != 0 ? conf->baud : 9600;
+	uint64_t bits = conf->char_bits != 0 ? conf->char_bits : 10, ns;
+	bool modbus = conf->rule == &framing_modbus_rtu;
+
+	if (conf->rule == &framing_modbus_ascii)
+		return NSEC_PER_SEC;
+	if (!modbus && conf->rule != &framing_idle &&
+	    conf->rule != &framing_fixed && conf->rule != &framing_length)
+		return 0;
+	if (conf->idle.ns != 0)
+		return conf->idle.ns;
+	if (modbus)
+		bits = 11;
+	ns = conf->idle.tenths * bits * (NSEC_PER_SEC / 10) / baud;
+	if (modbus && baud > 19200)
+		ns = MAX(ns, 1750 * NSEC_PER_USEC);
+	return ns;
+}
+
+size_t
+framing_limit(const struct framing_conf *conf)
+{
+	size_t longest = conf->max_frame + checksum_size(conf->checksum);
+
+	/* At most one character more than it takes for the longest frame. */
+	longest = conf->rule->bound(conf, longest) + RULE_FILL;
+	return MAX(longest, (size_t)RULE_LARGEST);
+}

@@ -1,0 +1,178 @@
+/*
+ * framing_hdlc: RFC 1662 on an asynchronous line.  Flags around each frame (one may
+ * end a frame and begin the next), byte stuffing, and a frame check sequence over
+ * what is not stuffed yet.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "framing_rule.h"
+#include "framing_scan.h"
+
+#define FLAG 0x7e
+#define ESC 0x7d
+#define FLIP 0x20
+
+/* With a check sequence, shorter ones are noise between flags. */
+#define SHORTEST 4
+
+static const char *const fcs_words[] = { "16", "32", "none", NULL };
+static const uint8_t fcs_size[] = { [FCS_16] = 2, [FCS_32] = 4, [FCS_NONE] = 0 };
+static const uint8_t fcs_kind[] = { [FCS_16] = CHECKSUM_CRC16_X25,
+	[FCS_32] = CHECKSUM_CRC32, [FCS_NONE] = CHECKSUM_NONE };
+
+static const struct key hdlc_keys[] = {
+	{
+	    .name = "fcs",
+	    .type = KEY_WORD,
+	    .offset = offsetof(struct framing_conf, fcs),
+	    .def = "16",
+	    .words = fcs_words,
+	    .help = "bits of the frame check sequence",
+	},
+	{
+	    .name = "accm",
+	    .type = KEY_BOOL,
+	    .offset = offsetof(struct framing_conf, accm),
+	    .def = "no",
+	    .help = "escape bytes under 20 hex too, when writing",
+	},
+	{ 0 },
+};
+
+static int
+hdlc_check(struct framing_conf *conf, char *err, size_t size)
+{
+	return conf->fcs == FCS_NONE ? 0 : rule_check_own(conf, err, size);
+}
+
+static inline bool
+long_enough(const struct framing_conf *conf, size_t len)
+{
+	return len >= (conf->fcs == FCS_NONE ? 1 : SHORTEST);
+}
+
+/* Takes the escapes out in place and returns the new length. */
+static size_t
+hdlc_unescape(uint8_t *p, size_t len)
+{
+	const uint8_t *from = p, *stop = p + len;
+	uint8_t *to = p;
+
+	while (from < stop) {
+		if (stop - from >= LANES) {
+			size_t n = scan_either(from, ESC, ESC);
+
+			if (n == LANES)
+				memmove(to, from, LANES);
+			else
+				for (size_t i = 0; i < n; i++)
+					to[i] = from[i];
+			to += n;
+			from += n;
+			if (n == LANES)
+				continue;
+		} else if (*from != ESC) {
+			*to++ = *from++;
+			continue;
+		}
+		*to++ = from[1] ^ FLIP;
+		from += 2;
+	}
+	return (size_t)(to - p);
+}
+
+static enum decode_result
+hdlc_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	const struct framing_conf *conf = d->conf;
+	size_t size = fcs_size[conf->fcs], n;
+	struct flagged f;
+	uint8_t *esc;
+
+	if (!rule_flagged(d, in, len, out, FLAG, 2 * (d->max + size), &f))
+		return f.result;
+	n = f.len;
+	/* An escaped flag: the sender gave the frame up. */
+	if (f.start[n - 1] == ESC)
+		return rule_bad(d, out, f.used, BAD_MALFORMED);
+	esc = memchr(f.start, ESC, n);
+	if (esc != NULL)
+		n = (size_t)(esc - f.start) +
+		    hdlc_unescape(esc, (size_t)(f.start + n - esc));
+	if (!long_enough(conf, n))
+		return rule_bad(d, out, f.used, BAD_NOISE);
+	if (n - size > d->max)
+		return rule_bad(d, out, f.used, BAD_OVERSIZE);
+	n -= size;
+	if (checksum_of(fcs_kind[conf->fcs], f.start, n) !=
+	    checksum_get(f.start + n, size, 1))
+		return rule_bad(d, out, f.used, BAD_CHECKSUM);
+	return rule_frame(d, out, f.used, f.start, n,
+	    esc == NULL && !conf->accm && f.start == in + 1);
+}
+
+static inline uint8_t *
+hdlc_put(uint8_t *to, uint8_t byte, uint8_t low)
+{
+	if (byte == FLAG || byte == ESC || byte < low) {
+		*to++ = ESC;
+		byte ^= FLIP;
+	}
+	*to++ = byte;
+	return to;
+}
+
+static uint8_t *
+hdlc_escape(uint8_t *to, const uint8_t *in, size_t len, uint8_t low)
+{
+	const uint8_t *stop = in + len;
+
+	while (stop - in >= LANES) {
+		size_t n = low > 0 ? scan_class(in, FLAG, ESC, low) :
+		    scan_either(in, FLAG, ESC);
+
+		/* There is room for all: what comes next lies over the rest. */
+		memcpy(to, in, LANES);
+		to += n;
+		in += n;
+		if (n < LANES)
+			to = hdlc_put(to, *in++, low);
+	}
+	while (in < stop)
+		to = hdlc_put(to, *in++, low);
+	return to;
+}
+
+static long
+hdlc_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	size_t size = fcs_size[conf->fcs];
+	uint8_t low = conf->accm ? 0x20 : 0, fcs[4], *to = out;
+
+	if (!long_enough(conf, len + size))
+		return -EINVAL;
+	checksum_put(fcs, size, checksum_of(fcs_kind[conf->fcs], in, len), 1);
+	*to++ = FLAG;
+	to = hdlc_escape(to, in, len, low);
+	to = hdlc_escape(to, fcs, size, low);
+	*to++ = FLAG;
+	return to - out;
+}
+
+static size_t
+hdlc_bound(const struct framing_conf *conf, size_t len)
+{
+	return 2 * (len + fcs_size[conf->fcs]) + 2;
+}
+
+const struct framing framing_hdlc = {
+	.name = "hdlc",
+	.summary = "RFC 1662: flag 7E, escape 7D, with a check sequence",
+	.keys = hdlc_keys,
+	.check = hdlc_check,
+	.decode = hdlc_decode,
+	.encode = hdlc_encode,
+	.bound = hdlc_bound,
+};

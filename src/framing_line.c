@@ -1,0 +1,218 @@
+/*
+ * framing_line: raw, where nothing is cut, and the rules that end a frame with bytes
+ * that never stand inside one: line and delimiter.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "framing_rule.h"
+
+/* --- raw ----------------------------------------------------------------- */
+
+static enum decode_result
+raw_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	if (len == 0)
+		return DECODE_MORE;
+	len = MIN(len, d->max);
+	return rule_frame(d, out, len, in, len, true);
+}
+
+static long
+raw_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	(void)conf;
+	memcpy(out, in, len);
+	return (long)len;
+}
+
+static size_t
+raw_bound(const struct framing_conf *conf, size_t len)
+{
+	(void)conf;
+	return len;
+}
+
+const struct framing framing_raw = {
+	.name = "raw",
+	.summary = "bytes as they come; no boundaries",
+	.decode = raw_decode,
+	.encode = raw_encode,
+	.bound = raw_bound,
+};
+
+/* --- what line and delimiter share --------------------------------------- */
+
+/*
+ * The end is not at hand.  A frame that with its end of size bytes would be longer
+ * than the rule allows is thrown away, but for bytes that may begin the end.
+ */
+static enum decode_result
+not_ended(struct decoder *d, struct decoded *out, size_t len, size_t longest,
+    size_t size)
+{
+	size_t keep = size - 1;
+
+	if (d->discarding ? len <= keep : len < longest)
+		return rule_more(d, len);
+	rule_discard(d, out, len - keep, BAD_OVERSIZE);
+	d->scanned = keep;
+	return DECODE_BAD;
+}
+
+/* --- line ---------------------------------------------------------------- */
+
+static const char *const eol_words[] = { "lf", "crlf", "cr", NULL };
+
+static const struct key line_keys[] = {
+	{
+	    .name = "eol",
+	    .type = KEY_WORD,
+	    .offset = offsetof(struct framing_conf, eol),
+	    .def = "lf",
+	    .words = eol_words,
+	    .help = "what ends a line that is written; LF and CR LF are read",
+	},
+	{ 0 },
+};
+
+static enum decode_result
+line_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	uint8_t *lf = memchr(in + d->scanned, '\n', len - d->scanned);
+	size_t n, used;
+	bool cr;
+
+	if (lf == NULL)
+		return not_ended(d, out, len, d->max + 2, 1);
+	n = (size_t)(lf - in);
+	used = n + 1;
+	cr = n > 0 && lf[-1] == '\r';
+	n -= cr;
+	if (n > d->max || d->discarding)
+		return rule_bad(d, out, used, BAD_OVERSIZE);
+	return rule_frame(d, out, used, in, n, d->conf->eol == (int)cr);
+}
+
+static long
+line_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	if (memchr(in, '\n', len) != NULL)
+		return -EINVAL;
+	if (conf->eol == EOL_CR && memchr(in, '\r', len) != NULL)
+		return -EINVAL;
+	/* Its CR would be taken for a part of the end. */
+	if (conf->eol == EOL_LF && len > 0 && in[len - 1] == '\r')
+		return -EINVAL;
+	memcpy(out, in, len);
+	if (conf->eol != EOL_LF)
+		out[len++] = '\r';
+	if (conf->eol != EOL_CR)
+		out[len++] = '\n';
+	return (long)len;
+}
+
+static size_t
+line_bound(const struct framing_conf *conf, size_t len)
+{
+	(void)conf;
+	return len + 2;
+}
+
+const struct framing framing_line = {
+	.name = "line",
+	.summary = "lines of text, ended by LF or CR LF",
+	.keys = line_keys,
+	.decode = line_decode,
+	.encode = line_encode,
+	.bound = line_bound,
+};
+
+/* --- delimiter ----------------------------------------------------------- */
+
+static const struct key delimiter_keys[] = {
+	{
+	    .name = "delimiter",
+	    .type = KEY_BYTES,
+	    .offset = offsetof(struct framing_conf, delimiter),
+	    .min = 1,
+	    .max = 8,
+	    .help = "1 to 8 bytes that end a frame, with C escapes",
+	},
+	{ 0 },
+};
+
+static int
+delimiter_check(struct framing_conf *conf, char *err, size_t size)
+{
+	if (conf->delimiter.len > 0)
+		return 0;
+	snprintf(err, size, "framing 'delimiter' needs 'delimiter', "
+	    "the bytes that end a frame, such as \\x03");
+	return -EINVAL;
+}
+
+/* Where the first delimiter ends whose last byte is in from..len, or 0. */
+static size_t
+delimiter_find(const struct bytes *end, const uint8_t *in, size_t from,
+    size_t len)
+{
+	size_t before = end->len - 1u;
+	const uint8_t *p, *stop = in + len;
+
+	p = in + MAX(from, before);
+	while (p < stop &&
+	    (p = memchr(p, end->b[before], (size_t)(stop - p))) != NULL) {
+		if (memcmp(p - before, end->b, before) == 0)
+			return (size_t)(p - in) + 1;
+		p++;
+	}
+	return 0;
+}
+
+static enum decode_result
+delimiter_decode(struct decoder *d, uint8_t *in, size_t len,
+    struct decoded *out)
+{
+	const struct bytes *end = &d->conf->delimiter;
+	size_t used = delimiter_find(end, in, d->scanned, len);
+
+	if (used == 0)
+		return not_ended(d, out, len, d->max + end->len, end->len);
+	if (used - end->len > d->max || d->discarding)
+		return rule_bad(d, out, used, BAD_OVERSIZE);
+	return rule_frame(d, out, used, in, used - end->len, true);
+}
+
+static long
+delimiter_encode(const struct framing_conf *conf, const uint8_t *in,
+    size_t len, uint8_t *out)
+{
+	const struct bytes *end = &conf->delimiter;
+	size_t total = len + end->len;
+
+	memcpy(out, in, len);
+	memcpy(out + len, end->b, end->len);
+	/* The first one found must be the one at the end. */
+	if (delimiter_find(end, out, 0, total) != total)
+		return -EINVAL;
+	return (long)total;
+}
+
+static size_t
+delimiter_bound(const struct framing_conf *conf, size_t len)
+{
+	return len + conf->delimiter.len;
+}
+
+const struct framing framing_delimiter = {
+	.name = "delimiter",
+	.summary = "frames ended by bytes of your choice",
+	.keys = delimiter_keys,
+	.check = delimiter_check,
+	.decode = delimiter_decode,
+	.encode = delimiter_encode,
+	.bound = delimiter_bound,
+};

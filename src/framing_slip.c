@@ -1,0 +1,122 @@
+/*
+ * framing_slip: RFC 1055.  END before and after each frame, so that noise before it
+ * is a frame of its own.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "framing_rule.h"
+#include "framing_scan.h"
+
+#define END 0xc0
+#define ESC 0xdb
+#define ESC_END 0xdc
+#define ESC_ESC 0xdd
+
+/* Takes the escapes out in place; the new length, or -1 for a wrong one. */
+static long
+slip_unescape(uint8_t *p, size_t len)
+{
+	const uint8_t *from = p, *stop = p + len;
+	uint8_t *to = p;
+
+	while (from < stop) {
+		if (stop - from >= LANES) {
+			size_t n = scan_either(from, ESC, ESC);
+
+			memmove(to, from, n == LANES ? LANES : 0);
+			for (size_t i = 0; n < LANES && i < n; i++)
+				to[i] = from[i];
+			to += n;
+			from += n;
+			if (n == LANES)
+				continue;
+		} else if (*from != ESC) {
+			*to++ = *from++;
+			continue;
+		}
+		if (stop - from < 2 ||
+		    (from[1] != ESC_END && from[1] != ESC_ESC))
+			return -1;
+		*to++ = from[1] == ESC_END ? END : ESC;
+		from += 2;
+	}
+	return to - p;
+}
+
+static enum decode_result
+slip_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	struct flagged f;
+	uint8_t *esc;
+	long n;
+
+	if (!rule_flagged(d, in, len, out, END, 2 * d->max, &f))
+		return f.result;
+	esc = memchr(f.start, ESC, f.len);
+	if (esc != NULL) {
+		n = slip_unescape(esc, (size_t)(f.start + f.len - esc));
+		if (n < 0)
+			return rule_bad(d, out, f.used, BAD_MALFORMED);
+		n += esc - f.start;
+	} else
+		n = (long)f.len;
+	if ((size_t)n > d->max)
+		return rule_bad(d, out, f.used, BAD_OVERSIZE);
+	return rule_frame(d, out, f.used, f.start, (size_t)n,
+	    esc == NULL && f.start == in + 1);
+}
+
+static inline uint8_t *
+slip_put(uint8_t *to, uint8_t byte)
+{
+	if (byte != END && byte != ESC) {
+		*to++ = byte;
+		return to;
+	}
+	*to++ = ESC;
+	*to++ = byte == END ? ESC_END : ESC_ESC;
+	return to;
+}
+
+static long
+slip_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	const uint8_t *stop = in + len;
+	uint8_t *to = out;
+
+	(void)conf;
+	if (len == 0)
+		return -EINVAL;
+	*to++ = END;
+	while (stop - in >= LANES) {
+		size_t n = scan_either(in, END, ESC);
+
+		/* There is room for all: what comes next lies over the rest. */
+		memcpy(to, in, LANES);
+		to += n;
+		in += n;
+		if (n < LANES)
+			to = slip_put(to, *in++);
+	}
+	while (in < stop)
+		to = slip_put(to, *in++);
+	*to++ = END;
+	return to - out;
+}
+
+static size_t
+slip_bound(const struct framing_conf *conf, size_t len)
+{
+	(void)conf;
+	return 2 * len + 2;
+}
+
+const struct framing framing_slip = {
+	.name = "slip",
+	.summary = "RFC 1055: END C0, ESC DB",
+	.decode = slip_decode,
+	.encode = slip_encode,
+	.bound = slip_bound,
+};

@@ -1,0 +1,429 @@
+/*
+ * route: who forwards to whom.
+ *
+ * The table is made from pairs: each route gives one for each (from, to) that it
+ * joins.  Sorted by from, to and the route's place in the file, the pairs of one
+ * source lie together, and in them those of one target: so targets and the routes
+ * that lead to them are slices of two arrays.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "route.h"
+
+struct pair {
+	unsigned from, to, route;
+};
+
+struct pairs {
+	struct pair *pair;
+	size_t n, size;
+};
+
+struct name {
+	const char *name;
+	unsigned number;
+};
+
+/* What a table is made from. */
+struct making {
+	struct routes *routes;
+	struct name *names; /* of endpoints, sorted */
+	unsigned n;
+	const bool *echo;
+	struct pairs pairs;
+	char *err;
+	size_t size;
+};
+
+/* "A,B", or "*" for no list. */
+static char *
+list_in_words(const char *list)
+{
+	char *words = strdup(list == NULL ? "*" : list), *out = words;
+	const char *word;
+	size_t len;
+
+	if (words == NULL || list == NULL)
+		return words;
+	while ((word = route_word(&list, &len)) != NULL) {
+		if (out != words)
+			*out++ = ',';
+		memcpy(out, word, len);
+		out += len;
+	}
+	*out = '\0';
+	return words;
+}
+
+/* --- making a table ------------------------------------------------------ */
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(
+	    ((const struct name *)a)->name, ((const struct name *)b)->name);
+}
+
+static int
+compare_pairs(const void *x, const void *y)
+{
+	const struct pair *a = x, *b = y;
+
+	if (a->from != b->from)
+		return a->from < b->from ? -1 : 1;
+	if (a->to != b->to)
+		return a->to < b->to ? -1 : 1;
+	return a->route < b->route ? -1 : a->route > b->route;
+}
+
+static bool
+both_echo(const struct making *m, unsigned from, unsigned to)
+{
+	return m->echo != NULL && m->echo[from] && m->echo[to];
+}
+
+static int
+add_pair(struct making *m, unsigned from, unsigned to, unsigned route)
+{
+	struct pairs *p = &m->pairs;
+
+	if (both_echo(m, from, to))
+		return 0;
+	if (p->n == p->size) {
+		size_t size = p->size == 0 ? 16 : p->size * 2;
+		struct pair *pair = reallocarray(p->pair, size, sizeof(*pair));
+
+		if (pair == NULL)
+			return -ENOMEM;
+		p->pair = pair;
+		p->size = size;
+	}
+	p->pair[p->n++] = (struct pair){ from, to, route };
+	return 0;
+}
+
+/* Endpoint numbers of a list, to be freed; *ret is how many. */
+static int
+resolve(struct making *m, const char *list, unsigned **ret, unsigned *n)
+{
+	const char *word;
+	size_t len;
+	char key[64];
+	unsigned *numbers = calloc(strlen(list) / 2 + 1, sizeof(*numbers));
+
+	*n = 0;
+	*ret = numbers;
+	if (numbers == NULL)
+		return -ENOMEM;
+	while ((word = route_word(&list, &len)) != NULL) {
+		struct name wanted = { .name = key }, *found = NULL;
+
+		snprintf(key, sizeof(key), "%.*s", (int)MIN(len, 63), word);
+		if (m->n > 0 && len < sizeof(key))
+			found = bsearch(&wanted, m->names, m->n, sizeof(wanted),
+			    compare_names);
+		if (found == NULL) {
+			snprintf(
+			    m->err, m->size, "no endpoint is called '%s'", key);
+			return -EINVAL;
+		}
+		numbers[(*n)++] = found->number;
+	}
+	return 0;
+}
+
+static int
+pair_lists(struct making *m, unsigned route, const char *from, const char *to,
+    bool itself)
+{
+	unsigned *f = NULL, *t = NULL, nf, nt = 0;
+	int r = resolve(m, from, &f, &nf);
+
+	if (r == 0)
+		r = resolve(m, to, &t, &nt);
+	for (unsigned i = 0; r == 0 && i < nf; i++)
+		for (unsigned j = 0; r == 0 && j < nt; j++)
+			if (itself || f[i] != t[j])
+				r = add_pair(m, f[i], t[j], route);
+	free(f);
+	free(t);
+	return r;
+}
+
+/* Without routes: no pairs, there would be as many as the square of endpoints. */
+static int
+join_all(struct making *m)
+{
+	struct routes *routes = m->routes;
+	struct route_target *target;
+
+	routes->nsources = m->n;
+	routes->source = calloc(m->n + 1UL, sizeof(*routes->source));
+	routes->targets = calloc((size_t)m->n * m->n + 1, sizeof(*target));
+	routes->via = calloc(1, sizeof(*routes->via));
+	if (routes->source == NULL || routes->targets == NULL ||
+	    routes->via == NULL)
+		return -ENOMEM;
+	routes->via[0] = routes->route[0];
+	target = routes->targets;
+	for (unsigned i = 0; i < m->n; i++) {
+		routes->source[i].targets = target;
+		for (unsigned j = 0; j < m->n; j++)
+			if (i != j && !both_echo(m, i, j))
+				*target++ =
+				    (struct route_target){ j, 1, routes->via };
+		routes->source[i].ntargets =
+		    (unsigned)(target - routes->source[i].targets);
+	}
+	return 0;
+}
+
+/* One route: its words and filters. */
+static int
+route_start(
+    struct route *route, const struct route_conf *conf, char *err, size_t size)
+{
+	const char *from = NULL, *to = NULL;
+	int r;
+
+	if (conf != NULL) {
+		from = conf->between != NULL ? conf->between : conf->from;
+		to = conf->between != NULL ? conf->between : conf->to;
+	}
+	route->name = conf == NULL ? "all" : conf->name;
+	route->from = list_in_words(from);
+	route->to = list_in_words(to);
+	if (route->from == NULL || route->to == NULL)
+		return -ENOMEM;
+	if (conf != NULL && conf->match != NULL) {
+		r = route_regex(&route->match, conf->match, err, size);
+		if (r != 0)
+			return r;
+		route->has_match = true;
+	}
+	if (conf != NULL && conf->reject != NULL) {
+		r = route_regex(&route->reject, conf->reject, err, size);
+		if (r != 0)
+			return r;
+		route->has_reject = true;
+	}
+	route->filtered = route->has_match || route->has_reject ||
+	    (conf != NULL && conf->match_hex.len > 0);
+	return 0;
+}
+
+static int
+add_route(struct making *m, const struct route_conf *conf)
+{
+	struct routes *routes = m->routes;
+	unsigned number = routes->nroutes;
+	struct route *route = calloc(1, sizeof(*route));
+	int r;
+
+	if (route == NULL)
+		return -ENOMEM;
+	routes->route[routes->nroutes++] = route;
+	r = route_start(route, conf, m->err, m->size);
+	if (r != 0)
+		return r;
+	if (conf == NULL)
+		return join_all(m);
+	r = route_conf_check(conf, m->err, m->size);
+	if (r != 0)
+		return r;
+	if (conf->between != NULL)
+		return pair_lists(
+		    m, number, conf->between, conf->between, false);
+	return pair_lists(m, number, conf->from, conf->to, true);
+}
+
+/* Cuts the sorted pairs into sources and targets. */
+static int
+make_targets(struct making *m)
+{
+	struct routes *routes = m->routes;
+	struct pairs *p = &m->pairs;
+	struct route_target *target = NULL;
+
+	routes->nsources = m->n;
+	routes->source = calloc(m->n + 1, sizeof(*routes->source));
+	routes->targets = calloc(p->n + 1, sizeof(*routes->targets));
+	routes->via = calloc(p->n + 1, sizeof(*routes->via));
+	if (routes->source == NULL || routes->targets == NULL ||
+	    routes->via == NULL)
+		return -ENOMEM;
+	if (p->n > 0)
+		qsort(p->pair, p->n, sizeof(*p->pair), compare_pairs);
+	for (size_t i = 0; i < p->n; i++) {
+		const struct pair *pair = &p->pair[i];
+		struct route_source *source = &routes->source[pair->from];
+
+		if (i == 0 || pair[-1].from != pair->from ||
+		    pair[-1].to != pair->to) {
+			target = target == NULL ? routes->targets : target + 1;
+			target->to = pair->to;
+			target->via = &routes->via[i];
+			if (source->ntargets++ == 0)
+				source->targets = target;
+		}
+		routes->via[i] = routes->route[pair->route];
+		target->nvia++;
+	}
+	return 0;
+}
+
+static bool
+same_route(const struct route_conf *a, const struct route_conf *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a->name, b->name) == 0 && a->text != NULL &&
+	    b->text != NULL && strcmp(a->text, b->text) == 0;
+}
+
+static void
+move_counters(struct route *to, struct route *from)
+{
+	to->frames = from->frames;
+	to->bytes = from->bytes;
+	to->rejected = from->rejected;
+	to->latency = from->latency;
+	memset(&from->latency, 0, sizeof(from->latency));
+}
+
+/* The confs become the table's; nothing fails from here on. */
+static void
+take_over(struct routes *routes, struct route_conf **confs, unsigned nconfs,
+    struct routes *keep)
+{
+	for (unsigned i = 0; i < nconfs; i++)
+		routes->route[i]->conf = confs[i];
+	for (unsigned i = 0; i < routes->nroutes; i++)
+		for (unsigned j = 0; keep != NULL && j < keep->nroutes; j++)
+			if (same_route(
+				routes->route[i]->conf, keep->route[j]->conf))
+				move_counters(routes->route[i], keep->route[j]);
+}
+
+static int
+make(struct making *m, struct route_conf **confs, unsigned nconfs,
+    const char *const *endpoints, unsigned *bad)
+{
+	int r;
+
+	m->names = calloc(m->n + 1, sizeof(*m->names));
+	m->routes->route = calloc(nconfs + 1, sizeof(*m->routes->route));
+	if (m->names == NULL || m->routes->route == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < m->n; i++)
+		m->names[i] = (struct name){ endpoints[i], i };
+	qsort(m->names, m->n, sizeof(*m->names), compare_names);
+	if (nconfs == 0)
+		return add_route(m, NULL);
+	for (unsigned i = 0; i < nconfs; i++) {
+		r = add_route(m, confs[i]);
+		*bad = i;
+		if (r != 0)
+			return r;
+	}
+	return make_targets(m);
+}
+
+int
+routes_new(struct route_conf **confs, unsigned nconfs,
+    const char *const *endpoints, const bool *echo, unsigned nendpoints,
+    struct routes *keep, struct routes **ret, unsigned *bad, char *err,
+    size_t size)
+{
+	struct making m = { .n = nendpoints,
+		.echo = echo,
+		.err = err,
+		.size = size,
+		.routes = calloc(1, sizeof(struct routes)) };
+	int r;
+
+	snprintf(err, size, "out of memory");
+	*bad = 0;
+	if (m.routes == NULL)
+		return -ENOMEM;
+	r = make(&m, confs, nconfs, endpoints, bad);
+	free(m.names);
+	free(m.pairs.pair);
+	if (r != 0) {
+		routes_free(m.routes);
+		return r;
+	}
+	take_over(m.routes, confs, nconfs, keep);
+	*ret = m.routes;
+	return 0;
+}
+
+static void
+route_free(struct route *route)
+{
+	if (route->has_match)
+		regfree(&route->match);
+	if (route->has_reject)
+		regfree(&route->reject);
+	histogram_free(&route->latency);
+	route_conf_free(route->conf);
+	free(route->from);
+	free(route->to);
+	free(route);
+}
+
+void
+routes_free(struct routes *r)
+{
+	if (r == NULL)
+		return;
+	for (unsigned i = 0; i < r->nroutes; i++)
+		route_free(r->route[i]);
+	free(r->route);
+	free(r->source);
+	free(r->targets);
+	free(r->via);
+	free(r);
+}
+
+/* --- the verdict --------------------------------------------------------- */
+
+/* Payloads are bytes: NUL is one like any other.  1, 0, or -1 without memory. */
+static int
+finds(const regex_t *regex, const uint8_t *payload, size_t len)
+{
+	regmatch_t span = { .rm_so = 0, .rm_eo = (regoff_t)len };
+	int r = regexec(regex, len == 0 ? "" : (const char *)payload, 1, &span,
+	    REG_STARTEND);
+
+	return r == 0 ? 1 : r == REG_NOMATCH ? 0 : -1;
+}
+
+static bool
+passes(const struct route *route, const uint8_t *payload, size_t len)
+{
+	const struct bytes *hex = &route->conf->match_hex;
+
+	if (hex->len > 0 &&
+	    (len < hex->len || memcmp(payload, hex->b, hex->len) != 0))
+		return false;
+	if (route->has_match && finds(&route->match, payload, len) != 1)
+		return false;
+	return !route->has_reject || finds(&route->reject, payload, len) == 0;
+}
+
+struct route *
+route_verdict(
+    const struct route_target *target, const uint8_t *payload, size_t len)
+{
+	for (unsigned i = 0; i < target->nvia; i++) {
+		struct route *route = target->via[i];
+
+		if (!route->filtered || passes(route, payload, len))
+			return route;
+		route->rejected++;
+	}
+	return NULL;
+}

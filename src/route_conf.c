@@ -1,0 +1,252 @@
+/*
+ * route_conf: the keys of a [route] section, and whether they go together.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "route.h"
+
+/* What repetitions may multiply an expression to; the time to match grows with
+ * it. */
+#define REGEX_COST_MAX 1000
+#define REGEX_DEPTH_MAX 32
+
+/* s is behind a '['.  Returns the place of the ']' that ends it, or its last. */
+static const char *
+skip_bracket(const char *s)
+{
+	if (*s == '^')
+		s++;
+	if (*s == ']')
+		s++;
+	for (; *s != '\0' && *s != ']'; s++) {
+		char kind = s[1], end[3] = { kind, ']', '\0' };
+		const char *close;
+
+		if (*s != '[' || kind == '\0' || strchr(":.=", kind) == NULL)
+			continue;
+		close = strstr(s + 2, end);
+		if (close == NULL)
+			break;
+		s = close + 1;
+	}
+	return *s == ']' ? s : s - 1;
+}
+
+/* s is at a '{'.  The most that it repeats; *s moves to the '}'. */
+static unsigned long
+repetition(const char **s)
+{
+	char *end;
+	unsigned long low = strtoul(*s + 1, &end, 10), high = low;
+
+	if (*end == ',')
+		high = strtoul(end + 1, &end, 10);
+	if (*end != '}')
+		return 1;
+	*s = end;
+	return MIN(MAX(MAX(low, high), 1), REGEX_COST_MAX + 1UL);
+}
+
+/*
+ * About how many characters an expression has once its repetitions are written out,
+ * as regcomp() does: without a bound a short one takes all memory.
+ */
+static unsigned long
+regex_cost(const char *s)
+{
+	unsigned long sum[REGEX_DEPTH_MAX] = { 0 }, last = 0, times;
+	int depth = 0;
+
+	for (; *s != '\0' && sum[depth] <= REGEX_COST_MAX; s++) {
+		if (*s == '(') {
+			if (++depth == REGEX_DEPTH_MAX)
+				return REGEX_COST_MAX + 1;
+			sum[depth] = last = 0;
+			continue;
+		}
+		times = *s == '{' ? repetition(&s) : *s == '+' ? 2 : 1;
+		if (times > 1) {
+			sum[depth] += last * (times - 1);
+			last *= times;
+			continue;
+		}
+		last = 1;
+		if (*s == ')' && depth > 0)
+			last = sum[depth--];
+		else if (*s == '[')
+			s = skip_bracket(s + 1);
+		else if (*s == '\\' && s[1] != '\0')
+			s++;
+		sum[depth] += last;
+	}
+	for (last = 0; depth >= 0; depth--)
+		last += sum[depth];
+	return last;
+}
+
+int
+route_regex(regex_t *regex, const char *s, char *err, size_t size)
+{
+	char why[128];
+	int r;
+
+	if (regex_cost(s) > REGEX_COST_MAX) {
+		snprintf(err, size,
+		    "its repetitions multiply to more than %d characters",
+		    REGEX_COST_MAX);
+		return -EINVAL;
+	}
+	r = regcomp(regex, s, REG_EXTENDED | REG_NOSUB);
+	if (r == 0)
+		return 0;
+	regerror(r, regex, why, sizeof(why));
+	snprintf(err, size, "not a regular expression: %s", why);
+	return r == REG_ESPACE ? -ENOMEM : -EINVAL;
+}
+
+static int
+parse_regex(void *field, const char *value, char *err, size_t size)
+{
+	char **string = field, *copy;
+	regex_t regex;
+	int r = route_regex(&regex, value, err, size);
+
+	if (r != 0)
+		return r;
+	regfree(&regex);
+	copy = strdup(value);
+	if (copy == NULL)
+		return -ENOMEM;
+	free(*string);
+	*string = copy;
+	return 0;
+}
+
+static void
+print_string(const void *field, char *buf, size_t size)
+{
+	const char *string = *(char *const *)field;
+
+	snprintf(buf, size, "%s", string == NULL ? "" : string);
+}
+
+#define OFFSET(member) offsetof(struct route_conf, member)
+
+const struct key route_keys[] = {
+	{ .name = "between",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(between),
+	    .help = "endpoints that each forward to every other of them" },
+	{ .name = "from",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(from),
+	    .help = "endpoints that forward to those of 'to'" },
+	{ .name = "to",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(to),
+	    .help = "endpoints that get what comes from those of 'from'" },
+	{ .name = "match",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(match),
+	    .parse = parse_regex,
+	    .print = print_string,
+	    .help = "only frames that this POSIX extended regular expression"
+		    " finds something in" },
+	{ .name = "reject",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(reject),
+	    .parse = parse_regex,
+	    .print = print_string,
+	    .help = "no frames that this one finds something in" },
+	{ .name = "match_hex",
+	    .type = KEY_HEX,
+	    .offset = OFFSET(match_hex),
+	    .max = sizeof(((struct bytes *)NULL)->b),
+	    .help = "only frames that begin with these bytes" },
+	{ .name = NULL },
+};
+
+void
+route_conf_free(struct route_conf *conf)
+{
+	if (conf == NULL)
+		return;
+	key_free(route_keys, conf);
+	free(conf->match);
+	free(conf->reject);
+	free(conf->name);
+	free(conf->text);
+	free(conf);
+}
+
+/* --- lists of names ------------------------------------------------------ */
+
+const char *
+route_word(const char **list, size_t *len)
+{
+	const char *word = *list + strspn(*list, " \t,");
+
+	*len = strcspn(word, " \t,");
+	*list = word + *len;
+	return *len == 0 ? NULL : word;
+}
+
+/* How many names; -EINVAL with a sentence when one stands twice. */
+static int
+check_list(const char *key, const char *list, char *err, size_t size)
+{
+	const char *word, *other, *rest;
+	size_t len, n;
+	int count = 0;
+
+	while ((word = route_word(&list, &len)) != NULL) {
+		count++;
+		rest = list;
+		while ((other = route_word(&rest, &n)) != NULL) {
+			if (n != len || memcmp(word, other, n) != 0)
+				continue;
+			snprintf(err, size, "'%.*s' stands twice in '%s'",
+			    (int)MIN(len, 40), word, key);
+			return -EINVAL;
+		}
+	}
+	if (count == 0) {
+		snprintf(err, size, "'%s' names no endpoint", key);
+		return -EINVAL;
+	}
+	return count;
+}
+
+int
+route_conf_check(const struct route_conf *conf, char *err, size_t size)
+{
+	int n;
+
+	if (conf->between != NULL && (conf->from != NULL || conf->to != NULL)) {
+		snprintf(
+		    err, size, "give either 'between', or 'from' and 'to'");
+		return -EINVAL;
+	}
+	if (conf->between != NULL) {
+		n = check_list("between", conf->between, err, size);
+		if (n == 1)
+			snprintf(err, size, "'between' needs two endpoints");
+		return n < 2 ? -EINVAL : 0;
+	}
+	if (conf->from == NULL && conf->to == NULL) {
+		snprintf(err, size, "give 'between = A B', or 'from' and 'to'");
+		return -EINVAL;
+	}
+	if (conf->from == NULL || conf->to == NULL) {
+		snprintf(err, size, "'%s' needs '%s' beside it",
+		    conf->from == NULL ? "to" : "from",
+		    conf->from == NULL ? "from" : "to");
+		return -EINVAL;
+	}
+	n = check_list("from", conf->from, err, size);
+	if (n > 0)
+		n = check_list("to", conf->to, err, size);
+	return MIN(n, 0);
+}

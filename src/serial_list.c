@@ -1,0 +1,247 @@
+/*
+ * serial_list: the serial ports of this machine: a table for people, and a
+ * look-up by USB identity for the daemon.
+ *
+ * The look-up reads sysfs itself: libserialport's list opens ports to see
+ * whether they exist, which would disturb those that are in use.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <libserialport.h>
+
+#include "output.h"
+#include "serial_list.h"
+
+#define BY_ID "/dev/serial/by-id"
+
+/*
+ * A port's USB device is its interface's parent: a few steps up, through a usb-
+ * serial port or not.
+ */
+#define USB_DEPTH 5
+
+/* --- look-up ------------------------------------------------------------- */
+
+int
+usb_id_parse(const char *s, struct usb_id *ret)
+{
+	struct usb_id id = { 0 };
+	int n = 0;
+
+	if (strspn(s, "0123456789abcdefABCDEF") != 4 || s[4] != ':' ||
+	    strspn(s + 5, "0123456789abcdefABCDEF") != 4 ||
+	    sscanf(s, "%4x:%4x%n", &id.vid, &id.pid, &n) != 2 || n != 9)
+		return -EINVAL;
+	if (s[9] == ':') {
+		if (s[10] == '\0' || strlen(s + 10) >= sizeof(id.serial))
+			return -EINVAL;
+		snprintf(id.serial, sizeof(id.serial), "%s", s + 10);
+	} else if (s[9] != '\0')
+		return -EINVAL;
+	*ret = id;
+	return 0;
+}
+
+/* The first line of a file of sysfs; false when there is none. */
+static bool
+read_attribute(const char *dir, const char *name, char *buf, size_t size)
+{
+	char path[PATH_MAX];
+	FILE *f;
+	bool ok;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if ((f = fopen(path, "re")) == NULL)
+		return false;
+	ok = fgets(buf, (int)size, f) != NULL;
+	fclose(f);
+	if (ok)
+		buf[strcspn(buf, "\n")] = '\0';
+	return ok;
+}
+
+static bool
+usb_device_is(const char *dir, const struct usb_id *id)
+{
+	char text[64];
+
+	if (!read_attribute(dir, "idVendor", text, sizeof(text)) ||
+	    strtoul(text, NULL, 16) != id->vid ||
+	    !read_attribute(dir, "idProduct", text, sizeof(text)) ||
+	    strtoul(text, NULL, 16) != id->pid)
+		return false;
+	return id->serial[0] == '\0' ||
+	       (read_attribute(dir, "serial", text, sizeof(text)) &&
+		   strcmp(text, id->serial) == 0);
+}
+
+/* Whether the port belongs to that USB device. */
+static bool
+port_is(const char *sysfs, const char *name, const struct usb_id *id)
+{
+	char link[PATH_MAX], dir[PATH_MAX], *slash;
+
+	snprintf(link, sizeof(link), "%s/class/tty/%s/device", sysfs, name);
+	if (realpath(link, dir) == NULL)
+		return false;
+	for (int i = 0; i < USB_DEPTH; i++) {
+		if (usb_device_is(dir, id))
+			return true;
+		if ((slash = strrchr(dir, '/')) == NULL)
+			return false;
+		*slash = '\0';
+	}
+	return false;
+}
+
+int
+serial_list_find_usb(
+    const char *sysfs, const struct usb_id *id, char *path, size_t size)
+{
+	char dir[PATH_MAX], best[NAME_MAX + 1] = "";
+	struct dirent *d;
+	DIR *ttys;
+
+	snprintf(dir, sizeof(dir), "%s/class/tty", sysfs);
+	if ((ttys = opendir(dir)) == NULL)
+		return -ENOENT;
+	while ((d = readdir(ttys)) != NULL)
+		if (d->d_name[0] != '.' &&
+		    (best[0] == '\0' || strverscmp(d->d_name, best) < 0) &&
+		    port_is(sysfs, d->d_name, id))
+			snprintf(best, sizeof(best), "%s", d->d_name);
+	closedir(ttys);
+	if (best[0] == '\0' || strlen(best) + sizeof("/dev/") > size)
+		return -ENOENT;
+	snprintf(path, size, "/dev/%s", best);
+	return 0;
+}
+
+/* --- list ---------------------------------------------------------------- */
+
+static void
+find_by_id(const char *port, char *buf, size_t size)
+{
+	char path[PATH_MAX], real[PATH_MAX];
+	struct dirent *d;
+	DIR *dir;
+
+	buf[0] = '\0';
+	if ((dir = opendir(BY_ID)) == NULL)
+		return;
+	while (buf[0] == '\0' && (d = readdir(dir)) != NULL) {
+		snprintf(path, sizeof(path), BY_ID "/%s", d->d_name);
+		if (d->d_name[0] != '.' && realpath(path, real) != NULL &&
+		    strcmp(real, port) == 0)
+			snprintf(buf, size, "%s", path);
+	}
+	closedir(dir);
+}
+
+static void
+find_driver(const char *port, char *buf, size_t size)
+{
+	const char *name = strrchr(port, '/');
+	char path[PATH_MAX], real[PATH_MAX];
+
+	buf[0] = '\0';
+	snprintf(path, sizeof(path), "/sys/class/tty/%s/device/driver",
+	    name != NULL ? name + 1 : port);
+	if (realpath(path, real) != NULL)
+		snprintf(buf, size, "%s", strrchr(real, '/') + 1);
+}
+
+/* What devices say of themselves may hold anything. */
+static void
+cell(struct output *o, bool json, const char *text)
+{
+	char buf[512];
+
+	if (text == NULL || text[0] == '\0') {
+		output_cell(o, "%s", json ? "" : "-");
+		return;
+	}
+	escape((const uint8_t *)text, strlen(text), buf, sizeof(buf));
+	output_cell(o, "%s", buf);
+}
+
+static void
+list_port(struct output *o, bool json, struct sp_port *port)
+{
+	const char *name = sp_get_port_name(port);
+	char text[PATH_MAX] = "";
+	int vid, pid;
+
+	cell(o, json, name);
+	cell(o, json, sp_get_port_description(port));
+	if (sp_get_port_usb_vid_pid(port, &vid, &pid) == SP_OK)
+		snprintf(text, sizeof(text), "%04x:%04x", vid, pid);
+	cell(o, json, text);
+	cell(o, json, sp_get_port_usb_serial(port));
+	find_by_id(name, text, sizeof(text));
+	cell(o, json, text);
+	find_driver(name, text, sizeof(text));
+	cell(o, json, text);
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	struct sp_port *const *x = a, *const *y = b;
+
+	return strverscmp(sp_get_port_name(*x), sp_get_port_name(*y));
+}
+
+static int
+print(struct output *o)
+{
+	struct evbuffer *buf = evbuffer_new();
+	int r;
+
+	if (buf == NULL)
+		return -ENOMEM;
+	r = output_finish(o, buf);
+	while (r == 0 && evbuffer_get_length(buf) > 0)
+		if (evbuffer_write(buf, STDOUT_FILENO) < 0)
+			r = -errno;
+	evbuffer_free(buf);
+	return r;
+}
+
+int
+serial_list_ports(bool json)
+{
+	static const char *const headings[] = { "PORT", "DESCRIPTION", "USB",
+		"SERIAL", "BY-ID", "DRIVER", NULL };
+	struct output *o = output_new(json ? OUTPUT_JSON : OUTPUT_TEXT);
+	struct sp_port **ports = NULL;
+	size_t n = 0;
+	int r;
+
+	if (o == NULL)
+		return -ENOMEM;
+	if (sp_list_ports(&ports) == SP_ERR_MEM) {
+		output_free(o);
+		return -ENOMEM;
+	}
+	while (ports != NULL && ports[n] != NULL)
+		n++;
+	if (n > 0)
+		qsort(ports, n, sizeof(*ports), by_name);
+	output_table(o, headings);
+	for (size_t i = 0; i < n; i++)
+		list_port(o, json, ports[i]);
+	r = print(o);
+	if (n == 0 && !json)
+		fprintf(stderr, "no serial ports were found\n");
+	sp_free_port_list(ports);
+	output_free(o);
+	return r;
+}

@@ -1,0 +1,34 @@
+/*
+ * serial_lock: one program at a time on a serial port.
+ *
+ * Three customs are kept to: lock files in /run/lock (respected, not made),
+ * flock() on the device, and the kernel's exclusive mode, which root's programs
+ * pass by.
+ */
+#ifndef SERIAL_LOCK_H
+#define SERIAL_LOCK_H
+
+#include "util.h"
+
+/*
+ * Before opening: -EBUSY with a sentence in err when a lock file names a live
+ * process.
+ */
+int serial_lock_file(const char *path, char *err, size_t size);
+/*
+ * After opening: locks the descriptor. -EBUSY with a sentence that says who has
+ * the port, when another has it locked or in exclusive mode.
+ */
+int serial_lock_take(int fd, const char *path, char *err, size_t size);
+/*
+ * Exclusive mode on or off; the lock itself goes with the descriptor.  Not on a
+ * pty, where it would outlive us.
+ */
+void serial_lock_exclusive(int fd, bool on);
+/*
+ * The sentence for a port that is in use: "held by picocom (pid 1234)".  fd:
+ * our own descriptor of it, or -1.
+ */
+void serial_lock_holder(const char *path, int fd, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,370 @@
+/*
+ * serial_port: a serial device, found, opened and locked, and closed again.
+ *
+ * A port is first opened without libserialport, to see whether somebody has it:
+ * sp_open() changes the settings before it could be told that the port is
+ * taken. Then libserialport opens it; what it refuses (ptys, gadgets, virtual
+ * ports) stays on the first descriptor.  Every setting is made by serial_tty,
+ * after sp_open().
+ *
+ * Closing.  close() of a tty waits until its output is out, up to 30 s.  So a
+ * port with output on its way is kept open here and looked at by a timer until
+ * it is empty or stuck.  While that lasts, the port is busy for a new open.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <libserialport.h>
+
+#include "log.h"
+#include "serial_list.h"
+#include "serial_lock.h"
+#include "serial_port.h"
+#include "serial_tty.h"
+
+#define LEAVE_LOOK_MS 20
+/* Without a byte leaving for that long, output is stuck. */
+#define LEAVE_STUCK_NS (500 * NSEC_PER_MSEC)
+#define LEAVE_MAX_NS   (10 * NSEC_PER_SEC)
+
+struct leaving {
+	TAILQ_ENTRY(leaving) entry;
+	struct serial_port port;
+	struct event *timer;
+	struct task task;
+	char name[ENDPOINT_NAME_MAX];
+	unsigned unsent;
+	uint64_t moved_ns, end_ns;
+};
+static TAILQ_HEAD(, leaving) leavings = TAILQ_HEAD_INITIALIZER(leavings);
+
+/* --- finding ------------------------------------------------------------- */
+
+static int
+no_device(int e, const char *path, char *err, size_t size)
+{
+	struct stat st;
+	struct group *gr;
+
+	if (e == ENOENT || e == ENXIO || e == ENODEV || e == ENOTDIR)
+		snprintf(err, size, "no such device");
+	else if (e == EACCES && stat(path, &st) == 0 &&
+		 (gr = getgrgid(st.st_gid)) != NULL && st.st_gid != 0)
+		snprintf(err, size,
+		    "permission denied (is the user in group %s?)",
+		    gr->gr_name);
+	else if (e == EACCES)
+		snprintf(err, size,
+		    "permission denied (is the user in group dialout?)");
+	else if (e == EPERM)
+		snprintf(err, size,
+		    "not permitted (does the service's"
+		    " DeviceAllow= name it?)");
+	else if (e == EIO)
+		snprintf(err, size, "no hardware behind this device");
+	else
+		snprintf(err, size, "%s", strerror(e));
+	return -e;
+}
+
+int
+serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
+    char *err, size_t errsize)
+{
+	char real[PATH_MAX];
+	struct usb_id id;
+
+	if (conf->device == NULL) {
+		if (usb_id_parse(conf->usb, &id) < 0 ||
+		    serial_list_find_usb("/sys", &id, path, size) < 0) {
+			snprintf(err, errsize,
+			    "no USB serial port %s is plugged in", conf->usb);
+			return -ENOENT;
+		}
+		return 0;
+	}
+	if (realpath(conf->device, real) == NULL)
+		return no_device(errno, conf->device, err, errsize);
+	if (strlen(real) >= size) {
+		snprintf(err, errsize, "the path of the device is too long");
+		return -ENAMETOOLONG;
+	}
+	snprintf(path, size, "%s", real);
+	return 0;
+}
+
+/* --- opening ------------------------------------------------------------- */
+
+static int
+open_plain(const char *path, char *err, size_t size)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) < 0)
+		return no_device(errno, path, err, size);
+	if (!S_ISCHR(st.st_mode)) {
+		snprintf(err, size, "not a serial device");
+		return -ENOTTY;
+	}
+	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0 && isatty(fd))
+		return fd;
+	if (fd >= 0) {
+		close(fd);
+		snprintf(err, size, "not a serial device");
+		return -ENOTTY;
+	}
+	if (errno != EBUSY)
+		return no_device(errno, path, err, size);
+	serial_lock_holder(path, -1, err, size);
+	return -EBUSY;
+}
+
+/* Whether libserialport has it open now. */
+static bool
+open_libserialport(struct serial_port *port)
+{
+	if (sp_get_port_by_name(port->path, &port->sp) == SP_OK &&
+	    sp_open(port->sp, SP_MODE_READ_WRITE) == SP_OK &&
+	    sp_get_port_handle(port->sp, &port->fd) == SP_OK) {
+		fcntl(port->fd, F_SETFD, FD_CLOEXEC);
+		return true;
+	}
+	sp_free_port(port->sp);
+	port->sp = NULL;
+	port->fd = -1;
+	return false;
+}
+
+static bool
+is_leaving(const char *path, char *err, size_t size)
+{
+	struct leaving *l;
+
+	TAILQ_FOREACH (l, &leavings, entry) {
+		if (strcmp(l->port.path, path) == 0) {
+			snprintf(
+			    err, size, "its last output is still on its way");
+			return true;
+		}
+	}
+	return false;
+}
+
+int
+serial_port_open(
+    struct serial_port *port, bool exclusive, char *err, size_t size)
+{
+	int r, fd;
+
+	if (is_leaving(port->path, err, size))
+		return -EBUSY;
+	if (exclusive && (r = serial_lock_file(port->path, err, size)) < 0)
+		return r;
+	if ((fd = open_plain(port->path, err, size)) < 0)
+		return fd;
+	if (exclusive && (r = serial_lock_take(fd, port->path, err, size)) < 0)
+		goto fail;
+	if (open_libserialport(port)) {
+		close(fd);
+		fd = port->fd;
+		if (exclusive &&
+		    (r = serial_lock_take(fd, port->path, err, size)) < 0)
+			return r;
+	}
+	if ((r = serial_tty_raw(fd)) < 0) {
+		no_device(-r, port->path, err, size);
+		goto fail;
+	}
+	port->fd = fd;
+	port->exclusive = exclusive;
+	if (exclusive)
+		serial_lock_exclusive(fd, true);
+	return 0;
+fail:
+	if (port->sp == NULL)
+		close(fd);
+	return r;
+}
+
+/* --- settings ------------------------------------------------------------ */
+
+static void
+warn(const struct serial_port *port, const struct endpoint_conf *conf, int r,
+    const char *err)
+{
+	if (r < 0)
+		log_to(serial_tty_is_pty(port->fd) ? LOG_DEBUG : LOG_WARNING,
+		    ABOUT_ENDPOINT, conf->name, "%s", err);
+}
+
+int
+serial_port_configure(struct serial_port *port,
+    const struct endpoint_conf *conf, char *err, size_t size)
+{
+	bool pty = serial_tty_is_pty(port->fd);
+	int r;
+
+	if ((r = serial_tty_line(port->fd, conf, false, err, size)) < 0)
+		return r;
+	if (conf->rs485) {
+		r = serial_tty_rs485(port->fd, conf, err, size);
+		if (r < 0 && !pty)
+			return r;
+		port->rs485 = r == 0;
+	}
+	r = serial_tty_signals(port->fd, conf, err, size);
+	warn(port, conf, r, err);
+	if (conf->low_latency) {
+		r = serial_tty_low_latency(port->fd, true, err, size);
+		warn(port, conf, r, err);
+		port->low_latency = r == 0;
+	}
+	return 0;
+}
+
+/* --- closing ------------------------------------------------------------- */
+
+static void
+undo(const struct serial_port *port)
+{
+	static const struct endpoint_conf none = { .name = NULL };
+	char ignored[128];
+
+	if (port->low_latency)
+		serial_tty_low_latency(
+		    port->fd, false, ignored, sizeof(ignored));
+	if (port->rs485)
+		serial_tty_rs485(port->fd, &none, ignored, sizeof(ignored));
+}
+
+static void
+close_now(struct serial_port *port, const char *name)
+{
+	if (port->fd >= 0) {
+		if (serial_tty_unsent(port->fd) > 0)
+			serial_tty_discard(port->fd);
+		undo(port);
+		if (port->exclusive)
+			serial_lock_exclusive(port->fd, false);
+	}
+	if (port->sp == NULL) {
+		if (port->fd >= 0)
+			close(port->fd);
+	} else {
+		if (sp_close(port->sp) != SP_OK)
+			log_to(LOG_DEBUG, ABOUT_ENDPOINT, name,
+			    "%s was gone before it was closed", port->path);
+		sp_free_port(port->sp);
+	}
+	port->sp = NULL;
+	port->fd = -1;
+}
+
+static void
+leave_end(struct leaving *l)
+{
+	unsigned left = serial_tty_unsent(l->port.fd);
+
+	if (left > 0)
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, l->name,
+		    "%u bytes did not leave %s and were thrown away", left,
+		    l->port.path);
+	TAILQ_REMOVE(&leavings, l, entry);
+	close_now(&l->port, l->name);
+	event_free(l->timer);
+	task_remove(&l->task);
+	free(l);
+}
+
+static void
+leave_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct leaving *l = arg;
+	uint64_t now = task_begin(&l->task);
+	unsigned unsent = serial_tty_unsent(l->port.fd);
+
+	(void)fd, (void)what;
+	if (unsent < l->unsent)
+		l->moved_ns = now;
+	l->unsent = unsent;
+	if (unsent > 0 && now < l->end_ns &&
+	    now - l->moved_ns < LEAVE_STUCK_NS) {
+		TASK_WAIT(&l->task);
+		task_end(&l->task);
+		return;
+	}
+	leave_end(l);
+}
+
+static void
+leave_label(const struct task *task, char *buf, size_t size)
+{
+	const struct leaving *l = task->arg;
+
+	snprintf(buf, size, "the last %u bytes to leave %s, to close it",
+	    serial_tty_unsent(l->port.fd), l->port.path);
+}
+
+static void
+leave_cancel(struct task *task)
+{
+	leave_end(task->arg);
+}
+
+static bool
+leave_start(struct serial_port *port, struct event_base *base, const char *name)
+{
+	struct timeval tv = { 0, LEAVE_LOOK_MS * 1000 };
+	struct leaving *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return false;
+	l->timer = event_new(base, -1, EV_PERSIST, leave_look, l);
+	if (l->timer == NULL || event_add(l->timer, &tv) < 0) {
+		if (l->timer != NULL)
+			event_free(l->timer);
+		free(l);
+		return false;
+	}
+	l->port = *port;
+	snprintf(l->name, sizeof(l->name), "%s", name);
+	l->unsent = serial_tty_unsent(port->fd);
+	l->moved_ns = now_ns();
+	l->end_ns = l->moved_ns + LEAVE_MAX_NS;
+	TAILQ_INSERT_TAIL(&leavings, l, entry);
+	task_add(&l->task, l, leave_label, "%s.drain", name);
+	l->task.cancel = leave_cancel;
+	TASK_WAIT(&l->task);
+	port->sp = NULL;
+	port->fd = -1;
+	return true;
+}
+
+void
+serial_port_close(
+    struct serial_port *port, struct event_base *base, const char *name)
+{
+	if (port->fd >= 0 && serial_tty_unsent(port->fd) > 0 &&
+	    leave_start(port, base, name))
+		return;
+	close_now(port, name);
+}
+
+void
+serial_port_finish(void)
+{
+	struct leaving *l;
+
+	while ((l = TAILQ_FIRST(&leavings)) != NULL)
+		leave_end(l);
+}

@@ -1,0 +1,44 @@
+/*
+ * serial_port: a serial device, found, opened and locked, and closed again
+ * without blocking.
+ */
+#ifndef SERIAL_PORT_H
+#define SERIAL_PORT_H
+
+#include "endpoint.h"
+
+#define SERIAL_PATH_MAX 128
+
+struct sp_port;
+
+struct serial_port {
+	int fd;			    /* -1: not open */
+	struct sp_port *sp;	    /* owns fd; NULL: we do */
+	char path[SERIAL_PATH_MAX]; /* symlinks resolved */
+	bool exclusive;
+	bool low_latency; /* set by us... */
+	bool rs485;	  /* ...to be undone at the end */
+};
+
+/*
+ * The path of the device that the section means now, symlinks resolved.  -errno
+ * with a sentence in err.
+ */
+int serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
+    char *err, size_t errsize);
+/* Opens port->path and makes it raw; never waits for a carrier. */
+int serial_port_open(
+    struct serial_port *port, bool exclusive, char *err, size_t size);
+/* All settings of the section.  What a pty has not is no error. */
+int serial_port_configure(struct serial_port *port,
+    const struct endpoint_conf *conf, char *err, size_t size);
+/*
+ * Closes.  Output that is still on its way is given time in the background, as
+ * long as it moves; what is stuck is thrown away, as close() would wait for it.
+ */
+void serial_port_close(
+    struct serial_port *port, struct event_base *base, const char *name);
+/* Ends what the last function does in the background, at once. */
+void serial_port_finish(void);
+
+#endif

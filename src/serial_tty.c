@@ -1,0 +1,340 @@
+/*
+ * serial_tty: the termios and ioctl work on a serial line.
+ *
+ * The kernel's own termios2 is used instead of the C library's: it carries any
+ * speed, and one call sets it together with the flags, so that the line never
+ * runs with half of its settings and a later call cannot put an odd speed back
+ * to a standard one.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <asm/termbits.h>
+#include <linux/serial.h>
+
+#include "log.h"
+#include "serial_tty.h"
+
+/* The slaves of Unix 98 ptys, by their device numbers. */
+#define PTY_MAJOR_FIRST 136
+#define PTY_MAJOR_LAST	143
+#define PTY_MAJOR_BSD	3
+
+#define FORMAT_FLAGS (CSIZE | CSTOPB | PARENB | PARODD | CMSPAR)
+
+/* A receiver stays in step while both ends differ by less than this. */
+#define BAUD_PERCENT 2
+
+/*
+ * Programs that read the settings with the C library know the standard speeds
+ * by these codes alone.
+ */
+static const struct {
+	unsigned baud;
+	tcflag_t code;
+} speeds[] = { { 50, B50 }, { 75, B75 }, { 110, B110 }, { 134, B134 },
+	{ 150, B150 }, { 200, B200 }, { 300, B300 }, { 600, B600 },
+	{ 1200, B1200 }, { 1800, B1800 }, { 2400, B2400 }, { 4800, B4800 },
+	{ 9600, B9600 }, { 19200, B19200 }, { 38400, B38400 },
+	{ 57600, B57600 }, { 115200, B115200 }, { 230400, B230400 },
+	{ 460800, B460800 }, { 500000, B500000 }, { 576000, B576000 },
+	{ 921600, B921600 }, { 1000000, B1000000 }, { 1152000, B1152000 },
+	{ 1500000, B1500000 }, { 2000000, B2000000 }, { 2500000, B2500000 },
+	{ 3000000, B3000000 }, { 3500000, B3500000 }, { 4000000, B4000000 } };
+
+static tcflag_t
+speed_code(uint64_t baud)
+{
+	for (size_t i = 0; i < NELEM(speeds); i++)
+		if (speeds[i].baud == baud)
+			return speeds[i].code;
+	return BOTHER;
+}
+
+bool
+serial_tty_is_pty(int fd)
+{
+	struct stat st;
+	unsigned n;
+
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+		return false;
+	n = major(st.st_rdev);
+	return n == PTY_MAJOR_BSD ||
+	       (n >= PTY_MAJOR_FIRST && n <= PTY_MAJOR_LAST);
+}
+
+/* --- the line ------------------------------------------------------------ */
+
+/*
+ * A break would come in as a byte 0 that nobody sent; it is counted all the
+ * same.
+ */
+static void
+make_raw(struct termios2 *t)
+{
+	t->c_iflag = IGNBRK;
+	t->c_oflag = 0;
+	t->c_lflag = 0;
+	t->c_cflag |= CREAD | CLOCAL;
+	t->c_cc[VMIN] = 1;
+	t->c_cc[VTIME] = 0;
+	t->c_cc[VSTART] = 0x11;
+	t->c_cc[VSTOP] = 0x13;
+}
+
+int
+serial_tty_raw(int fd)
+{
+	struct termios2 t;
+	bool cooked;
+
+	if (ioctl(fd, TCGETS2, &t) < 0)
+		return -errno;
+	cooked = t.c_lflag & (ICANON | ECHO);
+	make_raw(&t);
+	t.c_cflag = (t.c_cflag & ~FORMAT_FLAGS) | CS8;
+	if (ioctl(fd, TCSETS2, &t) < 0)
+		return -errno;
+	if ((cooked || !serial_tty_is_pty(fd)) &&
+	    ioctl(fd, TCFLSH, TCIFLUSH) < 0)
+		return -errno;
+	return 0;
+}
+
+static tcflag_t
+format_flags(const struct serial_mode *mode)
+{
+	static const tcflag_t bits[] = { CS5, CS6, CS7, CS8 };
+	static const struct {
+		char letter;
+		tcflag_t flags;
+	} parity[] = { { 'N', 0 }, { 'E', PARENB }, { 'O', PARENB | PARODD },
+		{ 'M', PARENB | PARODD | CMSPAR }, { 'S', PARENB | CMSPAR } };
+	tcflag_t flags = bits[mode->bits - 5];
+
+	for (size_t i = 0; i < NELEM(parity); i++)
+		if (parity[i].letter == mode->parity)
+			flags |= parity[i].flags;
+	return flags | (mode->stop == 2 ? CSTOPB : 0);
+}
+
+static void
+make_line(struct termios2 *t, const struct endpoint_conf *conf)
+{
+	make_raw(t);
+	if (conf->serial_mode.parity != 'N')
+		t->c_iflag |= INPCK;
+	if (conf->flow == FLOW_XONXOFF)
+		t->c_iflag |= IXON | IXOFF;
+	t->c_cflag &=
+	    ~(FORMAT_FLAGS | CRTSCTS | HUPCL | CBAUD | (CBAUD << IBSHIFT));
+	t->c_cflag |= format_flags(&conf->serial_mode);
+	if (conf->flow == FLOW_RTSCTS)
+		t->c_cflag |= CRTSCTS;
+	if (conf->hangup_on_close)
+		t->c_cflag |= HUPCL;
+	t->c_cflag |= speed_code(conf->baud);
+	t->c_ispeed = t->c_ospeed = (speed_t)conf->baud;
+}
+
+/* What the driver did not take, in words; "" when it took all. */
+static void
+difference(int fd, const struct termios2 *want, char *buf, size_t size)
+{
+	struct termios2 t;
+	uint64_t off;
+
+	buf[0] = '\0';
+	if (ioctl(fd, TCGETS2, &t) < 0)
+		return;
+	if ((t.c_cflag ^ want->c_cflag) & CRTSCTS)
+		append(buf, size, "the driver has no RTS/CTS flow control");
+	if ((t.c_iflag ^ want->c_iflag) & (IXON | IXOFF))
+		append(buf, size, "%sthe driver has no XON/XOFF flow control",
+		    buf[0] != '\0' ? "; " : "");
+	if (serial_tty_is_pty(fd))
+		return;
+	if ((t.c_cflag ^ want->c_cflag) & FORMAT_FLAGS)
+		append(buf, size,
+		    "%sthe driver does not do that mode (bits, parity, stop)",
+		    buf[0] != '\0' ? "; " : "");
+	off = t.c_ospeed > want->c_ospeed ? t.c_ospeed - want->c_ospeed
+					  : want->c_ospeed - t.c_ospeed;
+	if (off * 100 > (uint64_t)want->c_ospeed * BAUD_PERCENT)
+		append(buf, size, "%sthe line runs at %u baud instead of %u",
+		    buf[0] != '\0' ? "; " : "", t.c_ospeed, want->c_ospeed);
+}
+
+static int
+no_dtrdsr(char *err, size_t size)
+{
+	snprintf(err, size,
+	    "Linux has no DTR/DSR flow control; flow = rtscts,"
+	    " xonxoff or none would do");
+	return -EOPNOTSUPP;
+}
+
+int
+serial_tty_line(int fd, const struct endpoint_conf *conf, bool strict,
+    char *err, size_t size)
+{
+	struct termios2 old, t;
+	char words[256];
+	int r;
+
+	if (conf->flow == FLOW_DTRDSR)
+		return no_dtrdsr(err, size);
+	if (ioctl(fd, TCGETS2, &old) < 0)
+		goto fail;
+	t = old;
+	make_line(&t, conf);
+	if (ioctl(fd, TCSETS2, &t) < 0)
+		goto fail;
+	difference(fd, &t, words, sizeof(words));
+	if (words[0] == '\0')
+		return 0;
+	if (!strict) {
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, conf->name, "%s", words);
+		return 0;
+	}
+	ioctl(fd, TCSETS2, &old);
+	snprintf(err, size, "%s", words);
+	return -EOPNOTSUPP;
+fail:
+	r = -errno;
+	snprintf(err, size, "cannot set the line: %s",
+	    r == -EIO ? "no hardware behind this device" : strerror(-r));
+	return r;
+}
+
+/* --- signals and special drivers ----------------------------------------- */
+
+static int
+set_signal(int fd, int bit, int how)
+{
+	if (how == LINE_KEEP)
+		return 0;
+	return ioctl(fd, how == LINE_ON ? TIOCMBIS : TIOCMBIC, &bit) < 0
+		   ? -errno
+		   : 0;
+}
+
+int
+serial_tty_signals(
+    int fd, const struct endpoint_conf *conf, char *err, size_t size)
+{
+	const struct {
+		const char *name;
+		int bit, how;
+	} lines[] = { { "DTR", TIOCM_DTR, conf->dtr },
+		{ "RTS", TIOCM_RTS, conf->rts } };
+
+	for (int i = 0; i < 2; i++) {
+		int n = i ^ conf->line_order;
+		int r = set_signal(fd, lines[n].bit, lines[n].how);
+
+		if (r < 0) {
+			snprintf(err, size, "cannot set %s: %s", lines[n].name,
+			    serial_tty_is_pty(fd)
+				? "a pseudo-terminal has no modem lines"
+				: strerror(-r));
+			return r;
+		}
+	}
+	return 0;
+}
+
+int
+serial_tty_rs485(
+    int fd, const struct endpoint_conf *conf, char *err, size_t size)
+{
+	struct serial_rs485 rs = { 0 }, got;
+	int r;
+
+	if (conf->rs485)
+		rs.flags = SER_RS485_ENABLED;
+	if (conf->rs485_rts_on_send)
+		rs.flags |= SER_RS485_RTS_ON_SEND;
+	if (conf->rs485_rts_after_send)
+		rs.flags |= SER_RS485_RTS_AFTER_SEND;
+	if (conf->rs485_rx_during_tx)
+		rs.flags |= SER_RS485_RX_DURING_TX;
+	rs.delay_rts_before_send =
+	    (uint32_t)(conf->rs485_delay_before / NSEC_PER_MSEC);
+	rs.delay_rts_after_send =
+	    (uint32_t)(conf->rs485_delay_after / NSEC_PER_MSEC);
+	got = rs;
+	if (ioctl(fd, TIOCSRS485, &got) < 0) {
+		r = -errno;
+		snprintf(err, size,
+		    "the driver has no RS-485 mode (%s); an"
+		    " adapter that switches by itself needs none",
+		    strerror(-r));
+		return r;
+	}
+	if (conf->rs485 &&
+	    (((got.flags ^ rs.flags) & 0x1f) != 0 ||
+		got.delay_rts_before_send != rs.delay_rts_before_send ||
+		got.delay_rts_after_send != rs.delay_rts_after_send))
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, conf->name,
+		    "the driver does RS-485 otherwise than asked:"
+		    " RTS %s while sending, %s after it, delays %u and %u ms",
+		    got.flags & SER_RS485_RTS_ON_SEND ? "on" : "off",
+		    got.flags & SER_RS485_RTS_AFTER_SEND ? "on" : "off",
+		    got.delay_rts_before_send, got.delay_rts_after_send);
+	return 0;
+}
+
+int
+serial_tty_low_latency(int fd, bool on, char *err, size_t size)
+{
+	struct serial_struct ss;
+	int r;
+
+	if (ioctl(fd, TIOCGSERIAL, &ss) < 0)
+		goto fail;
+	if (!(ss.flags & ASYNC_LOW_LATENCY) == !on)
+		return 0;
+	ss.flags ^= ASYNC_LOW_LATENCY;
+	if (ioctl(fd, TIOCSSERIAL, &ss) == 0)
+		return 0;
+fail:
+	r = -errno;
+	snprintf(err, size, "cannot set low latency: %s",
+	    r == -ENOTTY || r == -EINVAL ? "the driver has no such mode"
+					 : strerror(-r));
+	return r;
+}
+
+int
+serial_tty_break(int fd, bool on)
+{
+	return ioctl(fd, on ? TIOCSBRK : TIOCCBRK) < 0 ? -errno : 0;
+}
+
+int
+serial_tty_errors(int fd, struct serial_icounter_struct *ret)
+{
+	return ioctl(fd, TIOCGICOUNT, ret) < 0 ? -errno : 0;
+}
+
+unsigned
+serial_tty_unsent(int fd)
+{
+	int n;
+
+	if (serial_tty_is_pty(fd) || ioctl(fd, TIOCOUTQ, &n) < 0 || n < 0)
+		return 0;
+	return (unsigned)n;
+}
+
+void
+serial_tty_discard(int fd)
+{
+	if (!serial_tty_is_pty(fd))
+		ioctl(fd, TCFLSH, TCOFLUSH);
+}

@@ -1,0 +1,49 @@
+/*
+ * serial_tty: what a serial line is told through its descriptor: raw mode,
+ * speed, flow control, modem lines, RS-485.  The same for real ports and for
+ * pseudo-terminals, which take everything and mean little of it.
+ *
+ * Errors are -errno with a sentence in err.  What the driver merely does
+ * otherwise than asked is logged as a warning of the endpoint conf->name.
+ */
+#ifndef SERIAL_TTY_H
+#define SERIAL_TTY_H
+
+#include "endpoint.h"
+
+struct serial_icounter_struct;
+
+bool serial_tty_is_pty(int fd);
+/*
+ * No echo, no editing, 8 bits; reads wait for one byte.  Input that came before
+ * is thrown away, save on a pty that was raw already.  Speed, parity and the
+ * like stay.
+ */
+int serial_tty_raw(int fd);
+/*
+ * Raw mode, frame format, flow control, hang-up on close and the speed, all in
+ * one step, and reads back what the driver made of it.  strict: what it does
+ * not take as asked is an error, and nothing is changed.
+ */
+int serial_tty_line(int fd, const struct endpoint_conf *conf, bool strict,
+    char *err, size_t size);
+/*
+ * DTR and RTS, in the order of the section; those to be kept are not touched.
+ */
+int serial_tty_signals(
+    int fd, const struct endpoint_conf *conf, char *err, size_t size);
+int serial_tty_rs485(
+    int fd, const struct endpoint_conf *conf, char *err, size_t size);
+int serial_tty_low_latency(int fd, bool on, char *err, size_t size);
+int serial_tty_break(int fd, bool on);
+/* Frame, parity, overrun and break counts since the driver was loaded. */
+int serial_tty_errors(int fd, struct serial_icounter_struct *ret);
+/*
+ * Bytes written that are still on their way; 0 on a pty and on a port that is
+ * gone.
+ */
+unsigned serial_tty_unsent(int fd);
+/* Throws those away, so that close() does not wait for them. */
+void serial_tty_discard(int fd);
+
+#endif

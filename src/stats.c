@@ -1,0 +1,238 @@
+/*
+ * stats: the task registry and the latency histograms.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "stats.h"
+
+#define SLOW_NS (100 * NSEC_PER_MSEC)
+
+/* 16 steps to a power of two, from 2^6 ns to 2^42 ns. */
+#define STEP_BITS 4
+#define STEPS (1 << STEP_BITS)
+#define LOW_BITS 6
+#define HIGH_BITS 42
+#define BUCKETS ((HIGH_BITS - LOW_BITS + 1) * STEPS)
+
+static struct task_list tasks = TAILQ_HEAD_INITIALIZER(tasks);
+static struct task *running;
+
+static const char *const state_names[] = {
+	[TASK_IDLE] = "idle",
+	[TASK_WAITING] = "waiting",
+	[TASK_PAUSED] = "paused",
+	[TASK_RUNNING] = "running",
+};
+_Static_assert(NELEM(state_names) == TASK_RUNNING + 1, "a name each");
+
+void
+task_add(struct task *task, void *arg,
+    void (*label)(const struct task *, char *, size_t), const char *fmt, ...)
+{
+	va_list ap;
+
+	memset(task, 0, sizeof(*task));
+	va_start(ap, fmt);
+	vsnprintf(task->name, sizeof(task->name), fmt, ap);
+	va_end(ap);
+	task->arg = arg;
+	task->label = label;
+	task->since_ns = now_ns();
+	TAILQ_INSERT_TAIL(&tasks, task, entry);
+}
+
+void
+task_remove(struct task *task)
+{
+	if (task->label == NULL)
+		return;
+	TAILQ_REMOVE(&tasks, task, entry);
+	task->label = NULL;
+	if (running == task)
+		running = NULL;
+}
+
+const struct task_list *
+task_all(void)
+{
+	return &tasks;
+}
+
+struct task *
+task_find(const char *name)
+{
+	struct task *task;
+
+	TAILQ_FOREACH(task, &tasks, entry)
+		if (strcmp(task->name, name) == 0)
+			return task;
+	return NULL;
+}
+
+unsigned
+task_waiting(void)
+{
+	const struct task *task;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(task, &tasks, entry)
+		if (task->state == TASK_WAITING ||
+		    (task->state == TASK_RUNNING &&
+		    task->after == TASK_WAITING))
+			n++;
+	return n;
+}
+
+/*
+ * Inside a task's own callback the new state is that which the run ends in.  A
+ * wait that is only renewed keeps its age: what counts is since when nothing
+ * happened.
+ */
+void
+task_set(struct task *task, enum task_state state, const struct task_site *site)
+{
+	if (task->state == TASK_RUNNING) {
+		task->after = state;
+		task->site = site;
+		return;
+	}
+	if (task->state == state && task->site == site)
+		return;
+	task->state = state;
+	task->site = site;
+	task->since_ns = running != NULL ? running->start_ns : now_ns();
+}
+
+uint64_t
+task_begin(struct task *task)
+{
+	uint64_t now = now_ns();
+	struct task_past *past = &task->past[task->runs % TASK_HISTORY];
+
+	past->site = task->site;
+	past->since_ns = task->since_ns;
+	past->waited_ns = now - task->since_ns;
+	task->after = task->state;
+	task->state = TASK_RUNNING;
+	task->start_ns = now;
+	running = task;
+	return now;
+}
+
+void
+task_end(struct task *task)
+{
+	uint64_t now, held;
+	char place[64];
+
+	if (task->label == NULL || task->state != TASK_RUNNING)
+		return;
+	now = now_ns();
+	held = now - task->start_ns;
+	task->past[task->runs % TASK_HISTORY].held_ns = held;
+	task->runs++;
+	task->busy_ns += held;
+	if (held > task->max_ns)
+		task->max_ns = held;
+	task->state = task->after;
+	task->since_ns = now;
+	running = NULL;
+	if (held > SLOW_NS) {
+		task->slow++;
+		task_site_name(task->site, place, sizeof(place));
+		log_to(LOG_WARNING, ABOUT_TASK, task->name,
+		    "held the loop for %llu ms (it awaits in %s)",
+		    (unsigned long long)(held / NSEC_PER_MSEC), place);
+	}
+}
+
+uint64_t
+task_now(void)
+{
+	return running != NULL ? running->start_ns : now_ns();
+}
+
+const char *
+task_state_name(enum task_state state)
+{
+	return state_names[state];
+}
+
+const char *
+task_site_name(const struct task_site *site, char *buf, size_t size)
+{
+	const char *base;
+
+	if (site == NULL) {
+		snprintf(buf, size, "-");
+		return buf;
+	}
+	base = strrchr(site->file, '/');
+	base = base != NULL ? base + 1 : site->file;
+	snprintf(buf, size, "%s:%d", base, site->line);
+	return buf;
+}
+
+static unsigned
+bucket_of(uint64_t ns)
+{
+	unsigned top;
+
+	if (ns < (1ULL << LOW_BITS))
+		return 0;
+	top = 63 - (unsigned)__builtin_clzll(ns);
+	if (top > HIGH_BITS)
+		return BUCKETS - 1;
+	return (top - LOW_BITS) * STEPS +
+	    ((ns >> (top - STEP_BITS)) & (STEPS - 1));
+}
+
+/* The middle of what falls into a bucket. */
+static uint64_t
+bucket_value(unsigned bucket)
+{
+	unsigned top = bucket / STEPS + LOW_BITS;
+	uint64_t step = 1ULL << (top - STEP_BITS);
+
+	return (1ULL << top) + (bucket % STEPS) * step + step / 2;
+}
+
+void
+histogram_add(struct histogram *h, uint64_t ns, uint64_t n)
+{
+	if (h->count == NULL)
+		h->count = calloc(BUCKETS, sizeof(*h->count));
+	if (h->count != NULL)
+		h->count[bucket_of(ns)] += (uint32_t)n;
+	h->total += n;
+	if (ns > h->max_ns)
+		h->max_ns = ns;
+}
+
+uint64_t
+histogram_percentile(const struct histogram *h, double percent)
+{
+	uint64_t seen = 0, counted = 0, want;
+
+	if (h->count == NULL || h->total == 0)
+		return h->max_ns;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		counted += h->count[i];
+	want = (uint64_t)((double)counted * percent / 100.0 + 0.5);
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		seen += h->count[i];
+		if (seen >= want && seen > 0)
+			return MIN(bucket_value(i), h->max_ns);
+	}
+	return h->max_ns;
+}
+
+void
+histogram_free(struct histogram *h)
+{
+	free(h->count);
+	memset(h, 0, sizeof(*h));
+}

@@ -1,0 +1,42 @@
+#!/bin/sh
+# All tests, after `make check` has built what they need.  Ends at the first failure.
+set -eu
+cd "$(dirname "$0")/.."
+export ASAN_OPTIONS=abort_on_error=0:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=print_stacktrace=1
+
+step() {
+	printf '\n== %s\n' "$*"
+}
+
+step lint
+tests/lint.sh
+
+step unit tests
+for t in build/san/unit/test_*; do
+	case $t in *.d) continue ;; esac
+	"$t" 2>/tmp/ttybridge-unit.$$ >&2 || { cat /tmp/ttybridge-unit.$$; exit 1; }
+	grep 'PASSED' /tmp/ttybridge-unit.$$ | sed "s,^,$(basename "$t") ,"
+	rm -f /tmp/ttybridge-unit.$$
+done
+
+step fuzz corpora
+for t in build/san/replay/fuzz_*; do
+	name=$(basename "$t" | sed 's/^fuzz_//')
+	"$t" tests/fuzz/corpus/"$name"
+done
+
+step configurations that we ship
+for f in conf/*.conf conf/examples/*.conf; do
+	build/san/ttybridged --check -c "$f"
+	echo "$f"
+done
+
+step end to end
+TTYBRIDGED=build/san/ttybridged BOARDS=build/boards \
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e
+
+step valgrind
+tests/valgrind.sh build/plain/ttybridged
+
+step done

@@ -1,0 +1,80 @@
+import resource
+
+import pytest
+
+from harness import Client, Daemon, Pty, Slave
+
+# Room for a thousand connections at once.
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for d in getattr(item, "daemons", []):
+            report.sections.append((f"standard error of {d.file.stem}",
+                                    d.stderr()[-8000:]))
+    setattr(item, f"failed_{report.when}", report.failed)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path
+
+
+@pytest.fixture
+def pty(folder):
+    """Makes serial devices: pty("a") is linked as folder/a."""
+    made = []
+
+    def make(name):
+        made.append(Pty(folder / name))
+        return made[-1]
+    yield make
+    for p in made:
+        p.close()
+
+
+@pytest.fixture
+def connect():
+    """Makes clients: connect(port) or connect(path)."""
+    made = []
+
+    def make(where, **kwargs):
+        address = ("127.0.0.1", where) if isinstance(where, int) else where
+        made.append(Client(address, **kwargs))
+        return made[-1]
+    yield make
+    for c in made:
+        c.close()
+
+
+@pytest.fixture
+def open_tty():
+    """Opens ttys by name, raw."""
+    made = []
+
+    def make(path):
+        made.append(Slave(path))
+        return made[-1]
+    yield make
+    for s in made:
+        s.close()
+
+
+@pytest.fixture
+def daemon(request, folder):
+    """Starts daemons; each has to end well when the test did."""
+    request.node.daemons = made = []
+
+    def start(conf="", **kwargs):
+        kwargs.setdefault("name", f"daemon{len(made) or ''}")
+        made.append(Daemon(folder, conf, **kwargs))
+        return made[-1]
+    yield start
+    failed = getattr(request.node, "failed_call", False)
+    for d in made:
+        d.kill() if failed else d.stop()

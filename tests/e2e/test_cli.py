@@ -1,0 +1,418 @@
+"""The command line, the messages of faults, the signals, the exit status."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import (BINARY, Daemon, expect, fill, flush, free_port, pump, run,
+                     same, section, serial, wait_for)
+
+
+def check(folder, text, name="test.conf"):
+    """--check of a file with that text: exit status, lines that it printed."""
+    file = folder / name
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    done = run("-c", file, "--check")
+    out = done.stdout + done.stderr
+    return done.returncode, out.replace(str(file), "FILE").splitlines()
+
+
+# --- exit status -------------------------------------------------------------
+
+def test_help_says_how_to_use_it():
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.lower().startswith("usage: ttybridged")
+    for word in ("-c", "-v", "--check", "--list-ports", "--list-framings",
+                 "--version", "--json"):
+        assert word in done.stdout
+
+
+def test_version_is_one_line():
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"ttybridged? \d+\.\d+\S*\n", done.stdout)
+
+
+def test_every_framing_is_listed_with_a_summary():
+    done = run("--list-framings")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    for name in ("raw line delimiter slip cobs hdlc length fixed idle stx nmea "
+                 "modbus-rtu modbus-ascii mavlink ubx").split():
+        assert name in names
+    assert all(len(line.split()) > 2 for line in done.stdout.splitlines())
+
+
+def test_ports_are_listed_as_text_and_as_json():
+    done = run("--list-ports")
+    assert done.returncode == 0
+    done = run("--list-ports", "--json")
+    assert done.returncode == 0
+    assert isinstance(json.loads(done.stdout), list)
+
+
+@pytest.mark.parametrize("args, word", [
+    (["--nonsense"], "--nonsense"),
+    (["-z"], "z"),
+    (["-c"], "c"),
+    (["--json"], "--list-ports"),
+    (["nonsense:/dev/null"], "nonsense"),
+    (["serial:/dev/null,buad=9600"], "baud"),
+    (["serial:/dev/null,baud=fast"], "fast"),
+    (["serial:/dev/null,framing=lime"], "line"),
+    (["serial:"], "serial"),
+    (["serial:/dev/null", "control:nowhere:at:all"], "nowhere"),
+    (["/dev/null,name=a", "/dev/zero,name=a"], "a"),
+], ids=lambda v: " ".join(v) if isinstance(v, list) else None)
+def test_wrong_words_are_exit_status_2_with_a_hint(args, word):
+    done = run(*args)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_missing_file_is_named(folder):
+    done = run("-c", folder / "nowhere.conf")
+    assert done.returncode == 2
+    assert str(folder / "nowhere.conf") in done.stderr
+    assert "No such file" in done.stderr
+    assert run("-c", folder / "nowhere.conf", "--check").returncode == 2
+    assert run("-c", folder).returncode == 2
+
+
+def test_a_file_without_endpoints_is_refused(folder):
+    assert check(folder, "")[0] == 2
+    assert check(folder, "[daemon]\nlog_level = info\n")[0] == 2
+
+
+def test_a_good_file_is_silent_and_opens_nothing(folder):
+    status, lines = check(folder, f"""\
+# comments and blanks
+[daemon]
+log_level = debug
+drain_timeout = 500ms
+
+[control local]
+listen = unix:{folder}/control.sock
+[serial ar1]
+  device = /dev/serial/by-id/usb-Arduino
+  baud = 9600
+  mode = 8N1
+  framing = line ; a comment
+[serial ar2]
+device = {folder}/nothing-here
+framing = delimiter
+delimiter = \\x03\\x3b
+max_frame = 64K
+queue = 1M
+overflow = drop-oldest
+stall_timeout = 1.5s
+[pty p]
+link = {folder}/p
+[tcp-server lan]
+listen = 127.0.0.1:5011
+[route r]
+between = ar1 ar2 p lan
+match = ^[$]
+""")
+    assert (status, lines) == (0, [])
+    assert sorted(os.listdir(folder)) == ["test.conf"]
+
+
+def test_it_cannot_run_twice_on_the_same_control_socket(pty, daemon, folder):
+    a, b = pty("a"), pty("b")
+    daemon(serial("a", a))
+    file = folder / "second.conf"
+    file.write_text(serial("b", b) + section(
+        "control", "unix", listen=f"unix:{folder}/daemon.sock"))
+    done = run("-c", file)
+    assert done.returncode == 1
+    assert "daemon.sock" in done.stderr and "use" in done.stderr
+
+
+# --- faults, word for word ---------------------------------------------------
+
+HEAD = "[serial ar1]\ndevice = /dev/ttyACM0\n"
+
+
+@pytest.mark.parametrize("text, want", [
+    (HEAD + "buad = 9600\n",
+     "FILE:3: unknown key 'buad' in [serial ar1]; did you mean 'baud'?"),
+    (HEAD + "zzzzzzzz = 1\n", "FILE:3: unknown key 'zzzzzzzz' in [serial ar1]"),
+    (HEAD + "[serail ar2]\n", r"FILE:3: .*serail.*did you mean 'serial'\?"),
+    (HEAD + "framing = lime\n", r"FILE:3: .*'lime'.*did you mean 'line'\?"),
+    (HEAD + "baud = fast\n", r"FILE:3: .*baud.*'fast'.*"),
+    (HEAD + "baud = 0\n", r"FILE:3: .*baud.*"),
+    (HEAD + "baud = 99999999999999999999999\n", r"FILE:3: .*baud.*"),
+    (HEAD + "baud = -9600\n", r"FILE:3: .*baud.*"),
+    (HEAD + "mode = 8N3\n", r"FILE:3: .*'8N3'.*"),
+    (HEAD + "flow = rtsctx\n", r"FILE:3: .*did you mean 'rtscts'\?"),
+    (HEAD + "queue = lots\n", r"FILE:3: .*queue.*'lots'.*"),
+    (HEAD + "max_frame = 2M\n", r"FILE:3: .*max_frame.*"),
+    (HEAD + "max_frame = 0\n", r"FILE:3: .*max_frame.*"),
+    (HEAD + "stall_timeout = 3 parsecs\n", r"FILE:3: .*stall_timeout.*"),
+    (HEAD + "exclusive = maybe\n", r"FILE:3: .*exclusive.*'maybe'.*"),
+    (HEAD + "overflow = blok\n", r"FILE:3: .*did you mean 'block'\?"),
+    (HEAD + "framing = delimiter\ndelimiter = \\xzz\n", r"FILE:4: .*delimiter.*"),
+    (HEAD + "framing = delimiter\ndelimiter = 123456789\n",
+     r"FILE:4: .*delimiter.*"),
+    (HEAD + "baud = 9600\nbaud = 9600\n", r"FILE:4: .*baud.*"),
+    (HEAD + HEAD, r"FILE:3: .*ar1.*"),
+    (HEAD + "[pty ar1]\nlink = /tmp/x\n", r"FILE:3: .*ar1.*"),
+    (HEAD + "[route r]\nbetween = ar1 ar3\n", r"FILE:4: .*ar3.*"),
+    (HEAD + "[route r]\nbetween = ar1 arr1\n",
+     r"FILE:4: .*arr1.*did you mean 'ar1'\?"),
+    (HEAD + "[route r]\nfrom = ar1\n", r"FILE:[34]: .*\bto\b.*"),
+    (HEAD + "[route r]\n", r"FILE:3: .*"),
+    (HEAD + "[route r]\nbetween = ar1 ar1\nfrom = ar1\nto = ar1\n",
+     r"FILE:\d: .*"),
+    (HEAD + "[daemon]\nlog_level = loud\n", r"FILE:4: .*'loud'.*"),
+    (HEAD + "[control c]\nlisten = 127.0.0.1:99999\n", r"FILE:4: .*99999.*"),
+    (HEAD + "[control c]\n", r"FILE:3: .*listen.*"),
+    (HEAD + "[control c]\nlisten = unix:/tmp/c\naccess = some\n",
+     r"FILE:5: .*'some'.*"),
+    (HEAD + "[tcp-server s]\nlisten = 127.0.0.1:1\nallow = 10.0.0.0/33\n",
+     r"FILE:5: .*10\.0\.0\.0/33.*"),
+    ("[serial ar1]\nbaud = 9600\n", r"FILE:1: .*device.*"),
+    ("[serial]\ndevice = /dev/ttyS0\n", r"FILE:1: .*name.*"),
+    ("[serial a/b]\ndevice = /dev/ttyS0\n", r"FILE:1: .*a/b.*"),
+    ("[serial " + "n" * 60 + "]\ndevice = /dev/ttyS0\n", r"FILE:1: .*"),
+    ("device = /dev/ttyS0\n" + HEAD, r"FILE:1: .*"),
+    (HEAD + "nothing but words\n", r"FILE:3: .*"),
+    (HEAD + "[serial unclosed\ndevice = /dev/ttyS1\n", r"FILE:3: .*"),
+    (HEAD + "mode\n", r"FILE:3: .*"),
+    (HEAD + "device2 : /dev/x\n", r"FILE:3: .*"),
+    (HEAD + "label = a\0b\n", r"FILE:3: .*NUL.*"),
+    (HEAD + "label = " + "x" * 5000 + "\n", r"FILE:3: .*long.*"),
+], ids=range(42))
+def test_a_fault_is_told_with_its_line(folder, text, want):
+    status, lines = check(folder, text)
+    assert status == 2
+    if want.startswith("FILE:3: unknown key"):
+        assert want in [line[:len(want)] for line in lines]
+    assert any(re.fullmatch(want, line) or line.startswith(want)
+               for line in lines), lines
+    assert all(line.startswith("FILE:") for line in lines), lines
+    assert len(lines) == 1 or "unclosed" in text, lines
+
+
+def test_all_faults_are_told_not_the_first_alone(folder):
+    status, lines = check(folder, """\
+[serial ar1]
+device = /dev/ttyACM0
+buad = 9600
+framing = lime
+[tcp-servr lan]
+listen = 127.0.0.1:5011
+[serial ar1]
+device = /dev/ttyACM1
+mode = 9N1
+[route r]
+between = ar1 ar9
+match = (
+[control c]
+listen = 127.0.0.1:port
+""")
+    assert status == 2
+    told = [int(re.match(r"FILE:(\d+): ", line)[1]) for line in lines]
+    assert set(told) >= {3, 4, 5, 7, 9, 11, 12, 14}, lines
+    assert told == sorted(told)
+
+
+def test_a_file_of_fifty_thousand_keys_is_read_quickly(folder):
+    text = HEAD + "".join(f"key{i} = {i}\n" for i in range(50000))
+    start = time.monotonic()
+    status, lines = check(folder, text)
+    assert status == 2
+    assert len(lines) >= 50 and lines[0].startswith("FILE:3: ")
+    assert time.monotonic() - start < 10
+
+
+def test_a_file_of_two_thousand_endpoints_is_read_quickly(folder):
+    text = "".join(f"[serial e{i}]\ndevice = /dev/ttyX{i}\n"
+                   for i in range(2000))
+    start = time.monotonic()
+    assert check(folder, text) == (0, [])
+    assert time.monotonic() - start < 10
+
+
+def test_a_file_that_is_no_text_is_refused(folder):
+    status, lines = check(folder, os.urandom(20000))
+    assert status == 2
+    assert lines
+    for line in lines:
+        assert line.startswith("FILE:")
+        assert re.fullmatch(r"[\x20-\x7e]*", line), line
+
+
+def test_windows_line_ends_and_a_missing_last_newline_are_fine(folder):
+    assert check(folder, HEAD.replace("\n", "\r\n") + "baud = 9600") == (0, [])
+    assert check(folder, b"\xef\xbb\xbf" + HEAD.encode())[0] in (0, 2)
+
+
+def test_a_faulty_file_does_not_start(folder):
+    file = folder / "bad.conf"
+    file.write_text(HEAD + "buad = 1\n")
+    done = run("-c", file)
+    assert done.returncode == 2
+    assert f"{file}:3: unknown key 'buad'" in done.stderr
+
+
+# --- endpoints as words ------------------------------------------------------
+
+def test_two_words_are_a_bridge(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(words=[f"serial:{a.link},baud=9600,framing=line",
+                      f"serial:{b.link},baud=115200,framing=cobs"])
+    a.send(b"hello\n")
+    expect(b, b"\x06hello\x00", [a])
+    assert set(d.endpoints()) == {"ep1", "ep2"}
+    assert a.speed() == (9600, 9600) and b.speed() == (115200, 115200)
+
+
+def test_a_bare_path_is_a_device_and_name_names_it(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(words=[a.link, f"{b.link},name=second,framing=line"])
+    assert set(d.endpoints()) == {"ep1", "second"}
+    assert d.get("second/framing") == "line"
+    a.send(b"raw")
+    expect(b, b"raw\n", [a])
+
+
+def test_a_word_may_make_any_type(pty, daemon, connect, folder):
+    a, port = pty("a"), free_port()
+    d = daemon(words=[f"serial:{a.link},framing=line",
+                      f"tcp-server:127.0.0.1:{port},framing=line,name=lan",
+                      f"pty:{folder}/link,framing=line"])
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    a.send(b"hello\n")
+    expect(client, b"hello\n", [a])
+    assert (folder / "link").is_symlink()
+
+
+def test_words_are_checked_without_being_opened(folder):
+    done = run("--check", f"serial:{folder}/none,framing=line",
+               "tcp-server:127.0.0.1:5011")
+    assert done.returncode == 0
+    assert run("--check", f"serial:{folder}/none,framing=lime").returncode == 2
+
+
+# --- signals -----------------------------------------------------------------
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_clean_and_takes_the_socket_away(
+        pty, daemon, folder, number):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a) + serial("b", b))
+    d.signal(number)
+    assert d.exit() == 0
+    assert not d.socket.exists()
+    assert not a.opened() and not b.opened()
+
+
+def test_a_stop_drains_the_queues_first(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(section("daemon", "", drain_timeout="15s") +
+               serial("a", a, framing="line") +
+               serial("b", b, framing="line", queue="256K"))
+    b.reading = False
+    lines = b"".join(b"%06d\n" % i * 20 for i in range(1500))
+    a.send(lines)
+    flush([a])
+    d.wait_number("a/rx_bytes", len(lines))
+    assert d.queued("b") > 0
+    d.signal(signal.SIGTERM)
+    wait_for(lambda: "stopping" in d.stderr() or not d.socket.exists() or
+             d.process.poll() is not None)
+    assert d.process.poll() is None
+    b.reading = True
+    pump([b], lambda: d.process.poll() is not None)
+    assert d.exit() == 0
+    fill([b], quiet=0.1)
+    same(b.take(), lines)
+
+
+def test_a_stop_does_not_wait_for_ever(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(section("daemon", "", drain_timeout="200ms") +
+               serial("a", a, framing="line") +
+               serial("b", b, framing="line"))
+    b.reading = False
+    a.send(b"x" * 99 + b"\n" + b"y" * 200000)
+    a.send((b"z" * 99 + b"\n") * 4000)
+    fill([a])
+    start = time.monotonic()
+    d.signal(signal.SIGTERM)
+    assert d.exit() == 0
+    assert time.monotonic() - start < 5
+
+
+def test_a_second_signal_while_draining_ends_it_or_is_harmless(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(section("daemon", "", drain_timeout="500ms") +
+               serial("a", a, framing="line") +
+               serial("b", b, framing="line", queue="1M"))
+    b.reading = False
+    a.send((b"z" * 99 + b"\n") * 4000)
+    flush([a])
+    d.wait_number("a/rx_frames", 4000)
+    d.signal(signal.SIGTERM)
+    d.signal(signal.SIGHUP)
+    d.signal(signal.SIGUSR1)
+    d.signal(signal.SIGTERM)
+    assert d.exit() == 0
+
+
+def test_usr1_logs_the_task_table(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b))
+    d.signal(signal.SIGUSR1)
+    wait_for(lambda: "b.write" in d.stderr())
+    text = d.stderr()
+    assert re.search(r"a\.read\s+waiting\s+\w+\.c:\d+", text)
+    assert "LABEL" in text
+    assert str(a.link) in text
+
+
+def test_a_closed_standard_error_is_no_reason_to_die(pty, folder):
+    a, b = pty("a"), pty("b")
+    file = folder / "quiet.conf"
+    file.write_text(serial("a", a, framing="line") +
+                    serial("b", b, framing="line"))
+    read, write = os.pipe()
+    process = subprocess.Popen([BINARY, "-v", "-c", str(file)], stderr=write)
+    os.close(write)
+    os.close(read)
+    try:
+        wait_for(lambda: a.opened() and b.opened())
+        b.unplug()
+        b.plug()
+        wait_for(b.opened)
+        wait_for(lambda: a.termios()[3] == 0)
+        a.send(b"alive\n")
+        expect(b, b"alive\n", [a])
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_it_starts_without_any_device_and_without_standard_streams(folder):
+    file = folder / "bare.conf"
+    file.write_text(section("control", "c", listen=f"unix:{folder}/c.sock") +
+                    serial("a", folder / "none"))
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "{BINARY}" -c "{file}" <&- >&- 2>&-'])
+    try:
+        wait_for(lambda: (folder / "c.sock").exists())
+        d = Daemon.__new__(Daemon)
+        d.socket = folder / "c.sock"
+        wait_for(lambda: d.control("get a/state") == ["lost"])
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0

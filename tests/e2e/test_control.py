@@ -1,0 +1,696 @@
+"""The control port, as a person with netcat and a hostile program use it."""
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from harness import (Client, ControlError, Session, expect, flush, free_port,
+                     pump, run, section, serial, tcp_server, wait_for)
+
+COMMANDS = ("help ps where endpoints routes peers list get set send watch "
+            "cancel pause resume reopen break reload version json").split()
+
+
+@pytest.fixture
+def two(pty, daemon):
+    """Two devices that speak lines, with control on a Unix and a TCP socket."""
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"),
+               tcp=True)
+    return d, a, b
+
+
+def refused(d, command, *words, address=None):
+    """The command is answered by one line ERR that holds the words."""
+    with pytest.raises(ControlError) as e:
+        d.control(command, address)
+    assert len(e.value.lines) == 1, e.value.lines
+    for word in words:
+        assert word in str(e.value)
+    return str(e.value)
+
+
+# --- the commands ------------------------------------------------------------
+
+def test_help_names_every_command_on_a_line_of_its_own(two):
+    d, _, _ = two
+    lines = d.control("help")
+    first = [line.split()[0] for line in lines]
+    for command in COMMANDS:
+        assert first.count(command) == 1, command
+    for line in lines:
+        assert len(line.split()) > 2 or line.split()[0] == "json", line
+        assert len(line) <= 100
+
+
+def test_help_of_one_command_tells_about_it_alone(two):
+    d, _, _ = two
+    for command in COMMANDS:
+        text = d.control(f"help {command}")
+        assert command in text[0]
+    refused(d, "help nonsense", "nonsense")
+    refused(d, "help endpoint", "endpoints")
+
+
+def test_ps_tells_what_every_task_waits_for(two):
+    d, a, b = two
+    lines = d.control("ps")
+    assert lines[0].split() == ["TASK", "STATE", "AWAITING", "IDLE", "RUNS",
+                                "CPU", "MAX", "LABEL"]
+    tasks = d.tasks()
+    for name, p in (("a", a), ("b", b)):
+        row = tasks[f"{name}.read"]
+        assert row["state"] == "waiting"
+        assert re.fullmatch(r"\w+\.c:\d+", row["awaiting"])
+        assert str(p.link) in row["label"], row["label"]
+        assert f"{name}.write" in tasks
+    assert "line" in tasks["a.read"]["label"]
+
+
+def test_ps_labels_have_words_and_names_but_no_addresses_of_memory(
+        pty, daemon, connect, folder):
+    a, b, port = pty("a"), pty("b"), free_port()
+    d = daemon(serial("a", a, framing="line", label="the weather station") +
+               serial("b", b, framing="line", queue="4K") +
+               serial("gone", folder / "gone", reopen_min="60s") +
+               tcp_server("lan", port, framing="line") +
+               section("pty", "p", link=folder / "p"), settled=False, tcp=True)
+    d.wait_state("gone", "lost")
+    connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    b.reading = False
+    a.send(b"x" * 99 + b"\n" + (b"y" * 99 + b"\n") * 5000)
+    pump([a], lambda: d.tasks()["a.read"]["state"] == "paused")
+    for name, row in d.tasks().items():
+        label = row["label"]
+        assert re.search(r"[a-z]{2,}", label), f"{name}: {label!r}"
+        assert not re.search(r"0x[0-9a-f]{5,}|\(null\)|%[a-z]", label), label
+        assert len(label) < 200
+    tasks = d.tasks()
+    assert str(folder / "gone") in tasks["gone.reopen"]["label"]
+    assert "next try" in tasks["gone.reopen"]["label"]
+    assert "b" in tasks["a.read"]["label"].replace(str(a.link), "").split() \
+        or "b's" in tasks["a.read"]["label"]
+    assert re.search(r"\d+ frames", tasks["b.write"]["label"])
+    assert f"127.0.0.1:{port}" in tasks["lan.accept"]["label"]
+    assert "1 of" in tasks["lan.accept"]["label"]
+
+
+def test_where_shows_the_last_waits_of_a_task(two):
+    d, a, b = two
+    for i in range(30):
+        a.send(b"line\n")
+        expect(b, b"line\n", [a])
+    text = "\n".join(d.control("where a.read"))
+    assert str(a.link) in text
+    places = re.findall(r"\w+\.c:\d+", text)
+    assert 16 <= len(places) <= 18, text
+    refused(d, "where a.reed", "a.reed", "a.read")
+    refused(d, "where")
+
+
+def test_endpoints_shows_each_with_its_counters(two):
+    d, a, b = two
+    a.send(b"0123456789\n" * 7)
+    expect(b, b"0123456789\n" * 7, [a])
+    heading = " ".join(d.control("endpoints")[0].split())
+    for word in ("NAME", "TYPE", "STATE", "ADDRESS", "FRAMING", "RX", "TX",
+                 "QUEUED", "DROPPED", "ERRORS", "UP"):
+        assert word in heading
+    rows = d.endpoints()
+    assert set(rows) == {"a", "b"}
+    assert rows["a"]["type"] == "serial"
+    assert rows["a"]["state"] == "up"
+    assert rows["a"]["framing"] == "line"
+    assert str(a.link) in rows["a"]["address"]
+    assert d.number("a/rx_bytes") == 77 and d.number("a/rx_frames") == 7
+    assert d.number("b/tx_bytes") == 77 and d.number("b/tx_frames") == 7
+
+
+def test_peers_names_each_connection(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a) + tcp_server("lan", port))
+    assert d.json("peers") == []
+    one, two = connect(port), connect(port)
+    wait_for(lambda: len(d.json("peers")) == 2)
+    text = "\n".join(d.control("peers"))
+    for c in (one, two):
+        assert "%s:%d" % c.sock.getsockname() in text
+    one.close()
+    wait_for(lambda: len(d.json("peers")) == 1)
+
+
+def test_list_gives_paths_that_get_understands(two):
+    d, _, _ = two
+    everything = [re.split(r"[ =:]", line)[0] for line in d.control("list")]
+    assert "a/rx_bytes" in everything and "b/state" in everything
+    for path in everything:
+        d.control(f"get {path}")
+    part = [re.split(r"[ =:]", line)[0] for line in d.control("list a/")]
+    assert part == [p for p in everything if p.startswith("a/")]
+    assert len(part) > 10
+
+
+def test_get_prints_the_value_alone(two):
+    d, a, b = two
+    a.send(b"12345\n")
+    expect(b, b"12345\n", [a])
+    assert d.control("get a/rx_bytes") == ["6"]
+    assert d.json("get a/rx_bytes") == 6
+    message = refused(d, "get ar1/nope")
+    assert message.startswith("ERR unknown attribute 'ar1/nope'")
+    message = refused(d, "get a/rx_byte")
+    assert message.startswith("ERR unknown attribute 'a/rx_byte'")
+    assert "a/rx_bytes" in message
+    refused(d, "get")
+
+
+def test_set_changes_the_speed_of_an_open_port(two):
+    d, a, _ = two
+    opens = d.opens("a")
+    d.control("set a/baud 19200")
+    assert a.speed() == (19200, 19200)
+    assert d.get("a/baud") == "19200"
+    d.control("set a/baud 74880")
+    assert a.speed() == (74880, 74880)
+    assert d.opens("a") == opens
+    refused(d, "set a/baud fast", "fast")
+    refused(d, "set a/bauds 9600", "a/bauds", "a/baud")
+    refused(d, "set a/rx_bytes 0")
+    refused(d, "set a/baud")
+    assert a.speed() == (74880, 74880)
+
+
+def test_set_changes_the_log_level(two):
+    d, _, _ = two
+    for level in ("debug", "info"):
+        try:
+            d.control(f"set log_level {level}")
+        except ControlError:
+            d.control(f"set daemon/log_level {level}")
+        assert d.get("daemon/log_level") == level
+    refused(d, "set daemon/log_level loud", "loud")
+
+
+def test_send_gives_one_frame_to_an_endpoint(two):
+    d, a, b = two
+    d.control("send a hello there")
+    expect(a, b"hello there\n")
+    d.control(r"send b \x41\t\\end")
+    expect(b, b"A\t\\end\n")
+    refused(d, r"send a one\ntwo")           # a line cannot hold it
+    refused(d, "send nobody text", "nobody")
+    refused(d, "send")
+    refused(d, r"send a \xzz")
+
+
+def test_watch_shows_each_frame_until_the_next_line(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"watch\n")
+    flush([s])
+    wait_for(lambda: any("watch" in str(row).lower()
+                         for row in d.tasks().values()))
+    a.send(b"to \x01 b\n")
+    expect(b, b"to \x01 b\n", [a])
+    b.send(b"back\n")
+    expect(a, b"back\n", [b])
+    pump([s], lambda: len(s.lines()) >= 2)
+    first, second = [line.decode() for line in s.lines()[-2:]]
+    assert re.search(r"\ba\b.*\bb\b.*\b6\b.*to \\(x01|001) b", first), first
+    assert re.search(r"\bb\b.*\ba\b.*\b4\b.*back", second), second
+    s.send(b"\n")
+    body, last = s.reply()
+    assert last == "OK"
+    a.send(b"unseen\n")
+    expect(b, b"unseen\n", [a])
+    s.send(b"version\n")
+    body, last = s.reply()
+    assert last == "OK" and "unseen" not in "".join(body)
+    s.close()
+
+
+def test_watch_of_one_endpoint_shows_its_frames_only(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon("".join(serial(p.name, p, framing="line") for p in (a, b, c)) +
+               section("route", "ab", between="a b"))
+    s = d.session()
+    s.send(b"watch c\n")
+    flush([s])
+    wait_for(lambda: any("watch" in str(row).lower()
+                         for row in d.tasks().values()))
+    a.send(b"private\n")
+    expect(b, b"private\n", [a])
+    c.send(b"to nobody\n")
+    flush([c])
+    pump([s], lambda: b"to nobody" in s.received)
+    assert b"private" not in s.received
+    refused(d, "watch nobody", "nobody")
+    s.close()
+
+
+def test_a_watcher_that_does_not_read_costs_its_own_connection_only(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"watch\n")
+    flush([s])
+    before = d.rss()
+    lines = (b"x" * 99 + b"\n") * 100000
+    a.send(lines)
+    expect(b, lines, [a], timeout=60)
+    assert d.rss() - before < 8 * 1024 * 1024
+    s.close()
+
+
+def test_cancel_ends_a_client_and_not_a_device(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tcp_server("lan", port, framing="line"))
+    client, stays = connect(port), connect(port)
+    wait_for(lambda: len(d.json("peers")) == 2)
+    address = "%s:%d" % client.sock.getsockname()
+    task, = [name for name, row in d.tasks().items()
+             if address in row["label"] and name.endswith(".read")]
+    d.control(f"cancel {task}")
+    pump([client], lambda: client.eof)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    a.send(b"still here\n")
+    expect(stays, b"still here\n", [a])
+    refused(d, "cancel a.read", "a.read")
+    refused(d, "cancel nothing.read", "nothing.read")
+    refused(d, "cancel")
+    session = d.session()
+    session.ask("version")
+    task, = [name for name, row in d.tasks().items()
+             if name.startswith("unix.client") or
+             re.match(r"unix.*#\d+\.read", name)][:1]
+    d.control(f"cancel {task}")
+    pump([session], lambda: session.eof)
+    session.close()
+
+
+def test_pause_holds_frames_and_resume_lets_them_go(two):
+    d, a, b = two
+    opens = d.opens("a", "b")
+    d.control("pause b")
+    lines = b"".join(b"line %d\n" % i for i in range(100))
+    a.send(lines)
+    flush([a])
+    d.wait_number("b/queued_frames", 100)
+    b.send(b"unheard until later\n")
+    flush([b])
+    assert d.number("b/rx_frames") == 0
+    d.control("pause b")                    # twice is once
+    d.control("resume b")
+    expect(b, lines)
+    expect(a, b"unheard until later\n")
+    assert d.opens("a", "b") == opens
+    refused(d, "pause nobody", "nobody")
+    refused(d, "resume nobody", "nobody")
+
+
+def test_reopen_closes_and_opens_one_endpoint(two):
+    d, a, b = two
+    opens = d.opens("a", "b")
+    d.control("reopen b")
+    d.wait_number("b/opens", opens["b"] + 1)
+    d.wait_state("b", "up")
+    a.send(b"hello\n")
+    expect(b, b"hello\n", [a])
+    assert d.opens("a") == {"a": opens["a"]}
+    refused(d, "reopen nobody", "nobody")
+
+
+def test_reopen_tries_a_lost_device_at_once(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a) + serial("b", b))
+    link = b.link
+    b.unplug()
+    d.wait_state("b", "lost")
+    d.control("reopen b")
+    d.wait_state("b", "lost")
+    b.plug()
+    assert link == b.link
+    d.wait_state("b", "up")
+
+
+def test_break_is_sent_or_refused_in_words(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tcp_server("lan", port, framing="line"))
+    client = connect(port)
+    try:
+        d.control("break a 20ms")
+    except ControlError as e:       # a pty has no break to give
+        assert "break" in str(e)
+    refused(d, "break lan", "lan")
+    refused(d, "break nobody", "nobody")
+    refused(d, "break a soon", "soon")
+    a.send(b"after\n")
+    expect(client, b"after\n", [a])
+
+
+def test_version_is_the_programs(two):
+    d, _, _ = two
+    assert d.control("version") == run("--version").stdout.splitlines()[:1]
+
+
+def test_json_gives_one_line_of_json_for_every_table(two):
+    d, _, _ = two
+    for command in ("help", "ps", "where a.read", "endpoints", "routes",
+                    "peers", "list", "get a/state", "version"):
+        d.json(command)
+    refused(d, "json nonsense", "nonsense")
+    refused(d, "json")
+    refused(d, "json json ps")
+
+
+def test_json_counts_are_numbers(two):
+    d, _, _ = two
+    for row in d.json("ps"):
+        assert isinstance(row["runs"], int)
+        assert isinstance(row["cpu"], (int, float))
+        assert isinstance(row["idle"], (int, float, type(None)))
+    for row in d.json("routes"):
+        assert isinstance(row["frames"], int)
+
+
+def test_ask_awaits_the_next_frame_back(two):
+    d, a, _ = two
+    if not any(line.startswith("ask") for line in d.control("help")):
+        pytest.skip("this build has no ask yet")
+    s = d.session()
+    s.send(b"ask a what time is it\n")
+    pump([s, a], lambda: a.received == b"what time is it\n")
+    a.take()
+    a.send(b"noon\n")
+    pump([s, a], lambda: s._end() is not None)
+    assert s.reply() == (["noon"], "OK")
+    refused(d, "ask a silence 50ms", "timed out after 50ms")
+    s.close()
+
+
+def test_capture_writes_what_passes(two, folder):
+    d, a, b = two
+    if not any(line.startswith("capture") for line in d.control("help")):
+        pytest.skip("this build has no capture yet")
+    file = folder / "frames.pcap"
+    d.control(f"capture start {file}")
+    a.send(b"seen frame\n")
+    expect(b, b"seen frame\n", [a])
+    d.control("capture status")
+    d.control("capture stop")
+    data = file.read_bytes()
+    assert data[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4",
+                        b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
+                        b"\x0a\x0d\x0d\x0a")
+    assert b"seen frame" in data
+
+
+# --- who may do what ---------------------------------------------------------
+
+def test_a_port_for_reading_refuses_what_changes_anything(two):
+    d, a, b = two
+    tcp = ("127.0.0.1", d.port)
+    for command in ("set a/baud 9600", "send a text", "cancel a.read",
+                    "pause a", "resume a", "reopen a", "break a", "reload",
+                    "json pause a"):
+        message = refused(d, command, address=tcp)
+        assert re.search("access|allowed|read", message), message
+    for command in ("help", "ps", "where a.read", "endpoints", "routes",
+                    "peers", "list", "get a/state", "version", "json ps"):
+        assert d.control(command, tcp) is not None
+    assert d.opens("a") == {"a": 1}
+    assert not a.received
+
+
+def test_access_full_may_be_given_to_a_tcp_port(pty, daemon):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               section("control", "open", listen=f"127.0.0.1:{port}",
+                       access="full") +
+               section("echo", "e"))
+    d.control("send a allowed", ("127.0.0.1", port))
+    expect(a, b"allowed\n")
+
+
+def test_access_read_may_be_given_to_a_unix_socket(pty, daemon, folder):
+    a, path = pty("a"), folder / "look.sock"
+    d = daemon(serial("a", a, framing="line") + section("echo", "e") +
+               section("control", "look", listen=f"unix:{path}",
+                       access="read", mode="0640"))
+    assert os.stat(path).st_mode & 0o777 == 0o640
+    refused(d, "pause a", address=path)
+    assert d.control("get a/state", path) == ["up"]
+
+
+# --- manners -----------------------------------------------------------------
+
+def test_netcat_gets_the_whole_reply_and_ends(two):
+    d, _, _ = two
+    done = subprocess.run(f"printf 'ps\\n' | nc -N 127.0.0.1 {d.port}",
+                          shell=True, timeout=10, stdout=subprocess.PIPE)
+    lines = done.stdout.decode().split("\n")
+    assert lines[0].startswith("TASK") and lines[-2:] == ["OK", ""]
+    done = subprocess.run(f"printf 'ps\\n' | nc -N -U {d.socket}",
+                          shell=True, timeout=10, stdout=subprocess.PIPE)
+    assert done.stdout.decode().endswith("\nOK\n")
+
+
+def test_there_is_no_greeting_and_no_prompt(two):
+    d, _, _ = two
+    assert d.raw("") == b""
+    assert d.raw("get a/state\n") == b"up\nOK\n"
+
+
+def test_several_commands_at_once_are_answered_in_order(two):
+    d, _, _ = two
+    reply = d.raw("get a/state\nnonsense\n\r\nget b/state\r\nversion")
+    lines = reply.decode().split("\n")
+    assert lines[:2] == ["up", "OK"]
+    assert lines[2].startswith("ERR unknown command 'nonsense'")
+    assert lines[3:5] == ["up", "OK"]
+
+
+def test_unknown_words_are_answered_with_the_nearest(two):
+    d, _, _ = two
+    refused(d, "endpoins", "endpoins", "endpoints")
+    refused(d, "zzzzzzz", "zzzzzzz")
+    refused(d, "PS; rm -rf /", "PS;")
+    d.control("  version  ")
+    refused(d, "version now")
+
+
+def test_a_thousand_commands_in_one_write_are_all_answered(two):
+    d, _, _ = two
+    reply = d.raw("get a/state\n" * 1000)
+    assert reply == b"up\nOK\n" * 1000
+
+
+def test_a_line_of_a_megabyte_is_refused_and_costs_nothing(two):
+    d, _, _ = two
+    before = d.rss()
+    client = Client(d.socket)
+    client.send(b"x" * (1 << 20))
+    pump([client], lambda: not client.outgoing or client.eof)
+    if not client.eof:
+        client.send(b"\n")
+        pump([client], lambda: client.received or client.eof)
+    assert client.received.startswith(b"ERR ")
+    assert b"long" in client.received or b"4096" in client.received
+    client.close()
+    assert d.rss() - before < 2 * 1024 * 1024
+    assert d.control("version")
+
+
+def test_a_line_of_4096_bytes_is_read_whole(two):
+    d, _, _ = two
+    word = "x" * 4000
+    message = refused(d, word)
+    assert message.startswith("ERR unknown command 'xxx")
+    refused(d, "y" * 4097)
+    assert d.raw("get a/state" + " " * 4000 + "\n") == b"up\nOK\n"
+
+
+def test_bytes_that_are_no_text_are_answered(two):
+    d, _, _ = two
+    reply = d.raw(bytes(range(256)).replace(b"\n", b"") + b"\nversion\n")
+    assert reply.startswith(b"ERR ") and reply.endswith(b"OK\n")
+    assert re.fullmatch(rb"[\n\x20-\x7e]*", reply), reply
+
+
+def test_half_a_command_and_silence_hold_up_nobody(two):
+    d, a, b = two
+    slow = []
+    for _ in range(20):
+        client = Client(("127.0.0.1", d.port))
+        client.send(b"endpoi")
+        flush([client])
+        slow.append(client)
+    assert d.control("version")
+    a.send(b"bytes go on\n")
+    expect(b, b"bytes go on\n", [a])
+    slow[0].send(b"nts\n")
+    pump(slow[:1], lambda: slow[0].received.endswith(b"\nOK\n"))
+    for client in slow:
+        client.close()
+
+
+def test_a_client_that_never_reads_its_replies_is_closed_in_the_end(two):
+    d, a, b = two
+    before = d.rss()
+    client = Client(("127.0.0.1", d.port), receive_buffer=2048)
+    client.reading = False
+    client.send(b"list\n" * 20000)
+    pump([client, a, b], lambda: client.eof or not client.outgoing)
+    assert d.control("version")
+    assert d.rss() - before < 12 * 1024 * 1024
+    a.send(b"bytes go on\n")
+    expect(b, b"bytes go on\n", [a])
+    client.close()
+
+
+def test_a_thousand_connections_at_once_do_no_harm(two):
+    d, a, b = two
+    first = d.session()
+    first.ask("version")
+    before = d.rss()
+    crowd = []
+    for _ in range(1000):
+        client = Client(("127.0.0.1", d.port))
+        client.send(b"ps")
+        crowd.append(client)
+    start = time.monotonic()
+    first.ask("version")
+    assert time.monotonic() - start < 5
+    a.send(b"bytes go on\n")
+    expect(b, b"bytes go on\n", [a])
+    for client in crowd:
+        client.close()
+    assert wait_for(lambda: try_version(d))
+    assert d.rss() - before < 24 * 1024 * 1024
+    first.close()
+
+
+def try_version(d):
+    client = Client(("127.0.0.1", d.port))
+    try:
+        client.send(b"version\n")
+        pump([client], lambda: client.eof or b"OK\n" in client.received)
+        return client.received.endswith(b"OK\n")
+    finally:
+        client.close()
+
+
+def test_sessions_that_reset_in_the_middle_leave_nothing(two):
+    d, _, _ = two
+    before = len(d.descriptors())
+    for i in range(100):
+        client = Client(("127.0.0.1", d.port))
+        client.send((b"ps\n", b"watch\n", b"en", b"list\nlist\n")[i % 4])
+        flush([client])
+        client.reset()
+    wait_for(lambda: len(d.descriptors()) <= before)
+    wait_for(lambda: not [t for t in d.tasks() if t.startswith("net.client")])
+
+
+# --- the task table is the truth ---------------------------------------------
+
+def waits_match(d):
+    """Tasks that wait are the events that the loop has armed, at one moment."""
+    words = d.raw("get daemon/waits\nget daemon/events\n").split()
+    assert words[1::2] == [b"OK", b"OK"], words
+    assert words[0] == words[2], \
+        f"{words[0]} tasks wait, {words[2]} events are armed:\n" + \
+        "\n".join(d.control("ps"))
+
+
+def test_waiting_tasks_are_exactly_the_events_that_are_armed(
+        pty, daemon, connect, folder):
+    a, b, c, port = pty("a"), pty("b"), pty("c"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               serial("b", b, framing="line", queue="4K", stall_timeout="30s") +
+               serial("c", c, framing="line", frame_timeout="30s") +
+               serial("late", folder / "late", reopen_min="30s",
+                      reopen_max="60s") +
+               section("pty", "p", link=folder / "p") +
+               section("echo", "e") +
+               tcp_server("lan", port, framing="line"),
+               settled=False, tcp=True)
+    d.wait_state("late", "lost")
+    waits_match(d)
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    waits_match(d)
+    watcher = d.session(tcp=True)
+    watcher.send(b"watch\n")
+    flush([watcher])
+    waits_match(d)
+    c.send(b"half a frame")
+    flush([c])
+    d.wait_number("c/rx_bytes", 12)
+    waits_match(d)
+    b.reading = False
+    a.send((b"x" * 99 + b"\n") * 3000)
+    pump([a, c, client, watcher], lambda: d.queued("b") > 0)
+    waits_match(d)
+    for command in ("pause a", "resume a", "pause b", "reopen c", "resume b"):
+        d.control(command)
+        waits_match(d)
+    b.reading = True
+    pump([a, b, c, client, watcher], lambda: not a.outgoing and
+         d.queued("b") == 0)
+    waits_match(d)
+    c.unplug()
+    d.wait_state("c", "lost")
+    waits_match(d)
+    c.plug()
+    d.wait_state("c", "up")
+    waits_match(d)
+    client.close()
+    watcher.close()
+    wait_for(lambda: d.json("peers") == [])
+    waits_match(d)
+
+
+def test_an_idle_daemon_does_not_wake_up(two):
+    d, _, _ = two
+    def switches():
+        with open(f"/proc/{d.pid}/status") as f:
+            return sum(int(n) for n in
+                       re.findall(r"ctxt_switches:\s*(\d+)", f.read()))
+    pump([], lambda: d.cpu() >= 0)
+    before, start = switches(), time.monotonic()
+    pump([], lambda: time.monotonic() - start > 0.7)
+    assert switches() - before <= 1
+
+
+def test_a_paused_endpoint_still_notices_that_it_is_lost(two):
+    d, _, b = two
+    d.control("pause b")
+    b.unplug()
+    d.wait_state("b", "lost")
+    b.plug()
+    wait_for(lambda: d.number("b/opens") == 2)
+    d.control("resume b")
+    d.wait_state("b", "up")
+
+
+def test_the_reply_of_a_half_closed_client_is_json_too(two):
+    d, _, _ = two
+    reply = d.raw("json endpoints\n").decode().split("\n")
+    assert reply[-2:] == ["OK", ""]
+    assert [row["name"] for row in json.loads(reply[0])] == ["a", "b"]
+
+
+def test_tokens_of_a_session_survive_a_split_anywhere(two):
+    d, _, _ = two
+    s = Session(d.socket)
+    for byte in b"get a/state\n":
+        s.send(bytes([byte]))
+        flush([s])
+    assert s.reply() == (["up"], "OK")
+    s.close()

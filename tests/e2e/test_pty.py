@@ -1,0 +1,155 @@
+"""A pty endpoint: a serial port that the daemon makes, for a program to open."""
+import os
+import stat
+import time
+
+import pytest
+import serial as pyserial
+
+from harness import expect, flush, pump, section, serial
+
+
+@pytest.fixture
+def made(pty, daemon, folder):
+    """A device 'a' and a pty endpoint 'p', both speaking lines."""
+    a, link = pty("a"), folder / "made"
+    d = daemon(serial("a", a, framing="line") +
+               section("pty", "p", link=link, framing="line", mode="0640"))
+    return d, a, link
+
+
+def test_its_link_leads_to_a_tty_of_that_mode(made):
+    d, _, link = made
+    assert link.is_symlink()
+    st = os.stat(link)
+    assert stat.S_ISCHR(st.st_mode)
+    assert st.st_mode & 0o777 == 0o640
+    assert d.state("p") == "waiting"
+
+
+def test_the_link_goes_with_the_daemon(made):
+    d, _, link = made
+    d.stop()
+    assert not link.is_symlink()
+
+
+def test_frames_wait_while_nobody_has_it_open(made, open_tty):
+    d, a, link = made
+    a.send(b"one\ntwo\n")
+    flush([a])
+    d.wait_number("p/queued_frames", 2)
+    user = open_tty(link)
+    expect(user, b"one\ntwo\n", [a])
+    d.wait_state("p", "up")
+    assert d.dropped("p") == 0
+
+
+def test_beyond_its_queue_the_oldest_go(pty, daemon, folder, open_tty):
+    a, link = pty("a"), folder / "made"
+    d = daemon(serial("a", a, framing="line") +
+               section("pty", "p", link=link, framing="line", queue="1K"))
+    lines = [(b"%06d" % i).ljust(31, b"x") + b"\n" for i in range(400)]
+    a.send(b"".join(lines))
+    flush([a])
+    d.wait_number("a/rx_frames", 400)
+    assert d.number("p/queued_bytes") <= 1024
+    d.balance("a", "p")
+    user = open_tty(link)
+    pump([user], lambda: user.received.endswith(lines[-1]))
+    got = user.take()
+    assert b"".join(lines).endswith(got) and len(got) >= 900
+    assert d.dropped("p") == 400 - len(got) // 32
+
+
+def test_it_is_opened_by_pyserial(made):
+    d, a, link = made
+    with pyserial.Serial(str(link), 9600, timeout=10) as port:
+        port.write(b"from the program\n")
+        expect(a, b"from the program\n")
+        d.wait_state("p", "up")
+        a.send(b"from the device\n")
+        flush([a])
+        assert port.readline() == b"from the device\n"
+
+
+def test_it_is_closed_and_opened_again(made, open_tty):
+    d, a, link = made
+    for i in range(10):
+        user = open_tty(link)
+        user.send(b"hello %d\n" % i)
+        expect(a, b"hello %d\n" % i, [user])
+        a.send(b"reply %d\n" % i)
+        expect(user, b"reply %d\n" % i, [a])
+        user.close()
+        d.wait_state("p", "waiting")
+        a.send(b"later %d\n" % i)
+        flush([a])
+        d.wait_number("p/queued_frames", 1)
+        user = open_tty(link)
+        expect(user, b"later %d\n" % i, [a])
+        user.close()
+        d.wait_state("p", "waiting")
+    assert os.path.exists(link)
+
+
+def test_a_line_cut_off_by_a_close_is_not_glued_to_the_next(made, open_tty):
+    d, a, link = made
+    user = open_tty(link)
+    user.send(b"half a l")
+    flush([user])
+    d.wait_number("p/rx_bytes", 8)
+    user.close()
+    d.wait_state("p", "waiting")
+    user = open_tty(link)
+    user.send(b"whole\n")
+    expect(a, b"whole\n", [user])
+
+
+def test_what_was_written_before_a_quick_close_arrives(made, open_tty):
+    _, a, link = made
+    for i in range(50):
+        user = open_tty(link)
+        user.send(b"quick %d\n" % i)
+        flush([user])
+        user.close()
+        expect(a, b"quick %d\n" % i)
+
+
+def test_eight_bits_pass_both_ways(pty, daemon, folder, open_tty):
+    a, link = pty("a"), folder / "made"
+    d = daemon(serial("a", a) + section("pty", "p", link=link))
+    user = open_tty(link)
+    d.wait_state("p", "up")
+    every = bytes(range(256)) * 256
+    user.send(every)
+    expect(a, every, [user])
+    a.send(every)
+    expect(user, every, [a])
+
+
+def test_an_unopened_pty_costs_no_time(made):
+    d, _, _ = made
+    before, start = d.cpu(), time.monotonic()
+    pump([], lambda: time.monotonic() - start > 0.7)
+    assert d.cpu() - before <= 0.1
+
+
+def test_a_file_in_the_place_of_the_link_is_not_overwritten(
+        pty, daemon, folder):
+    a, link = pty("a"), folder / "precious"
+    link.write_text("precious data")
+    d = daemon(serial("a", a) + section("pty", "p", link=link),
+               settled=False)
+    d.wait_state("p", "lost")
+    assert link.read_text() == "precious data"
+    assert str(link) in d.stderr()
+
+
+def test_a_stale_link_is_replaced(pty, daemon, folder, open_tty):
+    a, link = pty("a"), folder / "made"
+    os.symlink("/dev/pts/no-such", link)
+    daemon(serial("a", a, framing="line") +
+           section("pty", "p", link=link, framing="line"))
+    user = open_tty(link)
+    user.send(b"hello\n")
+    expect(a, b"hello\n", [user])

@@ -1,0 +1,235 @@
+"""A new configuration is a transaction, and who did not change does not notice."""
+import os
+import random
+import signal
+import socket
+
+import pytest
+
+from harness import (ControlError, expect, free_port, pump, route, same,
+                     section, serial, tcp_server, wait_for)
+
+
+def lines(*ptys, **keys):
+    return "".join(serial(p.name, p, framing="line", **keys) for p in ptys)
+
+
+def descriptor(d, pty):
+    """Number and identity of the daemon's descriptor of a device."""
+    found = []
+    for fd, target in d.descriptors().items():
+        if target == pty.slave_name:
+            st = os.stat(f"/proc/{d.pid}/fd/{fd}")
+            found.append((fd, st.st_ino, st.st_rdev))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def hup(d, conf, done):
+    """SIGHUP with that configuration, until it was read."""
+    d.write(conf)
+    d.signal(signal.SIGHUP)
+    wait_for(done, what="the reload")
+
+
+def test_a_changed_section_leaves_the_other_device_open(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    a.send(b"one\n" * 10)
+    expect(b, b"one\n" * 10, [a])
+    kept = descriptor(d, a)
+    hup(d, lines(a) + serial("b", b, framing="cobs"),
+        lambda: d.get("b/framing") == "cobs")
+    d.wait_state("b", "up")
+    assert descriptor(d, a) == kept
+    assert d.opens("a") == {"a": 1}
+    assert d.number("a/rx_frames") == 10
+    a.send(b"two\n")
+    expect(b, b"\x04two\x00", [a])
+    assert d.number("a/rx_frames") == 11
+
+
+def test_the_same_file_again_touches_nothing(pty, daemon, connect):
+    a, b, port = pty("a"), pty("b"), free_port()
+    conf = lines(a, b) + tcp_server("lan", port, framing="line")
+    d = daemon(conf)
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    kept = descriptor(d, a), descriptor(d, b)
+    for comment in ("# a comment\n", "\n\n; another\n", ""):
+        d.reload(comment + conf)
+        assert (descriptor(d, a), descriptor(d, b)) == kept
+    a.send(b"hello\n")
+    expect(client, b"hello\n", [a])
+    assert d.opens("a", "b", "lan") == {"a": 1, "b": 1, "lan": 1}
+
+
+def test_half_a_frame_and_queued_frames_survive_a_reload(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon(lines(a, b, c))
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"queued\nhalf a")
+    expect(c, b"queued\n", [a])
+    d.wait_number("a/rx_bytes", 13)
+    d.reload(lines(a, b) + serial("c", c, framing="slip"))
+    d.wait_state("c", "up")
+    a.send(b" frame\n")
+    expect(c, b"\xc0half a frame\xc0", [a])
+    b.plug()
+    expect(b, b"queued\nhalf a frame\n")
+
+
+def test_a_faulty_file_changes_nothing_and_says_all_faults(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    kept = descriptor(d, a), descriptor(d, b)
+    bad = section("serial", "a", device=a.link, buad=9600, framing="lime") + \
+        section("route", "r", between="a nobody")
+    with pytest.raises(ControlError) as e:
+        d.reload(bad)
+    reply = "\n".join(e.value.lines)
+    for word in ("buad", "lime", "nobody"):
+        assert word in reply, reply
+    assert f"{d.file}:" in reply
+    before = len(d.stderr())
+    d.signal(signal.SIGHUP)
+    wait_for(lambda: all(word in d.stderr()[before:]
+                         for word in ("buad", "lime", "nobody")))
+    assert (descriptor(d, a), descriptor(d, b)) == kept
+    a.send(b"as before\n")
+    expect(b, b"as before\n", [a])
+    d.file.unlink()
+    with pytest.raises(ControlError):
+        d.reload()
+    a.send(b"as ever\n")
+    expect(b, b"as ever\n", [a])
+
+
+def test_endpoints_are_added_and_removed(pty, daemon, connect):
+    a, b, c, port = pty("a"), pty("b"), pty("c"), free_port()
+    d = daemon(lines(a, b))
+    kept = descriptor(d, a)
+    d.reload(lines(a, b, c) + tcp_server("lan", port, framing="line"))
+    d.settle()
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    a.send(b"to all\n")
+    for s in (b, c, client):
+        expect(s, b"to all\n", [a])
+    d.reload(lines(a, c))
+    assert set(d.endpoints()) == {"a", "c"}
+    pump([client], lambda: client.eof)
+    wait_for(lambda: not b.opened())
+    a.send(b"to c\n")
+    expect(c, b"to c\n", [a])
+    assert descriptor(d, a) == kept
+    with pytest.raises(ControlError):
+        d.get("b/state")
+    d.reload(lines(a, b, c))
+    d.settle()
+    a.send(b"welcome back\n")
+    expect(b, b"welcome back\n", [a])
+
+
+def test_changed_routes_hold_for_the_next_frame(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon(lines(a, b, c) + route("r", between="a b"))
+    a.send(b"first\n")
+    expect(b, b"first\n", [a])
+    d.reload(lines(a, b, c) + route("r", between="a c"))
+    a.send(b"second\n")
+    expect(c, b"second\n", [a])
+    d.reload(lines(a, b, c))
+    a.send(b"third\n")
+    expect(c, b"third\n", [a])
+    expect(b, b"third\n", [a])
+    assert d.opens("a", "b", "c") == {"a": 1, "b": 1, "c": 1}
+
+
+def test_counters_of_an_unchanged_route_live_on(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon(lines(a, b, c) + route("r", between="a b"))
+    a.send(b"one\n" * 5)
+    expect(b, b"one\n" * 5, [a])
+    d.reload(lines(a, b, c) + route("more", between="a c") +
+             route("r", between="a b"))
+    a.send(b"one\n" * 2)
+    expect(b, b"one\n" * 2, [a])
+    rows = d.routes()
+    assert (rows["r"]["frames"], rows["more"]["frames"]) == (7, 2)
+
+
+def test_reloads_under_traffic_lose_nothing(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    framings = ["line", "cobs", "slip"]
+
+    def conf(i):
+        return serial("a", a) + serial("b", b) + \
+            route("ab", between="a b") + (
+                serial("c", c, framing=framings[i % 3]) if i % 4 else "")
+    d = daemon(conf(1))
+    there, back = random.Random(7).randbytes(2 << 20), \
+        random.Random(8).randbytes(2 << 20)
+    a.send(there)
+    b.send(back)
+    for i in range(24):
+        share = (i + 1) * len(there) // 25
+        pump([a, b, c], lambda: len(b.received) >= share)
+        d.reload(conf(i))
+    pump([a, b, c], lambda: len(b.received) >= len(there) and
+         len(a.received) >= len(back))
+    same(b.take(), there)
+    same(a.take(), back)
+    assert d.opens("a", "b") == {"a": 1, "b": 1}
+
+
+def test_a_storm_of_hangups_is_survived(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    for _ in range(100):
+        d.signal(signal.SIGHUP)
+    a.send(b"calm\n")
+    expect(b, b"calm\n", [a])
+    assert d.opens("a", "b") == {"a": 1, "b": 1}
+
+
+def test_the_control_port_may_come_and_go(pty, daemon, folder):
+    a, b, port = pty("a"), pty("b"), free_port()
+    d = daemon(lines(a, b))
+    extra = section("control", "extra", listen=f"127.0.0.1:{port}")
+    session = d.session()
+    session.ask("version")
+    d.reload(lines(a, b) + extra)
+    address = ("127.0.0.1", port)
+    assert d.control("get a/state", address) == ["up"]
+    d.reload(lines(a, b))
+    with pytest.raises(ConnectionRefusedError):
+        d.control("version", address)
+    assert session.ask("version")       # the unchanged one was not touched
+    session.close()
+
+
+def test_a_log_level_follows_the_file(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    d.reload(lines(a, b) + section("daemon", "", log_level="debug"))
+    assert d.get("daemon/log_level") == "debug"
+
+
+def test_a_reload_with_a_port_that_is_taken_is_no_disaster(
+        pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        try:
+            d.reload(lines(a, b) + tcp_server("lan", port, framing="line",
+                                              reopen_max="100ms"))
+        except ControlError:
+            pass
+        a.send(b"on\n")
+        expect(b, b"on\n", [a])
+        assert d.opens("a", "b") == {"a": 1, "b": 1}

@@ -1,0 +1,62 @@
+#!/bin/sh
+# What no compiler checks: the layers, headers that stand alone, formatting, the length of
+# functions, the manual pages.
+set -eu
+cd "$(dirname "$0")/.."
+status=0
+
+fault() {
+	echo "lint: $*"
+	status=1
+}
+
+# The layer of a module, by the longest prefix that is listed.
+layer() {
+	case $1 in
+	util | log) echo 0 ;;
+	key | output | stats | address) echo 1 ;;
+	framing* | checksum | queue) echo 2 ;;
+	endpoint* | serial* | listener) echo 3 ;;
+	config* | route*) echo 4 ;;
+	bridge*) echo 5 ;;
+	control | command* | attribute | systemd) echo 6 ;;
+	main) echo 7 ;;
+	*) echo '?' ;;
+	esac
+}
+
+# Modules of one family share the name up to the first underscore.
+for file in src/*.[ch]; do
+	module=$(basename "$file" | sed 's/\.[ch]$//')
+	mine=$(layer "$module")
+	[ "$mine" != '?' ] || fault "$file: in no layer"
+	sed -n 's/^#include "\(.*\)\.h"$/\1/p' "$file" | while read -r other; do
+		theirs=$(layer "$other")
+		[ "$theirs" != '?' ] || echo "$file: $other.h is in no layer"
+		[ "$theirs" -le "$mine" ] ||
+			echo "$file (layer $mine) includes $other.h ($theirs)"
+	done
+done >build/lint.layers
+[ ! -s build/lint.layers ] || { cat build/lint.layers; status=1; }
+
+for header in src/*.h; do
+	gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fsyntax-only -x c "$header" ||
+		fault "$header does not compile alone"
+done
+
+clang-format --dry-run -Werror src/*.[ch] $(find tests -name '*.[ch]') ||
+	fault "clang-format -i what is named above"
+
+awk 'FNR == 1 { start = 0 }
+    /^{/ { start = FNR }
+    /^}/ { if (start && FNR - start > 60)
+	printf "%s:%d: a function of %d lines\n", FILENAME, start, FNR - start
+	start = 0 }' src/*.c >build/lint.long
+[ ! -s build/lint.long ] || { cat build/lint.long; status=1; }
+
+for page in man/*.[1-8]; do
+	mandoc -T lint -W warning "$page" || fault "$page"
+done
+
+/usr/bin/python3 -m compileall -q tests >/dev/null || fault "tests: Python"
+exit $status

@@ -1,0 +1,164 @@
+/*
+ * endpoint_harness: one endpoint in a loop, with an owner that keeps what comes in.
+ */
+#ifndef ENDPOINT_HARNESS_H
+#define ENDPOINT_HARNESS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "endpoint.h"
+#include "log.h"
+
+#define PATIENCE_NS (10 * NSEC_PER_SEC)
+
+static struct event_base *base;
+static char folder[64];
+static uint8_t got[1 << 20];
+static size_t got_len;
+
+static int
+owner_up(struct link *link)
+{
+	link_set_reading(link, true);
+	return 0;
+}
+
+static void
+owner_down(struct link *link, const char *why)
+{
+	(void)link, (void)why;
+}
+
+static void
+owner_readable(struct link *link)
+{
+	got_len += link_read(link, got + got_len, sizeof(got) - got_len);
+}
+
+static void
+owner_writable(struct link *link)
+{
+	(void)link;
+}
+
+static void
+owner_label(const struct link *link, bool writing, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s %d", link->name, writing);
+}
+
+static void
+owner_state(struct endpoint *ep)
+{
+	(void)ep;
+}
+
+static const struct endpoint_owner owner = {
+	.up = owner_up,
+	.down = owner_down,
+	.readable = owner_readable,
+	.writable = owner_writable,
+	.label = owner_label,
+	.state = owner_state,
+};
+
+/* Keys and values in turn, NULL at the end. */
+static struct endpoint *
+make_endpoint(const struct endpoint_ops *ops, const char *const *keys)
+{
+	struct endpoint_conf *conf = calloc(1, sizeof(*conf));
+	struct endpoint *ep;
+	char err[256] = "";
+
+	assert_non_null(conf);
+	conf->ops = ops;
+	conf->name = strdup("ar1");
+	assert_int_equal(key_defaults(endpoint_common_keys, conf), 0);
+	assert_int_equal(key_defaults(ops->keys, conf), 0);
+	conf->reopen_min = conf->reopen_max = 5 * NSEC_PER_MSEC;
+	for (; keys[0] != NULL; keys += 2) {
+		const struct key *key = key_find(ops->keys, keys[0]);
+
+		assert_non_null(key);
+		if (key_parse(key, conf, keys[1], err, sizeof(err)) < 0)
+			fail_msg("%s", err);
+	}
+	if (ops->check(conf, err, sizeof(err)) < 0)
+		fail_msg("%s", err);
+	assert_int_equal(endpoint_new(base, conf, &owner, NULL, &ep), 0);
+	return ep;
+}
+
+/* Turns the loop until the condition holds. */
+#define UNTIL(condition)                                                     \
+	do {                                                                 \
+		uint64_t until_ = now_ns() + PATIENCE_NS;                    \
+		struct timeval tick_ = { 0, 5000 };                          \
+		while (!(condition)) {                                       \
+			if (now_ns() > until_)                               \
+				fail_msg("never: %s", #condition);           \
+			event_base_loopexit(base, &tick_);                   \
+			event_base_loop(base, EVLOOP_ONCE);                  \
+		}                                                            \
+	} while (0)
+
+/* Turns it for a while in which nothing is to happen. */
+static inline void
+turn(void)
+{
+	for (int i = 0; i < 20; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+}
+
+static inline const char *
+in_folder(const char *name)
+{
+	static char path[4][128];
+	static unsigned n;
+	char *p = path[n++ % NELEM(path)];
+
+	snprintf(p, sizeof(path[0]), "%s/%s", folder, name);
+	return p;
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	snprintf(folder, sizeof(folder), "/tmp/endpoint-test.XXXXXX");
+	log_set_level(LOG_ERR);
+	return mkdtemp(folder) != NULL &&
+	    (base = event_base_new()) != NULL ? 0 : -1;
+}
+
+static int
+tear_down(void **state)
+{
+	char command[128];
+
+	(void)state;
+	got_len = 0;
+	link_machinery_free();
+	event_base_free(base);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	return system(command) == 0 ? 0 : -1;
+}
+
+#endif

@@ -1,0 +1,415 @@
+/* route: who is reached from where, and what the filters let pass. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "route.h"
+
+static const char *const abcd[] = { "a", "b", "c", "d" };
+
+/* A section as "key=value@key=value". */
+static struct route_conf *
+section(const char *name, const char *text)
+{
+	struct route_conf *conf = calloc(1, sizeof(*conf));
+	char *copy = strdup(text), *save, *pair, err[256];
+
+	assert_non_null(conf);
+	conf->name = strdup(name);
+	conf->text = strdup(text);
+	for (pair = strtok_r(copy, "@", &save); pair != NULL;
+	     pair = strtok_r(NULL, "@", &save)) {
+		char *value = strchr(pair, '=');
+
+		*value++ = '\0';
+		if (key_parse(key_find(route_keys, pair), conf, value, err,
+			sizeof(err)) != 0)
+			fail_msg("%s=%s: %s", pair, value, err);
+	}
+	free(copy);
+	return conf;
+}
+
+/* A table of those sections, called r0, r1, ...; NULL at the end. */
+static struct routes *
+table(const char *const *sections, const bool *echo, struct routes *keep)
+{
+	struct route_conf *confs[16];
+	struct routes *routes = NULL;
+	unsigned n = 0, bad;
+	char err[256], name[16];
+
+	for (; sections[n] != NULL; n++) {
+		snprintf(name, sizeof(name), "r%u", n);
+		confs[n] = section(name, sections[n]);
+	}
+	if (routes_new(confs, n, abcd, echo, 4, keep, &routes, &bad, err,
+		sizeof(err)) != 0)
+		fail_msg("%s", err);
+	return routes;
+}
+
+/* "b:r0 c:r0,r1": the targets of a source and the routes that lead there. */
+static const char *
+reach(const struct routes *r, unsigned from)
+{
+	static char text[256];
+	const struct route_source *source = &r->source[from];
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < source->ntargets; i++) {
+		const struct route_target *target = &source->targets[i];
+
+		append(text, sizeof(text), "%s%s", i > 0 ? " " : "",
+		    abcd[target->to]);
+		for (unsigned j = 0; j < target->nvia; j++)
+			append(text, sizeof(text), "%c%s", j > 0 ? ',' : ':',
+			    target->via[j]->name);
+	}
+	return text;
+}
+
+static struct route *
+verdict(struct routes *r, const char *payload, size_t len)
+{
+	return route_verdict(
+	    &r->source[0].targets[0], (const uint8_t *)payload, len);
+}
+
+/* Whether a route from a to b with those keys lets the bytes pass. */
+static bool
+lets_pass(const char *keys, const char *payload, size_t len)
+{
+	char text[256];
+	const char *sections[] = { text, NULL };
+	struct routes *r;
+	bool passes;
+
+	snprintf(text, sizeof(text), "from=a@to=b@%s", keys);
+	r = table(sections, NULL, NULL);
+	passes = verdict(r, payload, len) != NULL;
+	assert_int_equal(r->route[0]->rejected, !passes);
+	routes_free(r);
+	return passes;
+}
+
+static void
+without_routes_everyone_reaches_every_other(void **state)
+{
+	const char *none[] = { NULL };
+	struct routes *r = table(none, NULL, NULL);
+
+	(void)state;
+	assert_string_equal(reach(r, 0), "b:all c:all d:all");
+	assert_string_equal(reach(r, 2), "a:all b:all d:all");
+	assert_int_equal(r->nroutes, 1);
+	assert_string_equal(r->route[0]->from, "*");
+	assert_string_equal(r->route[0]->to, "*");
+	assert_ptr_equal(verdict(r, "x", 1), r->route[0]);
+	routes_free(r);
+}
+
+static void
+two_echoes_never_reach_each_other(void **state)
+{
+	const char *none[] = { NULL };
+	const char *sections[] = { "between=a b c", "from=c@to=b,c", NULL };
+	const bool echo[] = { false, true, true, false };
+	struct routes *r = table(none, echo, NULL);
+
+	(void)state;
+	assert_string_equal(reach(r, 0), "b:all c:all d:all");
+	assert_string_equal(reach(r, 1), "a:all d:all");
+	routes_free(r);
+	r = table(sections, echo, NULL);
+	assert_string_equal(reach(r, 1), "a:r0");
+	assert_string_equal(reach(r, 2), "a:r0");
+	routes_free(r);
+}
+
+static void
+between_joins_each_to_every_other(void **state)
+{
+	const char *sections[] = { "between=a, c\td", NULL };
+	struct routes *r = table(sections, NULL, NULL);
+
+	(void)state;
+	assert_string_equal(reach(r, 0), "c:r0 d:r0");
+	assert_string_equal(reach(r, 1), "");
+	assert_string_equal(reach(r, 3), "a:r0 c:r0");
+	assert_string_equal(r->route[0]->from, "a,c,d");
+	assert_string_equal(r->route[0]->to, "a,c,d");
+	routes_free(r);
+}
+
+static void
+from_leads_to_one_way(void **state)
+{
+	const char *sections[] = { "from=a b@to=c,d", "from=d@to=d", NULL };
+	struct routes *r = table(sections, NULL, NULL);
+
+	(void)state;
+	assert_string_equal(reach(r, 0), "c:r0 d:r0");
+	assert_string_equal(reach(r, 1), "c:r0 d:r0");
+	assert_string_equal(reach(r, 2), "");
+	/* Both lists name it: clients of a server that hear each other. */
+	assert_string_equal(reach(r, 3), "d:r1");
+	assert_string_equal(r->route[0]->from, "a,b");
+	assert_string_equal(r->route[0]->to, "c,d");
+	routes_free(r);
+}
+
+static void
+routes_to_one_target_are_tried_in_file_order(void **state)
+{
+	const char *sections[] = { "from=a@to=b@match=^1",
+		"between=a b@match=^2", "from=a@to=b c@match=^[23]", NULL };
+	struct routes *r = table(sections, NULL, NULL);
+
+	(void)state;
+	assert_string_equal(reach(r, 0), "b:r0,r1,r2 c:r2");
+	assert_string_equal(reach(r, 1), "a:r1");
+	assert_string_equal(verdict(r, "1", 1)->name, "r0");
+	assert_string_equal(verdict(r, "2", 1)->name, "r1");
+	assert_string_equal(verdict(r, "3", 1)->name, "r2");
+	assert_null(verdict(r, "4", 1));
+	/* What each of them refused. */
+	assert_int_equal(r->route[0]->rejected, 3);
+	assert_int_equal(r->route[1]->rejected, 2);
+	assert_int_equal(r->route[2]->rejected, 1);
+	routes_free(r);
+}
+
+static void
+filters_look_at_bytes(void **state)
+{
+	(void)state;
+	assert_true(lets_pass("match=b", "abc", 3));
+	assert_false(lets_pass("match=^b", "abc", 3));
+	assert_true(lets_pass("match=c$", "a\0c", 3));
+	assert_true(lets_pass("match=^a[^b]c$", "a\0c", 3));
+	assert_false(lets_pass("match=x", "a\0b", 3));
+	assert_true(lets_pass("match=x", "a\0x", 3));
+	assert_true(lets_pass("match=^.{3}$", "\xff\xfe\n", 3));
+	/* What lies behind the payload is none of its business. */
+	assert_false(lets_pass("match=c", "abc", 2));
+	assert_true(lets_pass("match=b$", "abc", 2));
+	assert_false(lets_pass("reject=b", "abc", 3));
+	assert_true(lets_pass("reject=x", "abc", 3));
+	assert_false(lets_pass("match=a@reject=c", "abc", 3));
+	assert_true(lets_pass("match=a@reject=c", "ab", 2));
+	assert_true(lets_pass("match=^$", "", 0));
+	assert_false(lets_pass("match=.", "", 0));
+}
+
+static void
+match_hex_is_a_prefix(void **state)
+{
+	(void)state;
+	assert_true(lets_pass("match_hex=01 00 ff", "\x01\0\xffmore", 7));
+	assert_true(lets_pass("match_hex=0100", "\x01\0", 2));
+	assert_false(lets_pass("match_hex=0100", "\x01", 1));
+	assert_false(lets_pass("match_hex=0100", "\x01\x01\0", 3));
+	assert_false(lets_pass("match_hex=0100", "", 0));
+	assert_true(lets_pass("match_hex=61@match=c$", "abc", 3));
+	assert_false(lets_pass("match_hex=61@match=b$", "abc", 3));
+	assert_false(lets_pass("match_hex=62@match=c$", "abc", 3));
+}
+
+static void
+counters_live_on_in_the_same_route(void **state)
+{
+	const char *before[] = { "between=a b", "between=c d", NULL };
+	const char *after[] = { "between=a b", "between=b d", NULL };
+	struct routes *old = table(before, NULL, NULL), *new;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		old->route[i]->frames = 7;
+		old->route[i]->bytes = 70;
+		old->route[i]->rejected = 3;
+		histogram_add(&old->route[i]->latency, 5000, 7);
+	}
+	new = table(after, NULL, old);
+	routes_free(old);
+	assert_int_equal(new->route[0]->frames, 7);
+	assert_int_equal(new->route[0]->bytes, 70);
+	assert_int_equal(new->route[0]->rejected, 3);
+	assert_int_equal(new->route[0]->latency.total, 7);
+	assert_true(histogram_percentile(&new->route[0]->latency, 50) > 0);
+	/* The second has another section under its name. */
+	assert_int_equal(new->route[1]->frames, 0);
+	assert_int_equal(new->route[1]->latency.total, 0);
+	routes_free(new);
+}
+
+static void
+counters_live_on_without_routes(void **state)
+{
+	const char *none[] = { NULL };
+	struct routes *old = table(none, NULL, NULL), *new;
+
+	(void)state;
+	old->route[0]->frames = 7;
+	new = table(none, NULL, old);
+	routes_free(old);
+	assert_int_equal(new->route[0]->frames, 7);
+	routes_free(new);
+}
+
+static void
+an_unknown_endpoint_is_named(void **state)
+{
+	struct route_conf *confs[] = { section("x", "between=a b"),
+		section("y", "from=a@to=nobody") };
+	struct routes *routes = NULL;
+	unsigned bad = 99;
+	char err[256];
+
+	(void)state;
+	assert_int_equal(routes_new(confs, 2, abcd, NULL, 4, NULL, &routes,
+			     &bad, err, sizeof(err)),
+	    -EINVAL);
+	assert_null(routes);
+	assert_int_equal(bad, 1);
+	assert_non_null(strstr(err, "'nobody'"));
+	/* The sections are still ours. */
+	route_conf_free(confs[0]);
+	route_conf_free(confs[1]);
+}
+
+static void
+keys_that_do_not_go_together(void **state)
+{
+	static const struct {
+		const char *keys, *says;
+	} cases[] = {
+		{ "match=x", "'between = A B'" },
+		{ "between=a", "two endpoints" },
+		{ "between=a, b c a", "'a' stands twice in 'between'" },
+		{ "between=a b@to=c", "either" },
+		{ "from=a", "'from' needs 'to'" },
+		{ "to=a", "'to' needs 'from'" },
+		{ "from=,@to=a", "'from' names no endpoint" },
+		{ "from=a@to=b b", "'b' stands twice in 'to'" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct route_conf *conf = section("r", cases[i].keys);
+		char err[256] = "";
+
+		assert_int_equal(
+		    route_conf_check(conf, err, sizeof(err)), -EINVAL);
+		if (strstr(err, cases[i].says) == NULL)
+			fail_msg("%s: %s", cases[i].keys, err);
+		route_conf_free(conf);
+	}
+}
+
+static void
+an_expression_that_would_take_all_memory_is_refused(void **state)
+{
+	static const char *const bad[] = { "a{1001}", "a{,32767}",
+		"((a{255}){255}){255}",
+		"(((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)+",
+		"a+++++++++++++++++++++++++++++++", "(.{0,1000}){1,3}x",
+		"((((((((((((((((((((((((((((((((((((((a",
+		"[[:alpha:]{]{2000}" };
+	static const char *const good[] = { "a{1000}", "^[0-9a-f]{64}$",
+		"[{]{3}[]{9999}]", "\\{9999\\}", "^(GP|GN)(GGA|RMC),[0-9.]+,",
+		"([0-9]{1,3}\\.){3}[0-9]{1,3}", "x*(y?z+)*",
+		"[[:digit:]{2000}]" };
+	struct route_conf conf = { 0 };
+	const struct key *match = key_find(route_keys, "match");
+	char err[256];
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(bad); i++)
+		if (key_parse(match, &conf, bad[i], err, sizeof(err)) !=
+		    -EINVAL)
+			fail_msg("%s", bad[i]);
+	assert_null(conf.match);
+	for (size_t i = 0; i < NELEM(good); i++)
+		if (key_parse(match, &conf, good[i], err, sizeof(err)) != 0)
+			fail_msg("%s: %s", good[i], err);
+	free(conf.match);
+	assert_int_equal(
+	    key_parse(match, &conf, "(a", err, sizeof(err)), -EINVAL);
+	assert_non_null(strstr(err, "nmatched"));
+}
+
+/* Against the rule written down as loops. */
+static void
+random_tables_reach_what_their_routes_say(void **state)
+{
+	unsigned seed = 1;
+
+	(void)state;
+	for (int round = 0; round < 200; round++) {
+		bool want[4][4] = { 0 };
+		char text[4][64];
+		const char *sections[5] = { text[0], text[1], text[2],
+			text[3] };
+		struct routes *r;
+
+		for (int i = 0; i < 4; i++) {
+			unsigned from = (unsigned)rand_r(&seed) % 15 + 1;
+			unsigned to = (unsigned)rand_r(&seed) % 15 + 1;
+
+			snprintf(text[i], sizeof(text[i]), "from=");
+			for (unsigned j = 0; j < 4; j++)
+				if (from & 1U << j)
+					append(text[i], 64, " %s", abcd[j]);
+			append(text[i], 64, "@to=");
+			for (unsigned j = 0; j < 4; j++)
+				if (to & 1U << j)
+					append(text[i], 64, ",%s", abcd[j]);
+			for (unsigned j = 0; j < 16; j++)
+				if ((from & 1U << j / 4) && (to & 1U << j % 4))
+					want[j / 4][j % 4] = true;
+		}
+		r = table(sections, NULL, NULL);
+		for (unsigned i = 0; i < 4; i++) {
+			const struct route_source *source = &r->source[i];
+			unsigned n = 0;
+
+			for (unsigned j = 0; j < 4; j++)
+				n += want[i][j];
+			assert_int_equal(source->ntargets, n);
+			for (unsigned j = 0; j < n; j++)
+				assert_true(want[i][source->targets[j].to]);
+		}
+		routes_free(r);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_routes_everyone_reaches_every_other),
+		cmocka_unit_test(two_echoes_never_reach_each_other),
+		cmocka_unit_test(between_joins_each_to_every_other),
+		cmocka_unit_test(from_leads_to_one_way),
+		cmocka_unit_test(routes_to_one_target_are_tried_in_file_order),
+		cmocka_unit_test(filters_look_at_bytes),
+		cmocka_unit_test(match_hex_is_a_prefix),
+		cmocka_unit_test(counters_live_on_in_the_same_route),
+		cmocka_unit_test(counters_live_on_without_routes),
+		cmocka_unit_test(an_unknown_endpoint_is_named),
+		cmocka_unit_test(keys_that_do_not_go_together),
+		cmocka_unit_test(
+		    an_expression_that_would_take_all_memory_is_refused),
+		cmocka_unit_test(random_tables_reach_what_their_routes_say),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
