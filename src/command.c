@@ -54,7 +54,7 @@ static const struct command commands[] = {
 	    .full = true, .rest = true, .min = 2, .max = 2,
 	    .run = attribute_set },
 	{ .name = "send", .usage = "send NAME TEXT",
-	    .help = "one frame to an endpoint (C escapes)",
+	    .help = "one frame to an endpoint, with C escapes",
 	    .full = true, .rest = true, .min = 2, .max = 2, .run = run_send },
 	{ .name = "watch", .usage = "watch [NAME ...]",
 	    .help = "each frame as it passes, until your next line",
@@ -309,7 +309,7 @@ help_line(struct call *call, const struct command *cmd)
 		return;
 	}
 	output_line(call->out, "%-18s %s%s", cmd->usage, cmd->help,
-	    cmd->full ? " (needs access = full)" : "");
+	    cmd->full ? " [access = full]" : "");
 }
 
 static int
@@ -317,13 +317,13 @@ run_help(struct call *call)
 {
 	static const char *const headings[] = { "COMMAND", "USAGE", "ACCESS",
 		"HELP", NULL };
-	const struct command *cmd;
+	const struct command *cmd = NULL;
 
 	if (call->argc > 1 && (cmd = find_command(call, call->argv[1])) == NULL)
 		return -ENOENT;
 	if (call->json)
 		output_table(call->out, headings);
-	if (call->argc > 1) {
+	if (cmd != NULL) {
 		help_line(call, cmd);
 		return 0;
 	}

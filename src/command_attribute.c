@@ -1,479 +1,13 @@
 /*
- * command_attribute: what can be asked by path: `ar1/rx_bytes`, `ar1/baud`,
+ * command_attribute: list, get and set by path: `ar1/rx_bytes`, `ar1/baud`,
  * `routes/main/p99`, `daemon/memory`, `log_level`.
- *
- * A path is an object and a name.  Each kind of object has a table of rows that
- * print a value; endpoints have, beside it, all keys of their section.  One walk
- * serves all: it visits the attributes of an object, or the one of a name.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include <event2/event.h>
-
-#include "command_call.h"
+#include "command_value.h"
 #include "log.h"
-
-#define VALUE_MAX 1024
-#define PATH_TEXT_MAX 160
-
-struct walk {
-	const struct call *call;
-	const char *name;	/* of the attribute that is wanted, NULL: all */
-	char object[PATH_TEXT_MAX];	/* "ar1/", "routes/main/", "" */
-	void (*visit)(struct walk *, const char *path, const char *value);
-	/* For visit. */
-	struct output *out;
-	const char *prefix;
-	const char **words;
-	char *value;
-	size_t room;
-	size_t n;		/* visited, and of use */
-};
-
-struct row {
-	const char *name;
-	/* False: there is no such value here. */
-	bool (*print)(const void *object, size_t at, char *buf, size_t size);
-	size_t at;
-};
-
-/* --- values -------------------------------------------------------------- */
-
-static void
-print_number(uint64_t n, char *buf, size_t size)
-{
-	snprintf(buf, size, "%" PRIu64, n);
-}
-
-/* In seconds, as a plain number. */
-static void
-print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size)
-{
-	snprintf(buf, size, "%.*f", (int)digits,
-	    (double)ns / (double)NSEC_PER_SEC);
-}
-
-static bool
-print_counter(const void *object, size_t at, char *buf, size_t size)
-{
-	print_number(*(const uint64_t *)(const void *)((const char *)object +
-	    at), buf, size);
-	return true;
-}
-
-enum node_value { NODE_TYPE, NODE_STATE, NODE_ADDRESS, NODE_FRAMING, NODE_ERROR,
-    NODE_UP, NODE_OPENS, NODE_LOSSES, NODE_PAUSED, NODE_PEERS, NODE_QUEUED,
-    NODE_QUEUED_FRAMES, NODE_DROPPED, NODE_ERRORS };
-
-static unsigned
-count_ports(const struct node *node)
-{
-	const struct port *port;
-	unsigned n = 0;
-
-	TAILQ_FOREACH(port, &node->ports, entry)
-		n++;
-	return n;
-}
-
-static uint64_t
-node_number(const struct node *node, enum node_value value)
-{
-	size_t bytes, frames;
-
-	node_queued(node, &bytes, &frames);
-	switch (value) {
-	case NODE_OPENS:
-		return node->endpoint->opens;
-	case NODE_LOSSES:
-		return node->endpoint->losses;
-	case NODE_PEERS:
-		return count_ports(node);
-	case NODE_QUEUED:
-		return bytes;
-	case NODE_QUEUED_FRAMES:
-		return frames;
-	case NODE_DROPPED:
-		return traffic_dropped(&node->traffic);
-	default:
-		return traffic_errors(&node->traffic);
-	}
-}
-
-static bool
-print_node(const void *object, size_t at, char *buf, size_t size)
-{
-	const struct node *node = object;
-	const struct endpoint *ep = node->endpoint;
-	const char *text;
-
-	switch (at) {
-	case NODE_TYPE:
-		text = ep->conf->ops->type;
-		break;
-	case NODE_STATE:
-		text = ep->paused ? "paused" : endpoint_state_name(ep->state);
-		break;
-	case NODE_ADDRESS:
-		text = ep->address;
-		break;
-	case NODE_FRAMING:
-		text = ep->conf->framing.rule->name;
-		break;
-	case NODE_ERROR:
-		text = ep->error;
-		break;
-	case NODE_PAUSED:
-		text = ep->paused ? "yes" : "no";
-		break;
-	case NODE_UP:
-		print_seconds(ep->state == ENDPOINT_UP ? now_ns() -
-		    ep->since_ns : 0, 3, buf, size);
-		return true;
-	default:
-		print_number(node_number(node, (enum node_value)at), buf, size);
-		return at != NODE_PEERS || ep->conf->ops->several;
-	}
-	snprintf(buf, size, "%s", text);
-	return true;
-}
-
-#define TRAFFIC(member) print_counter, offsetof(struct node, traffic.member)
-
-static const struct row node_rows[] = {
-	{ "type", print_node, NODE_TYPE },
-	{ "state", print_node, NODE_STATE },
-	{ "address", print_node, NODE_ADDRESS },
-	{ "framing", print_node, NODE_FRAMING },
-	{ "error", print_node, NODE_ERROR },
-	{ "up", print_node, NODE_UP },
-	{ "opens", print_node, NODE_OPENS },
-	{ "losses", print_node, NODE_LOSSES },
-	{ "paused", print_node, NODE_PAUSED },
-	{ "peers", print_node, NODE_PEERS },
-	{ "queued", print_node, NODE_QUEUED },
-	{ "queued_bytes", print_node, NODE_QUEUED },
-	{ "queued_frames", print_node, NODE_QUEUED_FRAMES },
-	{ "rx_bytes", TRAFFIC(rx_bytes) },
-	{ "rx_frames", TRAFFIC(rx_frames) },
-	{ "rx_payload", TRAFFIC(rx_payload) },
-	{ "tx_bytes", TRAFFIC(tx_bytes) },
-	{ "tx_frames", TRAFFIC(tx_frames) },
-	{ "tx_payload", TRAFFIC(tx_payload) },
-	{ "unchecked", TRAFFIC(unchecked) },
-	{ "stalls", TRAFFIC(stalls) },
-	{ "errors", print_node, NODE_ERRORS },
-	{ "dropped", print_node, NODE_DROPPED },
-	{ "dropped_bytes", TRAFFIC(dropped_bytes) },
-	{ .name = NULL }
-};
-
-enum route_value { ROUTE_P50, ROUTE_P99, ROUTE_MAX };
-
-static bool
-print_latency(const void *object, size_t at, char *buf, size_t size)
-{
-	const struct histogram *h = &((const struct route *)object)->latency;
-	uint64_t ns = h->max_ns;
-
-	if (at != ROUTE_MAX)
-		ns = histogram_percentile(h, at == ROUTE_P50 ? 50 : 99);
-	print_seconds(ns, 9, buf, size);
-	return true;
-}
-
-static const struct row route_rows[] = {
-	{ "frames", print_counter, offsetof(struct route, frames) },
-	{ "bytes", print_counter, offsetof(struct route, bytes) },
-	{ "rejected", print_counter, offsetof(struct route, rejected) },
-	{ "p50", print_latency, ROUTE_P50 },
-	{ "p99", print_latency, ROUTE_P99 },
-	{ "max", print_latency, ROUTE_MAX },
-	{ .name = NULL }
-};
-
-/* The start of the process, in clock ticks since the machine's: field 22. */
-static uint64_t
-start_ticks(void)
-{
-	char text[1024], *p = NULL;
-	unsigned long long ticks = 0;
-	FILE *f = fopen("/proc/self/stat", "re");
-
-	if (f == NULL)
-		return 0;
-	if (fgets(text, sizeof(text), f) != NULL)
-		p = strrchr(text, ')');
-	fclose(f);
-	for (int i = 2; p != NULL && i < 22; i++)
-		p = strchr(p + 1, ' ');
-	if (p != NULL)
-		ticks = strtoull(p, NULL, 10);
-	return ticks;
-}
-
-uint64_t
-attribute_uptime(void)
-{
-	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK), start, now;
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	now = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-	start = start_ticks() * (NSEC_PER_SEC / hz);
-	return start != 0 && now > start ? now - start : 0;
-}
-
-/* Resident bytes, 0 where the system does not tell. */
-static uint64_t
-resident(void)
-{
-	FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long long pages = 0;
-
-	if (f == NULL)
-		return 0;
-	if (fscanf(f, "%*u %llu", &pages) != 1)
-		pages = 0;
-	fclose(f);
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-enum daemon_value { DAEMON_NAME, DAEMON_VERSION, DAEMON_LOG_LEVEL, DAEMON_UPTIME,
-    DAEMON_PID, DAEMON_WAITS, DAEMON_EVENTS, DAEMON_ENDPOINTS, DAEMON_UP,
-    DAEMON_MEMORY };
-
-/* Events that are armed; one whose callback is due is not. */
-static uint64_t
-count_events(const struct bridge *b)
-{
-	return (uint64_t)(event_base_get_num_events(b->base,
-	    EVENT_BASE_COUNT_ADDED) - event_base_get_num_events(b->base,
-	    EVENT_BASE_COUNT_ACTIVE));
-}
-
-static uint64_t
-daemon_number(const struct call *call, enum daemon_value value)
-{
-	switch (value) {
-	case DAEMON_PID:
-		return (uint64_t)getpid();
-	case DAEMON_WAITS:
-		return task_waiting();
-	case DAEMON_EVENTS:
-		return count_events(call->bridge);
-	case DAEMON_ENDPOINTS:
-		return call->bridge->nnodes;
-	case DAEMON_UP:
-		return bridge_up(call->bridge);
-	default:
-		return resident();
-	}
-}
-
-static const char *
-daemon_name(const struct call *call)
-{
-	const struct control_hooks *hooks =
-	    control_get_hooks(call->session->control);
-	const char *name = NULL;
-
-	if (hooks != NULL && hooks->daemon != NULL)
-		name = hooks->daemon()->name;
-	return name != NULL ? name : "ttybridged";
-}
-
-static bool
-print_daemon(const void *object, size_t at, char *buf, size_t size)
-{
-	const struct call *call = object;
-	uint64_t n;
-
-	switch (at) {
-	case DAEMON_NAME:
-		snprintf(buf, size, "%s", daemon_name(call));
-		return true;
-	case DAEMON_VERSION:
-		snprintf(buf, size, "%s", VERSION);
-		return true;
-	case DAEMON_LOG_LEVEL:
-		snprintf(buf, size, "%s", log_level_name(log_level()));
-		return true;
-	case DAEMON_UPTIME:
-		print_seconds(attribute_uptime(), 2, buf, size);
-		return true;
-	default:
-		n = daemon_number(call, (enum daemon_value)at);
-		print_number(n, buf, size);
-		return at != DAEMON_MEMORY || n != 0;
-	}
-}
-
-static const struct row daemon_rows[] = {
-	{ "name", print_daemon, DAEMON_NAME },
-	{ "version", print_daemon, DAEMON_VERSION },
-	{ "log_level", print_daemon, DAEMON_LOG_LEVEL },
-	{ "pid", print_daemon, DAEMON_PID },
-	{ "uptime", print_daemon, DAEMON_UPTIME },
-	{ "endpoints", print_daemon, DAEMON_ENDPOINTS },
-	{ "up", print_daemon, DAEMON_UP },
-	{ "waits", print_daemon, DAEMON_WAITS },
-	{ "events", print_daemon, DAEMON_EVENTS },
-	{ "memory", print_daemon, DAEMON_MEMORY },
-	{ .name = NULL }
-};
-
-static const struct row top_rows[] = {
-	{ "log_level", print_daemon, DAEMON_LOG_LEVEL },
-	{ .name = NULL }
-};
-
-/* --- the walk ------------------------------------------------------------ */
-
-static bool
-wanted(const struct walk *w, const char *name)
-{
-	return w->name == NULL || strcmp(w->name, name) == 0;
-}
-
-static void
-visit(struct walk *w, const char *name, const char *value)
-{
-	char path[2 * PATH_TEXT_MAX];
-
-	snprintf(path, sizeof(path), "%s%s", w->object, name);
-	w->visit(w, path, value);
-}
-
-static void
-walk_rows(struct walk *w, const struct row *rows, const void *object)
-{
-	char value[VALUE_MAX];
-
-	for (; rows->name != NULL; rows++)
-		if (wanted(w, rows->name) &&
-		    rows->print(object, rows->at, value, sizeof(value)))
-			visit(w, rows->name, value);
-}
-
-static void
-walk_keys(struct walk *w, const struct key *keys, const void *base)
-{
-	char value[VALUE_MAX];
-
-	for (; keys != NULL && keys->name != NULL; keys++)
-		if (wanted(w, keys->name)) {
-			key_print(keys, base, value, sizeof(value));
-			visit(w, keys->name, value);
-		}
-}
-
-static void
-walk_reasons(struct walk *w, const char *fmt_prefix, const char *suffix,
-    const char *const *names, size_t n, const uint64_t *counts)
-{
-	char name[64], value[32];
-
-	for (size_t i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "%s%s%s", fmt_prefix, names[i],
-		    suffix);
-		print_number(counts[i], value, sizeof(value));
-		if (wanted(w, name))
-			visit(w, name, value);
-	}
-}
-
-static void
-walk_node(struct walk *w, const struct node *node)
-{
-	const struct endpoint_conf *conf = node->endpoint->conf;
-	const struct traffic *t = &node->traffic;
-
-	snprintf(w->object, sizeof(w->object), "%s/", conf->name);
-	walk_rows(w, node_rows, node);
-	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t->bad);
-	walk_reasons(w, "bad_", "_bytes", bad_reason_names, BAD_REASONS,
-	    t->bad_bytes);
-	walk_reasons(w, "dropped_", "", drop_reason_names, DROP_REASONS,
-	    t->dropped);
-	walk_keys(w, endpoint_common_keys, conf);
-	walk_keys(w, conf->ops->keys, conf);
-	walk_keys(w, framing_common_keys, &conf->framing);
-	walk_keys(w, conf->framing.rule->keys, &conf->framing);
-}
-
-static void
-walk_route(struct walk *w, const struct route *route)
-{
-	snprintf(w->object, sizeof(w->object), "routes/%s/", route->name);
-	walk_rows(w, route_rows, route);
-}
-
-static void
-walk_daemon(struct walk *w)
-{
-	snprintf(w->object, sizeof(w->object), "daemon/");
-	walk_rows(w, daemon_rows, w->call);
-}
-
-static void
-walk_top(struct walk *w)
-{
-	w->object[0] = '\0';
-	walk_rows(w, top_rows, w->call);
-}
-
-static void
-walk_all(struct walk *w)
-{
-	const struct bridge *b = w->call->bridge;
-
-	walk_top(w);
-	walk_daemon(w);
-	for (unsigned i = 0; i < b->nnodes; i++)
-		walk_node(w, b->node[i]);
-	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		walk_route(w, b->routes->route[i]);
-}
-
-static const struct route *
-find_route(const struct bridge *b, const char *name)
-{
-	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		if (strcmp(b->routes->route[i]->name, name) == 0)
-			return b->routes->route[i];
-	return NULL;
-}
-
-/* Walks one object, as it is written before the last '/' of a path; false when
- * there is none of that name. */
-static bool
-walk_object(struct walk *w, const char *object)
-{
-	const struct bridge *b = w->call->bridge;
-	const struct route *route;
-	const struct node *node;
-
-	if (*object == '\0') {
-		walk_top(w);
-	} else if (strcmp(object, "daemon") == 0) {
-		walk_daemon(w);
-	} else if (strncmp(object, "routes/", 7) == 0) {
-		if ((route = find_route(b, object + 7)) == NULL)
-			return false;
-		walk_route(w, route);
-	} else {
-		if ((node = bridge_find(b, object)) == NULL)
-			return false;
-		walk_node(w, node);
-	}
-	return true;
-}
 
 /* Cuts a path into the object, which is copied, and the name, which is returned. */
 static const char *
@@ -509,11 +43,11 @@ collect(struct walk *w, const char *path, const char *value)
 }
 
 static void
-add_word(struct walk *w, const char *fmt, const char *name)
+collect_object(struct walk *w, const char *kind, const char *name)
 {
 	char path[PATH_TEXT_MAX];
 
-	snprintf(path, sizeof(path), fmt, name);
+	snprintf(path, sizeof(path), "%s%s", kind, name);
 	collect(w, path, NULL);
 }
 
@@ -534,11 +68,11 @@ nearest_object(struct walk *w, const char *object, char *buf, size_t size)
 	const struct bridge *b = w->call->bridge;
 	const char *near = NULL;
 
-	collect(w, "daemon", NULL);
+	collect_object(w, "", "daemon");
 	for (unsigned i = 0; i < b->nnodes; i++)
-		add_word(w, "%s", b->node[i]->endpoint->conf->name);
+		collect_object(w, "", b->node[i]->endpoint->conf->name);
 	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		add_word(w, "routes/%s", b->routes->route[i]->name);
+		collect_object(w, "routes/", b->routes->route[i]->name);
 	if (w->words != NULL)
 		near = nearest(object, w->words);
 	if (near != NULL)
@@ -583,31 +117,24 @@ fail_unknown(struct call *call, const char *path)
 static void
 list_one(struct walk *w, const char *path, const char *value)
 {
-	uint64_t n;
-
 	if (strncmp(path, w->prefix, strlen(w->prefix)) != 0)
 		return;
 	w->n++;
-	if (!w->call->json)
-		output_line(w->out, "%s = %s", path, value);
-	else if (parse_number(value, 0, INT64_MAX, &n) == 0)
-		output_pair_number(w->out, path, n);
+	if (w->call->json)
+		output_pair_value(w->call->out, path, value);
 	else
-		output_pair(w->out, path, "%s", value);
+		output_line(w->call->out, "%s = %s", path, value);
 }
 
 int
 attribute_list(struct call *call)
 {
-	struct walk w = { .call = call, .visit = list_one, .out = call->out };
+	struct walk w = { .call = call, .visit = list_one };
 
 	w.prefix = call->argc > 1 ? call->argv[1] : "";
 	/* `list ar1` is about ar1, not about ar10 too. */
-	if (bridge_find(call->bridge, w.prefix) != NULL) {
-		walk_node(&w, bridge_find(call->bridge, w.prefix));
-		return 0;
-	}
-	walk_all(&w);
+	if (*w.prefix == '\0' || !walk_object(&w, w.prefix))
+		walk_all(&w);
 	return w.n > 0 ? 0 : fail_unknown(call, w.prefix);
 }
 

@@ -53,6 +53,10 @@ int		show_version(struct call *call);
 int		attribute_list(struct call *call);
 int		attribute_get(struct call *call);
 int		attribute_set(struct call *call);
+
+/* command_value.c: what tables show too. */
+/* Paused by a person is what an endpoint is that would be up; lost is lost. */
+const char     *attribute_state(const struct node *node);
 /* How long the process has run. */
 uint64_t	attribute_uptime(void);
 

@@ -115,8 +115,7 @@ show_endpoint(struct output *o, const struct node *node, uint64_t now)
 	node_queued(node, &bytes, &frames);
 	output_cell(o, "%s", ep->conf->name);
 	output_cell(o, "%s", ep->conf->ops->type);
-	output_cell(o, "%s",
-	    ep->paused ? "paused" : endpoint_state_name(ep->state));
+	output_cell(o, "%s", attribute_state(node));
 	output_cell(o, "%s", ep->address);
 	output_cell(o, "%s", ep->conf->framing.rule->name);
 	output_cell_size(o, t->rx_bytes);
@@ -222,7 +221,7 @@ show_version(struct call *call)
 	} else
 		output_line(o, "ttybridged %s", VERSION);
 	output_pair(o, "libevent", "%s", event_get_version());
-	output_pair(o, "libserialport", "%s", sp_get_lib_version_string());
+	output_pair(o, "libserialport", "%s", sp_get_package_version_string());
 #ifdef SYSTEMD_VERSION
 	output_pair(o, "systemd", "%s", SYSTEMD_VERSION);
 #endif

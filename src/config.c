@@ -118,11 +118,11 @@ config_read(const char *path, char *const *words, unsigned n,
 	if (path != NULL)
 		first = config_load(path, &c, faults);
 	r = config_words(words, n, &c, faults);
-	if (first == 0)
+	if (first == 0 || r == -ENOMEM)
 		first = r;
 	if (first == 0 || first == -EINVAL) {
 		r = config_check(c, path, faults);
-		if (first == 0)
+		if (first == 0 || r == -ENOMEM)
 			first = r;
 	}
 	if (first == 0)

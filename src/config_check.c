@@ -12,6 +12,9 @@
 #include "address.h"
 #include "config_read.h"
 
+/* Names that are looked at for the nearest one, in all faults together. */
+#define COMPARED_MAX 50000
+
 enum claim_kind {
 	CLAIM_NAME,
 	CLAIM_ROUTE,
@@ -47,6 +50,7 @@ struct check {
 	unsigned nclaims;
 	struct endpoint_conf **sorted; /* endpoints by name */
 	const char **names;	       /* in the same order, NULL at the end */
+	unsigned compared;	       /* of them, for nearest ones */
 };
 
 /* --- claims -------------------------------------------------------------- */
@@ -100,6 +104,8 @@ claim_endpoint(struct check *k, const struct endpoint_conf *e)
 
 	if (r == 0)
 		r = add_claim(k, CLAIM_DEVICE, e->device, &of);
+	if (r == 0)
+		r = add_claim(k, CLAIM_DEVICE, e->usb, &of);
 	if (r == 0)
 		r = add_claim(k, CLAIM_LINK, e->link, &of);
 	if (r == 0)
@@ -204,9 +210,9 @@ check_claims(struct check *k)
 	const struct claim *first;
 	int r;
 
-	/* At most four of an endpoint, two of a control port, one of a route. */
+	/* At most five of an endpoint, two of a control port, one of a route. */
 	k->claim =
-	    calloc(4UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
+	    calloc(5UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
 		sizeof(*k->claim));
 	if (k->claim == NULL)
 		return -ENOMEM;
@@ -255,8 +261,10 @@ unknown_endpoint(struct check *k, const struct route_conf *route,
 	const char *near = NULL;
 	char quote[CONFIG_QUOTE_MAX];
 
-	if (!faults_full(k->faults))
+	if (k->compared < COMPARED_MAX) {
 		near = nearest(name, k->names);
+		k->compared += k->c->nendpoints;
+	}
 	fault_add(k->faults, route->file, line,
 	    "key '%s' in [route %s]: no endpoint is called '%s'%s%s%s", key,
 	    route->name, config_quote(name, quote, sizeof(quote)),

@@ -91,6 +91,15 @@ faults_room(struct faults *f)
 	return f->text != NULL && f->order != NULL;
 }
 
+/* Whatever a sentence quotes, it is one line, and harmless to a terminal. */
+static void
+make_harmless(char *s)
+{
+	for (; *s != '\0'; s++)
+		if (iscntrl((unsigned char)*s))
+			*s = '?';
+}
+
 void
 fault_add(struct faults *f, const char *file, int line, const char *fmt, ...)
 {
@@ -112,8 +121,10 @@ fault_add(struct faults *f, const char *file, int line, const char *fmt, ...)
 		snprintf(at, sizeof(at), ":%d", line);
 	if (strcmp(file, CONFIG_WORDS) == 0)
 		order |= 1U << 31;
-	if (asprintf(&text, "%s%s: %s", file, at, what) != -1)
-		fault_insert(f, text, order);
+	if (asprintf(&text, "%s%s: %s", file, at, what) == -1)
+		return;
+	make_harmless(text);
+	fault_insert(f, text, order);
 }
 
 /* --- sections ------------------------------------------------------------ */

@@ -22,35 +22,6 @@ static const char *const access_words[] = {
 };
 
 static int
-parse_file_mode(void *field, const char *value, char *err, size_t size)
-{
-	char *end;
-	unsigned long mode = strtoul(value, &end, 8);
-
-	if (*value < '0' || *value > '7' || *end != '\0' || mode == 0 ||
-	    mode > 0777) {
-		char quote[40];
-
-		snprintf(err, size,
-		    "'%s' is not a mode; it is octal, such as 0660",
-		    config_quote(value, quote, sizeof(quote)));
-		return -EINVAL;
-	}
-	*(uint64_t *)field = mode;
-	return 0;
-}
-
-static void
-print_file_mode(const void *field, char *buf, size_t size)
-{
-	uint64_t mode = *(const uint64_t *)field;
-
-	*buf = '\0';
-	if (mode != 0)
-		snprintf(buf, size, "0%03o", (unsigned)mode);
-}
-
-static int
 parse_allow(void *field, const char *value, char *err, size_t size)
 {
 	char **string = field, *copy;
@@ -156,10 +127,8 @@ const struct key control_keys[] = {
 	    .print = print_allow,
 	    .help = "networks that may connect, besides this machine" },
 	{ .name = "mode",
-	    .type = KEY_CUSTOM,
+	    .type = KEY_MODE,
 	    .offset = CONTROL(mode),
-	    .parse = parse_file_mode,
-	    .print = print_file_mode,
 	    .help = "of the Unix socket, in octal" },
 	{ .name = "group",
 	    .type = KEY_STRING,

@@ -5,6 +5,7 @@
  * The address is the value of the type's main key.  A comma ends a value, so
  * one that belongs to it is written \x2c.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,20 @@ default_name(struct words *w, bool control)
 	return section->name == NULL ? -ENOMEM : 0;
 }
 
+static bool
+check_word(struct words *w, const char *word)
+{
+	for (; *word != '\0'; word++) {
+		if (!iscntrl((unsigned char)*word))
+			continue;
+		w->sections->lost++;
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s' has a control character in it", w->quote);
+		return false;
+	}
+	return true;
+}
+
 static int
 read_word(struct words *w, const char *word)
 {
@@ -169,6 +184,8 @@ read_word(struct words *w, const char *word)
 	int at, r;
 
 	config_quote(word, w->quote, sizeof(w->quote));
+	if (!check_word(w, word))
+		return 0;
 	if (path) {
 		type = "serial";
 		len = strlen(type);

@@ -51,30 +51,6 @@ struct pty {
 
 /* --- keys ---------------------------------------------------------------- */
 
-static int
-parse_mode(void *field, const char *value, char *err, size_t size)
-{
-	unsigned long mode;
-	char *end;
-
-	mode = strtoul(value, &end, 8);
-	if (value[0] < '0' || value[0] > '7' || *end != '\0' || mode == 0 ||
-	    mode > 0777) {
-		snprintf(err, size,
-		    "'%s' is not a file mode; three octal digits such as 0660",
-		    value);
-		return -EINVAL;
-	}
-	*(uint64_t *)field = mode;
-	return 0;
-}
-
-static void
-print_mode(const void *field, char *buf, size_t size)
-{
-	snprintf(buf, size, "%04o", (unsigned)*(const uint64_t *)field);
-}
-
 static const struct key pty_keys[] = {
 	{ .name = "link",
 	    .type = KEY_STRING,
@@ -82,10 +58,8 @@ static const struct key pty_keys[] = {
 	    .help = "a symbolic link to the slave is made there, for programs"
 		    " to open" },
 	{ .name = "mode",
-	    .type = KEY_CUSTOM,
+	    .type = KEY_MODE,
 	    .offset = offsetof(struct endpoint_conf, mode),
-	    .parse = parse_mode,
-	    .print = print_mode,
 	    .help = "permissions of the slave (default 0660 with a group, else"
 		    " as the system makes it)" },
 	{ .name = "group",

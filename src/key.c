@@ -317,6 +317,31 @@ print_silence(const struct key *key, const void *field, char *buf, size_t size)
 		    silence->tenths / 10, silence->tenths % 10);
 }
 
+static int
+parse_mode(const struct key *key, void *field, const char *value)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	(void)key;
+	if (*value < '0' || *value > '7' || *end != '\0' || mode == 0 ||
+	    mode > 0777)
+		return -EINVAL;
+	*(uint64_t *)field = mode;
+	return 0;
+}
+
+static void
+print_mode(const struct key *key, const void *field, char *buf, size_t size)
+{
+	uint64_t mode = *(const uint64_t *)field;
+
+	(void)key;
+	*buf = '\0';
+	if (mode != 0)
+		snprintf(buf, size, "0%03o", (unsigned)mode);
+}
+
 static const struct type types[] = {
 	[KEY_BOOL] = {
 		.parse = parse_bool_key,
@@ -365,6 +390,12 @@ static const struct type types[] = {
 		.what = "not hexadecimal",
 		.form = "bytes such as 01 03 or 0103",
 		.bound = bound_number,
+	},
+	[KEY_MODE] = {
+		.parse = parse_mode,
+		.print = print_mode,
+		.what = "not a mode",
+		.form = "permissions in octal, such as 0660",
 	},
 	[KEY_SILENCE] = {
 		.parse = parse_silence,

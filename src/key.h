@@ -17,6 +17,7 @@ enum key_type {
 	KEY_STRING,		/* char *, owned; min..max characters */
 	KEY_BYTES,		/* struct bytes, 1..max long, C escapes */
 	KEY_HEX,		/* struct bytes, 1..max long, hexadecimal */
+	KEY_MODE,		/* uint64_t, permissions in octal, 0: not given */
 	KEY_SILENCE,		/* struct silence */
 	KEY_CUSTOM,		/* whatever parse and print make of it */
 };

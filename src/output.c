@@ -440,6 +440,26 @@ json_number(const char *text)
 	return (json);
 }
 
+void
+output_pair_value(struct output *o, const char *name, const char *value)
+{
+	struct datum d;
+	json_t *number;
+	char *text;
+
+	if ((text = clean_text(value)) == NULL) {
+		o->failed = true;
+		return;
+	}
+	d = datum_string(o, text);
+	if (o->format == OUTPUT_JSON && (number = json_number(text)) != NULL) {
+		json_decref(d.json);
+		d.json = number;
+	}
+	add_pair(o, name, d);
+	free(text);
+}
+
 static void
 add_value(struct output *o, const char *text)
 {

@@ -47,6 +47,9 @@ void		output_pair(struct output *o, const char *name,
 		    const char *fmt, ...) PRINTF(3, 4);
 void		output_pair_number(struct output *o, const char *name, uint64_t n);
 void		output_pair_time(struct output *o, const char *name, uint64_t ns);
+/* As output_pair, but in JSON a number where value is one. */
+void		output_pair_value(struct output *o, const char *name,
+		    const char *value);
 /* The value alone, and nothing else: `get`.  In JSON a string, or a number
  * where it is one. */
 void		output_value(struct output *o, const char *value);

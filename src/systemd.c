@@ -5,7 +5,6 @@
  * in a callback misses it, and the service is started again.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 
 #include <event2/event.h>
@@ -94,14 +93,14 @@ systemd_status(const char *fmt, ...)
 void
 systemd_reloading(void)
 {
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-	    now_ns() / NSEC_PER_USEC);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+	    (unsigned long long)(now_ns() / NSEC_PER_USEC));
 }
 
 void
 systemd_stopping(uint64_t timeout_ns)
 {
 	/* A second more, for what comes after the queues are written. */
-	sd_notifyf(0, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%" PRIu64,
-	    timeout_ns / NSEC_PER_USEC + 1000000);
+	sd_notifyf(0, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
+	    (unsigned long long)(timeout_ns / NSEC_PER_USEC + 1000000));
 }

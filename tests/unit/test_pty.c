@@ -133,6 +133,29 @@ test_quick_change(void **state)
 	endpoint_free(ep);
 }
 
+/* The next one is there when the hang-up of the last one is dealt with. */
+static void
+test_comes_while_hanging_up(void **state)
+{
+	const char *path = in_folder("tty");
+	int user;
+
+	(void)state;
+	open_pty(path);
+	user = user_opens(path);
+	UNTIL(ep->state == ENDPOINT_UP);
+	assert_true(ep->conf->ops->hangup(ep));
+	assert_false(ep->link.up);
+	UNTIL(ep->state == ENDPOINT_UP);
+	assert_int_equal(write(user, "hello", 5), 5);
+	UNTIL(got_len == 5);
+	endpoint_says("you");
+	user_gets(user, "you");
+	close(user);
+	UNTIL(ep->state == ENDPOINT_WAITING);
+	endpoint_free(ep);
+}
+
 static void
 test_unread_is_not_for_the_next(void **state)
 {
@@ -222,7 +245,8 @@ test_link_comes_and_goes(void **state)
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(symlink("/nowhere", path), 0);
 	endpoint_free(ep);
-	target[readlink(path, target, sizeof(target) - 1)] = '\0';
+	assert_int_equal(readlink(path, target, sizeof(target)), 8);
+	target[8] = '\0';
 	assert_string_equal(target, "/nowhere");
 }
 
@@ -300,6 +324,8 @@ main(void)
 		    test_short_visit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    test_quick_change, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_comes_while_hanging_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    test_unread_is_not_for_the_next, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(

@@ -6,6 +6,7 @@
 #include <asm/ioctls.h>
 #include <linux/serial.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "endpoint_serial.h"
@@ -245,6 +246,7 @@ hold(const char *path)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		int fd = open(path, O_RDWR | O_NOCTTY);
 
 		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ||
@@ -292,7 +294,7 @@ test_two_of_us(void **state)
 	const char *keys[] = { "device", path, NULL };
 	const char *shared[] = { "device", path, "exclusive", "no", NULL };
 	struct endpoint *first, *third;
-	int fd;
+	int exclusive = 1;
 
 	(void)state;
 	plug(path);
@@ -308,15 +310,13 @@ test_two_of_us(void **state)
 	endpoint_free(third);
 	endpoint_free(first);
 	UNTIL(ep->state == ENDPOINT_UP);
-	/* A pty must not stay in exclusive mode: its next user could not open it. */
-	endpoint_free(ep);
-	fd = open(path, O_RDWR | O_NOCTTY);
-	assert_true(fd >= 0);
-	int exclusive = 1;
-	assert_int_equal(ioctl(fd, TIOCGEXCL, &exclusive), 0);
+	/*
+	 * A pty would stay in exclusive mode if we died: its next user could
+	 * not open it.
+	 */
+	assert_int_equal(ioctl(ep->link.fd, TIOCGEXCL, &exclusive), 0);
 	assert_int_equal(exclusive, 0);
-	close(fd);
-	pull();
+	finish();
 }
 
 static void

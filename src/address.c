@@ -1,0 +1,239 @@
+/*
+ * address: parses and prints socket addresses and networks; all numeric.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "address.h"
+
+struct network {
+	int		family;
+	uint8_t		addr[16];
+	unsigned	bits;
+};
+
+struct networks {
+	size_t		n;
+	struct network	net[];
+};
+
+static int
+parse_unix(const char *path, struct address *ret, char *err, size_t size)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)&ret->ss;
+
+	if (*path != '/' || strlen(path) >= sizeof(un->sun_path)) {
+		snprintf(err, size, "'%s' is not the path of a socket: it starts"
+		    " with '/' and has at most %zu characters", path,
+		    sizeof(un->sun_path) - 1);
+		return -EINVAL;
+	}
+	un->sun_family = AF_UNIX;
+	memcpy(un->sun_path, path, strlen(path) + 1);
+	ret->len = sizeof(*un);
+	return 0;
+}
+
+/* The host part, "" for loopback, "*" for any. */
+static int
+parse_host(const char *host, uint16_t port, struct address *ret)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&ret->ss;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ret->ss;
+
+	if (inet_pton(AF_INET6, host, &in6->sin6_addr) == 1) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(port);
+		ret->len = sizeof(*in6);
+		return 0;
+	}
+	memset(&ret->ss, 0, sizeof(ret->ss));
+	in->sin_family = AF_INET;
+	in->sin_port = htons(port);
+	ret->len = sizeof(*in);
+	if (*host == '\0' || strcmp(host, "localhost") == 0)
+		in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else if (strcmp(host, "*") == 0)
+		in->sin_addr.s_addr = htonl(INADDR_ANY);
+	else if (inet_pton(AF_INET, host, &in->sin_addr) != 1)
+		return -EINVAL;
+	return 0;
+}
+
+int
+address_parse(const char *s, struct address *ret, char *err, size_t size)
+{
+	const char *colon = strrchr(s, ':'), *host = s;
+	size_t len = colon != NULL ? (size_t)(colon - s) : 0;
+	char buf[64];
+	uint64_t port;
+
+	memset(ret, 0, sizeof(*ret));
+	if (strncmp(s, "unix:", 5) == 0)
+		return parse_unix(s + 5, ret, err, size);
+	if (*s == '/')
+		return parse_unix(s, ret, err, size);
+	if (len >= 2 && s[0] == '[' && s[len - 1] == ']') {
+		host++;
+		len -= 2;
+	}
+	if (len < sizeof(buf) &&
+	    parse_number(colon != NULL ? colon + 1 : s, 0, 65535, &port) == 0) {
+		memcpy(buf, host, len);
+		buf[len] = '\0';
+		if (parse_host(buf, (uint16_t)port, ret) == 0)
+			return 0;
+	}
+	snprintf(err, size, "'%s' is not an address; right are 127.0.0.1:5010,"
+	    " [::1]:5010, *:5010 or unix:/path", s);
+	return -EINVAL;
+}
+
+const char *
+address_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t size)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+	const struct sockaddr_un *un = (const struct sockaddr_un *)sa;
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (sa->sa_family == AF_INET) {
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		snprintf(buf, size, "%s:%u", host, ntohs(in->sin_port));
+	} else if (sa->sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		snprintf(buf, size, "[%s]:%u", host, ntohs(in6->sin6_port));
+	} else if (sa->sa_family == AF_UNIX &&
+	    len > offsetof(struct sockaddr_un, sun_path) &&
+	    un->sun_path[0] != '\0') {
+		snprintf(buf, size, "unix:%s", un->sun_path);
+	} else
+		snprintf(buf, size, "unix client");
+	return buf;
+}
+
+/* The address's bytes, an IPv4 one out of its IPv6 mapping; NULL for others. */
+static const uint8_t *
+raw_address(const struct sockaddr *sa, int *family)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+	*family = sa->sa_family;
+	if (sa->sa_family == AF_INET)
+		return (const uint8_t *)&in->sin_addr;
+	if (sa->sa_family != AF_INET6)
+		return NULL;
+	if (!IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+		return in6->sin6_addr.s6_addr;
+	*family = AF_INET;
+	return in6->sin6_addr.s6_addr + 12;
+}
+
+bool
+address_is_loopback(const struct sockaddr *sa)
+{
+	int family;
+	const uint8_t *a = raw_address(sa, &family);
+
+	if (sa->sa_family == AF_UNIX)
+		return true;
+	if (a == NULL)
+		return false;
+	if (family == AF_INET)
+		return a[0] == 127;
+	return memcmp(a, &in6addr_loopback, 16) == 0;
+}
+
+/* "10.0.0.0/8", or an address alone. */
+static int
+parse_network(const char *s, size_t len, struct network *ret)
+{
+	char buf[INET6_ADDRSTRLEN + 8], *slash;
+	uint64_t bits, most;
+
+	if (len >= sizeof(buf))
+		return -EINVAL;
+	memcpy(buf, s, len);
+	buf[len] = '\0';
+	if ((slash = strchr(buf, '/')) != NULL)
+		*slash++ = '\0';
+	memset(ret, 0, sizeof(*ret));
+	if (inet_pton(AF_INET, buf, ret->addr) == 1)
+		ret->family = AF_INET;
+	else if (inet_pton(AF_INET6, buf, ret->addr) == 1)
+		ret->family = AF_INET6;
+	else
+		return -EINVAL;
+	bits = most = ret->family == AF_INET ? 32 : 128;
+	if (slash != NULL && parse_number(slash, 0, most, &bits) < 0)
+		return -EINVAL;
+	ret->bits = (unsigned)bits;
+	return 0;
+}
+
+int
+networks_parse(const char *s, struct networks **ret, char *err, size_t size)
+{
+	static const char blanks[] = " \t,";
+	struct networks *list, *grown;
+	size_t len;
+
+	if ((list = calloc(1, sizeof(*list))) == NULL)
+		goto nomem;
+	for (s += strspn(s, blanks); *s != '\0'; s += len + strspn(s + len,
+	    blanks)) {
+		len = strcspn(s, blanks);
+		grown = realloc(list, sizeof(*list) +
+		    (list->n + 1) * sizeof(list->net[0]));
+		if (grown == NULL)
+			goto nomem;
+		list = grown;
+		if (parse_network(s, len, &list->net[list->n]) < 0) {
+			snprintf(err, size, "'%.*s' is not a network; right are"
+			    " 192.168.1.0/24 or fd00::/8", (int)MIN(len,
+			    (size_t)64), s);
+			free(list);
+			return -EINVAL;
+		}
+		list->n++;
+	}
+	*ret = list;
+	return 0;
+nomem:
+	free(list);
+	snprintf(err, size, "out of memory");
+	return -ENOMEM;
+}
+
+static bool
+network_holds(const struct network *net, int family, const uint8_t *a)
+{
+	unsigned whole = net->bits / 8, rest = net->bits % 8;
+	uint8_t mask = (uint8_t)(0xff00 >> rest);
+
+	return net->family == family && memcmp(net->addr, a, whole) == 0 &&
+	    (rest == 0 || ((net->addr[whole] ^ a[whole]) & mask) == 0);
+}
+
+bool
+networks_hold(const struct networks *list, const struct sockaddr *sa)
+{
+	int family;
+	const uint8_t *a = raw_address(sa, &family);
+
+	for (size_t i = 0; list != NULL && a != NULL && i < list->n; i++)
+		if (network_holds(&list->net[i], family, a))
+			return true;
+	return false;
+}
+
+void
+networks_free(struct networks *list)
+{
+	free(list);
+}

@@ -1,0 +1,430 @@
+/*
+ * control_session: lines in, replies out.
+ *
+ * session_update() alone decides from a session's state what is waited for:
+ *
+ *	task	waits for
+ *	read	a command (the bufferevent reads), or, when more commands came
+ *		than one turn carries out, its next turn (a timer)
+ *	write	the client to take its replies (the bufferevent writes), or, while
+ *		it lingers, the client to close (the timer)
+ *
+ * So a task has at most one event.  The replies of a turn are collected in s->reply
+ * and handed to the bufferevent when it is over.
+ *
+ * Ends.  A client that sends no more (nc -N) gets all that it asked for and is closed
+ * then.  One that is told to go is first told why; it then lingers, that is, what
+ * it still sends is thrown away for a moment, because a close with bytes unread
+ * would reset the connection and take our last words with it.  Nothing is freed
+ * inside a callback of the bufferevent or a tap: session_close() leaves that to the
+ * timer's callback.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "command.h"
+#include "control_session.h"
+
+/* What one turn of a session may take, so that no client holds the loop. */
+#define TURN_COMMANDS 64
+#define TURN_NS (5 * NSEC_PER_MSEC)
+#define LINGER_SECONDS 1
+
+static size_t
+output_length(const struct session *s)
+{
+	return evbuffer_get_length(bufferevent_get_output(s->bev));
+}
+
+/* --- what is waited for, and from whom ----------------------------------- */
+
+static void
+read_label(const struct task *task, char *buf, size_t size)
+{
+	const struct session *s = task->arg;
+
+	if (s->lingering)
+		snprintf(buf, size, "%s to close", s->address);
+	else if (s->ended || s->closing)
+		snprintf(buf, size, "nothing more from %s", s->address);
+	else if (task->state == TASK_PAUSED)
+		snprintf(buf, size, "%s to read the replies it has",
+		    s->address);
+	else if (s->watching)
+		snprintf(buf, size, "%s to end its watch", s->address);
+	else if (evtimer_pending(s->timer, NULL))
+		snprintf(buf, size, "its turn to go on with the commands of %s",
+		    s->address);
+	else
+		snprintf(buf, size, "a command from %s", s->address);
+}
+
+static void
+write_label(const struct task *task, char *buf, size_t size)
+{
+	const struct session *s = task->arg;
+	size_t waits = output_length(s);
+	char text[24];
+
+	if (s->lingering)
+		snprintf(buf, size, "%s to close, for %u s at most", s->address,
+		    LINGER_SECONDS);
+	else if (waits > 0)
+		snprintf(buf, size, "%s to read its replies (%s wait)",
+		    s->address, format_size(waits, text, sizeof(text)));
+	else
+		snprintf(buf, size, "nothing to write to %s", s->address);
+}
+
+/* --- sessions ------------------------------------------------------------ */
+
+/* The length of the next line, -1 when it has not come whole yet. */
+static ssize_t
+line_length(const struct session *s)
+{
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+	struct evbuffer_ptr eol;
+	size_t len = evbuffer_get_length(in);
+
+	if (len == 0)
+		return -1;
+	eol = evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF);
+	if (eol.pos >= 0)
+		return (ssize_t)eol.pos;
+	return s->ended || len > CONTROL_LINE_MAX ? (ssize_t)len : -1;
+}
+
+/* Closes it when it is done, or lets it linger; true when it was closed. */
+static bool
+session_finish(struct session *s)
+{
+	static const struct timeval wait = { LINGER_SECONDS, 0 };
+
+	if (output_length(s) > 0 || s->lingering)
+		return false;
+	if (s->ended) {
+		session_close(s, "done");
+		return true;
+	}
+	s->lingering = true;
+	shutdown(bufferevent_getfd(s->bev), SHUT_WR);
+	event_add(s->timer, &wait);
+	return false;
+}
+
+static void
+session_update(struct session *s)
+{
+	static const struct timeval at_once = { 0, 0 };
+	bool over, more, reading;
+
+	if (s->doomed)
+		return;
+	more = !s->closing && line_length(s) >= 0;
+	if ((s->closing || (s->ended && !more)) && session_finish(s))
+		return;
+	over = output_length(s) > CONTROL_OUTPUT_MARK && !s->watching;
+	reading = !s->ended && (s->lingering || (!s->closing && !over && !more));
+	if (!reading)
+		bufferevent_disable(s->bev, EV_READ);
+	else if (!(bufferevent_get_enabled(s->bev) & EV_READ))
+		bufferevent_enable(s->bev, EV_READ);
+	if (!s->lingering)
+		event_del(s->timer);
+	if (reading) {
+		TASK_WAIT(&s->read);
+	} else if (more && !over) {
+		event_add(s->timer, &at_once);
+		TASK_WAIT(&s->read);
+	} else
+		TASK_SET(&s->read, over && !s->closing ? TASK_PAUSED :
+		    TASK_IDLE);
+	if (output_length(s) > 0)
+		TASK_WAIT(&s->write);
+	else if (s->lingering)
+		TASK_WAIT(&s->write);
+	else
+		TASK_SET(&s->write, TASK_IDLE);
+}
+
+/* -1: it is text; else the byte that is not. */
+static int
+not_text(const char *line, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = (uint8_t)line[i];
+
+		if ((c < ' ' && c != '\t') || c == 0x7f)
+			return c;
+	}
+	return -1;
+}
+
+static void
+session_line(struct session *s, char *line, size_t len)
+{
+	char text[96];
+	int c;
+
+	if (len > 0 && line[len - 1] == '\r')
+		len--;
+	line[len] = '\0';
+	if (s->watching)
+		command_unwatch(s);
+	if ((c = not_text(line, len)) >= 0) {
+		snprintf(text, sizeof(text), "a command is text; this line has a"
+		    " byte 0x%02x in it", (unsigned)c);
+		command_error(s, text);
+		return;
+	}
+	s->commands++;
+	s->busy = true;
+	command_run(s, line);
+	s->busy = false;
+}
+
+/* Takes the next line and carries it out; false when there is none. */
+static bool
+session_next(struct session *s)
+{
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+	char line[CONTROL_LINE_MAX + 1];
+	ssize_t len = line_length(s);
+
+	if (len < 0)
+		return false;
+	if (len > CONTROL_LINE_MAX) {
+		if (s->watching)
+			command_unwatch(s);
+		snprintf(line, sizeof(line), "line longer than %u bytes",
+		    CONTROL_LINE_MAX);
+		command_error(s, line);
+		s->closing = true;
+		return false;
+	}
+	evbuffer_remove(in, line, (size_t)len);
+	evbuffer_drain(in, 1);
+	session_line(s, line, (size_t)len);
+	return true;
+}
+
+static void
+session_hand_over(struct session *s)
+{
+	if (evbuffer_get_length(s->reply) > 0 &&
+	    bufferevent_write_buffer(s->bev, s->reply) < 0)
+		session_close(s, "out of memory");
+}
+
+/* Carries out as many of its lines as one turn allows. */
+static void
+session_turn(struct session *s)
+{
+	uint64_t start = now_ns();
+	size_t had = output_length(s);
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+
+	for (unsigned n = 0; n < TURN_COMMANDS && !s->closing && !s->doomed;
+	    n++) {
+		if (had + evbuffer_get_length(s->reply) > CONTROL_OUTPUT_MARK &&
+		    !s->watching)
+			break;
+		if (!session_next(s) || now_ns() - start > TURN_NS)
+			break;
+	}
+	if (s->ended && s->watching && line_length(s) < 0)
+		command_unwatch(s);
+	if (s->closing)
+		evbuffer_drain(in, evbuffer_get_length(in));
+	session_hand_over(s);
+	session_update(s);
+}
+
+void
+session_show(struct session *s)
+{
+	char text[24];
+	size_t waits;
+
+	if (s->doomed || s->bev == NULL)
+		return;
+	session_hand_over(s);
+	waits = output_length(s);
+	if (waits > CONTROL_OUTPUT_MAX) {
+		log_to(LOG_NOTICE, ABOUT_CONTROL, s->name, "%s does not read what it"
+		    " watches, and %s wait for it: closed", s->address,
+		    format_size(waits, text, sizeof(text)));
+		session_close(s, "does not read");
+	}
+	if (!s->doomed && waits > 0)
+		TASK_WAIT(&s->write);
+}
+
+static void
+on_read(struct bufferevent *bev, void *arg)
+{
+	struct session *s = arg;
+
+	(void)bev;
+	task_begin(&s->read);
+	session_turn(s);
+	task_end(&s->read);
+}
+
+static void
+on_write(struct bufferevent *bev, void *arg)
+{
+	struct session *s = arg;
+
+	(void)bev;
+	task_begin(&s->write);
+	session_update(s);
+	task_end(&s->write);
+}
+
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)bev;
+	if (!(what & BEV_EVENT_EOF)) {
+		session_close(s, strerror(EVUTIL_SOCKET_ERROR()));
+		return;
+	}
+	task_begin(&s->read);
+	s->ended = true;
+	if (s->lingering)
+		session_close(s, "done");
+	else
+		session_turn(s);
+	task_end(&s->read);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)fd, (void)what;
+	if (s->doomed) {
+		session_free(s);
+	} else if (s->lingering) {
+		task_begin(&s->write);
+		session_close(s, "done");
+		task_end(&s->write);
+	} else {
+		task_begin(&s->read);
+		session_turn(s);
+		task_end(&s->read);
+	}
+}
+
+void
+session_close(struct session *s, const char *why)
+{
+	if (s->doomed)
+		return;
+	s->doomed = true;
+	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name, "%s is gone after %llu"
+	    " commands (%s)", s->address, (unsigned long long)s->commands, why);
+	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
+	TASK_SET(&s->read, TASK_IDLE);
+	TASK_SET(&s->write, TASK_IDLE);
+	event_del(s->timer);
+	event_active(s->timer, EV_TIMEOUT, 1);
+}
+
+/* A session that ends itself gets its "OK" first. */
+static void
+session_cancel(struct task *task)
+{
+	struct session *s = task->arg;
+
+	if (s->busy)
+		s->closing = true;
+	else
+		session_close(s, "cancelled on a control port");
+}
+
+void
+session_free(struct session *s)
+{
+	struct control *c = s->control;
+
+	command_forget(s);
+	task_remove(&s->read);
+	task_remove(&s->write);
+	if (s->bev != NULL)
+		bufferevent_free(s->bev);
+	if (s->timer != NULL)
+		event_free(s->timer);
+	if (s->reply != NULL)
+		evbuffer_free(s->reply);
+	TAILQ_REMOVE(&c->sessions, s, entry);
+	listener_set_clients(c->listener, --c->nsessions);
+	free(s);
+}
+
+int
+session_new(struct control *c, int fd, const char *peer)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	int on = 1;
+
+	if (s == NULL) {
+		close(fd);
+		return -ENOMEM;
+	}
+	s->control = c;
+	s->full = c->conf.access == ACCESS_FULL;
+	snprintf(s->name, sizeof(s->name), "%s.client#%u", c->conf.name,
+	    ++c->next);
+	snprintf(s->address, sizeof(s->address), "%s", peer);
+	TAILQ_INSERT_TAIL(&c->sessions, s, entry);
+	listener_set_clients(c->listener, ++c->nsessions);
+	s->reply = evbuffer_new();
+	s->timer = evtimer_new(c->bridge->base, on_timer, s);
+	s->bev = bufferevent_socket_new(c->bridge->base, fd,
+	    BEV_OPT_CLOSE_ON_FREE);
+	if (s->bev == NULL)
+		close(fd);
+	if (s->bev == NULL || s->reply == NULL || s->timer == NULL) {
+		session_free(s);
+		return -ENOMEM;
+	}
+	/* So that a client whose machine is gone does not keep its place. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	task_add(&s->read, s, read_label, "%s.read", s->name);
+	task_add(&s->write, s, write_label, "%s.write", s->name);
+	s->read.cancel = s->write.cancel = session_cancel;
+	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
+	bufferevent_setwatermark(s->bev, EV_WRITE, CONTROL_OUTPUT_MARK / 2, 0);
+	session_update(s);
+	return 0;
+}
+
+void
+session_last_words(struct session *s)
+{
+	struct evbuffer_iovec iov[16];
+	int n;
+
+	if (s->doomed)
+		return;
+	session_hand_over(s);
+	n = evbuffer_peek(bufferevent_get_output(s->bev), -1, NULL, iov,
+	    NELEM(iov));
+	for (int i = 0; i < MIN(n, (int)NELEM(iov)); i++)
+		if (send(bufferevent_getfd(s->bev), iov[i].iov_base,
+		    iov[i].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+		    (ssize_t)iov[i].iov_len)
+			break;
+}

@@ -1,0 +1,277 @@
+/*
+ * endpoint_client: tcp-client, an endpoint that connects.
+ *
+ * Names are asked for without blocking the loop; the resolver exists only while
+ * a question is open.  Then each address is tried until one answers.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <event2/util.h>
+
+#include "address.h"
+#include "endpoint.h"
+
+#define OFFSET(member) offsetof(struct endpoint_conf, member)
+
+struct client {
+	struct endpoint *ep;
+	struct evdns_base *dns;		/* while a name is asked for */
+	struct evdns_getaddrinfo_request *question;
+	struct evutil_addrinfo *found, *next;
+	int		fd;		/* that is connecting, or -1 */
+	struct event   *event;
+	struct task	task;
+};
+
+static const char *const protocol_words[] = { "raw", NULL };
+
+static const struct key tcp_client_keys[] = {
+	{ .name = "connect", .type = KEY_STRING, .offset = OFFSET(connect),
+	    .min = 1, .help = "HOST:PORT to connect to" },
+	{ .name = "protocol", .type = KEY_WORD, .def = "raw",
+	    .offset = OFFSET(protocol), .words = protocol_words,
+	    .help = "what is spoken on the connection" },
+	{ .name = "keepalive", .type = KEY_BOOL, .def = "yes",
+	    .offset = OFFSET(keepalive),
+	    .help = "notice a peer that is gone without a word" },
+	{ .name = "connect_timeout", .type = KEY_TIME, .def = "10s",
+	    .offset = OFFSET(connect_timeout), .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long an answer may take" },
+	{ .name = NULL }
+};
+
+static void	try_next(struct client *, int);
+
+static void
+client_label(const struct task *task, char *buf, size_t size)
+{
+	const struct client *c = task->arg;
+
+	snprintf(buf, size, "%s %s", c->question != NULL ?
+	    "the address of" : "an answer from", c->ep->address);
+}
+
+static void
+forget(struct client *c)
+{
+	if (c->question != NULL)
+		evdns_getaddrinfo_cancel(c->question);
+	c->question = NULL;
+	if (c->dns != NULL)
+		evdns_base_free(c->dns, 0);
+	c->dns = NULL;
+	if (c->event != NULL)
+		event_free(c->event);
+	c->event = NULL;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	if (c->found != NULL)
+		evutil_freeaddrinfo(c->found);
+	c->found = c->next = NULL;
+	task_remove(&c->task);
+}
+
+static void
+failed(struct client *c, const char *why)
+{
+	struct endpoint *ep = c->ep;
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s", why);
+	forget(c);
+	endpoint_lost(ep, text);
+}
+
+static void
+connected(struct client *c)
+{
+	struct endpoint *ep = c->ep;
+	const int on = 1;
+	int fd = c->fd;
+
+	c->fd = -1;
+	forget(c);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (ep->conf->keepalive)
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	if (endpoint_up(ep, fd, true) < 0) {
+		close(fd);
+		endpoint_lost(ep, "out of memory");
+	}
+}
+
+static void
+on_answer(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *c = arg;
+	struct endpoint *ep = c->ep;
+	socklen_t len = sizeof(int);
+	int e = ETIMEDOUT;
+
+	task_begin(&c->task);
+	if (what & EV_WRITE)
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
+	if (e == 0)
+		connected(c);
+	else
+		try_next(c, e);
+	if (ep->impl != NULL)
+		task_end(&c->task);
+}
+
+/* Begins to connect to the next address; e is what became of the last one. */
+static void
+try_next(struct client *c, int e)
+{
+	uint64_t ns = c->ep->conf->connect_timeout;
+	const struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
+		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+	const struct evutil_addrinfo *ai;
+
+	while ((ai = c->next) != NULL) {
+		c->next = ai->ai_next;
+		if (c->event != NULL)
+			event_free(c->event);
+		c->event = NULL;
+		if (c->fd >= 0)
+			close(c->fd);
+		c->fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK |
+		    SOCK_CLOEXEC, 0);
+		if (c->fd < 0 || (connect(c->fd, ai->ai_addr,
+		    ai->ai_addrlen) < 0 && errno != EINPROGRESS)) {
+			e = errno;
+			continue;
+		}
+		c->event = event_new(c->ep->base, c->fd, EV_WRITE, on_answer,
+		    c);
+		if (c->event == NULL || event_add(c->event, &tv) < 0) {
+			e = ENOMEM;
+			break;
+		}
+		TASK_WAIT(&c->task);
+		return;
+	}
+	failed(c, strerror(e));
+}
+
+static void
+on_found(int result, struct evutil_addrinfo *found, void *arg)
+{
+	struct client *c = arg;
+
+	if (result == EVUTIL_EAI_CANCEL)
+		return;
+	c->question = NULL;
+	if (result != 0) {
+		failed(c, evutil_gai_strerror(result));
+		return;
+	}
+	c->found = c->next = found;
+	try_next(c, EADDRNOTAVAIL);
+}
+
+/* "HOST:PORT" in two parts. */
+static int
+split(const char *s, char *host, size_t size, const char **port)
+{
+	const char *colon = strrchr(s, ':');
+	size_t len;
+
+	if (colon == NULL || colon == s || colon[1] == '\0')
+		return -EINVAL;
+	len = (size_t)(colon - s);
+	if (*s == '[' && colon[-1] == ']') {
+		s++;
+		len -= 2;
+	}
+	if (len == 0 || len >= size)
+		return -EINVAL;
+	memcpy(host, s, len);
+	host[len] = '\0';
+	*port = colon + 1;
+	return 0;
+}
+
+static void
+client_close(struct endpoint *ep)
+{
+	struct client *c = ep->impl;
+
+	if (c == NULL)
+		return;
+	ep->impl = NULL;
+	forget(c);
+	free(c);
+}
+
+static int
+client_open(struct endpoint *ep)
+{
+	const struct evutil_addrinfo numeric = { .ai_socktype = SOCK_STREAM,
+		.ai_flags = EVUTIL_AI_NUMERICHOST };
+	const struct evutil_addrinfo named = { .ai_socktype = SOCK_STREAM,
+		.ai_flags = EVUTIL_AI_ADDRCONFIG };
+	struct client *c = ep->impl;
+	char host[256];
+	const char *port;
+
+	snprintf(ep->address, sizeof(ep->address), "%s", ep->conf->connect);
+	if (split(ep->conf->connect, host, sizeof(host), &port) < 0)
+		return -EINVAL;
+	if (c == NULL && (c = calloc(1, sizeof(*c))) == NULL)
+		return -ENOMEM;
+	ep->impl = c;
+	c->ep = ep;
+	c->fd = -1;
+	task_add(&c->task, c, client_label, "%s.connect", ep->conf->name);
+	if (evutil_getaddrinfo(host, port, &numeric, &c->found) == 0) {
+		c->next = c->found;
+		try_next(c, EADDRNOTAVAIL);
+		return 0;
+	}
+	c->found = NULL;
+	c->dns = evdns_base_new(ep->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
+	    EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+	if (c->dns == NULL) {
+		snprintf(ep->error, sizeof(ep->error), "no name servers");
+		return -ENOENT;
+	}
+	TASK_WAIT(&c->task);
+	c->question = evdns_getaddrinfo(c->dns, host, port, &named, on_found, c);
+	return 0;
+}
+
+static int
+client_check(struct endpoint_conf *conf, char *err, size_t size)
+{
+	char host[256];
+	const char *port;
+	uint64_t n;
+
+	if (conf->connect == NULL) {
+		snprintf(err, size, "'connect = HOST:PORT' is missing");
+		return -EINVAL;
+	}
+	if (split(conf->connect, host, sizeof(host), &port) == 0 &&
+	    parse_number(port, 1, 65535, &n) == 0)
+		return 0;
+	snprintf(err, size, "'%s' is not HOST:PORT", conf->connect);
+	return -EINVAL;
+}
+
+const struct endpoint_ops endpoint_tcp_client = {
+	.type = "tcp-client",
+	.keys = tcp_client_keys,
+	.check = client_check,
+	.open = client_open,
+	.close = client_close,
+};

@@ -1,0 +1,206 @@
+/*
+ * endpoint_server: tcp-server and unix-server, endpoints with a link for each
+ * connection.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "endpoint.h"
+#include "listener.h"
+
+/* A peer that is gone without a word is noticed after about two minutes. */
+#define KEEPALIVE_IDLE_S 60
+#define KEEPALIVE_INTERVAL_S 15
+#define KEEPALIVE_PROBES 4
+
+#define OFFSET(member) offsetof(struct endpoint_conf, member)
+
+struct server {
+	struct listener *listener;
+	struct networks *allow;
+};
+
+static const char *const protocol_words[] = { "raw", NULL };
+
+static const struct key tcp_server_keys[] = {
+	{ .name = "listen", .type = KEY_STRING, .offset = OFFSET(listen),
+	    .min = 1, .help = "HOST:PORT where it listens" },
+	{ .name = "max_clients", .type = KEY_NUMBER, .def = "16",
+	    .offset = OFFSET(max_clients), .min = 1, .max = 100000,
+	    .help = "connections at a time; more are closed at once" },
+	{ .name = "allow", .type = KEY_STRING, .offset = OFFSET(allow),
+	    .help = "networks that may connect, besides this machine" },
+	{ .name = "protocol", .type = KEY_WORD, .def = "raw",
+	    .offset = OFFSET(protocol), .words = protocol_words,
+	    .help = "what is spoken on the connection" },
+	{ .name = "keepalive", .type = KEY_BOOL, .def = "yes",
+	    .offset = OFFSET(keepalive),
+	    .help = "notice a peer that is gone without a word" },
+	{ .name = NULL }
+};
+
+static const struct key unix_server_keys[] = {
+	{ .name = "listen", .type = KEY_STRING, .offset = OFFSET(listen),
+	    .min = 1, .help = "path of the socket" },
+	{ .name = "max_clients", .type = KEY_NUMBER, .def = "16",
+	    .offset = OFFSET(max_clients), .min = 1, .max = 100000,
+	    .help = "connections at a time; more are closed at once" },
+	{ .name = "mode", .type = KEY_MODE, .offset = OFFSET(mode),
+	    .help = "permissions of the socket" },
+	{ .name = "group", .type = KEY_STRING, .offset = OFFSET(group),
+	    .help = "group of the socket" },
+	{ .name = NULL }
+};
+
+static bool
+on_client(void *arg, int fd, const char *peer)
+{
+	struct endpoint *ep = arg;
+	struct server *server = ep->impl;
+	const int on = 1, idle = KEEPALIVE_IDLE_S,
+	    interval = KEEPALIVE_INTERVAL_S, probes = KEEPALIVE_PROBES;
+
+	if (ep->conf->keepalive) {
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval,
+		    sizeof(interval));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes,
+		    sizeof(probes));
+	}
+	if (endpoint_add_link(ep, fd, peer) == NULL)
+		return false;
+	listener_set_clients(server->listener, ep->nlinks);
+	return true;
+}
+
+/* One of its connections has gone. */
+static bool
+server_hangup(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+
+	if (server != NULL && server->listener != NULL)
+		listener_set_clients(server->listener, ep->nlinks);
+	return true;
+}
+
+static void
+server_close(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+
+	if (server == NULL)
+		return;
+	ep->impl = NULL;
+	listener_free(server->listener);
+	networks_free(server->allow);
+	free(server);
+}
+
+static int
+server_open(struct endpoint *ep)
+{
+	const struct endpoint_conf *conf = ep->conf;
+	struct server *server = calloc(1, sizeof(*server));
+	struct listener_conf lc = {
+		.name = conf->name,
+		.about = ABOUT_ENDPOINT,
+		.max_clients = (unsigned)conf->max_clients,
+		.mode = conf->mode != 0 ? (int)conf->mode : -1,
+		.group = conf->group,
+	};
+	int r;
+
+	if (server == NULL)
+		return -ENOMEM;
+	ep->impl = server;
+	snprintf(ep->address, sizeof(ep->address), "%s", conf->listen);
+	r = address_parse(conf->listen, &lc.address, ep->error,
+	    sizeof(ep->error));
+	if (r == 0 && conf->allow != NULL)
+		r = networks_parse(conf->allow, &server->allow, ep->error,
+		    sizeof(ep->error));
+	lc.allow = server->allow;
+	if (r == 0)
+		r = listener_new(ep->base, &lc, on_client, ep,
+		    &server->listener, ep->error, sizeof(ep->error));
+	if (r < 0)
+		return r;
+	snprintf(ep->address, sizeof(ep->address), "%s",
+	    listener_address(server->listener));
+	endpoint_listening(ep);
+	return 0;
+}
+
+static int
+tcp_check(struct endpoint_conf *conf, char *err, size_t size)
+{
+	struct address address;
+	struct networks *allow = NULL;
+	int r;
+
+	if (conf->listen == NULL) {
+		snprintf(err, size, "'listen = HOST:PORT' is missing");
+		return -EINVAL;
+	}
+	if ((r = address_parse(conf->listen, &address, err, size)) < 0)
+		return r;
+	if (address.ss.ss_family == AF_UNIX) {
+		snprintf(err, size, "'%s' is a Unix socket: that is a"
+		    " [unix-server]", conf->listen);
+		return -EINVAL;
+	}
+	if (conf->allow != NULL &&
+	    (r = networks_parse(conf->allow, &allow, err, size)) < 0)
+		return r;
+	networks_free(allow);
+	if (address_is_loopback((struct sockaddr *)&address.ss) ||
+	    conf->allow != NULL)
+		return 0;
+	snprintf(err, size, "listen = %s is open to the network: 'allow' must"
+	    " say to whom (allow = 192.168.1.0/24)", conf->listen);
+	return -EINVAL;
+}
+
+static int
+unix_check(struct endpoint_conf *conf, char *err, size_t size)
+{
+	struct address address;
+	int r;
+
+	if (conf->listen == NULL) {
+		snprintf(err, size, "'listen = PATH' is missing");
+		return -EINVAL;
+	}
+	if ((r = address_parse(conf->listen, &address, err, size)) < 0)
+		return r;
+	if (address.ss.ss_family == AF_UNIX)
+		return 0;
+	snprintf(err, size, "'%s' is not a path: that is a [tcp-server]",
+	    conf->listen);
+	return -EINVAL;
+}
+
+const struct endpoint_ops endpoint_tcp_server = {
+	.type = "tcp-server",
+	.keys = tcp_server_keys,
+	.several = true,
+	.check = tcp_check,
+	.open = server_open,
+	.close = server_close,
+	.hangup = server_hangup,
+};
+
+const struct endpoint_ops endpoint_unix_server = {
+	.type = "unix-server",
+	.keys = unix_server_keys,
+	.several = true,
+	.check = unix_check,
+	.open = server_open,
+	.close = server_close,
+	.hangup = server_hangup,
+};

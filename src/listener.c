@@ -1,0 +1,311 @@
+/*
+ * listener: accepts connections.
+ *
+ * While the process has no descriptors left, the listener rests: the accept task
+ * then waits for a timer instead of a connection.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <event2/listener.h>
+
+#include "listener.h"
+
+#define BACKLOG 128
+#define REST_SECONDS 1
+
+struct listener {
+	struct listener_conf conf;
+	char		address[ADDRESS_TEXT_MAX];
+	struct evconnlistener *ev;
+	struct event   *rest;		/* armed while it rests */
+	int		spare;		/* given up to turn one client away */
+	unsigned	clients;
+	listener_accept	accept;
+	void	       *arg;
+	struct stat	socket;		/* of a Unix socket: is it still ours? */
+	struct log_limit limit;
+	struct task	task;
+};
+
+static void
+accept_label(const struct task *task, char *buf, size_t size)
+{
+	const struct listener *l = task->arg;
+	bool local = l->conf.address.ss.ss_family == AF_UNIX;
+
+	if (event_pending(l->rest, EV_TIMEOUT, NULL))
+		snprintf(buf, size, "a second to pass: no descriptors were left"
+		    " for clients on %s", l->address);
+	else
+		snprintf(buf, size, "a %s on %s (%u of %u)",
+		    local ? "client" : "TCP client", l->address, l->clients,
+		    l->conf.max_clients);
+}
+
+static int
+open_spare(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void
+on_rest_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *l = arg;
+
+	(void)fd, (void)what;
+	task_begin(&l->task);
+	if (l->spare < 0)
+		l->spare = open_spare();
+	evconnlistener_enable(l->ev);
+	TASK_WAIT(&l->task);
+	task_end(&l->task);
+}
+
+/* The client in front is turned away, so that it does not wait in vain. */
+static void
+turn_away(struct listener *l)
+{
+	int fd;
+
+	if (l->spare < 0)
+		return;
+	close(l->spare);
+	fd = accept(evconnlistener_get_fd(l->ev), NULL, NULL);
+	if (fd >= 0)
+		close(fd);
+	l->spare = open_spare();
+}
+
+static void
+on_error(struct evconnlistener *ev, void *arg)
+{
+	struct listener *l = arg;
+	const struct timeval rest = { REST_SECONDS, 0 };
+	int e = errno;
+
+	task_begin(&l->task);
+	log_limited(&l->limit, LOG_ERR, l->conf.about, l->conf.name,
+	    "cannot accept a client: %s", strerror(e));
+	if (e == EMFILE || e == ENFILE)
+		turn_away(l);
+	evconnlistener_disable(ev);
+	evtimer_add(l->rest, &rest);
+	TASK_WAIT(&l->task);
+	task_end(&l->task);
+}
+
+static bool
+welcome(struct listener *l, const struct sockaddr *sa, const char *peer)
+{
+	if (!address_is_loopback(sa) && !networks_hold(l->conf.allow, sa)) {
+		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
+		    "%s is not among those that 'allow' names", peer);
+		return false;
+	}
+	if (l->clients >= l->conf.max_clients) {
+		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
+		    "%s is one too many: max_clients is %u", peer,
+		    l->conf.max_clients);
+		return false;
+	}
+	return true;
+}
+
+static void
+on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa,
+    int len, void *arg)
+{
+	struct listener *l = arg;
+	char peer[ADDRESS_TEXT_MAX];
+	int on = 1;
+
+	(void)ev;
+	task_begin(&l->task);
+	address_format(sa, (socklen_t)len, peer, sizeof(peer));
+	if (!welcome(l, sa, peer)) {
+		close(fd);
+	} else {
+		if (sa->sa_family != AF_UNIX)
+			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+			    sizeof(on));
+		l->accept(l->arg, fd, peer);
+	}
+	task_end(&l->task);
+}
+
+/* --- opening ------------------------------------------------------------- */
+
+static const char *
+unix_path(const struct listener *l)
+{
+	return ((const struct sockaddr_un *)&l->conf.address.ss)->sun_path;
+}
+
+/* A socket that nobody listens on any more is in the way; anything else stays. */
+static void
+remove_stale(const struct listener *l)
+{
+	const struct sockaddr *sa =
+	    (const struct sockaddr *)&l->conf.address.ss;
+	struct stat st;
+	int fd;
+
+	if (lstat(unix_path(l), &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, sa, l->conf.address.len) < 0 && errno == ECONNREFUSED)
+		unlink(unix_path(l));
+	close(fd);
+}
+
+static int
+set_owner(struct listener *l, char *err, size_t size)
+{
+	const struct group *group = NULL;
+
+	if (l->conf.group != NULL &&
+	    (group = getgrnam(l->conf.group)) == NULL) {
+		snprintf(err, size, "there is no group '%s'", l->conf.group);
+		return -EINVAL;
+	}
+	if ((group != NULL &&
+	    chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
+	    (l->conf.mode >= 0 &&
+	    chmod(unix_path(l), (mode_t)l->conf.mode) < 0)) {
+		snprintf(err, size, "cannot set mode or group of %s: %s",
+		    l->address, strerror(errno));
+		return -errno;
+	}
+	stat(unix_path(l), &l->socket);
+	return 0;
+}
+
+/* A bound and listening socket, -errno with a sentence. */
+static int
+bind_socket(struct listener *l, char *err, size_t size)
+{
+	const struct sockaddr *sa =
+	    (const struct sockaddr *)&l->conf.address.ss;
+	int fd, on = 1, r;
+
+	fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    0);
+	if (fd >= 0 && sa->sa_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (fd >= 0 && sa->sa_family == AF_UNIX)
+		remove_stale(l);
+	if (fd >= 0 && bind(fd, sa, l->conf.address.len) == 0 &&
+	    listen(fd, BACKLOG) == 0)
+		return fd;
+	r = -errno;
+	snprintf(err, size, "cannot listen on %s: %s", l->address,
+	    strerror(-r));
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int
+open_listener(struct listener *l, struct event_base *base, char *err,
+    size_t size)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int fd, r;
+
+	if ((fd = bind_socket(l, err, size)) < 0)
+		return fd;
+	if (l->conf.address.ss.ss_family == AF_UNIX &&
+	    (r = set_owner(l, err, size)) < 0) {
+		unlink(unix_path(l));
+		close(fd);
+		return r;
+	}
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
+		address_format((struct sockaddr *)&ss, len, l->address,
+		    sizeof(l->address));
+	l->rest = evtimer_new(base, on_rest_over, l);
+	l->ev = evconnlistener_new(base, on_accept, l,
+	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	if (l->ev == NULL || l->rest == NULL) {
+		if (l->ev == NULL)
+			close(fd);
+		snprintf(err, size, "out of memory");
+		return -ENOMEM;
+	}
+	evconnlistener_set_error_cb(l->ev, on_error);
+	return 0;
+}
+
+int
+listener_new(struct event_base *base, const struct listener_conf *conf,
+    listener_accept accept_cb, void *arg, struct listener **ret, char *err,
+    size_t size)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (l == NULL) {
+		snprintf(err, size, "out of memory");
+		return -ENOMEM;
+	}
+	l->conf = *conf;
+	l->accept = accept_cb;
+	l->arg = arg;
+	l->spare = open_spare();
+	address_format((const struct sockaddr *)&conf->address.ss,
+	    conf->address.len, l->address, sizeof(l->address));
+	if ((r = open_listener(l, base, err, size)) < 0) {
+		listener_free(l);
+		return r;
+	}
+	task_add(&l->task, l, accept_label, "%s.accept", conf->name);
+	TASK_WAIT(&l->task);
+	*ret = l;
+	return 0;
+}
+
+void
+listener_set_clients(struct listener *l, unsigned clients)
+{
+	l->clients = clients;
+}
+
+const char *
+listener_address(const struct listener *l)
+{
+	return l->address;
+}
+
+void
+listener_free(struct listener *l)
+{
+	struct stat st;
+
+	if (l == NULL)
+		return;
+	if (l->socket.st_ino != 0 && stat(unix_path(l), &st) == 0 &&
+	    st.st_ino == l->socket.st_ino && st.st_dev == l->socket.st_dev)
+		unlink(unix_path(l));
+	if (l->ev != NULL)
+		evconnlistener_free(l->ev);
+	if (l->rest != NULL)
+		event_free(l->rest);
+	if (l->spare >= 0)
+		close(l->spare);
+	task_remove(&l->task);
+	free(l);
+}
