@@ -406,16 +406,16 @@ static void
 write_label(const struct port *port, char *buf, size_t size)
 {
 	const struct link *link = port->link;
-	size_t frames = port->queue.frames + port->handed.waits;
+	size_t frames, queued;
 	char bytes[24];
 
+	port_queued(port, &queued, &frames);
 	if (frames == 0) {
 		snprintf(buf, size, "nothing: all is written to %s (%s)",
 		    link->name, link->address);
 		return;
 	}
-	format_size(port->queue.bytes + (port->handed.waits ?
-	    queue_cost(port->handed.len) : 0), bytes, sizeof(bytes));
+	format_size(queued, bytes, sizeof(bytes));
 	snprintf(buf, size, "room in %s's output (%zu frame%s, %s queued%s)",
 	    link->name, frames, frames == 1 ? "" : "s", bytes,
 	    port->stalled ? ", stalled" : "");

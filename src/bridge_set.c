@@ -13,6 +13,7 @@
 #include <event2/event.h>
 
 #include "bridge_path.h"
+#include "endpoint_serial.h"
 #include "log.h"
 
 int
@@ -328,11 +329,14 @@ bridge_drained(const struct bridge *b)
 {
 	const struct port *port;
 
-	for (unsigned i = 0; i < b->nnodes; i++)
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		if (serial_unsent(b->node[i]->endpoint) > 0)
+			return false;
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
 			if (port_open(port) && (port->backlog ||
 			    port->handed.waits || !queue_empty(&port->queue)))
 				return false;
+	}
 	return true;
 }
 
@@ -370,10 +374,10 @@ bridge_up(const struct bridge *b)
 void
 port_queued(const struct port *port, size_t *bytes, size_t *frames)
 {
-	*bytes = port->queue.bytes;
+	*bytes = port->queue.payload;
 	*frames = port->queue.frames;
 	if (port->handed.waits) {
-		*bytes += queue_cost(port->handed.len);
+		*bytes += port->handed.len;
 		*frames += 1;
 	}
 }

@@ -451,18 +451,23 @@ run_reload(struct call *call)
 {
 	const struct control_hooks *hooks =
 	    control_get_hooks(call->session->control);
-	char *faults = NULL;
+	char *faults = NULL, *line, *next = NULL;
 	int r;
 
 	if (hooks == NULL || hooks->reload == NULL)
 		return call_fail(call, EOPNOTSUPP, "nothing to reload here");
-	r = hooks->reload(&faults);
-	if (r < 0) {
-		for (char *p = faults; p != NULL && (p = strchr(p, '\n'));)
-			*p = ';';
-		call_fail(call, -r, "nothing was changed: %s",
-		    faults != NULL ? faults : strerror(-r));
+	if ((r = hooks->reload(&faults)) == 0) {
+		free(faults);
+		return 0;
 	}
+	call_fail(call, -r, "nothing was changed: ");
+	if (faults == NULL)
+		append(call->err, sizeof(call->err), "%s", strerror(-r));
+	for (line = faults != NULL ? strtok_r(faults, "\n", &next) : NULL;
+	    line != NULL;
+	    line = strtok_r(NULL, "\n", &next))
+		append(call->err, sizeof(call->err), "%s%s", line,
+		    *next != '\0' ? "; " : "");
 	free(faults);
 	return r;
 }

@@ -67,20 +67,23 @@ struct faults {
 void faults_free(struct faults *f);
 
 /*
- * All in one: the file (NULL: none), then the words, then what only shows when
- * all is read.  0 and a new config; -EINVAL and every fault; -errno and a fault that
- * says so when the file cannot be read.  path is borrowed for as long as the
- * config's parts live.
+ * All in one: the file (NULL: none), then the words, then what only shows
+ * when all is read.  0 and a new config; -EINVAL and every fault; -errno and
+ * a fault that says so when the file cannot be read.  path is borrowed for
+ * as long as the config's parts live.
  */
 int config_read(const char *path, char *const *words, unsigned n,
     struct config **ret, struct faults *faults);
 /*
- * Its three steps.  Each adds to *ret (made when NULL) what could be read, and to
- * the faults, also when it returns -EINVAL: so that the next step can find more.
+ * Its three steps.  Each adds to *ret (made when NULL) what could be read,
+ * and to the faults, also when it returns -EINVAL: so that the next step
+ * can find more.
  */
 int config_load(const char *path, struct config **ret, struct faults *faults);
-/* Endpoint and control words.  Their file is CONFIG_WORDS, their line the number of
- * the word. */
+/*
+ * Endpoint and control words.  Their file is CONFIG_WORDS, their line the
+ * number of the word.
+ */
 int config_words(
     char *const *words, unsigned n, struct config **ret, struct faults *faults);
 /* Last: at least one endpoint, names and devices used twice, names in routes.

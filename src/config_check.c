@@ -210,7 +210,7 @@ check_claims(struct check *k)
 	const struct claim *first;
 	int r;
 
-	/* At most five of an endpoint, two of a control port, one of a route. */
+	/* Five of an endpoint, two of a control port, one of a route. */
 	k->claim =
 	    calloc(5UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
 		sizeof(*k->claim));

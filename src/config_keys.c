@@ -1,9 +1,9 @@
 /*
  * config_keys: one section read against sets of keys.
  *
- * A set is a table and the struct that its rows are offsets into.  Nothing stops at
- * the first fault; a check across keys is left out only where it would complain
- * of a key that has been complained of already.
+ * A set is a table and the struct that its rows are offsets into.  Nothing
+ * stops at the first fault; a check across keys is left out only where it
+ * would complain of a key that has been complained of already.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -167,7 +167,7 @@ read_value(struct reading *rd, const struct key *key, void *base,
 		r = key_parse(key, base, e->value, err, sizeof(err));
 	if (r == 0 || r == -ENOMEM)
 		return r;
-	if (e->comment)
+	if (e->comment && *e->value == '\0')
 		more = hint;
 	else if (hash != NULL && hash > e->value &&
 	    strchr(" \t", hash[-1]) != NULL)
@@ -216,6 +216,21 @@ mentioned(const char *sentence, const char *key)
 	return NULL;
 }
 
+/* The value in quotes in a sentence, or NULL. */
+static const char *
+quoted(const char *sentence, const char *value)
+{
+	size_t len = strlen(value);
+	const char *s = sentence;
+
+	while (len > 0 && (s = strstr(s, value)) != NULL) {
+		if (s > sentence && s[-1] == '\'' && s[len] == '\'')
+			return s;
+		s++;
+	}
+	return NULL;
+}
+
 void
 reading_failed(struct reading *rd, const char *err)
 {
@@ -227,6 +242,8 @@ reading_failed(struct reading *rd, const char *err)
 			return;
 	for (unsigned i = 0; i < rd->nseen; i++) {
 		at = mentioned(err, rd->seen[i]->key);
+		if (at == NULL)
+			at = quoted(err, rd->seen[i]->value);
 		if (at != NULL && (first == NULL || at < first)) {
 			first = at;
 			line = rd->seen[i]->line;

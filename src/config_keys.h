@@ -38,8 +38,9 @@ void reading_add(struct reading *rd, const struct key *keys, void *base);
 /* Reads every key of the section.  0, whatever the faults, or -ENOMEM. */
 int reading_keys(struct reading *rd);
 /*
- * A check across keys has failed, says err: reported at the line of the first key
- * that err mentions.  Left out when err is about one whose value was wrong.
+ * A check across keys has failed, says err: reported at the line of the
+ * first key that err mentions or quotes the value of.  Left out when err is
+ * about one whose value was wrong.
  */
 void reading_failed(struct reading *rd, const char *err);
 /*

@@ -1,12 +1,12 @@
 /*
  * config_read: text to sections of keys and values.
  *
- * inih splits a line into key, value and comment.  What it would do silently to a
- * line - cut it, join it to the one before, merge it with a section of the same
- * name, pass over it - is found out before: inih gets its lines from
- * next_line(), which counts them, reads the heads of sections itself, and hands
- * over nothing but lines that can only be KEY = VALUE.  If inih then does not
- * call back for a line, it was none.
+ * inih splits a line into key, value and comment.  What it would do silently
+ * to a line - cut it, join it to the one before, merge it with a section of
+ * the same name, pass over it - is found out before: inih gets its lines
+ * from next_line(), which counts them, reads the heads of sections itself,
+ * and hands over nothing but lines that can only be KEY = VALUE.  If inih
+ * then does not call back for a line, it was none.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -315,7 +315,7 @@ check_answer(struct reader *r)
 	r->asked = false;
 }
 
-/* Takes the next line off the text: without its end, blanks around it and NUL. */
+/* Takes the next line off the text: without its end. */
 static size_t
 take_line(struct reader *r, const char **ret)
 {

@@ -35,13 +35,19 @@ struct config_sections {
 	unsigned lost; /* heads and words that say no type */
 };
 
-/* 0 or -ENOMEM; what is wrong goes to the faults, the rest is read all the same. */
+/*
+ * 0 or -ENOMEM; what is wrong goes to the faults, the rest is read all the
+ * same.
+ */
 int config_read_text(const char *file, const char *text, size_t len,
     struct config_sections *ret, struct faults *faults);
 int config_read_words(char *const *words, unsigned n,
     struct config_sections *ret, struct faults *faults);
 void config_sections_free(struct config_sections *s);
-/* For config_read_words: a new section, a new key of the last section.  -ENOMEM. */
+/*
+ * For config_read_words: a new section, a new key of the last section.
+ * -ENOMEM.
+ */
 int config_section_add(struct config_sections *s, const char *type,
     size_t type_len, const char *name, int line);
 int config_entry_add(

@@ -1,8 +1,8 @@
 /*
  * config_section: sections of keys and values to checked structs.
  *
- * The keys that an endpoint can have depend on its 'framing', wherever that stands
- * in the section: it is looked up before the others are read.
+ * The keys that an endpoint can have depend on its 'framing', wherever that
+ * stands in the section: it is looked up before the others are read.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -338,6 +338,20 @@ find_rule(struct reading *rd, struct framing_conf *conf)
 	}
 }
 
+/* An echo sends frames of any kind back as they came. */
+static int
+echo_defaults(struct framing_conf *conf)
+{
+	const struct key *size = conf->rule->keys == NULL ? NULL :
+	    key_find(conf->rule->keys, "length_size");
+	char err[64];
+
+	if (size == NULL)
+		return 0;
+	conf->max_frame = FRAMING_MAX_FRAME;
+	return key_parse(size, conf, "4", err, sizeof(err));
+}
+
 static int
 endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 {
@@ -349,9 +363,13 @@ endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 	if (r == 0 && conf->ops->keys != NULL)
 		r = key_defaults(conf->ops->keys, conf);
 	framing_conf_init(&conf->framing);
+	if (conf->ops == &endpoint_echo)
+		rd->rule = conf->framing.rule = framing_find("length");
 	find_rule(rd, &conf->framing);
 	if (r == 0 && rd->rule != NULL && rd->rule->keys != NULL)
 		r = key_defaults(rd->rule->keys, &conf->framing);
+	if (r == 0 && conf->ops == &endpoint_echo)
+		r = echo_defaults(&conf->framing);
 	return r;
 }
 

@@ -4,39 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "control_session.h"
-
-static void
-refuse(struct control *c, int fd, const char *peer, const char *why)
-{
-	char line[80], rest[1024];
-	int n;
-
-	log_limited(&c->refused, LOG_NOTICE, ABOUT_CONTROL, c->conf.name,
-	    "%s refused: %s", peer, why);
-	n = snprintf(line, sizeof(line), "ERR %s\n", why);
-	if (send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) == n)
-		shutdown(fd, SHUT_WR);
-	while (recv(fd, rest, sizeof(rest), MSG_DONTWAIT) > 0)
-		;
-	close(fd);
-}
 
 static bool
 on_accept(void *arg, int fd, const char *peer)
 {
 	struct control *c = arg;
-	char why[64];
 
-	if (c->nsessions >= c->conf.max_clients) {
-		snprintf(why, sizeof(why), "too many clients (max %llu)",
-		    (unsigned long long)c->conf.max_clients);
-		refuse(c, fd, peer, why);
-		return false;
-	}
 	if (session_new(c, fd, peer) < 0) {
 		log_limited(&c->refused, LOG_ERR, ABOUT_CONTROL, c->conf.name,
 		    "%s refused: out of memory", peer);
@@ -76,6 +51,7 @@ open_port(struct control *c, char *err, size_t size)
 		.max_clients = (unsigned)c->conf.max_clients,
 		.mode = c->conf.mode != 0 ? (int)c->conf.mode : -1,
 		.group = c->conf.group,
+		.full = c->full,
 	};
 	int r;
 
@@ -85,6 +61,8 @@ open_port(struct control *c, char *err, size_t size)
 	    &c->allow, err, size)) < 0)
 		return r;
 	l.allow = c->allow;
+	snprintf(c->full, sizeof(c->full), "ERR too many clients (max %u)\n",
+	    l.max_clients);
 	return listener_new(c->bridge->base, &l, on_accept, c, &c->listener,
 	    err, size);
 }

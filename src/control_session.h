@@ -18,6 +18,7 @@ struct control {
 	unsigned	nsessions;
 	unsigned	next;		/* number of a session */
 	struct log_limit refused;
+	char		full[64];	/* what one client too many is told */
 };
 
 /* A client is connected; takes the descriptor over, and closes it on failure. -ENOMEM. */

@@ -213,13 +213,13 @@ back_off(struct endpoint *ep, const char *why)
 /* --- for the types ------------------------------------------------------- */
 
 static int
-bring_up(struct endpoint *ep, int fd, struct bufferevent *bev)
+bring_up(struct endpoint *ep, int fd)
 {
 	struct link *link = &ep->link;
 	int r;
 
 	snprintf(link->address, sizeof(link->address), "%s", ep->address);
-	if ((r = link_start(link, fd, bev)) < 0)
+	if ((r = link_start(link, fd)) < 0)
 		return r;
 	link->up = true;
 	ep->backoff_ns = 0;
@@ -233,14 +233,7 @@ int
 endpoint_up(struct endpoint *ep, int fd, bool close_fd)
 {
 	ep->link.close_fd = close_fd;
-	return bring_up(ep, fd, NULL);
-}
-
-int
-endpoint_up_bev(struct endpoint *ep, struct bufferevent *bev)
-{
-	ep->link.close_fd = false;
-	return bring_up(ep, -1, bev);
+	return bring_up(ep, fd);
 }
 
 void
@@ -264,7 +257,7 @@ endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 	snprintf(link->name, sizeof(link->name), "%s#%u", ep->conf->name,
 	    ++ep->next_link);
 	snprintf(link->address, sizeof(link->address), "%s", address);
-	if (link_start(link, fd, NULL) < 0)
+	if (link_start(link, fd) < 0)
 		goto refuse;
 	link->up = true;
 	if (ep->owner->up(link) < 0) {
@@ -310,7 +303,7 @@ endpoint_resume(struct endpoint *ep)
 {
 	link_settle_now(&ep->link);
 	if (ep->state == ENDPOINT_WAITING &&
-	    bring_up(ep, ep->link.fd, NULL) < 0)
+	    bring_up(ep, ep->link.fd) < 0)
 		log_to(LOG_ERR, ABOUT_ENDPOINT, ep->conf->name,
 		    "cannot be used: out of memory");
 }
@@ -326,6 +319,7 @@ settle_connection(struct link *link)
 	close(link->fd);
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
+	ep->nended -= link->ended;
 	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "gone (%s)", link->why);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);

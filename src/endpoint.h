@@ -109,7 +109,7 @@ struct link {
 	struct endpoint *endpoint;
 	char		name[ENDPOINT_NAME_MAX + 12];	/* "ar1", "lan#3" */
 	char		address[ENDPOINT_ADDRESS_MAX];
-	int		fd;		/* -1: has none (echo) */
+	int		fd;
 	struct bufferevent *bev;	/* NULL while down */
 	bool		up;
 	bool		reading;	/* what link_set_reading was told last */
@@ -168,7 +168,7 @@ struct endpoint_ops {
 	int		(*send_break)(struct endpoint *, uint64_t ns);
 	/* The one link has hung up: true if the type has dealt with it (a pty
 	 * waits for the next one to open it). NULL: it is lost.  Of a type with
-	 * several: one of its connections has gone. */
+	 * several: one of its connections has ended, or gone. */
 	bool		(*hangup)(struct endpoint *);
 };
 
@@ -186,6 +186,7 @@ struct endpoint {
 	struct link_list links;		/* of those with several */
 	unsigned	next_link;
 	unsigned	nlinks;
+	unsigned	nended;		/* of them: those that send no more */
 	uint64_t	opens, losses, errors;
 	uint64_t	backoff_ns, next_try_ns;
 	bool		tried;		/* opened once, whatever came of it */
@@ -261,8 +262,6 @@ void		link_poke(struct link *link);
  * bufferevent.  close_fd: closed with the link; else the type's close does it.  -errno.
  */
 int		endpoint_up(struct endpoint *ep, int fd, bool close_fd);
-/* The same on a bufferevent without a descriptor (echo). */
-int		endpoint_up_bev(struct endpoint *ep, struct bufferevent *bev);
 /* A listener is open: an endpoint with several is up without any link. */
 void		endpoint_listening(struct endpoint *ep);
 /* An endpoint with several gets another link. The descriptor is closed with it, and

@@ -73,7 +73,7 @@ watch_hangup(struct link *link)
 {
 	struct epoll_event e = { .events = EPOLLET, .data.ptr = link };
 
-	if (!link->watched && link->fd >= 0 &&
+	if (!link->watched &&
 	    epoll_ctl(hangup_fd, EPOLL_CTL_ADD, link->fd, &e) == 0)
 		link->watched = true;
 }
@@ -198,6 +198,9 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	if (what & BEV_EVENT_EOF && ops->several) {
 		link->ended = true;
 		link->reading = false;
+		ep->nended++;
+		if (ops->hangup != NULL)
+			ops->hangup(ep);
 		TASK_SET(&link->read, TASK_IDLE);
 		ep->owner->readable(link);
 	} else if (ops->several || ops->hangup == NULL || !ops->hangup(ep))
@@ -230,12 +233,11 @@ cancel_link(struct task *task)
 }
 
 int
-link_start(struct link *link, int fd, struct bufferevent *bev)
+link_start(struct link *link, int fd)
 {
 	struct endpoint *ep = link->endpoint;
+	struct bufferevent *bev = bufferevent_socket_new(ep->base, fd, 0);
 
-	if (bev == NULL)
-		bev = bufferevent_socket_new(ep->base, fd, 0);
 	if (bev == NULL)
 		return -ENOMEM;
 	link->fd = fd;
@@ -279,7 +281,7 @@ link_read(struct link *link, uint8_t *buf, size_t size)
 	if (link->bev == NULL)
 		return 0;
 	n = got = bufferevent_read(link->bev, buf, size);
-	while (got >= FULL_READ && n < size && link->fd >= 0 && link->up) {
+	while (got >= FULL_READ && n < size && link->up) {
 		r = read(link->fd, buf + n, size - n);
 		if (r <= 0)
 			break;
@@ -293,18 +295,10 @@ link_read(struct link *link, uint8_t *buf, size_t size)
 ssize_t
 link_write(struct link *link, const struct iovec *iov, int n)
 {
-	ssize_t r = 0;
+	ssize_t r;
 
 	if (!link->up || link_handed(link) > 0)
 		return 0;
-	if (link->fd < 0) {
-		for (int i = 0; i < n; i++) {
-			if (link_hand(link, iov[i].iov_base, iov[i].iov_len) < 0)
-				break;
-			r += (ssize_t)iov[i].iov_len;
-		}
-		return r;
-	}
 	do
 		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len) :
 		    writev(link->fd, iov, n);

@@ -13,9 +13,8 @@ enum link_end {
 	LINK_WAIT,			/* its descriptor stays, without users */
 };
 
-/* Puts the link's bufferevent and tasks to work on a descriptor, or on bev when fd is
- * -1. -ENOMEM. */
-int		link_start(struct link *link, int fd, struct bufferevent *bev);
+/* Puts the link's bufferevent and tasks to work on a descriptor. -ENOMEM. */
+int		link_start(struct link *link, int fd);
 /* Takes them away again; the descriptor stays open. */
 void		link_stop(struct link *link);
 /* Out of use now; what is to become of it is done in a deferred step, by

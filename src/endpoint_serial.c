@@ -244,7 +244,7 @@ serial_check(struct endpoint_conf *conf, char *err, size_t size)
 		    "rs485 and rts exclude each other: the"
 		    " driver moves RTS");
 	else if (conf->rs485_delay_before % NSEC_PER_MSEC != 0 ||
-		 conf->rs485_delay_after % NSEC_PER_MSEC != 0)
+	    conf->rs485_delay_after % NSEC_PER_MSEC != 0)
 		snprintf(err, size, "RS-485 delays are in whole milliseconds");
 	else
 		return 0;
@@ -400,8 +400,10 @@ apply_line(struct endpoint *ep, struct serial *s, char *err, size_t size)
 {
 	int r = serial_tty_line(s->port.fd, ep->conf, true, err, size);
 
-	if (r == 0)
+	if (r == 0) {
+		s->port.baud = ep->conf->baud;
 		set_address(ep);
+	}
 	return r;
 }
 
@@ -482,6 +484,16 @@ serial_line_errors(
 	if (ep->conf->ops != &endpoint_serial || s == NULL || s->port.fd < 0)
 		return -ENOTCONN;
 	return serial_tty_errors(s->port.fd, ret);
+}
+
+unsigned
+serial_unsent(const struct endpoint *ep)
+{
+	const struct serial *s = ep->impl;
+
+	if (ep->conf->ops != &endpoint_serial || s == NULL || s->port.fd < 0)
+		return 0;
+	return serial_tty_unsent(s->port.fd);
 }
 
 void

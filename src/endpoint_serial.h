@@ -8,12 +8,22 @@
 
 struct serial_icounter_struct;
 
-/* Frame, parity, overrun and break counts of an open port since its driver was
+/*
+ * Frame, parity, overrun and break counts of an open port since its driver was
  * loaded.  -ENOTTY where the driver counts none (a pty), -ENOTCONN when it is
- * not open. */
+ * not open.
+ */
 int serial_line_errors(
     const struct endpoint *ep, struct serial_icounter_struct *ret);
-/* Ports that were closed while output was on its way are closed for good. */
+/*
+ * Bytes that the kernel has taken and that have not left the port: what to wait
+ * for before a clean stop.  0 for any other type.
+ */
+unsigned serial_unsent(const struct endpoint *ep);
+/*
+ * A port that is closed while output is on its way stays open in the background
+ * until that is out.  Ends all of that at once: before the loop is freed.
+ */
 void serial_finish(void);
 
 #endif

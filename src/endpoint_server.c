@@ -55,11 +55,25 @@ static const struct key unix_server_keys[] = {
 	{ .name = NULL }
 };
 
+/*
+ * One of its connections has ended or gone.  Those that only wait for what they are
+ * owed, for a second, do not keep others out.
+ */
+static bool
+server_hangup(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+
+	if (server != NULL && server->listener != NULL)
+		listener_set_clients(server->listener,
+		    ep->nlinks - ep->nended);
+	return true;
+}
+
 static bool
 on_client(void *arg, int fd, const char *peer)
 {
 	struct endpoint *ep = arg;
-	struct server *server = ep->impl;
 	const int on = 1, idle = KEEPALIVE_IDLE_S,
 	    interval = KEEPALIVE_INTERVAL_S, probes = KEEPALIVE_PROBES;
 
@@ -73,18 +87,7 @@ on_client(void *arg, int fd, const char *peer)
 	}
 	if (endpoint_add_link(ep, fd, peer) == NULL)
 		return false;
-	listener_set_clients(server->listener, ep->nlinks);
-	return true;
-}
-
-/* One of its connections has gone. */
-static bool
-server_hangup(struct endpoint *ep)
-{
-	struct server *server = ep->impl;
-
-	if (server != NULL && server->listener != NULL)
-		listener_set_clients(server->listener, ep->nlinks);
+	server_hangup(ep);
 	return true;
 }
 

@@ -23,6 +23,9 @@ raw_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
 	(void)conf;
+	/* Nothing at all cannot be told from no frame. */
+	if (len == 0)
+		return -EINVAL;
 	memcpy(out, in, len);
 	return (long)len;
 }

@@ -251,21 +251,26 @@ enum verdict { GOOD, WRONG_SUM, NO_MESSAGE };
 static enum verdict
 judge(const uint8_t *text, size_t len, bool *upper)
 {
-	uint8_t sum = 0;
+	uint8_t sum = 0, lower = 0;
+	int bad = 0;
 
-	*upper = true;
 	if (len < ASCII_SHORTEST || len > ASCII_LONGEST || len % 2 == 0 ||
-	    text[0] != ':')
+	    text[0] != ':') {
+		*upper = false;
 		return NO_MESSAGE;
+	}
 	for (size_t i = 1; i < len; i += 2) {
 		int byte = rule_hex(text + i);
 
-		if (byte < 0)
-			return NO_MESSAGE;
-		if (text[i] >= 'a' || text[i + 1] >= 'a')
-			*upper = false;
+		bad |= byte;
 		sum += (uint8_t)byte;
+		/* Of the digits only a to f have bits 5 and 6. */
+		lower |= (text[i] & text[i] >> 1) |
+		    (text[i + 1] & text[i + 1] >> 1);
 	}
+	*upper = (lower & 0x20) == 0;
+	if (bad < 0)
+		return NO_MESSAGE;
 	return sum == 0 ? GOOD : WRONG_SUM;
 }
 

@@ -138,25 +138,13 @@ rule_sentence_bad(struct decoder *d, struct decoded *out,
 	return rule_bad(d, out, next > 0 ? next : s->used, reason);
 }
 
-static int
-digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
+#define D(c) [c] = 0x10 | (c - '0')
+#define L(c) [c] = 0x10 | (c - 'A' + 10), [c - 'A' + 'a'] = 0x10 | (c - 'A' + 10)
 
-int
-rule_hex(const uint8_t *p)
-{
-	int high = digit(p[0]), low = digit(p[1]);
-
-	return high < 0 || low < 0 ? -1 : high << 4 | low;
-}
+const uint8_t rule_digits[256] = {
+	D('0'), D('1'), D('2'), D('3'), D('4'), D('5'), D('6'), D('7'), D('8'),
+	D('9'), L('A'), L('B'), L('C'), L('D'), L('E'), L('F')
+};
 
 void
 rule_put_hex(uint8_t *p, uint8_t value)

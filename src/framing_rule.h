@@ -172,8 +172,16 @@ enum decode_result rule_sentence_bad(struct decoder *d, struct decoded *out,
 /* Where the first start character at from or behind it stands, or len. */
 size_t		rule_find_start(const char *starts, const uint8_t *in,
 		    size_t from, size_t len);
-/* The value of two hexadecimal digits, or -1. */
-int		rule_hex(const uint8_t *p);
+/* The value of a hexadecimal digit, and 0x10 to say that it is one. */
+extern const uint8_t rule_digits[256];
+/* The value of two of them, or -1. */
+static inline int
+rule_hex(const uint8_t *p)
+{
+	uint8_t high = rule_digits[p[0]], low = rule_digits[p[1]];
+
+	return high & low & 0x10 ? (high & 0xf) << 4 | (low & 0xf) : -1;
+}
 /* Two upper case digits. */
 void		rule_put_hex(uint8_t *p, uint8_t value);
 

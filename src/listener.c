@@ -106,7 +106,7 @@ on_error(struct evconnlistener *ev, void *arg)
 }
 
 static bool
-welcome(struct listener *l, const struct sockaddr *sa, const char *peer)
+welcome(struct listener *l, int fd, const struct sockaddr *sa, const char *peer)
 {
 	if (!address_is_loopback(sa) && !networks_hold(l->conf.allow, sa)) {
 		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
@@ -117,6 +117,9 @@ welcome(struct listener *l, const struct sockaddr *sa, const char *peer)
 		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
 		    "%s is one too many: max_clients is %u", peer,
 		    l->conf.max_clients);
+		if (l->conf.full != NULL)
+			send(fd, l->conf.full, strlen(l->conf.full),
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
 		return false;
 	}
 	return true;
@@ -133,7 +136,7 @@ on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa,
 	(void)ev;
 	task_begin(&l->task);
 	address_format(sa, (socklen_t)len, peer, sizeof(peer));
-	if (!welcome(l, sa, peer)) {
+	if (!welcome(l, fd, sa, peer)) {
 		close(fd);
 	} else {
 		if (sa->sa_family != AF_UNIX)

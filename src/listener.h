@@ -23,6 +23,8 @@ struct listener_conf {
 	unsigned	max_clients;
 	int		mode;		/* of a Unix socket, -1: as umask says */
 	const char     *group;		/* of a Unix socket, or NULL */
+	const char     *full;		/* what one client too many is told, or
+					 * NULL; borrowed too */
 };
 
 /* A connection that may stay: the descriptor is the owner's now, non-blocking and

@@ -14,6 +14,7 @@
 
 #include "bridge.h"
 #include "control.h"
+#include "endpoint_serial.h"
 #include "log.h"
 #include "output.h"
 #include "serial_list.h"
@@ -59,22 +60,8 @@ file_name(void)
 static int
 read_config(struct config **ret, struct faults *faults)
 {
-	const char *file = file_name();
-	int r = 0, w = 0;
-
-	*ret = NULL;
-	if (file != NULL)
-		r = config_load(file, ret, faults);
-	if (options.nwords > 0)
-		w = config_words(options.words, options.nwords, ret, faults);
-	if (r == 0 && w == 0)
-		r = config_check(*ret, file != NULL ? file : "command line",
-		    faults);
-	if (r == 0 && w == 0)
-		return 0;
-	config_free(*ret);
-	*ret = NULL;
-	return -EINVAL;
+	return config_read(file_name(), options.words, options.nwords, ret,
+	    faults);
 }
 
 static void
@@ -432,6 +419,7 @@ stop(void)
 	free(controls);
 	config_free(next_controls);
 	bridge_free(bridge);
+	serial_finish();
 	if (signal_event != NULL) {
 		close(event_get_fd(signal_event));
 		event_free(signal_event);

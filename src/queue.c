@@ -151,6 +151,7 @@ queue_push(struct queue *q, const uint8_t *payload, size_t len,
 		memcpy(h + 1, payload, len);
 	q->tail += need;
 	q->bytes += queue_cost(len);
+	q->payload += len;
 	q->frames++;
 	return 0;
 }
@@ -189,6 +190,7 @@ queue_pop(struct queue *q)
 	skip_fillers(q, &q->head);
 	h = header_at(q, q->head);
 	q->bytes -= queue_cost(h->len);
+	q->payload -= h->len;
 	q->head += room_of(h->len);
 	if (--q->frames > 0)
 		return;

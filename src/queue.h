@@ -25,6 +25,7 @@ struct queue {
 	size_t		size;		/* of ring, a power of two */
 	size_t		head, tail;	/* byte positions, not wrapped */
 	size_t		bytes;		/* charged against limit */
+	size_t		payload;	/* bytes that really wait */
 	size_t		frames;
 	size_t		limit;
 };

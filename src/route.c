@@ -1,10 +1,10 @@
 /*
  * route: who forwards to whom.
  *
- * The table is made from pairs: each route gives one for each (from, to) that it
- * joins.  Sorted by from, to and the route's place in the file, the pairs of one
- * source lie together, and in them those of one target: so targets and the routes
- * that lead to them are slices of two arrays.
+ * The table is made from pairs: each route gives one for each (from, to)
+ * that it joins.  Sorted by from, to and the route's place in the file, the
+ * pairs of one source lie together, and in them those of one target: so
+ * targets and the routes that lead to them are slices of two arrays.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -152,7 +152,10 @@ pair_lists(struct making *m, unsigned route, const char *from, const char *to,
 	return r;
 }
 
-/* Without routes: no pairs, there would be as many as the square of endpoints. */
+/*
+ * Without routes: no pairs, there would be as many as the square of
+ * endpoints.
+ */
 static int
 join_all(struct making *m)
 {
@@ -390,7 +393,10 @@ routes_free(struct routes *r)
 
 /* --- the verdict --------------------------------------------------------- */
 
-/* Payloads are bytes: NUL is one like any other.  1, 0, or -1 without memory. */
+/*
+ * Payloads are bytes: NUL is one like any other.  1, 0, or -1 without
+ * memory.
+ */
 static int
 finds(const regex_t *regex, const uint8_t *payload, size_t len)
 {

@@ -1,10 +1,10 @@
 /*
- * route: who forwards to whom.  Given a source and a frame: the destinations and the
- * verdict.  Pure: forwards nothing itself.
+ * route: who forwards to whom.  Given a source and a frame: the
+ * destinations and the verdict.  Pure: forwards nothing itself.
  *
- * Endpoints are numbers here, their place in the configuration.  What each source can
- * reach is worked out when the table is made, so a look-up does not depend on the
- * number of routes.
+ * Endpoints are numbers here, their place in the configuration.  What each
+ * source can reach is worked out when the table is made, so a look-up does
+ * not depend on the number of routes.
  */
 #ifndef ROUTE_H
 #define ROUTE_H
@@ -41,7 +41,10 @@ struct route {
 	struct histogram latency; /* inside the bridge */
 };
 
-/* One destination of a source, and the routes that lead there, in file order. */
+/*
+ * One destination of a source, and the routes that lead there, in file
+ * order.
+ */
 struct route_target {
 	unsigned to;
 	unsigned nvia;
@@ -63,27 +66,31 @@ struct routes {
 };
 
 /*
- * The next name of a list that is separated by blanks or commas; *list moves behind
- * it.  NULL when there is none.
+ * The next name of a list that is separated by blanks or commas; *list moves
+ * behind it.  NULL when there is none.
  */
 const char *route_word(const char **list, size_t *len);
-/* An extended expression, whose repetitions are bounded.  -EINVAL with a sentence in
- * err; -ENOMEM. */
+/*
+ * An extended expression, whose repetitions are bounded.  -EINVAL with a
+ * sentence in err; -ENOMEM.
+ */
 int route_regex(regex_t *regex, const char *s, char *err, size_t size);
 /*
- * Whether the keys of a section go together: 'between' with two or more names, or
- * 'from' with 'to', none of them twice.  -EINVAL with a sentence in err.
+ * Whether the keys of a section go together: 'between' with two or more
+ * names, or 'from' with 'to', none of them twice.  -EINVAL with a sentence
+ * in err.
  */
 int route_conf_check(const struct route_conf *conf, char *err, size_t size);
 
 /*
  * Makes the table.  Without any conf every endpoint forwards to every other.
- * An endpoint reaches itself only where from and to both name it.  echo says of
- * each endpoint whether it sends back what it gets (NULL: none does): two of those
- * never reach each other, nor itself, or a frame would circle for ever.  Takes the
- * confs over, unless it fails.  keep: an older table, whose counters move to the
- * routes with the same name and text; it may be NULL.  -EINVAL with a sentence in
- * err and the conf's number in *bad; -ENOMEM.
+ * An endpoint reaches itself only where from and to both name it.  echo says
+ * of each endpoint whether it sends back what it gets (NULL: none does):
+ * two of those never reach each other, nor itself, or a frame would circle
+ * for ever.  Takes the confs over, unless it fails.  keep: an older table,
+ * whose counters move to the routes with the same name and text; it may be
+ * NULL.  -EINVAL with a sentence in err and the conf's number in *bad;
+ * -ENOMEM.
  */
 int routes_new(struct route_conf **confs, unsigned nconfs,
     const char *const *endpoints, const bool *echo, unsigned nendpoints,
@@ -92,9 +99,9 @@ int routes_new(struct route_conf **confs, unsigned nconfs,
 void routes_free(struct routes *r);
 void route_conf_free(struct route_conf *conf);
 /*
- * The route that carries the frame to the target: the first whose filter lets
- * it pass; NULL when none does.  Each that refused it has counted it.  It is for
- * the caller to count frames and bytes.
+ * The route that carries the frame to the target: the first whose filter
+ * lets it pass; NULL when none does.  Each that refused it has counted it.
+ * It is for the caller to count frames and bytes.
  */
 struct route *route_verdict(
     const struct route_target *target, const uint8_t *payload, size_t len);

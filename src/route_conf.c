@@ -12,7 +12,10 @@
 #define REGEX_COST_MAX 1000
 #define REGEX_DEPTH_MAX 32
 
-/* s is behind a '['.  Returns the place of the ']' that ends it, or its last. */
+/*
+ * s is behind a '['.  Returns the place of the ']' that ends it, or its
+ * last.
+ */
 static const char *
 skip_bracket(const char *s)
 {
@@ -50,8 +53,9 @@ repetition(const char **s)
 }
 
 /*
- * About how many characters an expression has once its repetitions are written out,
- * as regcomp() does: without a bound a short one takes all memory.
+ * About how many characters an expression has once its repetitions are
+ * written out, as regcomp() does: without a bound a short one takes all
+ * memory.
  */
 static unsigned long
 regex_cost(const char *s)

@@ -78,8 +78,8 @@ usb_device_is(const char *dir, const struct usb_id *id)
 	    strtoul(text, NULL, 16) != id->pid)
 		return false;
 	return id->serial[0] == '\0' ||
-	       (read_attribute(dir, "serial", text, sizeof(text)) &&
-		   strcmp(text, id->serial) == 0);
+	    (read_attribute(dir, "serial", text, sizeof(text)) &&
+		strcmp(text, id->serial) == 0);
 }
 
 /* Whether the port belongs to that USB device. */
@@ -160,12 +160,12 @@ find_driver(const char *port, char *buf, size_t size)
 
 /* What devices say of themselves may hold anything. */
 static void
-cell(struct output *o, bool json, const char *text)
+cell(struct output *o, const char *text)
 {
 	char buf[512];
 
 	if (text == NULL || text[0] == '\0') {
-		output_cell(o, "%s", json ? "" : "-");
+		output_cell(o, "-");
 		return;
 	}
 	escape((const uint8_t *)text, strlen(text), buf, sizeof(buf));
@@ -173,22 +173,22 @@ cell(struct output *o, bool json, const char *text)
 }
 
 static void
-list_port(struct output *o, bool json, struct sp_port *port)
+list_port(struct output *o, struct sp_port *port)
 {
 	const char *name = sp_get_port_name(port);
 	char text[PATH_MAX] = "";
 	int vid, pid;
 
-	cell(o, json, name);
-	cell(o, json, sp_get_port_description(port));
+	cell(o, name);
+	cell(o, sp_get_port_description(port));
 	if (sp_get_port_usb_vid_pid(port, &vid, &pid) == SP_OK)
 		snprintf(text, sizeof(text), "%04x:%04x", vid, pid);
-	cell(o, json, text);
-	cell(o, json, sp_get_port_usb_serial(port));
+	cell(o, text);
+	cell(o, sp_get_port_usb_serial(port));
 	find_by_id(name, text, sizeof(text));
-	cell(o, json, text);
+	cell(o, text);
 	find_driver(name, text, sizeof(text));
-	cell(o, json, text);
+	cell(o, text);
 }
 
 static int
@@ -237,7 +237,7 @@ serial_list_ports(bool json)
 		qsort(ports, n, sizeof(*ports), by_name);
 	output_table(o, headings);
 	for (size_t i = 0; i < n; i++)
-		list_port(o, json, ports[i]);
+		list_port(o, ports[i]);
 	r = print(o);
 	if (n == 0 && !json)
 		fprintf(stderr, "no serial ports were found\n");

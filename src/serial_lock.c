@@ -66,8 +66,8 @@ process_has(const char *pid, dev_t rdev, int own_fd, unsigned *left)
 		(*left)--;
 		n = readlinkat(dirfd(dir), d->d_name, target, sizeof(target));
 		found = n > 5 && memcmp(target, "/dev/", 5) == 0 &&
-			fstatat(dirfd(dir), d->d_name, &st, 0) == 0 &&
-			S_ISCHR(st.st_mode) && st.st_rdev == rdev;
+		    fstatat(dirfd(dir), d->d_name, &st, 0) == 0 &&
+		    S_ISCHR(st.st_mode) && st.st_rdev == rdev;
 	}
 	closedir(dir);
 	return found;
@@ -89,8 +89,9 @@ serial_lock_holder(const char *path, int fd, char *buf, size_t size)
 			pid_t p = atoi(d->d_name);
 			bool self = p == getpid();
 
-			if (p <= 0 || !process_has(d->d_name, st.st_rdev,
-					  self ? fd : -1, &left))
+			if (p <= 0 ||
+			    !process_has(
+				d->d_name, st.st_rdev, self ? fd : -1, &left))
 				continue;
 			ours = ours || self;
 			pid = self ? 0 : p;

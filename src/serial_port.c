@@ -31,9 +31,14 @@
 #include "serial_tty.h"
 
 #define LEAVE_LOOK_MS 20
-/* Without a byte leaving for that long, output is stuck. */
+/*
+ * Output is stuck when no byte leaves for that long, plus the time of as many
+ * characters as a USB adapter takes at once.
+ */
 #define LEAVE_STUCK_NS (500 * NSEC_PER_MSEC)
-#define LEAVE_MAX_NS   (10 * NSEC_PER_SEC)
+#define LEAVE_STUCK_CHARS 512
+#define LEAVE_MAX_NS (10 * NSEC_PER_SEC)
+#define CHARACTER_BITS 10
 
 struct leaving {
 	TAILQ_ENTRY(leaving) entry;
@@ -42,7 +47,7 @@ struct leaving {
 	struct task task;
 	char name[ENDPOINT_NAME_MAX];
 	unsigned unsent;
-	uint64_t moved_ns, end_ns;
+	uint64_t moved_ns, stuck_ns, end_ns;
 };
 static TAILQ_HEAD(, leaving) leavings = TAILQ_HEAD_INITIALIZER(leavings);
 
@@ -57,7 +62,7 @@ no_device(int e, const char *path, char *err, size_t size)
 	if (e == ENOENT || e == ENXIO || e == ENODEV || e == ENOTDIR)
 		snprintf(err, size, "no such device");
 	else if (e == EACCES && stat(path, &st) == 0 &&
-		 (gr = getgrgid(st.st_gid)) != NULL && st.st_gid != 0)
+	    (gr = getgrgid(st.st_gid)) != NULL && st.st_gid != 0)
 		snprintf(err, size,
 		    "permission denied (is the user in group %s?)",
 		    gr->gr_name);
@@ -68,6 +73,8 @@ no_device(int e, const char *path, char *err, size_t size)
 		snprintf(err, size,
 		    "not permitted (does the service's"
 		    " DeviceAllow= name it?)");
+	else if (e == ENOTTY || e == EINVAL)
+		snprintf(err, size, "not a serial device");
 	else if (e == EIO)
 		snprintf(err, size, "no hardware behind this device");
 	else
@@ -107,21 +114,19 @@ static int
 open_plain(const char *path, char *err, size_t size)
 {
 	struct stat st;
-	int fd;
+	int fd, e;
 
 	if (stat(path, &st) < 0)
 		return no_device(errno, path, err, size);
-	if (!S_ISCHR(st.st_mode)) {
-		snprintf(err, size, "not a serial device");
-		return -ENOTTY;
-	}
+	if (!S_ISCHR(st.st_mode))
+		return no_device(ENOTTY, path, err, size);
 	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0 && isatty(fd))
-		return fd;
 	if (fd >= 0) {
+		if (isatty(fd))
+			return fd;
+		e = errno;
 		close(fd);
-		snprintf(err, size, "not a serial device");
-		return -ENOTTY;
+		return no_device(e, path, err, size);
 	}
 	if (errno != EBUSY)
 		return no_device(errno, path, err, size);
@@ -150,7 +155,7 @@ is_leaving(const char *path, char *err, size_t size)
 {
 	struct leaving *l;
 
-	TAILQ_FOREACH (l, &leavings, entry) {
+	TAILQ_FOREACH(l, &leavings, entry) {
 		if (strcmp(l->port.path, path) == 0) {
 			snprintf(
 			    err, size, "its last output is still on its way");
@@ -216,6 +221,7 @@ serial_port_configure(struct serial_port *port,
 
 	if ((r = serial_tty_line(port->fd, conf, false, err, size)) < 0)
 		return r;
+	port->baud = conf->baud;
 	if (conf->rs485) {
 		r = serial_tty_rs485(port->fd, conf, err, size);
 		if (r < 0 && !pty)
@@ -297,8 +303,7 @@ leave_look(evutil_socket_t fd, short what, void *arg)
 	if (unsent < l->unsent)
 		l->moved_ns = now;
 	l->unsent = unsent;
-	if (unsent > 0 && now < l->end_ns &&
-	    now - l->moved_ns < LEAVE_STUCK_NS) {
+	if (unsent > 0 && now < l->end_ns && now - l->moved_ns < l->stuck_ns) {
 		TASK_WAIT(&l->task);
 		task_end(&l->task);
 		return;
@@ -340,6 +345,9 @@ leave_start(struct serial_port *port, struct event_base *base, const char *name)
 	snprintf(l->name, sizeof(l->name), "%s", name);
 	l->unsent = serial_tty_unsent(port->fd);
 	l->moved_ns = now_ns();
+	l->stuck_ns = LEAVE_STUCK_NS +
+	    LEAVE_STUCK_CHARS * CHARACTER_BITS * NSEC_PER_SEC /
+		MAX(port->baud, 1);
 	l->end_ns = l->moved_ns + LEAVE_MAX_NS;
 	TAILQ_INSERT_TAIL(&leavings, l, entry);
 	task_add(&l->task, l, leave_label, "%s.drain", name);

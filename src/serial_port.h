@@ -15,6 +15,7 @@ struct serial_port {
 	int fd;			    /* -1: not open */
 	struct sp_port *sp;	    /* owns fd; NULL: we do */
 	char path[SERIAL_PATH_MAX]; /* symlinks resolved */
+	uint64_t baud;
 	bool exclusive;
 	bool low_latency; /* set by us... */
 	bool rs485;	  /* ...to be undone at the end */

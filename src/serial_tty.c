@@ -20,8 +20,8 @@
 
 /* The slaves of Unix 98 ptys, by their device numbers. */
 #define PTY_MAJOR_FIRST 136
-#define PTY_MAJOR_LAST	143
-#define PTY_MAJOR_BSD	3
+#define PTY_MAJOR_LAST 143
+#define PTY_MAJOR_BSD 3
 
 #define FORMAT_FLAGS (CSIZE | CSTOPB | PARENB | PARODD | CMSPAR)
 
@@ -64,7 +64,7 @@ serial_tty_is_pty(int fd)
 		return false;
 	n = major(st.st_rdev);
 	return n == PTY_MAJOR_BSD ||
-	       (n >= PTY_MAJOR_FIRST && n <= PTY_MAJOR_LAST);
+	    (n >= PTY_MAJOR_FIRST && n <= PTY_MAJOR_LAST);
 }
 
 /* --- the line ------------------------------------------------------------ */
@@ -219,8 +219,8 @@ set_signal(int fd, int bit, int how)
 	if (how == LINE_KEEP)
 		return 0;
 	return ioctl(fd, how == LINE_ON ? TIOCMBIS : TIOCMBIC, &bit) < 0
-		   ? -errno
-		   : 0;
+	    ? -errno
+	    : 0;
 }
 
 int
@@ -270,10 +270,11 @@ serial_tty_rs485(
 	got = rs;
 	if (ioctl(fd, TIOCSRS485, &got) < 0) {
 		r = -errno;
-		snprintf(err, size,
-		    "the driver has no RS-485 mode (%s); an"
-		    " adapter that switches by itself needs none",
-		    strerror(-r));
+		snprintf(err, size, "cannot set RS-485: %s",
+		    r == -ENOTTY ? "the driver has no such mode; an adapter "
+				   "that switches"
+				   " by itself needs none"
+				 : strerror(-r));
 		return r;
 	}
 	if (conf->rs485 &&

@@ -2,18 +2,18 @@
 #
 # usage: demo.sh TTYBRIDGED BOARDS
 #
-# Two emulated Arduinos, and the daemon between them.  Shows what passes and, every two
-# seconds, the daemon's task table, asked for with netcat.  Ends after DEMO_SECONDS (15),
-# or at Ctrl-C, with a summary that the daemon and the boards both have a say in.
-# Exit status: 0 when messages passed and none was lost.
+# Two emulated Arduinos, and the daemon between them.  Shows what passes and,
+# every two seconds, the daemon's task table, asked for with netcat.  Ends after
+# DEMO_SECONDS (15), or at Ctrl-C, with a summary that the daemon and the boards
+# both have a say in.  Exit status: 0 when messages passed and none was lost.
 
 set -eu
 
 daemon=$(realpath "$1")
 boards=$(realpath "$2")
-conf=$(dirname "$0")/../conf/demo.conf
+conf=$(realpath "$(dirname "$0")/../conf/demo.conf")
 seconds=${DEMO_SECONDS:-15}
-dir=$(mktemp -d -t ttybridge-demo.XXXXXX)
+dir=$(mktemp -d -t demo.XXXX)
 port=5010
 pids=
 interrupted=
@@ -29,8 +29,16 @@ heading() {
 	printf '\n%s%s%s  %s%s%s\n' "$bold" "$1" "$plain" "$dim" "$2" "$plain"
 }
 
+# Cuts lines to the terminal's width.
+fit() {
+	awk -v columns="$columns" '
+		length > columns { $0 = substr($0, 1, columns - 3) "..." }
+		{ print }'
+}
+
 # Lets go of all that was started, whatever happened.
 clean_up() {
+	cd /
 	trap - EXIT INT TERM HUP
 	for pid in $pids; do
 		kill "$pid" 2>/dev/null || :
@@ -41,17 +49,18 @@ clean_up() {
 
 fail() {
 	echo "demo: $*" >&2
-	[ ! -s "$dir/daemon.log" ] || tail -n 20 "$dir/daemon.log" >&2
+	[ ! -s daemon.log ] || tail -n 20 daemon.log >&2
 	exit 1
 }
 
-# start NAME COMMAND...: with input and output in files, in a process group of its own, so
-# that Ctrl-C is for this script alone, and not for longer than the demo can last.
+# start NAME COMMAND...: with input and output in files; in a process group of
+# its own, so that Ctrl-C is for this script alone; and not for longer than the
+# demo can last.
 start() {
 	name=$1
 	shift
-	: >>"$dir/$name.in"
-	timeout $((seconds + 60)) "$@" <"$dir/$name.in" >"$dir/$name.log" 2>&1 &
+	: >>"$name.in"
+	timeout $((seconds + 60)) "$@" <"$name.in" >"$name.log" 2>&1 &
 	pids="$! $pids"
 }
 
@@ -89,47 +98,54 @@ find_port() {
 }
 
 start_all() {
-	start ping "$boards/avrboard" -br -l "$dir/ttyPING" "$boards/Ping.elf"
-	start pong "$boards/avrboard" -br -l "$dir/ttyPONG" \
-	    "$boards/PongCobs.elf"
-	until_true 10 'the Ping board did not start' test -e "$dir/ttyPING"
-	until_true 10 'the Pong board did not start' test -e "$dir/ttyPONG"
+	start ping "$boards/avrboard" -br -l ttyPING "$boards/Ping.elf"
+	start pong "$boards/avrboard" -br -l ttyPONG "$boards/PongCobs.elf"
+	until_true 10 'the Ping board did not start' test -e ttyPING
+	until_true 10 'the Pong board did not start' test -e ttyPONG
 	find_port
-	sed "s|/tmp/ttybridge-demo|$dir|; s|:5010|:$port|" "$conf" \
-	    >"$dir/demo.conf"
-	start daemon "$daemon" -c "$dir/demo.conf"
+	sed "s|/tmp/demo|$dir|; s/:5010/:$port/" "$conf" >demo.conf
+	start daemon "$daemon" -c demo.conf
 	daemon_pid=${pids%% *}
 	until_true 10 'the daemon did not start' answers
 	# Without -N, so that nc does not end with its input.
-	echo watch >"$dir/messages.in"
+	echo watch >messages.in
 	start messages nc 127.0.0.1 "$port"
 }
 
 introduce() {
 	cat <<-END
-	${bold}ttybridged: two Arduinos that speak different protocols talk to each other$plain
+	${bold}ttybridged: two Arduinos with different protocols talk to each other$plain
 
 	  ping   9600 baud     lines          sends "ping N got M", awaits "pong N"
 	  pong   115200 baud   COBS frames    answers
 	END
 }
 
-# What passed since the last time, but not all of it.
+# What passed since the last time, but of all that only two pairs.
 show_messages() {
-	total=$(wc -l <"$dir/messages.log")
-	heading Messages "the last 4 of $((total - shown)) in 2 s, from \`watch\`"
+	total=$(wc -l <messages.log)
+	heading Messages "echo watch | nc 127.0.0.1 $port"
+	tail -n 5 messages.log | awk '$2 == "ping" { n++ } n && m++ < 4' | fit
+	printf '%s(the last 4 of %d in 2 seconds)%s\n' "$dim" \
+	    $((total - shown)) "$plain"
 	shown=$total
-	tail -n 4 "$dir/messages.log" | cut -c "1-$columns"
 }
 
-# A narrow terminal gets the table without RUNS, CPU and MAX: the label matters more.
+# A narrow terminal gets the table without STATE, RUNS, CPU and MAX: the label
+# matters more.
 show_tasks() {
 	heading Tasks "printf 'ps\\n' | nc -N 127.0.0.1 $port"
 	ask ps | awk -v columns="$columns" '
-		NR == 1 { cut = index($0, "RUNS"); label = index($0, "LABEL") }
+		NR == 1 {
+			state = index($0, "STATE"); awaiting = index($0, "AWAITING")
+			runs = index($0, "RUNS"); label = index($0, "LABEL")
+		}
 		$0 == "OK" { next }
-		columns < 110 { $0 = substr($0, 1, cut - 1) substr($0, label) }
-		{ print substr($0, 1, columns) }'
+		columns < 110 {
+			$0 = substr($0, 1, state - 1) \
+			    substr($0, awaiting, runs - awaiting) substr($0, label)
+		}
+		{ print }' | fit
 }
 
 watch_it() {
@@ -146,15 +162,16 @@ watch_it() {
 	[ -n "$interrupted" ] || [ "$left" -le 0 ] || sleep "$left" || :
 }
 
-# What the board itself says: the answers it counted, of the pings before its last.
+# What the board itself says: its last ping, the answers it had counted, and
+# those that were odd.
 board_count() {
-	sed -n 's/.*ping \([0-9]*\) got \([0-9]*\)\( odd \([0-9]*\)\)\{0,1\}.*/\1 \2 0\4/p' \
-	    "$dir/messages.log" | tail -n 1
+	sed -n 's/.*ping \([0-9]*\) got \([0-9]*\)\( odd \([0-9]*\)\)*.*/\1 \2 \4/p' \
+	    messages.log | tail -n 1 | awk '{ print $1, $2, $3 + 0 }'
 }
 
 # Bytes that the boards know to be lost, from the line they end with.
 lost_bytes() {
-	sed -n 's/.* lost \([0-9]*\) .*/\1/p' "$dir/ping.log" "$dir/pong.log" |
+	sed -n 's/.* lost \([0-9]*\) .*/\1/p' ping.log pong.log |
 	    awk '{ n += $1 } END { print NR == 2 ? n : -1 }'
 }
 
@@ -178,7 +195,7 @@ summarize() {
 	dropped=$(($5 + $6 + $7 + $8)) missed=$((${11} - 1 - ${12}))
 	bytes=$(lost_bytes)
 
-	heading Summary ''
+	printf '\n%sSummary%s\n' "$bold" "$plain"
 	printf '  ping to pong   %5d messages, %d lost\n' "$2" "$there"
 	printf '  pong to ping   %5d messages, %d lost\n' "$4" "$back"
 	printf '  the daemon     %5d frames dropped or broken\n' "$dropped"
@@ -193,6 +210,7 @@ summarize() {
 command -v nc >/dev/null || fail 'needs nc (netcat-openbsd)'
 trap clean_up EXIT
 trap 'interrupted=yes' INT TERM HUP
+cd "$dir"
 introduce
 start_all
 watch_it

@@ -37,14 +37,14 @@
 #include <simavr/sim_elf.h>
 #include <simavr/avr_uart.h>
 
-#define MCU	  "atmega328p"
+#define MCU "atmega328p"
 #define FREQUENCY 16000000UL
-#define MHZ	  1000000
-#define SLICE	  (FREQUENCY / 2000) /* cycles between looks at the pty */
-#define STRETCH	  100 /* cycles simavr runs without a look around */
-#define NSEC	  1000000000ULL
-#define SLIP	  (NSEC / 10) /* further behind: time is given up */
-#define RING	  1024	      /* a power of two */
+#define MHZ 1000000
+#define SLICE (FREQUENCY / 2000) /* cycles between looks at the pty */
+#define STRETCH 100		 /* cycles simavr runs without a look around */
+#define NSEC 1000000000ULL
+#define SLIP (NSEC / 10) /* further behind: time is given up */
+#define RING 1024	 /* a power of two */
 
 struct ring {
 	uint8_t data[RING];
@@ -124,7 +124,7 @@ bit_cycles(const struct board *b)
 {
 	const avr_uart_t *u = b->uart;
 	unsigned divisor = avr_regbit_get(b->avr, u->ubrrl) |
-			   avr_regbit_get(b->avr, u->ubrrh) << 8;
+	    avr_regbit_get(b->avr, u->ubrrh) << 8;
 
 	return (divisor + 1) * (avr_regbit_get(b->avr, u->u2x) ? 8 : 16);
 }
@@ -194,8 +194,9 @@ on_output(struct avr_irq_t *irq, uint32_t byte, void *arg)
 }
 
 /*
- * A byte for the firmware begins, ready or not; simavr shows it to the firmware one
- * character time later.  Runs once more behind the last one, while that is on its way.
+ * A byte for the firmware begins, ready or not; simavr shows it to the firmware
+ * one character time later.  Runs once more behind the last one, while that is
+ * on its way.
  */
 static avr_cycle_count_t
 on_byte_in(avr_t *avr, avr_cycle_count_t when, void *arg)
@@ -501,7 +502,7 @@ print_statistics(const struct board *b, const char *firmware)
 
 	getrusage(RUSAGE_SELF, &ru);
 	cpu = ru.ru_utime.tv_sec + ru.ru_stime.tv_sec +
-	      (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
+	    (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
 	printf("%s: sent %lu received %lu lost %lu unheard %lu garbled %lu "
 	       "resets %lu baud %u MHz %.2f cpu %.0f%% seconds %.1f\n",
 	    slash != NULL ? slash + 1 : firmware, c->sent, c->received, c->lost,

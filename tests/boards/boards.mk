@@ -1,5 +1,5 @@
-# Emulated Arduinos for the tests and the demo: avrboard, and each sketch with the
-# Arduino core.  Included by the Makefile; all of it goes to build/boards.
+# Emulated Arduinos for the tests and the demo: avrboard, and each sketch with
+# the Arduino core.  Included by the Makefile; all of it goes to build/boards.
 
 ARDUINO ?= /usr/share/arduino/hardware/arduino/avr
 BOARDS = build/boards
@@ -8,7 +8,7 @@ SKETCHES = Ping Pong PongCobs Echo Flood
 AVR_CPPFLAGS = -mmcu=atmega328p -DF_CPU=16000000L -DARDUINO=10819 \
 	-DARDUINO_AVR_UNO -DARDUINO_ARCH_AVR \
 	-I$(ARDUINO)/cores/arduino -I$(ARDUINO)/variants/standard
-# The core is not ours: no warnings of it.  DECIMAL_DIG is missing in C++11 mode.
+# The core is not ours: no warnings of it.  C++11 mode lacks DECIMAL_DIG.
 AVR_CFLAGS = -Os -g -w -flto -ffunction-sections -fdata-sections -std=gnu11
 AVR_CXXFLAGS = -Os -g -w -flto -ffunction-sections -fdata-sections \
 	-std=gnu++11 -fpermissive -fno-exceptions -fno-threadsafe-statics \

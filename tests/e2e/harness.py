@@ -95,8 +95,10 @@ class Stream:
         self.eof = False
 
     def send(self, data):
-        """Queues bytes; pump() writes them."""
+        """Writes what can be written at once; pump() writes the rest."""
         self.outgoing += data
+        while self.outgoing and self._write():
+            pass
         return self
 
     def take(self):
@@ -351,9 +353,9 @@ def section(kind, name, **keys):
 
 
 def serial(name, pty, **keys):
-    """A serial section that comes back quickly."""
-    keys.setdefault("reopen_min", "20ms")
-    keys.setdefault("reopen_max", "100ms")
+    """A serial section that comes back quickly, unless it says when."""
+    if "reopen_min" not in keys:
+        keys = dict(reopen_min="20ms", reopen_max="100ms") | keys
     return section("serial", name, device=getattr(pty, "link", pty), **keys)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import serial as pyserial
 
-from harness import (ROOT, Client, expect, free_port, pump, route, serial,
-                     tcp_server, wait_for)
+from harness import (BINARY, ROOT, SANITIZERS, Client, expect, free_port, pump,
+                     route, serial, tcp_server, wait_for)
 
 BOARDS = Path(os.environ.get("BOARDS", ROOT / "build/boards"))
 PAIRS = 200
@@ -167,15 +167,15 @@ def test_a_board_that_is_unplugged_and_comes_back_goes_on_answering(
         board, daemon):
     ping, pong = board("Ping"), board("Pong")
     d, ear = ping_pong(daemon, ping, pong)
-    ear.wait(lambda _, got, odd: got >= 10)
+    ear.wait(lambda _, got, __: got >= 10)
     pong.unplug()
     wait_for(lambda: d.state("pong") != "up", what="pong to be lost")
     # Nobody answers: the board itself must have missed something.
-    count, got, odd = ear.wait(lambda count, got, _: got < count - 1)
+    _, got, _ = ear.wait(lambda count, got, _: got < count - 1)
     assert d.state("ping") == "up"
     pong.plug()
     d.wait_state("pong", "up")
-    ear.wait(lambda _, now, odd: now >= got + 10)
+    ear.wait(lambda _, now, __: now >= got + 10)
     assert d.opens("ping", "pong") == {"ping": 1, "pong": 2}
     assert ping.stop()["resets"] == 1
     assert pong.stop()["resets"] == 2
@@ -188,7 +188,7 @@ def test_boards_talk_once_a_wrong_baud_rate_is_corrected(board, daemon):
     wait_for(lambda: d.number("ping/rx_bytes") > 30, what="bytes of ping")
     assert ear.pings() == []
     d.control("set ping/baud 9600")
-    count, got, odd = ear.wait(lambda _, got, odd: got >= 10)
+    count, got, odd = ear.wait(lambda _, got, __: got >= 10)
     assert (got, odd) == (count - 1, 0)
     assert ping.stop()["garbled"] > 0
 
@@ -229,13 +229,13 @@ def test_a_restart_of_the_daemon_resets_a_board_only_if_it_hangs_up(
         d.wait_state("flood", "up")
         wait_for(lambda: d.number("flood/rx_frames") > 10, what="lines")
         d.stop()
+        wait_for(lambda: flood.said()[-1] == "closed")
     assert flood.stop()["resets"] == resets
 
 
 # --- the demonstration -------------------------------------------------------
 
 def test_the_demo_loses_nothing_and_leaves_nothing_behind(folder):
-    from harness import BINARY, SANITIZERS
     done = subprocess.run(
         [ROOT / "tests/demo.sh", BINARY, BOARDS], stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=90,

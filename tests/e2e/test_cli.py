@@ -322,7 +322,8 @@ def test_a_stop_drains_the_queues_first(pty, daemon):
                serial("a", a, framing="line") +
                serial("b", b, framing="line", queue="256K"))
     b.reading = False
-    lines = b"".join(b"%06d\n" % i * 20 for i in range(1500))
+    lines = b"".join(b"%06d ".ljust(100, b"x") % i + b"\n"
+                     for i in range(2000))
     a.send(lines)
     flush([a])
     d.wait_number("a/rx_bytes", len(lines))
@@ -375,8 +376,7 @@ def test_usr1_logs_the_task_table(pty, daemon):
     d.signal(signal.SIGUSR1)
     wait_for(lambda: "b.write" in d.stderr())
     text = d.stderr()
-    assert re.search(r"a\.read\s+waiting\s+\w+\.c:\d+", text)
-    assert "LABEL" in text
+    assert re.search(r"a\.read\W.*waiting.*\w+\.c:\d+", text)
     assert str(a.link) in text
 
 

@@ -75,7 +75,8 @@ def test_ps_labels_have_words_and_names_but_no_addresses_of_memory(
     a, b, port = pty("a"), pty("b"), free_port()
     d = daemon(serial("a", a, framing="line", label="the weather station") +
                serial("b", b, framing="line", queue="4K") +
-               serial("gone", folder / "gone", reopen_min="60s") +
+               serial("gone", folder / "gone", reopen_min="60s",
+                      reopen_max="60s") +
                tcp_server("lan", port, framing="line") +
                section("pty", "p", link=folder / "p"), settled=False, tcp=True)
     d.wait_state("gone", "lost")
@@ -261,7 +262,7 @@ def test_a_watcher_that_does_not_read_costs_its_own_connection_only(two):
     lines = (b"x" * 99 + b"\n") * 100000
     a.send(lines)
     expect(b, lines, [a], timeout=60)
-    assert d.rss() - before < 8 * 1024 * 1024
+    assert d.rss() - before < 24 * 1024 * 1024     # of some 100
     s.close()
 
 
@@ -355,7 +356,7 @@ def test_break_is_sent_or_refused_in_words(pty, daemon, connect):
 
 def test_version_is_the_programs(two):
     d, _, _ = two
-    assert d.control("version") == run("--version").stdout.splitlines()[:1]
+    assert d.control("version")[0] == run("--version").stdout.strip()
 
 
 def test_json_gives_one_line_of_json_for_every_table(two):

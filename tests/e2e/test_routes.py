@@ -1,7 +1,7 @@
 """Who hears whom, and what the filters let pass."""
 import pytest
 
-from harness import expect, pump, route, run, serial
+from harness import expect, flush, pump, route, run, serial
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ def hears(speaker, listeners, deaf, mark=[0]):
     mark[0] += 1
     line = b"%s says %d\n" % (speaker.name.encode(), mark[0])
     speaker.send(line)
+    flush([speaker])
     for p in listeners:
         expect(p, line, [speaker])
     for p in deaf:

@@ -193,7 +193,7 @@ def test_netcat_that_ends_at_once_still_delivers_its_lines(pty, daemon):
 def test_a_client_that_ends_gets_the_echo_of_its_lines(daemon, connect):
     port = free_port()
     daemon(tcp_server("lan", port, framing="line") +
-           section("echo", "mirror"))
+           section("echo", "mirror", framing="line"))
     client = connect(port)
     lines = joined(numbered(2000, 50))
     client.send(lines)
@@ -303,9 +303,9 @@ def test_a_stranger_is_turned_away_unless_allowed(pty, daemon, folder):
     a = pty("a")
     d = daemon(serial("a", a) +
                section("tcp-server", "closed", listen=f"*:{port}",
-                       allow="192.0.2.0/24") +
+                       allow="198.51.100.0/24") +
                section("tcp-server", "open", listen=f"*:{open_port}",
-                       allow=f"192.0.2.0/24 {address}/32"))
+                       allow=f"198.51.100.0/24 {address}/32"))
     stranger = Client((address, port))
     pump([stranger], lambda: stranger.eof)
     stranger.close()

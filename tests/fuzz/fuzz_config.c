@@ -1,7 +1,8 @@
 /*
- * Any bytes as a configuration: no crash, no leak, and 0 exactly when there is no
- * fault.  A first byte of 'w' makes words of the lines instead, each of which is one of
- * the command line.  What can be read can be made a table of routes.
+ * Any bytes as a configuration: no crash, no leak, and 0 exactly when there
+ * is no fault.  A first byte of 'w' makes words of the lines instead, each
+ * of which is one of the command line.  What can be read can be made a table
+ * of routes.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -107,16 +107,16 @@ make_endpoint(const struct endpoint_ops *ops, const char *const *keys)
 }
 
 /* Turns the loop until the condition holds. */
-#define UNTIL(condition)                                                     \
-	do {                                                                 \
-		uint64_t until_ = now_ns() + PATIENCE_NS;                    \
-		struct timeval tick_ = { 0, 5000 };                          \
-		while (!(condition)) {                                       \
-			if (now_ns() > until_)                               \
-				fail_msg("never: %s", #condition);           \
-			event_base_loopexit(base, &tick_);                   \
-			event_base_loop(base, EVLOOP_ONCE);                  \
-		}                                                            \
+#define UNTIL(condition)                                           \
+	do {                                                       \
+		uint64_t until_ = now_ns() + PATIENCE_NS;          \
+		struct timeval tick_ = { 0, 5000 };                \
+		while (!(condition)) {                             \
+			if (now_ns() > until_)                     \
+				fail_msg("never: %s", #condition); \
+			event_base_loopexit(base, &tick_);         \
+			event_base_loop(base, EVLOOP_ONCE);        \
+		}                                                  \
 	} while (0)
 
 /* Turns it for a while in which nothing is to happen. */
@@ -144,8 +144,9 @@ set_up(void **state)
 	(void)state;
 	snprintf(folder, sizeof(folder), "/tmp/endpoint-test.XXXXXX");
 	log_set_level(LOG_ERR);
-	return mkdtemp(folder) != NULL &&
-	    (base = event_base_new()) != NULL ? 0 : -1;
+	return mkdtemp(folder) != NULL && (base = event_base_new()) != NULL
+	    ? 0
+	    : -1;
 }
 
 static int

@@ -115,7 +115,10 @@ read_file(const char *path)
 	return text;
 }
 
-/* NAME.conf has the faults of NAME.conf.faults, or none where there is no such file. */
+/*
+ * NAME.conf has the faults of NAME.conf.faults, or none where there is no such
+ * file.  With TTYBRIDGE_GOLDEN in the environment they are written anew.
+ */
 static void
 golden(const char *name)
 {
@@ -215,8 +218,8 @@ defaults_depend_on_the_type(void **state)
 		 "[tcp-client c]\nconnect=127.0.0.1:1\n[echo e]\n"
 		 "[tcp-server t]\nlisten=127.0.0.1:1\n"
 		 "[unix-server u]\nlisten=/tmp/u\n"
-		 "[udp d]\nlisten=127.0.0.1:1\n"
-		 "[udp x]\nlisten=127.0.0.1:2\n"
+		 "[udp d]\nsend_to=127.0.0.1:1\n"
+		 "[udp x]\nsend_to=127.0.0.1:2\n"
 		 "stall_timeout=none\n");
 
 	(void)state;
@@ -489,6 +492,19 @@ faults_of_words_quote_them(void **state)
 }
 
 static void
+words_that_claim_the_same_are_numbered(void **state)
+{
+	const char *w[] = { "control:5010", "/dev/x", "serial:/dev/x" };
+
+	(void)state;
+	assert_null(words(w, 3));
+	assert_int_equal(faults.n, 1);
+	assert_string_equal(faults.text[0],
+	    "command line:3: [serial ep2]: the device '/dev/x' is that of"
+	    " [serial ep1] in word 2");
+}
+
+static void
 words_need_an_endpoint_too(void **state)
 {
 	const char *w[] = { "control:5010" };
@@ -567,6 +583,7 @@ main(void)
 		TEST(a_file_that_cannot_be_read_is_named),
 		TEST(words_make_endpoints),
 		TEST(faults_of_words_quote_them),
+		TEST(words_that_claim_the_same_are_numbered),
 		TEST(words_need_an_endpoint_too),
 		TEST(a_file_and_words_are_one_configuration),
 	};

@@ -91,8 +91,7 @@ test_short_visit(void **state)
 	UNTIL(ep->state == ENDPOINT_WAITING);
 	for (int i = 0; i < 5; i++) {
 		user = user_opens(path);
-		assert_int_equal(write(user, sent, sizeof(sent)),
-		    sizeof(sent));
+		assert_int_equal(write(user, sent, sizeof(sent)), sizeof(sent));
 		close(user);
 		UNTIL(got_len == sizeof(sent));
 		assert_memory_equal(got, sent, sizeof(sent));
@@ -206,8 +205,7 @@ test_is_raw_for_everyone(void **state)
 		for (n = 0; n < sizeof(all);) {
 			ssize_t r;
 
-			UNTIL((r = read(user, back + n,
-			    sizeof(back) - n)) > 0);
+			UNTIL((r = read(user, back + n, sizeof(back) - n)) > 0);
 			n += (size_t)r;
 		}
 		assert_memory_equal(back, all, sizeof(all));
@@ -287,8 +285,7 @@ test_mode_and_group(void **state)
 {
 	const char *path = in_folder("tty");
 	const char *keys[] = { "link", path, "mode", "0640", NULL };
-	const char *nobody[] = { "link", path, "group", "no-such-group",
-		NULL };
+	const char *nobody[] = { "link", path, "group", "no-such-group", NULL };
 	char err[256];
 	uint64_t mode = 7;
 	struct stat st;
@@ -303,7 +300,7 @@ test_mode_and_group(void **state)
 	endpoint_start(ep);
 	assert_string_equal(ep->error, "there is no group no-such-group");
 	endpoint_free(ep);
-	for (const char *const *bad = (const char *const[]) { "", "rw", "0888",
+	for (const char *const *bad = (const char *const[]){ "", "rw", "0888",
 		 "01777", "-1", "0660x", NULL };
 	     *bad != NULL; bad++) {
 		const struct key *key = key_find(endpoint_pty.keys, "mode");

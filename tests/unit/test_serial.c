@@ -13,7 +13,7 @@
 #include "serial_list.h"
 
 static struct endpoint *ep;
-static int far = -1;		/* the board's end */
+static int far = -1; /* the board's end */
 
 /* A pair whose near end can be opened by that link; cooked, as a fresh one is. */
 static void
@@ -83,8 +83,8 @@ test_settings(void **state)
 	assert_int_equal(t.c_oflag, 0);
 	assert_int_equal(t.c_lflag, 0);
 	assert_int_equal(t.c_cflag & (CRTSCTS | HUPCL | CSTOPB), 0);
-	assert_int_equal(t.c_cflag & (CS8 | CREAD | CLOCAL),
-	    CS8 | CREAD | CLOCAL);
+	assert_int_equal(
+	    t.c_cflag & (CS8 | CREAD | CLOCAL), CS8 | CREAD | CLOCAL);
 	assert_int_equal(t.c_cc[VMIN], 1);
 	assert_int_equal(t.c_cc[VTIME], 0);
 	assert_int_equal(cfgetospeed(&t), B57600);
@@ -208,8 +208,8 @@ test_changes_while_open(void **state)
 	assert_non_null(strstr(ep->address, " 31250 8N1"));
 	assert_string_equal(ep->link.address, ep->address);
 	set("flow", "xonxoff", 0);
-	assert_int_equal(settings().c_iflag & (IXON | IXOFF | IXANY),
-	    IXON | IXOFF);
+	assert_int_equal(
+	    settings().c_iflag & (IXON | IXOFF | IXANY), IXON | IXOFF);
 	set("flow", "rtscts", 0);
 	assert_int_equal(settings().c_iflag & (IXON | IXOFF), 0);
 	assert_true(settings().c_cflag & CRTSCTS);
@@ -302,8 +302,8 @@ test_two_of_us(void **state)
 	first = ep;
 	assert_int_equal(first->state, ENDPOINT_UP);
 	start(keys);
-	assert_string_equal(ep->error,
-	    "held by another endpoint of this daemon");
+	assert_string_equal(
+	    ep->error, "held by another endpoint of this daemon");
 	third = make_endpoint(&endpoint_serial, shared);
 	endpoint_start(third);
 	assert_int_equal(third->state, ENDPOINT_UP);
@@ -381,8 +381,8 @@ test_errors_in_words(void **state)
 		endpoint_free(ep);
 	}
 	start(usb);
-	assert_string_equal(ep->error,
-	    "no USB serial port dead:beef is plugged in");
+	assert_string_equal(
+	    ep->error, "no USB serial port dead:beef is plugged in");
 	assert_string_equal(ep->address, "usb dead:beef 9600 8N1");
 	endpoint_free(ep);
 }
@@ -435,8 +435,8 @@ test_modes(void **state)
 {
 	static const char *const good[] = { "8N1", "7E1", "5O2", "6M1", "8S2",
 		"7e1", NULL };
-	static const char *const bad[] = { "", "8N", "9N1", "4N1", "8X1",
-		"8N3", "8N1.5", "8N11", NULL };
+	static const char *const bad[] = { "", "8N", "9N1", "4N1", "8X1", "8N3",
+		"8N1.5", "8N11", NULL };
 	const struct key *key = key_find(endpoint_serial.keys, "mode");
 	struct endpoint_conf conf = { 0 };
 	char err[256], text[16];
@@ -474,18 +474,20 @@ test_order_of_signals(void **state)
 		struct endpoint_conf conf = { 0 };
 
 		assert_int_equal(key_defaults(endpoint_serial.keys, &conf), 0);
-		assert_int_equal(parse(&conf, cases[i].first, cases[i].a, err,
-				     sizeof(err)), 0);
-		assert_int_equal(parse(&conf, cases[i].second, cases[i].b, err,
-				     sizeof(err)), 0);
+		assert_int_equal(
+		    parse(&conf, cases[i].first, cases[i].a, err, sizeof(err)),
+		    0);
+		assert_int_equal(
+		    parse(&conf, cases[i].second, cases[i].b, err, sizeof(err)),
+		    0);
 		assert_int_equal(conf.line_order, cases[i].order);
 		key_free(endpoint_serial.keys, &conf);
 	}
 	struct endpoint_conf conf = { 0 };
-	assert_int_equal(parse(&conf, "dtr", "keeps", err, sizeof(err)),
-	    -EINVAL);
-	assert_string_equal(err,
-	    "'keeps' is not on, off or keep; did you mean 'keep'?");
+	assert_int_equal(
+	    parse(&conf, "dtr", "keeps", err, sizeof(err)), -EINVAL);
+	assert_string_equal(
+	    err, "'keeps' is not on, off or keep; did you mean 'keep'?");
 }
 
 static void
@@ -521,11 +523,12 @@ test_faults(void **state)
 			if (parse(&conf, k[0], k[1], err, sizeof(err)) < 0)
 				fail_msg("%s", err);
 		if (cases[i].fault == NULL)
-			assert_int_equal(endpoint_serial.check(&conf, err,
-					     sizeof(err)), 0);
+			assert_int_equal(
+			    endpoint_serial.check(&conf, err, sizeof(err)), 0);
 		else {
-			assert_int_equal(endpoint_serial.check(&conf, err,
-					     sizeof(err)), -EINVAL);
+			assert_int_equal(
+			    endpoint_serial.check(&conf, err, sizeof(err)),
+			    -EINVAL);
 			if (strstr(err, cases[i].fault) == NULL)
 				fail_msg("%s", err);
 		}
@@ -568,12 +571,14 @@ test_usb(void **state)
 	(void)state;
 	shell("mkdir -p class/tty d/1-1/1-1:1.0 d/1-2/1-2:1.0/ttyUSB9"
 	      " d/1-2/1-2:1.1/ttyUSB10 class/tty/ttyACM0 class/tty/ttyUSB9"
-	      " class/tty/ttyUSB10 class/tty/ttyS0", "");
+	      " class/tty/ttyUSB10 class/tty/ttyS0",
+	    "");
 	shell("ln -s ../../../d/1-1/1-1:1.0 class/tty/ttyACM0/device", "");
 	shell("ln -s ../../../d/1-2/1-2:1.0/ttyUSB9 class/tty/ttyUSB9/device",
 	    "");
 	shell("ln -s ../../../d/1-2/1-2:1.1/ttyUSB10"
-	      " class/tty/ttyUSB10/device", "");
+	      " class/tty/ttyUSB10/device",
+	    "");
 	put("d/1-1", "idVendor", "2341\n");
 	put("d/1-1", "idProduct", "0043\n");
 	put("d/1-1", "serial", "85430353\n");
@@ -581,22 +586,22 @@ test_usb(void **state)
 	put("d/1-2", "idProduct", "6010\n");
 
 	assert_int_equal(usb_id_parse("2341:0043", &id), 0);
-	assert_int_equal(serial_list_find_usb(folder, &id, path, sizeof(path)),
-	    0);
+	assert_int_equal(
+	    serial_list_find_usb(folder, &id, path, sizeof(path)), 0);
 	assert_string_equal(path, "/dev/ttyACM0");
 	assert_int_equal(usb_id_parse("2341:0043:85430353", &id), 0);
-	assert_int_equal(serial_list_find_usb(folder, &id, path, sizeof(path)),
-	    0);
+	assert_int_equal(
+	    serial_list_find_usb(folder, &id, path, sizeof(path)), 0);
 	assert_int_equal(usb_id_parse("2341:0043:8543", &id), 0);
-	assert_int_equal(serial_list_find_usb(folder, &id, path, sizeof(path)),
-	    -ENOENT);
+	assert_int_equal(
+	    serial_list_find_usb(folder, &id, path, sizeof(path)), -ENOENT);
 	assert_int_equal(usb_id_parse("0403:6010", &id), 0);
-	assert_int_equal(serial_list_find_usb(folder, &id, path, sizeof(path)),
-	    0);
+	assert_int_equal(
+	    serial_list_find_usb(folder, &id, path, sizeof(path)), 0);
 	assert_string_equal(path, "/dev/ttyUSB9");
 	assert_int_equal(usb_id_parse("0403:6010:X", &id), 0);
-	assert_int_equal(serial_list_find_usb(folder, &id, path, sizeof(path)),
-	    -ENOENT);
+	assert_int_equal(
+	    serial_list_find_usb(folder, &id, path, sizeof(path)), -ENOENT);
 }
 
 int

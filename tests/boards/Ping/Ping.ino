@@ -1,10 +1,11 @@
 /*
- * Ping, 9600 baud, lines: sends "ping N got M" and awaits "pong N".  M is how many of
- * the N - 1 pings before were answered; " odd K" follows once answers came that were
- * wrong, late or doubled.  Nothing is sent twice, so each lost message shows.
+ * Ping, 9600 baud, lines: sends "ping N got M" and awaits "pong N".  M is
+ * how many of the N - 1 pings before were answered; " odd K" follows once
+ * answers came that were wrong, late or doubled.  Nothing is sent twice, so
+ * each lost message shows.
  *
- * Begins with "hello" until a "hello" comes back: before that the other board may
- * not be there yet.
+ * Begins with "hello" until a "hello" comes back: before that the other
+ * board may not be there yet.
  */
 const unsigned long PATIENCE = 2000;  // ms
 

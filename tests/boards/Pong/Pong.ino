@@ -1,5 +1,6 @@
 /*
- * Pong, 115200 baud, lines: answers "pong N" to "ping N" and "hello" to "hello".
+ * Pong, 115200 baud, lines: answers "pong N" to "ping N", and "hello"
+ * to "hello".
  */
 static char line[64];
 static byte used;

@@ -1,6 +1,6 @@
 /*
- * PongCobs, 115200 baud, COBS frames of under 64 bytes: answers "pong N" to "ping N" and
- * "hello" to "hello".
+ * PongCobs, 115200 baud, COBS frames of under 64 bytes: answers "pong N" to
+ * "ping N", and "hello" to "hello".
  */
 static byte frame[64];
 static byte used;

@@ -1,0 +1,363 @@
+"""
+The manual pages, the sample configuration and the examples against the program: what one
+says, the other knows, and back.
+"""
+import re
+
+import pytest
+
+from harness import (ROOT, Daemon, Pty, expect, free_port, pump, run, section,
+                     serial, tcp_server, wait_for)
+
+SOURCES = {f.name: f.read_text() for f in sorted((ROOT / "src").glob("*.[ch]"))}
+ALL = "\n".join(SOURCES.values())
+CONF5 = (ROOT / "man/ttybridge.conf.5").read_text()
+CONTROL7 = (ROOT / "man/ttybridge-control.7").read_text()
+DAEMON8 = (ROOT / "man/ttybridged.8").read_text()
+SAMPLE = (ROOT / "conf/ttybridge.conf").read_text()
+EXAMPLES = sorted((ROOT / "conf/examples").glob("*.conf"))
+
+
+# --- what the program has ----------------------------------------------------
+
+def strings(array):
+    """The words of a table of strings."""
+    body = re.search(rf"\b{array}\[\] = \{{(.*?)\}};", ALL, re.S)[1]
+    return re.findall(r'"([^"]*)"', body)
+
+
+def rows(body):
+    """key -> (default or None, words) of the body of a key table."""
+    found = {}
+    macro = re.search(r"#define FRAMING_KEY_PAYLOAD(.*?[^\\])\n", ALL, re.S)[1]
+    body = body.replace("FRAMING_KEY_PAYLOAD", macro)
+    for row in re.split(r"(?=\.name = \")", body)[1:]:
+        default = re.search(r'\.def = "([^"]*)"', row)
+        words = re.search(r"\.words = (\w+)", row)
+        found[re.match(r'\.name = "(\w+)"', row)[1]] = (
+            default and default[1], strings(words[1]) if words else [])
+    return found
+
+
+TABLES = {name: rows(body) for name, body in
+          re.findall(r"struct key (\w+)\[\] = \{(.*?)\n\};", ALL, re.S)}
+TYPES = dict(re.findall(
+    r'struct endpoint_ops endpoint_\w+ = \{\s*\.type = "([\w-]+)",'
+    r'\s*(?:\.keys = (\w+))?', ALL))
+FRAMING_TABLES = {
+    re.search(r'\.name = "([\w-]+)"', body)[1]:
+    next(iter(re.findall(r"\.keys = (\w+)", body)), "")
+    for body in re.findall(r"struct framing framing_\w+ = \{(.*?)\n\};", ALL, re.S)}
+COMMANDS = {name: (usage, "full = true" in rest) for name, usage, rest in
+            re.findall(r'\.name = "(\w+)",\s*\.usage = "([^"]*)",(.*?)\}',
+                       ALL, re.S)}
+
+
+def framings():
+    return [line.split()[0] for line in
+            run("--list-framings").stdout.splitlines()]
+
+
+def keys_of(table):
+    return TABLES[table] if table else {}
+
+
+# --- what the manual says ----------------------------------------------------
+
+def parts(page, start="Sh", inside=""):
+    """Title -> text of the sections (Sh, or Ss of a section) of a page."""
+    if inside:
+        page = parts(page)[inside]
+    pieces = re.split(rf"(?m)^\.{start} (.*)\n", page)
+    return dict(zip(pieces[1::2], pieces[2::2]))
+
+
+def items(text, macro="Cm"):
+    """Name -> text of the items of a part."""
+    pieces = re.split(rf"(?m)^\.It {macro} (\S+).*\n", text)
+    return dict(zip(pieces[1::2], pieces[2::2]))
+
+
+SECTIONS = parts(CONF5, "Ss", "SECTIONS")
+FRAMINGS = parts(CONF5, "Ss", "FRAMINGS")
+
+
+def documented(keys, text):
+    """The items of a part are the keys of a table, with defaults and words."""
+    told = items(text)
+    assert sorted(told) == sorted(keys)
+    for key, (default, words) in keys.items():
+        said = re.search(r"The default is\n\.Cm (.*?) \.", told[key])
+        assert (said and said[1]) == default, key
+        for word in words:
+            assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])",
+                             told[key]), f"{key}: {word}"
+
+
+def test_the_tables_were_found():
+    assert len(TABLES) >= 15 and sum(map(len, TABLES.values())) >= 70
+    assert len(TYPES) >= 7 and len(COMMANDS) >= 18
+    assert sorted(FRAMING_TABLES) == sorted(framings())
+
+
+@pytest.mark.parametrize("title, tables", [
+    ("[daemon]", ["daemon_keys"]),
+    ("[control NAME]", ["control_keys"]),
+    ("Every endpoint", ["endpoint_common_keys", "framing_key",
+                        "framing_common_keys"]),
+    ("[route NAME]", ["route_keys"]),
+])
+def test_keys_are_in_the_manual(title, tables):
+    keys = {}
+    for table in tables:
+        keys.update(TABLES[table])
+    documented(keys, SECTIONS[title])
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_keys_of_endpoints_are_in_the_manual(kind):
+    documented(keys_of(TYPES[kind]), SECTIONS[f"[{kind} NAME]"])
+
+
+def test_the_manual_has_no_other_sections():
+    assert set(SECTIONS) == {f"[{kind} NAME]" for kind in TYPES} | {
+        "[daemon]", "[control NAME]", "[route NAME]", "Every endpoint"}
+
+
+def test_framings_are_in_the_manual_in_their_order():
+    assert list(FRAMINGS) == framings()
+
+
+@pytest.mark.parametrize("name", sorted(FRAMING_TABLES))
+def test_keys_of_framings_are_in_the_manual(name):
+    documented(keys_of(FRAMING_TABLES[name]), FRAMINGS[name])
+
+
+def test_the_reasons_of_lost_frames_are_in_the_manual():
+    for array, title in (("bad_reason_names", "FRAMINGS"),
+                         ("drop_reason_names", "DELIVERY")):
+        body = re.search(rf"\b{array}\[\w+\] = \{{(.*?)\}};", ALL, re.S)[1]
+        reasons = re.findall(r'= "([^"]*)"', body)
+        assert len(reasons) >= 5
+        text = parts(CONF5)[title]
+        for reason in reasons:
+            assert re.search(rf"(?m)^\.Cm {reason}\b", text), reason
+
+
+def test_commands_are_in_the_manual_as_they_are_used():
+    told = re.findall(r"(?m)^\.It Ic (.*)$", CONTROL7)
+    assert sorted(line.split()[0] for line in told) == sorted(COMMANDS)
+    for line in told:
+        usage, full = COMMANDS[line.split()[0]]
+        words = [w for w in line.split() if w not in
+                 ("Ar", "Op", "Oo", "Oc", "Ic", "Pq")]
+        assert ("full" in words) == full, line
+        args = [w.upper() for w in words[1:] if w != "full"]
+        assert args == re.findall(r"[A-Z]+|\.\.\.", usage), line
+
+
+def test_options_are_in_the_manual():
+    text = run("--help").stdout
+    for option in re.findall(r"--([\w-]+)", text):
+        assert re.search(rf"(?m)^\.It Fl (\w , )?-{option}\b", DAEMON8), option
+    told = re.findall(r"(?m)^\.It Fl (?:\w , )?-([\w-]+)", DAEMON8)
+    assert sorted(told) == sorted(set(re.findall(r"--([\w-]+)", text)))
+
+
+def test_attributes_are_in_the_manual(pty, daemon):
+    port = free_port()
+    d = daemon(serial("a", pty("a")) + tcp_server("lan", port))
+    text = parts(CONTROL7)["ATTRIBUTES"]
+    named = set(re.findall(r"[a-z][a-z0-9_]+", " ".join(
+        re.findall(r"(?m)^\.(?:It )?Cm (.*)$", text))))
+    named |= {f"{name}_bytes" for name in named if name.startswith("bad_")}
+    keys = {key for table in TABLES.values() for key in table}
+    for line in d.control("list"):
+        name = line.split(" = ")[0].rpartition("/")[2]
+        assert name in named | keys, line
+
+
+# --- the sample configuration ------------------------------------------------
+
+def sample_keys():
+    """(section head, framing, key, value) of each key, commented out or not."""
+    head, framing = "", "raw"
+    for line in SAMPLE.splitlines():
+        if name := re.match(r"# ([\w-]+)(?:\t|$)", line):
+            if name[1] in framings():
+                framing = name[1]
+        elif found := re.match(r"#?(\[.*\])$", line):
+            head = found[1]
+        elif found := re.match(r"#?(\w+) = (.*)$", line):
+            yield head, framing, found[1], found[2]
+        elif line.startswith("# --- ") and "framings" not in line:
+            head = "[serial any]" if "every endpoint" in line else head
+        elif line.startswith("# What more a serial port"):
+            head = "[serial any]"
+        elif line.startswith("# --- framings"):
+            head = "[serial any]"
+
+
+NEEDS = {"serial": "device = /dev/tty{n}", "tcp-server": "listen = {n}",
+         "tcp-client": "connect = localhost:1", "udp": "send_to = {n}",
+         "unix-server": "listen = /tmp/{n}", "control": "listen = /tmp/c{n}",
+         "route": "from = ar1\nto = ar1"}
+FRAMING_NEEDS = {"delimiter": "delimiter = ;\n", "fixed": "frame_size = 9\n"}
+
+
+def test_every_key_is_in_the_sample_configuration():
+    told = {(key, value) for _, _, key, value in sample_keys()}
+    for table, keys in TABLES.items():
+        for key, (default, _) in keys.items():
+            assert key in {k for k, _ in told}, f"{key} of {table}"
+            if default is not None and key != "framing":
+                assert (key, default) in told, f"{key} of {table}"
+    for framing in framings():
+        assert re.search(rf"\b{framing}\b", SAMPLE), framing
+    for kind in TYPES:
+        assert re.search(rf"(?m)^#?\[{kind} \w+\]", SAMPLE), kind
+
+
+def test_every_line_of_the_sample_configuration_is_right(folder):
+    text = ["[serial ar1]\ndevice = /dev/ar1\n[serial ar2]\ndevice = /dev/ar2"
+            "\n[echo lan]\n"]
+    daemon_keys = ["[daemon]\n"]
+    for n, (head, framing, key, value) in enumerate(sample_keys(), 10):
+        kind = head.strip("[]").split()[0]
+        if kind == "daemon":
+            daemon_keys.append(f"{key} = {value}\n")
+            continue
+        needs = NEEDS.get(kind, "").format(n=n).split("\n")
+        needs = [x for x in needs if x.split(" = ")[0] != key]
+        if key in ("usb", "between"):
+            needs = []
+        if key in ("listen", "device", "link"):
+            value = re.sub(r"\w+$", lambda m: m[0][:2] + str(n), value)
+        if kind == "control" and key == "allow":
+            needs = [f"listen = {n}"]
+        text.append(f"[{kind} x{n}]\n" + "".join(x + "\n" for x in needs))
+        if kind == "serial" and key != "framing":
+            own = FRAMING_NEEDS.get(framing, "")
+            text.append(f"framing = {framing}\n" +
+                        ("" if own.startswith(key + " ") else own))
+        text.append(f"{key} = {value}\n")
+    file = folder / "all.conf"
+    file.write_text("".join(daemon_keys + text))
+    done = run("-c", file, "--check")
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("file", [ROOT / "conf/ttybridge.conf", *EXAMPLES],
+                         ids=lambda f: f.name)
+def test_the_files_that_we_ship_are_right(file):
+    done = run("-c", file, "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- the examples do what they say -------------------------------------------
+
+@pytest.fixture
+def example(folder, daemon):
+    """Starts an example on pseudo-terminals; section name -> Pty."""
+    made = {}
+
+    def start(name):
+        text = (ROOT / "conf/examples" / name).read_text()
+        text = re.sub(r"(?m)^\[control[^[]*", "", text)
+        for kind, head, body in re.findall(
+                r"(?m)^\[(serial) (\w+)\]\n(.*(?:\n(?!\[).*)*)", text):
+            made[head] = Pty(folder / f"{head}.tty")
+            text = text.replace(body, re.sub(
+                r"(?m)^(device|usb) = .*", f"device = {made[head].link}", body))
+        text = text.replace("/run/ttybridge/", f"{folder}/")
+        text = re.sub(r"(?m)^(listen = 127.0.0.1:)\d+",
+                      lambda m: m[1] + str(free_port()), text)
+        text = re.sub(r"(?m)^group = .*\n", "", text)
+        return daemon(text, settled=False), made
+    yield start
+    for p in made.values():
+        p.close()
+
+
+def port_of(d, name):
+    return int(d.get(f"{name}/address").rpartition(":")[2])
+
+
+def sentence(text):
+    total = 0
+    for byte in text.encode():
+        total ^= byte
+    return b"$%s*%02X\r\n" % (text.encode(), total)
+
+
+def cobs(payload):
+    """Without blocks of 254 bytes or more."""
+    return b"".join(bytes([len(x) + 1]) + x
+                    for x in payload.split(b"\0")) + b"\0"
+
+
+def test_two_arduinos_are_bridged_and_heard(example, connect):
+    d, ttys = example("two-arduinos.conf")
+    d.wait_state("sensor", "up")
+    d.wait_state("motor", "up")
+    listener = connect(port_of(d, "listen"))
+    wait_for(lambda: len(d.json("peers")) == 1)
+    # The check value of CRC-16/CCITT-FALSE over these digits is 29B1.
+    wire = cobs(b"123456789\x29\xb1")
+    ttys["sensor"].send(b"123456789\r\n")
+    expect(ttys["motor"], wire, [ttys["sensor"]])
+    expect(listener, b"123456789\n")
+    ttys["motor"].send(wire)
+    expect(ttys["sensor"], b"123456789\n", [ttys["motor"]])
+    listener.send(b"nobody hears this\n")
+    pump([listener], lambda: d.number("listen/rx_frames") == 1)
+    assert d.number("sensor/tx_frames") == 1
+
+
+def test_a_boat_gets_its_sentences_where_they_belong(
+        example, connect, open_tty, folder):
+    d, ttys = example("nmea-boat.conf")
+    for name in ttys:
+        d.wait_state(name, "up")
+    navigation = connect(port_of(d, "navigation"))
+    wait_for(lambda: len(d.json("peers")) == 1)
+    plotter = open_tty(folder / "plotter")
+    d.wait_state("plotter", "up")
+    gga = sentence("GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,"
+                   "M,,")
+    ais = b"!AIVDM,1,1,,A,13u?etPv2;0n:dDPwUM1U1Cb069D,0*24\r\n"
+    ttys["gps"].send(b"$GPRMC,garbage*00\r\n" + gga)
+    ttys["ais"].send(ais)
+    ttys["instruments"].send(b"$HEHDT,90.0,T\r\n")
+    streams = [*ttys.values(), navigation, plotter]
+    pump(streams, lambda: len(navigation.lines()) == 3)
+    hdt = sentence("HEHDT,90.0,T")
+    assert sorted(navigation.take().splitlines(True)) == sorted(
+        [gga, ais, hdt])
+    pump(streams, lambda: len(plotter.lines()) == 2)
+    assert sorted(plotter.take().splitlines(True)) == sorted([gga, hdt])
+    assert d.number("gps/bad_checksum") == 1
+    apb = sentence("ECAPB,A,A,0.10,R,N,V,V,011,M,DEST,011,M,011,M")
+    plotter.send(sentence("ECXXX,1") + apb)
+    expect(ttys["autopilot"], apb, streams)
+
+
+def test_modbus_goes_from_ascii_to_rtu_and_back(example, connect, folder):
+    d, ttys = example("modbus-lab.conf")
+    d.wait_state("bus", "up")
+    d.wait_state("controller", "up")
+    program = connect(folder / "modbus")
+    wait_for(lambda: len(d.json("peers")) == 1)
+    streams = [*ttys.values(), program]
+    request, other = bytes.fromhex("01030000000a"), b"\x11\x03\0\x6b\0\x03"
+    ttys["controller"].send(b":01030000000AF2\r\n")
+    expect(ttys["bus"], request + b"\xc5\xcd", streams)
+    expect(program, cobs(request), streams)
+    ttys["bus"].send(other + b"\x76\x87")
+    expect(ttys["controller"], b":1103006B00037E\r\n", streams)
+    expect(program, cobs(other), streams)
+    program.send(cobs(b"\x09\x06\0\1\0\1") + cobs(b"\x09\x03\0\1\0\1"))
+    pump(streams, lambda: len(ttys["bus"].received) >= 8)
+    assert ttys["bus"].take()[:-2] == b"\x09\x03\0\1\0\1"
+    assert d.number("bus/tx_frames") == 2

@@ -1,0 +1,226 @@
+#!/bin/sh
+#
+# What the service promises, under the systemd that runs this script.  Two serial devices are
+# played by two more daemons: left has a TCP port behind its pseudo-terminal, right sends
+# back what it gets.
+
+set -eu
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb
+conf=/etc/ttybridge/ttybridge.conf
+socket=/run/ttybridge/control.sock
+bench=/run/bench
+mkdir "$bench"
+
+fail() {
+	echo "systemd: FAILED: $*"
+	systemctl status --no-pager -l ttybridge || :
+	journalctl --no-pager -n 40 -o cat || :
+	exit 1
+}
+
+passed() {
+	echo "systemd: $*"
+}
+
+# until_true WHAT COMMAND...: polls.
+until_true() {
+	what=$1 tries=600
+	shift
+	until "$@" >/dev/null 2>&1; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || fail "$what"
+		sleep 0.05
+	done
+}
+
+property() {
+	systemctl show --value -p "$1" ttybridge
+}
+
+# is PROPERTY VALUE
+is() {
+	[ "$(property "$1")" = "$2" ]
+}
+
+must_be() {
+	is "$1" "$2" || fail "$1 is '$(property "$1")', not '$2'"
+}
+
+ask() {
+	printf '%s\n' "$1" | nc -N -U "$socket"
+}
+
+# Plugs a device in.
+plug_left() {
+	ttybridged "pty:$bench/left,mode=0666,framing=line" \
+	    tcp-server:127.0.0.1:6001,framing=line 2>"$bench/left.log" &
+	left=$!
+	until_true 'no left device' test -e "$bench/left"
+}
+
+plug_right() {
+	ttybridged "pty:$bench/right,mode=0666,framing=cobs" \
+	    echo:,framing=line 2>"$bench/right.log" &
+	right=$!
+	until_true 'no right device' test -e "$bench/right"
+}
+
+# Whether a line comes back from the far side of the bridge.
+echoes() {
+	printf 'over the bridge\n' | nc -N 127.0.0.1 6001 |
+	    grep -q '^over the bridge$'
+}
+
+configure() {
+	cat >"$conf" <<-EOF
+		[control local]
+		listen = unix:$socket
+		mode = 0660
+		[serial left]
+		device = $bench/left
+		framing = line
+		reopen_max = 250ms
+		label = $1
+		[serial right]
+		device = $bench/right
+		framing = cobs
+		reopen_max = 250ms
+	EOF
+}
+
+# --- as it is installed ------------------------------------------------------
+
+ttybridged --check || fail 'the sample configuration has faults'
+systemd-analyze verify --man=no ttybridge.service || fail 'the unit has faults'
+systemd-analyze security --no-pager --offline=true --threshold=15 \
+    /lib/systemd/system/ttybridge.service >"$bench/score" ||
+    { cat "$bench/score"; fail 'the sandbox is weak'; }
+passed "$(sed -n 's/^[^O]*Overall exposure level for [^:]*: \([0-9.]*\).*/exposure \1/p' \
+    "$bench/score")"
+systemctl start ttybridge || fail 'the sample configuration does not start'
+must_be StatusText '0 of 2 endpoints up'
+systemctl stop ttybridge
+passed 'the sample configuration starts without its devices'
+
+# --- start -------------------------------------------------------------------
+
+printf '[serial left]\ndevice = /dev/ttyS0\nbuad = 9600\n' >"$conf"
+systemctl start ttybridge 2>/dev/null &&
+    fail 'it started with a faulty configuration'
+must_be ActiveState failed
+must_be ExecMainStatus 2
+journalctl -u ttybridge -o cat | grep -q "^$conf:3: unknown key 'buad'" ||
+    fail 'the fault is not in the journal'
+systemctl reset-failed ttybridge
+passed 'a faulty configuration does not start, nor again and again'
+
+plug_left
+plug_right
+configure first
+systemctl start ttybridge || fail 'it does not start'
+must_be ActiveState active
+must_be Type notify
+ask version | grep -q '^OK$' || fail 'active, but it does not answer'
+until_true 'not 2 of 2 endpoints up' is StatusText '2 of 2 endpoints up'
+systemctl status --no-pager ttybridge |
+    grep -q 'Status: "2 of 2 endpoints up"' ||
+    fail 'systemctl status has no such line'
+passed "active when ready, and the status is \"$(property StatusText)\""
+
+pid=$(property MainPID)
+grep -q '^Uid:.0' "/proc/$pid/status" && fail 'it runs as root'
+grep -q '^CapEff:.0000000000000000' "/proc/$pid/status" ||
+    fail 'it has capabilities'
+[ "$(stat -c '%a %G' "$socket")" = '660 dialout' ] ||
+    fail "the socket is $(stat -c '%a %G' "$socket")"
+passed 'no root, no capabilities, a socket for the group dialout'
+
+until_true 'nothing passes' echoes
+passed 'bytes pass'
+
+# --- the journal -------------------------------------------------------------
+
+kill "$right" && wait "$right" || :
+until_true 'the loss is not in the status' is StatusText '1 of 2 endpoints up'
+until_true 'no field ENDPOINT= in the journal' sh -c \
+    'journalctl -u ttybridge -o cat ENDPOINT=right | grep -q "up -> lost"'
+plug_right
+until_true 'it does not come back' is StatusText '2 of 2 endpoints up'
+until_true 'nothing passes any more' echoes
+passed 'a lost device is in the status and, by ENDPOINT=, in the journal'
+
+# --- reload ------------------------------------------------------------------
+
+for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	configure "change $n"
+	systemctl reload ttybridge || fail "reload $n was refused"
+	[ "$(ask 'get left/label' | head -n 1)" = "change $n" ] ||
+	    fail "reload $n was not done when systemctl had ended"
+	must_be ActiveState active
+done
+must_be MainPID "$pid"
+passed 'a reload is done when systemctl reload has ended, 20 of 20 times'
+
+until_true 'it does not come back' is StatusText '2 of 2 endpoints up'
+echo 'buad = 9600' >>"$conf"
+line=$(wc -l <"$conf")
+systemctl reload ttybridge 2>/dev/null &&
+    fail 'systemctl took a faulty file for good'
+must_be ActiveState active
+must_be SubState running
+must_be MainPID "$pid"
+property StatusText | grep -q "$conf:$line: unknown key 'buad'" ||
+    fail "the status is '$(property StatusText)'"
+passed "a faulty file: still active, \"$(property StatusText)\""
+echoes || fail 'nothing passes any more'
+configure repaired
+systemctl reload ttybridge || fail 'the repaired file was refused'
+until_true 'the old fault stays' is StatusText '2 of 2 endpoints up'
+
+# --- the watchdog, and the end -----------------------------------------------
+
+mkdir -p /run/systemd/system/ttybridge.service.d
+printf '[Service]\nWatchdogSec=1\n' \
+    >/run/systemd/system/ttybridge.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart ttybridge
+pid=$(property MainPID)
+sleep 2
+must_be MainPID "$pid"
+must_be NRestarts 0
+kill -STOP "$pid"
+until_true 'a daemon that hangs is not started again' is NRestarts 1
+until_true 'it is not active again' is ActiveState active
+until_true 'it is not up again' is StatusText '2 of 2 endpoints up'
+[ "$(property MainPID)" != "$pid" ] || fail 'it is the same process'
+until_true 'nothing passes any more' echoes
+passed 'the watchdog starts a daemon that hangs again'
+
+cat >"$conf" <<EOF
+[pty chart]
+link = /run/ttybridge/chart
+group = dialout
+[unix-server here]
+listen = /run/ttybridge/here
+mode = 0660
+group = dialout
+[tcp-server lan]
+listen = 127.0.0.1:5011
+[udp shout]
+send_to = 127.0.0.1:5012
+EOF
+systemctl reload ttybridge || fail 'these endpoints were refused'
+until_true 'not all endpoints are open' is StatusText '3 of 4 endpoints up'
+for file in chart here; do
+	[ "$(stat -L -c '%a %G' "/run/ttybridge/$file")" = '660 dialout' ] ||
+	    fail "$file is $(stat -L -c '%a %G' "/run/ttybridge/$file")"
+done
+passed 'all types open in the sandbox, with a group where one is given'
+
+systemctl stop ttybridge
+must_be ActiveState inactive
+must_be Result success
+must_be ExecMainStatus 0
+[ ! -e /run/ttybridge ] || fail '/run/ttybridge is left'
+passed 'a stop is clean'
+kill "$left" "$right"
