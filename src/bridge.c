@@ -106,7 +106,8 @@ port_keep(struct port *port, const uint8_t *in, size_t len)
 {
 	if (in == port->held) {
 		port->held_len = len;
-	} else if (in > port->held && in < port->held + port->held_size) {
+	} else if (port->held != NULL && in > port->held &&
+	    in < port->held + port->held_size) {
 		memmove(port->held, in, len);
 		port->held_len = len;
 	} else if (len > 0) {

@@ -15,72 +15,121 @@
 #define BREAK_DEFAULT (250 * NSEC_PER_MSEC)
 #define BREAK_MAX (10 * NSEC_PER_SEC)
 
-static int	run_help(struct call *);
-static int	run_send(struct call *);
-static int	run_pause(struct call *);
-static int	run_resume(struct call *);
-static int	run_reopen(struct call *);
-static int	run_break(struct call *);
-static int	run_cancel(struct call *);
-static int	run_reload(struct call *);
+static int run_help(struct call *);
+static int run_send(struct call *);
+static int run_pause(struct call *);
+static int run_resume(struct call *);
+static int run_reopen(struct call *);
+static int run_break(struct call *);
+static int run_cancel(struct call *);
+static int run_reload(struct call *);
 
 static const struct command commands[] = {
-	{ .name = "help", .usage = "help [COMMAND]",
+	{ .name = "help",
+	    .usage = "help [COMMAND]",
 	    .help = "the commands, one line each",
-	    .max = 1, .run = run_help },
-	{ .name = "ps", .usage = "ps",
+	    .max = 1,
+	    .run = run_help },
+	{ .name = "ps",
+	    .usage = "ps",
 	    .help = "the tasks: what each awaits, where and for how long",
 	    .run = show_ps },
-	{ .name = "where", .usage = "where TASK",
+	{ .name = "where",
+	    .usage = "where TASK",
 	    .help = "one task and its last sixteen waits",
-	    .min = 1, .max = 1, .run = show_where },
-	{ .name = "endpoints", .usage = "endpoints",
+	    .min = 1,
+	    .max = 1,
+	    .run = show_where },
+	{ .name = "endpoints",
+	    .usage = "endpoints",
 	    .help = "the endpoints, their state and what passed",
 	    .run = show_endpoints },
-	{ .name = "routes", .usage = "routes",
+	{ .name = "routes",
+	    .usage = "routes",
 	    .help = "who forwards to whom, how much and how fast",
 	    .run = show_routes },
-	{ .name = "peers", .usage = "peers",
+	{ .name = "peers",
+	    .usage = "peers",
 	    .help = "the connections of endpoints that have several",
 	    .run = show_peers },
-	{ .name = "list", .usage = "list [PREFIX]",
+	{ .name = "list",
+	    .usage = "list [PREFIX]",
 	    .help = "attributes and their values, by path",
-	    .max = 1, .run = attribute_list },
-	{ .name = "get", .usage = "get PATH",
+	    .max = 1,
+	    .run = attribute_list },
+	{ .name = "get",
+	    .usage = "get PATH",
 	    .help = "the value of one attribute, alone",
-	    .min = 1, .max = 1, .run = attribute_get },
-	{ .name = "set", .usage = "set PATH VALUE",
+	    .min = 1,
+	    .max = 1,
+	    .run = attribute_get },
+	{ .name = "set",
+	    .usage = "set PATH VALUE",
 	    .help = "changes an attribute, as ar1/baud or log_level",
-	    .full = true, .rest = true, .min = 2, .max = 2,
+	    .full = true,
+	    .rest = true,
+	    .min = 2,
+	    .max = 2,
 	    .run = attribute_set },
-	{ .name = "send", .usage = "send NAME TEXT",
+	{ .name = "send",
+	    .usage = "send NAME TEXT",
 	    .help = "one frame to an endpoint, with C escapes",
-	    .full = true, .rest = true, .min = 2, .max = 2, .run = run_send },
-	{ .name = "watch", .usage = "watch [NAME ...]",
+	    .full = true,
+	    .rest = true,
+	    .min = 2,
+	    .max = 2,
+	    .run = run_send },
+	{ .name = "watch",
+	    .usage = "watch [NAME ...]",
 	    .help = "each frame as it passes, until your next line",
-	    .max = CALL_WORDS_MAX - 1, .run = watch_start },
-	{ .name = "pause", .usage = "pause NAME",
+	    .max = CALL_WORDS_MAX - 1,
+	    .run = watch_start },
+	{ .name = "pause",
+	    .usage = "pause NAME",
 	    .help = "neither reads nor writes an endpoint; its frames wait",
-	    .full = true, .min = 1, .max = 1, .run = run_pause },
-	{ .name = "resume", .usage = "resume NAME",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_pause },
+	{ .name = "resume",
+	    .usage = "resume NAME",
 	    .help = "ends a pause",
-	    .full = true, .min = 1, .max = 1, .run = run_resume },
-	{ .name = "reopen", .usage = "reopen NAME",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_resume },
+	{ .name = "reopen",
+	    .usage = "reopen NAME",
 	    .help = "closes an endpoint and opens it again",
-	    .full = true, .min = 1, .max = 1, .run = run_reopen },
-	{ .name = "break", .usage = "break NAME [TIME]",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_reopen },
+	{ .name = "break",
+	    .usage = "break NAME [TIME]",
 	    .help = "sends a break, of 250ms by default",
-	    .full = true, .min = 1, .max = 2, .run = run_break },
-	{ .name = "cancel", .usage = "cancel TASK",
+	    .full = true,
+	    .min = 1,
+	    .max = 2,
+	    .run = run_break },
+	{ .name = "cancel",
+	    .usage = "cancel TASK",
 	    .help = "ends a client, a session or a pending reopen",
-	    .full = true, .min = 1, .max = 1, .run = run_cancel },
-	{ .name = "reload", .usage = "reload",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_cancel },
+	{ .name = "reload",
+	    .usage = "reload",
 	    .help = "reads the configuration again",
-	    .full = true, .run = run_reload },
-	{ .name = "version", .usage = "version",
+	    .full = true,
+	    .run = run_reload },
+	{ .name = "version",
+	    .usage = "version",
 	    .help = "what runs here, and since when",
 	    .run = show_version },
-	{ .name = "json", .usage = "json COMMAND",
+	{ .name = "json",
+	    .usage = "json COMMAND",
 	    .help = "the reply to another command, as one line of JSON" },
 };
 
@@ -99,15 +148,15 @@ call_fail(struct call *call, int error, const char *fmt, ...)
 
 /* Unknown: says so, with the nearest of the words, and frees these. */
 static int
-fail_unknown(struct call *call, const char *what, const char *word,
-    const char **words)
+fail_unknown(
+    struct call *call, const char *what, const char *word, const char **words)
 {
 	const char *near = words != NULL ? nearest(word, words) : NULL;
 
 	call_fail(call, ENOENT, "unknown %s '%.64s'", what, word);
 	if (near != NULL)
-		append(call->err, sizeof(call->err), "; did you mean '%s'?",
-		    near);
+		append(
+		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
 	free(words);
 	return -ENOENT;
 }
@@ -212,15 +261,15 @@ take_words(struct call *call, const struct command *cmd, char *line)
 		if (word == NULL)
 			break;
 		if (call->argc > cmd->max)
-			return call_fail(call, EINVAL, "'%.64s' is too much: %s",
-			    word, cmd->usage);
+			return call_fail(call, EINVAL,
+			    "'%.64s' is too much: %s", word, cmd->usage);
 		call->argv[call->argc++] = word;
 		if (cmd->rest && call->argc > cmd->max)
 			break;
 	}
 	if (call->argc <= cmd->min)
-		return call_fail(call, EINVAL, "something is missing: %s",
-		    cmd->usage);
+		return call_fail(
+		    call, EINVAL, "something is missing: %s", cmd->usage);
 	return 0;
 }
 
@@ -234,8 +283,8 @@ call_run(struct call *call, char *line)
 	if (strcmp(word, "json") == 0) {
 		call->json = true;
 		if ((word = take_word(&line)) == NULL)
-			return call_fail(call, EINVAL,
-			    "something is missing: json COMMAND");
+			return call_fail(
+			    call, EINVAL, "something is missing: json COMMAND");
 	}
 	if ((cmd = find_command(call, word)) == NULL)
 		return -ENOENT;
@@ -243,8 +292,9 @@ call_run(struct call *call, char *line)
 		return call_fail(call, EINVAL, "'%s' once is enough: %s",
 		    cmd->name, cmd->usage);
 	if (cmd->full && !call->session->full)
-		return call_fail(call, EACCES, "this port has access = read; %s"
-		    " needs access = full", cmd->name);
+		return call_fail(call, EACCES,
+		    "this port has access = read; %s needs access = full",
+		    cmd->name);
 	call->argv[call->argc++] = word;
 	if ((r = take_words(call, cmd, line)) < 0)
 		return r;
@@ -348,24 +398,26 @@ run_send(struct call *call)
 	conf = node->endpoint->conf;
 	len = unescape(call->argv[2], frame, sizeof(frame));
 	if (len < 0)
-		return call_fail(call, EINVAL, "a bad escape in the text;"
-		    " \\n \\r \\t \\s \\\\ \\xHH and \\OOO are right");
+		return call_fail(call, EINVAL,
+		    "a bad escape in the text; \\n \\r \\t \\s \\\\ \\xHH and "
+		    "\\OOO are right");
 	switch (r = node_send(node, frame, (size_t)len)) {
 	case 0:
 		return 0;
 	case -EINVAL:
-		return call_fail(call, EINVAL, "the framing of %s, %s, cannot"
-		    " express this frame", conf->name, conf->framing.rule->name);
+		return call_fail(call, EINVAL,
+		    "the framing of %s, %s, cannot express this frame",
+		    conf->name, conf->framing.rule->name);
 	case -EMSGSIZE:
-		return call_fail(call, EMSGSIZE, "%ld bytes are more than"
-		    " max_frame of %s, %llu", len, conf->name,
-		    (unsigned long long)conf->framing.max_frame);
+		return call_fail(call, EMSGSIZE,
+		    "%ld bytes are more than max_frame of %s, %llu", len,
+		    conf->name, (unsigned long long)conf->framing.max_frame);
 	case -ENOBUFS:
-		return call_fail(call, ENOBUFS, "the queue of %s is full",
-		    conf->name);
+		return call_fail(
+		    call, ENOBUFS, "the queue of %s is full", conf->name);
 	case -ENOTCONN:
-		return call_fail(call, ENOTCONN, "nobody is connected to %s",
-		    conf->name);
+		return call_fail(
+		    call, ENOTCONN, "nobody is connected to %s", conf->name);
 	default:
 		return call_fail(call, -r, "%s: %s", conf->name, strerror(-r));
 	}
@@ -416,13 +468,16 @@ run_break(struct call *call)
 	if (node == NULL)
 		return -ENOENT;
 	ep = node->endpoint;
-	if (call->argc > 2 && (parse_time(call->argv[2], &ns) < 0 || ns == 0 ||
-	    ns > BREAK_MAX))
-		return call_fail(call, EINVAL, "'%.64s' is not a length for a"
-		    " break; up to 10s, as in 250ms", call->argv[2]);
+	if (call->argc > 2 &&
+	    (parse_time(call->argv[2], &ns) < 0 || ns == 0 || ns > BREAK_MAX))
+		return call_fail(call, EINVAL,
+		    "'%.64s' is not a length for a break; up to 10s, as in "
+		    "250ms",
+		    call->argv[2]);
 	if (ep->conf->ops->send_break == NULL)
-		return call_fail(call, EOPNOTSUPP, "%s is a %s, which has no"
-		    " break", ep->conf->name, ep->conf->ops->type);
+		return call_fail(call, EOPNOTSUPP,
+		    "a break is nothing that %s, of type %s, could send",
+		    ep->conf->name, ep->conf->ops->type);
 	if (ep->state != ENDPOINT_UP)
 		return call_fail(call, ENOTCONN, "%s is %s: no break was sent",
 		    ep->conf->name, endpoint_state_name(ep->state));
@@ -440,8 +495,10 @@ run_cancel(struct call *call)
 	if (task == NULL)
 		return -ENOENT;
 	if (task->cancel == NULL)
-		return call_fail(call, EPERM, "'%s' cannot be ended; only clients,"
-		    " control sessions and pending reopens can", task->name);
+		return call_fail(call, EPERM,
+		    "'%s' cannot be ended; only clients, control sessions and "
+		    "pending reopens can",
+		    task->name);
 	task->cancel(task);
 	return 0;
 }
@@ -464,8 +521,7 @@ run_reload(struct call *call)
 	if (faults == NULL)
 		append(call->err, sizeof(call->err), "%s", strerror(-r));
 	for (line = faults != NULL ? strtok_r(faults, "\n", &next) : NULL;
-	    line != NULL;
-	    line = strtok_r(NULL, "\n", &next))
+	     line != NULL; line = strtok_r(NULL, "\n", &next))
 		append(call->err, sizeof(call->err), "%s%s", line,
 		    *next != '\0' ? "; " : "");
 	free(faults);

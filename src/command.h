@@ -11,12 +11,12 @@
  * reply to s->reply: a body and "OK", or "ERR MESSAGE"; nothing for an empty line.
  * A watch has no "OK" until it ends.  The line is taken apart.
  */
-void		command_run(struct session *s, char *line);
+void command_run(struct session *s, char *line);
 /* Appends "ERR MESSAGE" to the session's reply: one line, whatever the message is. */
-void		command_error(struct session *s, const char *message);
+void command_error(struct session *s, const char *message);
 /* Ends a watch, with "OK": the session's next line has come. */
-void		command_unwatch(struct session *s);
+void command_unwatch(struct session *s);
 /* Ends a watch without a word, if there is one: the session goes. */
-void		command_forget(struct session *s);
+void command_forget(struct session *s);
 
 #endif

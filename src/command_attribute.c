@@ -91,8 +91,9 @@ fail_unknown(struct call *call, const char *path)
 
 	call_fail(call, ENOENT, "unknown attribute '%.96s'", path);
 	if (*object == '\0' && bridge_find(call->bridge, name) != NULL)
-		return call_fail(call, ENOENT, "unknown attribute '%.96s', but"
-		    " an endpoint: list %s", path, name);
+		return call_fail(call, ENOENT,
+		    "unknown attribute '%.96s', but an endpoint: list %s", path,
+		    name);
 	if (!walk_object(&w, object)) {
 		if (!nearest_object(&w, object, object, sizeof(object)))
 			return -ENOENT;
@@ -106,8 +107,8 @@ fail_unknown(struct call *call, const char *path)
 		if (strcmp(w.words[i], meant) == 0)
 			near = meant;
 	if (near != NULL)
-		append(call->err, sizeof(call->err), "; did you mean '%s'?",
-		    near);
+		append(
+		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
 	free_words(&w);
 	return -ENOENT;
 }
@@ -184,11 +185,13 @@ set_log_level(struct call *call, const char *value)
 		log_set_level(level);
 		return 0;
 	}
-	call_fail(call, EINVAL, "'%.64s' is not a log level; error, warning,"
-	    " notice, info and debug are", value);
+	call_fail(call, EINVAL,
+	    "'%.64s' is not a log level; error, warning, notice, info and "
+	    "debug are",
+	    value);
 	if (near != NULL)
-		append(call->err, sizeof(call->err), "; did you mean '%s'?",
-		    near);
+		append(
+		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
 	return -EINVAL;
 }
 
@@ -221,7 +224,8 @@ attribute_set(struct call *call)
 		return set_log_level(call, value);
 	node = bridge_find(call->bridge, object);
 	if (node == NULL || !is_key(node->endpoint->conf, name))
-		return call_fail(call, EPERM, "'%s' can be read, not set", path);
-	return endpoint_set(node->endpoint, name, value, call->err,
-	    sizeof(call->err));
+		return call_fail(
+		    call, EPERM, "'%s' can be read, not set", path);
+	return endpoint_set(
+	    node->endpoint, name, value, call->err, sizeof(call->err));
 }

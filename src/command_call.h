@@ -14,53 +14,52 @@
 
 struct call {
 	struct session *session;
-	struct bridge  *bridge;
-	struct output  *out;
-	bool		json;
-	int		argc;
-	char	       *argv[CALL_WORDS_MAX + 1];	/* [0]: the command */
-	char		err[2048];
+	struct bridge *bridge;
+	struct output *out;
+	bool json;
+	int argc;
+	char *argv[CALL_WORDS_MAX + 1]; /* [0]: the command */
+	char err[2048];
 };
 
 struct command {
-	const char     *name;
-	const char     *usage;
-	const char     *help;		/* one line */
-	bool		full;		/* needs access = full */
-	bool		rest;		/* its last word takes the rest of the line */
-	int		min, max;	/* words behind the name */
+	const char *name;
+	const char *usage;
+	const char *help; /* one line */
+	bool full;	  /* needs access = full */
+	bool rest;	  /* its last word takes the rest of the line */
+	int min, max;	  /* words behind the name */
 	/* 0, CALL_OPEN, or -errno with a sentence in err.  NULL: only listed. */
-	int		(*run)(struct call *);
+	int (*run)(struct call *);
 };
 
 /* Sets the sentence and returns -error. */
-int		call_fail(struct call *call, int error, const char *fmt, ...)
-		    PRINTF(3, 4);
+int call_fail(struct call *call, int error, const char *fmt, ...) PRINTF(3, 4);
 /* The endpoint of that name, or NULL with a sentence that has the nearest name. */
-struct node    *call_node(struct call *call, const char *name);
+struct node *call_node(struct call *call, const char *name);
 /* The task of that name, or NULL with a sentence that has the nearest name. */
-struct task    *call_task(struct call *call, const char *name);
+struct task *call_task(struct call *call, const char *name);
 
 /* command_show.c: the tables. */
-int		show_ps(struct call *call);
-int		show_where(struct call *call);
-int		show_endpoints(struct call *call);
-int		show_routes(struct call *call);
-int		show_peers(struct call *call);
-int		show_version(struct call *call);
+int show_ps(struct call *call);
+int show_where(struct call *call);
+int show_endpoints(struct call *call);
+int show_routes(struct call *call);
+int show_peers(struct call *call);
+int show_version(struct call *call);
 
 /* command_attribute.c: list, get and set by path. */
-int		attribute_list(struct call *call);
-int		attribute_get(struct call *call);
-int		attribute_set(struct call *call);
+int attribute_list(struct call *call);
+int attribute_get(struct call *call);
+int attribute_set(struct call *call);
 
 /* command_value.c: what tables show too. */
 /* Paused by a person is what an endpoint is that would be up; lost is lost. */
-const char     *attribute_state(const struct node *node);
+const char *attribute_state(const struct node *node);
 /* How long the process has run. */
-uint64_t	attribute_uptime(void);
+uint64_t attribute_uptime(void);
 
 /* command_watch.c */
-int		watch_start(struct call *call);
+int watch_start(struct call *call);
 
 #endif

@@ -15,8 +15,9 @@
 static uint64_t
 task_idle(const struct task *task, uint64_t now)
 {
-	return task->state == TASK_RUNNING || now < task->since_ns ? 0 :
-	    now - task->since_ns;
+	return task->state == TASK_RUNNING || now < task->since_ns
+	    ? 0
+	    : now - task->since_ns;
 }
 
 static void
@@ -41,8 +42,8 @@ show_ps(struct call *call)
 		task_words(task, label, sizeof(label));
 		output_cell(o, "%s", task->name);
 		output_cell(o, "%s", task_state_name(task->state));
-		output_cell(o, "%s",
-		    task_site_name(task->site, site, sizeof(site)));
+		output_cell(
+		    o, "%s", task_site_name(task->site, site, sizeof(site)));
 		output_cell_time(o, task_idle(task, now), false);
 		output_cell_number(o, task->runs);
 		output_cell_time(o, task->busy_ns, false);
@@ -70,8 +71,8 @@ show_waits(struct output *o, const struct task *task, uint64_t now)
 		    &task->past[(task->runs - i) % TASK_HISTORY];
 
 		ended = past->since_ns + past->waited_ns;
-		output_cell(o, "%s",
-		    task_site_name(past->site, site, sizeof(site)));
+		output_cell(
+		    o, "%s", task_site_name(past->site, site, sizeof(site)));
 		output_cell_time(o, past->waited_ns, false);
 		output_cell_time(o, past->held_ns, false);
 		output_cell_time(o, now > ended ? now - ended : 0, false);

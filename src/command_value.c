@@ -35,15 +35,16 @@ print_number(uint64_t n, char *buf, size_t size)
 static void
 print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size)
 {
-	snprintf(buf, size, "%.*f", (int)digits,
-	    (double)ns / (double)NSEC_PER_SEC);
+	snprintf(
+	    buf, size, "%.*f", (int)digits, (double)ns / (double)NSEC_PER_SEC);
 }
 
 static bool
 print_counter(const void *object, size_t at, char *buf, size_t size)
 {
-	print_number(*(const uint64_t *)(const void *)((const char *)object +
-	    at), buf, size);
+	print_number(
+	    *(const uint64_t *)(const void *)((const char *)object + at), buf,
+	    size);
 	return true;
 }
 
@@ -57,9 +58,22 @@ attribute_state(const struct node *node)
 	return endpoint_state_name(ep->state);
 }
 
-enum node_value { NODE_TYPE, NODE_STATE, NODE_ADDRESS, NODE_FRAMING, NODE_ERROR,
-    NODE_UP, NODE_OPENS, NODE_LOSSES, NODE_PAUSED, NODE_PEERS, NODE_QUEUED,
-    NODE_QUEUED_FRAMES, NODE_DROPPED, NODE_ERRORS };
+enum node_value {
+	NODE_TYPE,
+	NODE_STATE,
+	NODE_ADDRESS,
+	NODE_FRAMING,
+	NODE_ERROR,
+	NODE_UP,
+	NODE_OPENS,
+	NODE_LOSSES,
+	NODE_PAUSED,
+	NODE_PEERS,
+	NODE_QUEUED,
+	NODE_QUEUED_FRAMES,
+	NODE_DROPPED,
+	NODE_ERRORS
+};
 
 static unsigned
 count_ports(const struct node *node)
@@ -123,8 +137,9 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 		text = ep->paused ? "yes" : "no";
 		break;
 	case NODE_UP:
-		print_seconds(ep->state == ENDPOINT_UP ? now_ns() -
-		    ep->since_ns : 0, 3, buf, size);
+		print_seconds(
+		    ep->state == ENDPOINT_UP ? now_ns() - ep->since_ns : 0, 3,
+		    buf, size);
 		return true;
 	default:
 		print_number(node_number(node, (enum node_value)at), buf, size);
@@ -136,13 +151,11 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 
 #define TRAFFIC(member) print_counter, offsetof(struct node, traffic.member)
 
-static const struct row node_rows[] = {
-	{ "type", print_node, NODE_TYPE },
+static const struct row node_rows[] = { { "type", print_node, NODE_TYPE },
 	{ "state", print_node, NODE_STATE },
 	{ "address", print_node, NODE_ADDRESS },
 	{ "framing", print_node, NODE_FRAMING },
-	{ "error", print_node, NODE_ERROR },
-	{ "up", print_node, NODE_UP },
+	{ "error", print_node, NODE_ERROR }, { "up", print_node, NODE_UP },
 	{ "opens", print_node, NODE_OPENS },
 	{ "losses", print_node, NODE_LOSSES },
 	{ "paused", print_node, NODE_PAUSED },
@@ -150,19 +163,14 @@ static const struct row node_rows[] = {
 	{ "queued", print_node, NODE_QUEUED },
 	{ "queued_bytes", print_node, NODE_QUEUED },
 	{ "queued_frames", print_node, NODE_QUEUED_FRAMES },
-	{ "rx_bytes", TRAFFIC(rx_bytes) },
-	{ "rx_frames", TRAFFIC(rx_frames) },
+	{ "rx_bytes", TRAFFIC(rx_bytes) }, { "rx_frames", TRAFFIC(rx_frames) },
 	{ "rx_payload", TRAFFIC(rx_payload) },
-	{ "tx_bytes", TRAFFIC(tx_bytes) },
-	{ "tx_frames", TRAFFIC(tx_frames) },
+	{ "tx_bytes", TRAFFIC(tx_bytes) }, { "tx_frames", TRAFFIC(tx_frames) },
 	{ "tx_payload", TRAFFIC(tx_payload) },
-	{ "unchecked", TRAFFIC(unchecked) },
-	{ "stalls", TRAFFIC(stalls) },
+	{ "unchecked", TRAFFIC(unchecked) }, { "stalls", TRAFFIC(stalls) },
 	{ "errors", print_node, NODE_ERRORS },
 	{ "dropped", print_node, NODE_DROPPED },
-	{ "dropped_bytes", TRAFFIC(dropped_bytes) },
-	{ .name = NULL }
-};
+	{ "dropped_bytes", TRAFFIC(dropped_bytes) }, { .name = NULL } };
 
 enum route_value { ROUTE_P50, ROUTE_P99, ROUTE_MAX };
 
@@ -178,15 +186,13 @@ print_latency(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
-static const struct row route_rows[] = {
-	{ "frames", print_counter, offsetof(struct route, frames) },
+static const struct row route_rows[] = { { "frames", print_counter,
+					     offsetof(struct route, frames) },
 	{ "bytes", print_counter, offsetof(struct route, bytes) },
 	{ "rejected", print_counter, offsetof(struct route, rejected) },
 	{ "p50", print_latency, ROUTE_P50 },
 	{ "p99", print_latency, ROUTE_P99 },
-	{ "max", print_latency, ROUTE_MAX },
-	{ .name = NULL }
-};
+	{ "max", print_latency, ROUTE_MAX }, { .name = NULL } };
 
 /* The start of the process, in clock ticks since the machine's: field 22. */
 static uint64_t
@@ -235,17 +241,26 @@ resident(void)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-enum daemon_value { DAEMON_NAME, DAEMON_VERSION, DAEMON_LOG_LEVEL, DAEMON_UPTIME,
-    DAEMON_PID, DAEMON_WAITS, DAEMON_EVENTS, DAEMON_ENDPOINTS, DAEMON_UP,
-    DAEMON_MEMORY };
+enum daemon_value {
+	DAEMON_NAME,
+	DAEMON_VERSION,
+	DAEMON_LOG_LEVEL,
+	DAEMON_UPTIME,
+	DAEMON_PID,
+	DAEMON_WAITS,
+	DAEMON_EVENTS,
+	DAEMON_ENDPOINTS,
+	DAEMON_UP,
+	DAEMON_MEMORY
+};
 
 /* Events that are armed; one whose callback is due is not. */
 static uint64_t
 count_events(const struct bridge *b)
 {
-	return (uint64_t)(event_base_get_num_events(b->base,
-	    EVENT_BASE_COUNT_ADDED) - event_base_get_num_events(b->base,
-	    EVENT_BASE_COUNT_ACTIVE));
+	return (uint64_t)(event_base_get_num_events(
+			      b->base, EVENT_BASE_COUNT_ADDED) -
+	    event_base_get_num_events(b->base, EVENT_BASE_COUNT_ACTIVE));
 }
 
 static uint64_t
@@ -305,8 +320,7 @@ print_daemon(const void *object, size_t at, char *buf, size_t size)
 	}
 }
 
-static const struct row daemon_rows[] = {
-	{ "name", print_daemon, DAEMON_NAME },
+static const struct row daemon_rows[] = { { "name", print_daemon, DAEMON_NAME },
 	{ "version", print_daemon, DAEMON_VERSION },
 	{ "log_level", print_daemon, DAEMON_LOG_LEVEL },
 	{ "pid", print_daemon, DAEMON_PID },
@@ -315,13 +329,10 @@ static const struct row daemon_rows[] = {
 	{ "up", print_daemon, DAEMON_UP },
 	{ "waits", print_daemon, DAEMON_WAITS },
 	{ "events", print_daemon, DAEMON_EVENTS },
-	{ "memory", print_daemon, DAEMON_MEMORY },
-	{ .name = NULL }
-};
+	{ "memory", print_daemon, DAEMON_MEMORY }, { .name = NULL } };
 
 static const struct row top_rows[] = {
-	{ "log_level", print_daemon, DAEMON_LOG_LEVEL },
-	{ .name = NULL }
+	{ "log_level", print_daemon, DAEMON_LOG_LEVEL }, { .name = NULL }
 };
 
 /* --- the walk ------------------------------------------------------------ */
@@ -371,8 +382,8 @@ walk_reasons(struct walk *w, const char *fmt_prefix, const char *suffix,
 	char name[64], value[32];
 
 	for (size_t i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "%s%s%s", fmt_prefix, names[i],
-		    suffix);
+		snprintf(
+		    name, sizeof(name), "%s%s%s", fmt_prefix, names[i], suffix);
 		print_number(counts[i], value, sizeof(value));
 		if (wanted(w, name))
 			visit(w, name, value);
@@ -388,10 +399,10 @@ walk_node(struct walk *w, const struct node *node)
 	snprintf(w->object, sizeof(w->object), "%s/", conf->name);
 	walk_rows(w, node_rows, node);
 	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t->bad);
-	walk_reasons(w, "bad_", "_bytes", bad_reason_names, BAD_REASONS,
-	    t->bad_bytes);
-	walk_reasons(w, "dropped_", "", drop_reason_names, DROP_REASONS,
-	    t->dropped);
+	walk_reasons(
+	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t->bad_bytes);
+	walk_reasons(
+	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t->dropped);
 	walk_keys(w, endpoint_common_keys, conf);
 	walk_keys(w, conf->ops->keys, conf);
 	walk_keys(w, framing_common_keys, &conf->framing);

@@ -12,24 +12,23 @@
 /* One walk over attributes; the caller sets what is not marked. */
 struct walk {
 	const struct call *call;
-	const char     *name;		/* the only one that is wanted, or NULL */
-	void		(*visit)(struct walk *, const char *path,
-			    const char *value);
-	char		object[PATH_TEXT_MAX];	/* the walk's own: "ar1/", "" */
+	const char *name; /* the only one that is wanted, or NULL */
+	void (*visit)(struct walk *, const char *path, const char *value);
+	char object[PATH_TEXT_MAX]; /* the walk's own: "ar1/", "" */
 	/* For visit. */
-	const char     *prefix;
-	const char    **words;
-	size_t		room;
-	char	       *value;
-	size_t		n;
+	const char *prefix;
+	const char **words;
+	size_t room;
+	char *value;
+	size_t n;
 };
 
 /* Every attribute that there is. */
-void		walk_all(struct walk *w);
+void walk_all(struct walk *w);
 /*
  * Those of one object, as it is written before the last '/' of a path ("" for those
  * that have none).  False when there is no such object.
  */
-bool		walk_object(struct walk *w, const char *object);
+bool walk_object(struct walk *w, const char *object);
 
 #endif

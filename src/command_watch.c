@@ -66,8 +66,9 @@ show_json(struct evbuffer *out, const struct timespec *ts, const char *from,
 
 	if (o == NULL)
 		return;
-	output_pair_time(o, "time", (uint64_t)ts->tv_sec * NSEC_PER_SEC +
-	    (uint64_t)ts->tv_nsec / NSEC_PER_USEC * NSEC_PER_USEC);
+	output_pair_time(o, "time",
+	    (uint64_t)ts->tv_sec * NSEC_PER_SEC +
+		(uint64_t)ts->tv_nsec / NSEC_PER_USEC * NSEC_PER_USEC);
 	output_pair(o, "from", "%s", from);
 	output_pair(o, "to", "%s", to);
 	output_pair_number(o, "size", len);
@@ -88,8 +89,8 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	escape(payload, len, text, sizeof(text));
-	(s->watch_json ? show_json : show_text)(s->reply, &ts,
-	    from->link->name, to, len, text);
+	(s->watch_json ? show_json : show_text)(
+	    s->reply, &ts, from->link->name, to, len, text);
 	session_show(s);
 }
 

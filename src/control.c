@@ -57,14 +57,14 @@ open_port(struct control *c, char *err, size_t size)
 
 	if ((r = address_parse(c->conf.listen, &l.address, err, size)) < 0)
 		return r;
-	if (c->conf.allow != NULL && (r = networks_parse(c->conf.allow,
-	    &c->allow, err, size)) < 0)
+	if (c->conf.allow != NULL &&
+	    (r = networks_parse(c->conf.allow, &c->allow, err, size)) < 0)
 		return r;
 	l.allow = c->allow;
 	snprintf(c->full, sizeof(c->full), "ERR too many clients (max %u)\n",
 	    l.max_clients);
-	return listener_new(c->bridge->base, &l, on_accept, c, &c->listener,
-	    err, size);
+	return listener_new(
+	    c->bridge->base, &l, on_accept, c, &c->listener, err, size);
 }
 
 int
@@ -86,8 +86,8 @@ control_new(struct bridge *b, const struct control_conf *conf,
 		control_free(c);
 		return r;
 	}
-	log_to(LOG_INFO, ABOUT_CONTROL, c->conf.name, "listens on %s (access ="
-	    " %s)", control_address(c),
+	log_to(LOG_INFO, ABOUT_CONTROL, c->conf.name,
+	    "listens on %s (access = %s)", control_address(c),
 	    c->conf.access == ACCESS_FULL ? "full" : "read");
 	*ret = c;
 	return 0;

@@ -14,14 +14,14 @@
 /* A watch whose client does not read is closed when this much waits. */
 #define CONTROL_OUTPUT_MAX (1024 * 1024)
 
-struct control;			/* one port */
+struct control; /* one port */
 struct evbuffer;
 
 /* What the commands may reach beyond the bridge. */
 struct control_hooks {
 	/* Reads the configuration again; -EINVAL with all faults, as lines, in
 	 * a string that the caller frees. */
-	int		(*reload)(char **faults);
+	int (*reload)(char **faults);
 	const struct daemon_conf *(*daemon)(void);
 };
 
@@ -29,45 +29,45 @@ struct control_hooks {
 struct session {
 	TAILQ_ENTRY(session) entry;
 	struct control *control;
-	char		name[ENDPOINT_NAME_MAX + 24];	/* "control.client#3" */
-	char		address[ENDPOINT_ADDRESS_MAX];
+	char name[ENDPOINT_NAME_MAX + 24]; /* "control.client#3" */
+	char address[ENDPOINT_ADDRESS_MAX];
 	struct bufferevent *bev;
-	struct evbuffer *reply;		/* not handed to the bufferevent yet */
+	struct evbuffer *reply; /* not handed to the bufferevent yet */
 	/* Its next turn, the end of its lingering, or the step that frees it. */
-	struct event   *timer;
-	bool		full;		/* access */
-	bool		ended;		/* the client sends no more */
-	bool		closing;	/* no more commands: closed once all is out */
-	bool		lingering;	/* all is out: for the client to close */
-	bool		busy;		/* a command of it is being carried out */
-	bool		doomed;		/* waits for the step that frees it */
-	bool		watching;
-	bool		watch_json;
-	struct tap	tap;
-	char	      **watch;		/* names, NULL-terminated; NULL: all */
-	struct task	read, write;
-	uint64_t	commands;
+	struct event *timer;
+	bool full;	/* access */
+	bool ended;	/* the client sends no more */
+	bool closing;	/* no more commands: closed once all is out */
+	bool lingering; /* all is out: for the client to close */
+	bool busy;	/* a command of it is being carried out */
+	bool doomed;	/* waits for the step that frees it */
+	bool watching;
+	bool watch_json;
+	struct tap tap;
+	char **watch; /* names, NULL-terminated; NULL: all */
+	struct task read, write;
+	uint64_t commands;
 };
 TAILQ_HEAD(session_list, session);
 
 /* Listens; conf is copied.  -errno with a sentence in err. */
-int		control_new(struct bridge *b, const struct control_conf *conf,
-		    const struct control_hooks *hooks, struct control **ret,
-		    char *err, size_t size);
+int control_new(struct bridge *b, const struct control_conf *conf,
+    const struct control_hooks *hooks, struct control **ret, char *err,
+    size_t size);
 /* The address that it is bound to. */
-const char     *control_address(const struct control *c);
+const char *control_address(const struct control *c);
 /* The copy of its section. */
 const struct control_conf *control_config(const struct control *c);
 /* Closes the port and its sessions, each with as much of what it is owed as it takes
  * at once.  NULL is fine; not from inside a command. */
-void		control_free(struct control *c);
-struct bridge  *control_bridge(const struct control *c);
+void control_free(struct control *c);
+struct bridge *control_bridge(const struct control *c);
 const struct control_hooks *control_get_hooks(const struct control *c);
-unsigned	control_sessions(const struct control *c);
+unsigned control_sessions(const struct control *c);
 
 /* A session that may end now, in a deferred step. */
-void		session_close(struct session *s, const char *why);
+void session_close(struct session *s, const char *why);
 /* Hands s->reply over outside of a command: a line of a watch. */
-void		session_show(struct session *s);
+void session_show(struct session *s);
 
 #endif

@@ -55,8 +55,8 @@ read_label(const struct task *task, char *buf, size_t size)
 	else if (s->ended || s->closing)
 		snprintf(buf, size, "nothing more from %s", s->address);
 	else if (task->state == TASK_PAUSED)
-		snprintf(buf, size, "%s to read the replies it has",
-		    s->address);
+		snprintf(
+		    buf, size, "%s to read the replies it has", s->address);
 	else if (s->watching)
 		snprintf(buf, size, "%s to end its watch", s->address);
 	else if (evtimer_pending(s->timer, NULL))
@@ -131,7 +131,8 @@ session_update(struct session *s)
 	if ((s->closing || (s->ended && !more)) && session_finish(s))
 		return;
 	over = output_length(s) > CONTROL_OUTPUT_MARK && !s->watching;
-	reading = !s->ended && (s->lingering || (!s->closing && !over && !more));
+	reading =
+	    !s->ended && (s->lingering || (!s->closing && !over && !more));
 	if (!reading)
 		bufferevent_disable(s->bev, EV_READ);
 	else if (!(bufferevent_get_enabled(s->bev) & EV_READ))
@@ -144,8 +145,8 @@ session_update(struct session *s)
 		event_add(s->timer, &at_once);
 		TASK_WAIT(&s->read);
 	} else
-		TASK_SET(&s->read, over && !s->closing ? TASK_PAUSED :
-		    TASK_IDLE);
+		TASK_SET(
+		    &s->read, over && !s->closing ? TASK_PAUSED : TASK_IDLE);
 	if (output_length(s) > 0)
 		TASK_WAIT(&s->write);
 	else if (s->lingering)
@@ -179,8 +180,9 @@ session_line(struct session *s, char *line, size_t len)
 	if (s->watching)
 		command_unwatch(s);
 	if ((c = not_text(line, len)) >= 0) {
-		snprintf(text, sizeof(text), "a command is text; this line has a"
-		    " byte 0x%02x in it", (unsigned)c);
+		snprintf(text, sizeof(text),
+		    "a command is text; this line has a byte 0x%02x in it",
+		    (unsigned)c);
 		command_error(s, text);
 		return;
 	}
@@ -232,7 +234,7 @@ session_turn(struct session *s)
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
 	for (unsigned n = 0; n < TURN_COMMANDS && !s->closing && !s->doomed;
-	    n++) {
+	     n++) {
 		if (had + evbuffer_get_length(s->reply) > CONTROL_OUTPUT_MARK &&
 		    !s->watching)
 			break;
@@ -258,9 +260,10 @@ session_show(struct session *s)
 	session_hand_over(s);
 	waits = output_length(s);
 	if (waits > CONTROL_OUTPUT_MAX) {
-		log_to(LOG_NOTICE, ABOUT_CONTROL, s->name, "%s does not read what it"
-		    " watches, and %s wait for it: closed", s->address,
-		    format_size(waits, text, sizeof(text)));
+		log_to(LOG_NOTICE, ABOUT_CONTROL, s->name,
+		    "%s does not read what it watches, and %s wait for it: "
+		    "closed",
+		    s->address, format_size(waits, text, sizeof(text)));
 		session_close(s, "does not read");
 	}
 	if (!s->doomed && waits > 0)
@@ -333,8 +336,9 @@ session_close(struct session *s, const char *why)
 	if (s->doomed)
 		return;
 	s->doomed = true;
-	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name, "%s is gone after %llu"
-	    " commands (%s)", s->address, (unsigned long long)s->commands, why);
+	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
+	    "%s is gone after %llu commands (%s)", s->address,
+	    (unsigned long long)s->commands, why);
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
 	TASK_SET(&s->read, TASK_IDLE);
 	TASK_SET(&s->write, TASK_IDLE);
@@ -385,15 +389,15 @@ session_new(struct control *c, int fd, const char *peer)
 	}
 	s->control = c;
 	s->full = c->conf.access == ACCESS_FULL;
-	snprintf(s->name, sizeof(s->name), "%s.client#%u", c->conf.name,
-	    ++c->next);
+	snprintf(
+	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);
 	snprintf(s->address, sizeof(s->address), "%s", peer);
 	TAILQ_INSERT_TAIL(&c->sessions, s, entry);
 	listener_set_clients(c->listener, ++c->nsessions);
 	s->reply = evbuffer_new();
 	s->timer = evtimer_new(c->bridge->base, on_timer, s);
-	s->bev = bufferevent_socket_new(c->bridge->base, fd,
-	    BEV_OPT_CLOSE_ON_FREE);
+	s->bev =
+	    bufferevent_socket_new(c->bridge->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (s->bev == NULL)
 		close(fd);
 	if (s->bev == NULL || s->reply == NULL || s->timer == NULL) {
@@ -420,11 +424,11 @@ session_last_words(struct session *s)
 	if (s->doomed)
 		return;
 	session_hand_over(s);
-	n = evbuffer_peek(bufferevent_get_output(s->bev), -1, NULL, iov,
-	    NELEM(iov));
+	n = evbuffer_peek(
+	    bufferevent_get_output(s->bev), -1, NULL, iov, NELEM(iov));
 	for (int i = 0; i < MIN(n, (int)NELEM(iov)); i++)
 		if (send(bufferevent_getfd(s->bev), iov[i].iov_base,
-		    iov[i].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL) !=
-		    (ssize_t)iov[i].iov_len)
+			iov[i].iov_len,
+			MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)iov[i].iov_len)
 			break;
 }

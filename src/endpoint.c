@@ -16,6 +16,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "endpoint_hotplug.h"
 #include "endpoint_link.h"
 #include "log.h"
 
@@ -116,6 +117,10 @@ endpoint_set_state(struct endpoint *ep, enum endpoint_state state,
 	log_to(level, ABOUT_ENDPOINT, ep->conf->name, "%s -> %s%s%s%s",
 	    state_names[old], state_names[state], *why != '\0' ? " (" : "",
 	    why, *why != '\0' ? ")" : "");
+	if (state == ENDPOINT_LOST)
+		hotplug_watch(ep);
+	else if (state != ENDPOINT_OPENING)
+		hotplug_unwatch(ep);
 	ep->owner->state(ep);
 }
 
@@ -167,6 +172,7 @@ try_open(struct endpoint *ep)
 	int r;
 
 	endpoint_set_state(ep, ENDPOINT_OPENING, "");
+	hotplug_note(ep);
 	r = ops->open(ep);
 	ep->tried = true;
 	if (r < 0)
@@ -188,6 +194,18 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 		task_remove(&ep->reopen);
 }
 
+void
+endpoint_retry(struct endpoint *ep)
+{
+	if (ep->state != ENDPOINT_LOST)
+		return;
+	event_del(ep->reopen_event);
+	TASK_SET(&ep->reopen, TASK_IDLE);
+	try_open(ep);
+	if (ep->state == ENDPOINT_UP || ep->state == ENDPOINT_WAITING)
+		task_remove(&ep->reopen);
+}
+
 /* Closed, and tried again after the back-off, which doubles. */
 static void
 back_off(struct endpoint *ep, const char *why)
@@ -204,6 +222,7 @@ back_off(struct endpoint *ep, const char *why)
 	} else {
 		ep->state = ENDPOINT_LOST;
 		ep->since_ns = now_ns();
+		hotplug_watch(ep);
 	}
 	ep->backoff_ns = ep->backoff_ns == 0 ? ep->conf->reopen_min :
 	    MIN(2 * ep->backoff_ns, ep->conf->reopen_max);
@@ -352,6 +371,7 @@ endpoint_settle(struct link *link)
 		return;
 	}
 	ep->losses++;
+	hotplug_note(ep);
 	back_off(ep, link->why);
 }
 
@@ -417,6 +437,7 @@ close_now(struct endpoint *ep)
 	ep->conf->ops->close(ep);
 	event_del(ep->reopen_event);
 	task_remove(&ep->reopen);
+	hotplug_unwatch(ep);
 }
 
 void

@@ -172,6 +172,13 @@ struct endpoint_ops {
 	bool		(*hangup)(struct endpoint *);
 };
 
+/* How a device file looked: whether it is worth another try. */
+struct device_look {
+	bool there;
+	uint64_t inode, device;
+	unsigned mode, owner, group;
+};
+
 struct endpoint {
 	TAILQ_ENTRY(endpoint) entry;
 	struct endpoint_conf *conf;	/* the endpoint's own */
@@ -192,6 +199,9 @@ struct endpoint {
 	bool		tried;		/* opened once, whatever came of it */
 	bool		paused;		/* by a person */
 	struct event   *reopen_event;
+	TAILQ_ENTRY(endpoint) lost;	/* while hotplug watches... */
+	bool		watched;	/* ...for its device... */
+	struct device_look look;	/* ...to look other than this */
 	struct task	reopen;
 	void	       *impl;		/* the type's own */
 };
@@ -221,6 +231,8 @@ void		endpoint_start(struct endpoint *ep);
 void		endpoint_stop(struct endpoint *ep);
 /* The same, and frees; NULL is fine. */
 void		endpoint_free(struct endpoint *ep);
+/* Tries to open it now instead of after the back-off; of no effect unless it is lost. */
+void		endpoint_retry(struct endpoint *ep);
 /* Closes and opens again at once. */
 void		endpoint_reopen(struct endpoint *ep);
 /* Changes a key of the section while it is open; -errno, sentence in err. */

@@ -39,10 +39,13 @@
 
 #define SLAVES "/dev/pts/"
 
+/* How often a slave that cannot be watched is looked at. */
+#define LOOK_MS 200
+
 struct pty {
 	struct endpoint *ep;
 	int master;
-	int watch; /* the inotify descriptor */
+	int watch; /* the inotify descriptor, -1: a timer */
 	struct event *opened;
 	struct task open_task;
 	char slave[32]; /* "/dev/pts/5" */
@@ -203,10 +206,11 @@ open_label(const struct task *task, char *buf, size_t size)
 static void
 await_opening(struct pty *pty)
 {
+	struct timeval look = { 0, LOOK_MS * 1000 };
 	short now;
 
 	drain_watch(pty);
-	event_add(pty->opened, NULL);
+	event_add(pty->opened, pty->watch < 0 ? &look : NULL);
 	TASK_WAIT(&pty->open_task);
 	now = master_poll(pty);
 	if (now & POLLIN || !(now & POLLHUP))
@@ -313,17 +317,16 @@ watch_slave(struct pty *pty, int slave, char *err, size_t size)
 		return -ENOENT;
 	}
 	pty->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (pty->watch < 0 ||
-	    inotify_add_watch(pty->watch, pty->slave, IN_OPEN) < 0) {
-		int r = -errno;
-
-		snprintf(err, size, "cannot watch %s: %s%s", pty->slave,
-		    strerror(-r),
-		    r == -ENOSPC || r == -EMFILE
-			? " (see fs.inotify.* of sysctl)"
-			: "");
-		return r;
-	}
+	if (pty->watch >= 0 &&
+	    inotify_add_watch(pty->watch, pty->slave, IN_OPEN) >= 0)
+		return 0;
+	log_to(LOG_WARNING, ABOUT_ENDPOINT, pty->ep->conf->name,
+	    "cannot watch %s: %s (see sysctl fs.inotify); looks every %d ms"
+	    " instead",
+	    pty->slave, strerror(errno), LOOK_MS);
+	if (pty->watch >= 0)
+		close(pty->watch);
+	pty->watch = -1;
 	return 0;
 }
 

@@ -53,11 +53,14 @@ start_bridge(const char *folder)
 	struct bridge *b = NULL;
 	char text[256], err[256];
 
-	snprintf(text, sizeof(text), "[echo one]\nframing = line\n"
-	    "[pty two]\nframing = cobs\nlink = %s/two\nqueue = 1K\n", folder);
+	snprintf(text, sizeof(text),
+	    "[echo one]\nframing = line\n"
+	    "[pty two]\nframing = cobs\nlink = %s/two\nqueue = 1K\n",
+	    folder);
 	insist(config_parse("fuzz", text, strlen(text), &c, &faults) == 0 &&
-	    bridge_new(base, &b) == 0 &&
-	    bridge_apply(b, c, err, sizeof(err)) == 0, "no bridge");
+		bridge_new(base, &b) == 0 &&
+		bridge_apply(b, c, err, sizeof(err)) == 0,
+	    "no bridge");
 	config_free(c);
 	return b;
 }
@@ -81,8 +84,9 @@ start(void)
 	reply = malloc(REPLY_MAX);
 	base = event_base_new();
 	insist(base != NULL && reply != NULL &&
-	    control_new(start_bridge(folder), &conf, &hooks, &control, err,
-	    sizeof(err)) == 0, "no control port");
+		control_new(start_bridge(folder), &conf, &hooks, &control, err,
+		    sizeof(err)) == 0,
+	    "no control port");
 	unlink(path);
 	unlink(two);
 	rmdir(folder);
@@ -137,7 +141,8 @@ check_reply(void)
 	while (start_of_last > 0 && reply[start_of_last - 1] != '\n');
 	reply[reply_len - 1] = '\0';
 	insist(strcmp(reply + start_of_last, "OK") == 0 ||
-	    strncmp(reply + start_of_last, "ERR ", 4) == 0, "no last line");
+		strncmp(reply + start_of_last, "ERR ", 4) == 0,
+	    "no last line");
 }
 
 int

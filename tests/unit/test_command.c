@@ -29,9 +29,9 @@
 #define PATIENCE (10 * NSEC_PER_SEC)
 
 /* What one sends back goes to two, which nobody has open. */
-#define CONF_TEXT                                                              \
-	"[echo one]\nframing = line\nlabel = the first\n"                     \
-	"[pty two]\nframing = cobs\nlink = %s/two\n"                          \
+#define CONF_TEXT                                         \
+	"[echo one]\nframing = line\nlabel = the first\n" \
+	"[pty two]\nframing = cobs\nlink = %s/two\n"      \
 	"[route main]\nfrom = one\nto = two\n"
 
 static struct event_base *base;
@@ -44,7 +44,7 @@ static unsigned reloads;
 
 struct client {
 	int fd;
-	char *text;		/* all that came, NUL behind it */
+	char *text; /* all that came, NUL behind it */
 	size_t len;
 	bool eof;
 };
@@ -62,8 +62,8 @@ fake_reload(char **faults)
 static const struct control_hooks hooks = { .reload = fake_reload };
 
 static struct control *
-open_control(const char *name, const char *path, int access,
-    unsigned max_clients)
+open_control(
+    const char *name, const char *path, int access, unsigned max_clients)
 {
 	struct control_conf conf = {
 		.name = (char *)(uintptr_t)name,
@@ -92,8 +92,8 @@ set_up(void **state)
 	snprintf(text, sizeof(text), CONF_TEXT, folder);
 	base = event_base_new();
 	assert_int_equal(bridge_new(base, &bridge), 0);
-	assert_int_equal(config_parse("test", text, strlen(text), &c,
-	    &faults), 0);
+	assert_int_equal(
+	    config_parse("test", text, strlen(text), &c, &faults), 0);
 	assert_int_equal(bridge_apply(bridge, c, err, sizeof(err)), 0);
 	config_free(c);
 	full = open_control("full", full_path, ACCESS_FULL, 16);
@@ -124,8 +124,8 @@ dial(const char *path)
 
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
 	c.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(c.fd, (struct sockaddr *)&sun, sizeof(sun)),
-	    0);
+	assert_int_equal(
+	    connect(c.fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	fcntl(c.fd, F_SETFL, O_NONBLOCK);
 	return c;
 }
@@ -296,8 +296,9 @@ test_replies(void **state)
 		{ "json get one/rx_bytes\n", "0\nOK\n" },
 		{ "json get one/state\n", "\"up\"\nOK\n" },
 		{ "json list log\n", "{\"log_level\":\"error\"}\nOK\n" },
-		{ "peers\n", "NAME  ENDPOINT  ADDRESS  RX_BYTES  TX_BYTES  "
-			     "QUEUED  DROPPED  STALLED  UP\nOK\n" },
+		{ "peers\n",
+		    "NAME  ENDPOINT  ADDRESS  RX_BYTES  TX_BYTES  "
+		    "QUEUED  DROPPED  STALLED  UP\nOK\n" },
 		{ "json peers\n", "[]\nOK\n" },
 		{ "pss\n", "ERR unknown command 'pss'; did you mean 'ps'?\n" },
 		{ "zzzzzz\n", "ERR unknown command 'zzzzzz'\n" },
@@ -312,20 +313,24 @@ test_replies(void **state)
 		    "ERR unknown task 'one.reed'; did you mean 'one.read'?\n" },
 		{ "help pss\n",
 		    "ERR unknown command 'pss'; did you mean 'ps'?\n" },
-		{ "get one/rx_byte\n", "ERR unknown attribute 'one/rx_byte'; "
-				       "did you mean 'one/rx_bytes'?\n" },
-		{ "get oen/state\n", "ERR unknown attribute 'oen/state'; did "
-				     "you mean 'one/state'?\n" },
+		{ "get one/rx_byte\n",
+		    "ERR unknown attribute 'one/rx_byte'; "
+		    "did you mean 'one/rx_bytes'?\n" },
+		{ "get oen/state\n",
+		    "ERR unknown attribute 'oen/state'; did "
+		    "you mean 'one/state'?\n" },
 		{ "get routes/man/bytes\n",
 		    "ERR unknown attribute 'routes/man/bytes'; did you mean "
 		    "'routes/main/bytes'?\n" },
-		{ "get one\n", "ERR unknown attribute 'one', but an endpoint: "
-			       "list one\n" },
+		{ "get one\n",
+		    "ERR unknown attribute 'one', but an endpoint: "
+		    "list one\n" },
 		{ "get /\n", "ERR unknown attribute '/'\n" },
 		{ "set one/rx_bytes 1\n",
 		    "ERR 'one/rx_bytes' can be read, not set\n" },
-		{ "set one/queu 1K\n", "ERR unknown attribute 'one/queu'; did "
-				       "you mean 'one/queue'?\n" },
+		{ "set one/queu 1K\n",
+		    "ERR unknown attribute 'one/queu'; did "
+		    "you mean 'one/queue'?\n" },
 		{ "set one/queue\n",
 		    "ERR something is missing: set PATH VALUE\n" },
 		{ "set log_level warm\n",
@@ -333,14 +338,18 @@ test_replies(void **state)
 		    "info and debug are\n" },
 		{ "send oen hi\n",
 		    "ERR unknown endpoint 'oen'; did you mean 'one'?\n" },
-		{ "send one a\\nb\n", "ERR the framing of one, line, cannot "
-				      "express this frame\n" },
+		{ "send one a\\nb\n",
+		    "ERR the framing of one, line, cannot "
+		    "express this frame\n" },
 		{ "send one \\xzz\n",
 		    "ERR a bad escape in the text; \\n \\r \\t \\s \\\\ "
 		    "\\xHH and \\OOO are right\n" },
-		{ "break one\n", "ERR one is a echo, which has no break\n" },
-		{ "break one soon\n", "ERR 'soon' is not a length for a break; "
-				      "up to 10s, as in 250ms\n" },
+		{ "break one\n",
+		    "ERR a break is nothing that one, of "
+		    "type echo, could send\n" },
+		{ "break one soon\n",
+		    "ERR 'soon' is not a length for a break; "
+		    "up to 10s, as in 250ms\n" },
 		{ "cancel one.read\n",
 		    "ERR 'one.read' cannot be ended; only clients, control "
 		    "sessions and pending reopens can\n" },
@@ -373,8 +382,10 @@ test_access(void **state)
 	for (size_t i = 0; i < NELEM(lines); i++) {
 		snprintf(name, sizeof(name), "%.*s",
 		    (int)strcspn(lines[i], " "), lines[i]);
-		snprintf(want, sizeof(want), "ERR this port has access = read;"
-		    " %s needs access = full\n", name);
+		snprintf(want, sizeof(want),
+		    "ERR this port has access = read;"
+		    " %s needs access = full\n",
+		    name);
 		snprintf(line, sizeof(line), "%s\n", lines[i]);
 		assert_reply(read_path, line, want);
 		snprintf(line, sizeof(line), "json %s\n", lines[i]);
@@ -392,16 +403,15 @@ test_help_has_a_line_for_each_command(void **state)
 
 	(void)state;
 	for (line = strtok_r(reply, "\n", &save); strcmp(line, "OK") != 0;
-	    line = strtok_r(NULL, "\n", &save)) {
+	     line = strtok_r(NULL, "\n", &save)) {
 		char line_help[64];
 
 		n++;
 		assert_true(strlen(line) <= 100);
-		snprintf(name, sizeof(name), "%.*s", (int)strcspn(line, " "),
-		    line);
+		snprintf(
+		    name, sizeof(name), "%.*s", (int)strcspn(line, " "), line);
 		refused += strstr(line, "[access = full]") != NULL;
-		snprintf(line_help, sizeof(line_help), "help %s\n",
-		    name);
+		snprintf(line_help, sizeof(line_help), "help %s\n", name);
 		one = netcat(read_path, line_help);
 		assert_memory_equal(one, line, strlen(line));
 		assert_string_equal(one + strlen(line), "\nOK\n");
@@ -422,7 +432,7 @@ test_list_and_get_agree(void **state)
 
 	(void)state;
 	for (line = strtok_r(reply, "\n", &save); strcmp(line, "OK") != 0;
-	    line = strtok_r(NULL, "\n", &save)) {
+	     line = strtok_r(NULL, "\n", &save)) {
 		n++;
 		p = strstr(line, " = ");
 		assert_non_null(p);
@@ -477,7 +487,8 @@ test_reload_says_all_faults_on_one_line(void **state)
 	assert_reply(full_path, "reload\n", "OK\n");
 	assert_int_equal(reloads, 1);
 	reload_faults = faults;
-	assert_reply(full_path, "reload\n", "ERR nothing was changed: f:1: this"
+	assert_reply(full_path, "reload\n",
+	    "ERR nothing was changed: f:1: this"
 	    " is wrong; f:7: that is wrong\n");
 	reload_faults = NULL;
 	assert_int_equal(reloads, 2);
@@ -550,8 +561,10 @@ test_bytes_that_are_no_text_are_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad); i++) {
 		line[9] = (char)bad[i];
-		snprintf(want, sizeof(want), "ERR a command is text; this line"
-		    " has a byte 0x%02x in it\nup\nOK\n", bad[i]);
+		snprintf(want, sizeof(want),
+		    "ERR a command is text; this line"
+		    " has a byte 0x%02x in it\nup\nOK\n",
+		    bad[i]);
 		reply = netcat_bytes(full_path, line, strlen(line + 10) + 10);
 		assert_string_equal(reply, want);
 		free(reply);
@@ -646,7 +659,8 @@ test_watch_shows_frames_until_the_next_line(void **state)
 	until_text(&w, "\n");
 	until_text(&other, "\n");
 	assert_int_equal(sscanf(w.text, "%2d:%2d:%6f %15s %15s %d %63[^\n]", &h,
-	    &m, &s, from, to, &size, text), 7);
+			     &m, &s, from, to, &size, text),
+	    7);
 	assert_string_equal(from, "one");
 	assert_string_equal(to, "two");
 	assert_int_equal(size, 5);
@@ -675,12 +689,12 @@ test_watch_as_json(void **state)
 	until_text(&json, "}\n");
 	frame = json_loads(json.text, JSON_DISABLE_EOF_CHECK, NULL);
 	assert_non_null(frame);
-	assert_string_equal(json_string_value(json_object_get(frame, "from")),
-	    "one");
-	assert_string_equal(json_string_value(json_object_get(frame, "to")),
-	    "two");
-	assert_string_equal(json_string_value(json_object_get(frame, "text")),
-	    "A\"");
+	assert_string_equal(
+	    json_string_value(json_object_get(frame, "from")), "one");
+	assert_string_equal(
+	    json_string_value(json_object_get(frame, "to")), "two");
+	assert_string_equal(
+	    json_string_value(json_object_get(frame, "text")), "A\"");
 	assert_int_equal(json_integer_value(json_object_get(frame, "size")), 2);
 	json_decref(frame);
 	until_text(&w, " two ");
@@ -760,8 +774,8 @@ test_waits_are_events(void **state)
 		if (i % 10 != 0)
 			continue;
 		reply = netcat(full_path, both);
-		assert_int_equal(sscanf(reply, "%u\nOK\n%u\nOK\n", &waits,
-		    &events), 2);
+		assert_int_equal(
+		    sscanf(reply, "%u\nOK\n%u\nOK\n", &waits, &events), 2);
 		assert_int_equal(waits, events);
 		free(reply);
 	}
@@ -779,8 +793,8 @@ test_where_has_the_last_sixteen_waits(void **state)
 	(void)state;
 	for (int i = 0; i < 40; i++)
 		ask(&c, "get one/state\n");
-	for (const char *p = ask(&c, "where full.client#1.write\n"); 
-	    (p = strstr(p, ".c:")) != NULL; p++)
+	for (const char *p = ask(&c, "where full.client#1.write\n");
+	     (p = strstr(p, ".c:")) != NULL; p++)
 		n++;
 	/* Sixteen, and where it is now. */
 	assert_int_equal(n, 17);

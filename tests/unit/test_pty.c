@@ -3,6 +3,9 @@
  */
 #include "endpoint_harness.h"
 
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+
 static struct endpoint *ep;
 
 static struct endpoint *
@@ -73,6 +76,40 @@ test_waits_and_resumes(void **state)
 		close(user);
 	}
 	UNTIL(ep->state == ENDPOINT_WAITING);
+	endpoint_free(ep);
+}
+
+/* The system gives each user 128 of them or so; a daemon may have more ptys. */
+static bool no_watches;
+
+int
+inotify_init1(int flags)
+{
+	if (!no_watches)
+		return (int)syscall(SYS_inotify_init1, flags);
+	errno = EMFILE;
+	return -1;
+}
+
+static void
+test_without_a_watch(void **state)
+{
+	const char *path = in_folder("tty");
+	int user;
+
+	(void)state;
+	no_watches = true;
+	open_pty(path);
+	no_watches = false;
+	for (int i = 0; i < 2; i++) {
+		UNTIL(ep->state == ENDPOINT_WAITING);
+		user = user_opens(path);
+		UNTIL(ep->state == ENDPOINT_UP);
+		assert_int_equal(write(user, "hello", 5), 5);
+		close(user);
+		UNTIL(got_len == 5);
+		got_len = 0;
+	}
 	endpoint_free(ep);
 }
 
@@ -286,8 +323,6 @@ test_mode_and_group(void **state)
 	const char *path = in_folder("tty");
 	const char *keys[] = { "link", path, "mode", "0640", NULL };
 	const char *nobody[] = { "link", path, "group", "no-such-group", NULL };
-	char err[256];
-	uint64_t mode = 7;
 	struct stat st;
 
 	(void)state;
@@ -300,15 +335,6 @@ test_mode_and_group(void **state)
 	endpoint_start(ep);
 	assert_string_equal(ep->error, "there is no group no-such-group");
 	endpoint_free(ep);
-	for (const char *const *bad = (const char *const[]){ "", "rw", "0888",
-		 "01777", "-1", "0660x", NULL };
-	     *bad != NULL; bad++) {
-		const struct key *key = key_find(endpoint_pty.keys, "mode");
-
-		assert_int_equal(
-		    key->parse(&mode, *bad, err, sizeof(err)), -EINVAL);
-		assert_int_equal(mode, 7);
-	}
 }
 
 int
@@ -317,6 +343,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 		    test_waits_and_resumes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_without_a_watch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    test_short_visit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
