@@ -156,14 +156,15 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 		if (port_reserve(port, held + SMALL_REST) < 0)
 			return held;
 		*ret = port->held;
-		n = link_read(port->link, port->held + held, SMALL_REST);
+		n = link_read(port->link, port->held + held, SMALL_REST, false);
 		COUNT(port, rx_bytes, n);
 		return held + n;
 	}
 	*ret = turn;
 	if (held > 0)
 		memcpy(turn, port->held, held);
-	n = want > 0 ? link_read(port->link, turn + held, want) : 0;
+	n = want > 0 ? link_read(port->link, turn + held, want,
+	    port->node->gather) : 0;
 	COUNT(port, rx_bytes, n);
 	return held + n;
 }

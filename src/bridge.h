@@ -94,6 +94,7 @@ struct node {
 	unsigned	number;		/* in the routes' table */
 	unsigned	framing_class;	/* nodes with the same framing share it */
 	struct port_list ports;		/* one, or one a connection */
+	bool		gather;		/* reads on: one large write is worth it */
 	struct node   **feeder;		/* whose frames may come here */
 	unsigned	nfeeders;
 	struct traffic	traffic;	/* all of its ports, gone ones too */

@@ -189,6 +189,14 @@ make_feeders(struct bridge *b, struct node **node, unsigned n)
 	return NULL;
 }
 
+/* A tty takes a few KB at a time; a socket much more, and each write costs more. */
+static bool
+is_tty(const struct node *node)
+{
+	return node->endpoint->conf->ops == &endpoint_serial ||
+	    node->endpoint->conf->ops == &endpoint_pty;
+}
+
 /* Numbers the nodes; who feeds whom, and who speaks alike. */
 static void
 connect_nodes(struct node **node, unsigned n, struct node ***feeder,
@@ -204,6 +212,7 @@ connect_nodes(struct node **node, unsigned n, struct node ***feeder,
 		free(node[i]->feeder);
 		node[i]->feeder = feeder[i];
 		node[i]->nfeeders = 0;
+		node[i]->gather = false;
 		node[i]->number = i;
 		node[i]->framing_class = class;
 	}
@@ -214,6 +223,7 @@ connect_nodes(struct node **node, unsigned n, struct node ***feeder,
 			struct node *to = node[s->targets[t].to];
 
 			to->feeder[to->nfeeders++] = node[i];
+			node[i]->gather |= !is_tty(to);
 		}
 	}
 	free(feeder);

@@ -377,6 +377,20 @@ session_free(struct session *s)
 	free(s);
 }
 
+/* Its address; a Unix socket has none, but knows whose process it is. */
+static void
+name_client(struct session *s, int fd, const char *peer)
+{
+	struct ucred cred = { .pid = 0 };
+	socklen_t len = sizeof(cred);
+
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	snprintf(s->address, sizeof(s->address), "%s", peer);
+	if (cred.pid > 0)
+		append(s->address, sizeof(s->address), " (process %d)",
+		    (int)cred.pid);
+}
+
 int
 session_new(struct control *c, int fd, const char *peer)
 {
@@ -391,7 +405,7 @@ session_new(struct control *c, int fd, const char *peer)
 	s->full = c->conf.access == ACCESS_FULL;
 	snprintf(
 	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);
-	snprintf(s->address, sizeof(s->address), "%s", peer);
+	name_client(s, fd, peer);
 	TAILQ_INSERT_TAIL(&c->sessions, s, entry);
 	listener_set_clients(c->listener, ++c->nsessions);
 	s->reply = evbuffer_new();

@@ -241,10 +241,10 @@ int		endpoint_set(struct endpoint *ep, const char *key,
 int		endpoint_break(struct endpoint *ep, uint64_t ns);
 
 /*
- * Reads up to size bytes: what the bufferevent has, then on from the descriptor while
- * reads are full.  0: nothing more now.
+ * Reads up to size bytes: what the bufferevent has, and, with on, then on from the
+ * descriptor while reads are full.  0: nothing more now.
  */
-size_t		link_read(struct link *link, uint8_t *buf, size_t size);
+size_t		link_read(struct link *link, uint8_t *buf, size_t size, bool on);
 /*
  * Writes at once what the kernel takes: the number of bytes, 0 when it takes none
  * or while something handed over is on its way; -errno: the link is lost (and the

@@ -1,8 +1,8 @@
 /*
  * endpoint_client: tcp-client, an endpoint that connects.
  *
- * Names are asked for without blocking the loop; the resolver exists only while
- * a question is open.  Then each address is tried until one answers.
+ * Names are asked for without blocking the loop.  Then each address is tried until
+ * one answers.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,19 +11,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <event2/dns.h>
 #include <event2/event.h>
 #include <event2/util.h>
 
 #include "address.h"
 #include "endpoint.h"
+#include "endpoint_resolve.h"
+#include "endpoint_tcp.h"
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
 struct client {
 	struct endpoint *ep;
-	struct evdns_base *dns;		/* while a name is asked for */
-	struct evdns_getaddrinfo_request *question;
+	struct resolve *resolve;	/* while a name is asked for */
 	struct evutil_addrinfo *found, *next;
 	int		fd;		/* that is connecting, or -1 */
 	struct event   *event;
@@ -55,19 +55,15 @@ client_label(const struct task *task, char *buf, size_t size)
 {
 	const struct client *c = task->arg;
 
-	snprintf(buf, size, "%s %s", c->question != NULL ?
+	snprintf(buf, size, "%s %s", c->resolve != NULL ?
 	    "the address of" : "an answer from", c->ep->address);
 }
 
 static void
 forget(struct client *c)
 {
-	if (c->question != NULL)
-		evdns_getaddrinfo_cancel(c->question);
-	c->question = NULL;
-	if (c->dns != NULL)
-		evdns_base_free(c->dns, 0);
-	c->dns = NULL;
+	resolve_cancel(c->resolve);
+	c->resolve = NULL;
 	if (c->event != NULL)
 		event_free(c->event);
 	c->event = NULL;
@@ -102,11 +98,26 @@ connected(struct client *c)
 	forget(c);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (ep->conf->keepalive)
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		tcp_keepalive(fd);
 	if (endpoint_up(ep, fd, true) < 0) {
 		close(fd);
 		endpoint_lost(ep, "out of memory");
 	}
+}
+
+/*
+ * Without a server on a port that the kernel also gives to those who connect, a
+ * connection can be made to itself; the server could not start any more.
+ */
+static bool
+is_self(int fd)
+{
+	struct sockaddr_storage here = { 0 }, there = { 0 };
+	socklen_t n = sizeof(here), m = sizeof(there);
+
+	return getsockname(fd, (struct sockaddr *)&here, &n) == 0 &&
+	    getpeername(fd, (struct sockaddr *)&there, &m) == 0 && n == m &&
+	    memcmp(&here, &there, n) == 0;
 }
 
 static void
@@ -120,6 +131,8 @@ on_answer(evutil_socket_t fd, short what, void *arg)
 	task_begin(&c->task);
 	if (what & EV_WRITE)
 		getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
+	if (e == 0 && is_self(fd))
+		e = ECONNREFUSED;
 	if (e == 0)
 		connected(c);
 	else
@@ -164,19 +177,20 @@ try_next(struct client *c, int e)
 }
 
 static void
-on_found(int result, struct evutil_addrinfo *found, void *arg)
+on_found(void *arg, struct evutil_addrinfo *found, const char *why)
 {
 	struct client *c = arg;
+	struct endpoint *ep = c->ep;
 
-	if (result == EVUTIL_EAI_CANCEL)
-		return;
-	c->question = NULL;
-	if (result != 0) {
-		failed(c, evutil_gai_strerror(result));
-		return;
-	}
+	task_begin(&c->task);
+	c->resolve = NULL;
 	c->found = c->next = found;
-	try_next(c, EADDRNOTAVAIL);
+	if (found != NULL)
+		try_next(c, EADDRNOTAVAIL);
+	else
+		failed(c, why);
+	if (ep->impl != NULL)
+		task_end(&c->task);
 }
 
 /* "HOST:PORT" in two parts. */
@@ -218,8 +232,6 @@ client_open(struct endpoint *ep)
 {
 	const struct evutil_addrinfo numeric = { .ai_socktype = SOCK_STREAM,
 		.ai_flags = EVUTIL_AI_NUMERICHOST };
-	const struct evutil_addrinfo named = { .ai_socktype = SOCK_STREAM,
-		.ai_flags = EVUTIL_AI_ADDRCONFIG };
 	struct client *c = ep->impl;
 	char host[256];
 	const char *port;
@@ -239,15 +251,9 @@ client_open(struct endpoint *ep)
 		return 0;
 	}
 	c->found = NULL;
-	c->dns = evdns_base_new(ep->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
-	    EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-	if (c->dns == NULL) {
-		snprintf(ep->error, sizeof(ep->error), "no name servers");
-		return -ENOENT;
-	}
 	TASK_WAIT(&c->task);
-	c->question = evdns_getaddrinfo(c->dns, host, port, &named, on_found, c);
-	return 0;
+	return resolve_start(ep->base, host, port, ep->conf->connect_timeout,
+	    on_found, c, &c->resolve);
 }
 
 static int
@@ -264,7 +270,8 @@ client_check(struct endpoint_conf *conf, char *err, size_t size)
 	if (split(conf->connect, host, sizeof(host), &port) == 0 &&
 	    parse_number(port, 1, 65535, &n) == 0)
 		return 0;
-	snprintf(err, size, "'%s' is not HOST:PORT", conf->connect);
+	snprintf(err, size, "'connect' is '%s', and not HOST:PORT, such as"
+	    " 192.168.1.7:5011", conf->connect);
 	return -EINVAL;
 }
 

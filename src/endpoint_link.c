@@ -273,7 +273,7 @@ link_stop(struct link *link)
 /* --- for the owner ------------------------------------------------------- */
 
 size_t
-link_read(struct link *link, uint8_t *buf, size_t size)
+link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 {
 	size_t n, got;
 	ssize_t r;
@@ -281,7 +281,7 @@ link_read(struct link *link, uint8_t *buf, size_t size)
 	if (link->bev == NULL)
 		return 0;
 	n = got = bufferevent_read(link->bev, buf, size);
-	while (got >= FULL_READ && n < size && link->up) {
+	while (on && got >= FULL_READ && n < size && link->up) {
 		r = read(link->fd, buf + n, size - n);
 		if (r <= 0)
 			break;

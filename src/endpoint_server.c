@@ -3,18 +3,12 @@
  * connection.
  */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "endpoint.h"
+#include "endpoint_tcp.h"
 #include "listener.h"
-
-/* A peer that is gone without a word is noticed after about two minutes. */
-#define KEEPALIVE_IDLE_S 60
-#define KEEPALIVE_INTERVAL_S 15
-#define KEEPALIVE_PROBES 4
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
@@ -74,17 +68,9 @@ static bool
 on_client(void *arg, int fd, const char *peer)
 {
 	struct endpoint *ep = arg;
-	const int on = 1, idle = KEEPALIVE_IDLE_S,
-	    interval = KEEPALIVE_INTERVAL_S, probes = KEEPALIVE_PROBES;
 
-	if (ep->conf->keepalive) {
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval,
-		    sizeof(interval));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes,
-		    sizeof(probes));
-	}
+	if (ep->conf->keepalive)
+		tcp_keepalive(fd);
 	if (endpoint_add_link(ep, fd, peer) == NULL)
 		return false;
 	server_hangup(ep);
@@ -139,27 +125,50 @@ server_open(struct endpoint *ep)
 	return 0;
 }
 
+/* Reads 'listen': a path when the server is local, else HOST:PORT. */
+static int
+check_listen(const struct endpoint_conf *conf, bool local,
+    struct address *ret, char *err, size_t size)
+{
+	char why[200];
+
+	if (conf->listen == NULL) {
+		snprintf(err, size, "needs 'listen', such as listen = %s",
+		    local ? "/run/ttybridge/bus.sock" : "127.0.0.1:5011");
+		return -EINVAL;
+	}
+	if (local && *conf->listen != '/' &&
+	    strncmp(conf->listen, "unix:", 5) != 0) {
+		snprintf(err, size, "'listen' is '%s', and not the path of a"
+		    " socket, which starts with '/'", conf->listen);
+		return -EINVAL;
+	}
+	if (address_parse(conf->listen, ret, why, sizeof(why)) < 0) {
+		snprintf(err, size, "'listen': %s", why);
+		return -EINVAL;
+	}
+	if (local || ret->ss.ss_family != AF_UNIX)
+		return 0;
+	snprintf(err, size, "'listen' is the path of a Unix socket: that is a"
+	    " [unix-server]");
+	return -EINVAL;
+}
+
 static int
 tcp_check(struct endpoint_conf *conf, char *err, size_t size)
 {
 	struct address address;
 	struct networks *allow = NULL;
+	char why[200];
 	int r;
 
-	if (conf->listen == NULL) {
-		snprintf(err, size, "'listen = HOST:PORT' is missing");
-		return -EINVAL;
-	}
-	if ((r = address_parse(conf->listen, &address, err, size)) < 0)
+	if ((r = check_listen(conf, false, &address, err, size)) < 0)
 		return r;
-	if (address.ss.ss_family == AF_UNIX) {
-		snprintf(err, size, "'%s' is a Unix socket: that is a"
-		    " [unix-server]", conf->listen);
-		return -EINVAL;
-	}
-	if (conf->allow != NULL &&
-	    (r = networks_parse(conf->allow, &allow, err, size)) < 0)
+	if (conf->allow != NULL && (r = networks_parse(conf->allow, &allow,
+	    why, sizeof(why))) < 0) {
+		snprintf(err, size, "'allow': %s", why);
 		return r;
+	}
 	networks_free(allow);
 	if (address_is_loopback((struct sockaddr *)&address.ss) ||
 	    conf->allow != NULL)
@@ -173,19 +182,8 @@ static int
 unix_check(struct endpoint_conf *conf, char *err, size_t size)
 {
 	struct address address;
-	int r;
 
-	if (conf->listen == NULL) {
-		snprintf(err, size, "'listen = PATH' is missing");
-		return -EINVAL;
-	}
-	if ((r = address_parse(conf->listen, &address, err, size)) < 0)
-		return r;
-	if (address.ss.ss_family == AF_UNIX)
-		return 0;
-	snprintf(err, size, "'%s' is not a path: that is a [tcp-server]",
-	    conf->listen);
-	return -EINVAL;
+	return check_listen(conf, true, &address, err, size);
 }
 
 const struct endpoint_ops endpoint_tcp_server = {

@@ -46,7 +46,7 @@ struct body {
 };
 
 /* How a body ends. */
-enum verdict { GOOD, OPEN, WRONG_SUM, BROKEN, NEW_START };
+enum verdict { GOOD, OPEN, WRONG_SUM, BROKEN };
 
 /* Where in the data the payload begins. */
 static inline size_t
@@ -79,8 +79,7 @@ read_body(struct body *b, const uint8_t *in, size_t len)
 
 		if (b->marks == 2) {
 			b->marks = 0;
-			if (byte == MARK)
-				return NEW_START;
+			/* A third mark begins another frame. */
 			if (byte != STUFFING)
 				return BROKEN;
 			continue;
@@ -145,12 +144,8 @@ min_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 		return rule_more(d, len);
 	case WRONG_SUM:
 		return give_up(d, in, b.at, out, BAD_CHECKSUM);
-	case NEW_START:
-		return give_up(d, in, b.at, out, BAD_MALFORMED);
-	case BROKEN:
 	default:
-		/* The byte that breaks it may be a mark. */
-		return give_up(d, in, b.at - 1, out, BAD_MALFORMED);
+		return give_up(d, in, b.at, out, BAD_MALFORMED);
 	}
 }
 

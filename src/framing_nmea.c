@@ -71,8 +71,10 @@ judge(const uint8_t *text, size_t len)
 	return check_sum(text, len);
 }
 
-/* Where in the text its last sentence begins, with its TAG block; 0: nowhere but
- * at the start. */
+/*
+ * Where in the text its last sentence begins, with its TAG block if that does not
+ * begin the text (it has been tried then); 0: nowhere but at the start.
+ */
 static size_t
 last_sentence(const uint8_t *text, size_t len)
 {
@@ -83,8 +85,8 @@ last_sentence(const uint8_t *text, size_t len)
 		if (--at == 0)
 			return 0;
 	} while (text[at] != '$' && text[at] != '!');
-	if (text[at - 1] == '\\' && at > 1 &&
-	    (tag = memrchr(text, '\\', at - 1)) != NULL)
+	if (at > 1 && text[at - 1] == '\\' &&
+	    (tag = memrchr(text, '\\', at - 1)) != NULL && tag > text)
 		at = (size_t)(tag - text);
 	return at;
 }

@@ -133,17 +133,17 @@ stx_complete(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (conf->bcc && xor8(p, len + head) != in[total - 1])
 		return rule_bad(d, out, find_stx(conf, in, total - 1, total),
 		    BAD_CHECKSUM);
-	from = conf->dle ? memchr(p, DLE, len) : NULL;
-	if (from == NULL)
-		return rule_frame(d, out, total, p, len, true);
-	for (to = from; from < p + len; from++) {
-		*to++ = *from;
-		from += *from == DLE;
+	from = to = conf->dle ? memchr(p, DLE, len) : NULL;
+	if (from != NULL) {
+		for (; from < p + len; from++) {
+			*to++ = *from;
+			from += *from == DLE;
+		}
+		len = (size_t)(to - p);
 	}
-	len = (size_t)(to - p);
 	if (len > d->max)
 		return rule_bad(d, out, total, BAD_OVERSIZE);
-	return rule_frame(d, out, total, p, len, false);
+	return rule_frame(d, out, total, p, len, from == NULL);
 }
 
 static enum decode_result

@@ -19,7 +19,7 @@ layer() {
 	endpoint* | serial* | listener) echo 3 ;;
 	config* | route*) echo 4 ;;
 	bridge*) echo 5 ;;
-	control | command* | attribute | systemd) echo 6 ;;
+	control* | command* | systemd) echo 6 ;;
 	main) echo 7 ;;
 	*) echo '?' ;;
 	esac

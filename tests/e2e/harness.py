@@ -245,6 +245,7 @@ class Slave(Stream):
     def _failed(self, error):
         if error.errno == errno.EIO:
             self.eof = True
+            self.outgoing.clear()
             return True
         return super()._failed(error)
 
@@ -283,6 +284,20 @@ class Client(Stream):
         self.sock.close()
 
 
+def move(streams, patience_ms=20):
+    """Moves what can be moved now, or soon."""
+    poll = select.poll()
+    by_fd = {}
+    for s in streams:
+        if s.want():
+            poll.register(s.fileno(), s.want())
+            by_fd[s.fileno()] = s
+    events = poll.poll(patience_ms)
+    # A master without a slave hangs up all the time.
+    if not any([by_fd[fd].turn(ev) for fd, ev in events]) and events:
+        time.sleep(0.002)
+
+
 def pump(streams, until, timeout=None, what=None):
     """Moves bytes on all streams until the condition holds."""
     deadline = time.monotonic() + (timeout or PATIENCE)
@@ -293,16 +308,7 @@ def pump(streams, until, timeout=None, what=None):
                 f"{len(s.outgoing)} to go" for s in streams)
             raise Timeout(f"waited {timeout or PATIENCE:g}s for "
                           f"{what or 'the bytes'} ({state})")
-        poll = select.poll()
-        by_fd = {}
-        for s in streams:
-            if s.want():
-                poll.register(s.fileno(), s.want())
-                by_fd[s.fileno()] = s
-        events = poll.poll(20)
-        # A master without a slave hangs up all the time.
-        if not any([by_fd[fd].turn(ev) for fd, ev in events]) and events:
-            time.sleep(0.002)
+        move(streams)
 
 
 def expect(stream, data, others=(), timeout=None):

@@ -238,7 +238,7 @@ ends_early(const struct framing_conf *conf, const struct tally *t,
 	size_t have;
 
 	if (strcmp(conf->rule->name, "nmea") == 0)
-		return t->count < frames && len + 3 > conf->max_frame;
+		return len + 3 > conf->max_frame;
 	if (strcmp(conf->rule->name, "modbus-rtu") != 0 || t->count < frames)
 		return false;
 	tally_payload(t, frames - 1, &have);

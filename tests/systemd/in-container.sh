@@ -140,7 +140,8 @@ passed 'bytes pass'
 
 # --- the journal -------------------------------------------------------------
 
-kill "$right" && wait "$right" || :
+kill "$right"
+wait "$right" || fail 'the right device did not end well'
 until_true 'the loss is not in the status' is StatusText '1 of 2 endpoints up'
 until_true 'no field ENDPOINT= in the journal' sh -c \
     'journalctl -u ttybridge -o cat ENDPOINT=right | grep -q "up -> lost"'
@@ -151,6 +152,8 @@ passed 'a lost device is in the status and, by ENDPOINT=, in the journal'
 
 # --- reload ------------------------------------------------------------------
 
+yes 'without a pause' 2>/dev/null | nc 127.0.0.1 6001 >/dev/null 2>&1 &
+flood=$!
 for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 	configure "change $n"
 	systemctl reload ttybridge || fail "reload $n was refused"
@@ -159,7 +162,8 @@ for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 	must_be ActiveState active
 done
 must_be MainPID "$pid"
-passed 'a reload is done when systemctl reload has ended, 20 of 20 times'
+kill "$flood"
+passed 'a reload under load is done when systemctl has ended, 20 of 20 times'
 
 until_true 'it does not come back' is StatusText '2 of 2 endpoints up'
 echo 'buad = 9600' >>"$conf"

@@ -6,8 +6,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
-
 #include "framing_harness.h"
 #include "framing_scan.h"
 
@@ -332,13 +330,6 @@ test_vector(const struct framing *rule, char *line)
 	char *conf_words = strsep(&line, "|"), *first, *second, *kind;
 	struct framing_conf conf;
 
-	/* A delimiter may be a bar itself. */
-	if (line[0] == ' ' && conf_words[strlen(conf_words) - 1] == '=') {
-		conf_words[strlen(conf_words)] = '|';
-		line[0] = '\0';
-		line++;
-		line += strcspn(line, "|") + 1;
-	}
 	first = strsep(&line, "|");
 	second = line;
 	ASSERT_HERE(first != NULL && second != NULL);
@@ -382,4 +373,618 @@ test_vectors(void **state)
 		assert_true(n >= 3);
 	}
 	free(line);
+}
+
+/* --- every framing to every other ---------------------------------------- */
+
+struct side {
+	const char *framing;
+	bool inner, dle;
+	/* Whether it can carry a payload. */
+	bool (*carries)(const uint8_t *, size_t);
+};
+
+static bool
+carries_all(const uint8_t *p, size_t len)
+{
+	(void)p, (void)len;
+	return true;
+}
+
+static bool
+carries_some(const uint8_t *p, size_t len)
+{
+	(void)p;
+	return len > 0;
+}
+
+static bool
+carries_two(const uint8_t *p, size_t len)
+{
+	(void)p;
+	return len >= 2;
+}
+
+static bool
+carries_modbus(const uint8_t *p, size_t len)
+{
+	(void)p;
+	return len >= 2 && len <= 254;
+}
+
+static bool
+carries_255(const uint8_t *p, size_t len)
+{
+	(void)p;
+	return len <= 255;
+}
+
+static bool
+carries_line(const uint8_t *p, size_t len)
+{
+	return (len == 0 || p[len - 1] != '\r') &&
+	    (len == 0 || memchr(p, '\n', len) == NULL);
+}
+
+static bool
+carries_delimiter(const uint8_t *p, size_t len)
+{
+	return memmem(p, len, "\r\n", 2) == NULL;
+}
+
+static bool
+carries_stx(const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i] == 2 || p[i] == 3)
+			return false;
+	return true;
+}
+
+static bool
+carries_250(const uint8_t *p, size_t len)
+{
+	(void)p;
+	return len == 250;
+}
+
+static const struct side sides[] = {
+	{ "raw", false, false, carries_some },
+	{ "line", false, false, carries_line },
+	{ "delimiter", false, false, carries_delimiter },
+	{ "slip", false, false, carries_some },
+	{ "cobs", false, false, carries_all },
+	{ "cobsr", false, false, carries_all },
+	{ "hdlc", false, false, carries_two },
+	{ "length", false, false, carries_all },
+	{ "fixed", false, false, carries_250 },
+	{ "idle", false, false, carries_some },
+	{ "stx", false, false, carries_stx },
+	{ "stx", false, true, carries_all },
+	{ "modbus-rtu", true, false, carries_modbus },
+	{ "modbus-ascii", true, false, carries_modbus },
+	{ "ubx", true, false, carries_two },
+	{ "min", true, false, carries_255 },
+};
+
+static void
+side_conf(const struct side *side, struct framing_conf *conf)
+{
+	framing_conf_init(conf);
+	framing_use(conf, framing_find(side->framing));
+	conf->payload = side->inner;
+	conf->dle = side->dle;
+	conf->frame_size = 250;
+	conf->delimiter = (struct bytes){ 2, { '\r', '\n' } };
+}
+
+/* Writes with one side and reads it again; false when it cannot carry it. */
+static bool
+carry(const struct side *side, const uint8_t *in, size_t len, uint8_t *ret)
+{
+	struct framing_conf conf;
+	struct stream s;
+	uint8_t wire[4096];
+	size_t n;
+	long written;
+
+	side_conf(side, &conf);
+	written = framing_encode(&conf, in, len, wire);
+	if (written == -EINVAL)
+		return false;
+	assert_true(written >= 0);
+	stream_start(&s, &conf);
+	stream_feed(&s, wire, (size_t)written);
+	stream_silence(&s);
+	assert_int_equal(s.tally.count, 1);
+	assert_int_equal(s.tally.used, written);
+	assert_true(tally_is(&s.tally, 0, in, len));
+	memcpy(ret, tally_payload(&s.tally, 0, &n), len);
+	stream_end(&s);
+	return true;
+}
+
+/* From the i-th side to every other, in one step, and then on from there. */
+static unsigned
+carry_to_all(size_t from, const uint8_t *payload, size_t len)
+{
+	uint8_t first[1024], second[1024];
+	unsigned refused = 0;
+	bool can = sides[from].carries(payload, len);
+
+	assert_int_equal(carry(&sides[from], payload, len, first), can);
+	for (size_t to = 0; can && to < NELEM(sides); to++) {
+		bool could = carry(&sides[to], first, len, second);
+
+		assert_int_equal(could, sides[to].carries(payload, len));
+		refused += !could;
+	}
+	return refused;
+}
+
+static void
+test_matrix(void **state)
+{
+	static const size_t lengths[] = { 0, 1, 2, 250, 253, 254, 255, 256,
+		1000 };
+	uint8_t payload[1000];
+	unsigned refused = 0, expected = 0;
+
+	(void)state;
+	for (size_t from = 0; from < NELEM(sides); from++)
+		for (size_t l = 0; l < NELEM(lengths); l++)
+			for (unsigned shift = 0; shift < 256; shift += 5) {
+				size_t n = lengths[l];
+
+				for (size_t i = 0; i < n; i++)
+					payload[i] = (uint8_t)(i * 3 + shift);
+				refused += carry_to_all(from, payload, n);
+				for (size_t to = 0; to < NELEM(sides); to++)
+					expected +=
+					    sides[from].carries(payload, n) &&
+					    !sides[to].carries(payload, n);
+			}
+	assert_int_equal(refused, expected);
+	assert_true(expected > 1000);
+}
+
+/* --- limits -------------------------------------------------------------- */
+
+/* The longest payload passes, one byte more does not, and leaves no tail. */
+static void
+test_longest(void **state)
+{
+	static const char *const names[] = { "line", "delimiter", "slip",
+		"cobs", "cobsr", "hdlc", "length", "idle", "stx", "nmea" };
+	uint8_t wire[3000], text[1001];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	text[0] = '$';
+	for (size_t i = 0; i < NELEM(names); i++)
+		for (size_t max = 8; max <= 1000; max += 31) {
+			struct framing_conf conf;
+			struct stream s;
+			size_t n[2];
+
+			framing_conf_init(&conf);
+			framing_use(&conf, framing_find(names[i]));
+			conf.delimiter = (struct bytes){ 1, { ';' } };
+			conf.nmea_checksum = NMEA_KEEP;
+			conf.max_frame = max + 1;
+			n[0] = (size_t)framing_encode(&conf, text, max + 1,
+			    wire);
+			n[1] = (size_t)framing_encode(&conf, text, max,
+			    wire + n[0]);
+			conf.max_frame = max;
+			assert_int_equal(framing_encode(&conf, text, max + 1,
+			    wire + 2500), -EMSGSIZE);
+			stream_start(&s, &conf);
+			stream_feed(&s, wire, n[0]);
+			stream_silence(&s);
+			stream_feed(&s, wire + n[0], n[1]);
+			stream_silence(&s);
+			assert_int_equal(s.tally.count, 1);
+			assert_true(tally_is(&s.tally, 0, text, max));
+			assert_int_equal(s.tally.used, n[0] + n[1]);
+			assert_int_equal(s.tally.bytes[BAD_OVERSIZE] +
+			    s.tally.bytes[BAD_MALFORMED], n[0]);
+			stream_end(&s);
+		}
+}
+
+/* A raw frame is what came, in pieces of max_frame. */
+static void
+test_raw(void **state)
+{
+	struct framing_conf conf;
+	struct stream s;
+
+	(void)state;
+	framing_conf_init(&conf);
+	assert_string_equal(conf.rule->name, "raw");
+	assert_int_equal(conf.max_frame, 4096);
+	conf.max_frame = 4;
+	stream_start(&s, &conf);
+	stream_feed(&s, (const uint8_t *)"abcdefghij", 10);
+	assert_int_equal(s.tally.count, 3);
+	assert_true(tally_is(&s.tally, 0, "abcd", 4));
+	assert_true(tally_is(&s.tally, 2, "ij", 2));
+	stream_end(&s);
+}
+
+/* What waits for its end too long goes, and what comes then is fresh. */
+static void
+test_timeout(void **state)
+{
+	struct framing_conf conf;
+	struct stream s;
+
+	(void)state;
+	framing_conf_init(&conf);
+	framing_use(&conf, framing_find("line"));
+	stream_start(&s, &conf);
+	stream_feed(&s, (const uint8_t *)"half a line", 11);
+	stream_timeout(&s);
+	assert_int_equal(s.tally.bytes[BAD_TIMEOUT], 11);
+	assert_int_equal(s.tally.errors[BAD_TIMEOUT], 1);
+	stream_feed(&s, (const uint8_t *)"fresh\n", 6);
+	assert_true(tally_is(&s.tally, 0, "fresh", 5));
+	stream_end(&s);
+
+	/* A header that lied hides a good frame no longer. */
+	framing_use(&conf, framing_find("ubx"));
+	stream_start(&s, &conf);
+	stream_feed(&s, (const uint8_t *)"\xb5\x62\1\2\0\1", 6);
+	stream_feed(&s, (const uint8_t *)"\xb5\x62\12\4\0\0\16\64", 8);
+	assert_int_equal(s.tally.count, 0);
+	stream_timeout(&s);
+	assert_int_equal(s.tally.bytes[BAD_TIMEOUT], 6);
+	assert_int_equal(s.tally.count, 1);
+	stream_end(&s);
+}
+
+/* --- keys ---------------------------------------------------------------- */
+
+static void
+test_rules(void **state)
+{
+	(void)state;
+	assert_null(framing_find("lines"));
+	for (size_t i = 0; framings[i] != NULL; i++) {
+		const struct framing *rule = framings[i];
+		struct framing_conf conf;
+
+		assert_ptr_equal(framing_find(rule->name), rule);
+		assert_true(strlen(rule->summary) > 10);
+		framing_conf_init(&conf);
+		framing_use(&conf, rule);
+		assert_ptr_equal(conf.rule, rule);
+		assert_true(framing_same(&conf, &conf));
+		for (const struct key *k = rule->keys;
+		     k != NULL && k->name != NULL; k++) {
+			assert_non_null(k->help);
+			assert_null(key_find(framing_common_keys, k->name));
+		}
+	}
+}
+
+/* Sets a key of the framing, or of all. */
+static void
+set(struct framing_conf *conf, const char *name, const char *value)
+{
+	const struct key *key = key_find(framing_common_keys, name);
+	char err[256];
+
+	if (key == NULL)
+		key = key_find(conf->rule->keys, name);
+	assert_non_null(key);
+	if (key_parse(key, conf, value, err, sizeof(err)) != 0)
+		fail_msg("%s = %s: %s", name, value, err);
+}
+
+static void
+test_check(void **state)
+{
+	static const struct {
+		const char *framing, *key[2], *value[2];
+		const char *says; /* NULL: all is well */
+	} cases[] = {
+		{ "delimiter", { 0 }, { 0 }, "needs 'delimiter'" },
+		{ "delimiter", { "delimiter" }, { "\\x03" }, NULL },
+		{ "fixed", { 0 }, { 0 }, "needs 'frame_size'" },
+		{ "fixed", { "frame_size" }, { "8000" }, "max_frame" },
+		{ "fixed", { "frame_size", "max_frame" }, { "8000", "8000" },
+		    NULL },
+		{ "fixed", { "frame_size", "checksum" }, { "2", "crc16-x25" },
+		    "no room" },
+		{ "idle", { 0 }, { 0 }, NULL },
+		{ "idle", { "idle" }, { "none" }, "needs 'idle'" },
+		{ "modbus-rtu", { "idle" }, { "none" }, "needs 'idle'" },
+		{ "length", { "length_offset", "max_frame" }, { "5", "4" },
+		    "length_offset" },
+		{ "hdlc", { "checksum" }, { "crc32" }, "of its own" },
+		{ "hdlc", { "fcs", "checksum" }, { "none", "crc32" }, NULL },
+		{ "stx", { "checksum" }, { "xor8" }, NULL },
+		{ "stx", { "bcc", "checksum" }, { "yes", "xor8" },
+		    "of its own" },
+		{ "nmea", { "checksum" }, { "xor8" }, "of its own" },
+		{ "mavlink", { "checksum" }, { "xor8" }, "of its own" },
+		{ "min", { "checksum" }, { "xor8" }, "of its own" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct framing_conf conf;
+		char err[256] = "";
+		int r;
+
+		framing_conf_init(&conf);
+		framing_use(&conf, framing_find(cases[i].framing));
+		for (int k = 0; k < 2 && cases[i].key[k] != NULL; k++)
+			set(&conf, cases[i].key[k], cases[i].value[k]);
+		r = conf.rule->check(&conf, err, sizeof(err));
+		assert_int_equal(r, cases[i].says != NULL ? -EINVAL : 0);
+		if (cases[i].says != NULL &&
+		    strstr(err, cases[i].says) == NULL)
+			fail_msg("%s: %s", cases[i].framing, err);
+	}
+}
+
+/* Only what shows in the bytes makes a difference. */
+static void
+test_same(void **state)
+{
+	struct framing_conf a, b;
+
+	(void)state;
+	framing_conf_init(&a);
+	framing_use(&a, framing_find("length"));
+	b = a;
+	set(&b, "idle", "5ms");
+	b.baud = 115200;
+	assert_true(framing_same(&a, &b));
+	set(&b, "length_adjust", "-2");
+	assert_false(framing_same(&a, &b));
+	set(&a, "length_adjust", "-2");
+	assert_true(framing_same(&a, &b));
+	set(&b, "sync", "\\xaa");
+	assert_false(framing_same(&a, &b));
+	set(&a, "sync", "\\xaa");
+	set(&b, "checksum", "crc32");
+	assert_false(framing_same(&a, &b));
+	set(&a, "checksum", "crc32");
+	assert_true(framing_same(&a, &b));
+	set(&a, "max_frame", "5K");
+	assert_false(framing_same(&a, &b));
+	framing_conf_init(&a);
+	framing_conf_init(&b);
+	framing_use(&b, framing_find("line"));
+	assert_false(framing_same(&a, &b));
+}
+
+static void
+test_adjust(void **state)
+{
+	struct framing_conf conf;
+	const struct key *key;
+	char text[64];
+
+	(void)state;
+	framing_conf_init(&conf);
+	framing_use(&conf, framing_find("length"));
+	key = key_find(conf.rule->keys, "length_adjust");
+	set(&conf, "length_adjust", "-12");
+	assert_int_equal(conf.length_adjust, -12);
+	key_print(key, &conf, text, sizeof(text));
+	assert_string_equal(text, "-12");
+	set(&conf, "length_adjust", "7");
+	key_print(key, &conf, text, sizeof(text));
+	assert_string_equal(text, "7");
+	assert_int_equal(key_parse(key, &conf, "1x", text, sizeof(text)),
+	    -EINVAL);
+	assert_int_equal(key_parse(key, &conf, "--1", text, sizeof(text)),
+	    -EINVAL);
+	assert_int_equal(key_parse(key, &conf, "-9999999", text,
+	    sizeof(text)), -EINVAL);
+	assert_int_equal(conf.length_adjust, 7);
+}
+
+static void
+test_silence(void **state)
+{
+	static const struct {
+		const char *framing, *idle;
+		uint64_t baud;
+		unsigned char_bits;
+		uint64_t ns;
+	} cases[] = {
+		{ "line", NULL, 9600, 10, 0 },
+		{ "ubx", NULL, 9600, 10, 0 },
+		{ "fixed", NULL, 9600, 10, 0 },
+		{ "length", NULL, 9600, 10, 0 },
+		{ "fixed", "2", 9600, 10, 2083333 },
+		{ "idle", NULL, 9600, 10, 3645833 },
+		{ "idle", NULL, 9600, 0, 3645833 },
+		{ "idle", NULL, 0, 0, 3645833 },
+		{ "idle", NULL, 9600, 11, 4010416 },
+		{ "idle", "5ms", 9600, 11, 5000000 },
+		{ "idle", "10", 1000000, 10, 100000 },
+		/* Modbus counts eleven bits, whatever the line has. */
+		{ "modbus-rtu", NULL, 9600, 10, 4010416 },
+		{ "modbus-rtu", NULL, 19200, 10, 2005208 },
+		{ "modbus-rtu", NULL, 38400, 10, 1750000 },
+		{ "modbus-rtu", NULL, 115200, 10, 1750000 },
+		{ "modbus-rtu", "100", 115200, 10, 9548611 },
+		{ "modbus-rtu", "20ms", 115200, 10, 20000000 },
+		{ "modbus-ascii", NULL, 9600, 10, 1000000000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct framing_conf conf;
+
+		framing_conf_init(&conf);
+		framing_use(&conf, framing_find(cases[i].framing));
+		if (cases[i].idle != NULL)
+			set(&conf, "idle", cases[i].idle);
+		conf.baud = cases[i].baud;
+		conf.char_bits = cases[i].char_bits;
+		assert_int_equal(framing_silence(&conf), cases[i].ns);
+	}
+}
+
+/* --- checksums ----------------------------------------------------------- */
+
+static uint32_t
+crc_bits(uint32_t poly, uint32_t crc, const uint8_t *p, size_t len)
+{
+	for (; len > 0; len--) {
+		crc ^= *p++;
+		for (int i = 0; i < 8; i++)
+			crc = crc >> 1 ^ (crc & 1 ? poly : 0);
+	}
+	return crc;
+}
+
+static uint16_t
+ccitt_bits(uint16_t crc, const uint8_t *p, size_t len)
+{
+	for (; len > 0; len--) {
+		crc ^= (uint16_t)(*p++ << 8);
+		for (int i = 0; i < 8; i++)
+			crc = (uint16_t)(crc << 1 ^ (crc >> 15) * 0x1021);
+	}
+	return crc;
+}
+
+/* By the definition, one bit or one byte at a time. */
+static uint32_t
+slow_sum(int kind, const uint8_t *p, size_t len)
+{
+	uint8_t a = 0, b = 0, xored = 0;
+
+	switch (kind) {
+	case CHECKSUM_CRC16_CCITT:
+		return ccitt_bits(0xffff, p, len);
+	case CHECKSUM_CRC16_XMODEM:
+		return ccitt_bits(0, p, len);
+	case CHECKSUM_CRC16_MODBUS:
+		return crc_bits(0xa001, 0xffff, p, len);
+	case CHECKSUM_CRC16_X25:
+		return crc_bits(0x8408, 0xffff, p, len) ^ 0xffff;
+	case CHECKSUM_CRC32:
+		return ~crc_bits(0xedb88320, 0xffffffff, p, len);
+	}
+	for (size_t i = 0; i < len; i++) {
+		a += p[i];
+		b += a;
+		xored ^= p[i];
+	}
+	return kind == CHECKSUM_XOR8 ? xored :
+	    kind == CHECKSUM_SUM8    ? a :
+				       (uint32_t)(a << 8 | b);
+}
+
+static void
+test_checksums(void **state)
+{
+	static const uint32_t check[] = { 0, 0x29b1, 0x31c3, 0x4b37, 0x906e,
+		0xcbf43926, 0x31, 0xdd, 0xdd15 };
+	const uint8_t *digits = (const uint8_t *)"123456789";
+	uint8_t p[700];
+
+	(void)state;
+	srandom(1);
+	for (size_t i = 0; i < sizeof(p); i++)
+		p[i] = (uint8_t)random();
+	for (int kind = 1; checksum_words[kind] != NULL; kind++) {
+		assert_int_equal(checksum_of(kind, digits, 9), check[kind]);
+		for (size_t n = 0; n < sizeof(p) - 3; n++)
+			assert_int_equal(checksum_of(kind, p + n % 4, n),
+			    slow_sum(kind, p + n % 4, n));
+	}
+	assert_int_equal(crc16_x25(0xffff, digits, 9), 0x6f91);
+	/* On from where another one stopped. */
+	assert_int_equal(crc32_ieee(crc32_ieee(0, p, 100), p + 100, 333),
+	    crc32_ieee(0, p, 433));
+}
+
+/* Any byte changed is seen, in either byte order. */
+static void
+test_generic_checksum(void **state)
+{
+	struct framing_conf conf;
+	struct decoder d;
+	struct decoded out;
+	uint8_t wire[64], bad[64];
+
+	(void)state;
+	framing_conf_init(&conf);
+	framing_use(&conf, framing_find("length"));
+	for (int i = 2; i < 18; i++) {
+		long n;
+
+		conf.checksum = i / 2;
+		conf.checksum_endian = i % 2;
+		n = framing_encode(&conf, (const uint8_t *)"12345", 5, wire);
+		assert_int_equal(n, 7 + (long)checksum_size(conf.checksum));
+		for (long k = 1; k < n; k++) {
+			memcpy(bad, wire, sizeof(bad));
+			bad[k] ^= k == 1 ? 0 : 0x10;
+			framing_start(&d, &conf);
+			assert_int_equal(framing_decode(&d, bad, (size_t)n,
+			    &out), k == 1 ? DECODE_FRAME : DECODE_BAD);
+			assert_int_equal(out.used, n);
+			if (k == 1)
+				assert_int_equal(out.len, 5);
+			else
+				assert_int_equal(out.reason, BAD_CHECKSUM);
+		}
+	}
+}
+
+/* --- scanning ------------------------------------------------------------ */
+
+/* With vectors or without, the same. */
+static void
+test_scan(void **state)
+{
+	uint8_t p[LANES];
+
+	(void)state;
+	srandom(2);
+	for (int i = 0; i < 100000; i++) {
+		for (size_t k = 0; k < LANES; k++)
+			p[k] = (uint8_t)(random() % (i % 97 + 3));
+		assert_int_equal(scan_either(p, 7, 2),
+		    scan_either_plain(p, 7, 2));
+		assert_int_equal(scan_class(p, 0x7e, 0x7d, 0x20),
+		    scan_class_plain(p, 0x7e, 0x7d, 0x20));
+		p[i % LANES] |= 0x80;
+		assert_int_equal(scan_either(p, 0x80, 0xff),
+		    scan_either_plain(p, 0x80, 0xff));
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_raw),
+		cmocka_unit_test(test_timeout),
+		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_adjust),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_checksums),
+		cmocka_unit_test(test_generic_checksum),
+		cmocka_unit_test(test_scan),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
