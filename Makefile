@@ -143,6 +143,10 @@ fuzz: deps
 coverage: deps
 	tests/coverage.sh
 
+# The service under a real systemd, in a container; skipped where there is none.
+check-systemd: all
+	tests/systemd/run.sh
+
 # --- install -----------------------------------------------------------------
 
 install: all
@@ -152,7 +156,8 @@ install: all
 	install -m 644 man/ttybridged.8 $(MANDIR)/man8
 	install -m 644 man/ttybridge.conf.5 $(MANDIR)/man5
 	install -m 644 man/ttybridge-control.7 $(MANDIR)/man7
-	sed 's,/usr/sbin,$(PREFIX)/sbin,g' systemd/ttybridge.service \
+	sed 's,/usr/sbin,$(PREFIX)/sbin,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
+	    systemd/ttybridge.service \
 	    >$(DESTDIR)$(UNITDIR)/ttybridge.service
 	[ -e $(DESTDIR)$(SYSCONFDIR)/ttybridge/ttybridge.conf ] || \
 	    install -m 644 conf/ttybridge.conf \
@@ -170,6 +175,7 @@ help:
 	@echo 'make           build the daemon: build/plain/ttybridged'
 	@echo 'make demo      two emulated Arduinos bridged, for 15 seconds'
 	@echo 'make check     all tests'
+	@echo 'make check-systemd  the service under systemd, in a container (root)'
 	@echo 'make lint      layers, headers, formatting, manual pages'
 	@echo 'make fuzz T=60 each fuzz target, for T seconds'
 	@echo 'make coverage  what the tests reach'
@@ -177,6 +183,6 @@ help:
 	@echo 'make deps      the Debian packages; runs by itself'
 	@echo 'make clean     removes build/'
 
-.PHONY: all units replays fuzzers deps-build deps-demo deps demo check lint \
+.PHONY: all units replays fuzzers deps-build deps-demo deps demo check check-systemd lint \
 	fuzz coverage install uninstall clean help
 .SECONDARY:

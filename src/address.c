@@ -11,14 +11,14 @@
 #include "address.h"
 
 struct network {
-	int		family;
-	uint8_t		addr[16];
-	unsigned	bits;
+	int family;
+	uint8_t addr[16];
+	unsigned bits;
 };
 
 struct networks {
-	size_t		n;
-	struct network	net[];
+	size_t n;
+	struct network net[];
 };
 
 static int
@@ -27,9 +27,10 @@ parse_unix(const char *path, struct address *ret, char *err, size_t size)
 	struct sockaddr_un *un = (struct sockaddr_un *)&ret->ss;
 
 	if (*path != '/' || strlen(path) >= sizeof(un->sun_path)) {
-		snprintf(err, size, "'%s' is not the path of a socket: it starts"
-		    " with '/' and has at most %zu characters", path,
-		    sizeof(un->sun_path) - 1);
+		snprintf(err, size,
+		    "'%s' is not the path of a socket: it starts"
+		    " with '/' and has at most %zu characters",
+		    path, sizeof(un->sun_path) - 1);
 		return -EINVAL;
 	}
 	un->sun_family = AF_UNIX;
@@ -88,8 +89,10 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 		if (parse_host(buf, (uint16_t)port, ret) == 0)
 			return 0;
 	}
-	snprintf(err, size, "'%s' is not an address; right are 127.0.0.1:5010,"
-	    " [::1]:5010, *:5010 or unix:/path", s);
+	snprintf(err, size,
+	    "'%s' is not an address; right are 127.0.0.1:5010,"
+	    " [::1]:5010, *:5010 or unix:/path",
+	    s);
 	return -EINVAL;
 }
 
@@ -185,18 +188,19 @@ networks_parse(const char *s, struct networks **ret, char *err, size_t size)
 
 	if ((list = calloc(1, sizeof(*list))) == NULL)
 		goto nomem;
-	for (s += strspn(s, blanks); *s != '\0'; s += len + strspn(s + len,
-	    blanks)) {
+	for (s += strspn(s, blanks); *s != '\0';
+	     s += len + strspn(s + len, blanks)) {
 		len = strcspn(s, blanks);
-		grown = realloc(list, sizeof(*list) +
-		    (list->n + 1) * sizeof(list->net[0]));
+		grown = realloc(
+		    list, sizeof(*list) + (list->n + 1) * sizeof(list->net[0]));
 		if (grown == NULL)
 			goto nomem;
 		list = grown;
 		if (parse_network(s, len, &list->net[list->n]) < 0) {
-			snprintf(err, size, "'%.*s' is not a network; right are"
-			    " 192.168.1.0/24 or fd00::/8", (int)MIN(len,
-			    (size_t)64), s);
+			snprintf(err, size,
+			    "'%.*s' is not a network; right are"
+			    " 192.168.1.0/24 or fd00::/8",
+			    (int)MIN(len, (size_t)64), s);
 			free(list);
 			return -EINVAL;
 		}

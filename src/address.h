@@ -12,7 +12,7 @@
 
 struct address {
 	struct sockaddr_storage ss;
-	socklen_t	len;
+	socklen_t len;
 };
 
 /*
@@ -20,22 +20,20 @@ struct address {
  * "unix:/path" or "/path".  Numeric (localhost aside): never asks a name server.
  * -EINVAL with a sentence in err.
  */
-int		address_parse(const char *s, struct address *ret, char *err,
-		    size_t size);
+int address_parse(const char *s, struct address *ret, char *err, size_t size);
 /* "127.0.0.1:5010", "[::1]:5010", "unix:/path", "unix client". */
-const char     *address_format(const struct sockaddr *sa, socklen_t len,
-		    char *buf, size_t size);
-bool		address_is_loopback(const struct sockaddr *sa);
+const char *address_format(
+    const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
+bool address_is_loopback(const struct sockaddr *sa);
 
 /* A list of networks "10.0.0.0/8 192.168.1.7 ::1/128", separated by blanks or
  * commas. */
 struct networks;
-int		networks_parse(const char *s, struct networks **ret, char *err,
-		    size_t size);
+int networks_parse(
+    const char *s, struct networks **ret, char *err, size_t size);
 /* Whether one of them holds the address; a NULL list holds nothing.  An IPv4 address
  * mapped into IPv6 counts as the IPv4 one. */
-bool		networks_hold(const struct networks *n,
-		    const struct sockaddr *sa);
-void		networks_free(struct networks *n);
+bool networks_hold(const struct networks *n, const struct sockaddr *sa);
+void networks_free(struct networks *n);
 
 #endif

@@ -35,8 +35,8 @@ const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_MEMORY] = "memory",
 };
 
-static void	port_forward(struct batch *);
-static void	node_deliver(struct node *, struct batch *);
+static void port_forward(struct batch *);
+static void node_deliver(struct node *, struct batch *);
 
 int
 bridge_buffers(struct bridge *b, size_t max_frame)
@@ -163,8 +163,9 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 	*ret = turn;
 	if (held > 0)
 		memcpy(turn, port->held, held);
-	n = want > 0 ? link_read(port->link, turn + held, want,
-	    port->node->gather) : 0;
+	n = want > 0
+	    ? link_read(port->link, turn + held, want, port->node->gather)
+	    : 0;
 	COUNT(port, rx_bytes, n);
 	return held + n;
 }
@@ -214,8 +215,8 @@ port_silent(struct port *port)
 	size_t used;
 
 	while (port->held_len > 0) {
-		used = batch_cut_silent(batch, port, port->held, port->held_len,
-		    now);
+		used = batch_cut_silent(
+		    batch, port, port->held, port->held_len, now);
 		if (used == 0)
 			break;
 		if (batch->n > 0)
@@ -226,7 +227,7 @@ port_silent(struct port *port)
 
 /* --- 2. across: routes, filters, taps ------------------------------------ */
 
-static void	node_deliver(struct node *, struct batch *);
+static void node_deliver(struct node *, struct batch *);
 
 /* To all its targets; the names of those that get something, for the taps. */
 static void
@@ -441,7 +442,7 @@ port_queue(struct port *port, const struct item *item)
 	if (queue_empty(&port->queue) && !port->handed.waits)
 		port->progress_ns = item->since_ns;
 	if (queue_push(&port->queue, item->payload, item->len, item->since_ns,
-	    item->route) < 0)
+		item->route) < 0)
 		port_drop(port, DROP_MEMORY, item->len);
 }
 

@@ -21,13 +21,13 @@
 
 /* Why a frame that was accepted, or offered, did not go out. */
 enum drop_reason {
-	DROP_OVERFLOW,		/* the queue was full, by its policy */
-	DROP_DOWN,		/* the queue was full while the endpoint was down */
-	DROP_STALLED,		/* the peer took nothing for stall_timeout */
-	DROP_UNENCODABLE,	/* its framing cannot express the frame */
-	DROP_CUT,		/* the link was lost in the middle of the frame */
-	DROP_CLOSED,		/* the peer went, or the endpoint was taken away */
-	DROP_NOBODY,		/* a server without any peer */
+	DROP_OVERFLOW,	  /* the queue was full, by its policy */
+	DROP_DOWN,	  /* the queue was full while the endpoint was down */
+	DROP_STALLED,	  /* the peer took nothing for stall_timeout */
+	DROP_UNENCODABLE, /* its framing cannot express the frame */
+	DROP_CUT,	  /* the link was lost in the middle of the frame */
+	DROP_CLOSED,	  /* the peer went, or the endpoint was taken away */
+	DROP_NOBODY,	  /* a server without any peer */
 	DROP_MEMORY,
 	DROP_REASONS
 };
@@ -35,14 +35,14 @@ extern const char *const drop_reason_names[DROP_REASONS];
 
 /* All in frames unless the name says bytes. */
 struct traffic {
-	uint64_t	rx_bytes, rx_frames, rx_payload;
-	uint64_t	tx_bytes, tx_frames, tx_payload;
-	uint64_t	bad[BAD_REASONS];		/* times */
-	uint64_t	bad_bytes[BAD_REASONS];
-	uint64_t	unchecked;
-	uint64_t	dropped[DROP_REASONS];
-	uint64_t	dropped_bytes;
-	uint64_t	stalls;
+	uint64_t rx_bytes, rx_frames, rx_payload;
+	uint64_t tx_bytes, tx_frames, tx_payload;
+	uint64_t bad[BAD_REASONS]; /* times */
+	uint64_t bad_bytes[BAD_REASONS];
+	uint64_t unchecked;
+	uint64_t dropped[DROP_REASONS];
+	uint64_t dropped_bytes;
+	uint64_t stalls;
 };
 
 struct node;
@@ -54,103 +54,102 @@ struct batch;
  * if the link is lost and not a byte of it was written, it is sent again.
  */
 struct handed {
-	bool		waits;		/* there is one */
-	bool		partial;	/* some of it was written already */
-	size_t		wire;		/* bytes the bufferevent was given, 0: none
+	bool waits;	  /* there is one */
+	bool partial;	  /* some of it was written already */
+	size_t wire;	  /* bytes the bufferevent was given, 0: none
 					 * yet, it is to be sent again */
-	uint8_t	       *payload;	/* a copy; NULL: there was no memory */
-	size_t		len;
-	uint64_t	since_ns;
-	unsigned	route;
+	uint8_t *payload; /* a copy; NULL: there was no memory */
+	size_t len;
+	uint64_t since_ns;
+	unsigned route;
 };
 
 struct port {
 	TAILQ_ENTRY(port) entry;
-	struct node    *node;
-	struct link    *link;
-	struct decoder	decoder;
-	uint8_t	       *held;		/* bytes read and not yet decoded */
-	size_t		held_len, held_size;
-	bool		backlog;	/* there may be whole frames in them */
-	struct port    *by;		/* whose full queue holds it back, or NULL */
-	struct queue	queue;
-	struct handed	handed;		/* before all that is in the queue */
-	bool		full;		/* its queue holds others back */
-	bool		stalled;
-	uint64_t	progress_ns;	/* when it last took something */
-	size_t		handed_seen;	/* what link_handed was then */
-	struct event   *timer;		/* NULL until it is needed */
-	struct task	timer_task;
-	uint64_t	timer_at;	/* ns, 0: not armed */
-	uint64_t	stall_at;	/* the times that it stands for, 0: none */
-	uint64_t	silence_at, age_at, linger_at;
-	struct traffic	traffic;
+	struct node *node;
+	struct link *link;
+	struct decoder decoder;
+	uint8_t *held; /* bytes read and not yet decoded */
+	size_t held_len, held_size;
+	bool backlog;	 /* there may be whole frames in them */
+	struct port *by; /* whose full queue holds it back, or NULL */
+	struct queue queue;
+	struct handed handed; /* before all that is in the queue */
+	bool full;	      /* its queue holds others back */
+	bool stalled;
+	uint64_t progress_ns; /* when it last took something */
+	size_t handed_seen;   /* what link_handed was then */
+	struct event *timer;  /* NULL until it is needed */
+	struct task timer_task;
+	uint64_t timer_at; /* ns, 0: not armed */
+	uint64_t stall_at; /* the times that it stands for, 0: none */
+	uint64_t silence_at, age_at, linger_at;
+	struct traffic traffic;
 };
 TAILQ_HEAD(port_list, port);
 
 struct node {
-	struct bridge  *bridge;
+	struct bridge *bridge;
 	struct endpoint *endpoint;
-	unsigned	number;		/* in the routes' table */
-	unsigned	framing_class;	/* nodes with the same framing share it */
-	struct port_list ports;		/* one, or one a connection */
-	bool		gather;		/* reads on: one large write is worth it */
-	struct node   **feeder;		/* whose frames may come here */
-	unsigned	nfeeders;
-	struct traffic	traffic;	/* all of its ports, gone ones too */
+	unsigned number;	/* in the routes' table */
+	unsigned framing_class; /* nodes with the same framing share it */
+	struct port_list ports; /* one, or one a connection */
+	bool gather;		/* reads on: one large write is worth it */
+	struct node **feeder;	/* whose frames may come here */
+	unsigned nfeeders;
+	struct traffic traffic; /* all of its ports, gone ones too */
 };
 
 /* A live view: told of each frame and of whom it goes to ("-": nobody). */
 struct tap {
 	TAILQ_ENTRY(tap) entry;
-	void		(*frame)(struct tap *, const struct port *from,
-			    const char *to, const uint8_t *payload, size_t len);
+	void (*frame)(struct tap *, const struct port *from, const char *to,
+	    const uint8_t *payload, size_t len);
 };
 TAILQ_HEAD(tap_list, tap);
 
 struct bridge {
 	struct event_base *base;
-	struct routes  *routes;
-	struct node   **node;		/* by number */
-	unsigned	nnodes;
-	struct tap_list	taps;
-	uint8_t	       *turn;		/* where bytes are cut into frames */
-	uint8_t	       *out;		/* where frames are encoded... */
-	size_t		out_size;	/* ...at least the largest one */
-	struct batch   *batch;
-	bool		stopping;
+	struct routes *routes;
+	struct node **node; /* by number */
+	unsigned nnodes;
+	struct tap_list taps;
+	uint8_t *turn;	 /* where bytes are cut into frames */
+	uint8_t *out;	 /* where frames are encoded... */
+	size_t out_size; /* ...at least the largest one */
+	struct batch *batch;
+	bool stopping;
 	/* Told when an endpoint comes or goes; NULL: nobody is. */
-	void		(*changed)(struct bridge *);
+	void (*changed)(struct bridge *);
 };
 
-int		bridge_new(struct event_base *base, struct bridge **ret);
+int bridge_new(struct event_base *base, struct bridge **ret);
 /*
  * Makes the bridge what the configuration says, taking its endpoint and route confs
  * over: new endpoints are opened, those whose section changed are closed and
  * opened again, those gone are closed, the others are not touched.
  * -errno with a sentence in err: nothing was changed.
  */
-int		bridge_apply(struct bridge *b, struct config *c, char *err,
-		    size_t size);
+int bridge_apply(struct bridge *b, struct config *c, char *err, size_t size);
 /* Reads no more and writes out what is queued.  True when nothing is left to write. */
-void		bridge_stop(struct bridge *b);
-bool		bridge_drained(const struct bridge *b);
-void		bridge_free(struct bridge *b);
+void bridge_stop(struct bridge *b);
+bool bridge_drained(const struct bridge *b);
+void bridge_free(struct bridge *b);
 
-struct node    *bridge_find(const struct bridge *b, const char *name);
+struct node *bridge_find(const struct bridge *b, const char *name);
 /* How many endpoints are up. */
-unsigned	bridge_up(const struct bridge *b);
+unsigned bridge_up(const struct bridge *b);
 /* Bytes and frames that wait for a port, or for all ports of a node. */
-void		port_queued(const struct port *p, size_t *bytes, size_t *frames);
-void		node_queued(const struct node *n, size_t *bytes, size_t *frames);
-uint64_t	traffic_dropped(const struct traffic *t);
-uint64_t	traffic_errors(const struct traffic *t);
+void port_queued(const struct port *p, size_t *bytes, size_t *frames);
+void node_queued(const struct node *n, size_t *bytes, size_t *frames);
+uint64_t traffic_dropped(const struct traffic *t);
+uint64_t traffic_errors(const struct traffic *t);
 /* One frame to every link of a node. -EINVAL: not expressible; -ENOBUFS: full;
  * -ENOTCONN: no peer. */
-int		node_send(struct node *n, const uint8_t *payload, size_t len);
+int node_send(struct node *n, const uint8_t *payload, size_t len);
 /* Stops reading from and writing to it; frames for it are held as while down. */
-void		node_pause(struct node *n, bool paused);
-void		bridge_tap(struct bridge *b, struct tap *tap);
-void		bridge_untap(struct bridge *b, struct tap *tap);
+void node_pause(struct node *n, bool paused);
+void bridge_tap(struct bridge *b, struct tap *tap);
+void bridge_untap(struct bridge *b, struct tap *tap);
 
 #endif

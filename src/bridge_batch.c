@@ -49,7 +49,7 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 	bool more = true;
 
 	batch_start(batch, from);
-	while (batch->n < BATCH_FRAMES && payload < room && *len > 0) {
+	while (batch->n < BATCH_FRAMES && payload<room && * len> 0) {
 		result = framing_decode(&from->decoder, *in, *len, &d);
 		if (result == DECODE_MORE) {
 			more = false;
@@ -69,8 +69,8 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 }
 
 size_t
-batch_cut_silent(struct batch *batch, struct port *from, uint8_t *in, size_t len,
-    uint64_t now)
+batch_cut_silent(struct batch *batch, struct port *from, uint8_t *in,
+    size_t len, uint64_t now)
 {
 	struct decoded d;
 
@@ -169,8 +169,8 @@ batch_encode(struct batch *batch, struct node *to)
 
 		len = -EMSGSIZE;
 		if (framing_bound(conf, item->len) <= b->out_size - total)
-			len = framing_encode(conf, item->payload, item->len,
-			    b->out + total);
+			len = framing_encode(
+			    conf, item->payload, item->len, b->out + total);
 		if (len < 0) {
 			node_drop(to, batch->from, DROP_UNENCODABLE, item->len);
 			continue;
@@ -209,12 +209,14 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 	size_t total = batch->n > 0 ? batch->end[batch->n - 1] : 0;
 	long n;
 
-	if (batch->n == BATCH_FRAMES || (batch->n > 0 &&
-	    (total >= TURN_BYTES ||
-	    framing_bound(conf, q->len) > b->out_size - total)))
+	if (batch->n == BATCH_FRAMES ||
+	    (batch->n > 0 &&
+		(total >= TURN_BYTES ||
+		    framing_bound(conf, q->len) > b->out_size - total)))
 		return false;
-	n = framing_bound(conf, q->len) > b->out_size - total ? -EMSGSIZE :
-	    framing_encode(conf, q->payload, q->len, b->out + total);
+	n = framing_bound(conf, q->len) > b->out_size - total
+	    ? -EMSGSIZE
+	    : framing_encode(conf, q->payload, q->len, b->out + total);
 	if (n < 0) {
 		*ret_bad = true;
 		return false;

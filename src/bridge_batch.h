@@ -14,24 +14,24 @@
 #define NO_ROUTE UINT32_MAX
 
 struct item {
-	const uint8_t  *payload;
-	size_t		len;
-	const uint8_t  *wire;		/* as it came; NULL: not verbatim */
-	size_t		wire_len;
-	uint64_t	since_ns;
-	unsigned	route;
+	const uint8_t *payload;
+	size_t len;
+	const uint8_t *wire; /* as it came; NULL: not verbatim */
+	size_t wire_len;
+	uint64_t since_ns;
+	unsigned route;
 };
 
 struct batch {
-	struct port    *from;		/* NULL: the control port */
-	unsigned	class;		/* its framing's, for verbatim frames */
-	unsigned	n;
-	struct item	item[BATCH_FRAMES];
+	struct port *from; /* NULL: the control port */
+	unsigned class;	   /* its framing's, for verbatim frames */
+	unsigned n;
+	struct item item[BATCH_FRAMES];
 	/* The share of the destination at hand, and its encoding. */
-	unsigned	npick;
-	unsigned	pick[BATCH_FRAMES];
-	const uint8_t  *data;		/* NULL: not encoded yet */
-	size_t		end[BATCH_FRAMES];	/* of each picked frame in data */
+	unsigned npick;
+	unsigned pick[BATCH_FRAMES];
+	const uint8_t *data;	  /* NULL: not encoded yet */
+	size_t end[BATCH_FRAMES]; /* of each picked frame in data */
 };
 
 /* Starts over; from is NULL for frames that come from no port. */
@@ -42,8 +42,8 @@ void batch_add_queued(struct batch *batch, const struct queued *frame);
  * Cuts frames off the front of the bytes until they take up the room; true when
  * there may be more frames in what is left.  What is thrown away is counted.
  */
-bool batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
-    size_t room, uint64_t now);
+bool batch_cut(struct batch *batch, struct port *from, uint8_t **in,
+    size_t *len, size_t room, uint64_t now);
 /* The same after a silence, one frame at a time: how many bytes left the input. */
 size_t batch_cut_silent(struct batch *batch, struct port *from, uint8_t *in,
     size_t len, uint64_t now);

@@ -7,10 +7,10 @@
 #include "bridge.h"
 
 /* Counts for the port and for its node. */
-#define COUNT(port, member, n)						\
-	do {								\
-		(port)->traffic.member += (n);				\
-		(port)->node->traffic.member += (n);			\
+#define COUNT(port, member, n)                       \
+	do {                                         \
+		(port)->traffic.member += (n);       \
+		(port)->node->traffic.member += (n); \
 	} while (0)
 
 static inline const struct endpoint_conf *
@@ -22,36 +22,35 @@ port_conf(const struct port *port)
 /* --- the path itself (bridge.c) ------------------------------------------ */
 
 /* The buffers that all ports share, for payloads of up to max_frame bytes. -ENOMEM. */
-int		bridge_buffers(struct bridge *b, size_t max_frame);
+int bridge_buffers(struct bridge *b, size_t max_frame);
 /* Frames can be written to it: it is there, and not paused by hand. */
-bool		port_open(const struct port *port);
+bool port_open(const struct port *port);
 /* What every destination of a source can take; *ret_by is the one with the least
  * room, NULL when all have plenty. */
-size_t		port_room(const struct port *from, struct port **ret_by);
+size_t port_room(const struct port *from, struct port **ret_by);
 /* Cuts what has come in into frames and forwards them. */
-void		port_input(struct port *port);
+void port_input(struct port *port);
 /* The same when the line has been silent. */
-void		port_silent(struct port *port);
+void port_silent(struct port *port);
 /* Writes what waits, as far as it goes. */
-void		port_flush(struct port *port);
-void		port_drop(struct port *port, enum drop_reason reason, size_t len);
+void port_flush(struct port *port);
+void port_drop(struct port *port, enum drop_reason reason, size_t len);
 /* To every port of a node, as if a route had brought it. */
-void		node_send_frame(struct node *node, const uint8_t *payload,
-		    size_t len);
+void node_send_frame(struct node *node, const uint8_t *payload, size_t len);
 
 /* --- the state of ports (bridge_port.c) ---------------------------------- */
 
 /* What the endpoints tell. */
 extern const struct endpoint_owner bridge_owner;
 /* A port of the node on that link.  NULL: out of memory. */
-struct port    *port_new(struct node *node, struct link *link);
+struct port *port_new(struct node *node, struct link *link);
 /* What waits in it is dropped and counted. NULL is fine. */
-void		port_free(struct port *port);
+void port_free(struct port *port);
 /* Decides from the state what is read. */
-void		port_update(struct port *port);
+void port_update(struct port *port);
 /* Lets those read on that the port's queue held back. */
-void		port_release(struct port *port);
+void port_release(struct port *port);
 /* After a turn at time now: how old the rest is; consumed: some of the bytes left. */
-void		port_age(struct port *port, uint64_t now, bool consumed);
+void port_age(struct port *port, uint64_t now, bool consumed);
 
 #endif

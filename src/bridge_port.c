@@ -45,19 +45,23 @@ timer_label(const struct task *task, char *buf, size_t size)
 	if (at == 0)
 		snprintf(buf, size, "nothing: the time of %s is over", name);
 	else if (at == port->stall_at)
-		snprintf(buf, size, "%s to take something before it counts as"
-		    " stalled", name);
+		snprintf(buf, size,
+		    "%s to take something before it counts as"
+		    " stalled",
+		    name);
 	else if (at == port->silence_at)
 		snprintf(buf, size, "a silence of %s to end a frame", name);
 	else if (at == port->age_at)
-		snprintf(buf, size, "the rest of a frame from %s, before it is"
-		    " too old", name);
-	else
-		snprintf(buf, size, "what %s is still owed; it sends no more",
+		snprintf(buf, size,
+		    "the rest of a frame from %s, before it is"
+		    " too old",
 		    name);
+	else
+		snprintf(
+		    buf, size, "what %s is still owed; it sends no more", name);
 }
 
-static void	on_timer(evutil_socket_t, short, void *);
+static void on_timer(evutil_socket_t, short, void *);
 
 /* Sets the timer to the earliest time; one that is set earlier may ring in vain. */
 static void
@@ -69,8 +73,8 @@ port_arm(struct port *port)
 	if (at == 0 || (port->timer_at != 0 && port->timer_at <= at))
 		return;
 	if (port->timer == NULL) {
-		port->timer = evtimer_new(port->node->bridge->base, on_timer,
-		    port);
+		port->timer =
+		    evtimer_new(port->node->bridge->base, on_timer, port);
 		if (port->timer == NULL)
 			return;
 		task_add(&port->timer_task, port, timer_label, "%s.timer",
@@ -112,7 +116,8 @@ stall_due(struct port *port, uint64_t now)
 	port->stall_at = 0;
 	port->stalled = true;
 	COUNT(port, stalls, 1);
-	log_to(LOG_WARNING, ABOUT_ENDPOINT, port->link->name, "stalled: it takes"
+	log_to(LOG_WARNING, ABOUT_ENDPOINT, port->link->name,
+	    "stalled: it takes"
 	    " nothing; its oldest frames are dropped until it reads again");
 	port_release(port);
 }
@@ -178,8 +183,8 @@ port_age(struct port *port, uint64_t now, bool consumed)
 	if (framing->rule->silent == NULL && timeout == 0)
 		return;
 	silence = framing->rule->silent != NULL ? framing_silence(framing) : 0;
-	port->silence_at = port->held_len > 0 && silence != 0 ?
-	    now + silence : 0;
+	port->silence_at =
+	    port->held_len > 0 && silence != 0 ? now + silence : 0;
 	if (port->held_len == 0 || timeout == 0)
 		port->age_at = 0;
 	else if (port->age_at == 0 || consumed)
@@ -388,11 +393,13 @@ read_label(const struct port *port, char *buf, size_t size)
 	char what[48];
 
 	if (link->ended)
-		snprintf(buf, size, "nothing: %s (%s) sends no more", link->name,
-		    link->address);
+		snprintf(buf, size, "nothing: %s (%s) sends no more",
+		    link->name, link->address);
 	else if (port->by != NULL)
-		snprintf(buf, size, "room in %s's queue, before %s (%s) is read"
-		    " on", port->by->link->name, link->name, link->address);
+		snprintf(buf, size,
+		    "room in %s's queue, before %s (%s) is read"
+		    " on",
+		    port->by->link->name, link->name, link->address);
 	else if (port->node->endpoint->paused)
 		snprintf(buf, size, "to be resumed: %s (%s) was paused by hand",
 		    link->name, link->address);

@@ -52,8 +52,8 @@ node_new(struct bridge *b, struct endpoint_conf *conf)
 		return NULL;
 	node->bridge = b;
 	TAILQ_INIT(&node->ports);
-	if (endpoint_new(b->base, conf, &bridge_owner, node,
-	    &node->endpoint) < 0) {
+	if (endpoint_new(b->base, conf, &bridge_owner, node, &node->endpoint) <
+	    0) {
 		free(node);
 		return NULL;
 	}
@@ -91,8 +91,7 @@ inherit(struct node *to, struct node *from)
 	struct port *new = TAILQ_FIRST(&to->ports);
 
 	to->traffic = from->traffic;
-	if (old == NULL || new == NULL ||
-	    from->endpoint->conf->ops->several ||
+	if (old == NULL || new == NULL || from->endpoint->conf->ops->several ||
 	    to->endpoint->conf->ops->several)
 		return;
 	new->traffic = old->traffic;
@@ -123,7 +122,7 @@ make_routes(struct bridge *b, struct config *c, struct routes **ret, char *err,
 	free(echo);
 	if (r < 0)
 		return r;
-	c->nroutes = 0;		/* they belong to the table now */
+	c->nroutes = 0; /* they belong to the table now */
 	for (unsigned i = 0; i < (*ret)->nroutes; i++)
 		(*ret)->route[i]->number = i;
 	return 0;
@@ -175,8 +174,8 @@ make_feeders(struct bridge *b, struct node **node, unsigned n)
 	unsigned i;
 
 	for (i = 0; feeder != NULL && i < n; i++) {
-		largest = MAX(largest,
-		    node[i]->endpoint->conf->framing.max_frame);
+		largest =
+		    MAX(largest, node[i]->endpoint->conf->framing.max_frame);
 		if ((feeder[i] = calloc(n, sizeof(**feeder))) == NULL)
 			break;
 	}
@@ -203,12 +202,13 @@ connect_nodes(struct node **node, unsigned n, struct node ***feeder,
     const struct routes *routes)
 {
 	for (unsigned i = 0; i < n; i++) {
-		const struct framing_conf *f = &node[i]->endpoint->conf->framing;
+		const struct framing_conf *f =
+		    &node[i]->endpoint->conf->framing;
 		unsigned class = 0;
 
-		while (class < i && !framing_same(f,
-		    &node[class]->endpoint->conf->framing))
-			class++;
+		while (class < i &&
+		    !framing_same(f, &node[class]->endpoint->conf->framing))
+			class ++;
 		free(node[i]->feeder);
 		node[i]->feeder = feeder[i];
 		node[i]->nfeeders = 0;
@@ -243,7 +243,7 @@ successor(const struct node *old, struct node *const *node, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (strcmp(node[i]->endpoint->conf->name,
-		    old->endpoint->conf->name) == 0)
+			old->endpoint->conf->name) == 0)
 			return node[i];
 	return NULL;
 }
@@ -260,8 +260,9 @@ leave_old(struct bridge *b, struct node **node, unsigned n)
 			continue;
 		new = successor(old, node, n);
 		log_to(LOG_NOTICE, ABOUT_ENDPOINT, old->endpoint->conf->name,
-		    "%s", new != NULL ? "its section has changed: opened anew" :
-		    "is no longer configured: closed");
+		    "%s",
+		    new != NULL ? "its section has changed: opened anew"
+				: "is no longer configured: closed");
 		endpoint_stop(old->endpoint);
 		if (new != NULL)
 			inherit(new, old);
@@ -343,8 +344,9 @@ bridge_drained(const struct bridge *b)
 		if (serial_unsent(b->node[i]->endpoint) > 0)
 			return false;
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
-			if (port_open(port) && (port->backlog ||
-			    port->handed.waits || !queue_empty(&port->queue)))
+			if (port_open(port) &&
+			    (port->backlog || port->handed.waits ||
+				!queue_empty(&port->queue)))
 				return false;
 	}
 	return true;
@@ -458,8 +460,8 @@ node_pause(struct node *n, bool paused)
 	if (n->endpoint->paused == paused)
 		return;
 	n->endpoint->paused = paused;
-	log_to(LOG_NOTICE, ABOUT_ENDPOINT, n->endpoint->conf->name, "%s by hand",
-	    paused ? "paused" : "resumed");
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, n->endpoint->conf->name,
+	    "%s by hand", paused ? "paused" : "resumed");
 	TAILQ_FOREACH(port, &n->ports, entry) {
 		if (!paused)
 			port_flush(port);

@@ -15,20 +15,21 @@
 #define SLICES 16
 
 struct crc16 {
-	bool		ready;
-	uint16_t	table[SLICES][256];
+	bool ready;
+	uint16_t table[SLICES][256];
 };
 
 struct crc32 {
-	bool		ready;
-	uint32_t	table[SLICES][256];
+	bool ready;
+	uint32_t table[SLICES][256];
 };
 
 /* Sixteen bytes at once, by whatever the machine has for it. */
 typedef uint8_t lanes __attribute__((vector_size(16)));
 
 const char *const checksum_words[] = { "none", "crc16-ccitt", "crc16-xmodem",
-	"crc16-modbus", "crc16-x25", "crc32", "xor8", "sum8", "fletcher8", NULL };
+	"crc16-modbus", "crc16-x25", "crc32", "xor8", "sum8", "fletcher8",
+	NULL };
 
 /* --- CRC-16, reflected --------------------------------------------------- */
 
@@ -54,7 +55,7 @@ crc16r_make(struct crc16 *t, uint16_t poly)
 static inline uint16_t
 crc16r(const struct crc16 *t, uint16_t crc, const uint8_t *p, size_t len)
 {
-	const uint16_t (*s)[256] = t->table;
+	const uint16_t(*s)[256] = t->table;
 
 	for (; len >= 16; len -= 16, p += 16)
 		crc = s[13][p[2]] ^ s[12][p[3]] ^ s[11][p[4]] ^ s[10][p[5]] ^
@@ -116,7 +117,7 @@ uint16_t
 crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len)
 {
 	static struct crc16 t;
-	const uint16_t (*s)[256] = t.table;
+	const uint16_t(*s)[256] = t.table;
 
 	if (!t.ready)
 		crc16_make(&t, 0x1021);
@@ -156,7 +157,7 @@ uint32_t
 crc32_ieee(uint32_t crc, const uint8_t *p, size_t len)
 {
 	static struct crc32 t;
-	const uint32_t (*s)[256] = t.table;
+	const uint32_t(*s)[256] = t.table;
 
 	if (!t.ready)
 		crc32_make(&t);

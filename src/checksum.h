@@ -26,23 +26,23 @@ enum checksum_kind {
 extern const char *const checksum_words[];
 
 /* Bytes that the checksum takes: 0, 1, 2 or 4. */
-size_t		checksum_size(int kind);
-uint32_t	checksum_of(int kind, const uint8_t *p, size_t len);
+size_t checksum_size(int kind);
+uint32_t checksum_of(int kind, const uint8_t *p, size_t len);
 /* The checksum as size bytes behind a payload, big or little-endian. */
-void		checksum_put(uint8_t *p, size_t size, uint32_t sum, int little);
-uint32_t	checksum_get(const uint8_t *p, size_t size, int little);
+void checksum_put(uint8_t *p, size_t size, uint32_t sum, int little);
+uint32_t checksum_get(const uint8_t *p, size_t size, int little);
 
 /*
  * The CRCs bare, to go on from crc; start with 0xffff, and for crc32 with 0.
  * crc16_x25 is without its final inversion, which makes it CRC-16/MCRF4XX.
  */
-uint16_t	crc16_x25(uint16_t crc, const uint8_t *p, size_t len);
-uint16_t	crc16_modbus(uint16_t crc, const uint8_t *p, size_t len);
-uint16_t	crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len);
-uint32_t	crc32_ieee(uint32_t crc, const uint8_t *p, size_t len);
-uint8_t		xor8(const uint8_t *p, size_t len);
-uint8_t		sum8(const uint8_t *p, size_t len);
+uint16_t crc16_x25(uint16_t crc, const uint8_t *p, size_t len);
+uint16_t crc16_modbus(uint16_t crc, const uint8_t *p, size_t len);
+uint16_t crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len);
+uint32_t crc32_ieee(uint32_t crc, const uint8_t *p, size_t len);
+uint8_t xor8(const uint8_t *p, size_t len);
+uint8_t sum8(const uint8_t *p, size_t len);
 /* The first sum in the high byte. */
-uint16_t	fletcher8(const uint8_t *p, size_t len);
+uint16_t fletcher8(const uint8_t *p, size_t len);
 
 #endif

@@ -342,8 +342,9 @@ find_rule(struct reading *rd, struct framing_conf *conf)
 static int
 echo_defaults(struct framing_conf *conf)
 {
-	const struct key *size = conf->rule->keys == NULL ? NULL :
-	    key_find(conf->rule->keys, "length_size");
+	const struct key *size = conf->rule->keys == NULL
+	    ? NULL
+	    : key_find(conf->rule->keys, "length_size");
 	char err[64];
 
 	if (size == NULL)

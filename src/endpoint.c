@@ -20,11 +20,9 @@
 #include "endpoint_link.h"
 #include "log.h"
 
-const struct endpoint_ops *const endpoint_types[] = {
-	&endpoint_serial, &endpoint_pty, &endpoint_tcp_server,
-	&endpoint_tcp_client, &endpoint_udp, &endpoint_unix_server,
-	&endpoint_echo, NULL
-};
+const struct endpoint_ops *const endpoint_types[] = { &endpoint_serial,
+	&endpoint_pty, &endpoint_tcp_server, &endpoint_tcp_client,
+	&endpoint_udp, &endpoint_unix_server, &endpoint_echo, NULL };
 
 static const char *const state_names[] = {
 	[ENDPOINT_CLOSED] = "closed",
@@ -35,39 +33,55 @@ static const char *const state_names[] = {
 };
 _Static_assert(NELEM(state_names) == ENDPOINT_LOST + 1, "a name each");
 
-const char *const overflow_words[] = {
-	[OVERFLOW_BLOCK] = "block",
+const char *const overflow_words[] = { [OVERFLOW_BLOCK] = "block",
 	[OVERFLOW_DROP_OLDEST] = "drop-oldest",
 	[OVERFLOW_DROP_NEWEST] = "drop-newest",
 	[OVERFLOW_DISCONNECT] = "disconnect",
-	NULL
-};
+	NULL };
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
 /* stall_timeout has a default for each type, which the reader of files knows. */
 const struct key endpoint_common_keys[] = {
-	{ .name = "label", .type = KEY_STRING, .offset = OFFSET(label),
+	{ .name = "label",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(label),
 	    .help = "what it is, in words; shown beside its tasks" },
-	{ .name = "frame_timeout", .type = KEY_TIME, .def = "none",
+	{ .name = "frame_timeout",
+	    .type = KEY_TIME,
+	    .def = "none",
 	    .offset = OFFSET(frame_timeout),
 	    .help = "a partial frame older than this is dropped" },
-	{ .name = "queue", .type = KEY_SIZE, .offset = OFFSET(queue),
-	    .def = "64K", .min = 1, .max = 1ULL << 30,
+	{ .name = "queue",
+	    .type = KEY_SIZE,
+	    .offset = OFFSET(queue),
+	    .def = "64K",
+	    .min = 1,
+	    .max = 1ULL << 30,
 	    .help = "bytes of frames that may wait to be written to it" },
-	{ .name = "overflow", .type = KEY_WORD, .offset = OFFSET(overflow),
-	    .def = "block", .words = overflow_words,
+	{ .name = "overflow",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(overflow),
+	    .def = "block",
+	    .words = overflow_words,
 	    .help = "what happens when its queue is full" },
-	{ .name = "stall_timeout", .type = KEY_TIME,
+	{ .name = "stall_timeout",
+	    .type = KEY_TIME,
 	    .offset = OFFSET(stall_timeout),
 	    .help = "with block: how long it may take nothing before its oldest"
 		    " frames are dropped" },
-	{ .name = "reopen_min", .type = KEY_TIME, .def = "250ms",
-	    .offset = OFFSET(reopen_min), .min = NSEC_PER_MSEC,
+	{ .name = "reopen_min",
+	    .type = KEY_TIME,
+	    .def = "250ms",
+	    .offset = OFFSET(reopen_min),
+	    .min = NSEC_PER_MSEC,
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "the first wait before it is opened again" },
-	{ .name = "reopen_max", .type = KEY_TIME, .def = "10s",
-	    .offset = OFFSET(reopen_max), .min = NSEC_PER_MSEC,
+	{ .name = "reopen_max",
+	    .type = KEY_TIME,
+	    .def = "10s",
+	    .offset = OFFSET(reopen_max),
+	    .min = NSEC_PER_MSEC,
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "the wait doubles up to this" },
 	{ .name = NULL }
@@ -102,8 +116,8 @@ endpoint_conf_free(struct endpoint_conf *conf)
 }
 
 static void
-endpoint_set_state(struct endpoint *ep, enum endpoint_state state,
-    const char *why)
+endpoint_set_state(
+    struct endpoint *ep, enum endpoint_state state, const char *why)
 {
 	enum endpoint_state old = ep->state;
 	int level = state == ENDPOINT_LOST ? LOG_WARNING : LOG_INFO;
@@ -115,8 +129,8 @@ endpoint_set_state(struct endpoint *ep, enum endpoint_state state,
 	if (state == ENDPOINT_OPENING || state == ENDPOINT_CLOSED)
 		level = LOG_DEBUG;
 	log_to(level, ABOUT_ENDPOINT, ep->conf->name, "%s -> %s%s%s%s",
-	    state_names[old], state_names[state], *why != '\0' ? " (" : "",
-	    why, *why != '\0' ? ")" : "");
+	    state_names[old], state_names[state], *why != '\0' ? " (" : "", why,
+	    *why != '\0' ? ")" : "");
 	if (state == ENDPOINT_LOST)
 		hotplug_watch(ep);
 	else if (state != ENDPOINT_OPENING)
@@ -133,8 +147,8 @@ reopen_label(const struct task *task, char *buf, size_t size)
 	uint64_t now = now_ns();
 	char in[24];
 
-	format_time(ep->next_try_ns > now ? ep->next_try_ns - now : 0, in,
-	    sizeof(in));
+	format_time(
+	    ep->next_try_ns > now ? ep->next_try_ns - now : 0, in, sizeof(in));
 	snprintf(buf, size, "%s to come back (next try in %s; %s)", ep->address,
 	    in, ep->error[0] != '\0' ? ep->error : "lost");
 }
@@ -158,8 +172,8 @@ schedule_reopen(struct endpoint *ep, uint64_t wait_ns)
 
 	ep->next_try_ns = now_ns() + wait_ns;
 	if (ep->reopen.label == NULL)
-		task_add(&ep->reopen, ep, reopen_label, "%s.reopen",
-		    ep->conf->name);
+		task_add(
+		    &ep->reopen, ep, reopen_label, "%s.reopen", ep->conf->name);
 	ep->reopen.cancel = cancel_reopen;
 	event_add(ep->reopen_event, &tv);
 	TASK_WAIT(&ep->reopen);
@@ -176,8 +190,8 @@ try_open(struct endpoint *ep)
 	r = ops->open(ep);
 	ep->tried = true;
 	if (r < 0)
-		endpoint_lost(ep, ep->error[0] != '\0' ? ep->error :
-		    strerror(-r));
+		endpoint_lost(
+		    ep, ep->error[0] != '\0' ? ep->error : strerror(-r));
 }
 
 static void
@@ -224,8 +238,9 @@ back_off(struct endpoint *ep, const char *why)
 		ep->since_ns = now_ns();
 		hotplug_watch(ep);
 	}
-	ep->backoff_ns = ep->backoff_ns == 0 ? ep->conf->reopen_min :
-	    MIN(2 * ep->backoff_ns, ep->conf->reopen_max);
+	ep->backoff_ns = ep->backoff_ns == 0
+	    ? ep->conf->reopen_min
+	    : MIN(2 * ep->backoff_ns, ep->conf->reopen_max);
 	schedule_reopen(ep, ep->backoff_ns);
 }
 
@@ -285,7 +300,8 @@ endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 	}
 	TAILQ_INSERT_TAIL(&ep->links, link, entry);
 	ep->nlinks++;
-	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "connected from %s", address);
+	log_to(
+	    LOG_INFO, ABOUT_ENDPOINT, link->name, "connected from %s", address);
 	return link;
 refuse:
 	free(link);
@@ -321,8 +337,7 @@ void
 endpoint_resume(struct endpoint *ep)
 {
 	link_settle_now(&ep->link);
-	if (ep->state == ENDPOINT_WAITING &&
-	    bring_up(ep, ep->link.fd) < 0)
+	if (ep->state == ENDPOINT_WAITING && bring_up(ep, ep->link.fd) < 0)
 		log_to(LOG_ERR, ABOUT_ENDPOINT, ep->conf->name,
 		    "cannot be used: out of memory");
 }
@@ -497,8 +512,10 @@ endpoint_set(struct endpoint *ep, const char *name, const char *value,
 	int r;
 
 	if (key == NULL) {
-		snprintf(err, size, "'%s' of %s cannot be changed while it runs;"
-		    " change the file and reload", name, ep->conf->name);
+		snprintf(err, size,
+		    "'%s' of %s cannot be changed while it runs;"
+		    " change the file and reload",
+		    name, ep->conf->name);
 		return -EINVAL;
 	}
 	key_print(key, ep->conf, old, sizeof(old));
@@ -506,8 +523,8 @@ endpoint_set(struct endpoint *ep, const char *name, const char *value,
 		return r;
 	ep->error[0] = '\0';
 	if (own && (r = ep->conf->ops->apply(ep, key)) < 0) {
-		snprintf(err, size, "%s", ep->error[0] != '\0' ? ep->error :
-		    strerror(-r));
+		snprintf(err, size, "%s",
+		    ep->error[0] != '\0' ? ep->error : strerror(-r));
 		key_parse(key, ep->conf, old, ignored, sizeof(ignored));
 		ep->error[0] = '\0';
 		return r;

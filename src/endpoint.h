@@ -35,96 +35,100 @@ struct event;
 struct event_base;
 struct endpoint;
 
-enum overflow { OVERFLOW_BLOCK, OVERFLOW_DROP_OLDEST, OVERFLOW_DROP_NEWEST,
-    OVERFLOW_DISCONNECT };
+enum overflow {
+	OVERFLOW_BLOCK,
+	OVERFLOW_DROP_OLDEST,
+	OVERFLOW_DROP_NEWEST,
+	OVERFLOW_DISCONNECT
+};
 enum flow { FLOW_NONE, FLOW_RTSCTS, FLOW_XONXOFF, FLOW_DTRDSR };
 enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
 enum protocol { PROTOCOL_RAW, PROTOCOL_TELNET, PROTOCOL_RFC2217 };
 
 /* "8N1": data bits, parity, stop bits. */
 struct serial_mode {
-	int		bits;		/* 5 to 8 */
-	char		parity;		/* N E O M S */
-	int		stop;		/* 1 or 2 */
+	int bits;    /* 5 to 8 */
+	char parity; /* N E O M S */
+	int stop;    /* 1 or 2 */
 };
 
 /* A checked section; what its type does not use is zero. */
 struct endpoint_conf {
 	const struct endpoint_ops *ops;
-	char	       *name;
-	char	       *text;		/* the section, for comparing */
-	const char     *file;		/* where it stands, for messages */
-	int		line;
+	char *name;
+	char *text;	  /* the section, for comparing */
+	const char *file; /* where it stands, for messages */
+	int line;
 
-	char	       *label;
+	char *label;
 	struct framing_conf framing;
-	uint64_t	frame_timeout;	/* ns, 0: none */
-	uint64_t	queue;		/* bytes */
-	int		overflow;	/* enum overflow */
-	uint64_t	stall_timeout;	/* ns, 0: none */
-	uint64_t	reopen_min, reopen_max;	/* ns */
+	uint64_t frame_timeout;		 /* ns, 0: none */
+	uint64_t queue;			 /* bytes */
+	int overflow;			 /* enum overflow */
+	uint64_t stall_timeout;		 /* ns, 0: none */
+	uint64_t reopen_min, reopen_max; /* ns */
 
 	/* serial */
-	char	       *device;
-	uint64_t	baud;
+	char *device;
+	uint64_t baud;
 	struct serial_mode serial_mode;
-	int		flow;		/* enum flow */
-	int		dtr, rts;	/* enum signal_line */
-	int		line_order;	/* 0: DTR first, 1: RTS first */
-	bool		hangup_on_close;
-	bool		exclusive;
-	bool		low_latency;
-	bool		rs485;
-	bool		rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
-	uint64_t	rs485_delay_before, rs485_delay_after;	/* ns */
-	char	       *usb;
+	int flow;	/* enum flow */
+	int dtr, rts;	/* enum signal_line */
+	int line_order; /* 0: DTR first, 1: RTS first */
+	bool hangup_on_close;
+	bool exclusive;
+	bool low_latency;
+	bool rs485;
+	bool rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
+	uint64_t rs485_delay_before, rs485_delay_after; /* ns */
+	char *usb;
 
 	/* pty, unix-server */
-	char	       *link;
-	uint64_t	mode;		/* 0: not given */
-	char	       *group;
+	char *link;
+	uint64_t mode; /* 0: not given */
+	char *group;
 
 	/* tcp-server, tcp-client, udp, unix-server */
-	char	       *listen;
-	char	       *connect;
-	char	       *send_to;
-	char	       *allow;
-	uint64_t	max_clients;
-	int		protocol;	/* enum protocol */
-	bool		keepalive;
-	uint64_t	connect_timeout;	/* ns */
+	char *listen;
+	char *connect;
+	char *send_to;
+	char *allow;
+	uint64_t max_clients;
+	int protocol; /* enum protocol */
+	bool keepalive;
+	uint64_t connect_timeout; /* ns */
 };
 
 enum endpoint_state {
-	ENDPOINT_CLOSED,		/* not opened yet, or stopped */
-	ENDPOINT_OPENING,		/* a connection is being made */
-	ENDPOINT_WAITING,		/* a pty that nobody has open */
+	ENDPOINT_CLOSED,  /* not opened yet, or stopped */
+	ENDPOINT_OPENING, /* a connection is being made */
+	ENDPOINT_WAITING, /* a pty that nobody has open */
 	ENDPOINT_UP,
-	ENDPOINT_LOST			/* to be reopened */
+	ENDPOINT_LOST /* to be reopened */
 };
 
 /* One open byte stream. */
 struct link {
 	TAILQ_ENTRY(link) entry;
 	struct endpoint *endpoint;
-	char		name[ENDPOINT_NAME_MAX + 12];	/* "ar1", "lan#3" */
-	char		address[ENDPOINT_ADDRESS_MAX];
-	int		fd;
-	struct bufferevent *bev;	/* NULL while down */
-	bool		up;
-	bool		reading;	/* what link_set_reading was told last */
-	bool		ended;		/* the other side sends no more */
-	bool		close_fd;	/* close(fd) when the link goes */
-	bool		doomed;		/* waits for the deferred step */
+	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
+	char address[ENDPOINT_ADDRESS_MAX];
+	int fd;
+	struct bufferevent *bev; /* NULL while down */
+	bool up;
+	bool reading;  /* what link_set_reading was told last */
+	bool ended;    /* the other side sends no more */
+	bool close_fd; /* close(fd) when the link goes */
+	bool doomed;   /* waits for the deferred step */
 	TAILQ_ENTRY(link) doom;
-	int		end;		/* what that step makes of it */
-	char		why[160];	/* it is doomed */
-	bool		hung;		/* seen by the hang-up watch... */
-	bool		watched;	/* ...that it is in */
-	uint64_t	since_ns;	/* up or down since then */
-	uint64_t	rx_bytes, tx_bytes;
-	struct task	read, write;
-	void	       *port;		/* the owner's */
+	int end;	   /* what that step makes of it */
+	char why[160];	   /* it is doomed */
+	bool hung;	   /* seen by the hang-up watch... */
+	bool watched;	   /* ...that it is in */
+	uint64_t since_ns; /* up or down since then */
+	uint64_t rx_bytes, tx_bytes;
+	struct task read, write;
+	void *port; /* the owner's */
 };
 TAILQ_HEAD(link_list, link);
 
@@ -132,44 +136,44 @@ TAILQ_HEAD(link_list, link);
 struct endpoint_owner {
 	/* The link can be used.  For a new connection link->port is NULL; -errno
 	 * refuses it. */
-	int		(*up)(struct link *);
+	int (*up)(struct link *);
 	/* The link is gone: nothing may be written or read any more.  For a
 	 * connection link->port must be given up now. */
-	void		(*down)(struct link *, const char *why);
+	void (*down)(struct link *, const char *why);
 	/* Something can be read, or the other side has ended (link->ended). */
-	void		(*readable)(struct link *);
+	void (*readable)(struct link *);
 	/* All that was handed over has been written. */
-	void		(*writable)(struct link *);
+	void (*writable)(struct link *);
 	/* What the link's read and write tasks wait for, in words. */
-	void		(*label)(const struct link *, bool writing, char *, size_t);
+	void (*label)(const struct link *, bool writing, char *, size_t);
 	/* The state of the endpoint has changed. */
-	void		(*state)(struct endpoint *);
+	void (*state)(struct endpoint *);
 };
 
 struct endpoint_ops {
-	const char     *type;		/* as in the section's head */
-	const struct key *keys;		/* its own, offsets into endpoint_conf */
-	bool		several;	/* has a link for each connection */
+	const char *type;	/* as in the section's head */
+	const struct key *keys; /* its own, offsets into endpoint_conf */
+	bool several;		/* has a link for each connection */
 	/* Checks keys against each other; -EINVAL and a sentence in err. NULL:
 	 * nothing to check. */
-	int		(*check)(struct endpoint_conf *, char *err, size_t);
+	int (*check)(struct endpoint_conf *, char *err, size_t);
 	/*
 	 * Opens: ends in endpoint_up() at once or later, or returns -errno with a
 	 * sentence in ep->error.
 	 */
-	int		(*open)(struct endpoint *);
+	int (*open)(struct endpoint *);
 	/* Gives back what open took, link's descriptor included. NULL-safe: may be called
 	 * in any state. */
-	void		(*close)(struct endpoint *);
+	void (*close)(struct endpoint *);
 	/* A key of the section has changed in ep->conf: makes the open endpoint
 	 * follow.  -errno with a sentence in ep->error.  NULL: no key may. */
-	int		(*apply)(struct endpoint *, const struct key *);
+	int (*apply)(struct endpoint *, const struct key *);
 	/* Sends a break of that length. NULL: this type has none. */
-	int		(*send_break)(struct endpoint *, uint64_t ns);
+	int (*send_break)(struct endpoint *, uint64_t ns);
 	/* The one link has hung up: true if the type has dealt with it (a pty
 	 * waits for the next one to open it). NULL: it is lost.  Of a type with
 	 * several: one of its connections has ended, or gone. */
-	bool		(*hangup)(struct endpoint *);
+	bool (*hangup)(struct endpoint *);
 };
 
 /* How a device file looked: whether it is worth another try. */
@@ -181,29 +185,29 @@ struct device_look {
 
 struct endpoint {
 	TAILQ_ENTRY(endpoint) entry;
-	struct endpoint_conf *conf;	/* the endpoint's own */
+	struct endpoint_conf *conf; /* the endpoint's own */
 	struct event_base *base;
 	const struct endpoint_owner *owner;
-	void	       *node;		/* the owner's */
+	void *node; /* the owner's */
 	enum endpoint_state state;
-	uint64_t	since_ns;	/* in that state */
-	char		address[ENDPOINT_ADDRESS_MAX];
-	char		error[256];	/* why it is not up, in words */
-	struct link	link;		/* of those with one */
-	struct link_list links;		/* of those with several */
-	unsigned	next_link;
-	unsigned	nlinks;
-	unsigned	nended;		/* of them: those that send no more */
-	uint64_t	opens, losses, errors;
-	uint64_t	backoff_ns, next_try_ns;
-	bool		tried;		/* opened once, whatever came of it */
-	bool		paused;		/* by a person */
-	struct event   *reopen_event;
-	TAILQ_ENTRY(endpoint) lost;	/* while hotplug watches... */
-	bool		watched;	/* ...for its device... */
-	struct device_look look;	/* ...to look other than this */
-	struct task	reopen;
-	void	       *impl;		/* the type's own */
+	uint64_t since_ns; /* in that state */
+	char address[ENDPOINT_ADDRESS_MAX];
+	char error[256];	/* why it is not up, in words */
+	struct link link;	/* of those with one */
+	struct link_list links; /* of those with several */
+	unsigned next_link;
+	unsigned nlinks;
+	unsigned nended; /* of them: those that send no more */
+	uint64_t opens, losses, errors;
+	uint64_t backoff_ns, next_try_ns;
+	bool tried;  /* opened once, whatever came of it */
+	bool paused; /* by a person */
+	struct event *reopen_event;
+	TAILQ_ENTRY(endpoint) lost; /* while hotplug watches... */
+	bool watched;		    /* ...for its device... */
+	struct device_look look;    /* ...to look other than this */
+	struct task reopen;
+	void *impl; /* the type's own */
 };
 
 /* All types, NULL at the end. */
@@ -212,60 +216,59 @@ extern const struct endpoint_ops endpoint_serial, endpoint_pty, endpoint_echo,
     endpoint_tcp_server, endpoint_tcp_client, endpoint_unix_server,
     endpoint_udp;
 const struct endpoint_ops *endpoint_type(const char *name);
-const char     *endpoint_state_name(enum endpoint_state state);
+const char *endpoint_state_name(enum endpoint_state state);
 /* Keys of every endpoint, offsets into endpoint_conf. */
 extern const struct key endpoint_common_keys[];
 extern const char *const overflow_words[];
-void		endpoint_conf_free(struct endpoint_conf *conf);
+void endpoint_conf_free(struct endpoint_conf *conf);
 
 /* --- for the owner ------------------------------------------------------- */
 
 /* Takes conf over, unless it fails (-ENOMEM).  Opens nothing yet. */
-int		endpoint_new(struct event_base *base, struct endpoint_conf *conf,
-		    const struct endpoint_owner *owner, void *node,
-		    struct endpoint **ret);
+int endpoint_new(struct event_base *base, struct endpoint_conf *conf,
+    const struct endpoint_owner *owner, void *node, struct endpoint **ret);
 /* The first try to open; a failure is logged and tried again. */
-void		endpoint_start(struct endpoint *ep);
+void endpoint_start(struct endpoint *ep);
 /* Closes for good: down is told for each link that is up. Not from inside one of its
  * callbacks. */
-void		endpoint_stop(struct endpoint *ep);
+void endpoint_stop(struct endpoint *ep);
 /* The same, and frees; NULL is fine. */
-void		endpoint_free(struct endpoint *ep);
+void endpoint_free(struct endpoint *ep);
 /* Tries to open it now instead of after the back-off; of no effect unless it is lost. */
-void		endpoint_retry(struct endpoint *ep);
+void endpoint_retry(struct endpoint *ep);
 /* Closes and opens again at once. */
-void		endpoint_reopen(struct endpoint *ep);
+void endpoint_reopen(struct endpoint *ep);
 /* Changes a key of the section while it is open; -errno, sentence in err. */
-int		endpoint_set(struct endpoint *ep, const char *key,
-		    const char *value, char *err, size_t size);
-int		endpoint_break(struct endpoint *ep, uint64_t ns);
+int endpoint_set(struct endpoint *ep, const char *key, const char *value,
+    char *err, size_t size);
+int endpoint_break(struct endpoint *ep, uint64_t ns);
 
 /*
  * Reads up to size bytes: what the bufferevent has, and, with on, then on from the
  * descriptor while reads are full.  0: nothing more now.
  */
-size_t		link_read(struct link *link, uint8_t *buf, size_t size, bool on);
+size_t link_read(struct link *link, uint8_t *buf, size_t size, bool on);
 /*
  * Writes at once what the kernel takes: the number of bytes, 0 when it takes none
  * or while something handed over is on its way; -errno: the link is lost (and the
  * owner's down comes in a deferred step, not from inside this call).
  */
-ssize_t		link_write(struct link *link, const struct iovec *iov, int n);
+ssize_t link_write(struct link *link, const struct iovec *iov, int n);
 /* Leaves bytes to the bufferevent, which writes them as soon as it can; writable
  * follows.  -ENOMEM. */
-int		link_hand(struct link *link, const uint8_t *data, size_t len);
+int link_hand(struct link *link, const uint8_t *data, size_t len);
 /* Bytes handed over and not yet written. */
-size_t		link_handed(const struct link *link);
+size_t link_handed(const struct link *link);
 /* Whether more is to be read; may be called from inside callbacks. A hang-up is noticed all
  * the same. */
-void		link_set_reading(struct link *link, bool on);
+void link_set_reading(struct link *link, bool on);
 /* Closes one link, in a deferred step; down is told.  A single link is reopened by
  * the back-off. */
-void		link_close(struct link *link, const char *why);
+void link_close(struct link *link, const char *why);
 /* Frees what all links share, when the last endpoint is gone. */
-void		link_machinery_free(void);
+void link_machinery_free(void);
 /* Calls readable once more, from the loop: bytes were left in the bufferevent. */
-void		link_poke(struct link *link);
+void link_poke(struct link *link);
 
 /* --- for the types ------------------------------------------------------- */
 
@@ -273,19 +276,19 @@ void		link_poke(struct link *link);
  * The one link is open on that descriptor (non-blocking, close-on-exec); it becomes a
  * bufferevent.  close_fd: closed with the link; else the type's close does it.  -errno.
  */
-int		endpoint_up(struct endpoint *ep, int fd, bool close_fd);
+int endpoint_up(struct endpoint *ep, int fd, bool close_fd);
 /* A listener is open: an endpoint with several is up without any link. */
-void		endpoint_listening(struct endpoint *ep);
+void endpoint_listening(struct endpoint *ep);
 /* An endpoint with several gets another link. The descriptor is closed with it, and
  * at once on failure.  NULL: refused. */
-struct link    *endpoint_add_link(struct endpoint *ep, int fd,
-		    const char *address);
+struct link *endpoint_add_link(
+    struct endpoint *ep, int fd, const char *address);
 /* Lost, or could not be opened: closed in a deferred step, then reopened by the
  * back-off.  Safe from any callback; a second call is ignored. */
-void		endpoint_lost(struct endpoint *ep, const char *why);
+void endpoint_lost(struct endpoint *ep, const char *why);
 /* The one link is not usable for now though open (a pty that nobody has open), and
  * usable again.  The descriptor stays. */
-void		endpoint_wait(struct endpoint *ep, const char *why);
-void		endpoint_resume(struct endpoint *ep);
+void endpoint_wait(struct endpoint *ep, const char *why);
+void endpoint_resume(struct endpoint *ep);
 
 #endif

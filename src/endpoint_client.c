@@ -23,40 +23,52 @@
 
 struct client {
 	struct endpoint *ep;
-	struct resolve *resolve;	/* while a name is asked for */
+	struct resolve *resolve; /* while a name is asked for */
 	struct evutil_addrinfo *found, *next;
-	int		fd;		/* that is connecting, or -1 */
-	struct event   *event;
-	struct task	task;
+	int fd; /* that is connecting, or -1 */
+	struct event *event;
+	struct task task;
 };
 
 static const char *const protocol_words[] = { "raw", NULL };
 
 static const struct key tcp_client_keys[] = {
-	{ .name = "connect", .type = KEY_STRING, .offset = OFFSET(connect),
-	    .min = 1, .help = "HOST:PORT to connect to" },
-	{ .name = "protocol", .type = KEY_WORD, .def = "raw",
-	    .offset = OFFSET(protocol), .words = protocol_words,
+	{ .name = "connect",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(connect),
+	    .min = 1,
+	    .help = "HOST:PORT to connect to" },
+	{ .name = "protocol",
+	    .type = KEY_WORD,
+	    .def = "raw",
+	    .offset = OFFSET(protocol),
+	    .words = protocol_words,
 	    .help = "what is spoken on the connection" },
-	{ .name = "keepalive", .type = KEY_BOOL, .def = "yes",
+	{ .name = "keepalive",
+	    .type = KEY_BOOL,
+	    .def = "yes",
 	    .offset = OFFSET(keepalive),
 	    .help = "notice a peer that is gone without a word" },
-	{ .name = "connect_timeout", .type = KEY_TIME, .def = "10s",
-	    .offset = OFFSET(connect_timeout), .min = NSEC_PER_MSEC,
+	{ .name = "connect_timeout",
+	    .type = KEY_TIME,
+	    .def = "10s",
+	    .offset = OFFSET(connect_timeout),
+	    .min = NSEC_PER_MSEC,
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "how long an answer may take" },
 	{ .name = NULL }
 };
 
-static void	try_next(struct client *, int);
+static void try_next(struct client *, int);
 
 static void
 client_label(const struct task *task, char *buf, size_t size)
 {
 	const struct client *c = task->arg;
 
-	snprintf(buf, size, "%s %s", c->resolve != NULL ?
-	    "the address of" : "an answer from", c->ep->address);
+	snprintf(buf, size, "%s %s",
+	    c->resolve != NULL ? "the address of" : "an answer from",
+	    c->ep->address);
 }
 
 static void
@@ -157,15 +169,16 @@ try_next(struct client *c, int e)
 		c->event = NULL;
 		if (c->fd >= 0)
 			close(c->fd);
-		c->fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK |
-		    SOCK_CLOEXEC, 0);
-		if (c->fd < 0 || (connect(c->fd, ai->ai_addr,
-		    ai->ai_addrlen) < 0 && errno != EINPROGRESS)) {
+		c->fd = socket(ai->ai_family,
+		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (c->fd < 0 ||
+		    (connect(c->fd, ai->ai_addr, ai->ai_addrlen) < 0 &&
+			errno != EINPROGRESS)) {
 			e = errno;
 			continue;
 		}
-		c->event = event_new(c->ep->base, c->fd, EV_WRITE, on_answer,
-		    c);
+		c->event =
+		    event_new(c->ep->base, c->fd, EV_WRITE, on_answer, c);
 		if (c->event == NULL || event_add(c->event, &tv) < 0) {
 			e = ENOMEM;
 			break;
@@ -270,8 +283,10 @@ client_check(struct endpoint_conf *conf, char *err, size_t size)
 	if (split(conf->connect, host, sizeof(host), &port) == 0 &&
 	    parse_number(port, 1, 65535, &n) == 0)
 		return 0;
-	snprintf(err, size, "'connect' is '%s', and not HOST:PORT, such as"
-	    " 192.168.1.7:5011", conf->connect);
+	snprintf(err, size,
+	    "'connect' is '%s', and not HOST:PORT, such as"
+	    " 192.168.1.7:5011",
+	    conf->connect);
 	return -EINVAL;
 }
 

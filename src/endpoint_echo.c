@@ -16,11 +16,11 @@
 #include "endpoint.h"
 
 struct echo {
-	int		fd;		/* the far end */
-	struct event   *readable, *writable;	/* one of them is armed */
-	size_t		start, end;	/* of what is to be sent back */
-	struct task	task;
-	uint8_t		buf[16 * 1024];
+	int fd;				   /* the far end */
+	struct event *readable, *writable; /* one of them is armed */
+	size_t start, end;		   /* of what is to be sent back */
+	struct task task;
+	uint8_t buf[16 * 1024];
 };
 
 static void
@@ -28,8 +28,9 @@ echo_label(const struct task *task, char *buf, size_t size)
 {
 	const struct echo *echo = task->arg;
 
-	snprintf(buf, size, "%s", echo->start < echo->end ?
-	    "what was sent back to be read" : "something to send back");
+	snprintf(buf, size, "%s",
+	    echo->start < echo->end ? "what was sent back to be read"
+				    : "something to send back");
 }
 
 static void
@@ -48,8 +49,8 @@ on_far(evutil_socket_t fd, short what, void *arg)
 	n = write(fd, echo->buf + echo->start, echo->end - echo->start);
 	if (n > 0)
 		echo->start += (size_t)n;
-	event_add(echo->start < echo->end ? echo->writable : echo->readable,
-	    NULL);
+	event_add(
+	    echo->start < echo->end ? echo->writable : echo->readable, NULL);
 	TASK_WAIT(&echo->task);
 	task_end(&echo->task);
 }
@@ -81,7 +82,7 @@ echo_open(struct endpoint *ep)
 	if (echo == NULL)
 		return -ENOMEM;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
-	    fd) < 0) {
+		fd) < 0) {
 		free(echo);
 		return -errno;
 	}

@@ -23,7 +23,7 @@
 #include "endpoint_hotplug.h"
 #include "log.h"
 
-#define EVENTS                                                          \
+#define EVENTS                                                              \
 	(IN_CREATE | IN_ATTRIB | IN_DELETE | IN_MOVED_TO | IN_DELETE_SELF | \
 	    IN_ONLYDIR)
 
@@ -38,8 +38,9 @@ label(const struct task *t, char *buf, size_t size)
 	const struct endpoint *ep;
 
 	(void)t;
-	snprintf(buf, size, "something to change in /dev or where links are, for");
-	TAILQ_FOREACH (ep, &lost, lost)
+	snprintf(
+	    buf, size, "something to change in /dev or where links are, for");
+	TAILQ_FOREACH(ep, &lost, lost)
 		append(buf, size, " %s", ep->conf->name);
 }
 
@@ -124,8 +125,9 @@ look_again(bool tty_event)
 		next = TAILQ_NEXT(ep, lost);
 		watch_device(ep);
 		look = look_at(ep);
-		if (ep->conf->device == NULL ? tty_event :
-		    look.there && !same_look(&look, &ep->look))
+		if (ep->conf->device == NULL
+			? tty_event
+			: look.there && !same_look(&look, &ep->look))
 			endpoint_retry(ep);
 		else if (!look.there)
 			ep->look = look;
@@ -172,11 +174,13 @@ start(struct event_base *base)
 		return;
 	fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (fd >= 0)
-		event = event_new(base, fd, EV_READ | EV_PERSIST, on_event,
-		    NULL);
+		event =
+		    event_new(base, fd, EV_READ | EV_PERSIST, on_event, NULL);
 	if (event == NULL || event_add(event, NULL) < 0) {
-		log_at(LOG_WARNING, "devices that come back are seen by the"
-		    " back-off alone: %s", strerror(errno));
+		log_at(LOG_WARNING,
+		    "devices that come back are seen by the"
+		    " back-off alone: %s",
+		    strerror(errno));
 		stop();
 		return;
 	}

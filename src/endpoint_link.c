@@ -120,8 +120,8 @@ link_machinery(struct event_base *base)
 	if ((hangup_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		return -errno;
 	doom_event = event_new(base, -1, EV_PERSIST, settle_all, NULL);
-	hangup_event = event_new(base, hangup_fd, EV_READ | EV_PERSIST,
-	    on_hangup, NULL);
+	hangup_event =
+	    event_new(base, hangup_fd, EV_READ | EV_PERSIST, on_hangup, NULL);
 	if (doom_event == NULL || hangup_event == NULL ||
 	    event_add(hangup_event, NULL) < 0)
 		return -ENOMEM;
@@ -177,8 +177,8 @@ reason_of(const struct link *link, short what)
 	int e = EVUTIL_SOCKET_ERROR();
 
 	if (what & BEV_EVENT_EOF || e == 0)
-		return link->endpoint->conf->ops->several ?
-		    "closed by the peer" : "hung up";
+		return link->endpoint->conf->ops->several ? "closed by the peer"
+							  : "hung up";
 	return e == EIO ? "hung up" : strerror(e);
 }
 
@@ -300,8 +300,8 @@ link_write(struct link *link, const struct iovec *iov, int n)
 	if (!link->up || link_handed(link) > 0)
 		return 0;
 	do
-		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len) :
-		    writev(link->fd, iov, n);
+		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len)
+			   : writev(link->fd, iov, n);
 	while (r < 0 && errno == EINTR);
 	if (r >= 0) {
 		link->tx_bytes += (size_t)r;
@@ -327,14 +327,16 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 size_t
 link_handed(const struct link *link)
 {
-	return link->bev == NULL ? 0 :
-	    evbuffer_get_length(bufferevent_get_output(link->bev));
+	return link->bev == NULL
+	    ? 0
+	    : evbuffer_get_length(bufferevent_get_output(link->bev));
 }
 
 void
 link_set_reading(struct link *link, bool on)
 {
-	if (link->bev == NULL || !link->up || link->ended || link->reading == on)
+	if (link->bev == NULL || !link->up || link->ended ||
+	    link->reading == on)
 		return;
 	link->reading = on;
 	if (on) {

@@ -8,24 +8,24 @@
 
 /* What becomes of a link in the deferred step. */
 enum link_end {
-	LINK_LOST,			/* closed, and reopened by the back-off */
-	LINK_REOPEN,			/* closed, and opened again at once */
-	LINK_WAIT,			/* its descriptor stays, without users */
+	LINK_LOST,   /* closed, and reopened by the back-off */
+	LINK_REOPEN, /* closed, and opened again at once */
+	LINK_WAIT,   /* its descriptor stays, without users */
 };
 
 /* Puts the link's bufferevent and tasks to work on a descriptor. -ENOMEM. */
-int		link_start(struct link *link, int fd);
+int link_start(struct link *link, int fd);
 /* Takes them away again; the descriptor stays open. */
-void		link_stop(struct link *link);
+void link_stop(struct link *link);
 /* Out of use now; what is to become of it is done in a deferred step, by
  * endpoint_settle. */
-void		link_lose(struct link *link, enum link_end end, const char *why);
+void link_lose(struct link *link, enum link_end end, const char *why);
 /* The deferred step for one link: tells the owner, closes.  A link of an endpoint with
  * several is freed. */
-void		endpoint_settle(struct link *link);
+void endpoint_settle(struct link *link);
 /* Takes the link off the list of the doomed, and settles it if it was there. */
-void		link_settle_now(struct link *link);
+void link_settle_now(struct link *link);
 /* Makes the shared machinery (the deferred step, the hang-up watch); once. */
-int		link_machinery(struct event_base *base);
+int link_machinery(struct event_base *base);
 
 #endif

@@ -20,12 +20,12 @@
 
 struct resolve {
 	struct evdns_base *dns;
-	struct evdns_getaddrinfo_request *question;	/* NULL: answered */
-	struct event   *timer;		/* it takes too long, or is answered */
-	int		result;
+	struct evdns_getaddrinfo_request *question; /* NULL: answered */
+	struct event *timer; /* it takes too long, or is answered */
+	int result;
 	struct evutil_addrinfo *found;
-	resolve_done	done;		/* NULL: nobody wants to know */
-	void	       *arg;
+	resolve_done done; /* NULL: nobody wants to know */
+	void *arg;
 };
 
 static void
@@ -117,10 +117,10 @@ resolve_start(struct event_base *base, const char *host, const char *port,
 		return -ENOMEM;
 	}
 	/* Without such a file it is the name server of this machine. */
-	evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL,
-	    "/etc/resolv.conf");
-	r->question = evdns_getaddrinfo(r->dns, host, port, &hints, on_found,
-	    r);
+	evdns_base_resolv_conf_parse(
+	    r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
+	r->question =
+	    evdns_getaddrinfo(r->dns, host, port, &hints, on_found, r);
 	*ret = r;
 	return 0;
 }

@@ -20,34 +20,58 @@ struct server {
 static const char *const protocol_words[] = { "raw", NULL };
 
 static const struct key tcp_server_keys[] = {
-	{ .name = "listen", .type = KEY_STRING, .offset = OFFSET(listen),
-	    .min = 1, .help = "HOST:PORT where it listens" },
-	{ .name = "max_clients", .type = KEY_NUMBER, .def = "16",
-	    .offset = OFFSET(max_clients), .min = 1, .max = 100000,
+	{ .name = "listen",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(listen),
+	    .min = 1,
+	    .help = "HOST:PORT where it listens" },
+	{ .name = "max_clients",
+	    .type = KEY_NUMBER,
+	    .def = "16",
+	    .offset = OFFSET(max_clients),
+	    .min = 1,
+	    .max = 100000,
 	    .help = "connections at a time; more are closed at once" },
-	{ .name = "allow", .type = KEY_STRING, .offset = OFFSET(allow),
+	{ .name = "allow",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(allow),
 	    .help = "networks that may connect, besides this machine" },
-	{ .name = "protocol", .type = KEY_WORD, .def = "raw",
-	    .offset = OFFSET(protocol), .words = protocol_words,
+	{ .name = "protocol",
+	    .type = KEY_WORD,
+	    .def = "raw",
+	    .offset = OFFSET(protocol),
+	    .words = protocol_words,
 	    .help = "what is spoken on the connection" },
-	{ .name = "keepalive", .type = KEY_BOOL, .def = "yes",
+	{ .name = "keepalive",
+	    .type = KEY_BOOL,
+	    .def = "yes",
 	    .offset = OFFSET(keepalive),
 	    .help = "notice a peer that is gone without a word" },
 	{ .name = NULL }
 };
 
-static const struct key unix_server_keys[] = {
-	{ .name = "listen", .type = KEY_STRING, .offset = OFFSET(listen),
-	    .min = 1, .help = "path of the socket" },
-	{ .name = "max_clients", .type = KEY_NUMBER, .def = "16",
-	    .offset = OFFSET(max_clients), .min = 1, .max = 100000,
+static const struct key unix_server_keys[] = { { .name = "listen",
+						   .type = KEY_STRING,
+						   .offset = OFFSET(listen),
+						   .min = 1,
+						   .help =
+						       "path of the socket" },
+	{ .name = "max_clients",
+	    .type = KEY_NUMBER,
+	    .def = "16",
+	    .offset = OFFSET(max_clients),
+	    .min = 1,
+	    .max = 100000,
 	    .help = "connections at a time; more are closed at once" },
-	{ .name = "mode", .type = KEY_MODE, .offset = OFFSET(mode),
+	{ .name = "mode",
+	    .type = KEY_MODE,
+	    .offset = OFFSET(mode),
 	    .help = "permissions of the socket" },
-	{ .name = "group", .type = KEY_STRING, .offset = OFFSET(group),
+	{ .name = "group",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(group),
 	    .help = "group of the socket" },
-	{ .name = NULL }
-};
+	{ .name = NULL } };
 
 /*
  * One of its connections has ended or gone.  Those that only wait for what they are
@@ -59,8 +83,7 @@ server_hangup(struct endpoint *ep)
 	struct server *server = ep->impl;
 
 	if (server != NULL && server->listener != NULL)
-		listener_set_clients(server->listener,
-		    ep->nlinks - ep->nended);
+		listener_set_clients(server->listener, ep->nlinks - ep->nended);
 	return true;
 }
 
@@ -108,11 +131,11 @@ server_open(struct endpoint *ep)
 		return -ENOMEM;
 	ep->impl = server;
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->listen);
-	r = address_parse(conf->listen, &lc.address, ep->error,
-	    sizeof(ep->error));
+	r = address_parse(
+	    conf->listen, &lc.address, ep->error, sizeof(ep->error));
 	if (r == 0 && conf->allow != NULL)
-		r = networks_parse(conf->allow, &server->allow, ep->error,
-		    sizeof(ep->error));
+		r = networks_parse(
+		    conf->allow, &server->allow, ep->error, sizeof(ep->error));
 	lc.allow = server->allow;
 	if (r == 0)
 		r = listener_new(ep->base, &lc, on_client, ep,
@@ -127,8 +150,8 @@ server_open(struct endpoint *ep)
 
 /* Reads 'listen': a path when the server is local, else HOST:PORT. */
 static int
-check_listen(const struct endpoint_conf *conf, bool local,
-    struct address *ret, char *err, size_t size)
+check_listen(const struct endpoint_conf *conf, bool local, struct address *ret,
+    char *err, size_t size)
 {
 	char why[200];
 
@@ -139,8 +162,10 @@ check_listen(const struct endpoint_conf *conf, bool local,
 	}
 	if (local && *conf->listen != '/' &&
 	    strncmp(conf->listen, "unix:", 5) != 0) {
-		snprintf(err, size, "'listen' is '%s', and not the path of a"
-		    " socket, which starts with '/'", conf->listen);
+		snprintf(err, size,
+		    "'listen' is '%s', and not the path of a"
+		    " socket, which starts with '/'",
+		    conf->listen);
 		return -EINVAL;
 	}
 	if (address_parse(conf->listen, ret, why, sizeof(why)) < 0) {
@@ -149,7 +174,8 @@ check_listen(const struct endpoint_conf *conf, bool local,
 	}
 	if (local || ret->ss.ss_family != AF_UNIX)
 		return 0;
-	snprintf(err, size, "'listen' is the path of a Unix socket: that is a"
+	snprintf(err, size,
+	    "'listen' is the path of a Unix socket: that is a"
 	    " [unix-server]");
 	return -EINVAL;
 }
@@ -164,8 +190,8 @@ tcp_check(struct endpoint_conf *conf, char *err, size_t size)
 
 	if ((r = check_listen(conf, false, &address, err, size)) < 0)
 		return r;
-	if (conf->allow != NULL && (r = networks_parse(conf->allow, &allow,
-	    why, sizeof(why))) < 0) {
+	if (conf->allow != NULL &&
+	    (r = networks_parse(conf->allow, &allow, why, sizeof(why))) < 0) {
 		snprintf(err, size, "'allow': %s", why);
 		return r;
 	}
@@ -173,8 +199,10 @@ tcp_check(struct endpoint_conf *conf, char *err, size_t size)
 	if (address_is_loopback((struct sockaddr *)&address.ss) ||
 	    conf->allow != NULL)
 		return 0;
-	snprintf(err, size, "listen = %s is open to the network: 'allow' must"
-	    " say to whom (allow = 192.168.1.0/24)", conf->listen);
+	snprintf(err, size,
+	    "listen = %s is open to the network: 'allow' must"
+	    " say to whom (allow = 192.168.1.0/24)",
+	    conf->listen);
 	return -EINVAL;
 }
 

@@ -14,12 +14,10 @@
 void
 tcp_keepalive(int fd)
 {
-	const int on = 1, idle = IDLE_S, interval = INTERVAL_S,
-	    probes = PROBES;
+	const int on = 1, idle = IDLE_S, interval = INTERVAL_S, probes = PROBES;
 
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval,
-	    sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }

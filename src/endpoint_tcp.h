@@ -5,6 +5,6 @@
 #define ENDPOINT_TCP_H
 
 /* A peer that is gone without a word is noticed after about two minutes. */
-void		tcp_keepalive(int fd);
+void tcp_keepalive(int fd);
 
 #endif

@@ -18,10 +18,16 @@
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
 static const struct key udp_keys[] = {
-	{ .name = "listen", .type = KEY_STRING, .offset = OFFSET(listen),
-	    .min = 1, .help = "HOST:PORT whose datagrams are received" },
-	{ .name = "send_to", .type = KEY_STRING, .offset = OFFSET(send_to),
-	    .min = 1, .help = "HOST:PORT that frames are sent to" },
+	{ .name = "listen",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(listen),
+	    .min = 1,
+	    .help = "HOST:PORT whose datagrams are received" },
+	{ .name = "send_to",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(send_to),
+	    .min = 1,
+	    .help = "HOST:PORT that frames are sent to" },
 	{ .name = NULL }
 };
 
@@ -32,7 +38,8 @@ udp_check(struct endpoint_conf *conf, char *err, size_t size)
 	int r = 0;
 
 	if (conf->send_to == NULL) {
-		snprintf(err, size, "'send_to = HOST:PORT' is missing: a udp"
+		snprintf(err, size,
+		    "'send_to = HOST:PORT' is missing: a udp"
 		    " endpoint has one partner");
 		return -EINVAL;
 	}
@@ -51,16 +58,17 @@ udp_open(struct endpoint *ep)
 	int fd, r;
 
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->send_to);
-	if ((r = address_parse(conf->send_to, &to, ep->error,
-	    sizeof(ep->error))) < 0)
+	if ((r = address_parse(
+		 conf->send_to, &to, ep->error, sizeof(ep->error))) < 0)
 		return r;
-	fd = socket(to.ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
+	fd = socket(
+	    to.ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if ((conf->listen == NULL || (address_parse(conf->listen, &from,
-	    ep->error, sizeof(ep->error)) == 0 && bind(fd,
-	    (struct sockaddr *)&from.ss, from.len) == 0)) &&
+	if ((conf->listen == NULL ||
+		(address_parse(
+		     conf->listen, &from, ep->error, sizeof(ep->error)) == 0 &&
+		    bind(fd, (struct sockaddr *)&from.ss, from.len) == 0)) &&
 	    connect(fd, (struct sockaddr *)&to.ss, to.len) == 0)
 		r = endpoint_up(ep, fd, true);
 	else

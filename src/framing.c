@@ -7,26 +7,11 @@
 
 #include "framing_rule.h"
 
-const struct framing *const framings[] = {
-	&framing_raw,
-	&framing_line,
-	&framing_delimiter,
-	&framing_slip,
-	&framing_cobs,
-	&framing_cobsr,
-	&framing_hdlc,
-	&framing_length,
-	&framing_fixed,
-	&framing_idle,
-	&framing_stx,
-	&framing_nmea,
-	&framing_modbus_rtu,
-	&framing_modbus_ascii,
-	&framing_mavlink,
-	&framing_ubx,
-	&framing_min,
-	NULL
-};
+const struct framing *const framings[] = { &framing_raw, &framing_line,
+	&framing_delimiter, &framing_slip, &framing_cobs, &framing_cobsr,
+	&framing_hdlc, &framing_length, &framing_fixed, &framing_idle,
+	&framing_stx, &framing_nmea, &framing_modbus_rtu, &framing_modbus_ascii,
+	&framing_mavlink, &framing_ubx, &framing_min, NULL };
 
 const char *const bad_reason_names[BAD_REASONS] = {
 	[BAD_NOISE] = "noise",
@@ -37,7 +22,6 @@ const char *const bad_reason_names[BAD_REASONS] = {
 };
 
 static const char *const endian_words[] = { "big", "little", NULL };
-
 
 const struct key framing_common_keys[] = {
 	{
@@ -113,7 +97,8 @@ same_keys(const struct key *keys, const void *a, const void *b)
 {
 	for (; keys != NULL && keys->name != NULL; keys++)
 		if (memcmp((const char *)a + keys->offset,
-		    (const char *)b + keys->offset, field_size[keys->type]) != 0)
+			(const char *)b + keys->offset,
+			field_size[keys->type]) != 0)
 			return false;
 	return true;
 }
@@ -138,8 +123,8 @@ framing_start(struct decoder *d, const struct framing_conf *conf)
 }
 
 bool
-rule_sum_right(const struct framing_conf *conf, const uint8_t *payload,
-    size_t len)
+rule_sum_right(
+    const struct framing_conf *conf, const uint8_t *payload, size_t len)
 {
 	size_t size = checksum_size(conf->checksum);
 

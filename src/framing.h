@@ -32,24 +32,24 @@ enum decode_result { DECODE_MORE, DECODE_FRAME, DECODE_BAD };
 
 /* Why bytes were thrown away. */
 enum bad_reason {
-	BAD_NOISE,		/* outside of any frame */
-	BAD_OVERSIZE,		/* longer than max_frame */
+	BAD_NOISE,    /* outside of any frame */
+	BAD_OVERSIZE, /* longer than max_frame */
 	BAD_CHECKSUM,
-	BAD_MALFORMED,		/* breaks the framing's rule, or cut off */
-	BAD_TIMEOUT,		/* older than frame_timeout */
+	BAD_MALFORMED, /* breaks the framing's rule, or cut off */
+	BAD_TIMEOUT,   /* older than frame_timeout */
 	BAD_REASONS
 };
 
 struct decoded {
-	size_t		used;		/* bytes that left the input */
-	uint8_t	       *payload;	/* FRAME: inside those bytes */
-	size_t		len;		/* FRAME: of the payload */
-	enum bad_reason	reason;		/* BAD */
-	bool		again;		/* BAD: more of the frame that the last
+	size_t used;		/* bytes that left the input */
+	uint8_t *payload;	/* FRAME: inside those bytes */
+	size_t len;		/* FRAME: of the payload */
+	enum bad_reason reason; /* BAD */
+	bool again;		/* BAD: more of the frame that the last
 					 * BAD was about: counts bytes, not errors */
-	bool		verbatim;	/* FRAME: the same framing would write these
+	bool verbatim;		/* FRAME: the same framing would write these
 					 * very bytes, still unchanged in the input */
-	bool		unchecked;	/* FRAME: of a kind whose checksum is not known */
+	bool unchecked; /* FRAME: of a kind whose checksum is not known */
 };
 
 enum framing_payload { PAYLOAD_WHOLE, PAYLOAD_INNER };
@@ -60,66 +60,66 @@ enum framing_nmea { NMEA_REQUIRE, NMEA_ADD, NMEA_KEEP };
 /* What the keys of a section say about its framing; plain data. */
 struct framing_conf {
 	const struct framing *rule;
-	uint64_t	max_frame;	/* payload bytes */
-	int		checksum;	/* enum checksum_kind */
-	int		checksum_endian;	/* 0 big, 1 little */
-	int		payload;	/* enum framing_payload */
-	int		eol;		/* line: enum framing_eol */
-	struct bytes	delimiter;	/* delimiter */
-	int		fcs;		/* hdlc: enum framing_fcs */
-	bool		accm;		/* hdlc: escape bytes under 0x20 */
-	int		length_size;	/* length: 1 << length_size bytes */
-	int		length_endian;
-	bool		length_includes_header;
-	uint64_t	length_offset;
-	int64_t		length_adjust;
-	struct bytes	sync;
-	uint64_t	frame_size;	/* fixed */
-	struct silence	idle;		/* idle, fixed, modbus-rtu, length */
-	bool		dle, bcc;	/* stx */
-	int		nmea_checksum;	/* enum framing_nmea */
-	bool		mavlink_strict;
-	uint64_t	min_id;		/* min: id written in front of payloads */
+	uint64_t max_frame;	/* payload bytes */
+	int checksum;		/* enum checksum_kind */
+	int checksum_endian;	/* 0 big, 1 little */
+	int payload;		/* enum framing_payload */
+	int eol;		/* line: enum framing_eol */
+	struct bytes delimiter; /* delimiter */
+	int fcs;		/* hdlc: enum framing_fcs */
+	bool accm;		/* hdlc: escape bytes under 0x20 */
+	int length_size;	/* length: 1 << length_size bytes */
+	int length_endian;
+	bool length_includes_header;
+	uint64_t length_offset;
+	int64_t length_adjust;
+	struct bytes sync;
+	uint64_t frame_size; /* fixed */
+	struct silence idle; /* idle, fixed, modbus-rtu, length */
+	bool dle, bcc;	     /* stx */
+	int nmea_checksum;   /* enum framing_nmea */
+	bool mavlink_strict;
+	uint64_t min_id; /* min: id written in front of payloads */
 	/* What is not a framing's own: the line under it. */
-	uint64_t	baud;		/* for silences in characters; 0: unknown */
-	unsigned	char_bits;	/* bits of a character on the line, 0: 10 */
+	uint64_t baud;	    /* for silences in characters; 0: unknown */
+	unsigned char_bits; /* bits of a character on the line, 0: 10 */
 };
 
 /* The decoder of one stream.  Zeroed, then framing_start(). */
 struct decoder {
 	const struct framing_conf *conf;
-	size_t		max;		/* payload and generic checksum, at most */
-	size_t		scanned;	/* of the bytes at hand, seen already */
-	bool		discarding;	/* what comes belongs to the last BAD */
-	uint32_t	state[2];	/* the rule's own */
+	size_t max;	   /* payload and generic checksum, at most */
+	size_t scanned;	   /* of the bytes at hand, seen already */
+	bool discarding;   /* what comes belongs to the last BAD */
+	uint32_t state[2]; /* the rule's own */
 };
 
 struct framing {
-	const char     *name;
-	const char     *summary;	/* for --list-framings */
+	const char *name;
+	const char *summary; /* for --list-framings */
 	/* Its keys, offsets into struct framing_conf; NULL: none of its own. */
 	const struct key *keys;
 	/* Checks keys against each other; NULL: nothing to check. -EINVAL and
 	 * a sentence in err. */
-	int		(*check)(struct framing_conf *, char *err, size_t);
-	enum decode_result (*decode)(struct decoder *, uint8_t *in, size_t len,
-			    struct decoded *);
+	int (*check)(struct framing_conf *, char *err, size_t);
+	enum decode_result (*decode)(
+	    struct decoder *, uint8_t *in, size_t len, struct decoded *);
 	/*
 	 * Nothing more will come: what the bytes at hand are worth.  FRAME, or BAD
 	 * up to where a frame may begin; asked again for what is left.  NULL:
 	 * they are worth nothing.
 	 */
-	enum decode_result (*silent)(struct decoder *, uint8_t *in, size_t len,
-			    struct decoded *);
+	enum decode_result (*silent)(
+	    struct decoder *, uint8_t *in, size_t len, struct decoded *);
 	/*
 	 * Writes len bytes of payload as one frame to out, which has room for
 	 * bound() bytes.  Returns the bytes written, or -EINVAL when the rule
 	 * cannot express the payload.  in and out do not overlap.
 	 */
-	long		(*encode)(const struct framing_conf *, const uint8_t *in,
-			    size_t len, uint8_t *out);
+	long (*encode)(const struct framing_conf *, const uint8_t *in,
+	    size_t len, uint8_t *out);
 	/* The most bytes that encode() makes of len bytes of payload. */
-	size_t		(*bound)(const struct framing_conf *, size_t len);
+	size_t (*bound)(const struct framing_conf *, size_t len);
 };
 
 /* All rules, NULL at the end, in the order of the manual. */
@@ -130,47 +130,46 @@ extern const struct key framing_common_keys[];
 extern const char *const bad_reason_names[BAD_REASONS];
 
 /* Fills conf with every default, for the raw rule. */
-void		framing_conf_init(struct framing_conf *conf);
+void framing_conf_init(struct framing_conf *conf);
 /* Makes rule the conf's own, and sets the rule's keys to their defaults. */
-void		framing_use(struct framing_conf *conf, const struct framing *rule);
+void framing_use(struct framing_conf *conf, const struct framing *rule);
 /* The same frames in the same bytes: what one decodes "verbatim" the other may
  * pass on. */
-bool		framing_same(const struct framing_conf *a,
-		    const struct framing_conf *b);
+bool framing_same(const struct framing_conf *a, const struct framing_conf *b);
 
-void		framing_start(struct decoder *d, const struct framing_conf *conf);
+void framing_start(struct decoder *d, const struct framing_conf *conf);
 /* As the rule's decode, with the generic checksum taken off and checked. */
-static inline enum decode_result framing_decode(struct decoder *d, uint8_t *in,
-		    size_t len, struct decoded *out);
+static inline enum decode_result framing_decode(
+    struct decoder *d, uint8_t *in, size_t len, struct decoded *out);
 /*
  * The line has been silent for framing_silence(): what the bytes at hand are worth.
  * MORE: nothing ends by silence here.  To be called until MORE or until no
  * bytes are left.
  */
-enum decode_result framing_silent(struct decoder *d, uint8_t *in, size_t len,
-		    struct decoded *out);
+enum decode_result framing_silent(
+    struct decoder *d, uint8_t *in, size_t len, struct decoded *out);
 /*
  * The bytes at hand are older than frame_timeout: they are thrown away up to where
  * another frame may begin inside them, or all.  Never MORE unless len is 0.
  */
-enum decode_result framing_timeout(struct decoder *d, uint8_t *in, size_t len,
-		    struct decoded *out);
+enum decode_result framing_timeout(
+    struct decoder *d, uint8_t *in, size_t len, struct decoded *out);
 /*
  * As the rule's encode, with the generic checksum added.  out has room for
  * framing_bound() bytes.  -EINVAL: not expressible; -EMSGSIZE: over max_frame.
  */
 static inline long framing_encode(const struct framing_conf *conf,
-		    const uint8_t *in, size_t len, uint8_t *out);
-size_t		framing_bound(const struct framing_conf *conf, size_t len);
+    const uint8_t *in, size_t len, uint8_t *out);
+size_t framing_bound(const struct framing_conf *conf, size_t len);
 /* The most bytes that a decoder asks its caller to keep. */
-size_t		framing_limit(const struct framing_conf *conf);
+size_t framing_limit(const struct framing_conf *conf);
 /* The silence that ends a frame, in nanoseconds, 0 when none does. */
-uint64_t	framing_silence(const struct framing_conf *conf);
+uint64_t framing_silence(const struct framing_conf *conf);
 
 /* The slow halves of the two below. */
 enum decode_result framing_unwrap(struct decoder *d, struct decoded *out);
-long		framing_wrap(const struct framing_conf *conf, const uint8_t *in,
-		    size_t len, uint8_t *out);
+long framing_wrap(const struct framing_conf *conf, const uint8_t *in,
+    size_t len, uint8_t *out);
 
 static inline enum decode_result
 framing_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)

@@ -69,8 +69,8 @@ decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 	/* A last byte that could have stood for the code is not reduced. */
 	if (reduced && f.len > 1 && f.start[f.len - 1] >= f.start[0])
 		changed = true;
-	return rule_frame(d, out, f.used, f.start + 1, (size_t)n,
-	    !changed && f.start == in);
+	return rule_frame(
+	    d, out, f.used, f.start + 1, (size_t)n, !changed && f.start == in);
 }
 
 static enum decode_result
@@ -89,8 +89,8 @@ cobsr_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 
 /* A chain of blocks being written. */
 struct chain {
-	uint8_t	       *code;		/* of the block that is open */
-	uint8_t	       *to;		/* behind its bytes */
+	uint8_t *code; /* of the block that is open */
+	uint8_t *to;   /* behind its bytes */
 };
 
 /* n bytes that are not zero have been copied to c->to; a zero follows them, or the

@@ -35,13 +35,16 @@ fixed_check(struct framing_conf *conf, char *err, size_t size)
 	uint64_t sum = checksum_size(conf->checksum);
 
 	if (conf->frame_size == 0)
-		snprintf(err, size, "framing 'fixed' needs 'frame_size', "
+		snprintf(err, size,
+		    "framing 'fixed' needs 'frame_size', "
 		    "the bytes of every frame");
 	else if (conf->frame_size <= sum)
-		snprintf(err, size, "frame_size leaves no room for a payload "
+		snprintf(err, size,
+		    "frame_size leaves no room for a payload "
 		    "in front of the checksum");
 	else if (conf->frame_size > conf->max_frame + sum)
-		snprintf(err, size, "frame_size is over max_frame; "
+		snprintf(err, size,
+		    "frame_size is over max_frame; "
 		    "make max_frame larger");
 	else
 		return 0;
@@ -111,7 +114,8 @@ idle_check(struct framing_conf *conf, char *err, size_t size)
 {
 	if (conf->idle.tenths != 0 || conf->idle.ns != 0)
 		return 0;
-	snprintf(err, size, "framing 'idle' needs 'idle', the silence that "
+	snprintf(err, size,
+	    "framing 'idle' needs 'idle', the silence that "
 	    "ends a frame, such as 3.5 (characters) or 2ms");
 	return -EINVAL;
 }

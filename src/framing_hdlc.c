@@ -17,9 +17,12 @@
 #define SHORTEST 4
 
 static const char *const fcs_words[] = { "16", "32", "none", NULL };
-static const uint8_t fcs_size[] = { [FCS_16] = 2, [FCS_32] = 4, [FCS_NONE] = 0 };
+static const uint8_t fcs_size[] = {
+	[FCS_16] = 2, [FCS_32] = 4, [FCS_NONE] = 0
+};
 static const uint8_t fcs_kind[] = { [FCS_16] = CHECKSUM_CRC16_X25,
-	[FCS_32] = CHECKSUM_CRC32, [FCS_NONE] = CHECKSUM_NONE };
+	[FCS_32] = CHECKSUM_CRC32,
+	[FCS_NONE] = CHECKSUM_NONE };
 
 static const struct key hdlc_keys[] = {
 	{
@@ -129,8 +132,8 @@ hdlc_escape(uint8_t *to, const uint8_t *in, size_t len, uint8_t low)
 	const uint8_t *stop = in + len;
 
 	while (stop - in >= LANES) {
-		size_t n = low > 0 ? scan_class(in, FLAG, ESC, low) :
-		    scan_either(in, FLAG, ESC);
+		size_t n = low > 0 ? scan_class(in, FLAG, ESC, low)
+				   : scan_either(in, FLAG, ESC);
 
 		/* There is room for all: what comes next lies over the rest. */
 		memcpy(to, in, LANES);

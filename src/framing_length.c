@@ -33,8 +33,10 @@ adjust_parse(void *field, const char *value, char *err, size_t size)
 	uint64_t n;
 
 	if (parse_number(value + minus, 0, ADJUST_MAX, &n) < 0) {
-		snprintf(err, size, "'%s' is not a number of bytes from %d "
-		    "to %d", value, -ADJUST_MAX, ADJUST_MAX);
+		snprintf(err, size,
+		    "'%s' is not a number of bytes from %d "
+		    "to %d",
+		    value, -ADJUST_MAX, ADJUST_MAX);
 		return -EINVAL;
 	}
 	*(int64_t *)field = minus ? -(int64_t)n : (int64_t)n;
@@ -128,7 +130,8 @@ length_check(struct framing_conf *conf, char *err, size_t size)
 {
 	if (conf->length_offset <= conf->max_frame)
 		return 0;
-	snprintf(err, size, "length_offset is over max_frame, so that no "
+	snprintf(err, size,
+	    "length_offset is over max_frame, so that no "
 	    "frame is short enough");
 	return -EINVAL;
 }
@@ -164,8 +167,9 @@ disbelieve(struct decoder *d, const uint8_t *in, size_t len, int64_t rest,
 	size_t header = header_size(conf);
 
 	if (conf->sync.len > 0)
-		return rule_bad(d, out, rule_find_sync(conf->sync.b,
-		    conf->sync.len, in, 1, header), BAD_MALFORMED);
+		return rule_bad(d, out,
+		    rule_find_sync(conf->sync.b, conf->sync.len, in, 1, header),
+		    BAD_MALFORMED);
 	if (conf->idle.ns != 0 || conf->idle.tenths != 0)
 		d->state[SKIP] = UNTIL_SILENCE;
 	else if (rest >= 0 && rest <= FRAMING_MAX_FRAME)
@@ -215,11 +219,13 @@ complete(struct decoder *d, uint8_t *in, size_t header, size_t rest,
 		checksum_put(front + offset, size,
 		    (uint32_t)((int64_t)rest - beyond(conf)),
 		    conf->length_endian);
-		return rule_bad(d, out, rule_find_sync(conf->sync.b,
-		    conf->sync.len, in, 1, header + rest), BAD_CHECKSUM);
+		return rule_bad(d, out,
+		    rule_find_sync(
+			conf->sync.b, conf->sync.len, in, 1, header + rest),
+		    BAD_CHECKSUM);
 	}
-	return rule_frame(d, out, header + rest, payload, offset + rest,
-	    offset == 0);
+	return rule_frame(
+	    d, out, header + rest, payload, offset + rest, offset == 0);
 }
 
 static enum decode_result
@@ -237,8 +243,9 @@ length_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 		return result;
 	if (len < header)
 		return rule_more(d, len);
-	rest = (int64_t)checksum_get(in + header - size, size,
-	    conf->length_endian) + beyond(conf);
+	rest = (int64_t)checksum_get(
+		   in + header - size, size, conf->length_endian) +
+	    beyond(conf);
 	if (rest < 0 || (uint64_t)rest + conf->length_offset > d->max)
 		return disbelieve(d, in, len, rest, out);
 	if (len - header < (size_t)rest)

@@ -152,15 +152,16 @@ delimiter_check(struct framing_conf *conf, char *err, size_t size)
 {
 	if (conf->delimiter.len > 0)
 		return 0;
-	snprintf(err, size, "framing 'delimiter' needs 'delimiter', "
+	snprintf(err, size,
+	    "framing 'delimiter' needs 'delimiter', "
 	    "the bytes that end a frame, such as \\x03");
 	return -EINVAL;
 }
 
 /* Where the first delimiter ends whose last byte is in from..len, or 0. */
 static size_t
-delimiter_find(const struct bytes *end, const uint8_t *in, size_t from,
-    size_t len)
+delimiter_find(
+    const struct bytes *end, const uint8_t *in, size_t from, size_t len)
 {
 	size_t before = end->len - 1u;
 	const uint8_t *p, *stop = in + len;
@@ -176,8 +177,8 @@ delimiter_find(const struct bytes *end, const uint8_t *in, size_t from,
 }
 
 static enum decode_result
-delimiter_decode(struct decoder *d, uint8_t *in, size_t len,
-    struct decoded *out)
+delimiter_decode(
+    struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	const struct bytes *end = &d->conf->delimiter;
 	size_t used = delimiter_find(end, in, d->scanned, len);
@@ -190,8 +191,8 @@ delimiter_decode(struct decoder *d, uint8_t *in, size_t len,
 }
 
 static long
-delimiter_encode(const struct framing_conf *conf, const uint8_t *in,
-    size_t len, uint8_t *out)
+delimiter_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
 {
 	const struct bytes *end = &conf->delimiter;
 	size_t total = len + end->len;

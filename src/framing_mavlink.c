@@ -23,7 +23,7 @@
 #define V2_HEADER 10
 #define CRC 2
 #define SIGNATURE 13
-#define SIGNED 0x01		/* the one incompatible flag that is known */
+#define SIGNED 0x01 /* the one incompatible flag that is known */
 
 static const struct key mavlink_keys[] = {
 	{
@@ -40,10 +40,10 @@ static const struct key mavlink_keys[] = {
 
 /* A packet's parts, from the bytes between magic and payload. */
 struct packet {
-	size_t		body;		/* between magic and CRC */
-	size_t		total;
-	uint32_t	id;
-	bool		is_signed;
+	size_t body; /* between magic and CRC */
+	size_t total;
+	uint32_t id;
+	bool is_signed;
 };
 
 enum verdict { GOOD, UNKNOWN, WRONG };
@@ -75,8 +75,8 @@ parse(uint8_t magic, const uint8_t *body, struct packet *p)
 		if (body[1] & ~SIGNED)
 			return false;
 		p->is_signed = body[1] & SIGNED;
-		p->id = body[6] | (uint32_t)body[7] << 8 |
-		    (uint32_t)body[8] << 16;
+		p->id =
+		    body[6] | (uint32_t)body[7] << 8 | (uint32_t)body[8] << 16;
 	}
 	p->total = 1 + p->body + CRC + (p->is_signed ? SIGNATURE : 0);
 	return true;
@@ -88,8 +88,8 @@ static bool
 possible(uint16_t crc, uint16_t sum)
 {
 	for (int i = 0; i < 8; i++)
-		sum = (uint16_t)(sum & 0x8000 ? (sum ^ 0x8408) << 1 | 1 :
-		    sum << 1);
+		sum = (uint16_t)(sum & 0x8000 ? (sum ^ 0x8408) << 1 | 1
+					      : sum << 1);
 	return sum >> 8 == crc >> 8;
 }
 
@@ -144,14 +144,14 @@ mavlink_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (len < header)
 		return rule_more(d, len);
 	if (!parse(in[0], in + 1, &p))
-		return rule_bad(d, out, find_magic(in, 1, header),
-		    BAD_MALFORMED);
+		return rule_bad(
+		    d, out, find_magic(in, 1, header), BAD_MALFORMED);
 	if (len < p.total)
 		return rule_more(d, len);
 	verdict = check_sum(in + 1, &p);
 	if (verdict == WRONG)
-		return rule_bad(d, out, find_magic(in, 1, p.total),
-		    BAD_CHECKSUM);
+		return rule_bad(
+		    d, out, find_magic(in, 1, p.total), BAD_CHECKSUM);
 	if (verdict == UNKNOWN && d->conf->mavlink_strict)
 		return rule_bad(d, out, p.total, BAD_CHECKSUM);
 	return mavlink_frame(d, in, &p, verdict, out);

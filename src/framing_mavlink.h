@@ -7,6 +7,6 @@
 #include <stdint.h>
 
 /* CRC_EXTRA of a message, or -1 when it is not in the table. */
-int		mavlink_extra(uint32_t id);
+int mavlink_extra(uint32_t id);
 
 #endif

@@ -20,7 +20,7 @@
 #define HEADER 3
 #define CRC 4
 #define TRANSPORT 0x80
-#define LONGEST (3 + 255 + CRC)	/* between header and end, not stuffed */
+#define LONGEST (3 + 255 + CRC) /* between header and end, not stuffed */
 
 static const uint8_t sync[HEADER] = { MARK, MARK, MARK };
 
@@ -31,7 +31,8 @@ static const struct key min_keys[] = {
 	    .offset = offsetof(struct framing_conf, min_id),
 	    .def = "0",
 	    .max = 63,
-	    .help = "the id of the frames that are written with payload = inner",
+	    .help =
+		"the id of the frames that are written with payload = inner",
 	},
 	FRAMING_KEY_PAYLOAD,
 	{ 0 },
@@ -39,10 +40,10 @@ static const struct key min_keys[] = {
 
 /* A body being read, and how far. */
 struct body {
-	size_t		at;		/* in the input */
-	unsigned	marks;		/* in a row, just before */
-	size_t		len;		/* of data */
-	uint8_t		data[LONGEST];
+	size_t at;	/* in the input */
+	unsigned marks; /* in a row, just before */
+	size_t len;	/* of data */
+	uint8_t data[LONGEST];
 };
 
 /* How a body ends. */
@@ -88,8 +89,9 @@ read_body(struct body *b, const uint8_t *in, size_t len)
 			if (byte != END)
 				return BROKEN;
 			return crc32_ieee(0, b->data, b->len - CRC) ==
-			    checksum_get(b->data + b->len - CRC, CRC, 0) ?
-			    GOOD : WRONG_SUM;
+				checksum_get(b->data + b->len - CRC, CRC, 0)
+			    ? GOOD
+			    : WRONG_SUM;
 		}
 		b->data[b->len++] = byte;
 		b->marks = byte == MARK ? b->marks + 1 : 0;
@@ -104,17 +106,17 @@ static enum decode_result
 give_up(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
     enum bad_reason reason)
 {
-	return rule_bad(d, out, rule_find_sync(sync, HEADER, in, 1, len),
-	    reason);
+	return rule_bad(
+	    d, out, rule_find_sync(sync, HEADER, in, 1, len), reason);
 }
 
 static enum decode_result
-min_inner(struct decoder *d, uint8_t *in, const struct body *b,
-    struct decoded *out)
+min_inner(
+    struct decoder *d, uint8_t *in, const struct body *b, struct decoded *out)
 {
 	size_t head = payload_at(b), len = b->len - head - CRC;
-	bool plain = b->at == HEADER + b->len + 1 &&
-	    b->data[0] == d->conf->min_id;
+	bool plain =
+	    b->at == HEADER + b->len + 1 && b->data[0] == d->conf->min_id;
 
 	if (len > d->max)
 		return rule_bad(d, out, b->at, BAD_OVERSIZE);

@@ -28,10 +28,10 @@
  * count (0: none) says.
  */
 struct shape {
-	uint8_t		request, request_count;
-	uint8_t		response, response_count;
-	bool		words;		/* a response has an even count, not 0 */
-	uint16_t	quantity;	/* a request asks for 1 to so many */
+	uint8_t request, request_count;
+	uint8_t response, response_count;
+	bool words;	   /* a response has an even count, not 0 */
+	uint16_t quantity; /* a request asks for 1 to so many */
 };
 
 static const struct shape shapes[FUNCTIONS] = {
@@ -74,7 +74,8 @@ rtu_check(struct framing_conf *conf, char *err, size_t size)
 {
 	if (conf->idle.tenths != 0 || conf->idle.ns != 0)
 		return rule_check_own(conf, err, size);
-	snprintf(err, size, "framing 'modbus-rtu' needs 'idle', the silence "
+	snprintf(err, size,
+	    "framing 'modbus-rtu' needs 'idle', the silence "
 	    "that ends a frame, such as 3.5 (characters) or 5ms");
 	return -EINVAL;
 }
@@ -237,8 +238,8 @@ const struct framing framing_modbus_rtu = {
 
 /* --- ASCII --------------------------------------------------------------- */
 
-#define ASCII_LONGEST 511	/* without CR LF */
-#define ASCII_SHORTEST 7	/* ':' address function LRC */
+#define ASCII_LONGEST 511 /* without CR LF */
+#define ASCII_SHORTEST 7  /* ':' address function LRC */
 
 static const struct key ascii_keys[] = {
 	FRAMING_KEY_PAYLOAD,
@@ -265,8 +266,8 @@ judge(const uint8_t *text, size_t len, bool *upper)
 		bad |= byte;
 		sum += (uint8_t)byte;
 		/* Of the digits only a to f have bits 5 and 6. */
-		lower |= (text[i] & text[i] >> 1) |
-		    (text[i + 1] & text[i + 1] >> 1);
+		lower |=
+		    (text[i] & text[i] >> 1) | (text[i + 1] & text[i + 1] >> 1);
 	}
 	*upper = (lower & 0x20) == 0;
 	if (bad < 0)
@@ -301,8 +302,8 @@ ascii_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	}
 	if (s.len > d->max)
 		return rule_bad(d, out, s.used, BAD_OVERSIZE);
-	return rule_frame(d, out, s.used, s.text, s.len,
-	    s.crlf && upper && !inner);
+	return rule_frame(
+	    d, out, s.used, s.text, s.len, s.crlf && upper && !inner);
 }
 
 static enum decode_result

@@ -14,7 +14,7 @@
 #include "framing_rule.h"
 
 #define STARTS "$!\\"
-#define SUM 3			/* *hh */
+#define SUM 3 /* *hh */
 
 static inline bool
 is_start(uint8_t c)
@@ -122,17 +122,17 @@ nmea_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	struct sentence s;
 	enum verdict verdict;
 
-	if (!rule_sentence(d, in, len, out, STARTS,
-	    d->max + (inner ? 1 + SUM : 0), &s))
+	if (!rule_sentence(
+		d, in, len, out, STARTS, d->max + (inner ? 1 + SUM : 0), &s))
 		return s.result;
 	verdict = judge(s.text, s.len);
 	if (verdict == NO_SENTENCE || verdict == WRONG_SUM ||
 	    (verdict == NO_SUM && conf->nmea_checksum == NMEA_REQUIRE))
 		return rule_sentence_bad(d, out, &s,
-		    last_sentence(s.text, s.len), verdict == NO_SENTENCE ?
-		    BAD_MALFORMED : BAD_CHECKSUM);
-	same = inner ? strip(&s, verdict) :
-	    verdict == GOOD || conf->nmea_checksum == NMEA_KEEP;
+		    last_sentence(s.text, s.len),
+		    verdict == NO_SENTENCE ? BAD_MALFORMED : BAD_CHECKSUM);
+	same = inner ? strip(&s, verdict)
+		     : verdict == GOOD || conf->nmea_checksum == NMEA_KEEP;
 	if (s.len > d->max)
 		return rule_bad(d, out, s.used, BAD_OVERSIZE);
 	return rule_frame(d, out, s.used, s.text, s.len, s.crlf && same);
@@ -141,8 +141,8 @@ nmea_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 static enum decode_result
 nmea_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	return rule_bad(d, out, rule_find_start(STARTS, in, 1, len),
-	    BAD_MALFORMED);
+	return rule_bad(
+	    d, out, rule_find_start(STARTS, in, 1, len), BAD_MALFORMED);
 }
 
 static long
@@ -165,8 +165,9 @@ nmea_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 	    (inner && (verdict == GOOD || (len > 0 && in[0] == '$'))))
 		return -EINVAL;
 	if (verdict == NO_SUM && (conf->nmea_checksum != NMEA_KEEP || inner)) {
-		if (text[0] == '\\' && (tag = memchr(text + 1, '\\',
-		    (size_t)(to - text) - 1)) != NULL)
+		if (text[0] == '\\' &&
+		    (tag = memchr(text + 1, '\\', (size_t)(to - text) - 1)) !=
+			NULL)
 			text = tag + 1;
 		*to = '*';
 		rule_put_hex(to + 1, xor8(text + 1, (size_t)(to - text) - 1));

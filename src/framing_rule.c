@@ -12,8 +12,10 @@ rule_check_own(struct framing_conf *conf, char *err, size_t size)
 {
 	if (conf->checksum == CHECKSUM_NONE)
 		return 0;
-	snprintf(err, size, "framing '%s' has a checksum of its own; "
-	    "'checksum' must be none", conf->rule->name);
+	snprintf(err, size,
+	    "framing '%s' has a checksum of its own; "
+	    "'checksum' must be none",
+	    conf->rule->name);
 	return -EINVAL;
 }
 
@@ -64,8 +66,8 @@ rule_find_sync(const uint8_t *sync, size_t size, const uint8_t *in, size_t from,
 size_t
 rule_find_start(const char *starts, const uint8_t *in, size_t from, size_t len)
 {
-	while (from < len && (in[from] == '\0' ||
-	    strchr(starts, in[from]) == NULL))
+	while (from < len &&
+	    (in[from] == '\0' || strchr(starts, in[from]) == NULL))
 		from++;
 	return from;
 }
@@ -82,8 +84,8 @@ throw_away(struct decoder *d, struct decoded *out, size_t used, size_t seen,
 
 /* A sentence that was too long goes up to its LF or the next start. */
 static bool
-throw_run(struct decoder *d, const uint8_t *in, size_t len,
-    struct decoded *out, const char *starts, struct sentence *ret)
+throw_run(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
+    const char *starts, struct sentence *ret)
 {
 	size_t next = rule_find_start(starts, in, 0, len);
 	const uint8_t *lf = memchr(in, '\n', next);
@@ -105,8 +107,9 @@ rule_sentence(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 	ret->result = DECODE_MORE;
 	if (len == 0)
 		return false;
-	start = rule_find_start(starts, in, 0, 1) == 0 ? 0 :
-	    rule_find_start(starts, in, 1, len);
+	start = rule_find_start(starts, in, 0, 1) == 0
+	    ? 0
+	    : rule_find_start(starts, in, 1, len);
 	if (start > 0 && d->state[RUN])
 		return throw_run(d, in, len, out, starts, ret);
 	if (start > 0)
@@ -139,12 +142,12 @@ rule_sentence_bad(struct decoder *d, struct decoded *out,
 }
 
 #define D(c) [c] = 0x10 | (c - '0')
-#define L(c) [c] = 0x10 | (c - 'A' + 10), [c - 'A' + 'a'] = 0x10 | (c - 'A' + 10)
+#define L(c) \
+	[c] = 0x10 | (c - 'A' + 10), [c - 'A' + 'a'] = 0x10 | (c - 'A' + 10)
 
-const uint8_t rule_digits[256] = {
-	D('0'), D('1'), D('2'), D('3'), D('4'), D('5'), D('6'), D('7'), D('8'),
-	D('9'), L('A'), L('B'), L('C'), L('D'), L('E'), L('F')
-};
+const uint8_t rule_digits[256] = { D('0'), D('1'), D('2'), D('3'), D('4'),
+	D('5'), D('6'), D('7'), D('8'), D('9'), L('A'), L('B'), L('C'), L('D'),
+	L('E'), L('F') };
 
 void
 rule_put_hex(uint8_t *p, uint8_t value)

@@ -19,20 +19,21 @@ extern const struct framing framing_raw, framing_line, framing_delimiter,
 
 /* The key of every framing that has an envelope of its own. */
 extern const char *const framing_payload_words[];
-#define FRAMING_KEY_PAYLOAD						\
-	{								\
-		.name = "payload", .type = KEY_WORD,			\
-		.offset = offsetof(struct framing_conf, payload),	\
-		.def = "whole", .words = framing_payload_words,		\
-		.help = "what other framings carry of a message: all of it, or "\
-		    "what is inside its envelope"			\
+#define FRAMING_KEY_PAYLOAD                                                  \
+	{                                                                    \
+		.name = "payload", .type = KEY_WORD,                         \
+		.offset = offsetof(struct framing_conf, payload),            \
+		.def = "whole", .words = framing_payload_words,              \
+		.help =                                                      \
+		    "what other framings carry of a message: all of it, or " \
+		    "what is inside its envelope"                            \
 	}
 
 /* The generic checksum behind len bytes of payload and checksum is right. */
-bool		rule_sum_right(const struct framing_conf *conf,
-		    const uint8_t *payload, size_t len);
+bool rule_sum_right(
+    const struct framing_conf *conf, const uint8_t *payload, size_t len);
 /* A check() for rules with a checksum of their own. */
-int		rule_check_own(struct framing_conf *conf, char *err, size_t size);
+int rule_check_own(struct framing_conf *conf, char *err, size_t size);
 
 /* --- the results of decode() --------------------------------------------- */
 
@@ -53,8 +54,8 @@ rule_frame(struct decoder *d, struct decoded *out, size_t used,
 
 /* The bad bytes end here: a frame may begin behind them. */
 static inline enum decode_result
-rule_bad(struct decoder *d, struct decoded *out, size_t used,
-    enum bad_reason reason)
+rule_bad(
+    struct decoder *d, struct decoded *out, size_t used, enum bad_reason reason)
 {
 	out->used = used;
 	out->reason = reason;
@@ -66,8 +67,8 @@ rule_bad(struct decoder *d, struct decoded *out, size_t used,
 
 /* More of the same may follow. */
 static inline enum decode_result
-rule_discard(struct decoder *d, struct decoded *out, size_t used,
-    enum bad_reason reason)
+rule_discard(
+    struct decoder *d, struct decoded *out, size_t used, enum bad_reason reason)
 {
 	rule_bad(d, out, used, reason);
 	d->discarding = true;
@@ -91,18 +92,18 @@ rule_more(struct decoder *d, size_t scanned)
 #define RULE_FILL 64
 
 struct flagged {
-	uint8_t	       *start;		/* behind the flags before the frame */
-	size_t		len;		/* up to the flag that ends it */
-	size_t		used;		/* with all flags */
-	enum decode_result result;	/* when there is no such frame */
+	uint8_t *start;		   /* behind the flags before the frame */
+	size_t len;		   /* up to the flag that ends it */
+	size_t used;		   /* with all flags */
+	enum decode_result result; /* when there is no such frame */
 };
 
 /* Keeps or throws away what has no flag behind it yet. */
 enum decode_result rule_unflagged(struct decoder *d, struct decoded *out,
-		    size_t len, size_t lead, size_t longest);
+    size_t len, size_t lead, size_t longest);
 /* Throws away what is left of an oversize frame. */
 enum decode_result rule_skip_flagged(struct decoder *d, const uint8_t *in,
-		    size_t len, struct decoded *out, uint8_t flag);
+    size_t len, struct decoded *out, uint8_t flag);
 
 /*
  * Finds the next frame, of at most longest bytes between its flags.  False: ret
@@ -144,17 +145,17 @@ rule_flagged(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 
 /* Where the sync bytes begin, at from or behind it, be they cut off by the end; or
  * len. */
-size_t		rule_find_sync(const uint8_t *sync, size_t size,
-		    const uint8_t *in, size_t from, size_t len);
+size_t rule_find_sync(const uint8_t *sync, size_t size, const uint8_t *in,
+    size_t from, size_t len);
 
 /* --- lines of text that begin with a start character --------------------- */
 
 struct sentence {
-	uint8_t	       *text;		/* from its start character */
-	size_t		len;		/* without the CR LF */
-	size_t		used;		/* with it */
-	bool		crlf;
-	enum decode_result result;	/* when there is no such sentence */
+	uint8_t *text; /* from its start character */
+	size_t len;    /* without the CR LF */
+	size_t used;   /* with it */
+	bool crlf;
+	enum decode_result result; /* when there is no such sentence */
 };
 
 /*
@@ -162,16 +163,15 @@ struct sentence {
  * begins with one of the characters in starts.  False: ret holds what decode()
  * is to return.
  */
-bool		rule_sentence(struct decoder *d, uint8_t *in, size_t len,
-		    struct decoded *out, const char *starts, size_t longest,
-		    struct sentence *ret);
+bool rule_sentence(struct decoder *d, uint8_t *in, size_t len,
+    struct decoded *out, const char *starts, size_t longest,
+    struct sentence *ret);
 /* The sentence is of no use up to next, where another one may begin (0: none). */
 enum decode_result rule_sentence_bad(struct decoder *d, struct decoded *out,
-		    const struct sentence *s, size_t next,
-		    enum bad_reason reason);
+    const struct sentence *s, size_t next, enum bad_reason reason);
 /* Where the first start character at from or behind it stands, or len. */
-size_t		rule_find_start(const char *starts, const uint8_t *in,
-		    size_t from, size_t len);
+size_t rule_find_start(
+    const char *starts, const uint8_t *in, size_t from, size_t len);
 /* The value of a hexadecimal digit, and 0x10 to say that it is one. */
 extern const uint8_t rule_digits[256];
 /* The value of two of them, or -1. */
@@ -183,6 +183,6 @@ rule_hex(const uint8_t *p)
 	return high & low & 0x10 ? (high & 0xf) << 4 | (low & 0xf) : -1;
 }
 /* Two upper case digits. */
-void		rule_put_hex(uint8_t *p, uint8_t value);
+void rule_put_hex(uint8_t *p, uint8_t value);
 
 #endif

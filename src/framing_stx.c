@@ -86,8 +86,8 @@ next_control(bool dle, const uint8_t *in, size_t from, size_t len, int *what)
 
 /* Where a frame begins, perhaps cut off, at or behind from; or len. */
 static size_t
-find_stx(const struct framing_conf *conf, const uint8_t *in, size_t from,
-    size_t len)
+find_stx(
+    const struct framing_conf *conf, const uint8_t *in, size_t from, size_t len)
 {
 	static const uint8_t sync[] = { DLE, STX };
 
@@ -131,8 +131,8 @@ stx_complete(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	uint8_t *p = in + head, *from, *to;
 
 	if (conf->bcc && xor8(p, len + head) != in[total - 1])
-		return rule_bad(d, out, find_stx(conf, in, total - 1, total),
-		    BAD_CHECKSUM);
+		return rule_bad(
+		    d, out, find_stx(conf, in, total - 1, total), BAD_CHECKSUM);
 	from = to = conf->dle ? memchr(p, DLE, len) : NULL;
 	if (from != NULL) {
 		for (; from < p + len; from++) {

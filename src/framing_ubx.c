@@ -13,7 +13,7 @@
 #define HEADER 6
 #define TRAILER 2
 #define EMPTY (HEADER + TRAILER)
-#define LONGEST 2048		/* payload */
+#define LONGEST 2048 /* payload */
 
 static const uint8_t sync[] = { 0xb5, 0x62 };
 
@@ -40,8 +40,8 @@ static enum decode_result
 give_up(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
     enum bad_reason reason)
 {
-	return rule_bad(d, out,
-	    rule_find_sync(sync, sizeof(sync), in, 1, len), reason);
+	return rule_bad(
+	    d, out, rule_find_sync(sync, sizeof(sync), in, 1, len), reason);
 }
 
 static enum decode_result
@@ -71,8 +71,8 @@ ubx_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (total - EMPTY + 2 > d->max)
 		return rule_bad(d, out, total, BAD_OVERSIZE);
 	memmove(in + HEADER - 2, in + sizeof(sync), 2);
-	return rule_frame(d, out, total, in + HEADER - 2, total - EMPTY + 2,
-	    false);
+	return rule_frame(
+	    d, out, total, in + HEADER - 2, total - EMPTY + 2, false);
 }
 
 static enum decode_result

@@ -30,14 +30,14 @@ struct type {
 static bool
 in_bounds(const struct key *key, uint64_t n)
 {
-	return (n >= key->min && (key->max == 0 || n <= key->max));
+	return n >= key->min && (key->max == 0 || n <= key->max);
 }
 
 static int
 parse_bool_key(const struct key *key, void *field, const char *value)
 {
 	(void)key;
-	return (parse_bool(value, field));
+	return parse_bool(value, field);
 }
 
 static void
@@ -50,8 +50,8 @@ print_bool(const struct key *key, const void *field, char *buf, size_t size)
 static int
 parse_number_key(const struct key *key, void *field, const char *value)
 {
-	return (parse_number(
-	    value, key->min, key->max == 0 ? UINT64_MAX : key->max, field));
+	return parse_number(
+	    value, key->min, key->max == 0 ? UINT64_MAX : key->max, field);
 }
 
 static void
@@ -74,11 +74,11 @@ parse_size_key(const struct key *key, void *field, const char *value)
 	int error;
 
 	if ((error = parse_size(value, &n)) != 0)
-		return (error);
+		return error;
 	if (!in_bounds(key, n))
-		return (-ERANGE);
+		return -ERANGE;
 	*(uint64_t *)field = n;
-	return (0);
+	return 0;
 }
 
 static void
@@ -110,11 +110,11 @@ parse_time_key(const struct key *key, void *field, const char *value)
 	int error;
 
 	if ((error = parse_time(value, &n)) != 0)
-		return (error);
+		return error;
 	if (!in_bounds(key, n))
-		return (-ERANGE);
+		return -ERANGE;
 	*(uint64_t *)field = n;
-	return (0);
+	return 0;
 }
 
 /* In the largest unit that writes it exactly. */
@@ -156,10 +156,10 @@ parse_word(const struct key *key, void *field, const char *value)
 	for (int i = 0; key->words[i] != NULL; i++) {
 		if (strcmp(key->words[i], value) == 0) {
 			*(int *)field = i;
-			return (0);
+			return 0;
 		}
 	}
-	return (-EINVAL);
+	return -EINVAL;
 }
 
 static void
@@ -179,12 +179,12 @@ parse_string(const struct key *key, void *field, const char *value)
 	char **string = field, *copy;
 
 	if (!in_bounds(key, strlen(value)))
-		return (-ERANGE);
+		return -ERANGE;
 	if ((copy = strdup(value)) == NULL)
-		return (-ENOMEM);
+		return -ENOMEM;
 	free(*string);
 	*string = copy;
-	return (0);
+	return 0;
 }
 
 static void
@@ -201,9 +201,9 @@ static int
 store_bytes(const struct key *key, struct bytes *field, struct bytes *bytes)
 {
 	if (bytes->len == 0 || !in_bounds(key, bytes->len))
-		return (-ERANGE);
+		return -ERANGE;
 	*field = *bytes;
-	return (0);
+	return 0;
 }
 
 static int
@@ -214,9 +214,9 @@ parse_bytes(const struct key *key, void *field, const char *value)
 
 	n = unescape(value, bytes.b, sizeof bytes.b);
 	if (n < 0)
-		return (n == -ENOSPC ? -ERANGE : (int)n);
+		return n == -ENOSPC ? -ERANGE : (int)n;
 	bytes.len = (uint8_t)n;
-	return (store_bytes(key, field, &bytes));
+	return store_bytes(key, field, &bytes);
 }
 
 /* What a configuration file would cut off or take for a comment is escaped. */
@@ -246,8 +246,8 @@ parse_hex_key(const struct key *key, void *field, const char *value)
 	int error;
 
 	if ((error = parse_hex(value, &bytes)) != 0)
-		return (error);
-	return (store_bytes(key, field, &bytes));
+		return error;
+	return store_bytes(key, field, &bytes);
 }
 
 static void
@@ -273,15 +273,15 @@ parse_tenths(const char *value, uint64_t *ret)
 	int error;
 
 	if (len >= sizeof whole)
-		return (-EINVAL);
+		return -EINVAL;
 	memcpy(whole, value, len);
 	whole[len] = '\0';
 	if (dot != NULL && parse_number(dot + 1, 0, 9, &tenth) != 0)
-		return (-EINVAL);
+		return -EINVAL;
 	if ((error = parse_number(whole, 0, TENTHS_MAX / 10 - 1, &n)) != 0)
-		return (error);
+		return error;
 	*ret = n * 10 + tenth;
-	return (0);
+	return 0;
 }
 
 static int
@@ -299,7 +299,7 @@ parse_silence(const struct key *key, void *field, const char *value)
 	silence.tenths = (uint32_t)tenths;
 	if (error == 0)
 		*(struct silence *)field = silence;
-	return (error);
+	return error;
 }
 
 static void
@@ -411,9 +411,9 @@ key_find(const struct key *keys, const char *name)
 {
 	for (; keys->name != NULL; keys++) {
 		if (strcmp(keys->name, name) == 0)
-			return (keys);
+			return keys;
 	}
-	return (NULL);
+	return NULL;
 }
 
 static void
@@ -513,14 +513,14 @@ key_parse(const struct key *key, void *base, const char *value, char *err,
 	if (size > 0)
 		err[0] = '\0';
 	if (key->type == KEY_CUSTOM)
-		return (key->parse(field, value, err, size));
+		return key->parse(field, value, err, size);
 	error = types[key->type].parse(key, field, value);
 	if (error == 0)
-		return (0);
+		return 0;
 	printable(value, quoted, sizeof quoted);
 	if (error == -ENOMEM) {
 		append(err, size, "out of memory");
-		return (-ENOMEM);
+		return -ENOMEM;
 	}
 	if (key->type == KEY_WORD)
 		say_words(key, quoted, value, err, size);
@@ -528,7 +528,7 @@ key_parse(const struct key *key, void *base, const char *value, char *err,
 		say_range(key, quoted, err, size);
 	else
 		say_kind(key, quoted, value, err, size);
-	return (-EINVAL);
+	return -EINVAL;
 }
 
 int
@@ -543,9 +543,9 @@ key_defaults(const struct key *keys, void *base)
 		error = key_parse(keys, base, keys->def, err, sizeof err);
 		assert(error == 0 || error == -ENOMEM);
 		if (error != 0)
-			return (error);
+			return error;
 	}
-	return (0);
+	return 0;
 }
 
 void

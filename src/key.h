@@ -9,17 +9,17 @@
 #include "util.h"
 
 enum key_type {
-	KEY_BOOL,		/* bool */
-	KEY_NUMBER,		/* uint64_t, within min..max */
-	KEY_SIZE,		/* uint64_t bytes, within min..max */
-	KEY_TIME,		/* uint64_t nanoseconds, within min..max */
-	KEY_WORD,		/* int: index into words */
-	KEY_STRING,		/* char *, owned; min..max characters */
-	KEY_BYTES,		/* struct bytes, 1..max long, C escapes */
-	KEY_HEX,		/* struct bytes, 1..max long, hexadecimal */
-	KEY_MODE,		/* uint64_t, permissions in octal, 0: not given */
-	KEY_SILENCE,		/* struct silence */
-	KEY_CUSTOM,		/* whatever parse and print make of it */
+	KEY_BOOL,    /* bool */
+	KEY_NUMBER,  /* uint64_t, within min..max */
+	KEY_SIZE,    /* uint64_t bytes, within min..max */
+	KEY_TIME,    /* uint64_t nanoseconds, within min..max */
+	KEY_WORD,    /* int: index into words */
+	KEY_STRING,  /* char *, owned; min..max characters */
+	KEY_BYTES,   /* struct bytes, 1..max long, C escapes */
+	KEY_HEX,     /* struct bytes, 1..max long, hexadecimal */
+	KEY_MODE,    /* uint64_t, permissions in octal, 0: not given */
+	KEY_SILENCE, /* struct silence */
+	KEY_CUSTOM,  /* whatever parse and print make of it */
 };
 
 /*
@@ -27,22 +27,21 @@ enum key_type {
  * time, with its unit.  Both are 0 for "none".
  */
 struct silence {
-	uint32_t	tenths;
-	uint64_t	ns;
+	uint32_t tenths;
+	uint64_t ns;
 };
 
 struct key {
-	const char     *name;
-	enum key_type	type;
-	size_t		offset;		/* into the struct that is filled */
-	const char     *def;		/* as written in a file; NULL: none */
-	const char     *help;		/* one line, for the manual */
-	const char *const *words;	/* KEY_WORD, NULL-terminated */
-	uint64_t	min, max;	/* max 0: no bound */
+	const char *name;
+	enum key_type type;
+	size_t offset;		  /* into the struct that is filled */
+	const char *def;	  /* as written in a file; NULL: none */
+	const char *help;	  /* one line, for the manual */
+	const char *const *words; /* KEY_WORD, NULL-terminated */
+	uint64_t min, max;	  /* max 0: no bound */
 	/* KEY_CUSTOM: -errno and a sentence in err; print may be NULL. */
-	int		(*parse)(void *field, const char *value, char *err,
-			    size_t size);
-	void		(*print)(const void *field, char *buf, size_t size);
+	int (*parse)(void *field, const char *value, char *err, size_t size);
+	void (*print)(const void *field, char *buf, size_t size);
 };
 
 /* The row of that name in a table that ends with a NULL name, or NULL. */
@@ -53,15 +52,14 @@ const struct key *key_find(const struct key *keys, const char *name);
  * be right, with the nearest word where words are asked for ("'8N3' is not a
  * mode; ...").  -ENOMEM, with a sentence too.
  */
-int		key_parse(const struct key *key, void *base, const char *value,
-		    char *err, size_t size);
+int key_parse(const struct key *key, void *base, const char *value, char *err,
+    size_t size);
 /* Sets every key of the table that has a default.  Asserts that they parse;
  * -ENOMEM. */
-int		key_defaults(const struct key *keys, void *base);
+int key_defaults(const struct key *keys, void *base);
 /* The value as it would be written in a file. */
-void		key_print(const struct key *key, const void *base, char *buf,
-		    size_t size);
+void key_print(const struct key *key, const void *base, char *buf, size_t size);
 /* Frees the strings that the table's keys own and sets them to NULL. */
-void		key_free(const struct key *keys, void *base);
+void key_free(const struct key *keys, void *base);
 
 #endif

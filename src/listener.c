@@ -25,16 +25,16 @@
 
 struct listener {
 	struct listener_conf conf;
-	char		address[ADDRESS_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX];
 	struct evconnlistener *ev;
-	struct event   *rest;		/* armed while it rests */
-	int		spare;		/* given up to turn one client away */
-	unsigned	clients;
-	listener_accept	accept;
-	void	       *arg;
-	struct stat	socket;		/* of a Unix socket: is it still ours? */
+	struct event *rest; /* armed while it rests */
+	int spare;	    /* given up to turn one client away */
+	unsigned clients;
+	listener_accept accept;
+	void *arg;
+	struct stat socket; /* of a Unix socket: is it still ours? */
 	struct log_limit limit;
-	struct task	task;
+	struct task task;
 };
 
 static void
@@ -44,8 +44,10 @@ accept_label(const struct task *task, char *buf, size_t size)
 	bool local = l->conf.address.ss.ss_family == AF_UNIX;
 
 	if (event_pending(l->rest, EV_TIMEOUT, NULL))
-		snprintf(buf, size, "a second to pass: no descriptors were left"
-		    " for clients on %s", l->address);
+		snprintf(buf, size,
+		    "a second to pass: no descriptors were left"
+		    " for clients on %s",
+		    l->address);
 	else
 		snprintf(buf, size, "a %s on %s (%u of %u)",
 		    local ? "client" : "TCP client", l->address, l->clients,
@@ -140,8 +142,8 @@ on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa,
 		close(fd);
 	} else {
 		if (sa->sa_family != AF_UNIX)
-			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
-			    sizeof(on));
+			setsockopt(
+			    fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		l->accept(l->arg, fd, peer);
 	}
 	task_end(&l->task);
@@ -185,9 +187,9 @@ set_owner(struct listener *l, char *err, size_t size)
 		return -EINVAL;
 	}
 	if ((group != NULL &&
-	    chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
+		chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
 	    (l->conf.mode >= 0 &&
-	    chmod(unix_path(l), (mode_t)l->conf.mode) < 0)) {
+		chmod(unix_path(l), (mode_t)l->conf.mode) < 0)) {
 		snprintf(err, size, "cannot set mode or group of %s: %s",
 		    l->address, strerror(errno));
 		return -errno;
@@ -204,8 +206,8 @@ bind_socket(struct listener *l, char *err, size_t size)
 	    (const struct sockaddr *)&l->conf.address.ss;
 	int fd, on = 1, r;
 
-	fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
+	fd = socket(
+	    sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && sa->sa_family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (fd >= 0 && sa->sa_family == AF_UNIX)
@@ -214,16 +216,16 @@ bind_socket(struct listener *l, char *err, size_t size)
 	    listen(fd, BACKLOG) == 0)
 		return fd;
 	r = -errno;
-	snprintf(err, size, "cannot listen on %s: %s", l->address,
-	    strerror(-r));
+	snprintf(
+	    err, size, "cannot listen on %s: %s", l->address, strerror(-r));
 	if (fd >= 0)
 		close(fd);
 	return r;
 }
 
 static int
-open_listener(struct listener *l, struct event_base *base, char *err,
-    size_t size)
+open_listener(
+    struct listener *l, struct event_base *base, char *err, size_t size)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);

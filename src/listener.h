@@ -16,35 +16,36 @@ struct event_base;
 struct listener;
 
 struct listener_conf {
-	const char     *name;		/* for the task NAME.accept and the log */
-	enum log_about	about;
-	struct address	address;
-	const struct networks *allow;	/* besides loopback; NULL: loopback only */
-	unsigned	max_clients;
-	int		mode;		/* of a Unix socket, -1: as umask says */
-	const char     *group;		/* of a Unix socket, or NULL */
-	const char     *full;		/* what one client too many is told, or
+	const char *name; /* for the task NAME.accept and the log */
+	enum log_about about;
+	struct address address;
+	const struct networks
+	    *allow; /* besides loopback; NULL: loopback only */
+	unsigned max_clients;
+	int mode;	   /* of a Unix socket, -1: as umask says */
+	const char *group; /* of a Unix socket, or NULL */
+	const char *full;  /* what one client too many is told, or
 					 * NULL; borrowed too */
 };
 
 /* A connection that may stay: the descriptor is the owner's now, non-blocking and
  * close-on-exec.  peer is its address in words.  Returns false if the owner
  * cannot take it, and has closed fd. */
-typedef bool	(*listener_accept)(void *arg, int fd, const char *peer);
+typedef bool (*listener_accept)(void *arg, int fd, const char *peer);
 
 /*
  * Binds and listens.  A stale Unix socket that nobody listens on is taken
  * over.  -errno with a sentence in err.  conf is copied; name, group and allow are
  * borrowed until listener_free.
  */
-int		listener_new(struct event_base *base,
-		    const struct listener_conf *conf, listener_accept accept,
-		    void *arg, struct listener **ret, char *err, size_t size);
+int listener_new(struct event_base *base, const struct listener_conf *conf,
+    listener_accept accept, void *arg, struct listener **ret, char *err,
+    size_t size);
 /* The owner tells how many connections it has, for max_clients and the label. */
-void		listener_set_clients(struct listener *l, unsigned clients);
+void listener_set_clients(struct listener *l, unsigned clients);
 /* The address that it is bound to (the port that the kernel chose, for 0). */
-const char     *listener_address(const struct listener *l);
+const char *listener_address(const struct listener *l);
 /* Closes; removes the Unix socket. NULL is fine. */
-void		listener_free(struct listener *l);
+void listener_free(struct listener *l);
 
 #endif

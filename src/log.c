@@ -73,7 +73,7 @@ is_journal(const struct stat *st)
 
 	snprintf(own, sizeof own, "%llu:%llu", (unsigned long long)st->st_dev,
 	    (unsigned long long)st->st_ino);
-	return (stream != NULL && strcmp(stream, own) == 0);
+	return stream != NULL && strcmp(stream, own) == 0;
 }
 
 void
@@ -108,7 +108,7 @@ log_set_level(int level)
 int
 log_level(void)
 {
-	return (state.level);
+	return state.level;
 }
 
 int
@@ -116,15 +116,15 @@ log_level_parse(const char *word)
 {
 	for (int i = 0; log_level_words[i] != NULL; i++) {
 		if (strcmp(log_level_words[i], word) == 0)
-			return (LOG_ERR + i);
+			return LOG_ERR + i;
 	}
-	return (-EINVAL);
+	return -EINVAL;
 }
 
 const char *
 log_level_name(int level)
 {
-	return (log_level_words[MIN(MAX(level, LOG_ERR), LOG_DEBUG) - LOG_ERR]);
+	return log_level_words[MIN(MAX(level, LOG_ERR), LOG_DEBUG) - LOG_ERR];
 }
 
 /* One write that does not wait: what write() would return. */
@@ -135,14 +135,14 @@ write_now(const char *line, size_t len)
 
 	switch (state.writer) {
 	case TO_OPENED:
-		return (write(state.fd, line, len));
+		return write(state.fd, line, len);
 	case TO_SOCKET:
-		return (send(
-		    STDERR_FILENO, line, len, MSG_DONTWAIT | MSG_NOSIGNAL));
+		return send(
+		    STDERR_FILENO, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	default:
 		if (poll(&pfd, 1, 0) != 1)
-			return (-1);
-		return (write(STDERR_FILENO, line, len));
+			return -1;
+		return write(STDERR_FILENO, line, len);
 	}
 }
 
@@ -154,13 +154,13 @@ write_line(const char *line, size_t len)
 
 	if (state.halved) {
 		if (write_now("\n", 1) != 1)
-			return (false);
+			return false;
 		state.halved = false;
 	}
 	n = write_now(line, len);
 	if (n > 0 && (size_t)n < len)
 		state.halved = true;
-	return (n == (ssize_t)len);
+	return n == (ssize_t)len;
 }
 
 static void
@@ -200,7 +200,7 @@ write_journal(
 	}
 	for (int i = 0; i < n; i++)
 		iov[i].iov_len = strlen(iov[i].iov_base);
-	return (sd_journal_sendv(iov, n) == 0);
+	return sd_journal_sendv(iov, n) == 0;
 }
 
 /* name and message come from outside as well as from here: made printable. */
@@ -272,10 +272,10 @@ limit_passes(
 	}
 	if (limit->passed == LIMIT_BURST) {
 		limit->held++;
-		return (false);
+		return false;
 	}
 	limit->passed++;
-	return (true);
+	return true;
 }
 
 void

@@ -26,13 +26,13 @@
 #define DRAIN_STEP_US 10000
 
 struct options {
-	const char     *file;		/* NULL: none was named */
-	char *const    *words;
-	unsigned	nwords;
-	bool		verbose;
-	bool		check;
-	bool		list_ports;
-	bool		json;
+	const char *file; /* NULL: none was named */
+	char *const *words;
+	unsigned nwords;
+	bool verbose;
+	bool check;
+	bool list_ports;
+	bool json;
 };
 
 static struct options options;
@@ -41,7 +41,7 @@ static struct bridge *bridge;
 static struct daemon_conf conf;
 static struct control **controls;
 static unsigned ncontrols;
-static struct config *next_controls;	/* a reload's, to be put in place */
+static struct config *next_controls; /* a reload's, to be put in place */
 static struct event *signal_event, *drain_event, *control_event;
 static struct task signal_task, drain_task;
 static uint64_t drain_until;
@@ -60,8 +60,8 @@ file_name(void)
 static int
 read_config(struct config **ret, struct faults *faults)
 {
-	return config_read(file_name(), options.words, options.nwords, ret,
-	    faults);
+	return config_read(
+	    file_name(), options.words, options.nwords, ret, faults);
 }
 
 static void
@@ -79,8 +79,9 @@ take_daemon_conf(struct config *c)
 	free(conf.state_dir);
 	conf = c->daemon;
 	memset(&c->daemon, 0, sizeof(c->daemon));
-	log_set_level(options.verbose ? LOG_DEBUG :
-	    log_level_parse(log_level_words[conf.log_level]));
+	log_set_level(options.verbose
+		? LOG_DEBUG
+		: log_level_parse(log_level_words[conf.log_level]));
 }
 
 static const struct daemon_conf *
@@ -89,7 +90,7 @@ daemon_conf(void)
 	return &conf;
 }
 
-static int	reload(char **);
+static int reload(char **);
 
 static const struct control_hooks hooks = {
 	.reload = reload,
@@ -102,8 +103,8 @@ static struct control *
 kept_control(const struct control_conf *c)
 {
 	for (unsigned i = 0; i < ncontrols; i++)
-		if (controls[i] != NULL && strcmp(c->name,
-		    control_config(controls[i])->name) == 0 &&
+		if (controls[i] != NULL &&
+		    strcmp(c->name, control_config(controls[i])->name) == 0 &&
 		    strcmp(c->text, control_config(controls[i])->text) == 0)
 			return controls[i];
 	return NULL;
@@ -128,7 +129,7 @@ apply_controls(struct config *c)
 	}
 	for (unsigned i = 0; i < c->ncontrols; i++) {
 		new[i] = kept_control(c->controls[i]);
-		for (unsigned j = 0; new[i] != NULL && j < ncontrols; j++)
+		for (unsigned j = 0; new[i] != NULL &&j < ncontrols; j++)
 			keep[j] |= controls[j] == new[i];
 	}
 	for (unsigned j = 0; j < ncontrols; j++)
@@ -137,8 +138,8 @@ apply_controls(struct config *c)
 	for (unsigned i = 0; i < c->ncontrols; i++) {
 		if (new[i] != NULL)
 			continue;
-		e = control_new(bridge, c->controls[i], &hooks, &new[i], err,
-		    sizeof(err));
+		e = control_new(
+		    bridge, c->controls[i], &hooks, &new[i], err, sizeof(err));
 		if (e == 0)
 			continue;
 		log_to(LOG_ERR, ABOUT_CONTROL, c->controls[i]->name, "%s", err);
@@ -224,8 +225,8 @@ reload(char **ret_faults)
 	config_free(next_controls);
 	next_controls = c;
 	event_active(control_event, EV_TIMEOUT, 1);
-	log_at(LOG_NOTICE, "reloaded: %u endpoints, %u routes", bridge->nnodes,
-	    bridge->routes->nroutes);
+	log_at(LOG_NOTICE, "reloaded: %u of %u endpoints up", bridge_up(bridge),
+	    bridge->nnodes);
 	systemd_ready();
 	show_status(bridge);
 	return 0;
@@ -315,7 +316,8 @@ static void
 signal_label(const struct task *task, char *buf, size_t size)
 {
 	(void)task;
-	snprintf(buf, size, "a signal (TERM and INT end it, HUP reloads, USR1"
+	snprintf(buf, size,
+	    "a signal (TERM and INT end it, HUP reloads, USR1"
 	    " logs its tasks)");
 }
 
@@ -334,8 +336,8 @@ start_signals(void)
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	signal_event = event_new(base, fd, EV_READ | EV_PERSIST, on_signal,
-	    NULL);
+	signal_event =
+	    event_new(base, fd, EV_READ | EV_PERSIST, on_signal, NULL);
 	drain_event = evtimer_new(base, on_drain, NULL);
 	control_event = event_new(base, -1, EV_PERSIST, on_controls, NULL);
 	if (signal_event == NULL || drain_event == NULL ||
@@ -477,17 +479,15 @@ static const char help_text[] =
 
 enum { OPT_CHECK = 256, OPT_LIST_PORTS, OPT_LIST_FRAMINGS, OPT_JSON };
 
-static const struct option long_options[] = {
-	{ "config", required_argument, NULL, 'c' },
+static const struct option long_options[] = { { "config", required_argument,
+						  NULL, 'c' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "list-ports", no_argument, NULL, OPT_LIST_PORTS },
 	{ "list-framings", no_argument, NULL, OPT_LIST_FRAMINGS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },
-	{ NULL, 0, NULL, 0 }
-};
+	{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 
 static int
 list_framings(void)
@@ -551,8 +551,8 @@ main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (options.list_ports)
-		return serial_list_ports(options.json) < 0 ? EXIT_RUN :
-		    EXIT_SUCCESS;
+		return serial_list_ports(options.json) < 0 ? EXIT_RUN
+							   : EXIT_SUCCESS;
 	if (read_config(&c, &faults) < 0) {
 		print_faults(&faults);
 		faults_free(&faults);

@@ -58,13 +58,13 @@ output_new(enum output_format format)
 	struct output *o;
 
 	if ((o = calloc(1, sizeof *o)) == NULL)
-		return (NULL);
+		return NULL;
 	o->format = format;
 	if ((o->text = evbuffer_new()) == NULL) {
 		free(o);
-		return (NULL);
+		return NULL;
 	}
-	return (o);
+	return o;
 }
 
 static void
@@ -107,7 +107,7 @@ clean_text(const char *raw)
 
 	if ((text = malloc(size)) != NULL)
 		printable(raw, text, size);
-	return (text);
+	return text;
 }
 
 static char *
@@ -116,17 +116,17 @@ format_text(const char *fmt, va_list ap)
 	char *raw, *text;
 
 	if (vasprintf(&raw, fmt, ap) == -1)
-		return (NULL);
+		return NULL;
 	text = clean_text(raw);
 	free(raw);
-	return (text);
+	return text;
 }
 
 /* Whether text stands for "there is nothing". */
 static bool
 is_nothing(const char *text)
 {
-	return (text[0] == '\0' || strcmp(text, "-") == 0);
+	return text[0] == '\0' || strcmp(text, "-") == 0;
 }
 
 static struct datum
@@ -136,7 +136,7 @@ datum_string(const struct output *o, const char *text)
 
 	if (o->format == OUTPUT_JSON && text != NULL)
 		d.json = json_string(text);
-	return (d);
+	return d;
 }
 
 static struct datum
@@ -146,7 +146,7 @@ datum_number(const struct output *o, const char *text, uint64_t n)
 
 	if (o->format == OUTPUT_JSON)
 		d.json = json_integer((json_int_t)MIN(n, (uint64_t)INT64_MAX));
-	return (d);
+	return d;
 }
 
 static struct datum
@@ -156,7 +156,7 @@ datum_time(const struct output *o, const char *text, uint64_t ns)
 
 	if (o->format == OUTPUT_JSON)
 		d.json = json_real((double)ns / (double)NSEC_PER_SEC);
-	return (d);
+	return d;
 }
 
 static struct datum
@@ -166,7 +166,7 @@ datum_nothing(const struct output *o)
 
 	if (o->format == OUTPUT_JSON)
 		d.json = json_null();
-	return (d);
+	return d;
 }
 
 /* "RX BYTES" to "rx_bytes", in place. */
@@ -185,7 +185,7 @@ container(json_t **ret, json_t *(*make)(void))
 {
 	if (*ret == NULL)
 		*ret = make();
-	return (*ret);
+	return *ret;
 }
 
 /* How many columns a terminal gives to text. */
@@ -196,7 +196,7 @@ text_width(const char *text)
 
 	for (; *text != '\0'; text++)
 		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return (n);
+	return n;
 }
 
 static void
@@ -431,13 +431,13 @@ json_number(const char *text)
 	json_t *json;
 
 	if (*text != '-' && !isdigit((unsigned char)*text))
-		return (NULL);
+		return NULL;
 	json = json_loads(text, JSON_DECODE_ANY, NULL);
 	if (json != NULL && !json_is_number(json)) {
 		json_decref(json);
 		json = NULL;
 	}
-	return (json);
+	return json;
 }
 
 void
@@ -529,15 +529,15 @@ join_json(struct output *o)
 		}
 	}
 	if (n <= 1)
-		return (n == 0 ? json_null() : json_incref(only));
+		return n == 0 ? json_null() : json_incref(only);
 	if ((joined = container(&o->pairs, json_object)) == NULL)
-		return (NULL);
+		return NULL;
 	for (size_t i = 0; i < NELEM(parts); i++) {
 		if (parts[i].json != NULL &&
 		    json_object_set(joined, parts[i].name, parts[i].json) != 0)
-			return (NULL);
+			return NULL;
 	}
-	return (json_incref(joined));
+	return json_incref(joined);
 }
 
 static int
@@ -553,7 +553,7 @@ finish_json(struct output *o, struct evbuffer *dst)
 		error = 0;
 	free(text);
 	json_decref(json);
-	return (error);
+	return error;
 }
 
 int
@@ -571,5 +571,5 @@ output_finish(struct output *o, struct evbuffer *dst)
 	evbuffer_drain(o->text, evbuffer_get_length(o->text));
 	clear_json(o);
 	o->failed = false;
-	return (error);
+	return error;
 }

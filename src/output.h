@@ -23,8 +23,8 @@ struct output;
 struct evbuffer;
 
 /* NULL when out of memory. */
-struct output  *output_new(enum output_format format);
-void		output_free(struct output *o);
+struct output *output_new(enum output_format format);
+void output_free(struct output *o);
 
 /*
  * A table: headings once, then cells row by row, in the order of the headings
@@ -33,34 +33,33 @@ void		output_free(struct output *o);
  * is not padded.  A second table is a table of its own in text; its rows follow
  * those of the first in JSON.
  */
-void		output_table(struct output *o, const char *const *headings);
+void output_table(struct output *o, const char *const *headings);
 /* "-" and "" say that there is nothing: "-" in text, null in JSON. */
-void		output_cell(struct output *o, const char *fmt, ...) PRINTF(2, 3);
-void		output_cell_number(struct output *o, uint64_t n);
-void		output_cell_size(struct output *o, uint64_t bytes);
+void output_cell(struct output *o, const char *fmt, ...) PRINTF(2, 3);
+void output_cell_number(struct output *o, uint64_t n);
+void output_cell_size(struct output *o, uint64_t bytes);
 /* "-" in text and null in JSON when absent is true. */
-void		output_cell_time(struct output *o, uint64_t ns, bool absent);
+void output_cell_time(struct output *o, uint64_t ns, bool absent);
 
 /* A member of the reply: "name: value" in text, a JSON member named as headings
  * are. */
-void		output_pair(struct output *o, const char *name,
-		    const char *fmt, ...) PRINTF(3, 4);
-void		output_pair_number(struct output *o, const char *name, uint64_t n);
-void		output_pair_time(struct output *o, const char *name, uint64_t ns);
+void output_pair(struct output *o, const char *name, const char *fmt, ...)
+    PRINTF(3, 4);
+void output_pair_number(struct output *o, const char *name, uint64_t n);
+void output_pair_time(struct output *o, const char *name, uint64_t ns);
 /* As output_pair, but in JSON a number where value is one. */
-void		output_pair_value(struct output *o, const char *name,
-		    const char *value);
+void output_pair_value(struct output *o, const char *name, const char *value);
 /* The value alone, and nothing else: `get`.  In JSON a string, or a number
  * where it is one. */
-void		output_value(struct output *o, const char *value);
+void output_value(struct output *o, const char *value);
 /* A line of text as it is; in JSON all of them are an array of strings. */
-void		output_line(struct output *o, const char *fmt, ...) PRINTF(2, 3);
+void output_line(struct output *o, const char *fmt, ...) PRINTF(2, 3);
 
 /*
  * Appends what was written to dst: text lines, or one line of JSON; o is empty
  * then and may be used again.  Returns 0, or -ENOMEM if anything since
  * output_new (or the last call) failed for want of memory.
  */
-int		output_finish(struct output *o, struct evbuffer *dst);
+int output_finish(struct output *o, struct evbuffer *dst);
 
 #endif

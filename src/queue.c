@@ -18,9 +18,9 @@
 #define RING_KEPT (256 * 1024)
 
 struct header {
-	uint32_t	len;		/* of the payload, or SKIP */
-	uint32_t	route;
-	uint64_t	since_ns;
+	uint32_t len; /* of the payload, or SKIP */
+	uint32_t route;
+	uint64_t since_ns;
 };
 
 static size_t

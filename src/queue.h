@@ -14,43 +14,42 @@
 #define QUEUE_FLOOR 16
 
 struct queued {
-	const uint8_t  *payload;	/* valid until the queue is changed */
-	size_t		len;
-	uint64_t	since_ns;	/* when the frame had come in */
-	unsigned	route;		/* the caller's mark */
+	const uint8_t *payload; /* valid until the queue is changed */
+	size_t len;
+	uint64_t since_ns; /* when the frame had come in */
+	unsigned route;	   /* the caller's mark */
 };
 
 struct queue {
-	uint8_t	       *ring;
-	size_t		size;		/* of ring, a power of two */
-	size_t		head, tail;	/* byte positions, not wrapped */
-	size_t		bytes;		/* charged against limit */
-	size_t		payload;	/* bytes that really wait */
-	size_t		frames;
-	size_t		limit;
+	uint8_t *ring;
+	size_t size;	   /* of ring, a power of two */
+	size_t head, tail; /* byte positions, not wrapped */
+	size_t bytes;	   /* charged against limit */
+	size_t payload;	   /* bytes that really wait */
+	size_t frames;
+	size_t limit;
 };
 
-void		queue_init(struct queue *q, size_t limit);
-void		queue_free(struct queue *q);
+void queue_init(struct queue *q, size_t limit);
+void queue_free(struct queue *q);
 /* What one frame of len bytes is charged. */
-size_t		queue_cost(size_t len);
-bool		queue_empty(const struct queue *q);
+size_t queue_cost(size_t len);
+bool queue_empty(const struct queue *q);
 /* At or over its limit. */
-bool		queue_full(const struct queue *q);
+bool queue_full(const struct queue *q);
 /* Bytes that may still come in; 0 when full. */
-size_t		queue_room(const struct queue *q);
+size_t queue_room(const struct queue *q);
 /*
  * Puts a copy of the frame behind the others, whatever the limit says: to keep
  * to it is the caller's policy.  -ENOMEM: nothing changed.
  */
-int		queue_push(struct queue *q, const uint8_t *payload, size_t len,
-		    uint64_t since_ns, unsigned route);
+int queue_push(struct queue *q, const uint8_t *payload, size_t len,
+    uint64_t since_ns, unsigned route);
 /* The oldest frame, false when there is none. */
-bool		queue_head(const struct queue *q, struct queued *ret);
+bool queue_head(const struct queue *q, struct queued *ret);
 /* The frame behind a position; start with *pos = 0 for the oldest. */
-bool		queue_next(const struct queue *q, size_t *pos,
-		    struct queued *ret);
+bool queue_next(const struct queue *q, size_t *pos, struct queued *ret);
 /* Takes the oldest frame off. */
-void		queue_pop(struct queue *q);
+void queue_pop(struct queue *q);
 
 #endif

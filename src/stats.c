@@ -81,7 +81,7 @@ task_waiting(void)
 	TAILQ_FOREACH(task, &tasks, entry)
 		if (task->state == TASK_WAITING ||
 		    (task->state == TASK_RUNNING &&
-		    task->after == TASK_WAITING))
+			task->after == TASK_WAITING))
 			n++;
 	return n;
 }

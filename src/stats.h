@@ -22,43 +22,43 @@
 #define TASK_LABEL_MAX 256
 
 enum task_state {
-	TASK_IDLE,		/* nothing to wait for: an empty writer */
-	TASK_WAITING,		/* an event is armed for it */
-	TASK_PAUSED,		/* held back by someone else: a full queue */
-	TASK_RUNNING,		/* inside its callback now */
+	TASK_IDLE,    /* nothing to wait for: an empty writer */
+	TASK_WAITING, /* an event is armed for it */
+	TASK_PAUSED,  /* held back by someone else: a full queue */
+	TASK_RUNNING, /* inside its callback now */
 };
 
 /* A place in the source where a task waits; one static object a place. */
 struct task_site {
-	const char     *file;
-	int		line;
+	const char *file;
+	int line;
 };
 
 struct task_past {
 	const struct task_site *site;
-	uint64_t	since_ns;	/* when that wait began */
-	uint64_t	waited_ns;	/* how long it lasted */
-	uint64_t	held_ns;	/* how long the run behind it took */
+	uint64_t since_ns;  /* when that wait began */
+	uint64_t waited_ns; /* how long it lasted */
+	uint64_t held_ns;   /* how long the run behind it took */
 };
 
 struct task {
 	TAILQ_ENTRY(task) entry;
-	char		name[TASK_NAME_MAX];
-	enum task_state	state;
-	enum task_state	after;		/* the state when this run ends */
+	char name[TASK_NAME_MAX];
+	enum task_state state;
+	enum task_state after; /* the state when this run ends */
 	const struct task_site *site;
-	uint64_t	since_ns;	/* since when it is in that state */
-	uint64_t	runs;
-	uint64_t	busy_ns;	/* time in its callbacks */
-	uint64_t	max_ns;		/* the longest it ever held the loop */
-	uint64_t	slow;		/* runs over 100 ms */
-	uint64_t	start_ns;	/* of the run that is on */
-	struct task_past past[TASK_HISTORY];	/* ring, past[runs % 16] next */
+	uint64_t since_ns; /* since when it is in that state */
+	uint64_t runs;
+	uint64_t busy_ns;  /* time in its callbacks */
+	uint64_t max_ns;   /* the longest it ever held the loop */
+	uint64_t slow;	   /* runs over 100 ms */
+	uint64_t start_ns; /* of the run that is on */
+	struct task_past past[TASK_HISTORY]; /* ring, past[runs % 16] next */
 	/* Writes what the task waits for, in words a person understands. */
-	void		(*label)(const struct task *, char *, size_t);
+	void (*label)(const struct task *, char *, size_t);
 	/* Ends the task at a person's wish; NULL: it may not be ended. */
-	void		(*cancel)(struct task *);
-	void	       *arg;		/* of label and cancel: the owner */
+	void (*cancel)(struct task *);
+	void *arg; /* of label and cancel: the owner */
 };
 
 TAILQ_HEAD(task_list, task);
@@ -67,23 +67,22 @@ TAILQ_HEAD(task_list, task);
  * Registers a task; its memory belongs to the caller and must stay until
  * task_remove().  The name is printf-made, "OBJECT.ACTIVITY".
  */
-void		task_add(struct task *task, void *arg,
-		    void (*label)(const struct task *, char *, size_t),
-		    const char *fmt, ...) PRINTF(4, 5);
+void task_add(struct task *task, void *arg,
+    void (*label)(const struct task *, char *, size_t), const char *fmt, ...)
+    PRINTF(4, 5);
 /* Takes a task off the registry; harmless twice, or when never added. */
-void		task_remove(struct task *task);
+void task_remove(struct task *task);
 const struct task_list *task_all(void);
-struct task    *task_find(const char *name);
+struct task *task_find(const char *name);
 /* How many tasks are WAITING (or RUNNING and about to wait again). */
-unsigned	task_waiting(void);
+unsigned task_waiting(void);
 
-void		task_set(struct task *task, enum task_state state,
-		    const struct task_site *site);
-#define TASK_SET(task, state)						\
-	do {								\
-		static const struct task_site site_ =			\
-		    { __FILE__, __LINE__ };				\
-		task_set((task), (state), &site_);			\
+void task_set(
+    struct task *task, enum task_state state, const struct task_site *site);
+#define TASK_SET(task, state)                                                 \
+	do {                                                                  \
+		static const struct task_site site_ = { __FILE__, __LINE__ }; \
+		task_set((task), (state), &site_);                            \
 	} while (0)
 #define TASK_WAIT(task) TASK_SET((task), TASK_WAITING)
 
@@ -92,14 +91,14 @@ void		task_set(struct task *task, enum task_state state,
  * callback needs no clock of its own.  A run that held the loop for over 100 ms
  * is logged.  task_end may be left out when the task was removed inside.
  */
-uint64_t	task_begin(struct task *task);
-void		task_end(struct task *task);
+uint64_t task_begin(struct task *task);
+void task_end(struct task *task);
 /* The start of the run that is on (now, when none is): the loop's cached time. */
-uint64_t	task_now(void);
-const char     *task_state_name(enum task_state state);
+uint64_t task_now(void);
+const char *task_state_name(enum task_state state);
 /* The last component of site->file and the line, "bridge.c:212", "-" for NULL. */
-const char     *task_site_name(const struct task_site *site, char *buf,
-		    size_t size);
+const char *task_site_name(
+    const struct task_site *site, char *buf, size_t size);
 
 /*
  * A histogram of durations: 16 steps to each power of two from 64 ns to about
@@ -107,14 +106,14 @@ const char     *task_site_name(const struct task_site *site, char *buf,
  * the first record, so an unused one costs nothing.
  */
 struct histogram {
-	uint32_t       *count;
-	uint64_t	total;
-	uint64_t	max_ns;
+	uint32_t *count;
+	uint64_t total;
+	uint64_t max_ns;
 };
 /* n durations of the same length.  Without memory only total and max count. */
-void		histogram_add(struct histogram *h, uint64_t ns, uint64_t n);
+void histogram_add(struct histogram *h, uint64_t ns, uint64_t n);
 /* percent 0 to 100; 0 when nothing was recorded. */
-uint64_t	histogram_percentile(const struct histogram *h, double percent);
-void		histogram_free(struct histogram *h);
+uint64_t histogram_percentile(const struct histogram *h, double percent);
+void histogram_free(struct histogram *h);
 
 #endif

@@ -65,7 +65,7 @@ now_ns(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
 static int
@@ -79,7 +79,7 @@ digit(char c, unsigned base)
 		v = c - 'a' + 10;
 	else if (c >= 'A' && c <= 'F')
 		v = c - 'A' + 10;
-	return (v < (int)base ? v : -1);
+	return v < (int)base ? v : -1;
 }
 
 /*
@@ -94,7 +94,7 @@ digits(const char *s, unsigned base, uint64_t *ret, const char **end)
 	int error = 0, v;
 
 	if (digit(*s, base) == -1)
-		return (-EINVAL);
+		return -EINVAL;
 	for (; (v = digit(*s, base)) != -1; s++) {
 		if (__builtin_mul_overflow(n, (uint64_t)base, &n) ||
 		    __builtin_add_overflow(n, (uint64_t)v, &n))
@@ -102,7 +102,7 @@ digits(const char *s, unsigned base, uint64_t *ret, const char **end)
 	}
 	*end = s;
 	*ret = n;
-	return (error);
+	return error;
 }
 
 int
@@ -119,11 +119,11 @@ parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 	}
 	error = digits(s, base, &n, &end);
 	if (error == -EINVAL || *end != '\0')
-		return (-EINVAL);
+		return -EINVAL;
 	if (error != 0 || n < min || n > max)
-		return (-ERANGE);
+		return -ERANGE;
 	*ret = n;
-	return (0);
+	return 0;
 }
 
 /* A decimal number with an optional fraction and one of the units. */
@@ -138,10 +138,10 @@ parse_units(
 
 	error = digits(s, 10, &n, &end);
 	if (error == -EINVAL)
-		return (-EINVAL);
+		return -EINVAL;
 	if (*end == '.') {
 		if (digit(*++end, 10) == -1)
-			return (-EINVAL);
+			return -EINVAL;
 		for (; digit(*end, 10) != -1; end++) {
 			if (scale < 1000000000) {
 				frac = frac * 10 + (uint64_t)digit(*end, 10);
@@ -154,20 +154,20 @@ parse_units(
 			u = &units[i];
 	}
 	if (u == NULL)
-		return (-EINVAL);
+		return -EINVAL;
 	/* A day has under 2^47 ns: split, so that the product fits. */
 	frac = u->factor / scale * frac + u->factor % scale * frac / scale;
 	if (error != 0 || __builtin_mul_overflow(n, u->factor, &n) ||
 	    __builtin_add_overflow(n, frac, &n))
-		return (-ERANGE);
+		return -ERANGE;
 	*ret = n;
-	return (0);
+	return 0;
 }
 
 int
 parse_size(const char *s, uint64_t *ret)
 {
-	return (parse_units(s, size_units, NELEM(size_units), ret));
+	return parse_units(s, size_units, NELEM(size_units), ret);
 }
 
 int
@@ -175,9 +175,9 @@ parse_time(const char *s, uint64_t *ret)
 {
 	if (strcmp(s, "none") == 0) {
 		*ret = 0;
-		return (0);
+		return 0;
 	}
-	return (parse_units(s, time_units, NELEM(time_units), ret));
+	return parse_units(s, time_units, NELEM(time_units), ret);
 }
 
 int
@@ -189,10 +189,10 @@ parse_bool(const char *s, bool *ret)
 	for (size_t i = 0; i < NELEM(words); i++) {
 		if (strcasecmp(s, words[i]) == 0) {
 			*ret = i % 2 == 1;
-			return (0);
+			return 0;
 		}
 	}
-	return (-EINVAL);
+	return -EINVAL;
 }
 
 int
@@ -204,13 +204,13 @@ parse_hex(const char *s, struct bytes *ret)
 	while (*s == ' ' || *s == '\t')
 		s++;
 	if (*s == '\0')
-		return (-EINVAL);
+		return -EINVAL;
 	while (*s != '\0') {
 		if ((hi = digit(s[0], 16)) == -1 ||
 		    (lo = digit(s[1], 16)) == -1)
-			return (-EINVAL);
+			return -EINVAL;
 		if (bytes.len == sizeof bytes.b)
-			return (-ERANGE);
+			return -ERANGE;
 		bytes.b[bytes.len++] = (uint8_t)(hi << 4 | lo);
 		s += 2;
 		if (*s == ':' && s[1] != '\0')
@@ -220,7 +220,7 @@ parse_hex(const char *s, struct bytes *ret)
 				s++;
 	}
 	*ret = bytes;
-	return (0);
+	return 0;
 }
 
 /*
@@ -236,7 +236,7 @@ unescape_one(const char *s, size_t *used)
 	for (size_t i = 0; i < NELEM(escapes); i++) {
 		if (*s == escapes[i].letter) {
 			*used = 1;
-			return (escapes[i].byte);
+			return escapes[i].byte;
 		}
 	}
 	if (*s == 'x') {
@@ -247,9 +247,9 @@ unescape_one(const char *s, size_t *used)
 	for (; n < most && digit(s[n], base) != -1; n++)
 		v = v * base + (unsigned)digit(s[n], base);
 	if (n == 0 || v > 255)
-		return (-EINVAL);
+		return -EINVAL;
 	*used = n + (base == 16);
-	return ((int)v);
+	return (int)v;
 }
 
 long
@@ -262,14 +262,14 @@ unescape(const char *s, uint8_t *out, size_t size)
 		c = (uint8_t)*s++;
 		if (c == '\\') {
 			if ((c = unescape_one(s, &used)) < 0)
-				return (c);
+				return c;
 			s += used;
 		}
 		if (n == size)
-			return (-ENOSPC);
+			return -ENOSPC;
 		out[n++] = (uint8_t)c;
 	}
-	return ((long)n);
+	return (long)n;
 }
 
 /*
@@ -289,14 +289,14 @@ text_add(struct text *t, const char *piece, size_t len)
 		for (int i = 0; i < 3 && t->len + 1 < t->size; i++)
 			t->buf[t->len++] = '.';
 		t->buf[t->len] = '\0';
-		return (false);
+		return false;
 	}
 	memcpy(t->buf + t->len, piece, len);
 	t->len += len;
 	t->buf[t->len] = '\0';
 	if (t->len + 3 < t->size)
 		t->safe = t->len;
-	return (true);
+	return true;
 }
 
 static bool
@@ -308,11 +308,11 @@ text_add_escaped(struct text *t, uint8_t c)
 		if (c == escapes[i].byte) {
 			piece[0] = '\\';
 			piece[1] = escapes[i].letter;
-			return (text_add(t, piece, 2));
+			return text_add(t, piece, 2);
 		}
 	}
 	snprintf(piece, sizeof piece, "\\x%02x", c);
-	return (text_add(t, piece, 4));
+	return text_add(t, piece, 4);
 }
 
 size_t
@@ -322,7 +322,7 @@ escape(const uint8_t *in, size_t len, char *out, size_t size)
 	bool room = true;
 
 	if (size == 0)
-		return (0);
+		return 0;
 	out[0] = '\0';
 	for (size_t i = 0; i < len && room; i++) {
 		if (in[i] >= ' ' && in[i] <= '~' && in[i] != '\\')
@@ -330,7 +330,7 @@ escape(const uint8_t *in, size_t len, char *out, size_t size)
 		else
 			room = text_add_escaped(&t, in[i]);
 	}
-	return (t.len);
+	return t.len;
 }
 
 /*
@@ -345,20 +345,20 @@ utf8_len(const uint8_t *s)
 	size_t len;
 
 	if (s[0] < 0x80)
-		return (s[0] >= ' ' && s[0] != 0x7f);
+		return s[0] >= ' ' && s[0] != 0x7f;
 	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return (0);
+		return 0;
 	len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 	c = s[0] & (0x7fU >> len);
 	for (size_t i = 1; i < len; i++) {
 		if ((s[i] & 0xc0) != 0x80)
-			return (0);
+			return 0;
 		c = c << 6 | (s[i] & 0x3f);
 	}
 	if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ||
 	    (c >= 0x80 && c < 0xa0))
-		return (0);
-	return (len);
+		return 0;
+	return len;
 }
 
 size_t
@@ -370,7 +370,7 @@ printable(const char *in, char *out, size_t size)
 	size_t n;
 
 	if (size == 0)
-		return (0);
+		return 0;
 	out[0] = '\0';
 	for (; *s != '\0' && room; s += MAX(n, 1U)) {
 		if ((n = utf8_len(s)) == 0)
@@ -378,7 +378,7 @@ printable(const char *in, char *out, size_t size)
 		else
 			room = text_add(&t, (const char *)s, n);
 	}
-	return (t.len);
+	return t.len;
 }
 
 /* n tenths of a unit, the tenth left out where it says nothing. */
@@ -433,7 +433,7 @@ format_time(uint64_t ns, char *buf, size_t size)
 	} else {
 		snprintf(buf, size, "%uns", (unsigned)ns);
 	}
-	return (buf);
+	return buf;
 }
 
 const char *
@@ -444,20 +444,20 @@ format_size(uint64_t bytes, char *buf, size_t size)
 
 	if (bytes < 1024) {
 		snprintf(buf, size, "%u", (unsigned)bytes);
-		return (buf);
+		return buf;
 	}
 	while (i + 1 < NELEM(units) && bytes >= 1024 * 1024) {
 		bytes >>= 10;
 		i++;
 	}
 	format_tenths(bytes * 10 / 1024, units[i], buf, size);
-	return (buf);
+	return buf;
 }
 
 static bool
 same_letter(char a, char b)
 {
-	return (a == b || strncasecmp(&a, &b, 1) == 0);
+	return a == b || strncasecmp(&a, &b, 1) == 0;
 }
 
 /*
@@ -487,7 +487,7 @@ distance(const char *a, size_t alen, const char *b, size_t blen)
 		last = row;
 		row = spare;
 	}
-	return (last[blen]);
+	return last[blen];
 }
 
 const char *
@@ -498,7 +498,7 @@ nearest(const char *word, const char *const *words)
 	unsigned least = WORD_MAX, d;
 
 	if (len == 0 || len > WORD_MAX)
-		return (NULL);
+		return NULL;
 	for (; *words != NULL; words++) {
 		other = strlen(*words);
 		if (other > WORD_MAX)
@@ -513,7 +513,7 @@ nearest(const char *word, const char *const *words)
 			best = *words;
 		}
 	}
-	return (best != NULL ? best : longer);
+	return best != NULL ? best : longer;
 }
 
 void

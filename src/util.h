@@ -14,7 +14,7 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define CONTAINER_OF(p, type, member) \
-	((type *)(void *)((char *)(p) - offsetof(type, member)))
+	((type *)(void *)((char *)(p)-offsetof(type, member)))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 #define NSEC_PER_SEC 1000000000ULL
@@ -23,29 +23,28 @@
 
 /* Up to 32 bytes of any value, as written with escapes or in hexadecimal. */
 struct bytes {
-	uint8_t		len;
-	uint8_t		b[32];
+	uint8_t len;
+	uint8_t b[32];
 };
 
 /* CLOCK_MONOTONIC in nanoseconds. */
-uint64_t	now_ns(void);
+uint64_t now_ns(void);
 
 /*
  * Each parser reads the whole of s and stores to *ret only on success.
  * -EINVAL: not of that kind; -ERANGE: outside of min to max.
  */
 /* "9600", "0x1f"; no sign. */
-int		parse_number(const char *s, uint64_t min, uint64_t max,
-		    uint64_t *ret);
+int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /* "4096", "64K", "1.5M" (powers of 1024), in bytes. */
-int		parse_size(const char *s, uint64_t *ret);
+int parse_size(const char *s, uint64_t *ret);
 /* "250ms", "2s", "5m", "1h", "10us", a bare number is seconds ("0.5" too),
  * "none" is 0; in nanoseconds. */
-int		parse_time(const char *s, uint64_t *ret);
+int parse_time(const char *s, uint64_t *ret);
 /* yes/no, true/false, on/off, 1/0. */
-int		parse_bool(const char *s, bool *ret);
+int parse_bool(const char *s, bool *ret);
 /* "01 03", "0103" or "01:03" to bytes. */
-int		parse_hex(const char *s, struct bytes *ret);
+int parse_hex(const char *s, struct bytes *ret);
 
 /*
  * C escapes (\n \r \t \0 \\ \" \' \a \b \f \v \e \s(space) \xHH \OOO) to
@@ -53,33 +52,32 @@ int		parse_hex(const char *s, struct bytes *ret);
  * Returns the number of bytes, -EINVAL for a bad escape, -ENOSPC when out is
  * too small.  out may be the same memory as s.
  */
-long		unescape(const char *s, uint8_t *out, size_t size);
+long unescape(const char *s, uint8_t *out, size_t size);
 /*
  * Bytes to printable ASCII with C escapes, always NUL-terminated; what does
  * not fit ends in "...".  Returns the length of what was written.
  */
-size_t		escape(const uint8_t *in, size_t len, char *out, size_t size);
+size_t escape(const uint8_t *in, size_t len, char *out, size_t size);
 /*
  * Text from outside for a terminal, a log or JSON: control characters and what
  * is not UTF-8 become C escapes, the rest stays.  Cut and ended as escape does.
  */
-size_t		printable(const char *in, char *out, size_t size);
+size_t printable(const char *in, char *out, size_t size);
 
 /* "85us", "2ms", "0.3s", "12.0s", "309s", "2h05m": at most 15 characters, into
  * buf.  Whole seconds, as people configure them, have no fraction ("2s"). */
-const char     *format_time(uint64_t ns, char *buf, size_t size);
+const char *format_time(uint64_t ns, char *buf, size_t size);
 /* "812", "3.1K", "64K", "1.2M", into buf. */
-const char     *format_size(uint64_t bytes, char *buf, size_t size);
+const char *format_size(uint64_t bytes, char *buf, size_t size);
 
 /*
  * The word of the NULL-terminated list that is the fewest edits away (insert,
  * delete, replace, swap; case does not count), else the first that begins with
  * it, or NULL when none is near enough to be meant.
  */
-const char     *nearest(const char *word, const char *const *words);
+const char *nearest(const char *word, const char *const *words);
 
 /* snprintf behind what is in buf already; what does not fit is cut. */
-void		append(char *buf, size_t size, const char *fmt, ...)
-		    PRINTF(3, 4);
+void append(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
 
 #endif

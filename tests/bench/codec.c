@@ -22,13 +22,13 @@ static const size_t sizes[] = { 16, 64, 256, 4096 };
 
 struct bench {
 	struct framing_conf conf;
-	struct decoder	decoder;
-	size_t		size;		/* of a payload */
-	size_t		frames;
-	uint8_t	       *payloads;	/* frames of them */
-	uint8_t	       *wire, *work;
-	size_t		wire_len;
-	uint64_t	seen;		/* frames decoded, bytes encoded */
+	struct decoder decoder;
+	size_t size; /* of a payload */
+	size_t frames;
+	uint8_t *payloads; /* frames of them */
+	uint8_t *wire, *work;
+	size_t wire_len;
+	uint64_t seen; /* frames decoded, bytes encoded */
 };
 
 static uint64_t
@@ -47,8 +47,8 @@ fill(uint8_t *p, size_t len, const char *text)
 	size_t n = text != NULL ? strlen(text) : 0;
 
 	for (size_t i = 0; i < len; i++)
-		p[i] = n > 0 ? (uint8_t)text[(random64() >> 32) % n] :
-		    (uint8_t)(random64() >> 32);
+		p[i] = n > 0 ? (uint8_t)text[(random64() >> 32) % n]
+			     : (uint8_t)(random64() >> 32);
 }
 
 /* --- what is measured ---------------------------------------------------- */
@@ -59,12 +59,14 @@ do_encode(struct bench *b)
 	uint8_t *to = b->wire;
 
 	for (size_t i = 0; i < b->frames; i++) {
-		long n = framing_encode(&b->conf, b->payloads + i * b->size,
-		    b->size, to);
+		long n = framing_encode(
+		    &b->conf, b->payloads + i * b->size, b->size, to);
 
 		if (n < 0) {
-			fprintf(stderr, "codec: a payload of %zu bytes cannot "
-			    "be written as %s\n", b->size, b->conf.rule->name);
+			fprintf(stderr,
+			    "codec: a payload of %zu bytes cannot "
+			    "be written as %s\n",
+			    b->size, b->conf.rule->name);
 			exit(1);
 		}
 		to += n;
@@ -104,8 +106,8 @@ static void
 do_sum(struct bench *b)
 {
 	for (size_t i = 0; i < b->frames; i++)
-		b->seen += checksum_of(b->conf.checksum,
-		    b->payloads + i * b->size, b->size);
+		b->seen += checksum_of(
+		    b->conf.checksum, b->payloads + i * b->size, b->size);
 }
 
 /* --- measuring ----------------------------------------------------------- */
@@ -203,14 +205,14 @@ fill_nmea(uint8_t *p, size_t len)
 static void
 fill_mavlink(uint8_t *p, size_t len)
 {
-	static const uint8_t extra = 50;	/* HEARTBEAT */
+	static const uint8_t extra = 50; /* HEARTBEAT */
 
 	fill(p, len, NULL);
 	p[0] = 0xfd;
 	p[1] = (uint8_t)(len - 12);
 	p[2] = p[7] = p[8] = p[9] = 0;
-	checksum_put(p + len - 2, 2, crc16_x25(crc16_x25(0xffff, p + 1,
-	    len - 3), &extra, 1), 1);
+	checksum_put(p + len - 2, 2,
+	    crc16_x25(crc16_x25(0xffff, p + 1, len - 3), &extra, 1), 1);
 }
 
 static void
@@ -235,11 +237,11 @@ fill_rtu(uint8_t *p, size_t len)
 /* --- the list ------------------------------------------------------------ */
 
 struct subject {
-	const char     *framing;
-	const char     *text;		/* payloads of these characters */
-	void		(*fill)(uint8_t *, size_t);
-	bool		inner;
-	size_t		longest;
+	const char *framing;
+	const char *text; /* payloads of these characters */
+	void (*fill)(uint8_t *, size_t);
+	bool inner;
+	size_t longest;
 };
 
 static const struct subject subjects[] = {
@@ -293,8 +295,8 @@ run_checksum(int kind)
 		bench_start(&b, "cobs", sizes[i]);
 		fill(b.payloads, b.frames * b.size, NULL);
 		b.conf.checksum = kind;
-		snprintf(name, sizeof(name), "checksum %s",
-		    checksum_words[kind]);
+		snprintf(
+		    name, sizeof(name), "checksum %s", checksum_words[kind]);
 		print(&b, name, "sum", measure(&b, do_sum));
 		bench_end(&b);
 	}

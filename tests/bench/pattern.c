@@ -18,10 +18,9 @@
 #define SEARCHES 5000
 
 struct kind {
-	const char     *name;
+	const char *name;
 	/* Writes frame k of that size; returns its length. */
-	size_t		(*make)(uint8_t *to, size_t size, unsigned side,
-			    uint32_t k);
+	size_t (*make)(uint8_t *to, size_t size, unsigned side, uint32_t k);
 };
 
 static uint64_t seed;
@@ -78,8 +77,8 @@ make_nmea(uint8_t *to, size_t size, unsigned side, uint32_t k)
 	size_t body = size - 5;
 	uint8_t sum = 0;
 	char text[24];
-	int n = snprintf(text, sizeof(text), "$%sTXT,%05x,",
-	    side ? "II" : "GP", k);
+	int n =
+	    snprintf(text, sizeof(text), "$%sTXT,%05x,", side ? "II" : "GP", k);
 
 	random_text(to, body);
 	memcpy(to, text, (size_t)n);
@@ -112,7 +111,7 @@ make_mavlink(uint8_t *to, size_t size, unsigned side, uint32_t k)
 
 	memcpy(to, head, sizeof(head));
 	random_payload(to + 10, len, k);
-	to[9 + len] |= 1;		/* zeros at the end are left out */
+	to[9 + len] |= 1; /* zeros at the end are left out */
 	for (size_t i = 1; i < 10 + len; i++)
 		crc = x25(crc, to[i]);
 	crc = x25(crc, extra);
@@ -161,8 +160,11 @@ make_cobs(uint8_t *to, size_t size, unsigned side, uint32_t k)
 }
 
 static const struct kind kinds[] = {
-	{ "raw", make_raw }, { "line", make_line }, { "nmea", make_nmea },
-	{ "mavlink", make_mavlink }, { "slip", make_slip },
+	{ "raw", make_raw },
+	{ "line", make_line },
+	{ "nmea", make_nmea },
+	{ "mavlink", make_mavlink },
+	{ "slip", make_slip },
 	{ "cobs", make_cobs },
 };
 

@@ -13,11 +13,11 @@
 
 /* About a MiB of frames, repeated without end. */
 struct pattern {
-	uint8_t	       *bytes;		/* and the first ones once more */
-	size_t		len;
-	uint32_t       *start;		/* of each frame; start[n] is len */
-	unsigned	n;
-	double		mean;		/* bytes of a frame */
+	uint8_t *bytes; /* and the first ones once more */
+	size_t len;
+	uint32_t *start; /* of each frame; start[n] is len */
+	unsigned n;
+	double mean; /* bytes of a frame */
 };
 
 /*
@@ -27,23 +27,23 @@ struct pattern {
  */
 struct pattern *pattern_new(const char *spec, unsigned side);
 /* The frame in which byte at of the pattern lies. */
-unsigned	pattern_frame(const struct pattern *p, size_t at);
+unsigned pattern_frame(const struct pattern *p, size_t at);
 /* Where the k-th frame of the endless repetition ends. */
-uint64_t	pattern_end(const struct pattern *p, uint64_t k);
+uint64_t pattern_end(const struct pattern *p, uint64_t k);
 
 /* Compares a stream with a pattern. */
 struct check {
 	const struct pattern *pattern;
-	size_t		at;		/* in the pattern */
-	uint64_t	good;		/* bytes that are the pattern's */
-	uint64_t	doubled;	/* of them: that had come before */
-	uint64_t	bad;		/* others */
-	uint8_t		held[PATTERN_WINDOW];
-	size_t		nheld;
-	unsigned	searches;
-	bool		astray;
+	size_t at;	  /* in the pattern */
+	uint64_t good;	  /* bytes that are the pattern's */
+	uint64_t doubled; /* of them: that had come before */
+	uint64_t bad;	  /* others */
+	uint8_t held[PATTERN_WINDOW];
+	size_t nheld;
+	unsigned searches;
+	bool astray;
 };
 
-void		check_feed(struct check *c, const uint8_t *data, size_t len);
+void check_feed(struct check *c, const uint8_t *data, size_t len);
 
 #endif

@@ -24,8 +24,8 @@
 #define TICK_NS 10000000ULL
 
 static struct {
-	pid_t		pid;		/* and its group; 0: ended */
-	clockid_t	clock;
+	pid_t pid; /* and its group; 0: ended */
+	clockid_t clock;
 } subject[MAX_SUBJECTS];
 static unsigned nsubjects;
 
@@ -54,13 +54,13 @@ with_number(const char *word, unsigned number)
 	char *s;
 
 	if (asprintf(&s, "%.*s%.0u%s", mark ? (int)(mark - word) : 4096, word,
-	    0, mark ? mark + 3 : "") == -1)
+		0, mark ? mark + 3 : "") == -1)
 		errx(1, "out of memory");
 	if (mark == NULL)
 		return s;
 	free(s);
 	if (asprintf(&s, "%.*s%u%s", (int)(mark - word), word, number,
-	    mark + 3) == -1)
+		mark + 3) == -1)
 		errx(1, "out of memory");
 	return s;
 }
@@ -233,7 +233,8 @@ cpu_times(struct usage *u)
 
 	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
 		if (sscanf(line, "cpu%d %*u %*u %*u %lu %lu %lu %lu", &n, &idle,
-		    &iowait, &irq, &softirq) == 5 && n == cpu) {
+			&iowait, &irq, &softirq) == 5 &&
+		    n == cpu) {
 			u->idle_ns = (idle + iowait) * TICK_NS;
 			u->irq_ns = (irq + softirq) * TICK_NS;
 		}

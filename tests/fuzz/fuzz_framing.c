@@ -90,8 +90,7 @@ run(struct stream *s, const struct framing_conf *conf, const uint8_t *in,
 		}
 		len -= quiet;
 		for (; quiet > 0; quiet -= n, in += n) {
-			want = !cut ? quiet : c[6] == 0 ? 1 :
-			    next(&cuts, c[6]);
+			want = !cut ? quiet : c[6] == 0 ? 1 : next(&cuts, c[6]);
 			n = MIN(quiet, want);
 			stream_feed(s, in, n);
 		}
@@ -141,8 +140,7 @@ sample(const struct framing_conf *conf, uint8_t *payload, uint8_t *wire,
 		    { "\xfe\t\x4e\1\1\0\0\0\0\0\2\3\x51\4\3\x1c\x7f",
 			"\t\x4e\1\1\0\0\0\0\0\2\3\x51\4\3" } },
 		{ "ubx", { 8, 2 }, { "\xb5\x62\12\4\0\0\16\64", "\12\4" } },
-		{ "min", { 12, 2 },
-		    { "\xaa\xaa\xaa\1\2hi\3\66TDU", "hi" } },
+		{ "min", { 12, 2 }, { "\xaa\xaa\xaa\1\2hi\3\66TDU", "hi" } },
 	};
 	size_t len = MIN(conf->max_frame, 5u);
 	long n;
@@ -153,8 +151,7 @@ sample(const struct framing_conf *conf, uint8_t *payload, uint8_t *wire,
 	for (size_t i = 0; i < NELEM(special); i++)
 		if (strcmp(special[i].framing, conf->rule->name) == 0) {
 			len = special[i].len[conf->payload];
-			memcpy(payload, special[i].payload[conf->payload],
-			    len);
+			memcpy(payload, special[i].payload[conf->payload], len);
 		}
 	/* Its checksum may be what cannot be written. */
 	for (int i = 0; i < 20; i++, payload[len - 1]++) {
@@ -259,8 +256,8 @@ check_round(const struct framing_conf *conf, const uint8_t *payload, size_t len)
 		MUST(n == -EMSGSIZE);
 	if (n < 0)
 		MUST(n == -EMSGSIZE || n == -EINVAL);
-	if (n < 0 || (strcmp(conf->rule->name, "line") == 0 &&
-	    conf->eol == EOL_CR)) {
+	if (n < 0 ||
+	    (strcmp(conf->rule->name, "line") == 0 && conf->eol == EOL_CR)) {
 		free(wire);
 		return;
 	}
@@ -290,7 +287,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_cuts(&conf, data + CHOICES, size - CHOICES, data);
 	check_resync(&conf, data + CHOICES, size - CHOICES);
 	check_round(&conf, data + CHOICES, size - CHOICES);
-	check_round(&conf, data + CHOICES,
-	    MIN(size - CHOICES, conf.max_frame));
+	check_round(&conf, data + CHOICES, MIN(size - CHOICES, conf.max_frame));
 	return 0;
 }

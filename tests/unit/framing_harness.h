@@ -11,13 +11,13 @@
 
 #include "framing.h"
 
-#define MUST(true_)                                                            \
-	do {                                                                   \
-		if (!(true_)) {                                                \
-			fprintf(stderr, "%s:%d: %s: not so: %s\n", __FILE__,   \
-			    __LINE__, __func__, #true_);                       \
-			abort();                                               \
-		}                                                              \
+#define MUST(true_)                                                          \
+	do {                                                                 \
+		if (!(true_)) {                                              \
+			fprintf(stderr, "%s:%d: %s: not so: %s\n", __FILE__, \
+			    __LINE__, __func__, #true_);                     \
+			abort();                                             \
+		}                                                            \
 	} while (0)
 
 /* What came out of a stream. */
@@ -122,14 +122,14 @@ check_verbatim(const struct stream *s, const uint8_t *before,
 
 	MUST(wire != NULL);
 	MUST(memcmp(before, after, d->used) == 0);
-	MUST(framing_encode(s->conf, d->payload, d->len, wire) ==
-	    (long)d->used);
+	MUST(
+	    framing_encode(s->conf, d->payload, d->len, wire) == (long)d->used);
 	MUST(memcmp(wire, before, d->used) == 0);
 	free(wire);
 }
 
-typedef enum decode_result decode_fn(struct decoder *, uint8_t *, size_t,
-    struct decoded *);
+typedef enum decode_result decode_fn(
+    struct decoder *, uint8_t *, size_t, struct decoded *);
 
 /* Decodes what is kept, until nothing more comes of it. */
 static inline void
@@ -150,8 +150,8 @@ stream_drain(struct stream *s, decode_fn *decode)
 			break;
 		}
 		MUST(d.used >= 1 && d.used <= s->len);
-		MUST(memcmp(before + d.used, in + d.used, s->len - d.used) ==
-		    0);
+		MUST(
+		    memcmp(before + d.used, in + d.used, s->len - d.used) == 0);
 		s->tally.used += d.used;
 		if (result == DECODE_FRAME) {
 			MUST(d.payload >= in);

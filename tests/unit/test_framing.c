@@ -30,11 +30,11 @@ struct script {
 static const char *where;
 static int line_number;
 
-#define ASSERT_HERE(true_)                                                     \
-	do {                                                                   \
-		if (!(true_))                                                  \
-			fail_msg("%s:%d: not so: %s", where, line_number,      \
-			    #true_);                                           \
+#define ASSERT_HERE(true_)                                                    \
+	do {                                                                  \
+		if (!(true_))                                                 \
+			fail_msg(                                             \
+			    "%s:%d: not so: %s", where, line_number, #true_); \
 	} while (0)
 
 static unsigned
@@ -160,8 +160,7 @@ parse_conf(char *s, const struct framing *rule, struct framing_conf *conf)
 		if (key == NULL)
 			key = key_find(framing_common_keys, word);
 		ASSERT_HERE(key != NULL);
-		ASSERT_HERE(
-		    key_parse(key, conf, value, err, sizeof(err)) == 0);
+		ASSERT_HERE(key_parse(key, conf, value, err, sizeof(err)) == 0);
 	}
 	if (rule->check != NULL)
 		ASSERT_HERE(rule->check(conf, err, sizeof(err)) == 0);
@@ -178,8 +177,7 @@ play(struct stream *s, const struct framing_conf *conf,
 
 	stream_start(s, conf);
 	while (at < script->wire.len || quiet < script->nsilences) {
-		if (quiet < script->nsilences &&
-		    at == script->silence[quiet]) {
+		if (quiet < script->nsilences && at == script->silence[quiet]) {
 			stream_silence(s);
 			quiet++;
 			continue;
@@ -221,11 +219,11 @@ test_both(const struct framing_conf *conf, char *payloads, char *wire)
 	parse_script(wire, &script);
 	out.len = 0;
 	for (unsigned i = 0; i < n; i++) {
-		written = framing_encode(conf, list[i].b, list[i].len,
-		    out.b + out.len);
+		written = framing_encode(
+		    conf, list[i].b, list[i].len, out.b + out.len);
 		ASSERT_HERE(written >= 0);
-		ASSERT_HERE((size_t)written <=
-		    framing_bound(conf, list[i].len));
+		ASSERT_HERE(
+		    (size_t)written <= framing_bound(conf, list[i].len));
 		out.len += (size_t)written;
 	}
 	ASSERT_HERE(out.len == script.wire.len);
@@ -250,8 +248,8 @@ test_write(const struct framing_conf *conf, char *payload, char *wire)
 	parse_bytes(payload, &in, NULL);
 	n = framing_encode(conf, in.b, in.len, out);
 	if (refused) {
-		ASSERT_HERE(n == (in.len > conf->max_frame ? -EMSGSIZE :
-		    -EINVAL));
+		ASSERT_HERE(
+		    n == (in.len > conf->max_frame ? -EMSGSIZE : -EINVAL));
 		return;
 	}
 	parse_bytes(wire, &want, NULL);
@@ -275,10 +273,10 @@ test_event(struct stream *s, char *event, struct tally *seen)
 	if (strcmp(word, "frame") == 0 || strcmp(word, "unchecked") == 0) {
 		event = parse_bytes(event, &payload, NULL);
 		ASSERT_HERE(seen->count < s->tally.count);
-		ASSERT_HERE(tally_is(&s->tally, seen->count, payload.b,
-		    payload.len));
+		ASSERT_HERE(
+		    tally_is(&s->tally, seen->count, payload.b, payload.len));
 		ASSERT_HERE(tally_payload(&s->tally, seen->count,
-		    &payload.len)[-1] == (*word == 'u'));
+				&payload.len)[-1] == (*word == 'u'));
 		seen->count++;
 		return event;
 	}
@@ -572,13 +570,14 @@ test_longest(void **state)
 			conf.delimiter = (struct bytes){ 1, { ';' } };
 			conf.nmea_checksum = NMEA_KEEP;
 			conf.max_frame = max + 1;
-			n[0] = (size_t)framing_encode(&conf, text, max + 1,
-			    wire);
-			n[1] = (size_t)framing_encode(&conf, text, max,
-			    wire + n[0]);
+			n[0] =
+			    (size_t)framing_encode(&conf, text, max + 1, wire);
+			n[1] = (size_t)framing_encode(
+			    &conf, text, max, wire + n[0]);
 			conf.max_frame = max;
-			assert_int_equal(framing_encode(&conf, text, max + 1,
-			    wire + 2500), -EMSGSIZE);
+			assert_int_equal(
+			    framing_encode(&conf, text, max + 1, wire + 2500),
+			    -EMSGSIZE);
 			stream_start(&s, &conf);
 			stream_feed(&s, wire, n[0]);
 			stream_silence(&s);
@@ -588,7 +587,8 @@ test_longest(void **state)
 			assert_true(tally_is(&s.tally, 0, text, max));
 			assert_int_equal(s.tally.used, n[0] + n[1]);
 			assert_int_equal(s.tally.bytes[BAD_OVERSIZE] +
-			    s.tally.bytes[BAD_MALFORMED], n[0]);
+				s.tally.bytes[BAD_MALFORMED],
+			    n[0]);
 			stream_end(&s);
 		}
 }
@@ -725,8 +725,7 @@ test_check(void **state)
 			set(&conf, cases[i].key[k], cases[i].value[k]);
 		r = conf.rule->check(&conf, err, sizeof(err));
 		assert_int_equal(r, cases[i].says != NULL ? -EINVAL : 0);
-		if (cases[i].says != NULL &&
-		    strstr(err, cases[i].says) == NULL)
+		if (cases[i].says != NULL && strstr(err, cases[i].says) == NULL)
 			fail_msg("%s: %s", cases[i].framing, err);
 	}
 }
@@ -781,12 +780,12 @@ test_adjust(void **state)
 	set(&conf, "length_adjust", "7");
 	key_print(key, &conf, text, sizeof(text));
 	assert_string_equal(text, "7");
-	assert_int_equal(key_parse(key, &conf, "1x", text, sizeof(text)),
-	    -EINVAL);
-	assert_int_equal(key_parse(key, &conf, "--1", text, sizeof(text)),
-	    -EINVAL);
-	assert_int_equal(key_parse(key, &conf, "-9999999", text,
-	    sizeof(text)), -EINVAL);
+	assert_int_equal(
+	    key_parse(key, &conf, "1x", text, sizeof(text)), -EINVAL);
+	assert_int_equal(
+	    key_parse(key, &conf, "--1", text, sizeof(text)), -EINVAL);
+	assert_int_equal(
+	    key_parse(key, &conf, "-9999999", text, sizeof(text)), -EINVAL);
 	assert_int_equal(conf.length_adjust, 7);
 }
 
@@ -881,9 +880,9 @@ slow_sum(int kind, const uint8_t *p, size_t len)
 		b += a;
 		xored ^= p[i];
 	}
-	return kind == CHECKSUM_XOR8 ? xored :
-	    kind == CHECKSUM_SUM8    ? a :
-				       (uint32_t)(a << 8 | b);
+	return kind == CHECKSUM_XOR8 ? xored
+	    : kind == CHECKSUM_SUM8  ? a
+				     : (uint32_t)(a << 8 | b);
 }
 
 static void
@@ -933,8 +932,9 @@ test_generic_checksum(void **state)
 			memcpy(bad, wire, sizeof(bad));
 			bad[k] ^= k == 1 ? 0 : 0x10;
 			framing_start(&d, &conf);
-			assert_int_equal(framing_decode(&d, bad, (size_t)n,
-			    &out), k == 1 ? DECODE_FRAME : DECODE_BAD);
+			assert_int_equal(
+			    framing_decode(&d, bad, (size_t)n, &out),
+			    k == 1 ? DECODE_FRAME : DECODE_BAD);
 			assert_int_equal(out.used, n);
 			if (k == 1)
 				assert_int_equal(out.len, 5);
@@ -957,8 +957,8 @@ test_scan(void **state)
 	for (int i = 0; i < 100000; i++) {
 		for (size_t k = 0; k < LANES; k++)
 			p[k] = (uint8_t)(random() % (i % 97 + 3));
-		assert_int_equal(scan_either(p, 7, 2),
-		    scan_either_plain(p, 7, 2));
+		assert_int_equal(
+		    scan_either(p, 7, 2), scan_either_plain(p, 7, 2));
 		assert_int_equal(scan_class(p, 0x7e, 0x7d, 0x20),
 		    scan_class_plain(p, 0x7e, 0x7d, 0x20));
 		p[i % LANES] |= 0x80;

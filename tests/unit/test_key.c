@@ -37,10 +37,10 @@ parse_even(void *field, const char *value, char *err, size_t size)
 
 	if (parse_number(value, 0, 100, &n) != 0 || n % 2 != 0) {
 		snprintf(err, size, "'%s' is odd", value);
-		return (-EINVAL);
+		return -EINVAL;
 	}
 	*(int *)field = (int)n;
-	return (0);
+	return 0;
 }
 
 static void
@@ -104,9 +104,9 @@ setup(void **state)
 	struct sample *s;
 
 	if ((s = calloc(1, sizeof *s)) == NULL)
-		return (-1);
+		return -1;
 	*state = s;
-	return (key_defaults(keys, s));
+	return key_defaults(keys, s);
 }
 
 static int
@@ -115,7 +115,7 @@ teardown(void **state)
 	key_free(keys, *state);
 	assert_null(((struct sample *)*state)->label);
 	free(*state);
-	return (0);
+	return 0;
 }
 
 static void
@@ -296,5 +296,5 @@ main(void)
 		cmocka_unit_test(test_find),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,7 +64,7 @@ heard(struct stage *s)
 	while ((n = read(s->reader, text + len, size - 1 - len)) > 0)
 		len += (size_t)n;
 	text[len] = '\0';
-	return (text);
+	return text;
 }
 
 static void
@@ -244,5 +244,5 @@ main(void)
 		cmocka_unit_test(test_levels),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ shown(enum output_format format, void (*walk)(struct output *))
 	evbuffer_remove(buf, text, len);
 	evbuffer_free(buf);
 	output_free(o);
-	return (text);
+	return text;
 }
 
 static void
@@ -314,5 +314,5 @@ main(void)
 		cmocka_unit_test(test_unfinished),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

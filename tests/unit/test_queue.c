@@ -87,13 +87,14 @@ any_order_of_pushes_and_pops_keeps_every_byte(void **state)
 		/* The length and the start tell which frame it is. */
 		if (rand() % 100 < 52) {
 			assert_int_equal(queue_push(&q, payload + in % 97,
-			    in * 31 % 700, in, (unsigned)in), 0);
+					     in * 31 % 700, in, (unsigned)in),
+			    0);
 			in++;
 		} else if (queue_head(&q, &f)) {
 			assert_int_equal(f.since_ns, out);
 			assert_int_equal(f.len, out * 31 % 700);
-			assert_memory_equal(f.payload, payload + out % 97,
-			    f.len);
+			assert_memory_equal(
+			    f.payload, payload + out % 97, f.len);
 			queue_pop(&q);
 			out++;
 		}
@@ -119,8 +120,9 @@ a_walk_sees_all_frames_and_takes_none(void **state)
 	(void)state;
 	queue_init(&q, 1 << 20);
 	for (unsigned i = 0; i < 300; i++) {
-		assert_int_equal(queue_push(&q, (const uint8_t *)"0123456789",
-		    i % 11, i, i), 0);
+		assert_int_equal(
+		    queue_push(&q, (const uint8_t *)"0123456789", i % 11, i, i),
+		    0);
 		if (i % 3 == 0)
 			queue_pop(&q);
 	}
@@ -137,7 +139,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_empty_queue_has_no_head),
-		cmocka_unit_test(frames_come_out_whole_in_order_with_their_marks),
+		cmocka_unit_test(
+		    frames_come_out_whole_in_order_with_their_marks),
 		cmocka_unit_test(empty_frames_are_charged_too),
 		cmocka_unit_test(any_order_of_pushes_and_pops_keeps_every_byte),
 		cmocka_unit_test(a_walk_sees_all_frames_and_takes_none),

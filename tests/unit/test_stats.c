@@ -23,14 +23,15 @@ a_task_tells_what_and_where_it_awaits(void **state)
 	char buf[64];
 
 	(void)state;
-	task_add(&task, (void *)(uintptr_t)"rain", label, "%s.%s", "ar1", "read");
+	task_add(
+	    &task, (void *)(uintptr_t) "rain", label, "%s.%s", "ar1", "read");
 	assert_ptr_equal(task_find("ar1.read"), &task);
 	assert_int_equal(task_waiting(), 0);
 	assert_string_equal(task_site_name(task.site, buf, sizeof(buf)), "-");
 	TASK_WAIT(&task);
 	assert_int_equal(task_waiting(), 1);
-	assert_non_null(strstr(task_site_name(task.site, buf, sizeof(buf)),
-	    "test_stats.c:"));
+	assert_non_null(strstr(
+	    task_site_name(task.site, buf, sizeof(buf)), "test_stats.c:"));
 	task.label(&task, buf, sizeof(buf));
 	assert_string_equal(buf, "rain to come");
 	task_remove(&task);

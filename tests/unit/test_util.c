@@ -365,5 +365,5 @@ main(void)
 		cmocka_unit_test(test_append),
 	};
 
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
