@@ -39,20 +39,24 @@ parse_unix(const char *path, struct address *ret, char *err, size_t size)
 	return 0;
 }
 
-/* The host part, "" for loopback, "*" for any. */
+/* What stands in brackets. */
 static int
-parse_host(const char *host, uint16_t port, struct address *ret)
+parse_host6(const char *host, uint16_t port, struct address *ret)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)&ret->ss;
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ret->ss;
 
-	if (inet_pton(AF_INET6, host, &in6->sin6_addr) == 1) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		ret->len = sizeof(*in6);
-		return 0;
-	}
-	memset(&ret->ss, 0, sizeof(ret->ss));
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(port);
+	ret->len = sizeof(*in6);
+	return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1 ? 0 : -EINVAL;
+}
+
+/* The host part, "" for loopback, "*" for any. */
+static int
+parse_host4(const char *host, uint16_t port, struct address *ret)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&ret->ss;
+
 	in->sin_family = AF_INET;
 	in->sin_port = htons(port);
 	ret->len = sizeof(*in);
@@ -70,6 +74,7 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 {
 	const char *colon = strrchr(s, ':'), *host = s;
 	size_t len = colon != NULL ? (size_t)(colon - s) : 0;
+	bool v6 = false;
 	char buf[64];
 	uint64_t port;
 
@@ -79,6 +84,7 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 	if (*s == '/')
 		return parse_unix(s, ret, err, size);
 	if (len >= 2 && s[0] == '[' && s[len - 1] == ']') {
+		v6 = true;
 		host++;
 		len -= 2;
 	}
@@ -86,7 +92,8 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 	    parse_number(colon != NULL ? colon + 1 : s, 0, 65535, &port) == 0) {
 		memcpy(buf, host, len);
 		buf[len] = '\0';
-		if (parse_host(buf, (uint16_t)port, ret) == 0)
+		if ((v6 ? parse_host6 : parse_host4)(buf, (uint16_t)port,
+		    ret) == 0)
 			return 0;
 	}
 	snprintf(err, size,
@@ -94,29 +101,6 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 	    " [::1]:5010, *:5010 or unix:/path",
 	    s);
 	return -EINVAL;
-}
-
-const char *
-address_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t size)
-{
-	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
-	const struct sockaddr_un *un = (const struct sockaddr_un *)sa;
-	char host[INET6_ADDRSTRLEN] = "?";
-
-	if (sa->sa_family == AF_INET) {
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		snprintf(buf, size, "%s:%u", host, ntohs(in->sin_port));
-	} else if (sa->sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		snprintf(buf, size, "[%s]:%u", host, ntohs(in6->sin6_port));
-	} else if (sa->sa_family == AF_UNIX &&
-	    len > offsetof(struct sockaddr_un, sun_path) &&
-	    un->sun_path[0] != '\0') {
-		snprintf(buf, size, "unix:%s", un->sun_path);
-	} else
-		snprintf(buf, size, "unix client");
-	return buf;
 }
 
 /* The address's bytes, an IPv4 one out of its IPv6 mapping; NULL for others. */
@@ -135,6 +119,35 @@ raw_address(const struct sockaddr *sa, int *family)
 		return in6->sin6_addr.s6_addr;
 	*family = AF_INET;
 	return in6->sin6_addr.s6_addr + 12;
+}
+
+static unsigned
+port_of(const struct sockaddr *sa)
+{
+	return ntohs(sa->sa_family == AF_INET ?
+	    ((const struct sockaddr_in *)sa)->sin_port :
+	    ((const struct sockaddr_in6 *)sa)->sin6_port);
+}
+
+const char *
+address_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t size)
+{
+	const struct sockaddr_un *un = (const struct sockaddr_un *)sa;
+	char host[INET6_ADDRSTRLEN] = "?";
+	const uint8_t *a;
+	int family;
+
+	if ((a = raw_address(sa, &family)) != NULL) {
+		inet_ntop(family, a, host, sizeof(host));
+		snprintf(buf, size, family == AF_INET ? "%s:%u" : "[%s]:%u",
+		    host, port_of(sa));
+	} else if (sa->sa_family == AF_UNIX &&
+	    len > offsetof(struct sockaddr_un, sun_path) &&
+	    un->sun_path[0] != '\0') {
+		snprintf(buf, size, "unix:%s", un->sun_path);
+	} else
+		snprintf(buf, size, "unix client");
+	return buf;
 }
 
 bool

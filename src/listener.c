@@ -157,29 +157,53 @@ unix_path(const struct listener *l)
 	return ((const struct sockaddr_un *)&l->conf.address.ss)->sun_path;
 }
 
-/* A socket that nobody listens on any more is in the way; anything else stays. */
-static void
-remove_stale(const struct listener *l)
+/*
+ * Makes the path free: a socket that nobody listens on any more is removed,
+ * anything else stays.  -errno with a sentence.
+ */
+static int
+remove_stale(const struct listener *l, char *err, size_t size)
 {
 	const struct sockaddr *sa =
 	    (const struct sockaddr *)&l->conf.address.ss;
 	struct stat st;
-	int fd;
+	int fd, r;
 
-	if (lstat(unix_path(l), &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
+	if (lstat(unix_path(l), &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode)) {
+		snprintf(err, size, "%s is there and is no socket; it is not"
+		    " replaced", unix_path(l));
+		return -EEXIST;
+	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return;
-	if (connect(fd, sa, l->conf.address.len) < 0 && errno == ECONNREFUSED)
-		unlink(unix_path(l));
+		return -errno;
+	r = connect(fd, sa, l->conf.address.len) < 0 ? -errno : 0;
 	close(fd);
+	if (r == -ECONNREFUSED && unlink(unix_path(l)) == 0)
+		return 0;
+	if (r != 0 && r != -EAGAIN)
+		return 0;
+	snprintf(err, size, "cannot listen on %s: another program does",
+	    l->address);
+	return -EADDRINUSE;
+}
+
+/* Permissions of a Unix socket, -1: as umask says.  A group may connect. */
+static int
+socket_mode(const struct listener *l)
+{
+	if (l->conf.mode < 0 && l->conf.group != NULL)
+		return 0660;
+	return l->conf.mode;
 }
 
 static int
 set_owner(struct listener *l, char *err, size_t size)
 {
 	const struct group *group = NULL;
+	int mode = socket_mode(l), r = 0;
 
 	if (l->conf.group != NULL &&
 	    (group = getgrnam(l->conf.group)) == NULL) {
@@ -187,37 +211,68 @@ set_owner(struct listener *l, char *err, size_t size)
 		return -EINVAL;
 	}
 	if ((group != NULL &&
-		chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
-	    (l->conf.mode >= 0 &&
-		chmod(unix_path(l), (mode_t)l->conf.mode) < 0)) {
+	    chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
+	    (mode >= 0 && chmod(unix_path(l), (mode_t)mode) < 0)) {
+		r = -errno;
 		snprintf(err, size, "cannot set mode or group of %s: %s",
-		    l->address, strerror(errno));
-		return -errno;
+		    l->address, strerror(-r));
 	}
+	return r;
+}
+
+/* Nobody may connect before mode and group are set. */
+static int
+bind_unix(struct listener *l, int fd, char *err, size_t size)
+{
+	mode_t old = 0;
+	int r;
+
+	if ((r = remove_stale(l, err, size)) < 0)
+		return r;
+	if (socket_mode(l) >= 0)
+		old = umask(0177);
+	if (bind(fd, (const struct sockaddr *)&l->conf.address.ss,
+	    l->conf.address.len) < 0)
+		r = -errno;
+	if (socket_mode(l) >= 0)
+		umask(old);
+	if (r < 0)
+		return r;
 	stat(unix_path(l), &l->socket);
-	return 0;
+	return set_owner(l, err, size);
+}
+
+static int
+bind_tcp(struct listener *l, int fd)
+{
+	const int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	return bind(fd, (const struct sockaddr *)&l->conf.address.ss,
+	    l->conf.address.len) < 0 ? -errno : 0;
 }
 
 /* A bound and listening socket, -errno with a sentence. */
 static int
 bind_socket(struct listener *l, char *err, size_t size)
 {
-	const struct sockaddr *sa =
-	    (const struct sockaddr *)&l->conf.address.ss;
-	int fd, on = 1, r;
+	int family = l->conf.address.ss.ss_family, fd, r;
 
-	fd = socket(
-	    sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && sa->sa_family != AF_UNIX)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (fd >= 0 && sa->sa_family == AF_UNIX)
-		remove_stale(l);
-	if (fd >= 0 && bind(fd, sa, l->conf.address.len) == 0 &&
-	    listen(fd, BACKLOG) == 0)
+	*err = '\0';
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		r = -errno;
+	else if (family == AF_UNIX)
+		r = bind_unix(l, fd, err, size);
+	else
+		r = bind_tcp(l, fd);
+	if (r == 0 && listen(fd, BACKLOG) < 0)
+		r = -errno;
+	if (r == 0)
 		return fd;
-	r = -errno;
-	snprintf(
-	    err, size, "cannot listen on %s: %s", l->address, strerror(-r));
+	if (*err == '\0')
+		snprintf(err, size, "cannot listen on %s: %s", l->address,
+		    strerror(-r));
 	if (fd >= 0)
 		close(fd);
 	return r;
@@ -229,16 +284,10 @@ open_listener(
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	int fd, r;
+	int fd;
 
 	if ((fd = bind_socket(l, err, size)) < 0)
 		return fd;
-	if (l->conf.address.ss.ss_family == AF_UNIX &&
-	    (r = set_owner(l, err, size)) < 0) {
-		unlink(unix_path(l));
-		close(fd);
-		return r;
-	}
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
 		address_format((struct sockaddr *)&ss, len, l->address,
 		    sizeof(l->address));

@@ -52,15 +52,14 @@ with_number(const char *word, unsigned number)
 {
 	const char *mark = strstr(word, "{I}");
 	char *s;
+	int n;
 
-	if (asprintf(&s, "%.*s%.0u%s", mark ? (int)(mark - word) : 4096, word,
-		0, mark ? mark + 3 : "") == -1)
-		errx(1, "out of memory");
 	if (mark == NULL)
-		return s;
-	free(s);
-	if (asprintf(&s, "%.*s%u%s", (int)(mark - word), word, number,
-		mark + 3) == -1)
+		n = asprintf(&s, "%s", word);
+	else
+		n = asprintf(&s, "%.*s%u%s", (int)(mark - word), word, number,
+		    mark + 3);
+	if (n == -1)
 		errx(1, "out of memory");
 	return s;
 }

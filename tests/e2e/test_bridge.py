@@ -1,10 +1,11 @@
 """Bytes from one serial device to another: whole, in order, once, or counted."""
 import random
+import time
 
 import pytest
 
-from harness import (expect, fill, flush, free_port, pump, same, section,
-                     serial, tcp_server, wait_for)
+from harness import (expect, fill, flush, free_port, pump, route, same,
+                     section, serial, tcp_server, wait_for)
 
 MB = 1024 * 1024
 
@@ -469,6 +470,81 @@ def test_one_reader_that_stops_holds_the_other_back_and_both_get_all(
          len(c.received) >= len(lines))
     same(b.take(), lines)
     same(c.take(), lines)
+
+
+@pytest.mark.parametrize("how", ["unplug", "pause", "reopen", "removed",
+                                 "changed", "rerouted", "overflow"])
+def test_whatever_ends_a_full_queue_lets_its_source_go_on(how, pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    others = serial("a", a, framing="line") + serial("c", c, framing="line")
+    d = daemon(others + serial("b", b, framing="line", queue="4K"))
+    b.reading = False
+    lines = joined(numbered(10000, 100))
+    a.send(lines)
+    fill([a, c])
+    assert a.outgoing
+    if how == "unplug":
+        b.unplug()
+    elif how == "pause":
+        d.control("pause b")
+    elif how == "reopen":
+        b.reading = True
+        d.control("reopen b")
+    elif how == "removed":
+        d.reload(others)
+    elif how == "changed":
+        d.reload(others + serial("b", b, framing="line", queue="4K",
+                                 overflow="drop-oldest"))
+    elif how == "rerouted":
+        d.reload(others + serial("b", b, framing="line", queue="4K") +
+                 route("r", between="a c"))
+    else:
+        d.control("set b/overflow drop-oldest")
+    expect(c, lines, [a, b])
+    if how != "removed" and how != "rerouted":
+        d.balance("a", "b")
+
+
+def test_frames_for_a_paused_device_wait_up_to_its_queue(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon(serial("a", a, framing="line") + serial("c", c, framing="line") +
+               serial("b", b, framing="line", queue="2K"))
+    d.control("pause b")
+    lines = numbered(500, 65)
+    a.send(joined(lines))
+    expect(c, joined(lines), [a])
+    assert d.queued("b") == 32
+    assert d.dropped("b") == 468
+    d.control("resume b")
+    expect(b, joined(lines[-32:]))
+    d.balance("a", "b")
+
+
+def test_a_frame_of_a_whole_megabyte_passes(pty, daemon):
+    a, b = pty("a"), pty("b")
+    keys = dict(max_frame="1M", queue="2M")
+    daemon(serial("a", a, framing="line", **keys) +
+           serial("b", b, framing="cobs", **keys))
+    big = b"x" * MB
+    a.send(big + b"\n")
+    blocks = b"".join(b"\xff" + b"x" * 254 for _ in range(MB // 254))
+    rest = MB % 254
+    expect(b, blocks + bytes([rest + 1]) + b"x" * rest + b"\0", [a])
+    b.send(blocks + b"\x02y\0")
+    expect(a, b"x" * (MB - rest) + b"y\n", [b])
+
+
+def test_a_lost_device_costs_no_time(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a) +
+               serial("b", b, reopen_min="60s", reopen_max="60s"))
+    d.control("pause a")
+    a.hang_up()
+    b.unplug()
+    wait_for(lambda: d.state("a") == d.state("b") == "lost")
+    before, start = d.cpu(), time.monotonic()
+    pump([], lambda: time.monotonic() - start > 0.7)
+    assert d.cpu() - before < 0.15
 
 
 def test_both_sides_stopped_and_resumed_do_not_lock_up(pty, daemon):

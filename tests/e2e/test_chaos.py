@@ -91,7 +91,10 @@ class Chaos:
     def go(self):
         if self.clients:
             c = self.clients.pop(self.dice.randrange(len(self.clients)))
-            self.dice.choice((c.close, c.reset, c.end))()
+            try:
+                self.dice.choice((c.close, c.reset, c.end))()
+            except OSError:     # the daemon was first
+                pass
             c.close()
 
     def user(self):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness import (BINARY, Daemon, expect, fill, flush, free_port, pump, run,
-                     same, section, serial, wait_for)
+                     same, section, serial, tcp_server, wait_for)
 
 
 def check(folder, text, name="test.conf"):
@@ -337,6 +337,57 @@ def test_a_stop_drains_the_queues_first(pty, daemon):
     assert d.exit() == 0
     fill([b], quiet=0.1)
     same(b.take(), lines)
+
+
+def test_a_stop_drains_the_clients_too(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(section("daemon", "", drain_timeout="15s") +
+               serial("a", a, framing="line") +
+               tcp_server("lan", port, framing="line", stall_timeout="none"))
+    client = connect(port, receive_buffer=2048)
+    client.reading = False
+    wait_for(lambda: len(d.json("peers")) == 1)
+    lines = b"".join(b"%06d ".ljust(100, b"x") % i + b"\n"
+                     for i in range(100000))
+    a.send(lines)
+    pump([a], lambda: d.queued("lan") > 0)
+    fill([a])
+    d.signal(signal.SIGTERM)
+    wait_for(lambda: "stopping" in d.stderr())
+    client.reading = True
+    pump([client], lambda: client.eof)
+    assert d.exit() == 0
+    got = client.take()
+    assert got.endswith(b"\n") and len(got) % 103 == 0
+    same(got, lines[:len(got)])
+
+
+def test_frames_for_a_lost_device_do_not_hold_up_the_stop(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(section("daemon", "", drain_timeout="30s") +
+               serial("a", a, framing="line") + serial("b", b, framing="line"))
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"held\n")
+    d.wait_number("b/queued_frames", 1)
+    start = time.monotonic()
+    d.stop()
+    assert time.monotonic() - start < 5
+
+
+def test_after_a_kill_it_starts_again_over_what_was_left(
+        pty, daemon, folder, open_tty):
+    a = pty("a")
+    conf = serial("a", a, framing="line") + \
+        section("pty", "p", link=folder / "p", framing="line") + \
+        section("unix-server", "u", listen=folder / "u.sock", framing="line")
+    first = daemon(conf)
+    first.kill()
+    assert first.socket.exists() and (folder / "p").is_symlink()
+    daemon(conf, name="daemon")
+    user = open_tty(folder / "p")
+    user.send(b"again\n")
+    expect(a, b"again\n", [user])
 
 
 def test_a_stop_does_not_wait_for_ever(pty, daemon):

@@ -657,16 +657,33 @@ def test_waiting_tasks_are_exactly_the_events_that_are_armed(
     waits_match(d)
 
 
-def test_an_idle_daemon_does_not_wake_up(two):
-    d, _, _ = two
+def test_an_idle_daemon_does_not_wake_up(pty, daemon, connect, folder):
+    a, b, port = pty("a"), pty("b"), free_port()
+    d = daemon(serial("a", a, framing="line", frame_timeout="100ms") +
+               serial("b", b, framing="modbus-rtu", stall_timeout="100ms") +
+               serial("gone", folder / "gone", reopen_min="60s",
+                      reopen_max="60s") +
+               section("pty", "p", link=folder / "p") +
+               section("echo", "e") +
+               tcp_server("lan", port, framing="line"), settled=False)
+    d.wait_state("gone", "lost")
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    a.send(b"one line\n")
+    expect(client, b"one line\n", [a, b])
+    session = d.session()
+    session.ask("version")
+
     def switches():
         with open(f"/proc/{d.pid}/status") as f:
             return sum(int(n) for n in
                        re.findall(r"ctxt_switches:\s*(\d+)", f.read()))
-    pump([], lambda: d.cpu() >= 0)
+    start = time.monotonic()
+    pump([client, b], lambda: time.monotonic() - start > 0.3)
     before, start = switches(), time.monotonic()
     pump([], lambda: time.monotonic() - start > 0.7)
     assert switches() - before <= 1
+    session.close()
 
 
 def test_a_paused_endpoint_still_notices_that_it_is_lost(two):

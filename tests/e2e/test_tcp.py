@@ -25,6 +25,13 @@ def joined_by(d, n):
     wait_for(lambda: len(d.json("peers")) == n, what=f"{n} peers")
 
 
+def busy(d, seconds=0.5):
+    """Processor time that it takes while nothing happens."""
+    before, start = d.cpu(), time.monotonic()
+    pump([], lambda: time.monotonic() - start > seconds)
+    return d.cpu() - before
+
+
 # --- fan-out -----------------------------------------------------------------
 
 def test_seven_of_eight_clients_get_every_line_while_one_never_reads(
@@ -149,8 +156,33 @@ def test_a_hundred_clients_that_come_and_go_leave_no_descriptor(
     before = d.descriptors()
     for _ in range(100):
         Client(("127.0.0.1", port)).close()
-    wait_for(lambda: len(d.descriptors()) == len(before))
-    assert d.json("peers") == []
+    wait_for(lambda: d.json("peers") == [] and
+             len(d.descriptors()) == len(before))
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "cancel", "reload"])
+def test_a_client_that_held_the_bus_and_goes_lets_it_go_on(
+        how, pty, daemon, connect):
+    a, b, port = pty("a"), pty("b"), free_port()
+    devices = serial("a", a, framing="line") + serial("b", b, framing="line")
+    d = daemon(devices + tcp_server("lan", port, framing="line", queue="4K",
+                                    stall_timeout="none"))
+    stuck = connect(port, receive_buffer=2048)
+    stuck.reading = False
+    joined_by(d, 1)
+    lines = joined(numbered(100000, 100))
+    a.send(lines)
+    fill([a, b])
+    assert a.outgoing
+    if how == "close":
+        stuck.close()
+    elif how == "reset":
+        stuck.reset()
+    elif how == "cancel":
+        d.control("cancel lan#1.write")
+    else:
+        d.reload(devices)
+    expect(b, lines, [a])
 
 
 # --- ends of a connection ----------------------------------------------------
@@ -171,6 +203,8 @@ def test_a_half_closed_client_gets_what_it_is_owed(pty, daemon, connect):
     flush([client])
     client.end()
     expect(a, b"last words\n")
+    spent = busy(d)
+    assert spent < 0.15, f"{spent} s of processor for 0.5 s of waiting"
     owed = d.number("a/rx_frames") * 100
     client.reading = True
     pump([client], lambda: client.eof, timeout=60)

@@ -49,7 +49,8 @@ owner_down(struct link *link, const char *why)
 static void
 owner_readable(struct link *link)
 {
-	got_len += link_read(link, got + got_len, sizeof(got) - got_len);
+	got_len += link_read(link, got + got_len, sizeof(got) - got_len,
+	    true);
 }
 
 static void

@@ -232,7 +232,8 @@ defaults_depend_on_the_type(void **state)
 	assert_int_equal(endpoint(c, "d")->stall_timeout, NSEC_PER_SEC);
 	assert_int_equal(endpoint(c, "x")->stall_timeout, 0);
 	for (unsigned i = 0; i < c->nendpoints; i++)
-		assert_string_equal(c->endpoints[i]->framing.rule->name, "raw");
+		assert_string_equal(c->endpoints[i]->framing.rule->name,
+		    strcmp(c->endpoints[i]->name, "e") == 0 ? "length" : "raw");
 	assert_string_equal(c->daemon.name, "ttybridge");
 	assert_int_equal(c->daemon.drain_timeout, 2 * NSEC_PER_SEC);
 	config_free(c);
