@@ -92,8 +92,8 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 	    parse_number(colon != NULL ? colon + 1 : s, 0, 65535, &port) == 0) {
 		memcpy(buf, host, len);
 		buf[len] = '\0';
-		if ((v6 ? parse_host6 : parse_host4)(buf, (uint16_t)port,
-		    ret) == 0)
+		if ((v6 ? parse_host6 : parse_host4)(
+			buf, (uint16_t)port, ret) == 0)
 			return 0;
 	}
 	snprintf(err, size,
@@ -124,9 +124,9 @@ raw_address(const struct sockaddr *sa, int *family)
 static unsigned
 port_of(const struct sockaddr *sa)
 {
-	return ntohs(sa->sa_family == AF_INET ?
-	    ((const struct sockaddr_in *)sa)->sin_port :
-	    ((const struct sockaddr_in6 *)sa)->sin6_port);
+	return ntohs(sa->sa_family == AF_INET
+		? ((const struct sockaddr_in *)sa)->sin_port
+		: ((const struct sockaddr_in6 *)sa)->sin6_port);
 }
 
 const char *

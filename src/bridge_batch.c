@@ -109,7 +109,8 @@ batch_pick(struct batch *batch, const struct route_target *target)
 	for (unsigned i = 0; i < batch->n; i++) {
 		struct item *item = &batch->item[i];
 
-		route = route_verdict(target, item->payload, item->len);
+		route = route_verdict(
+		    target, item->payload, item->len, item->since_ns);
 		if (route == NULL)
 			continue;
 		item->route = route->number;

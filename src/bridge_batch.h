@@ -60,5 +60,11 @@ void batch_encode(struct batch *batch, struct node *to);
  * write.  Those in front that its framing cannot express are dropped.
  */
 void batch_fill(struct batch *batch, struct port *port);
+/*
+ * Puts the frame in the place of one that waits for the port, if its route keeps
+ * only the latest of each message and an older one of the same waits.  That one is
+ * counted.  (bridge_latest.c)
+ */
+bool port_replace(struct port *port, const struct item *item);
 
 #endif

@@ -368,7 +368,11 @@ static void
 on_state(struct endpoint *ep)
 {
 	struct node *node = ep->node;
+	struct port *port;
 
+	TAILQ_FOREACH(port, &node->ports, entry)
+		if (port->full)
+			port_release(port);
 	if (node->bridge->changed != NULL)
 		node->bridge->changed(node->bridge);
 }

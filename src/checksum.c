@@ -27,9 +27,18 @@ struct crc32 {
 /* Sixteen bytes at once, by whatever the machine has for it. */
 typedef uint8_t lanes __attribute__((vector_size(16)));
 
-const char *const checksum_words[] = { "none", "crc16-ccitt", "crc16-xmodem",
-	"crc16-modbus", "crc16-x25", "crc32", "xor8", "sum8", "fletcher8",
-	NULL };
+const char *const checksum_words[] = {
+	"none",
+	"crc16-ccitt",
+	"crc16-xmodem",
+	"crc16-modbus",
+	"crc16-x25",
+	"crc32",
+	"xor8",
+	"sum8",
+	"fletcher8",
+	NULL,
+};
 
 /* --- CRC-16, reflected --------------------------------------------------- */
 

@@ -365,8 +365,13 @@ help_line(struct call *call, const struct command *cmd)
 static int
 run_help(struct call *call)
 {
-	static const char *const headings[] = { "COMMAND", "USAGE", "ACCESS",
-		"HELP", NULL };
+	static const char *const headings[] = {
+		"COMMAND",
+		"USAGE",
+		"ACCESS",
+		"HELP",
+		NULL,
+	};
 	const struct command *cmd = NULL;
 
 	if (call->argc > 1 && (cmd = find_command(call, call->argv[1])) == NULL)

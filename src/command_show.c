@@ -30,8 +30,17 @@ task_words(const struct task *task, char *buf, size_t size)
 int
 show_ps(struct call *call)
 {
-	static const char *const headings[] = { "TASK", "STATE", "AWAITING",
-		"IDLE", "RUNS", "CPU", "MAX", "LABEL", NULL };
+	static const char *const headings[] = {
+		"TASK",
+		"STATE",
+		"AWAITING",
+		"IDLE",
+		"RUNS",
+		"CPU",
+		"MAX",
+		"LABEL",
+		NULL,
+	};
 	struct output *o = call->out;
 	uint64_t now = now_ns();
 	char label[TASK_LABEL_MAX], site[64];
@@ -57,8 +66,13 @@ show_ps(struct call *call)
 static void
 show_waits(struct output *o, const struct task *task, uint64_t now)
 {
-	static const char *const headings[] = { "AWAITING", "WAITED", "HELD",
-		"AGO", NULL };
+	static const char *const headings[] = {
+		"AWAITING",
+		"WAITED",
+		"HELD",
+		"AGO",
+		NULL,
+	};
 	uint64_t n = MIN(task->runs, (uint64_t)TASK_HISTORY), ended;
 	char site[64];
 
@@ -132,9 +146,22 @@ show_endpoint(struct output *o, const struct node *node, uint64_t now)
 int
 show_endpoints(struct call *call)
 {
-	static const char *const headings[] = { "NAME", "TYPE", "STATE",
-		"ADDRESS", "FRAMING", "RX_BYTES", "TX_BYTES", "RX_FRAMES",
-		"TX_FRAMES", "QUEUED", "DROPPED", "ERRORS", "UP", NULL };
+	static const char *const headings[] = {
+		"NAME",
+		"TYPE",
+		"STATE",
+		"ADDRESS",
+		"FRAMING",
+		"RX_BYTES",
+		"TX_BYTES",
+		"RX_FRAMES",
+		"TX_FRAMES",
+		"QUEUED",
+		"DROPPED",
+		"ERRORS",
+		"UP",
+		NULL,
+	};
 	const struct bridge *b = call->bridge;
 	uint64_t now = now_ns();
 
@@ -165,9 +192,18 @@ show_peer(struct output *o, const struct port *port, uint64_t now)
 int
 show_peers(struct call *call)
 {
-	static const char *const headings[] = { "NAME", "ENDPOINT", "ADDRESS",
-		"RX_BYTES", "TX_BYTES", "QUEUED", "DROPPED", "STALLED", "UP",
-		NULL };
+	static const char *const headings[] = {
+		"NAME",
+		"ENDPOINT",
+		"ADDRESS",
+		"RX_BYTES",
+		"TX_BYTES",
+		"QUEUED",
+		"DROPPED",
+		"STALLED",
+		"UP",
+		NULL,
+	};
 	const struct bridge *b = call->bridge;
 	const struct port *port;
 	uint64_t now = now_ns();
@@ -185,8 +221,18 @@ show_peers(struct call *call)
 int
 show_routes(struct call *call)
 {
-	static const char *const headings[] = { "NAME", "FROM", "TO", "FRAMES",
-		"BYTES", "REJECTED", "P50", "P99", "MAX", NULL };
+	static const char *const headings[] = {
+		"NAME",
+		"FROM",
+		"TO",
+		"FRAMES",
+		"BYTES",
+		"REJECTED",
+		"P50",
+		"P99",
+		"MAX",
+		NULL,
+	};
 	const struct routes *routes = call->bridge->routes;
 	struct output *o = call->out;
 

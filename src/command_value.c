@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <linux/serial.h>
 
+#include "endpoint_serial.h"
 #include "command_value.h"
 #include "log.h"
 
@@ -151,11 +153,41 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 
 #define TRAFFIC(member) print_counter, offsetof(struct node, traffic.member)
 
-static const struct row node_rows[] = { { "type", print_node, NODE_TYPE },
+enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
+
+/* What the driver of a serial port has counted; not there where it counts nothing. */
+static bool
+print_line_error(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = object;
+	struct serial_icounter_struct c;
+
+	if (node->endpoint->conf->ops != &endpoint_serial ||
+	    serial_line_errors(node->endpoint, &c) < 0)
+		return false;
+	switch (at) {
+	case LINE_FRAME:
+		print_number((uint64_t)c.frame, buf, size);
+		return true;
+	case LINE_PARITY:
+		print_number((uint64_t)c.parity, buf, size);
+		return true;
+	case LINE_OVERRUN:
+		print_number((uint64_t)(c.overrun + c.buf_overrun), buf, size);
+		return true;
+	default:
+		print_number((uint64_t)c.brk, buf, size);
+		return true;
+	}
+}
+
+static const struct row node_rows[] = {
+	{ "type", print_node, NODE_TYPE },
 	{ "state", print_node, NODE_STATE },
 	{ "address", print_node, NODE_ADDRESS },
 	{ "framing", print_node, NODE_FRAMING },
-	{ "error", print_node, NODE_ERROR }, { "up", print_node, NODE_UP },
+	{ "error", print_node, NODE_ERROR },
+	{ "up", print_node, NODE_UP },
 	{ "opens", print_node, NODE_OPENS },
 	{ "losses", print_node, NODE_LOSSES },
 	{ "paused", print_node, NODE_PAUSED },
@@ -163,14 +195,23 @@ static const struct row node_rows[] = { { "type", print_node, NODE_TYPE },
 	{ "queued", print_node, NODE_QUEUED },
 	{ "queued_bytes", print_node, NODE_QUEUED },
 	{ "queued_frames", print_node, NODE_QUEUED_FRAMES },
-	{ "rx_bytes", TRAFFIC(rx_bytes) }, { "rx_frames", TRAFFIC(rx_frames) },
+	{ "rx_bytes", TRAFFIC(rx_bytes) },
+	{ "rx_frames", TRAFFIC(rx_frames) },
 	{ "rx_payload", TRAFFIC(rx_payload) },
-	{ "tx_bytes", TRAFFIC(tx_bytes) }, { "tx_frames", TRAFFIC(tx_frames) },
+	{ "tx_bytes", TRAFFIC(tx_bytes) },
+	{ "tx_frames", TRAFFIC(tx_frames) },
 	{ "tx_payload", TRAFFIC(tx_payload) },
-	{ "unchecked", TRAFFIC(unchecked) }, { "stalls", TRAFFIC(stalls) },
+	{ "unchecked", TRAFFIC(unchecked) },
+	{ "stalls", TRAFFIC(stalls) },
+	{ "line_frame", print_line_error, LINE_FRAME },
+	{ "line_parity", print_line_error, LINE_PARITY },
+	{ "line_overrun", print_line_error, LINE_OVERRUN },
+	{ "line_break", print_line_error, LINE_BREAK },
 	{ "errors", print_node, NODE_ERRORS },
 	{ "dropped", print_node, NODE_DROPPED },
-	{ "dropped_bytes", TRAFFIC(dropped_bytes) }, { .name = NULL } };
+	{ "dropped_bytes", TRAFFIC(dropped_bytes) },
+	{ .name = NULL },
+};
 
 enum route_value { ROUTE_P50, ROUTE_P99, ROUTE_MAX };
 
@@ -186,13 +227,15 @@ print_latency(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
-static const struct row route_rows[] = { { "frames", print_counter,
-					     offsetof(struct route, frames) },
+static const struct row route_rows[] = {
+	{ "frames", print_counter, offsetof(struct route, frames) },
 	{ "bytes", print_counter, offsetof(struct route, bytes) },
 	{ "rejected", print_counter, offsetof(struct route, rejected) },
 	{ "p50", print_latency, ROUTE_P50 },
 	{ "p99", print_latency, ROUTE_P99 },
-	{ "max", print_latency, ROUTE_MAX }, { .name = NULL } };
+	{ "max", print_latency, ROUTE_MAX },
+	{ .name = NULL },
+};
 
 /* The start of the process, in clock ticks since the machine's: field 22. */
 static uint64_t
@@ -320,7 +363,8 @@ print_daemon(const void *object, size_t at, char *buf, size_t size)
 	}
 }
 
-static const struct row daemon_rows[] = { { "name", print_daemon, DAEMON_NAME },
+static const struct row daemon_rows[] = {
+	{ "name", print_daemon, DAEMON_NAME },
 	{ "version", print_daemon, DAEMON_VERSION },
 	{ "log_level", print_daemon, DAEMON_LOG_LEVEL },
 	{ "pid", print_daemon, DAEMON_PID },
@@ -329,7 +373,9 @@ static const struct row daemon_rows[] = { { "name", print_daemon, DAEMON_NAME },
 	{ "up", print_daemon, DAEMON_UP },
 	{ "waits", print_daemon, DAEMON_WAITS },
 	{ "events", print_daemon, DAEMON_EVENTS },
-	{ "memory", print_daemon, DAEMON_MEMORY }, { .name = NULL } };
+	{ "memory", print_daemon, DAEMON_MEMORY },
+	{ .name = NULL },
+};
 
 static const struct row top_rows[] = {
 	{ "log_level", print_daemon, DAEMON_LOG_LEVEL }, { .name = NULL }

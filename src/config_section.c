@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "address.h"
+#include "endpoint_serial.h"
 #include "config_keys.h"
 #include "log.h"
 
@@ -18,7 +19,9 @@
 /* --- tables -------------------------------------------------------------- */
 
 static const char *const access_words[] = {
-	[ACCESS_READ] = "read", [ACCESS_FULL] = "full", NULL
+	[ACCESS_READ] = "read",
+	[ACCESS_FULL] = "full",
+	NULL,
 };
 
 static int
@@ -374,19 +377,6 @@ endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 	return r;
 }
 
-/* What its framing must know of the line under it. */
-static void
-describe_line(struct endpoint_conf *conf)
-{
-	const struct serial_mode *mode = &conf->serial_mode;
-
-	if (conf->ops != &endpoint_serial)
-		return;
-	conf->framing.baud = conf->baud;
-	conf->framing.char_bits =
-	    (unsigned)(1 + mode->bits + mode->stop + (mode->parity != 'N'));
-}
-
 static void
 check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 {
@@ -397,7 +387,8 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 	if (conf->ops->check != NULL &&
 	    conf->ops->check(conf, err, sizeof(err)) != 0)
 		reading_failed(rd, err);
-	describe_line(conf);
+	if (conf->ops == &endpoint_serial)
+		serial_describe_line(conf);
 	if (rd->rule != NULL && rd->rule->check != NULL &&
 	    rd->rule->check(&conf->framing, err, sizeof(err)) != 0)
 		reading_failed(rd, err);

@@ -20,9 +20,16 @@
 #include "endpoint_link.h"
 #include "log.h"
 
-const struct endpoint_ops *const endpoint_types[] = { &endpoint_serial,
-	&endpoint_pty, &endpoint_tcp_server, &endpoint_tcp_client,
-	&endpoint_udp, &endpoint_unix_server, &endpoint_echo, NULL };
+const struct endpoint_ops *const endpoint_types[] = {
+	&endpoint_serial,
+	&endpoint_pty,
+	&endpoint_tcp_server,
+	&endpoint_tcp_client,
+	&endpoint_udp,
+	&endpoint_unix_server,
+	&endpoint_echo,
+	NULL,
+};
 
 static const char *const state_names[] = {
 	[ENDPOINT_CLOSED] = "closed",
@@ -33,11 +40,13 @@ static const char *const state_names[] = {
 };
 _Static_assert(NELEM(state_names) == ENDPOINT_LOST + 1, "a name each");
 
-const char *const overflow_words[] = { [OVERFLOW_BLOCK] = "block",
+const char *const overflow_words[] = {
+	[OVERFLOW_BLOCK] = "block",
 	[OVERFLOW_DROP_OLDEST] = "drop-oldest",
 	[OVERFLOW_DROP_NEWEST] = "drop-newest",
 	[OVERFLOW_DISCONNECT] = "disconnect",
-	NULL };
+	NULL,
+};
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
@@ -531,6 +540,7 @@ endpoint_set(struct endpoint *ep, const char *name, const char *value,
 	}
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
 	    name, value, old);
+	ep->owner->state(ep);
 	return 0;
 }
 

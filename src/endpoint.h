@@ -146,7 +146,7 @@ struct endpoint_owner {
 	void (*writable)(struct link *);
 	/* What the link's read and write tasks wait for, in words. */
 	void (*label)(const struct link *, bool writing, char *, size_t);
-	/* The state of the endpoint has changed. */
+	/* The state of the endpoint, or a key of its section, has changed. */
 	void (*state)(struct endpoint *);
 };
 

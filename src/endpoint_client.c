@@ -30,7 +30,10 @@ struct client {
 	struct task task;
 };
 
-static const char *const protocol_words[] = { "raw", NULL };
+static const char *const protocol_words[] = {
+	"raw",
+	NULL,
+};
 
 static const struct key tcp_client_keys[] = {
 	{ .name = "connect",

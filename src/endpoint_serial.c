@@ -57,7 +57,10 @@ print_mode(const void *field, char *buf, size_t size)
 }
 
 static const char *const signal_words[] = {
-	[LINE_KEEP] = "keep", [LINE_ON] = "on", [LINE_OFF] = "off", NULL
+	[LINE_KEEP] = "keep",
+	[LINE_ON] = "on",
+	[LINE_OFF] = "off",
+	NULL,
 };
 
 static int
@@ -110,11 +113,13 @@ parse_rts(void *field, const char *value, char *err, size_t size)
 	return parse_signal(&conf->rts, value, err, size);
 }
 
-static const char *const flow_words[] = { [FLOW_NONE] = "none",
+static const char *const flow_words[] = {
+	[FLOW_NONE] = "none",
 	[FLOW_RTSCTS] = "rtscts",
 	[FLOW_XONXOFF] = "xonxoff",
 	[FLOW_DTRDSR] = "dtrdsr",
-	NULL };
+	NULL,
+};
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
@@ -448,6 +453,16 @@ static const struct {
 	{ "rs485", apply_rs485 },
 };
 
+void
+serial_describe_line(struct endpoint_conf *conf)
+{
+	const struct serial_mode *mode = &conf->serial_mode;
+
+	conf->framing.baud = conf->baud;
+	conf->framing.char_bits =
+	    (unsigned)(1 + mode->bits + mode->stop + (mode->parity != 'N'));
+}
+
 static int
 serial_apply(struct endpoint *ep, const struct key *key)
 {
@@ -462,6 +477,7 @@ serial_apply(struct endpoint *ep, const struct key *key)
 			continue;
 		if ((r = serial_check(ep->conf, err, size)) < 0)
 			return r;
+		serial_describe_line(ep->conf);
 		if (s == NULL || s->port.fd < 0) {
 			set_address(ep);
 			return 0;

@@ -15,6 +15,9 @@ struct serial_icounter_struct;
  */
 int serial_line_errors(
     const struct endpoint *ep, struct serial_icounter_struct *ret);
+/* Tells the framing of the line under it (baud rate, bits of a character), from the
+ * section's other keys. */
+void serial_describe_line(struct endpoint_conf *conf);
 /*
  * Bytes that the kernel has taken and that have not left the port: what to wait
  * for before a clean stop.  0 for any other type.

@@ -17,7 +17,10 @@ struct server {
 	struct networks *allow;
 };
 
-static const char *const protocol_words[] = { "raw", NULL };
+static const char *const protocol_words[] = {
+	"raw",
+	NULL,
+};
 
 static const struct key tcp_server_keys[] = {
 	{ .name = "listen",
@@ -50,12 +53,12 @@ static const struct key tcp_server_keys[] = {
 	{ .name = NULL }
 };
 
-static const struct key unix_server_keys[] = { { .name = "listen",
-						   .type = KEY_STRING,
-						   .offset = OFFSET(listen),
-						   .min = 1,
-						   .help =
-						       "path of the socket" },
+static const struct key unix_server_keys[] = {
+	{ .name = "listen",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(listen),
+	    .min = 1,
+	    .help = "path of the socket" },
 	{ .name = "max_clients",
 	    .type = KEY_NUMBER,
 	    .def = "16",
@@ -71,7 +74,8 @@ static const struct key unix_server_keys[] = { { .name = "listen",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(group),
 	    .help = "group of the socket" },
-	{ .name = NULL } };
+	{ .name = NULL },
+};
 
 /*
  * One of its connections has ended or gone.  Those that only wait for what they are

@@ -7,11 +7,26 @@
 
 #include "framing_rule.h"
 
-const struct framing *const framings[] = { &framing_raw, &framing_line,
-	&framing_delimiter, &framing_slip, &framing_cobs, &framing_cobsr,
-	&framing_hdlc, &framing_length, &framing_fixed, &framing_idle,
-	&framing_stx, &framing_nmea, &framing_modbus_rtu, &framing_modbus_ascii,
-	&framing_mavlink, &framing_ubx, &framing_min, NULL };
+const struct framing *const framings[] = {
+	&framing_raw,
+	&framing_line,
+	&framing_delimiter,
+	&framing_slip,
+	&framing_cobs,
+	&framing_cobsr,
+	&framing_hdlc,
+	&framing_length,
+	&framing_fixed,
+	&framing_idle,
+	&framing_stx,
+	&framing_nmea,
+	&framing_modbus_rtu,
+	&framing_modbus_ascii,
+	&framing_mavlink,
+	&framing_ubx,
+	&framing_min,
+	NULL,
+};
 
 const char *const bad_reason_names[BAD_REASONS] = {
 	[BAD_NOISE] = "noise",
@@ -21,7 +36,11 @@ const char *const bad_reason_names[BAD_REASONS] = {
 	[BAD_TIMEOUT] = "timeout",
 };
 
-static const char *const endian_words[] = { "big", "little", NULL };
+static const char *const endian_words[] = {
+	"big",
+	"little",
+	NULL,
+};
 
 const struct key framing_common_keys[] = {
 	{

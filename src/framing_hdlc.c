@@ -16,7 +16,12 @@
 /* With a check sequence, shorter ones are noise between flags. */
 #define SHORTEST 4
 
-static const char *const fcs_words[] = { "16", "32", "none", NULL };
+static const char *const fcs_words[] = {
+	"16",
+	"32",
+	"none",
+	NULL,
+};
 static const uint8_t fcs_size[] = {
 	[FCS_16] = 2, [FCS_32] = 4, [FCS_NONE] = 0
 };

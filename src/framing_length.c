@@ -22,8 +22,17 @@
 
 #define ADJUST_MAX (1024 * 1024)
 
-static const char *const size_words[] = { "1", "2", "4", NULL };
-static const char *const endian_words[] = { "big", "little", NULL };
+static const char *const size_words[] = {
+	"1",
+	"2",
+	"4",
+	NULL,
+};
+static const char *const endian_words[] = {
+	"big",
+	"little",
+	NULL,
+};
 
 /* A signed number of bytes. */
 static int

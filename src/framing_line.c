@@ -66,7 +66,12 @@ not_ended(struct decoder *d, struct decoded *out, size_t len, size_t longest,
 
 /* --- line ---------------------------------------------------------------- */
 
-static const char *const eol_words[] = { "lf", "crlf", "cr", NULL };
+static const char *const eol_words[] = {
+	"lf",
+	"crlf",
+	"cr",
+	NULL,
+};
 
 static const struct key line_keys[] = {
 	{

@@ -24,7 +24,12 @@ is_start(uint8_t c)
 
 enum verdict { GOOD, NO_SUM, WRONG_SUM, NO_SENTENCE };
 
-static const char *const mode_words[] = { "require", "add", "keep", NULL };
+static const char *const mode_words[] = {
+	"require",
+	"add",
+	"keep",
+	NULL,
+};
 
 static const struct key nmea_keys[] = {
 	{

@@ -5,7 +5,11 @@
 
 #include "framing_rule.h"
 
-const char *const framing_payload_words[] = { "whole", "inner", NULL };
+const char *const framing_payload_words[] = {
+	"whole",
+	"inner",
+	NULL,
+};
 
 int
 rule_check_own(struct framing_conf *conf, char *err, size_t size)

@@ -487,8 +487,15 @@ static void
 say_kind(const struct key *key, const char *quoted, const char *value,
     char *err, size_t size)
 {
-	static const char *const bool_words[] = { "yes", "no", "true", "false",
-		"on", "off", NULL };
+	static const char *const bool_words[] = {
+		"yes",
+		"no",
+		"true",
+		"false",
+		"on",
+		"off",
+		NULL,
+	};
 	const struct type *type = &types[key->type];
 
 	append(err, size, "'%s' is %s", quoted, type->what);

@@ -172,8 +172,10 @@ remove_stale(const struct listener *l, char *err, size_t size)
 	if (lstat(unix_path(l), &st) < 0)
 		return 0;
 	if (!S_ISSOCK(st.st_mode)) {
-		snprintf(err, size, "%s is there and is no socket; it is not"
-		    " replaced", unix_path(l));
+		snprintf(err, size,
+		    "%s is there and is no socket; it is not"
+		    " replaced",
+		    unix_path(l));
 		return -EEXIST;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -185,8 +187,8 @@ remove_stale(const struct listener *l, char *err, size_t size)
 		return 0;
 	if (r != 0 && r != -EAGAIN)
 		return 0;
-	snprintf(err, size, "cannot listen on %s: another program does",
-	    l->address);
+	snprintf(
+	    err, size, "cannot listen on %s: another program does", l->address);
 	return -EADDRINUSE;
 }
 
@@ -211,7 +213,7 @@ set_owner(struct listener *l, char *err, size_t size)
 		return -EINVAL;
 	}
 	if ((group != NULL &&
-	    chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
+		chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
 	    (mode >= 0 && chmod(unix_path(l), (mode_t)mode) < 0)) {
 		r = -errno;
 		snprintf(err, size, "cannot set mode or group of %s: %s",
@@ -232,7 +234,7 @@ bind_unix(struct listener *l, int fd, char *err, size_t size)
 	if (socket_mode(l) >= 0)
 		old = umask(0177);
 	if (bind(fd, (const struct sockaddr *)&l->conf.address.ss,
-	    l->conf.address.len) < 0)
+		l->conf.address.len) < 0)
 		r = -errno;
 	if (socket_mode(l) >= 0)
 		umask(old);
@@ -249,7 +251,9 @@ bind_tcp(struct listener *l, int fd)
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	return bind(fd, (const struct sockaddr *)&l->conf.address.ss,
-	    l->conf.address.len) < 0 ? -errno : 0;
+		   l->conf.address.len) < 0
+	    ? -errno
+	    : 0;
 }
 
 /* A bound and listening socket, -errno with a sentence. */

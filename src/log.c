@@ -53,8 +53,14 @@ static struct {
 	bool halved;	    /* a terminal took the half of a line */
 } state = { .level = LOG_INFO, .fd = -1 };
 
-const char *const log_level_words[] = { "error", "warning", "notice", "info",
-	"debug", NULL };
+const char *const log_level_words[] = {
+	"error",
+	"warning",
+	"notice",
+	"info",
+	"debug",
+	NULL,
+};
 
 static const char *const fields[] = {
 	[ABOUT_DAEMON] = NULL,

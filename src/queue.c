@@ -198,3 +198,54 @@ queue_pop(struct queue *q)
 	if (q->size > RING_KEPT)
 		queue_free(q);
 }
+
+/* All anew, with that frame in the place of the one at position at. */
+static int
+rebuild(struct queue *q, size_t at, const struct queued *frame)
+{
+	struct queue copy = { .limit = q->limit };
+	struct queued old;
+	size_t pos = 0;
+	int r;
+
+	for (;;) {
+		bool there = pos == at;
+
+		if (!queue_next(q, &pos, &old))
+			break;
+		if (there)
+			old = *frame;
+		r = queue_push(&copy, old.payload, old.len, old.since_ns,
+		    old.route);
+		if (r < 0) {
+			queue_free(&copy);
+			return r;
+		}
+	}
+	free(q->ring);
+	*q = copy;
+	return 0;
+}
+
+int
+queue_replace(struct queue *q, size_t pos, const uint8_t *payload, size_t len,
+    uint64_t since_ns)
+{
+	size_t at = q->head + pos;
+	struct queued frame = { payload, len, since_ns, 0 };
+	struct header *h;
+
+	if (q->frames == 0 || !skip_fillers(q, &at))
+		return -EINVAL;
+	h = header_at(q, at);
+	frame.route = h->route;
+	if (room_of(len) != room_of(h->len))
+		return rebuild(q, pos, &frame);
+	q->bytes += queue_cost(len) - queue_cost(h->len);
+	q->payload += len - h->len;
+	h->len = (uint32_t)len;
+	h->since_ns = since_ns;
+	if (len > 0)
+		memcpy(h + 1, payload, len);
+	return 0;
+}

@@ -51,5 +51,11 @@ bool queue_head(const struct queue *q, struct queued *ret);
 bool queue_next(const struct queue *q, size_t *pos, struct queued *ret);
 /* Takes the oldest frame off. */
 void queue_pop(struct queue *q);
+/*
+ * Puts a copy of the frame in the place of the one that queue_next gives at
+ * pos; its mark stays.  -ENOMEM: nothing changed.
+ */
+int queue_replace(struct queue *q, size_t pos, const uint8_t *payload,
+    size_t len, uint64_t since_ns);
 
 #endif

@@ -213,7 +213,10 @@ route_start(
 		route->has_reject = true;
 	}
 	route->filtered = route->has_match || route->has_reject ||
-	    (conf != NULL && conf->match_hex.len > 0);
+	    (conf != NULL &&
+		(conf->match_hex.len > 0 || conf->match_nmea != NULL ||
+		    conf->match_mavlink.n > 0 || conf->match_unit.n > 0 ||
+		    conf->rate.n > 0));
 	return 0;
 }
 
@@ -228,6 +231,11 @@ add_route(struct making *m, const struct route_conf *conf)
 	if (route == NULL)
 		return -ENOMEM;
 	routes->route[routes->nroutes++] = route;
+	if (conf != NULL && conf->rate.n > 0) {
+		route->until = calloc(m->n + 1UL, sizeof(*route->until));
+		if (route->until == NULL)
+			return -ENOMEM;
+	}
 	r = route_start(route, conf, m->err, m->size);
 	if (r != 0)
 		return r;
@@ -292,6 +300,11 @@ move_counters(struct route *to, struct route *from)
 	to->frames = from->frames;
 	to->bytes = from->bytes;
 	to->rejected = from->rejected;
+	to->limited = from->limited;
+	to->answers = from->answers;
+	to->timeouts = from->timeouts;
+	to->late = from->late;
+	to->foreign = from->foreign;
 	to->latency = from->latency;
 	memset(&from->latency, 0, sizeof(from->latency));
 }
@@ -372,6 +385,7 @@ route_free(struct route *route)
 		regfree(&route->reject);
 	histogram_free(&route->latency);
 	route_conf_free(route->conf);
+	free(route->until);
 	free(route->from);
 	free(route->to);
 	free(route);
@@ -410,10 +424,20 @@ finds(const regex_t *regex, const uint8_t *payload, size_t len)
 static bool
 passes(const struct route *route, const uint8_t *payload, size_t len)
 {
-	const struct bytes *hex = &route->conf->match_hex;
+	const struct route_conf *conf = route->conf;
+	const struct bytes *hex = &conf->match_hex;
 
 	if (hex->len > 0 &&
 	    (len < hex->len || memcmp(payload, hex->b, hex->len) != 0))
+		return false;
+	if (conf->match_unit.n > 0 &&
+	    !match_unit(&conf->match_unit, payload, len))
+		return false;
+	if (conf->match_mavlink.n > 0 &&
+	    !match_mavlink(&conf->match_mavlink, payload, len))
+		return false;
+	if (conf->match_nmea != NULL &&
+	    !match_nmea(conf->match_nmea, payload, len))
 		return false;
 	if (route->has_match && finds(&route->match, payload, len) != 1)
 		return false;
@@ -421,15 +445,22 @@ passes(const struct route *route, const uint8_t *payload, size_t len)
 }
 
 struct route *
-route_verdict(
-    const struct route_target *target, const uint8_t *payload, size_t len)
+route_verdict(const struct route_target *target, const uint8_t *payload,
+    size_t len, uint64_t now)
 {
 	for (unsigned i = 0; i < target->nvia; i++) {
 		struct route *route = target->via[i];
 
-		if (!route->filtered || passes(route, payload, len))
+		if (!route->filtered)
 			return route;
-		route->rejected++;
+		if (!passes(route, payload, len))
+			route->rejected++;
+		else if (route->until != NULL &&
+		    !rate_allows(
+			&route->conf->rate, &route->until[target->to], now))
+			route->limited++;
+		else
+			return route;
 	}
 	return NULL;
 }

@@ -12,8 +12,13 @@
 #include <regex.h>
 
 #include "key.h"
+#include "route_match.h"
 #include "stats.h"
 #include "util.h"
+
+/* Who waits for answers: nobody, or Modbus masters that share a bus. */
+enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MODBUS };
+#define ANSWER_TIMEOUT NSEC_PER_SEC
 
 /* A checked [route NAME] section; names resolved to endpoint numbers. */
 struct route_conf {
@@ -25,6 +30,12 @@ struct route_conf {
 	int between_line, from_line, to_line;
 	char *match, *reject;	/* POSIX extended; NULL: all, none */
 	struct bytes match_hex; /* len 0: all */
+	char *match_nmea;	/* NULL: all */
+	struct ranges match_mavlink, match_unit;
+	struct rate rate;
+	int latest;		 /* enum latest */
+	int exchange;		 /* enum exchange_kind */
+	uint64_t answer_timeout; /* ns, 0: not given */
 };
 extern const struct key route_keys[];
 
@@ -38,6 +49,12 @@ struct route {
 	bool has_match, has_reject;
 	uint64_t frames, bytes;	  /* accepted for a destination */
 	uint64_t rejected;	  /* by its filter */
+	uint64_t limited;	  /* over its rate */
+	uint64_t *until;	  /* of its rate, one an endpoint; or NULL */
+	uint64_t answers;	  /* of an exchange: given to who asked... */
+	uint64_t timeouts;	  /* ...not come in time... */
+	uint64_t late;		  /* ...come when nobody waited for one... */
+	uint64_t foreign;	  /* ...come while another one was awaited */
 	struct histogram latency; /* inside the bridge */
 };
 
@@ -99,11 +116,11 @@ int routes_new(struct route_conf **confs, unsigned nconfs,
 void routes_free(struct routes *r);
 void route_conf_free(struct route_conf *conf);
 /*
- * The route that carries the frame to the target: the first whose filter
- * lets it pass; NULL when none does.  Each that refused it has counted it.
- * It is for the caller to count frames and bytes.
+ * The route that carries the frame that came at time now to the target: the
+ * first whose filter and rate let it pass; NULL when none does.  Each that
+ * refused it has counted it.  It is for the caller to count frames and bytes.
  */
-struct route *route_verdict(
-    const struct route_target *target, const uint8_t *payload, size_t len);
+struct route *route_verdict(const struct route_target *target,
+    const uint8_t *payload, size_t len, uint64_t now);
 
 #endif

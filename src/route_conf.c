@@ -136,6 +136,79 @@ print_string(const void *field, char *buf, size_t size)
 	snprintf(buf, size, "%s", string == NULL ? "" : string);
 }
 
+static int
+parse_nmea(void *field, const char *value, char *err, size_t size)
+{
+	char **string = field, *copy;
+	int r = nmea_list_check(value, err, size);
+
+	if (r != 0)
+		return r;
+	copy = strdup(value);
+	if (copy == NULL)
+		return -ENOMEM;
+	free(*string);
+	*string = copy;
+	return 0;
+}
+
+static int
+parse_mavlink(void *field, const char *value, char *err, size_t size)
+{
+	return ranges_parse(value, 0xffffff, "message id", field, err, size);
+}
+
+static int
+parse_units(void *field, const char *value, char *err, size_t size)
+{
+	return ranges_parse(value, 255, "unit", field, err, size);
+}
+
+static int
+parse_rate(void *field, const char *value, char *err, size_t size)
+{
+	return rate_parse(value, field, err, size);
+}
+
+static void
+print_ranges(const void *field, char *buf, size_t size)
+{
+	const struct ranges *ranges = field;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < ranges->n; i++) {
+		const struct range *range = &ranges->range[i];
+
+		append(buf, size, "%s%u", i > 0 ? "," : "", range->low);
+		if (range->high > range->low)
+			append(buf, size, "-%u", range->high);
+	}
+}
+
+static void
+print_rate(const void *field, char *buf, size_t size)
+{
+	const struct rate *rate = field;
+	char per[24];
+
+	buf[0] = '\0';
+	if (rate->n > 0)
+		snprintf(buf, size, "%llu/%s", (unsigned long long)rate->n,
+		    format_time(rate->per_ns, per, sizeof(per)));
+}
+
+static const char *const latest_words[] = {
+	[LATEST_NONE] = "none",
+	[LATEST_NMEA] = "nmea",
+	[LATEST_MAVLINK] = "mavlink",
+	NULL,
+};
+static const char *const exchange_words[] = {
+	[EXCHANGE_NONE] = "none",
+	[EXCHANGE_MODBUS] = "modbus",
+	NULL,
+};
+
 #define OFFSET(member) offsetof(struct route_conf, member)
 
 const struct key route_keys[] = {
@@ -169,6 +242,48 @@ const struct key route_keys[] = {
 	    .offset = OFFSET(match_hex),
 	    .max = sizeof(((struct bytes *)NULL)->b),
 	    .help = "only frames that begin with these bytes" },
+	{ .name = "match_nmea",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(match_nmea),
+	    .parse = parse_nmea,
+	    .print = print_string,
+	    .help = "only these NMEA sentences, none of those behind a !" },
+	{ .name = "match_mavlink",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(match_mavlink),
+	    .parse = parse_mavlink,
+	    .print = print_ranges,
+	    .help = "only MAVLink messages of these ids" },
+	{ .name = "match_unit",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(match_unit),
+	    .parse = parse_units,
+	    .print = print_ranges,
+	    .help = "only Modbus messages of these units" },
+	{ .name = "rate",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(rate),
+	    .parse = parse_rate,
+	    .print = print_rate,
+	    .help = "at most so many frames to each endpoint in a time" },
+	{ .name = "latest",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(latest),
+	    .words = latest_words,
+	    .help = "of frames that wait, only the newest of each NMEA"
+		    " sentence or MAVLink message is kept" },
+	{ .name = "exchange",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(exchange),
+	    .words = exchange_words,
+	    .help = "'from' are masters that share the bus at 'to': one"
+		    " request at a time, its answer to who asked" },
+	{ .name = "answer_timeout",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(answer_timeout),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long the answer to a request is awaited" },
 	{ .name = NULL },
 };
 
@@ -180,6 +295,7 @@ route_conf_free(struct route_conf *conf)
 	key_free(route_keys, conf);
 	free(conf->match);
 	free(conf->reject);
+	free(conf->match_nmea);
 	free(conf->name);
 	free(conf->text);
 	free(conf);
@@ -223,11 +339,51 @@ check_list(const char *key, const char *list, char *err, size_t size)
 	return count;
 }
 
+/* Masters, and one bus that is none of them. */
+static int
+check_exchange(const struct route_conf *conf, char *err, size_t size)
+{
+	const char *list = conf->to, *word, *bus;
+	size_t len, bus_len;
+
+	*err = '\0';
+	if (conf->exchange == EXCHANGE_NONE)
+		return 0;
+	if (conf->latest != LATEST_NONE) {
+		snprintf(err, size, "'latest' does not go with 'exchange'");
+		return -EINVAL;
+	}
+	bus = route_word(&list, &bus_len);
+	if (route_word(&list, &len) != NULL)
+		snprintf(err, size,
+		    "'to' of an exchange is one endpoint, the"
+		    " bus that those of 'from' share");
+	list = conf->from;
+	while (*err == '\0' && (word = route_word(&list, &len)) != NULL)
+		if (len == bus_len && memcmp(word, bus, len) == 0)
+			snprintf(err, size,
+			    "'from' of an exchange are the"
+			    " masters: '%.*s' in it is the bus",
+			    (int)MIN(len, 40), word);
+	return *err != '\0' ? -EINVAL : 0;
+}
+
 int
 route_conf_check(const struct route_conf *conf, char *err, size_t size)
 {
 	int n;
 
+	if (conf->exchange == EXCHANGE_NONE && conf->answer_timeout != 0) {
+		snprintf(
+		    err, size, "'answer_timeout' needs 'exchange' beside it");
+		return -EINVAL;
+	}
+	if (conf->between != NULL && conf->exchange != EXCHANGE_NONE) {
+		snprintf(err, size,
+		    "'exchange' needs 'from', the masters, and"
+		    " 'to', the bus that they share, in place of 'between'");
+		return -EINVAL;
+	}
 	if (conf->between != NULL && (conf->from != NULL || conf->to != NULL)) {
 		snprintf(
 		    err, size, "give either 'between', or 'from' and 'to'");
@@ -252,5 +408,7 @@ route_conf_check(const struct route_conf *conf, char *err, size_t size)
 	n = check_list("from", conf->from, err, size);
 	if (n > 0)
 		n = check_list("to", conf->to, err, size);
+	if (n > 0)
+		n = check_exchange(conf, err, size);
 	return MIN(n, 0);
 }

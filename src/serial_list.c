@@ -218,8 +218,15 @@ print(struct output *o)
 int
 serial_list_ports(bool json)
 {
-	static const char *const headings[] = { "PORT", "DESCRIPTION", "USB",
-		"SERIAL", "BY-ID", "DRIVER", NULL };
+	static const char *const headings[] = {
+		"PORT",
+		"DESCRIPTION",
+		"USB",
+		"SERIAL",
+		"BY-ID",
+		"DRIVER",
+		NULL,
+	};
 	struct output *o = output_new(json ? OUTPUT_JSON : OUTPUT_TEXT);
 	struct sp_port **ports = NULL;
 	size_t n = 0;

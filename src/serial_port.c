@@ -243,7 +243,9 @@ serial_port_configure(struct serial_port *port,
 static void
 undo(const struct serial_port *port)
 {
-	static const struct endpoint_conf none = { .name = NULL };
+	static const struct endpoint_conf none = {
+		.name = NULL,
+	};
 	char ignored[128];
 
 	if (port->low_latency)

@@ -473,7 +473,10 @@ def test_one_reader_that_stops_holds_the_other_back_and_both_get_all(
 
 
 @pytest.mark.parametrize("how", ["unplug", "pause", "reopen", "removed",
-                                 "changed", "rerouted", "overflow"])
+                                 "changed", "rerouted",
+                                 "set b/overflow drop-oldest",
+                                 "set b/stall_timeout 50ms",
+                                 "set b/queue 64M"])
 def test_whatever_ends_a_full_queue_lets_its_source_go_on(how, pty, daemon):
     a, b, c = pty("a"), pty("b"), pty("c")
     others = serial("a", a, framing="line") + serial("c", c, framing="line")
@@ -499,7 +502,7 @@ def test_whatever_ends_a_full_queue_lets_its_source_go_on(how, pty, daemon):
         d.reload(others + serial("b", b, framing="line", queue="4K") +
                  route("r", between="a c"))
     else:
-        d.control("set b/overflow drop-oldest")
+        d.control(how)
     expect(c, lines, [a, b])
     if how != "removed" and how != "rerouted":
         d.balance("a", "b")

@@ -80,7 +80,7 @@ static struct route *
 verdict(struct routes *r, const char *payload, size_t len)
 {
 	return route_verdict(
-	    &r->source[0].targets[0], (const uint8_t *)payload, len);
+	    &r->source[0].targets[0], (const uint8_t *)payload, len, 0);
 }
 
 /* Whether a route from a to b with those keys lets the bytes pass. */
