@@ -18,7 +18,7 @@
 
 #include <event2/event.h>
 
-#include "bridge_batch.h"
+#include "bridge_exchange.h"
 #include "log.h"
 
 /* A rest of the last turn up to this is copied in front of what is read. */
@@ -26,6 +26,7 @@
 
 const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_OVERFLOW] = "overflow",
+	[DROP_REPLACED] = "replaced",
 	[DROP_DOWN] = "down",
 	[DROP_STALLED] = "stalled",
 	[DROP_UNENCODABLE] = "unencodable",
@@ -149,8 +150,6 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 	size_t want = MIN(MAX(room, (size_t)SMALL_REST), (size_t)TURN_BYTES);
 	size_t n, held = port->held_len;
 
-	if (port->node->bridge->stopping)
-		want = 0;
 	if (held > SMALL_REST) {
 		*ret = port->held;
 		if (port_reserve(port, held + SMALL_REST) < 0)
@@ -163,9 +162,8 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 	*ret = turn;
 	if (held > 0)
 		memcpy(turn, port->held, held);
-	n = want > 0
-	    ? link_read(port->link, turn + held, want, port->node->gather)
-	    : 0;
+	n = link_read(port->link, turn + held, want,
+	    port->node->gather && !port->node->bridge->stopping);
 	COUNT(port, rx_bytes, n);
 	return held + n;
 }
@@ -246,8 +244,14 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		if (names != NULL)
 			append(names, size, "%s%s", *names != '\0' ? "," : "",
 			    to->endpoint->conf->name);
-		node_deliver(to, batch);
+		if (to->exchange != NULL)
+			exchange_ask(to->exchange, batch);
+		else
+			node_deliver(to, batch);
 	}
+	if (batch->from->node->exchange != NULL)
+		exchange_answer(
+		    batch->from->node->exchange, batch, names, size);
 }
 
 /* Somebody watches: frame by frame, so that each is shown with its way. */
@@ -339,6 +343,8 @@ port_hand(struct port *port, const struct item *item, const uint8_t *data,
 		port_drop(port, DROP_MEMORY, item->len);
 		if (partial)
 			link_close(port->link, "out of memory");
+		else
+			link_poke(port->link, EV_WRITE);
 		return;
 	}
 	COUNT(port, tx_bytes, len);
@@ -352,6 +358,30 @@ port_hand(struct port *port, const struct item *item, const uint8_t *data,
 	if ((h->payload = malloc(MAX(item->len, (size_t)1))) != NULL)
 		memcpy(h->payload, item->payload, item->len);
 	port->handed_seen = len;
+	port->progress_ns = task_now();
+}
+
+/* The encoded frames in one piece, or, as datagrams, in a piece each. */
+static ssize_t
+port_write_out(struct port *port, const struct batch *batch)
+{
+	bool apart = port_conf(port)->ops->datagram != 0;
+	unsigned last = batch->npick - 1;
+	size_t start = 0;
+	ssize_t n;
+
+	for (unsigned i = apart ? 0 : last; i <= last; i++) {
+		struct iovec iov = { (void *)(uintptr_t)(batch->data + start),
+			batch->end[i] - start };
+
+		n = link_write(port->link, &iov, 1);
+		if (n <= 0)
+			return start > 0 ? (ssize_t)start : n;
+		start += (size_t)n;
+		if (start < batch->end[i])
+			break;
+	}
+	return (ssize_t)start;
 }
 
 /*
@@ -362,8 +392,7 @@ static unsigned
 port_write(struct port *port, const struct batch *batch)
 {
 	size_t total = batch->end[batch->npick - 1], start;
-	struct iovec iov = { (void *)(uintptr_t)batch->data, total };
-	ssize_t n = link_write(port->link, &iov, 1);
+	ssize_t n = port_write_out(port, batch);
 	unsigned done = 0;
 
 	if (n < 0)
@@ -435,6 +464,8 @@ port_queue(struct port *port, const struct item *item)
 	enum drop_reason reason;
 
 	port->queue.limit = port_conf(port)->queue;
+	if (port_replace(port, item))
+		return;
 	if (!port_admits(port, item->len, &reason)) {
 		port_drop(port, reason, item->len);
 		return;
@@ -454,6 +485,14 @@ port_ready(const struct port *port)
 	    queue_empty(&port->queue);
 }
 
+static void
+nobody(struct node *to, const struct batch *batch)
+{
+	to->traffic.dropped[DROP_NOBODY] += batch->npick;
+	for (unsigned i = 0; i < batch->npick; i++)
+		to->traffic.dropped_bytes += batch->item[batch->pick[i]].len;
+}
+
 /* The picked frames to every port of a node but the one they came from. */
 static void
 node_deliver(struct node *to, struct batch *batch)
@@ -462,7 +501,7 @@ node_deliver(struct node *to, struct batch *batch)
 	unsigned gone;
 
 	if (TAILQ_EMPTY(&to->ports)) {
-		to->traffic.dropped[DROP_NOBODY] += batch->npick;
+		nobody(to, batch);
 		return;
 	}
 	TAILQ_FOREACH(port, &to->ports, entry) {
@@ -545,12 +584,22 @@ port_flush(struct port *port)
 }
 
 void
-node_send_frame(struct node *node, const uint8_t *payload, size_t len)
+node_send_frame(struct node *node, const struct queued *q)
 {
 	struct batch *batch = node->bridge->batch;
-	const struct queued q = { payload, len, now_ns(), NO_ROUTE };
 
 	batch_start(batch, NULL);
-	batch_add_queued(batch, &q);
+	batch_add_queued(batch, q);
 	node_deliver(node, batch);
+}
+
+void
+port_send(struct port *port, const struct queued *q)
+{
+	struct batch *batch = port->node->bridge->batch;
+
+	batch_start(batch, NULL);
+	batch_add_queued(batch, q);
+	port_queue(port, batch->item);
+	port_flush(port);
 }

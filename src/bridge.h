@@ -22,6 +22,7 @@
 /* Why a frame that was accepted, or offered, did not go out. */
 enum drop_reason {
 	DROP_OVERFLOW,	  /* the queue was full, by its policy */
+	DROP_REPLACED,	  /* a newer one came in its place */
 	DROP_DOWN,	  /* the queue was full while the endpoint was down */
 	DROP_STALLED,	  /* the peer took nothing for stall_timeout */
 	DROP_UNENCODABLE, /* its framing cannot express the frame */
@@ -97,8 +98,12 @@ struct node {
 	bool gather;		/* reads on: one large write is worth it */
 	struct node **feeder;	/* whose frames may come here */
 	unsigned nfeeders;
-	struct traffic traffic; /* all of its ports, gone ones too */
+	struct exchange *exchange; /* asks it one thing at a time, or NULL */
+	struct traffic traffic;	   /* all of its ports, gone ones too */
 };
+
+struct exchange;
+TAILQ_HEAD(exchange_list, exchange);
 
 /* A live view: told of each frame and of whom it goes to ("-": nobody). */
 struct tap {
@@ -114,6 +119,7 @@ struct bridge {
 	struct node **node; /* by number */
 	unsigned nnodes;
 	struct tap_list taps;
+	struct exchange_list exchanges;
 	uint8_t *turn;	 /* where bytes are cut into frames */
 	uint8_t *out;	 /* where frames are encoded... */
 	size_t out_size; /* ...at least the largest one */

@@ -132,6 +132,29 @@ node_drop(struct node *node, const struct port *from, enum drop_reason reason,
 			port_drop(port, reason, len);
 }
 
+/* What a frame may be at most, encoded, to go out to the endpoint. */
+static size_t
+longest(const struct endpoint *ep)
+{
+	return ep->conf->ops->datagram != 0 ? ep->conf->ops->datagram
+					    : SIZE_MAX;
+}
+
+/* Encodes into what is left of the shared buffer.  -EINVAL; -EMSGSIZE. */
+static long
+encode_frame(
+    const struct node *to, const uint8_t *payload, size_t len, size_t used)
+{
+	const struct framing_conf *conf = &to->endpoint->conf->framing;
+	const struct bridge *b = to->bridge;
+	long n;
+
+	if (framing_bound(conf, len) > b->out_size - used)
+		return -EMSGSIZE;
+	n = framing_encode(conf, payload, len, b->out + used);
+	return n >= 0 && (size_t)n > longest(to->endpoint) ? -EMSGSIZE : n;
+}
+
 /* The picked frames lie in the input as the node would write them, in a row. */
 static bool
 batch_verbatim(struct batch *batch, const struct node *to)
@@ -144,7 +167,9 @@ batch_verbatim(struct batch *batch, const struct node *to)
 		return false;
 	for (unsigned i = 0; i < batch->npick; i++) {
 		item = &batch->item[batch->pick[i]];
-		if (item->wire == NULL || (next != NULL && item->wire != next))
+		if (item->wire == NULL ||
+		    (next != NULL && item->wire != next) ||
+		    item->wire_len > longest(to->endpoint))
 			return false;
 		next = item->wire + item->wire_len;
 		total += item->wire_len;
@@ -157,8 +182,6 @@ batch_verbatim(struct batch *batch, const struct node *to)
 void
 batch_encode(struct batch *batch, struct node *to)
 {
-	const struct framing_conf *conf = &to->endpoint->conf->framing;
-	struct bridge *b = to->bridge;
 	unsigned n = 0;
 	size_t total = 0;
 	long len;
@@ -168,10 +191,7 @@ batch_encode(struct batch *batch, struct node *to)
 	for (unsigned i = 0; i < batch->npick; i++) {
 		const struct item *item = &batch->item[batch->pick[i]];
 
-		len = -EMSGSIZE;
-		if (framing_bound(conf, item->len) <= b->out_size - total)
-			len = framing_encode(
-			    conf, item->payload, item->len, b->out + total);
+		len = encode_frame(to, item->payload, item->len, total);
 		if (len < 0) {
 			node_drop(to, batch->from, DROP_UNENCODABLE, item->len);
 			continue;
@@ -181,7 +201,7 @@ batch_encode(struct batch *batch, struct node *to)
 		batch->pick[n++] = batch->pick[i];
 	}
 	batch->npick = n;
-	batch->data = b->out;
+	batch->data = to->bridge->out;
 }
 
 void
@@ -215,9 +235,7 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 		(total >= TURN_BYTES ||
 		    framing_bound(conf, q->len) > b->out_size - total)))
 		return false;
-	n = framing_bound(conf, q->len) > b->out_size - total
-	    ? -EMSGSIZE
-	    : framing_encode(conf, q->payload, q->len, b->out + total);
+	n = encode_frame(port->node, q->payload, q->len, total);
 	if (n < 0) {
 		*ret_bad = true;
 		return false;

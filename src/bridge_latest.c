@@ -37,6 +37,10 @@ port_replace(struct port *port, const struct item *item)
 		    other.len != key.len ||
 		    memcmp(other.b, key.b, key.len) != 0)
 			continue;
+		if (port->queue.bytes - queue_cost(old.len) +
+			queue_cost(item->len) >
+		    port->queue.limit)
+			return false;
 		if (queue_replace(&port->queue, at, item->payload, item->len,
 			item->since_ns) < 0)
 			return false;

@@ -36,7 +36,9 @@ void port_silent(struct port *port);
 void port_flush(struct port *port);
 void port_drop(struct port *port, enum drop_reason reason, size_t len);
 /* To every port of a node, as if a route had brought it. */
-void node_send_frame(struct node *node, const uint8_t *payload, size_t len);
+void node_send_frame(struct node *node, const struct queued *q);
+/* The same to one port alone. */
+void port_send(struct port *port, const struct queued *q);
 
 /* --- the state of ports (bridge_port.c) ---------------------------------- */
 

@@ -12,7 +12,7 @@
 
 #include <event2/event.h>
 
-#include "bridge_path.h"
+#include "bridge_exchange.h"
 #include "log.h"
 
 /* How long a peer that sends no more is still given what comes for it. */
@@ -217,7 +217,7 @@ port_update(struct port *port)
 		mark_full(port->by);
 	link_set_reading(port->link, read);
 	if (room && port->backlog && port->link->up)
-		link_poke(port->link);
+		link_poke(port->link, EV_READ);
 }
 
 void
@@ -337,6 +337,7 @@ on_down(struct link *link, const char *why)
 		port->held_len = 0;
 	}
 	handed_lost(port);
+	exchange_forget(port->node->bridge, port);
 	port->backlog = port->stalled = false;
 	port->by = NULL;
 	port->silence_at = port->age_at = port->linger_at = 0;

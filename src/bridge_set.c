@@ -12,7 +12,7 @@
 
 #include <event2/event.h>
 
-#include "bridge_path.h"
+#include "bridge_exchange.h"
 #include "endpoint_serial.h"
 #include "log.h"
 
@@ -27,6 +27,7 @@ bridge_new(struct event_base *base, struct bridge **ret)
 	}
 	b->base = base;
 	TAILQ_INIT(&b->taps);
+	TAILQ_INIT(&b->exchanges);
 	*ret = b;
 	return 0;
 }
@@ -95,6 +96,8 @@ inherit(struct node *to, struct node *from)
 	    to->endpoint->conf->ops->several)
 		return;
 	new->traffic = old->traffic;
+	new->handed = old->handed;
+	memset(&old->handed, 0, sizeof(old->handed));
 	new->queue = old->queue;
 	new->queue.limit = to->endpoint->conf->queue;
 	queue_init(&old->queue, 0);
@@ -223,7 +226,8 @@ connect_nodes(struct node **node, unsigned n, struct node ***feeder,
 			struct node *to = node[s->targets[t].to];
 
 			to->feeder[to->nfeeders++] = node[i];
-			node[i]->gather |= !is_tty(to);
+			node[i]->gather |= !is_tty(to) &&
+			    node[i]->endpoint->conf->ops->datagram == 0;
 		}
 	}
 	free(feeder);
@@ -297,6 +301,7 @@ int
 bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 {
 	struct routes *routes = NULL;
+	struct exchange_list exchanges;
 	struct node **node, ***feeder = NULL;
 	unsigned n = c->nendpoints;
 	int r;
@@ -304,13 +309,18 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	if ((r = make_routes(b, c, &routes, err, size)) < 0)
 		return r;
 	node = make_nodes(b, c);
-	if (node != NULL && (feeder = make_feeders(b, node, n)) == NULL)
+	if (node != NULL &&
+	    (exchanges_new(b, routes, node, n, &exchanges) < 0 ||
+		(feeder = make_feeders(b, node, n)) == NULL)) {
+		exchanges_free(&exchanges);
 		unmake_nodes(c, node, n);
+	}
 	if (feeder == NULL) {
 		snprintf(err, size, "out of memory");
 		routes_free(routes);
 		return -ENOMEM;
 	}
+	exchanges_use(b, &exchanges);
 	leave_old(b, node, n);
 	routes_free(b->routes);
 	b->routes = routes;
@@ -330,9 +340,12 @@ bridge_stop(struct bridge *b)
 	struct port *port;
 
 	b->stopping = true;
-	for (unsigned i = 0; i < b->nnodes; i++)
-		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
 			port_update(port);
+			port_input(port);
+		}
+	}
 }
 
 bool
@@ -357,6 +370,7 @@ bridge_free(struct bridge *b)
 {
 	if (b == NULL)
 		return;
+	exchanges_free(&b->exchanges);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		endpoint_stop(b->node[i]->endpoint);
 	for (unsigned i = 0; i < b->nnodes; i++)
@@ -401,6 +415,8 @@ node_queued(const struct node *n, size_t *bytes, size_t *frames)
 	size_t b, f;
 
 	*bytes = *frames = 0;
+	if (n->exchange != NULL)
+		exchange_queued(n->exchange, bytes, frames);
 	TAILQ_FOREACH(port, &n->ports, entry) {
 		port_queued(port, &b, &f);
 		*bytes += b;
@@ -432,6 +448,7 @@ int
 node_send(struct node *n, const uint8_t *payload, size_t len)
 {
 	const struct framing_conf *conf = &n->endpoint->conf->framing;
+	const struct queued q = { payload, len, now_ns(), NO_ROUTE };
 	uint64_t dropped = traffic_dropped(&n->traffic);
 	struct port *port;
 	uint8_t *wire;
@@ -448,7 +465,7 @@ node_send(struct node *n, const uint8_t *payload, size_t len)
 	TAILQ_FOREACH(port, &n->ports, entry)
 		if (port_open(port) && queue_full(&port->queue))
 			return -ENOBUFS;
-	node_send_frame(n, payload, len);
+	node_send_frame(n, &q);
 	return traffic_dropped(&n->traffic) > dropped ? -ENOBUFS : 0;
 }
 

@@ -227,10 +227,36 @@ print_latency(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
+/* Counters of routes that have a rate, and of those that are exchanges. */
+static bool
+print_limited(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return print_counter(object, at, buf, size) && route->until != NULL;
+}
+
+static bool
+print_exchanged(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return print_counter(object, at, buf, size) && route->conf != NULL &&
+	    route->conf->exchange != EXCHANGE_NONE;
+}
+
+#define LIMITED(member) print_limited, offsetof(struct route, member)
+#define EXCHANGED(member) print_exchanged, offsetof(struct route, member)
+
 static const struct row route_rows[] = {
 	{ "frames", print_counter, offsetof(struct route, frames) },
 	{ "bytes", print_counter, offsetof(struct route, bytes) },
 	{ "rejected", print_counter, offsetof(struct route, rejected) },
+	{ "limited", LIMITED(limited) },
+	{ "answers", EXCHANGED(answers) },
+	{ "timeouts", EXCHANGED(timeouts) },
+	{ "late", EXCHANGED(late) },
+	{ "foreign", EXCHANGED(foreign) },
 	{ "p50", print_latency, ROUTE_P50 },
 	{ "p99", print_latency, ROUTE_P99 },
 	{ "max", print_latency, ROUTE_MAX },

@@ -294,6 +294,76 @@ check_list(struct check *k, const struct route_conf *route, const char *key,
 	return other;
 }
 
+static bool
+in_list(const char *list, const char *name, size_t size)
+{
+	const char *word;
+	size_t len;
+
+	while (list != NULL && (word = route_word(&list, &len)) != NULL)
+		if (len == size && memcmp(word, name, len) == 0)
+			return true;
+	return false;
+}
+
+/* What would come between the masters, their bus, and its answers. */
+static void
+check_disturbing(struct check *k, const struct route_conf *exchange,
+    const struct route_conf *route, const char *bus)
+{
+	const char *list = exchange->from, *word;
+	size_t len;
+
+	if (in_list(route->between, bus, strlen(bus)) ||
+	    in_list(route->to, bus, strlen(bus))) {
+		fault_add(k->faults, route->file,
+		    MAX(route->between_line, route->to_line),
+		    "[route %s] leads to '%s', which the exchange of [route"
+		    " %s] has to itself",
+		    route->name, bus, exchange->name);
+		return;
+	}
+	if (!in_list(route->from, bus, strlen(bus)))
+		return;
+	while ((word = route_word(&list, &len)) != NULL)
+		if (in_list(route->to, word, len))
+			fault_add(k->faults, route->file, route->to_line,
+			    "[route %s]: '%.*s' gets its answers by the"
+			    " exchange of [route %s] already",
+			    route->name, (int)MIN(len, 40), word,
+			    exchange->name);
+}
+
+static void
+check_exchange(struct check *k, const struct route_conf *route)
+{
+	const struct endpoint_conf *bus;
+	const char *list = route->to, *word, *rule;
+	char name[ENDPOINT_NAME_MAX + 1], err[8];
+	size_t len;
+
+	if (route->exchange == EXCHANGE_NONE ||
+	    route_conf_check(route, err, sizeof(err)) != 0)
+		return;
+	word = route_word(&list, &len);
+	snprintf(
+	    name, sizeof(name), "%.*s", (int)MIN(len, sizeof(name) - 1), word);
+	if ((bus = find_endpoint(k, name)) == NULL)
+		return;
+	rule = bus->framing.rule->name;
+	if (strcmp(rule, "modbus-rtu") != 0 &&
+	    strcmp(rule, "modbus-ascii") != 0) {
+		fault_add(k->faults, route->file, route->to_line,
+		    "key 'to' in [route %s]: the framing of '%s' is %s; the bus"
+		    " of an exchange needs modbus-rtu or modbus-ascii",
+		    route->name, name, rule);
+		return;
+	}
+	for (unsigned i = 0; i < k->c->nroutes; i++)
+		if (k->c->routes[i] != route)
+			check_disturbing(k, route, k->c->routes[i], name);
+}
+
 static void
 check_route(struct check *k, const struct route_conf *route)
 {
@@ -310,6 +380,7 @@ check_route(struct check *k, const struct route_conf *route)
 		    "[route %s] joins none but echo endpoints: frames would"
 		    " circle for ever",
 		    route->name);
+	check_exchange(k, route);
 }
 
 static int

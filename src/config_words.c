@@ -180,7 +180,7 @@ read_word(struct words *w, const char *word)
 {
 	const char *type = word, *address;
 	size_t len = strcspn(word, ":,");
-	bool path = *word == '/' || *word == '.', control;
+	bool path = *word == '/', control;
 	int at, r;
 
 	config_quote(word, w->quote, sizeof(w->quote));

@@ -130,6 +130,8 @@ endpoint_set_state(
 {
 	enum endpoint_state old = ep->state;
 	int level = state == ENDPOINT_LOST ? LOG_WARNING : LOG_INFO;
+	bool name_it = state == ENDPOINT_LOST && old == ENDPOINT_OPENING &&
+	    strstr(why, ep->address) == NULL;
 
 	if (old == state)
 		return;
@@ -137,8 +139,9 @@ endpoint_set_state(
 	ep->since_ns = now_ns();
 	if (state == ENDPOINT_OPENING || state == ENDPOINT_CLOSED)
 		level = LOG_DEBUG;
-	log_to(level, ABOUT_ENDPOINT, ep->conf->name, "%s -> %s%s%s%s",
-	    state_names[old], state_names[state], *why != '\0' ? " (" : "", why,
+	log_to(level, ABOUT_ENDPOINT, ep->conf->name, "%s -> %s%s%s%s%s%s",
+	    state_names[old], state_names[state], *why != '\0' ? " (" : "",
+	    name_it ? ep->address : "", name_it ? ": " : "", why,
 	    *why != '\0' ? ")" : "");
 	if (state == ENDPOINT_LOST)
 		hotplug_watch(ep);

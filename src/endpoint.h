@@ -154,6 +154,9 @@ struct endpoint_ops {
 	const char *type;	/* as in the section's head */
 	const struct key *keys; /* its own, offsets into endpoint_conf */
 	bool several;		/* has a link for each connection */
+	/* Each frame is a datagram, of at most that many bytes; each read and
+	 * each write of a link is one.  0: byte streams. */
+	size_t datagram;
 	/* Checks keys against each other; -EINVAL and a sentence in err. NULL:
 	 * nothing to check. */
 	int (*check)(struct endpoint_conf *, char *err, size_t);
@@ -267,8 +270,8 @@ void link_set_reading(struct link *link, bool on);
 void link_close(struct link *link, const char *why);
 /* Frees what all links share, when the last endpoint is gone. */
 void link_machinery_free(void);
-/* Calls readable once more, from the loop: bytes were left in the bufferevent. */
-void link_poke(struct link *link);
+/* Calls readable (EV_READ) or writable (EV_WRITE) once more, from the loop. */
+void link_poke(struct link *link, short what);
 
 /* --- for the types ------------------------------------------------------- */
 

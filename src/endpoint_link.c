@@ -358,9 +358,9 @@ link_close(struct link *link, const char *why)
 }
 
 void
-link_poke(struct link *link)
+link_poke(struct link *link, short what)
 {
 	if (link->bev != NULL && link->up)
-		bufferevent_trigger(link->bev, EV_READ,
+		bufferevent_trigger(link->bev, what,
 		    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }

@@ -256,7 +256,7 @@ framing_limit(const struct framing_conf *conf)
 {
 	size_t longest = conf->max_frame + checksum_size(conf->checksum);
 
-	/* At most one character more than it takes for the longest frame. */
+	/* The longest frame, and the flags that are kept before it. */
 	longest = conf->rule->bound(conf, longest) + RULE_FILL;
 	return MAX(longest, (size_t)RULE_LARGEST);
 }

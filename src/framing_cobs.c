@@ -87,20 +87,22 @@ cobsr_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 
 /* --- encoding ------------------------------------------------------------ */
 
-/* A chain of blocks being written. */
+/*
+ * A chain of blocks being written.  A byte of the payload goes to where the code
+ * before it leaves it, and so does a zero, which is where the next code goes; but
+ * behind a full block a code is put in.
+ */
 struct chain {
 	uint8_t *code; /* of the block that is open */
 	uint8_t *to;   /* behind its bytes */
 };
 
-/* n bytes that are not zero have been copied to c->to; a zero follows them, or the
- * block is full. */
+/* The byte at the place is the next code. */
 static inline void
-close_block(struct chain *c, size_t n)
+next_block(struct chain *c, uint8_t *place)
 {
-	c->to += n;
-	*c->code = (uint8_t)(c->to - c->code);
-	c->code = c->to++;
+	*c->code = (uint8_t)(place - c->code);
+	c->code = place;
 }
 
 /* Blocks of all the payload; the last one is left open, without a code. */
@@ -108,31 +110,23 @@ static inline void
 stuff(struct chain *c, const uint8_t *in, size_t len)
 {
 	const uint8_t *stop = in + len;
+	uint32_t hits;
 
 	while (in < stop) {
-		size_t left = (size_t)(c->code + FULL - c->to), n = 0;
-
-		if (left == 0) {
-			close_block(c, 0);
+		if (stop - in >= LANES && c->to + LANES <= c->code + FULL) {
+			memcpy(c->to, in, LANES);
+			hits = scan(in, 0, 0, 0);
+			for (; hits != 0; hits &= hits - 1)
+				next_block(c, c->to + scan_first(hits));
+			c->to += LANES;
+			in += LANES;
 			continue;
 		}
-		if (stop - in >= LANES) {
-			/* There is room for all of it, whatever counts. */
-			memcpy(c->to, in, LANES);
-			n = scan_either(in, 0, 0);
-			if (n < LANES && n < left) {
-				close_block(c, n);
-				in += n + 1;
-				continue;
-			}
-			n = MIN(n, left);
-			c->to += n;
-			in += n;
-		} else if (*in == 0) {
-			close_block(c, 0);
-			in++;
-		} else
-			*c->to++ = *in++;
+		if (c->to == c->code + FULL)
+			next_block(c, c->to++);
+		if (*in == 0)
+			next_block(c, c->to);
+		*c->to++ = *in++;
 	}
 }
 

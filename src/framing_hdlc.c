@@ -69,7 +69,7 @@ hdlc_unescape(uint8_t *p, size_t len)
 
 	while (from < stop) {
 		if (stop - from >= LANES) {
-			size_t n = scan_either(from, ESC, ESC);
+			size_t n = scan_first(scan(from, ESC, ESC, 0));
 
 			if (n == LANES)
 				memmove(to, from, LANES);
@@ -121,35 +121,19 @@ hdlc_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 }
 
 static inline uint8_t *
-hdlc_put(uint8_t *to, uint8_t byte, uint8_t low)
+hdlc_put(uint8_t *to, uint8_t byte)
 {
-	if (byte == FLAG || byte == ESC || byte < low) {
-		*to++ = ESC;
-		byte ^= FLIP;
-	}
-	*to++ = byte;
+	*to++ = ESC;
+	*to++ = byte ^ FLIP;
 	return to;
 }
 
 static uint8_t *
 hdlc_escape(uint8_t *to, const uint8_t *in, size_t len, uint8_t low)
 {
-	const uint8_t *stop = in + len;
-
-	while (stop - in >= LANES) {
-		size_t n = low > 0 ? scan_class(in, FLAG, ESC, low)
-				   : scan_either(in, FLAG, ESC);
-
-		/* There is room for all: what comes next lies over the rest. */
-		memcpy(to, in, LANES);
-		to += n;
-		in += n;
-		if (n < LANES)
-			to = hdlc_put(to, *in++, low);
-	}
-	while (in < stop)
-		to = hdlc_put(to, *in++, low);
-	return to;
+	if (low == 0)
+		return scan_escape(to, in, len, FLAG, ESC, 0, hdlc_put);
+	return scan_escape(to, in, len, FLAG, ESC, low, hdlc_put);
 }
 
 static long

@@ -12,76 +12,104 @@
 
 #define LANES 16
 
-/* The first of LANES bytes that is a or b, or LANES. */
-static inline size_t
-scan_either_plain(const uint8_t *p, uint8_t a, uint8_t b)
+/* A bit for each of LANES bytes, the first one lowest, that is a, b or under low. */
+static inline uint32_t
+scan_plain(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
 {
-	size_t i = 0;
+	uint32_t hits = 0;
 
-	while (i < LANES && p[i] != a && p[i] != b)
-		i++;
-	return i;
-}
-
-/* The first of LANES bytes that is a, b or under low, or LANES. */
-static inline size_t
-scan_class_plain(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
-{
-	size_t i = 0;
-
-	while (i < LANES && p[i] != a && p[i] != b && p[i] >= low)
-		i++;
-	return i;
+	for (unsigned i = 0; i < LANES; i++)
+		hits |= (uint32_t)(p[i] == a || p[i] == b || p[i] < low) << i;
+	return hits;
 }
 
 #if defined(FRAMING_PLAIN) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 
-#define scan_either scan_either_plain
-#define scan_class scan_class_plain
+#define scan scan_plain
 
 #else
 
 typedef uint8_t lanes __attribute__((vector_size(LANES)));
 typedef int8_t lane_mask __attribute__((vector_size(LANES)));
 
-static inline lanes
-lanes_load(const uint8_t *p)
+/* A bit for each lane that is set. */
+static inline uint32_t
+lanes_bits(lane_mask hit)
 {
-	lanes v;
+#ifdef __SSE2__
+	typedef char chars __attribute__((vector_size(LANES)));
 
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-/* The first lane that is set, or LANES. */
-static inline size_t
-lanes_first(lane_mask hit)
-{
+	return (uint32_t)__builtin_ia32_pmovmskb128((chars)hit);
+#else
+	const uint64_t ones = 0x0101010101010101, gather = 0x0102040810204080;
 	uint64_t half[2];
 
 	memcpy(half, &hit, sizeof(half));
 	if ((half[0] | half[1]) == 0)
-		return LANES;
-	if (half[0] != 0)
-		return (size_t)__builtin_ctzll(half[0]) / 8;
-	return 8 + (size_t)__builtin_ctzll(half[1]) / 8;
+		return 0;
+	return (uint32_t)((half[0] & ones) * gather >> 56 |
+	    (half[1] & ones) * gather >> 56 << 8);
+#endif
 }
 
-static inline size_t
-scan_either(const uint8_t *p, uint8_t a, uint8_t b)
+static inline uint32_t
+scan(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
 {
-	lanes v = lanes_load(p);
+	lanes v;
 
-	return lanes_first((v == a) | (v == b));
-}
-
-static inline size_t
-scan_class(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
-{
-	lanes v = lanes_load(p);
-
-	return lanes_first((v == a) | (v == b) | (v < low));
+	memcpy(&v, p, sizeof(v));
+	return lanes_bits((v == a) | (v == b) | (v < low));
 }
 
 #endif
+
+/* Which one is the first; LANES for none. */
+static inline unsigned
+scan_first(uint32_t hits)
+{
+	return (unsigned)__builtin_ctz(hits | 1U << LANES);
+}
+
+/*
+ * Copies bytes to where there is room for twice as many, and has put() write those
+ * that are a, b or under low.  Sixteen are copied whatever they are, so what is
+ * put lies over the rest of them.
+ */
+static inline __attribute__((always_inline)) uint8_t *
+scan_escape(uint8_t *to, const uint8_t *in, size_t len, uint8_t a, uint8_t b,
+    uint8_t low, uint8_t *(*put)(uint8_t *, uint8_t))
+{
+	const uint8_t *stop = in + len;
+	uint32_t hits;
+	unsigned done, n;
+
+	while (stop - in >= 2 * LANES) {
+		hits = scan(in, a, b, low);
+		memcpy(to, in, LANES);
+		for (done = 0; hits != 0; hits &= hits - 1) {
+			n = scan_first(hits);
+			to = put(to + (n - done), in[n]);
+			done = n + 1;
+			memcpy(to, in + done, LANES);
+		}
+		to += LANES - done;
+		in += LANES;
+	}
+	for (; in < stop; in++) {
+		if (stop - in >= LANES) {
+			n = scan_first(scan(in, a, b, low));
+			memcpy(to, in, LANES);
+			to += n;
+			in += n;
+			if (in == stop)
+				break;
+		}
+		if (*in == a || *in == b || *in < low)
+			to = put(to, *in);
+		else
+			*to++ = *in;
+	}
+	return to;
+}
+
 #endif

@@ -22,7 +22,7 @@ slip_unescape(uint8_t *p, size_t len)
 
 	while (from < stop) {
 		if (stop - from >= LANES) {
-			size_t n = scan_either(from, ESC, ESC);
+			size_t n = scan_first(scan(from, ESC, ESC, 0));
 
 			memmove(to, from, n == LANES ? LANES : 0);
 			for (size_t i = 0; n < LANES && i < n; i++)
@@ -70,10 +70,6 @@ slip_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 static inline uint8_t *
 slip_put(uint8_t *to, uint8_t byte)
 {
-	if (byte != END && byte != ESC) {
-		*to++ = byte;
-		return to;
-	}
 	*to++ = ESC;
 	*to++ = byte == END ? ESC_END : ESC_ESC;
 	return to;
@@ -83,25 +79,13 @@ static long
 slip_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
-	const uint8_t *stop = in + len;
 	uint8_t *to = out;
 
 	(void)conf;
 	if (len == 0)
 		return -EINVAL;
 	*to++ = END;
-	while (stop - in >= LANES) {
-		size_t n = scan_either(in, END, ESC);
-
-		/* There is room for all: what comes next lies over the rest. */
-		memcpy(to, in, LANES);
-		to += n;
-		in += n;
-		if (n < LANES)
-			to = slip_put(to, *in++);
-	}
-	while (in < stop)
-		to = slip_put(to, *in++);
+	to = scan_escape(to, in, len, END, ESC, 0, slip_put);
 	*to++ = END;
 	return to - out;
 }

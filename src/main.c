@@ -431,8 +431,11 @@ stop(void)
 	if (control_event != NULL)
 		event_free(control_event);
 	link_machinery_free();
-	if (base != NULL)
+	if (base != NULL) {
+		/* Callbacks that bufferevents had put off hold them. */
+		event_base_loop(base, EVLOOP_NONBLOCK);
 		event_base_free(base);
+	}
 	free(conf.name);
 	free(conf.state_dir);
 }

@@ -215,8 +215,8 @@ rebuild(struct queue *q, size_t at, const struct queued *frame)
 			break;
 		if (there)
 			old = *frame;
-		r = queue_push(&copy, old.payload, old.len, old.since_ns,
-		    old.route);
+		r = queue_push(
+		    &copy, old.payload, old.len, old.since_ns, old.route);
 		if (r < 0) {
 			queue_free(&copy);
 			return r;

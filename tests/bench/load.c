@@ -652,12 +652,14 @@ test_pong(void)
 	uint32_t *times = calloc((size_t)opt.count * 2, sizeof(*times));
 	unsigned warm = opt.count / 20;
 	struct usage from, to;
-	uint64_t end = 0;
-	size_t n = 0;
+	uint64_t end = clock_ns() + SEC;
+	size_t n = 0, all = 0;
 
 	if (times == NULL)
 		errx(1, "out of memory");
 	for (unsigned k = 0; k < warm + opt.count; k++) {
+		if (k < warm && clock_ns() > end)
+			k = warm;
 		if (k == warm) {
 			usage_take(&from, true);
 			end = from.wall_ns + (uint64_t)(opt.seconds * SEC);
@@ -665,12 +667,14 @@ test_pong(void)
 		for (unsigned i = 0; i < nstreams; i++) {
 			times[n] = pong(&streams[i]);
 			n += k >= warm;
+			all++;
 		}
 		if (k > warm && clock_ns() > end)
 			break;
 	}
 	usage_take(&to, false);
 	put_latency(times, n);
+	put("all_messages", (double)all);
 	put_usage(&from, &to, (double)n);
 	put_check();
 }

@@ -115,14 +115,14 @@ subject_end(void)
 	const struct timespec pause = { .tv_nsec = 2000000 };
 	unsigned left = nsubjects;
 
-	for (int tries = 0; tries < 1000 && left > 0; tries++) {
+	for (int tries = 0; tries < 5000 && left > 0; tries++) {
 		left = 0;
 		for (unsigned i = 0; i < nsubjects; i++) {
 			pid_t pid = subject[i].pid;
 
 			if (pid == 0)
 				continue;
-			if (tries == 0 || tries == 750)
+			if (tries == 0 || tries == 4000)
 				kill(-pid, tries == 0 ? SIGTERM : SIGKILL);
 			if (waitpid(pid, NULL, WNOHANG) != 0)
 				subject[i].pid = 0;

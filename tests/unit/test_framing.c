@@ -631,17 +631,73 @@ test_timeout(void **state)
 	stream_feed(&s, (const uint8_t *)"fresh\n", 6);
 	assert_true(tally_is(&s.tally, 0, "fresh", 5));
 	stream_end(&s);
+}
 
-	/* A header that lied hides a good frame no longer. */
-	framing_use(&conf, framing_find("ubx"));
-	stream_start(&s, &conf);
-	stream_feed(&s, (const uint8_t *)"\xb5\x62\1\2\0\1", 6);
-	stream_feed(&s, (const uint8_t *)"\xb5\x62\12\4\0\0\16\64", 8);
-	assert_int_equal(s.tally.count, 0);
-	stream_timeout(&s);
-	assert_int_equal(s.tally.bytes[BAD_TIMEOUT], 6);
-	assert_int_equal(s.tally.count, 1);
-	stream_end(&s);
+/* A beginning that nothing follows hides the good frame behind it no longer. */
+static void
+test_timeout_hidden(void **state)
+{
+	static const struct {
+		const char *framing, *cut, *good;
+		size_t cut_len, good_len;
+	} cases[] = {
+		{ "ubx", "\xb5\x62\1\2\0\1", "\xb5\x62\12\4\0\0\16\64", 6, 8 },
+		{ "mavlink", "\xfe\x40\1",
+		    "\xfe\t\x4e\1\1\0\0\0\0\0\2\3\x51\4\3\x1c\x7f", 3, 17 },
+		{ "length", "\x7f\1", "\x7f\0\2ok", 2, 5 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct framing_conf conf;
+		struct stream s;
+
+		framing_conf_init(&conf);
+		framing_use(&conf, framing_find(cases[i].framing));
+		conf.sync = (struct bytes){ 1, { 0x7f } };
+		stream_start(&s, &conf);
+		stream_feed(
+		    &s, (const uint8_t *)cases[i].cut, cases[i].cut_len);
+		stream_feed(
+		    &s, (const uint8_t *)cases[i].good, cases[i].good_len);
+		assert_int_equal(s.tally.count, 0);
+		stream_timeout(&s);
+		assert_int_equal(s.tally.bytes[BAD_TIMEOUT], cases[i].cut_len);
+		assert_int_equal(s.tally.count, 1);
+		stream_end(&s);
+	}
+}
+
+/* What has begun and does not end is thrown away whole, in every framing. */
+static void
+test_timeout_all(void **state)
+{
+	static const char *const cut[][2] = { { "line", "x" },
+		{ "delimiter", "x" }, { "slip", "\xc0x" }, { "cobs", "\5x" },
+		{ "cobsr", "\5x" }, { "hdlc", "~x" }, { "length", "\1" },
+		{ "fixed", "x" }, { "stx", "\2x" }, { "nmea", "$GP" },
+		{ "modbus-rtu", "\1\3" }, { "modbus-ascii", ":01" },
+		{ "mavlink", "\xfd\1" }, { "ubx", "\xb5\x62\1" },
+		{ "min", "\xaa\xaa\xaa\1" } };
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cut); i++) {
+		struct framing_conf conf;
+		struct stream s;
+
+		framing_conf_init(&conf);
+		framing_use(&conf, framing_find(cut[i][0]));
+		conf.delimiter = (struct bytes){ 1, { ';' } };
+		conf.frame_size = 4;
+		stream_start(&s, &conf);
+		stream_feed(&s, (const uint8_t *)cut[i][1], strlen(cut[i][1]));
+		assert_int_equal(s.len, strlen(cut[i][1]));
+		stream_timeout(&s);
+		assert_int_equal(s.tally.bytes[BAD_TIMEOUT], strlen(cut[i][1]));
+		assert_int_equal(s.tally.errors[BAD_TIMEOUT], 1);
+		assert_int_equal(s.tally.count, 0);
+		stream_end(&s);
+	}
 }
 
 /* --- keys ---------------------------------------------------------------- */
@@ -957,14 +1013,15 @@ test_scan(void **state)
 	for (int i = 0; i < 100000; i++) {
 		for (size_t k = 0; k < LANES; k++)
 			p[k] = (uint8_t)(random() % (i % 97 + 3));
+		assert_int_equal(scan(p, 7, 2, 0), scan_plain(p, 7, 2, 0));
 		assert_int_equal(
-		    scan_either(p, 7, 2), scan_either_plain(p, 7, 2));
-		assert_int_equal(scan_class(p, 0x7e, 0x7d, 0x20),
-		    scan_class_plain(p, 0x7e, 0x7d, 0x20));
+		    scan(p, 0x7e, 0x7d, 0x20), scan_plain(p, 0x7e, 0x7d, 0x20));
 		p[i % LANES] |= 0x80;
-		assert_int_equal(scan_either(p, 0x80, 0xff),
-		    scan_either_plain(p, 0x80, 0xff));
+		assert_int_equal(
+		    scan(p, 0x80, 0xff, 0), scan_plain(p, 0x80, 0xff, 0));
 	}
+	assert_int_equal(scan_first(0), LANES);
+	assert_int_equal(scan_first(0x8800), 11);
 }
 
 int
@@ -976,6 +1033,8 @@ main(void)
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_timeout),
+		cmocka_unit_test(test_timeout_hidden),
+		cmocka_unit_test(test_timeout_all),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_same),

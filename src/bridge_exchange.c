@@ -1,0 +1,616 @@
+/*
+ * bridge_exchange: masters that share a bus on which one request is answered at
+ * a time (exchange = modbus).
+ *
+ * Each master's requests wait in a queue of their own, and the masters take turns, so
+ * that none is kept waiting by one that asks a lot.  The request whose turn it is goes to
+ * the bus; until its answer is there, or its time is over, nothing else does.  A frame
+ * of the bus is that answer if its unit, its function and what it says of the
+ * request fit; any other is counted, and given to no master.
+ *
+ *	IDLE -> AWAITING (a request is out) -> RESTING (silence before the next) -> IDLE
+ *	     -> RESTING (a broadcast is out, nobody answers it)
+ *
+ * All that follows from a request or an answer is done in the exchange's own
+ * callback, not in the turn that brought it, where the batch and the buffers of the path
+ * are in use.
+ *
+ * Messages have no number that ties an answer to its request.  So a master that
+ * asks again after a while without an answer is taken to have given up on what it
+ * asked before: it would take the answer to that for the answer to this.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "bridge_exchange.h"
+#include "log.h"
+
+/* What units are given to deal with a broadcast. */
+#define TURNAROUND (100 * NSEC_PER_MSEC)
+/* Requests of one master that come within that time do not replace each other. */
+#define BREATH (20 * NSEC_PER_MSEC)
+/* How often an answer that has begun in time is looked at again. */
+#define ARRIVING (50 * NSEC_PER_MSEC)
+/* The silence between frames, in tenths of a character of 11 bits. */
+#define SILENCE 35
+#define SILENCE_MIN (1750 * NSEC_PER_USEC)
+#define CHARACTER 11
+
+enum phase { IDLE, AWAITING, RESTING };
+
+/* A master, with what it is still to ask. */
+struct asker {
+	TAILQ_ENTRY(asker) entry;
+	struct port *port;
+	struct queue queue;
+	uint64_t last_ns; /* when it asked last */
+};
+TAILQ_HEAD(asker_list, asker);
+
+struct exchange {
+	TAILQ_ENTRY(exchange) entry;
+	struct bridge *bridge;
+	struct route *route;
+	struct node *to;
+	struct asker_list askers; /* in the order of their turns */
+	struct event *event;
+	struct task task;
+	enum phase phase;
+	struct port *asker; /* who gets the answer; NULL: nobody any more */
+	struct modbus request;
+	uint64_t sent_ns, until_ns;
+	size_t arriving; /* bytes of an answer that were there already */
+	bool answered;
+	uint8_t answer[MODBUS_LONGEST];
+	size_t answer_len;
+	uint64_t answer_ns;
+};
+
+static const struct framing_conf *
+bus_framing(const struct exchange *ex)
+{
+	return &ex->to->endpoint->conf->framing;
+}
+
+static uint64_t
+answer_timeout(const struct exchange *ex)
+{
+	uint64_t given = ex->route->conf->answer_timeout;
+
+	return given != 0 ? given : ANSWER_TIMEOUT;
+}
+
+/* A request that does not get to the bus. */
+static void
+drop(struct exchange *ex, enum drop_reason reason, size_t len)
+{
+	struct port *port = TAILQ_FIRST(&ex->to->ports);
+
+	if (port != NULL)
+		port_drop(port, reason, len);
+	else
+		ex->to->traffic.dropped[reason]++;
+}
+
+/* --- requests ------------------------------------------------------------ */
+
+static struct asker *
+find_asker(const struct exchange *ex, const struct port *port)
+{
+	struct asker *asker;
+
+	TAILQ_FOREACH(asker, &ex->askers, entry)
+		if (asker->port == port)
+			return asker;
+	return NULL;
+}
+
+static struct asker *
+add_asker(struct exchange *ex, struct port *port)
+{
+	struct asker *asker = calloc(1, sizeof(*asker));
+
+	if (asker == NULL)
+		return NULL;
+	asker->port = port;
+	queue_init(&asker->queue, ex->to->endpoint->conf->queue);
+	TAILQ_INSERT_TAIL(&ex->askers, asker, entry);
+	return asker;
+}
+
+/* With all that it had to ask. */
+static void
+free_asker(struct exchange *ex, struct asker *asker, enum drop_reason reason)
+{
+	struct queued q;
+
+	while (queue_head(&asker->queue, &q)) {
+		drop(ex, reason, q.len);
+		queue_pop(&asker->queue);
+	}
+	if (ex->asker == asker->port)
+		ex->asker = NULL;
+	TAILQ_REMOVE(&ex->askers, asker, entry);
+	queue_free(&asker->queue);
+	free(asker);
+}
+
+/* It waits for none of its answers any more; broadcasts have none. */
+static void
+give_up(struct exchange *ex, struct asker *asker)
+{
+	uint8_t copy[MODBUS_LONGEST];
+	struct modbus request;
+	struct queued q;
+
+	for (size_t n = asker->queue.frames; n > 0; n--) {
+		if (!queue_head(&asker->queue, &q))
+			break;
+		memcpy(copy, q.payload, q.len);
+		queue_pop(&asker->queue);
+		if (!modbus_read(copy, q.len, &request) ||
+		    request.unit != MODBUS_BROADCAST)
+			drop(ex, DROP_REPLACED, q.len);
+		else if (queue_push(&asker->queue, copy, q.len, q.since_ns,
+			     q.route) < 0)
+			drop(ex, DROP_MEMORY, q.len);
+	}
+	if (ex->phase == AWAITING && ex->asker == asker->port && !ex->answered)
+		ex->asker = NULL;
+}
+
+static void
+add_request(struct exchange *ex, struct asker *asker, const struct item *item)
+{
+	struct modbus request;
+
+	if (!modbus_read(item->payload, item->len, &request)) {
+		drop(ex, DROP_UNENCODABLE, item->len);
+		return;
+	}
+	if (item->since_ns - asker->last_ns > BREATH)
+		give_up(ex, asker);
+	asker->last_ns = item->since_ns;
+	if (asker->queue.bytes + queue_cost(item->len) > asker->queue.limit)
+		drop(ex, DROP_OVERFLOW, item->len);
+	else if (queue_push(&asker->queue, item->payload, item->len,
+		     item->since_ns, item->route) < 0)
+		drop(ex, DROP_MEMORY, item->len);
+}
+
+/* Its callback comes as soon as the turn at hand is over. */
+static void
+wake(struct exchange *ex)
+{
+	event_del(ex->event);
+	TASK_SET(&ex->task, TASK_IDLE);
+	event_active(ex->event, EV_TIMEOUT, 0);
+}
+
+void
+exchange_ask(struct exchange *ex, const struct batch *batch)
+{
+	struct asker *asker = find_asker(ex, batch->from);
+
+	if (asker == NULL)
+		asker = add_asker(ex, batch->from);
+	for (unsigned i = 0; i < batch->npick; i++) {
+		const struct item *item = &batch->item[batch->pick[i]];
+
+		if (asker != NULL)
+			add_request(ex, asker, item);
+		else
+			drop(ex, DROP_MEMORY, item->len);
+	}
+	if (ex->phase == IDLE)
+		wake(ex);
+}
+
+void
+exchange_forget(struct bridge *b, const struct port *port)
+{
+	struct exchange *ex;
+	struct asker *asker;
+
+	TAILQ_FOREACH(ex, &b->exchanges, entry) {
+		asker = find_asker(ex, port);
+		if (asker != NULL)
+			free_asker(ex, asker, DROP_CLOSED);
+	}
+}
+
+void
+exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames)
+{
+	const struct asker *asker;
+
+	TAILQ_FOREACH(asker, &ex->askers, entry) {
+		*bytes += asker->queue.payload;
+		*frames += asker->queue.frames;
+	}
+}
+
+/* --- to the bus ---------------------------------------------------------- */
+
+/* So long the line is busy with that many bytes; 0 where its rate is not known. */
+static uint64_t
+line_time(const struct exchange *ex, size_t bytes)
+{
+	const struct framing_conf *framing = bus_framing(ex);
+
+	if (framing->baud == 0)
+		return 0;
+	return bytes * CHARACTER * NSEC_PER_SEC / framing->baud;
+}
+
+/* What has to lie between frames, so that units see where one ends. */
+static uint64_t
+silence(const struct exchange *ex)
+{
+	const struct framing_conf *framing = bus_framing(ex);
+	uint64_t ns = line_time(ex, SILENCE) / 10;
+
+	if (strcmp(framing->rule->name, "modbus-rtu") != 0)
+		return 0;
+	return framing->baud > 19200 ? MAX(ns, SILENCE_MIN) : ns;
+}
+
+/* Whether it went to the bus; counted if not. */
+static bool
+put_on_bus(struct exchange *ex, const struct queued *q)
+{
+	const struct framing_conf *framing = bus_framing(ex);
+	struct port *port = TAILQ_FIRST(&ex->to->ports);
+	uint8_t *wire;
+	long len;
+
+	if (port == NULL) {
+		drop(ex, DROP_NOBODY, q->len);
+		return false;
+	}
+	if (!port_open(port)) {
+		drop(ex, DROP_DOWN, q->len);
+		return false;
+	}
+	port->queue.limit = ex->to->endpoint->conf->queue;
+	if (queue_room(&port->queue) < queue_cost(q->len)) {
+		drop(ex, DROP_OVERFLOW, q->len);
+		return false;
+	}
+	wire = malloc(framing_bound(framing, q->len));
+	len = wire == NULL ? -ENOMEM
+			   : framing_encode(framing, q->payload, q->len, wire);
+	free(wire);
+	if (len < 0) {
+		drop(ex, len == -ENOMEM ? DROP_MEMORY : DROP_UNENCODABLE,
+		    q->len);
+		return false;
+	}
+	ex->sent_ns = now_ns();
+	ex->until_ns = ex->sent_ns + line_time(ex, (size_t)len);
+	node_send_frame(ex->to, q);
+	return true;
+}
+
+/* Sends the oldest request of a master.  False: it could not be sent. */
+static bool
+ask(struct exchange *ex, struct asker *asker)
+{
+	struct queued q;
+	bool sent;
+
+	queue_head(&asker->queue, &q);
+	q.route = ex->route->number;
+	modbus_read(q.payload, q.len, &ex->request);
+	sent = put_on_bus(ex, &q);
+	queue_pop(&asker->queue);
+	if (!sent)
+		return false;
+	ex->asker = asker->port;
+	ex->arriving = 0;
+	if (ex->request.unit == MODBUS_BROADCAST) {
+		ex->phase = RESTING;
+		ex->until_ns += MIN(TURNAROUND, answer_timeout(ex));
+	} else {
+		ex->phase = AWAITING;
+		ex->until_ns += answer_timeout(ex);
+	}
+	return true;
+}
+
+/* Whose turn it is: who has not had one for the longest time. */
+static struct asker *
+next_asker(struct exchange *ex)
+{
+	struct asker *asker;
+
+	TAILQ_FOREACH(asker, &ex->askers, entry)
+		if (!queue_empty(&asker->queue))
+			break;
+	if (asker != NULL) {
+		TAILQ_REMOVE(&ex->askers, asker, entry);
+		TAILQ_INSERT_TAIL(&ex->askers, asker, entry);
+	}
+	return asker;
+}
+
+/* --- from the bus -------------------------------------------------------- */
+
+/* True when it is what is awaited. */
+static bool
+is_answer(const struct exchange *ex, const struct item *item)
+{
+	struct modbus m;
+
+	return ex->phase == AWAITING && !ex->answered &&
+	    item->len <= sizeof(ex->answer) &&
+	    modbus_read(item->payload, item->len, &m) &&
+	    modbus_answers(&ex->request, &m);
+}
+
+void
+exchange_answer(
+    struct exchange *ex, const struct batch *batch, char *names, size_t size)
+{
+	for (unsigned i = 0; i < batch->n; i++) {
+		const struct item *item = &batch->item[i];
+
+		if (!is_answer(ex, item)) {
+			if (ex->phase == AWAITING && !ex->answered)
+				ex->route->foreign++;
+			else
+				ex->route->late++;
+			continue;
+		}
+		memcpy(ex->answer, item->payload, item->len);
+		ex->answer_len = item->len;
+		ex->answer_ns = item->since_ns;
+		ex->answered = true;
+		wake(ex);
+		if (names != NULL && ex->asker != NULL)
+			append(names, size, "%s%s", *names != '\0' ? "," : "",
+			    ex->asker->node->endpoint->conf->name);
+	}
+}
+
+static void
+give_answer(struct exchange *ex)
+{
+	const struct queued q = { ex->answer, ex->answer_len, ex->answer_ns,
+		ex->route->number };
+	struct port *port = ex->asker;
+
+	ex->answered = false;
+	ex->asker = NULL;
+	ex->phase = RESTING;
+	ex->until_ns = ex->answer_ns + silence(ex);
+	if (port == NULL) {
+		ex->route->late++;
+		return;
+	}
+	ex->route->answers++;
+	if (queue_room(&port->queue) < queue_cost(q.len))
+		port_drop(port, DROP_OVERFLOW, q.len);
+	else
+		port_send(port, &q);
+}
+
+/* True when the answer has begun, and more of it has come since the last look. */
+static bool
+arrives(struct exchange *ex)
+{
+	const struct port *port = TAILQ_FIRST(&ex->to->ports);
+	size_t had = ex->arriving;
+
+	ex->arriving = port == NULL ? 0 : port->held_len;
+	return ex->arriving > had;
+}
+
+static void
+answer_due(struct exchange *ex, uint64_t now)
+{
+	static struct log_limit limit;
+
+	if (arrives(ex)) {
+		ex->until_ns = now + ARRIVING;
+		return;
+	}
+	ex->phase = IDLE;
+	ex->route->timeouts++;
+	log_limited(&limit, LOG_INFO, ABOUT_ROUTE, ex->route->name,
+	    "unit %u did not answer %s (function %u)", ex->request.unit,
+	    ex->asker != NULL ? ex->asker->link->name : "in time",
+	    ex->request.function);
+	ex->asker = NULL;
+}
+
+/* --- the callback -------------------------------------------------------- */
+
+static void
+exchange_label(const struct task *task, char *buf, size_t size)
+{
+	const struct exchange *ex = task->arg;
+	const char *asker =
+	    ex->asker != NULL ? ex->asker->link->name : "nobody any more";
+	char since[24], of[24];
+	size_t bytes = 0, frames = 0;
+
+	format_time(now_ns() - ex->sent_ns, since, sizeof(since));
+	format_time(answer_timeout(ex), of, sizeof(of));
+	if (ex->phase == IDLE)
+		snprintf(buf, size, "nothing: no request for %s",
+		    ex->to->endpoint->conf->name);
+	else if (ex->phase == AWAITING)
+		snprintf(buf, size, "unit %u's answer to %s, %s of %s",
+		    ex->request.unit, asker, since, of);
+	else if (ex->request.unit == MODBUS_BROADCAST)
+		snprintf(
+		    buf, size, "every unit to deal with %s's broadcast", asker);
+	else
+		snprintf(buf, size, "the silence before the next request");
+	exchange_queued(ex, &bytes, &frames);
+	if (frames > 0)
+		append(buf, size, " (%zu request%s more)", frames,
+		    frames == 1 ? "" : "s");
+}
+
+static void
+arm(struct exchange *ex, uint64_t now)
+{
+	uint64_t wait = ex->until_ns > now ? ex->until_ns - now : 0;
+	struct timeval tv = {
+		.tv_sec = (time_t)(wait / NSEC_PER_SEC),
+		.tv_usec =
+		    (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + 1,
+	};
+
+	if (ex->phase == IDLE) {
+		TASK_SET(&ex->task, TASK_IDLE);
+		return;
+	}
+	event_add(ex->event, &tv);
+	TASK_WAIT(&ex->task);
+}
+
+static void
+on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct exchange *ex = arg;
+	uint64_t now = task_begin(&ex->task);
+	struct asker *asker;
+
+	(void)fd, (void)what;
+	if (ex->answered)
+		give_answer(ex);
+	else if (ex->phase == AWAITING && now >= ex->until_ns)
+		answer_due(ex, now);
+	if (ex->phase == RESTING && now >= ex->until_ns)
+		ex->phase = IDLE;
+	while (ex->phase == IDLE && !ex->bridge->stopping &&
+	    (asker = next_asker(ex)) != NULL)
+		ask(ex, asker);
+	arm(ex, now);
+	task_end(&ex->task);
+}
+
+/* --- made and changed ---------------------------------------------------- */
+
+static void
+exchange_free(struct exchange *ex)
+{
+	struct asker *asker;
+
+	while ((asker = TAILQ_FIRST(&ex->askers)) != NULL)
+		free_asker(ex, asker, DROP_CLOSED);
+	if (ex->event != NULL)
+		event_free(ex->event);
+	task_remove(&ex->task);
+	free(ex);
+}
+
+void
+exchanges_free(struct exchange_list *list)
+{
+	struct exchange *ex;
+
+	while ((ex = TAILQ_FIRST(list)) != NULL) {
+		TAILQ_REMOVE(list, ex, entry);
+		exchange_free(ex);
+	}
+}
+
+static struct node *
+node_called(struct node *const *node, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (strcmp(node[i]->endpoint->conf->name, name) == 0)
+			return node[i];
+	return NULL;
+}
+
+static struct exchange *
+exchange_new(struct bridge *b, struct route *route, struct node *to)
+{
+	struct exchange *ex = calloc(1, sizeof(*ex));
+
+	if (ex == NULL)
+		return NULL;
+	TAILQ_INIT(&ex->askers);
+	ex->bridge = b;
+	ex->route = route;
+	ex->to = to;
+	ex->event = evtimer_new(b->base, on_event, ex);
+	if (ex->event != NULL)
+		return ex;
+	free(ex);
+	return NULL;
+}
+
+int
+exchanges_new(struct bridge *b, const struct routes *routes,
+    struct node *const *node, unsigned n, struct exchange_list *ret)
+{
+	struct exchange *ex;
+
+	TAILQ_INIT(ret);
+	for (unsigned i = 0; i < routes->nroutes; i++) {
+		struct route *route = routes->route[i];
+
+		if (route->conf == NULL ||
+		    route->conf->exchange == EXCHANGE_NONE)
+			continue;
+		ex = exchange_new(b, route, node_called(node, n, route->to));
+		if (ex == NULL) {
+			exchanges_free(ret);
+			return -ENOMEM;
+		}
+		TAILQ_INSERT_TAIL(ret, ex, entry);
+	}
+	return 0;
+}
+
+/* The old one of the same route and bus goes on as the new one. */
+static void
+take_over(struct exchange *ex, struct exchange *old)
+{
+	TAILQ_CONCAT(&ex->askers, &old->askers, entry);
+	ex->phase = old->phase;
+	ex->asker = old->asker;
+	ex->request = old->request;
+	ex->sent_ns = old->sent_ns;
+	ex->until_ns = old->until_ns;
+	ex->arriving = old->arriving;
+	ex->answered = old->answered;
+	memcpy(ex->answer, old->answer, old->answer_len);
+	ex->answer_len = old->answer_len;
+	ex->answer_ns = old->answer_ns;
+}
+
+void
+exchanges_use(struct bridge *b, struct exchange_list *list)
+{
+	struct exchange *ex, *old;
+
+	TAILQ_FOREACH(old, &b->exchanges, entry) {
+		TAILQ_FOREACH(ex, list, entry)
+			if (ex->to == old->to &&
+			    strcmp(ex->route->conf->text,
+				old->route->conf->text) == 0)
+				take_over(ex, old);
+		old->to->exchange = NULL;
+	}
+	exchanges_free(&b->exchanges);
+	TAILQ_CONCAT(&b->exchanges, list, entry);
+	TAILQ_FOREACH(ex, &b->exchanges, entry) {
+		ex->to->exchange = ex;
+		task_add(&ex->task, ex, exchange_label, "%s.exchange",
+		    ex->route->name);
+		if (ex->phase == IDLE || ex->answered)
+			wake(ex);
+		else
+			arm(ex, now_ns());
+	}
+}

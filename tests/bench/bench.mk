@@ -1,0 +1,29 @@
+# The benchmark and the regression guard.  Included by the Makefile; all of it goes to
+# build/bench.  The limit is built for this very machine: it is what can be had here.
+
+SUITES =
+ROUNDS = 5
+BENCH = build/bench
+BENCH_LOAD = $(addprefix tests/bench/,load.c pattern.c subject.c)
+BENCH_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -g
+
+bench-tools: $(BENCH)/load $(BENCH)/limit $(BENCH)/codec
+
+$(BENCH)/load: $(BENCH_LOAD) $(wildcard tests/bench/*.h)
+	@mkdir -p $(@D)
+	$(CC) -O2 $(BENCH_CFLAGS) -o $@ $(BENCH_LOAD)
+
+$(BENCH)/limit: tests/bench/limit.c
+	@mkdir -p $(@D)
+	$(CC) -O3 -march=native $(BENCH_CFLAGS) -o $@ $<
+
+$(BENCH)/codec: tests/bench/codec.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(COMPILER) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< $(LIBOBJ) $(LIBS)
+
+bench: deps-build
+	$(MAKE) -j$(JOBS) all bench-tools
+	@tests/bench/bench.py --rounds $(ROUNDS) $(if $(SUITES),--suites $(SUITES)) \
+	    $(if $(JSON),--json $(JSON))
+
+.PHONY: bench bench-tools

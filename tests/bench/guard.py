@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+"""
+Costs that do not depend on the machine's speed, held to figures in the tree (guard.txt):
+system calls of a message (strace) and instructions of a frame (callgrind).
+
+    guard.py            fails when one is over by 5 %; passes over where compiler,
+                        libraries or processor are others than those of the figures
+    guard.py --take     writes the figures
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import BRIDGES, DAEMON, HERE, OURS, Test, difference, traced
+
+FILE = HERE / "guard.txt"
+MARGIN = 1.05
+BURST = 32              # frames written at once, where instructions are counted
+
+# name, format on side A and B, clients of TCP
+CASES = [("raw 16", "raw:16", "raw:16", 0), ("line 64", "line:64", "line:64", 0),
+         ("mavlink 66", "mavlink:66", "mavlink:66", 0),
+         ("slip to cobs 64", "slip:64", "cobs:64", 0),
+         ("line 64 to 8 clients", "line:64", "line:64", 8)]
+
+
+def made_with():
+    """Whatever changes the figures without a change of ours."""
+    comment = subprocess.run(["readelf", "-p", ".comment", DAEMON],
+                             capture_output=True, text=True).stdout
+    linked = subprocess.run(["ldd", DAEMON], capture_output=True, text=True).stdout
+    event = re.search(r"=> (\S*libevent_core\S*)", linked)
+    valgrind = subprocess.run(["valgrind", "--version"], capture_output=True,
+                              text=True).stdout
+    cpu = Path("/proc/cpuinfo").read_text()
+    return ", ".join([
+        *re.findall(r"\]\s+(.*)", comment), os.confstr("CS_GNU_LIBC_VERSION"),
+        os.path.basename(os.path.realpath(event[1])) if event else "no libevent",
+        valgrind.strip(), os.uname().machine + " avx2" * (" avx2 " in cpu)])
+
+
+def instructions_of(path):
+    return int(re.search(r"^totals: (\d+)", path.read_text(), re.M)[1])
+
+
+def measure(case, folder):
+    name, a, b, clients = case
+    base = ["pong", "--format", a, "--other", b, "--seconds", "60",
+            "--ready", "60"]
+    test = Test(name, base, [], clients=clients, setup=dict(
+        framing=(a.split(":")[0], b.split(":")[0])))
+    r = traced(test, BRIDGES[OURS], folder, False)
+    if "error" in r:
+        return r, None
+    test.load = base + ["--burst", str(BURST)]
+    i = difference(test, BRIDGES[OURS], folder, False, (10, 110),
+                   ["valgrind", "--tool=callgrind",
+                    f"--callgrind-out-file={folder}/counts"], instructions_of)
+    return r, i
+
+
+def read_figures():
+    figures, made = {}, None
+    for line in FILE.read_text().splitlines():
+        if line.startswith("made with: "):
+            made = line.removeprefix("made with: ")
+        elif line and not line.startswith("#"):
+            name, calls, instructions = re.split(r"\t+", line)
+            figures[name] = float(calls), float(instructions)
+    return made, figures
+
+
+def take(got):
+    FILE.write_text(
+        "# System calls of a message, instructions of a frame: guard.py --take\n"
+        f"made with: {made_with()}\n" +
+        "".join(f"{name}\t{calls:.2f}\t{instructions:.0f}\n"
+                for name, (calls, instructions) in got.items()))
+
+
+def main():
+    taking = sys.argv[1:] == ["--take"]
+    for tool in ("strace", "valgrind", "readelf"):
+        if not shutil.which(tool):
+            return print(f"guard: passed over, there is no {tool}")
+    if not taking:
+        made, figures = read_figures()
+        if made != made_with():
+            return print("guard: passed over, the figures are of another "
+                         f"build\n  theirs: {made}\n  ours:   {made_with()}")
+    over, got = False, {}
+    with tempfile.TemporaryDirectory(prefix="ttyguard") as folder:
+        for case in CASES:
+            calls, instructions = measure(case, Path(folder))
+            if "each" not in calls:
+                return print(f"guard: passed over, strace does not work here: "
+                             f"{calls.get('error')}")
+            if "each" not in instructions:
+                sys.exit(f"guard: {case[0]}: {instructions.get('error')}")
+            now = calls["each"], instructions["each"] / BURST
+            got[case[0]] = now
+            was = now if taking else figures.get(case[0], (0, 0))
+            bad = any(n > w * MARGIN for n, w in zip(now, was))
+            over |= bad
+            print(f"guard: {case[0]}: {now[0]:.2f} calls ({was[0]:.2f}), "
+                  f"{now[1]:.0f} instructions ({was[1]:.0f})"
+                  f"{': too many' if bad else ''}")
+    if taking:
+        take(got)
+    sys.exit(over)
+
+
+main()
