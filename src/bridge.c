@@ -205,22 +205,34 @@ port_input(struct port *port)
 	port_age(port, now, had > 0);
 }
 
-void
-port_silent(struct port *port)
+static void
+port_input_end(struct port *port, batch_end *end)
 {
 	struct batch *batch = port->node->bridge->batch;
 	uint64_t now = task_now();
 	size_t used;
 
 	while (port->held_len > 0) {
-		used = batch_cut_silent(
-		    batch, port, port->held, port->held_len, now);
+		used = batch_cut_end(
+		    batch, port, end, port->held, port->held_len, now);
 		if (used == 0)
 			break;
 		if (batch->n > 0)
 			port_forward(batch);
 		port_keep(port, port->held + used, port->held_len - used);
 	}
+}
+
+void
+port_silent(struct port *port)
+{
+	port_input_end(port, framing_silent);
+}
+
+void
+port_timeout(struct port *port)
+{
+	port_input_end(port, framing_timeout);
 }
 
 /* --- 2. across: routes, filters, taps ------------------------------------ */
@@ -330,6 +342,8 @@ account(struct port *port, const struct batch *batch, unsigned n)
 	COUNT(port, tx_payload, payload);
 	port->progress_ns = now;
 	port->stalled = false;
+	if (port_conf(port)->framing.rule->silent != NULL)
+		port_gap(port, now, (size_t)payload);
 }
 
 /* Leaves the end of a frame to the bufferevent, and remembers the frame. */
@@ -363,10 +377,10 @@ port_hand(struct port *port, const struct item *item, const uint8_t *data,
 
 /* The encoded frames in one piece, or, as datagrams, in a piece each. */
 static ssize_t
-port_write_out(struct port *port, const struct batch *batch)
+port_write_out(struct port *port, const struct batch *batch, unsigned most)
 {
 	bool apart = port_conf(port)->ops->datagram != 0;
-	unsigned last = batch->npick - 1;
+	unsigned last = most - 1;
 	size_t start = 0;
 	ssize_t n;
 
@@ -391,21 +405,24 @@ port_write_out(struct port *port, const struct batch *batch)
 static unsigned
 port_write(struct port *port, const struct batch *batch)
 {
-	size_t total = batch->end[batch->npick - 1], start;
-	ssize_t n = port_write_out(port, batch);
+	/* Frames that a silence ends go one at a time. */
+	unsigned most =
+	    framing_gap(&port_conf(port)->framing, 0) != 0 ? 1 : batch->npick;
+	size_t total = batch->end[most - 1], start;
+	ssize_t n = port_write_out(port, batch, most);
 	unsigned done = 0;
 
 	if (n < 0)
 		return 0;
 	COUNT(port, tx_bytes, (size_t)n);
 	if ((size_t)n == total)
-		done = batch->npick;
+		done = most;
 	else
 		while (batch->end[done] <= (size_t)n)
 			done++;
 	if (n > 0)
 		account(port, batch, done);
-	if (done == batch->npick)
+	if (done == most)
 		return done;
 	start = done > 0 ? batch->end[done - 1] : 0;
 	port_hand(port, &batch->item[batch->pick[done]], batch->data + n,
@@ -481,7 +498,7 @@ port_queue(struct port *port, const struct item *item)
 static bool
 port_ready(const struct port *port)
 {
-	return port_open(port) && !port->handed.waits &&
+	return port_open(port) && !port->handed.waits && port->gap_at == 0 &&
 	    queue_empty(&port->queue);
 }
 
@@ -575,7 +592,7 @@ port_flush(struct port *port)
 			return;
 		handed_out(port);
 	}
-	while (port_open(port) &&
+	while (port_open(port) && port->gap_at == 0 &&
 	    (port->handed.waits || !queue_empty(&port->queue)))
 		if (!port_flush_some(port))
 			break;

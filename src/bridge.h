@@ -49,6 +49,8 @@ struct traffic {
 struct node;
 struct bridge;
 struct batch;
+struct heir;
+struct heritage;
 
 /*
  * The frame of which the bufferevent holds the end, or all.  Kept until it is out:
@@ -76,6 +78,7 @@ struct port {
 	struct port *by; /* whose full queue holds it back, or NULL */
 	struct queue queue;
 	struct handed handed; /* before all that is in the queue */
+	struct heir *heir;    /* waits for the link to be up, or NULL */
 	bool full;	      /* its queue holds others back */
 	bool stalled;
 	uint64_t progress_ns; /* when it last took something */
@@ -84,6 +87,7 @@ struct port {
 	struct task timer_task;
 	uint64_t timer_at; /* ns, 0: not armed */
 	uint64_t stall_at; /* the times that it stands for, 0: none */
+	uint64_t gap_at;   /* until then nothing may be written */
 	uint64_t silence_at, age_at, linger_at;
 	struct traffic traffic;
 };
@@ -124,6 +128,7 @@ struct bridge {
 	uint8_t *out;	 /* where frames are encoded... */
 	size_t out_size; /* ...at least the largest one */
 	struct batch *batch;
+	struct heritage *heritage; /* while it starts, or NULL */
 	bool stopping;
 	/* Told when an endpoint comes or goes; NULL: nobody is. */
 	void (*changed)(struct bridge *);
@@ -140,6 +145,8 @@ int bridge_apply(struct bridge *b, struct config *c, char *err, size_t size);
 /* Reads no more and writes out what is queued.  True when nothing is left to write. */
 void bridge_stop(struct bridge *b);
 bool bridge_drained(const struct bridge *b);
+/* The same of what we hold ourselves: the kernel may still have some of it. */
+bool bridge_written(const struct bridge *b);
 void bridge_free(struct bridge *b);
 
 struct node *bridge_find(const struct bridge *b, const char *name);

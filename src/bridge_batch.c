@@ -69,13 +69,13 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 }
 
 size_t
-batch_cut_silent(struct batch *batch, struct port *from, uint8_t *in,
-    size_t len, uint64_t now)
+batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
+    uint8_t *in, size_t len, uint64_t now)
 {
 	struct decoded d;
 
 	batch_start(batch, from);
-	switch (framing_silent(&from->decoder, in, len, &d)) {
+	switch (end(&from->decoder, in, len, &d)) {
 	case DECODE_FRAME:
 		batch_add(batch, &d, in, now);
 		return d.used;

@@ -44,9 +44,12 @@ void batch_add_queued(struct batch *batch, const struct queued *frame);
  */
 bool batch_cut(struct batch *batch, struct port *from, uint8_t **in,
     size_t *len, size_t room, uint64_t now);
-/* The same after a silence, one frame at a time: how many bytes left the input. */
-size_t batch_cut_silent(struct batch *batch, struct port *from, uint8_t *in,
-    size_t len, uint64_t now);
+/* framing_silent or framing_timeout. */
+typedef enum decode_result batch_end(
+    struct decoder *, uint8_t *, size_t, struct decoded *);
+/* The same when no more comes, one frame at a time: how many bytes left the input. */
+size_t batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
+    uint8_t *in, size_t len, uint64_t now);
 /* Picks the frames that a route lets through to the target. */
 void batch_pick(struct batch *batch, const struct route_target *target);
 /*

@@ -34,9 +34,7 @@
 #define BREATH (20 * NSEC_PER_MSEC)
 /* How often an answer that has begun in time is looked at again. */
 #define ARRIVING (50 * NSEC_PER_MSEC)
-/* The silence between frames, in tenths of a character of 11 bits. */
-#define SILENCE 35
-#define SILENCE_MIN (1750 * NSEC_PER_USEC)
+/* Bits of a character on the line. */
 #define CHARACTER 11
 
 enum phase { IDLE, AWAITING, RESTING };
@@ -246,18 +244,6 @@ line_time(const struct exchange *ex, size_t bytes)
 	return bytes * CHARACTER * NSEC_PER_SEC / framing->baud;
 }
 
-/* What has to lie between frames, so that units see where one ends. */
-static uint64_t
-silence(const struct exchange *ex)
-{
-	const struct framing_conf *framing = bus_framing(ex);
-	uint64_t ns = line_time(ex, SILENCE) / 10;
-
-	if (strcmp(framing->rule->name, "modbus-rtu") != 0)
-		return 0;
-	return framing->baud > 19200 ? MAX(ns, SILENCE_MIN) : ns;
-}
-
 /* Whether it went to the bus; counted if not. */
 static bool
 put_on_bus(struct exchange *ex, const struct queued *q)
@@ -386,7 +372,7 @@ give_answer(struct exchange *ex)
 	ex->answered = false;
 	ex->asker = NULL;
 	ex->phase = RESTING;
-	ex->until_ns = ex->answer_ns + silence(ex);
+	ex->until_ns = ex->answer_ns + framing_gap(bus_framing(ex), 0);
 	if (port == NULL) {
 		ex->route->late++;
 		return;

@@ -30,8 +30,9 @@ bool port_open(const struct port *port);
 size_t port_room(const struct port *from, struct port **ret_by);
 /* Cuts what has come in into frames and forwards them. */
 void port_input(struct port *port);
-/* The same when the line has been silent. */
+/* The same when the line has been silent, or what is held has grown too old. */
 void port_silent(struct port *port);
+void port_timeout(struct port *port);
 /* Writes what waits, as far as it goes. */
 void port_flush(struct port *port);
 void port_drop(struct port *port, enum drop_reason reason, size_t len);
@@ -52,6 +53,8 @@ void port_free(struct port *port);
 void port_update(struct port *port);
 /* Lets those read on that the port's queue held back. */
 void port_release(struct port *port);
+/* A frame of len bytes was written at time now: when the next one may be. */
+void port_gap(struct port *port, uint64_t now, size_t len);
 /* After a turn at time now: how old the rest is; consumed: some of the bytes left. */
 void port_age(struct port *port, uint64_t now, bool consumed);
 

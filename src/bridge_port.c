@@ -13,6 +13,7 @@
 #include <event2/event.h>
 
 #include "bridge_exchange.h"
+#include "bridge_heritage.h"
 #include "log.h"
 
 /* How long a peer that sends no more is still given what comes for it. */
@@ -26,7 +27,7 @@ static uint64_t
 earliest(const struct port *port)
 {
 	const uint64_t at[] = { port->stall_at, port->silence_at, port->age_at,
-		port->linger_at };
+		port->linger_at, port->gap_at };
 	uint64_t first = 0;
 
 	for (size_t i = 0; i < NELEM(at); i++)
@@ -56,6 +57,8 @@ timer_label(const struct task *task, char *buf, size_t size)
 		    "the rest of a frame from %s, before it is"
 		    " too old",
 		    name);
+	else if (at == port->gap_at)
+		snprintf(buf, size, "the silence behind a frame to %s", name);
 	else
 		snprintf(
 		    buf, size, "what %s is still owed; it sends no more", name);
@@ -125,11 +128,8 @@ stall_due(struct port *port, uint64_t now)
 static void
 age_due(struct port *port)
 {
-	COUNT(port, bad[BAD_TIMEOUT], 1);
-	COUNT(port, bad_bytes[BAD_TIMEOUT], port->held_len);
-	port->held_len = 0;
+	port_timeout(port);
 	port->silence_at = 0;
-	framing_start(&port->decoder, &port_conf(port)->framing);
 }
 
 /* A peer that sends no more: closed when it is owed nothing, or takes nothing. */
@@ -169,6 +169,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		stall_due(port, now);
 	if (due(&port->linger_at, now))
 		linger_due(port, now);
+	if (due(&port->gap_at, now))
+		port_flush(port);
 	port_arm(port);
 	task_end(&port->timer_task);
 }
@@ -189,6 +191,17 @@ port_age(struct port *port, uint64_t now, bool consumed)
 		port->age_at = 0;
 	else if (port->age_at == 0 || consumed)
 		port->age_at = now + timeout;
+	port_arm(port);
+}
+
+void
+port_gap(struct port *port, uint64_t now, size_t len)
+{
+	uint64_t gap = framing_gap(&port_conf(port)->framing, len);
+
+	if (gap == 0)
+		return;
+	port->gap_at = now + gap;
 	port_arm(port);
 }
 
@@ -281,6 +294,7 @@ port_free(struct port *port)
 	}
 	port->link->port = NULL;
 	queue_free(&port->queue);
+	heir_free(port->heir);
 	free(port->held);
 	free(port);
 }
@@ -295,7 +309,7 @@ on_up(struct link *link)
 
 	if (port == NULL && (port = port_new(node, link)) == NULL)
 		return -ENOMEM;
-	framing_start(&port->decoder, &port_conf(port)->framing);
+	port_inherit(port);
 	port->progress_ns = now_ns();
 	port_flush(port);
 	port_update(port);
@@ -340,7 +354,7 @@ on_down(struct link *link, const char *why)
 	exchange_forget(port->node->bridge, port);
 	port->backlog = port->stalled = false;
 	port->by = NULL;
-	port->silence_at = port->age_at = port->linger_at = 0;
+	port->silence_at = port->age_at = port->linger_at = port->gap_at = 0;
 	if (link->endpoint->conf->ops->several)
 		port_free(port);
 	else

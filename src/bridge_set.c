@@ -13,6 +13,7 @@
 #include <event2/event.h>
 
 #include "bridge_exchange.h"
+#include "bridge_heritage.h"
 #include "endpoint_serial.h"
 #include "log.h"
 
@@ -328,6 +329,7 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	b->node = node;
 	b->nnodes = n;
 	connect_nodes(node, n, feeder, routes);
+	bridge_inherit(b);
 	start_new(b, c);
 	return 0;
 }
@@ -349,20 +351,26 @@ bridge_stop(struct bridge *b)
 }
 
 bool
-bridge_drained(const struct bridge *b)
+bridge_written(const struct bridge *b)
 {
 	const struct port *port;
 
-	for (unsigned i = 0; i < b->nnodes; i++) {
-		if (serial_unsent(b->node[i]->endpoint) > 0)
-			return false;
+	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
 			if (port_open(port) &&
 			    (port->backlog || port->handed.waits ||
 				!queue_empty(&port->queue)))
 				return false;
-	}
 	return true;
+}
+
+bool
+bridge_drained(const struct bridge *b)
+{
+	for (unsigned i = 0; i < b->nnodes; i++)
+		if (serial_unsent(b->node[i]->endpoint) > 0)
+			return false;
+	return bridge_written(b);
 }
 
 void

@@ -45,8 +45,10 @@ copy_conf(struct control_conf *to, const struct control_conf *from)
 static int
 open_port(struct control *c, char *err, size_t size)
 {
+	char keep[KEEP_NAME_MAX];
 	struct listener_conf l = {
 		.name = c->conf.name,
+		.keep = keep,
 		.about = ABOUT_CONTROL,
 		.max_clients = (unsigned)c->conf.max_clients,
 		.mode = c->conf.mode != 0 ? (int)c->conf.mode : -1,
@@ -61,6 +63,8 @@ open_port(struct control *c, char *err, size_t size)
 	    (r = networks_parse(c->conf.allow, &c->allow, err, size)) < 0)
 		return r;
 	l.allow = c->allow;
+	keep_name(keep, sizeof(keep), "control", c->conf.name, c->conf.text,
+	    " control");
 	snprintf(c->full, sizeof(c->full), "ERR too many clients (max %u)\n",
 	    l.max_clients);
 	return listener_new(

@@ -135,8 +135,11 @@ session_update(struct session *s)
 	    !s->ended && (s->lingering || (!s->closing && !over && !more));
 	if (!reading)
 		bufferevent_disable(s->bev, EV_READ);
-	else if (!(bufferevent_get_enabled(s->bev) & EV_READ))
-		bufferevent_enable(s->bev, EV_READ);
+	else if (!(bufferevent_get_enabled(s->bev) & EV_READ) &&
+	    bufferevent_enable(s->bev, EV_READ) < 0) {
+		session_close(s, strerror(errno));
+		return;
+	}
 	if (!s->lingering)
 		event_del(s->timer);
 	if (reading) {
@@ -221,8 +224,9 @@ static void
 session_hand_over(struct session *s)
 {
 	if (evbuffer_get_length(s->reply) > 0 &&
-	    bufferevent_write_buffer(s->bev, s->reply) < 0)
-		session_close(s, "out of memory");
+	    (bufferevent_write_buffer(s->bev, s->reply) < 0 ||
+		bufferevent_enable(s->bev, EV_WRITE) < 0))
+		session_close(s, strerror(errno));
 }
 
 /* Carries out as many of its lines as one turn allows. */

@@ -232,6 +232,15 @@ endpoint_retry(struct endpoint *ep)
 		task_remove(&ep->reopen);
 }
 
+/* About to be closed for good.  A connection that the keeper has a copy of ends only
+ * so. */
+static void
+release(struct link *link)
+{
+	if (keep_remove(&link->kept) && link->close_fd)
+		shutdown(link->fd, SHUT_RDWR);
+}
+
 /* Closed, and tried again after the back-off, which doubles. */
 static void
 back_off(struct endpoint *ep, const char *why)
@@ -241,6 +250,7 @@ back_off(struct endpoint *ep, const char *why)
 
 	if (why != ep->error)
 		snprintf(ep->error, sizeof(ep->error), "%s", why);
+	release(&ep->link);
 	ep->conf->ops->close(ep);
 	ep->errors++;
 	if (news || ep->backoff_ns == 0) {
@@ -270,7 +280,7 @@ bring_up(struct endpoint *ep, int fd)
 	link->up = true;
 	ep->backoff_ns = 0;
 	ep->error[0] = '\0';
-	ep->opens++;
+	ep->opens += !link->adopted;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 	return ep->owner->up(link);
 }
@@ -287,12 +297,13 @@ endpoint_listening(struct endpoint *ep)
 {
 	ep->backoff_ns = 0;
 	ep->error[0] = '\0';
-	ep->opens++;
+	ep->opens += !ep->link.adopted;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 }
 
 struct link *
-endpoint_add_link(struct endpoint *ep, int fd, const char *address)
+endpoint_make_link(struct endpoint *ep, int fd, const char *address,
+    unsigned number, bool adopted)
 {
 	struct link *link = calloc(1, sizeof(*link));
 
@@ -300,8 +311,9 @@ endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 		goto refuse;
 	link->endpoint = ep;
 	link->close_fd = true;
-	snprintf(link->name, sizeof(link->name), "%s#%u", ep->conf->name,
-	    ++ep->next_link);
+	link->adopted = adopted;
+	snprintf(
+	    link->name, sizeof(link->name), "%s#%u", ep->conf->name, number);
 	snprintf(link->address, sizeof(link->address), "%s", address);
 	if (link_start(link, fd) < 0)
 		goto refuse;
@@ -312,13 +324,19 @@ endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 	}
 	TAILQ_INSERT_TAIL(&ep->links, link, entry);
 	ep->nlinks++;
-	log_to(
-	    LOG_INFO, ABOUT_ENDPOINT, link->name, "connected from %s", address);
+	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "%s %s",
+	    adopted ? "still connected from" : "connected from", address);
 	return link;
 refuse:
 	free(link);
 	close(fd);
 	return NULL;
+}
+
+struct link *
+endpoint_add_link(struct endpoint *ep, int fd, const char *address)
+{
+	return endpoint_make_link(ep, fd, address, ++ep->next_link, false);
 }
 
 void
@@ -361,6 +379,7 @@ settle_connection(struct link *link)
 	struct endpoint *ep = link->endpoint;
 
 	ep->owner->down(link, link->why);
+	release(link);
 	link_stop(link);
 	close(link->fd);
 	TAILQ_REMOVE(&ep->links, link, entry);
@@ -387,6 +406,7 @@ endpoint_settle(struct link *link)
 		endpoint_set_state(ep, ENDPOINT_WAITING, link->why);
 		return;
 	}
+	release(link);
 	if (link->close_fd)
 		close(link->fd);
 	link->fd = -1;
@@ -457,6 +477,7 @@ close_now(struct endpoint *ep)
 		ep->owner->down(link, "closed");
 		link_stop(link);
 	}
+	release(link);
 	if (link->close_fd && link->fd >= 0)
 		close(link->fd);
 	link->fd = -1;

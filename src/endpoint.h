@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 
 #include "framing.h"
+#include "keep.h"
 #include "key.h"
 #include "stats.h"
 
@@ -119,6 +120,7 @@ struct link {
 	bool reading;  /* what link_set_reading was told last */
 	bool ended;    /* the other side sends no more */
 	bool close_fd; /* close(fd) when the link goes */
+	bool adopted;  /* open since the process before this one */
 	bool doomed;   /* waits for the deferred step */
 	TAILQ_ENTRY(link) doom;
 	int end;	   /* what that step makes of it */
@@ -128,7 +130,8 @@ struct link {
 	uint64_t since_ns; /* up or down since then */
 	uint64_t rx_bytes, tx_bytes;
 	struct task read, write;
-	void *port; /* the owner's */
+	struct kept kept; /* its descriptor, across a restart */
+	void *port;	  /* the owner's */
 };
 TAILQ_HEAD(link_list, link);
 
@@ -286,6 +289,18 @@ void endpoint_listening(struct endpoint *ep);
  * at once on failure.  NULL: refused. */
 struct link *endpoint_add_link(
     struct endpoint *ep, int fd, const char *address);
+/* The descriptor outlives the process, from now on until the link is closed. */
+void link_keep(struct link *link, int fd);
+/*
+ * What the process before has left open under the same section: the descriptor of the
+ * one link, non-blocking; -ENOENT.
+ */
+int endpoint_take(struct endpoint *ep);
+/* The same for connections; each becomes a link under its old name. */
+void endpoint_take_links(struct endpoint *ep);
+/* The name for a listener of a section of that type, to be kept under. */
+void endpoint_keep_name(
+    const struct endpoint *ep, const char *part, char *buf, size_t size);
 /* Lost, or could not be opened: closed in a deferred step, then reopened by the
  * back-off.  Safe from any callback; a second call is ignored. */
 void endpoint_lost(struct endpoint *ep, const char *why);

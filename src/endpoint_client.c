@@ -114,6 +114,7 @@ connected(struct client *c)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (ep->conf->keepalive)
 		tcp_keepalive(fd);
+	link_keep(&ep->link, fd);
 	if (endpoint_up(ep, fd, true) < 0) {
 		close(fd);
 		endpoint_lost(ep, "out of memory");
@@ -259,6 +260,11 @@ client_open(struct endpoint *ep)
 		return -ENOMEM;
 	ep->impl = c;
 	c->ep = ep;
+	c->fd = -1;
+	if ((c->fd = endpoint_take(ep)) >= 0) {
+		connected(c);
+		return 0;
+	}
 	c->fd = -1;
 	task_add(&c->task, c, client_label, "%s.connect", ep->conf->name);
 	if (evutil_getaddrinfo(host, port, &numeric, &c->found) == 0) {

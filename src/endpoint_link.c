@@ -11,6 +11,7 @@
  * the link.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -42,14 +43,20 @@ link_settle_now(struct link *link)
 	endpoint_settle(link);
 }
 
-static void
-settle_all(evutil_socket_t fd, short what, void *arg)
+void
+link_settle_all(void)
 {
 	struct link *link;
 
-	(void)fd, (void)what, (void)arg;
 	while ((link = TAILQ_FIRST(&doomed)) != NULL)
 		link_settle_now(link);
+}
+
+static void
+on_doom(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	link_settle_all();
 }
 
 void
@@ -119,7 +126,7 @@ link_machinery(struct event_base *base)
 		return 0;
 	if ((hangup_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		return -errno;
-	doom_event = event_new(base, -1, EV_PERSIST, settle_all, NULL);
+	doom_event = event_new(base, -1, EV_PERSIST, on_doom, NULL);
 	hangup_event =
 	    event_new(base, hangup_fd, EV_READ | EV_PERSIST, on_hangup, NULL);
 	if (doom_event == NULL || hangup_event == NULL ||
@@ -264,7 +271,7 @@ link_stop(struct link *link)
 		epoll_ctl(hangup_fd, EPOLL_CTL_DEL, link->fd, NULL);
 	bufferevent_free(link->bev);
 	link->bev = NULL;
-	link->up = false;
+	link->up = link->adopted = false;
 	link->since_ns = now_ns();
 	task_remove(&link->read);
 	task_remove(&link->write);
@@ -321,6 +328,9 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 		return -ENOMEM;
 	link->tx_bytes += len;
 	TASK_WAIT(&link->write);
+	/* It does not say itself when it cannot wait for the descriptor. */
+	if (bufferevent_enable(link->bev, EV_WRITE) < 0)
+		link_lose(link, LINK_LOST, strerror(errno));
 	return 0;
 }
 
@@ -332,6 +342,31 @@ link_handed(const struct link *link)
 	    : evbuffer_get_length(bufferevent_get_output(link->bev));
 }
 
+size_t
+link_copy(const struct link *link, bool output, uint8_t *buf, size_t size)
+{
+	struct evbuffer_iovec *iov;
+	struct evbuffer *from;
+	size_t done = 0, part;
+	int n;
+
+	if (link->bev == NULL)
+		return 0;
+	from = output ? bufferevent_get_output(link->bev)
+		      : bufferevent_get_input(link->bev);
+	n = evbuffer_peek(from, -1, NULL, NULL, 0);
+	if (size == 0 || n <= 0 ||
+	    (iov = calloc((size_t)n, sizeof(*iov))) == NULL)
+		return evbuffer_get_length(from);
+	n = evbuffer_peek(from, -1, NULL, iov, n);
+	for (int i = 0; i < n && done < size; i++, done += part) {
+		part = MIN(iov[i].iov_len, size - done);
+		memcpy(buf + done, iov[i].iov_base, part);
+	}
+	free(iov);
+	return evbuffer_get_length(from);
+}
+
 void
 link_set_reading(struct link *link, bool on)
 {
@@ -340,8 +375,9 @@ link_set_reading(struct link *link, bool on)
 		return;
 	link->reading = on;
 	if (on) {
-		bufferevent_enable(link->bev, EV_READ);
 		TASK_WAIT(&link->read);
+		if (bufferevent_enable(link->bev, EV_READ) < 0)
+			link_lose(link, LINK_LOST, strerror(errno));
 		return;
 	}
 	bufferevent_disable(link->bev, EV_READ);

@@ -25,6 +25,18 @@ void link_lose(struct link *link, enum link_end end, const char *why);
 void endpoint_settle(struct link *link);
 /* Takes the link off the list of the doomed, and settles it if it was there. */
 void link_settle_now(struct link *link);
+/*
+ * Copies up to size of the bytes that the bufferevent holds: those read and not taken
+ * out, or, with output, those not written yet.  Returns how many there are.
+ */
+size_t link_copy(
+    const struct link *link, bool output, uint8_t *buf, size_t size);
+/* Deals with all doomed links at once: not inside one of their callbacks. */
+void link_settle_all(void);
+/* Another link of an endpoint with several, of that number.  The descriptor is closed
+ * with it, and at once on failure (NULL). */
+struct link *endpoint_make_link(struct endpoint *ep, int fd,
+    const char *address, unsigned number, bool adopted);
 /* Makes the shared machinery (the deferred step, the hang-up watch); once. */
 int link_machinery(struct event_base *base);
 

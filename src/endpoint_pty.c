@@ -335,6 +335,14 @@ make_master(struct pty *pty, char *err, size_t size)
 {
 	int r;
 
+	pty->master = endpoint_take(pty->ep);
+	if (pty->master >= 0 &&
+	    ptsname_r(pty->master, pty->slave, sizeof(pty->slave)) == 0)
+		return 0;
+	pty->ep->link.adopted = false;
+	keep_remove(&pty->ep->link.kept);
+	if (pty->master >= 0)
+		close(pty->master);
 	pty->master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (pty->master >= 0 && grantpt(pty->master) == 0 &&
 	    unlockpt(pty->master) == 0 &&
@@ -357,7 +365,8 @@ make_pty(
 
 	if ((r = make_master(pty, err, size)) < 0)
 		return r;
-	if ((slave = open_slave(pty)) < 0 || (r = serial_tty_raw(slave)) < 0) {
+	if ((slave = open_slave(pty)) < 0 ||
+	    (!pty->ep->link.adopted && (r = serial_tty_raw(slave)) < 0)) {
 		r = slave < 0 ? slave : r;
 		snprintf(err, size, "cannot set up %s: %s", pty->slave,
 		    strerror(-r));
@@ -427,8 +436,11 @@ pty_open(struct endpoint *ep)
 	    (r = make_link(pty, ep->conf->link, err, size)) < 0)
 		goto fail;
 	set_address(ep, pty->slave);
+	if ((master_poll(pty) & (POLLIN | POLLHUP)) == POLLHUP)
+		ep->link.adopted = false; /* its user went meanwhile */
 	ep->link.fd = pty->master;
 	ep->link.close_fd = false;
+	link_keep(&ep->link, pty->master);
 	task_add(&pty->open_task, pty, open_label, "%s.open", ep->conf->name);
 	say_waiting(pty);
 	await_opening(pty);

@@ -365,6 +365,20 @@ serial_close(struct endpoint *ep)
 	ep->impl = NULL;
 }
 
+/* Goes on with the open port of the process before, or opens it. */
+static int
+serial_get(struct endpoint *ep, struct serial *s)
+{
+	bool exclusive = ep->conf->exclusive;
+	int fd = endpoint_take(ep);
+
+	ep->link.adopted =
+	    fd >= 0 && serial_port_adopt(&s->port, fd, exclusive) == 0;
+	return ep->link.adopted ? 0
+				: serial_port_open(&s->port, exclusive,
+				      ep->error, sizeof(ep->error));
+}
+
 static int
 serial_open(struct endpoint *ep)
 {
@@ -383,7 +397,7 @@ serial_open(struct endpoint *ep)
 	r = serial_port_find(
 	    conf, s->port.path, sizeof(s->port.path), err, size);
 	if (r == 0)
-		r = serial_port_open(&s->port, conf->exclusive, err, size);
+		r = serial_get(ep, s);
 	if (r == 0)
 		r = serial_port_configure(&s->port, conf, err, size);
 	if (r < 0) {
@@ -395,6 +409,7 @@ serial_open(struct endpoint *ep)
 		conf->device != NULL ? conf->device : s->port.path) != 0)
 		log_to(LOG_INFO, ABOUT_ENDPOINT, conf->name, "%s is %s",
 		    conf->device, s->port.path);
+	link_keep(&ep->link, s->port.fd);
 	return endpoint_up(ep, s->port.fd, false);
 }
 
@@ -510,6 +525,12 @@ serial_unsent(const struct endpoint *ep)
 	if (ep->conf->ops != &endpoint_serial || s == NULL || s->port.fd < 0)
 		return 0;
 	return serial_tty_unsent(s->port.fd);
+}
+
+void
+serial_let_go(int fd, struct event_base *base, const char *name)
+{
+	serial_port_let_go(fd, base, name);
 }
 
 void

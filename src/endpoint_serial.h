@@ -23,6 +23,8 @@ void serial_describe_line(struct endpoint_conf *conf);
  * for before a clean stop.  0 for any other type.
  */
 unsigned serial_unsent(const struct endpoint *ep);
+/* Closes a port that the process before has left open. */
+void serial_let_go(int fd, struct event_base *base, const char *name);
 /*
  * A port that is closed while output is on its way stays open in the background
  * until that is out.  Ends all of that at once: before the loop is freed.

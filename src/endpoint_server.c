@@ -95,11 +95,13 @@ static bool
 on_client(void *arg, int fd, const char *peer)
 {
 	struct endpoint *ep = arg;
+	struct link *link;
 
 	if (ep->conf->keepalive)
 		tcp_keepalive(fd);
-	if (endpoint_add_link(ep, fd, peer) == NULL)
+	if ((link = endpoint_add_link(ep, fd, peer)) == NULL)
 		return false;
+	link_keep(link, fd);
 	server_hangup(ep);
 	return true;
 }
@@ -122,8 +124,10 @@ server_open(struct endpoint *ep)
 {
 	const struct endpoint_conf *conf = ep->conf;
 	struct server *server = calloc(1, sizeof(*server));
+	char keep[KEEP_NAME_MAX];
 	struct listener_conf lc = {
 		.name = conf->name,
+		.keep = keep,
 		.about = ABOUT_ENDPOINT,
 		.max_clients = (unsigned)conf->max_clients,
 		.mode = conf->mode != 0 ? (int)conf->mode : -1,
@@ -141,6 +145,7 @@ server_open(struct endpoint *ep)
 		r = networks_parse(
 		    conf->allow, &server->allow, ep->error, sizeof(ep->error));
 	lc.allow = server->allow;
+	endpoint_keep_name(ep, " listener", keep, sizeof(keep));
 	if (r == 0)
 		r = listener_new(ep->base, &lc, on_client, ep,
 		    &server->listener, ep->error, sizeof(ep->error));
@@ -148,7 +153,10 @@ server_open(struct endpoint *ep)
 		return r;
 	snprintf(ep->address, sizeof(ep->address), "%s",
 	    listener_address(server->listener));
+	ep->link.adopted = listener_adopted(server->listener);
 	endpoint_listening(ep);
+	endpoint_take_links(ep);
+	server_hangup(ep);
 	return 0;
 }
 

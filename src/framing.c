@@ -260,3 +260,15 @@ framing_limit(const struct framing_conf *conf)
 	longest = conf->rule->bound(conf, longest) + RULE_FILL;
 	return MAX(longest, (size_t)RULE_LARGEST);
 }
+
+uint64_t
+framing_gap(const struct framing_conf *conf, size_t len)
+{
+	uint64_t bits = conf->char_bits != 0 ? conf->char_bits : 10;
+
+	/* Behind a socket there is no line that could be silent. */
+	if (conf->baud == 0 ||
+	    (conf->rule != &framing_modbus_rtu && conf->rule != &framing_idle))
+		return 0;
+	return framing_silence(conf) + len * bits * NSEC_PER_SEC / conf->baud;
+}

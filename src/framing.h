@@ -165,6 +165,11 @@ size_t framing_bound(const struct framing_conf *conf, size_t len);
 size_t framing_limit(const struct framing_conf *conf);
 /* The silence that ends a frame, in nanoseconds, 0 when none does. */
 uint64_t framing_silence(const struct framing_conf *conf);
+/*
+ * How long the line stays taken by a frame of len payload bytes that is written,
+ * with the silence that has to follow it; 0 for rules that need none.
+ */
+uint64_t framing_gap(const struct framing_conf *conf, size_t len);
 
 /* The slow halves of the two below. */
 enum decode_result framing_unwrap(struct decoder *d, struct decoded *out);

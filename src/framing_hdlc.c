@@ -67,27 +67,13 @@ hdlc_unescape(uint8_t *p, size_t len)
 	const uint8_t *from = p, *stop = p + len;
 	uint8_t *to = p;
 
-	while (from < stop) {
-		if (stop - from >= LANES) {
-			size_t n = scan_first(scan(from, ESC, ESC, 0));
-
-			if (n == LANES)
-				memmove(to, from, LANES);
-			else
-				for (size_t i = 0; i < n; i++)
-					to[i] = from[i];
-			to += n;
-			from += n;
-			if (n == LANES)
-				continue;
-		} else if (*from != ESC) {
-			*to++ = *from++;
-			continue;
-		}
+	for (;;) {
+		scan_move(&to, &from, stop, ESC);
+		if (from == stop)
+			return (size_t)(to - p);
 		*to++ = from[1] ^ FLIP;
 		from += 2;
 	}
-	return (size_t)(to - p);
 }
 
 static enum decode_result

@@ -52,7 +52,7 @@ lanes_bits(lane_mask hit)
 #endif
 }
 
-static inline uint32_t
+static inline __attribute__((always_inline)) uint32_t
 scan(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
 {
 	lanes v;
@@ -63,11 +63,46 @@ scan(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
 
 #endif
 
-/* Which one is the first; LANES for none. */
+/* Which one is the first, of some. */
 static inline unsigned
 scan_first(uint32_t hits)
 {
-	return (unsigned)__builtin_ctz(hits | 1U << LANES);
+	return (unsigned)__builtin_ctz(hits);
+}
+
+/* The first of len bytes, from at on, that is a or b; or len. */
+static inline size_t
+scan_either(const uint8_t *p, size_t at, size_t len, uint8_t a, uint8_t b)
+{
+	uint32_t hits;
+
+	for (; len - at >= LANES; at += LANES)
+		if ((hits = scan(p + at, a, b, 0)) != 0)
+			return at + scan_first(hits);
+	while (at < len && p[at] != a && p[at] != b)
+		at++;
+	return at;
+}
+
+/* Moves the bytes before the next byte end, or before stop, to or towards *to. */
+static inline void
+scan_move(uint8_t **to, const uint8_t **from, const uint8_t *stop, uint8_t end)
+{
+	const uint8_t *p = *from;
+	uint8_t *t = *to;
+	uint32_t hits = 0;
+
+	while (stop - p >= LANES && (hits = scan(p, end, end, 0)) == 0) {
+		memmove(t, p, LANES);
+		t += LANES;
+		p += LANES;
+	}
+	if (hits != 0)
+		stop = p + scan_first(hits);
+	while (p < stop && *p != end)
+		*t++ = *p++;
+	*from = p;
+	*to = t;
 }
 
 /*
@@ -97,7 +132,8 @@ scan_escape(uint8_t *to, const uint8_t *in, size_t len, uint8_t a, uint8_t b,
 	}
 	for (; in < stop; in++) {
 		if (stop - in >= LANES) {
-			n = scan_first(scan(in, a, b, low));
+			hits = scan(in, a, b, low);
+			n = hits != 0 ? scan_first(hits) : LANES;
 			memcpy(to, in, LANES);
 			to += n;
 			in += n;

@@ -20,28 +20,16 @@ slip_unescape(uint8_t *p, size_t len)
 	const uint8_t *from = p, *stop = p + len;
 	uint8_t *to = p;
 
-	while (from < stop) {
-		if (stop - from >= LANES) {
-			size_t n = scan_first(scan(from, ESC, ESC, 0));
-
-			memmove(to, from, n == LANES ? LANES : 0);
-			for (size_t i = 0; n < LANES && i < n; i++)
-				to[i] = from[i];
-			to += n;
-			from += n;
-			if (n == LANES)
-				continue;
-		} else if (*from != ESC) {
-			*to++ = *from++;
-			continue;
-		}
+	for (;;) {
+		scan_move(&to, &from, stop, ESC);
+		if (from == stop)
+			return to - p;
 		if (stop - from < 2 ||
 		    (from[1] != ESC_END && from[1] != ESC_ESC))
 			return -1;
 		*to++ = from[1] == ESC_END ? END : ESC;
 		from += 2;
 	}
-	return to - p;
 }
 
 static enum decode_result

@@ -58,15 +58,7 @@ next_control(bool dle, const uint8_t *in, size_t from, size_t len, int *what)
 
 	*what = -1;
 	if (!dle) {
-		while (len - from >= LANES) {
-			size_t n = scan_first(scan(in + from, STX, ETX, 0));
-
-			from += n;
-			if (n < LANES)
-				break;
-		}
-		while (from < len && in[from] != STX && in[from] != ETX)
-			from++;
+		from = scan_either(in, from, len, STX, ETX);
 		if (from < len)
 			*what = in[from];
 		return from;

@@ -21,7 +21,8 @@
 #include "listener.h"
 
 #define BACKLOG 128
-#define REST_SECONDS 1
+
+static const struct timeval rest_time = { .tv_sec = 1 };
 
 struct listener {
 	struct listener_conf conf;
@@ -33,6 +34,8 @@ struct listener {
 	listener_accept accept;
 	void *arg;
 	struct stat socket; /* of a Unix socket: is it still ours? */
+	struct kept kept;
+	bool adopted; /* open since the process before this one */
 	struct log_limit limit;
 	struct task task;
 };
@@ -69,7 +72,8 @@ on_rest_over(evutil_socket_t fd, short what, void *arg)
 	task_begin(&l->task);
 	if (l->spare < 0)
 		l->spare = open_spare();
-	evconnlistener_enable(l->ev);
+	if (evconnlistener_enable(l->ev) < 0)
+		evtimer_add(l->rest, &rest_time);
 	TASK_WAIT(&l->task);
 	task_end(&l->task);
 }
@@ -93,7 +97,6 @@ static void
 on_error(struct evconnlistener *ev, void *arg)
 {
 	struct listener *l = arg;
-	const struct timeval rest = { REST_SECONDS, 0 };
 	int e = errno;
 
 	task_begin(&l->task);
@@ -102,7 +105,7 @@ on_error(struct evconnlistener *ev, void *arg)
 	if (e == EMFILE || e == ENFILE)
 		turn_away(l);
 	evconnlistener_disable(ev);
-	evtimer_add(l->rest, &rest);
+	evtimer_add(l->rest, &rest_time);
 	TASK_WAIT(&l->task);
 	task_end(&l->task);
 }
@@ -282,15 +285,99 @@ bind_socket(struct listener *l, char *err, size_t size)
 	return r;
 }
 
+/* --- sockets that are open already --------------------------------------- */
+
+/* Whether it listens in the family of our address; *ret_same: on that very one. */
+static bool
+socket_fits(const struct listener *l, int fd, bool *ret_same)
+{
+	const struct sockaddr *want =
+	    (const struct sockaddr *)&l->conf.address.ss;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss), size = sizeof(int);
+	char there[ADDRESS_TEXT_MAX];
+	int listens = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 ||
+	    !listens || getsockname(fd, (struct sockaddr *)&ss, &len) < 0 ||
+	    (ss.ss_family == AF_UNIX) != (want->sa_family == AF_UNIX))
+		return false;
+	address_format((struct sockaddr *)&ss, len, there, sizeof(there));
+	*ret_same = strcmp(there, l->address) == 0;
+	return true;
+}
+
+/*
+ * A copy of a socket that the service manager listens on for us: it stays the
+ * manager's, and is there for us again if we close ours.
+ */
+static int
+passed_socket(const struct listener *l)
+{
+	const struct left *p, *best = NULL;
+	bool same, named;
+
+	TAILQ_FOREACH(p, left_all(), entry) {
+		if (left_is_kept(p) || !socket_fits(l, p->fd, &same))
+			continue;
+		named = strcmp(p->name, l->conf.name) == 0;
+		if (named || (same && best == NULL))
+			best = p;
+		if (named && same)
+			break;
+	}
+	return best != NULL ? fcntl(best->fd, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
+/* That of the process before, if clients still find it. */
+static int
+kept_socket(struct listener *l)
+{
+	bool local = l->conf.address.ss.ss_family == AF_UNIX, same;
+	int fd = left_take(l->conf.keep);
+
+	if (fd < 0)
+		return fd;
+	if (socket_fits(l, fd, &same) &&
+	    (!local ||
+		(stat(unix_path(l), &l->socket) == 0 &&
+		    S_ISSOCK(l->socket.st_mode))))
+		return fd;
+	memset(&l->socket, 0, sizeof(l->socket));
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+	keep_forget(l->conf.keep);
+	return -1;
+}
+
+static int
+make_socket(struct listener *l, char *err, size_t size)
+{
+	int fd = passed_socket(l);
+
+	if (fd < 0 && l->conf.keep != NULL) {
+		if ((fd = kept_socket(l)) < 0)
+			fd = bind_socket(l, err, size);
+		else
+			l->adopted = true;
+		if (fd >= 0)
+			keep_add(&l->kept, fd, l->conf.keep);
+	} else if (fd < 0)
+		fd = bind_socket(l, err, size);
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	return fd;
+}
+
 static int
 open_listener(
     struct listener *l, struct event_base *base, char *err, size_t size)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	int fd;
+	int fd, r = 0;
 
-	if ((fd = bind_socket(l, err, size)) < 0)
+	if ((fd = make_socket(l, err, size)) < 0)
 		return fd;
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
 		address_format((struct sockaddr *)&ss, len, l->address,
@@ -305,7 +392,13 @@ open_listener(
 		return -ENOMEM;
 	}
 	evconnlistener_set_error_cb(l->ev, on_error);
-	return 0;
+	/* Making it does not say whether it could be waited for. */
+	if (evconnlistener_enable(l->ev) < 0) {
+		r = -errno;
+		snprintf(err, size, "cannot listen on %s: %s", l->address,
+		    strerror(-r));
+	}
+	return r;
 }
 
 int
@@ -330,6 +423,7 @@ listener_new(struct event_base *base, const struct listener_conf *conf,
 		listener_free(l);
 		return r;
 	}
+	l->conf.keep = NULL;
 	task_add(&l->task, l, accept_label, "%s.accept", conf->name);
 	TASK_WAIT(&l->task);
 	*ret = l;
@@ -348,6 +442,12 @@ listener_address(const struct listener *l)
 	return l->address;
 }
 
+bool
+listener_adopted(const struct listener *l)
+{
+	return l->adopted;
+}
+
 void
 listener_free(struct listener *l)
 {
@@ -355,6 +455,8 @@ listener_free(struct listener *l)
 
 	if (l == NULL)
 		return;
+	if (keep_remove(&l->kept))
+		shutdown(l->kept.fd, SHUT_RDWR);
 	if (l->socket.st_ino != 0 && stat(unix_path(l), &st) == 0 &&
 	    st.st_ino == l->socket.st_ino && st.st_dev == l->socket.st_dev)
 		unlink(unix_path(l));

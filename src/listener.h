@@ -9,6 +9,7 @@
 #define LISTENER_H
 
 #include "address.h"
+#include "keep.h"
 #include "log.h"
 #include "stats.h"
 
@@ -26,6 +27,8 @@ struct listener_conf {
 	const char *group; /* of a Unix socket, or NULL */
 	const char *full;  /* what one client too many is told, or
 					 * NULL; borrowed too */
+	const char *keep;  /* the name for the next process; borrowed for
+					 * the call alone */
 };
 
 /* A connection that may stay: the descriptor is the owner's now, non-blocking and
@@ -34,7 +37,8 @@ struct listener_conf {
 typedef bool (*listener_accept)(void *arg, int fd, const char *peer);
 
 /*
- * Binds and listens.  A stale Unix socket that nobody listens on is taken
+ * Takes the socket that the service manager or the process before has left for it:
+ * by its name, or on its address.  Else binds and listens.  A stale Unix socket that nobody listens on is taken
  * over.  -errno with a sentence in err.  conf is copied; name, group and allow are
  * borrowed until listener_free.
  */
@@ -45,6 +49,8 @@ int listener_new(struct event_base *base, const struct listener_conf *conf,
 void listener_set_clients(struct listener *l, unsigned clients);
 /* The address that it is bound to (the port that the kernel chose, for 0). */
 const char *listener_address(const struct listener *l);
+/* Whether it goes on where the process before was. */
+bool listener_adopted(const struct listener *l);
 /* Closes; removes the Unix socket. NULL is fine. */
 void listener_free(struct listener *l);
 

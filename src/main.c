@@ -1,461 +1,18 @@
 /*
- * main: options, signals, start in order, reload, stop in reverse.
+ * main: the command line.
  */
-#include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
-#include <event2/event.h>
-
-#include "bridge.h"
-#include "control.h"
-#include "endpoint_serial.h"
-#include "log.h"
+#include "daemon.h"
 #include "output.h"
 #include "serial_list.h"
-#include "systemd.h"
 
 #define EXIT_RUN 1
 #define EXIT_USAGE 2
-/* How often it looks whether all queues are written, while it stops. */
-#define DRAIN_STEP_US 10000
-
-struct options {
-	const char *file; /* NULL: none was named */
-	char *const *words;
-	unsigned nwords;
-	bool verbose;
-	bool check;
-	bool list_ports;
-	bool json;
-};
 
 static struct options options;
-static struct event_base *base;
-static struct bridge *bridge;
-static struct daemon_conf conf;
-static struct control **controls;
-static unsigned ncontrols;
-static struct config *next_controls; /* a reload's, to be put in place */
-static struct event *signal_event, *drain_event, *control_event;
-static struct task signal_task, drain_task;
-static uint64_t drain_until;
-
-/* --- configuration ------------------------------------------------------- */
-
-static const char *
-file_name(void)
-{
-	if (options.file != NULL)
-		return options.file;
-	return options.nwords > 0 ? NULL : CONFIG_DEFAULT_PATH;
-}
-
-/* The file, if one is to be read, and the words of the command line. */
-static int
-read_config(struct config **ret, struct faults *faults)
-{
-	return config_read(
-	    file_name(), options.words, options.nwords, ret, faults);
-}
-
-static void
-print_faults(const struct faults *faults)
-{
-	for (unsigned i = 0; i < faults->n; i++)
-		fprintf(stderr, "%s\n", faults->text[i]);
-}
-
-/* Takes over what the daemon section says. */
-static void
-take_daemon_conf(struct config *c)
-{
-	free(conf.name);
-	free(conf.state_dir);
-	conf = c->daemon;
-	memset(&c->daemon, 0, sizeof(c->daemon));
-	log_set_level(options.verbose
-		? LOG_DEBUG
-		: log_level_parse(log_level_words[conf.log_level]));
-}
-
-static const struct daemon_conf *
-daemon_conf(void)
-{
-	return &conf;
-}
-
-static int reload(char **);
-
-static const struct control_hooks hooks = {
-	.reload = reload,
-	.daemon = daemon_conf,
-};
-
-/* --- control ports ------------------------------------------------------- */
-
-static struct control *
-kept_control(const struct control_conf *c)
-{
-	for (unsigned i = 0; i < ncontrols; i++)
-		if (controls[i] != NULL &&
-		    strcmp(c->name, control_config(controls[i])->name) == 0 &&
-		    strcmp(c->text, control_config(controls[i])->text) == 0)
-			return controls[i];
-	return NULL;
-}
-
-/*
- * Opens the control ports of the configuration, keeps those that are the same and
- * closes the others.  -errno when one cannot be opened; the others are.
- */
-static int
-apply_controls(struct config *c)
-{
-	struct control **new = calloc(c->ncontrols + 1, sizeof(*new));
-	bool *keep = calloc(ncontrols + 1, sizeof(*keep));
-	char err[256];
-	int r = 0, e;
-
-	if (new == NULL || keep == NULL) {
-		free(new);
-		free(keep);
-		return -ENOMEM;
-	}
-	for (unsigned i = 0; i < c->ncontrols; i++) {
-		new[i] = kept_control(c->controls[i]);
-		for (unsigned j = 0; new[i] != NULL &&j < ncontrols; j++)
-			keep[j] |= controls[j] == new[i];
-	}
-	for (unsigned j = 0; j < ncontrols; j++)
-		if (!keep[j])
-			control_free(controls[j]);
-	for (unsigned i = 0; i < c->ncontrols; i++) {
-		if (new[i] != NULL)
-			continue;
-		e = control_new(
-		    bridge, c->controls[i], &hooks, &new[i], err, sizeof(err));
-		if (e == 0)
-			continue;
-		log_to(LOG_ERR, ABOUT_CONTROL, c->controls[i]->name, "%s", err);
-		r = e;
-	}
-	free(controls);
-	free(keep);
-	controls = new;
-	ncontrols = c->ncontrols;
-	return r;
-}
-
-/* Not inside a session's callback: it may be the one that asked. */
-static void
-on_controls(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-	if (next_controls == NULL)
-		return;
-	apply_controls(next_controls);
-	config_free(next_controls);
-	next_controls = NULL;
-}
-
-/* --- reload -------------------------------------------------------------- */
-
-static char *
-join_faults(const struct faults *faults)
-{
-	size_t size = 1;
-	char *text;
-
-	for (unsigned i = 0; i < faults->n; i++)
-		size += strlen(faults->text[i]) + 1;
-	if ((text = calloc(1, size)) == NULL)
-		return NULL;
-	for (unsigned i = 0; i < faults->n; i++)
-		append(text, size, "%s%s", i > 0 ? "\n" : "", faults->text[i]);
-	return text;
-}
-
-static int
-refuse_reload(struct faults *faults, char **ret_faults)
-{
-	for (unsigned i = 0; i < faults->n; i++)
-		log_at(LOG_ERR, "%s", faults->text[i]);
-	log_at(LOG_ERR, "the configuration has %u fault%s: nothing was changed",
-	    faults->n, faults->n == 1 ? "" : "s");
-	*ret_faults = join_faults(faults);
-	systemd_ready();
-	systemd_status("reload refused: %s",
-	    faults->n > 0 ? faults->text[0] : "out of memory");
-	faults_free(faults);
-	return -EINVAL;
-}
-
-static void
-show_status(struct bridge *b)
-{
-	systemd_status("%u of %u endpoints up", bridge_up(b), b->nnodes);
-}
-
-static int
-reload(char **ret_faults)
-{
-	struct faults faults = { 0 };
-	struct config *c;
-	char err[256] = "";
-	int r;
-
-	*ret_faults = NULL;
-	systemd_reloading();
-	if (read_config(&c, &faults) < 0)
-		return refuse_reload(&faults, ret_faults);
-	if ((r = bridge_apply(bridge, c, err, sizeof(err))) < 0) {
-		log_at(LOG_ERR, "nothing was changed: %s", err);
-		*ret_faults = strdup(err);
-		config_free(c);
-		systemd_ready();
-		return r;
-	}
-	take_daemon_conf(c);
-	config_free(next_controls);
-	next_controls = c;
-	event_active(control_event, EV_TIMEOUT, 1);
-	log_at(LOG_NOTICE, "reloaded: %u of %u endpoints up", bridge_up(bridge),
-	    bridge->nnodes);
-	systemd_ready();
-	show_status(bridge);
-	return 0;
-}
-
-/* --- signals and the end ------------------------------------------------- */
-
-static void
-log_tasks(void)
-{
-	struct task *task;
-	uint64_t now = now_ns();
-	char label[TASK_LABEL_MAX], site[64], idle[24];
-
-	TAILQ_FOREACH(task, task_all(), entry) {
-		label[0] = '\0';
-		task->label(task, label, sizeof(label));
-		log_to(LOG_NOTICE, ABOUT_TASK, task->name, "%s %s %s, %s",
-		    task_state_name(task->state),
-		    task_site_name(task->site, site, sizeof(site)),
-		    format_time(now - task->since_ns, idle, sizeof(idle)),
-		    label);
-	}
-}
-
-static void
-drain_label(const struct task *task, char *buf, size_t size)
-{
-	(void)task;
-	snprintf(buf, size, "all queues to be written, before it ends");
-}
-
-static void
-on_drain(evutil_socket_t fd, short what, void *arg)
-{
-	const struct timeval step = { 0, DRAIN_STEP_US };
-
-	(void)fd, (void)what, (void)arg;
-	if (bridge_drained(bridge) || now_ns() >= drain_until)
-		event_base_loopbreak(base);
-	else
-		evtimer_add(drain_event, &step);
-}
-
-static void
-begin_stop(int sig)
-{
-	if (bridge->stopping) {
-		event_base_loopbreak(base);
-		return;
-	}
-	log_at(LOG_NOTICE, "%s: stopping", strsignal(sig));
-	systemd_stopping(conf.drain_timeout);
-	bridge_stop(bridge);
-	drain_until = now_ns() + conf.drain_timeout;
-	task_add(&drain_task, NULL, drain_label, "daemon.drain");
-	TASK_WAIT(&drain_task);
-	on_drain(-1, 0, NULL);
-}
-
-static void
-on_signal(evutil_socket_t fd, short what, void *arg)
-{
-	struct signalfd_siginfo info;
-	char *faults = NULL;
-
-	(void)what, (void)arg;
-	task_begin(&signal_task);
-	while (read(fd, &info, sizeof(info)) == sizeof(info)) {
-		switch (info.ssi_signo) {
-		case SIGHUP:
-			reload(&faults);
-			free(faults);
-			break;
-		case SIGUSR1:
-			log_tasks();
-			break;
-		default:
-			begin_stop((int)info.ssi_signo);
-			break;
-		}
-	}
-	task_end(&signal_task);
-}
-
-static void
-signal_label(const struct task *task, char *buf, size_t size)
-{
-	(void)task;
-	snprintf(buf, size,
-	    "a signal (TERM and INT end it, HUP reloads, USR1"
-	    " logs its tasks)");
-}
-
-static int
-start_signals(void)
-{
-	sigset_t set;
-	int fd;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	signal_event =
-	    event_new(base, fd, EV_READ | EV_PERSIST, on_signal, NULL);
-	drain_event = evtimer_new(base, on_drain, NULL);
-	control_event = event_new(base, -1, EV_PERSIST, on_controls, NULL);
-	if (signal_event == NULL || drain_event == NULL ||
-	    control_event == NULL || event_add(signal_event, NULL) < 0)
-		return -ENOMEM;
-	task_add(&signal_task, NULL, signal_label, "daemon.signals");
-	TASK_WAIT(&signal_task);
-	return 0;
-}
-
-/* --- start --------------------------------------------------------------- */
-
-static void
-raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-	    limit.rlim_cur >= limit.rlim_max)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* Precise timers cost a system call a turn: only where a silence ends frames. */
-static struct event_base *
-make_base(const struct config *c)
-{
-	struct event_config *ec = event_config_new();
-	int flags = EVENT_BASE_FLAG_NOLOCK;
-	struct event_base *made;
-
-	if (ec == NULL)
-		return NULL;
-	for (unsigned i = 0; i < c->nendpoints; i++)
-		if (framing_silence(&c->endpoints[i]->framing) != 0)
-			flags |= EVENT_BASE_FLAG_PRECISE_TIMER;
-	event_config_set_flag(ec, flags);
-	made = event_base_new_with_config(ec);
-	event_config_free(ec);
-	return made;
-}
-
-/* In order: signals, endpoints, control ports; then the service manager is told. */
-static int
-start(struct config *c)
-{
-	char err[256] = "";
-	int r;
-
-	raise_descriptor_limit();
-	signal(SIGPIPE, SIG_IGN);
-	log_open();
-	if ((base = make_base(c)) == NULL)
-		return -ENOMEM;
-	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
-		return r;
-	bridge->changed = show_status;
-	take_daemon_conf(c);
-	if ((r = bridge_apply(bridge, c, err, sizeof(err))) < 0) {
-		log_at(LOG_ERR, "cannot start: %s", err);
-		return r;
-	}
-	if ((r = apply_controls(c)) < 0)
-		return r;
-	if ((r = systemd_start(base)) < 0)
-		return r;
-	log_at(LOG_INFO, "version " VERSION ": %u of %u endpoints up",
-	    bridge_up(bridge), bridge->nnodes);
-	show_status(bridge);
-	systemd_ready();
-	return 0;
-}
-
-static void
-stop(void)
-{
-	systemd_stop();
-	for (unsigned i = 0; i < ncontrols; i++)
-		control_free(controls[i]);
-	free(controls);
-	config_free(next_controls);
-	bridge_free(bridge);
-	serial_finish();
-	if (signal_event != NULL) {
-		close(event_get_fd(signal_event));
-		event_free(signal_event);
-	}
-	if (drain_event != NULL)
-		event_free(drain_event);
-	if (control_event != NULL)
-		event_free(control_event);
-	link_machinery_free();
-	if (base != NULL) {
-		/* Callbacks that bufferevents had put off hold them. */
-		event_base_loop(base, EVLOOP_NONBLOCK);
-		event_base_free(base);
-	}
-	free(conf.name);
-	free(conf.state_dir);
-}
-
-static int
-run(struct config *c)
-{
-	int r = start(c);
-
-	config_free(c);
-	if (r == 0)
-		event_base_dispatch(base);
-	else
-		log_at(LOG_ERR, "cannot run: %s", strerror(-r));
-	stop();
-	libevent_global_shutdown();
-	return r == 0 ? EXIT_SUCCESS : EXIT_RUN;
-}
-
-/* --- options ------------------------------------------------------------- */
 
 static const char usage_text[] =
     "usage: ttybridged [-c FILE] [-v] [--check] [ENDPOINT ENDPOINT ...]\n"
@@ -535,6 +92,7 @@ read_options(int argc, char **argv)
 			fputs(usage_text, stderr);
 			return EXIT_USAGE;
 		}
+	options.argv = argv;
 	options.words = argv + optind;
 	options.nwords = (unsigned)(argc - optind);
 	if (!options.json || options.list_ports)
@@ -542,6 +100,13 @@ read_options(int argc, char **argv)
 	fprintf(stderr, "ttybridged: --json goes with --list-ports\n%s",
 	    usage_text);
 	return EXIT_USAGE;
+}
+
+static void
+print_faults(const struct faults *faults)
+{
+	for (unsigned i = 0; i < faults->n; i++)
+		fprintf(stderr, "%s\n", faults->text[i]);
 }
 
 int
@@ -556,13 +121,13 @@ main(int argc, char **argv)
 	if (options.list_ports)
 		return serial_list_ports(options.json) < 0 ? EXIT_RUN
 							   : EXIT_SUCCESS;
-	if (read_config(&c, &faults) < 0) {
+	if (options_config(&options, &c, &faults) < 0) {
 		print_faults(&faults);
 		faults_free(&faults);
 		return EXIT_USAGE;
 	}
 	if (!options.check)
-		return run(c);
+		return daemon_run(&options, c);
 	config_free(c);
 	return EXIT_SUCCESS;
 }

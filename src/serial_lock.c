@@ -160,6 +160,24 @@ serial_lock_file(const char *path, char *err, size_t size)
 }
 
 int
+serial_lock_adopt(int fd, const char *path, char *err, size_t size)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+		serial_lock_holder(path, fd, err, size);
+		return -EBUSY;
+	}
+	serial_lock_exclusive(fd, true);
+	return 0;
+}
+
+void
+serial_lock_release(int fd)
+{
+	serial_lock_exclusive(fd, false);
+	flock(fd, LOCK_UN);
+}
+
+int
 serial_lock_take(int fd, const char *path, char *err, size_t size)
 {
 	int exclusive = 0;

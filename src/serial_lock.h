@@ -20,6 +20,10 @@ int serial_lock_file(const char *path, char *err, size_t size);
  * the port, when another has it locked or in exclusive mode.
  */
 int serial_lock_take(int fd, const char *path, char *err, size_t size);
+/* Of a descriptor that had the locks in the process before. */
+int serial_lock_adopt(int fd, const char *path, char *err, size_t size);
+/* Gives both up: a copy of the descriptor may live on for a moment. */
+void serial_lock_release(int fd);
 /*
  * Exclusive mode on or off; the lock itself goes with the descriptor.  Not on a
  * pty, where it would outlive us.

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -201,6 +202,38 @@ fail:
 	return r;
 }
 
+/* Whether the descriptor is a live one of the very device. */
+static bool
+is_device(int fd, const char *path)
+{
+	struct pollfd p = { .fd = fd };
+	struct stat ours, there;
+
+	return fstat(fd, &ours) == 0 && stat(path, &there) == 0 &&
+	    S_ISCHR(ours.st_mode) && S_ISCHR(there.st_mode) &&
+	    ours.st_rdev == there.st_rdev && isatty(fd) &&
+	    poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR));
+}
+
+int
+serial_port_adopt(struct serial_port *port, int fd, bool exclusive)
+{
+	char ignored[256];
+
+	if (!is_device(fd, port->path) ||
+	    (exclusive &&
+		serial_lock_adopt(fd, port->path, ignored, sizeof(ignored)) <
+		    0)) {
+		serial_lock_exclusive(fd, false);
+		serial_tty_discard(fd);
+		close(fd);
+		return -ENODEV;
+	}
+	port->fd = fd;
+	port->exclusive = exclusive;
+	return 0;
+}
+
 /* --- settings ------------------------------------------------------------ */
 
 static void
@@ -263,7 +296,7 @@ close_now(struct serial_port *port, const char *name)
 			serial_tty_discard(port->fd);
 		undo(port);
 		if (port->exclusive)
-			serial_lock_exclusive(port->fd, false);
+			serial_lock_release(port->fd);
 	}
 	if (port->sp == NULL) {
 		if (port->fd >= 0)
@@ -368,6 +401,16 @@ serial_port_close(
 	    leave_start(port, base, name))
 		return;
 	close_now(port, name);
+}
+
+void
+serial_port_let_go(int fd, struct event_base *base, const char *name)
+{
+	struct serial_port port = { .fd = fd, .baud = 9600, .exclusive = true };
+
+	if (ttyname_r(fd, port.path, sizeof(port.path)) != 0)
+		port.path[0] = '\0';
+	serial_port_close(&port, base, name);
 }
 
 void

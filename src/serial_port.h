@@ -30,6 +30,11 @@ int serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
 /* Opens port->path and makes it raw; never waits for a carrier. */
 int serial_port_open(
     struct serial_port *port, bool exclusive, char *err, size_t size);
+/*
+ * Instead of that: goes on with a descriptor that the process before has left open.
+ * -ENODEV when it is not that of port->path (any more); it is closed then.
+ */
+int serial_port_adopt(struct serial_port *port, int fd, bool exclusive);
 /* All settings of the section.  What a pty has not is no error. */
 int serial_port_configure(struct serial_port *port,
     const struct endpoint_conf *conf, char *err, size_t size);
@@ -39,7 +44,9 @@ int serial_port_configure(struct serial_port *port,
  */
 void serial_port_close(
     struct serial_port *port, struct event_base *base, const char *name);
-/* Ends what the last function does in the background, at once. */
+/* The same with a descriptor that the process before has left open. */
+void serial_port_let_go(int fd, struct event_base *base, const char *name);
+/* Ends what the last functions do in the background, at once. */
 void serial_port_finish(void);
 
 #endif

@@ -192,7 +192,8 @@ serial_tty_line(int fd, const struct endpoint_conf *conf, bool strict,
 		goto fail;
 	t = old;
 	make_line(&t, conf);
-	if (ioctl(fd, TCSETS2, &t) < 0)
+	/* Drivers may disturb the line for settings that are none. */
+	if (memcmp(&t, &old, sizeof(t)) != 0 && ioctl(fd, TCSETS2, &t) < 0)
 		goto fail;
 	difference(fd, &t, words, sizeof(words));
 	if (words[0] == '\0')
@@ -216,7 +217,11 @@ fail:
 static int
 set_signal(int fd, int bit, int how)
 {
-	if (how == LINE_KEEP)
+	int now;
+
+	if (how == LINE_KEEP ||
+	    (ioctl(fd, TIOCMGET, &now) == 0 &&
+		!(now & bit) == (how == LINE_OFF)))
 		return 0;
 	return ioctl(fd, how == LINE_ON ? TIOCMBIS : TIOCMBIC, &bit) < 0
 	    ? -errno
@@ -248,6 +253,14 @@ serial_tty_signals(
 	return 0;
 }
 
+static bool
+same_rs485(const struct serial_rs485 *a, const struct serial_rs485 *b)
+{
+	return ((a->flags ^ b->flags) & 0x1f) == 0 &&
+	    a->delay_rts_before_send == b->delay_rts_before_send &&
+	    a->delay_rts_after_send == b->delay_rts_after_send;
+}
+
 int
 serial_tty_rs485(
     int fd, const struct endpoint_conf *conf, char *err, size_t size)
@@ -267,6 +280,8 @@ serial_tty_rs485(
 	    (uint32_t)(conf->rs485_delay_before / NSEC_PER_MSEC);
 	rs.delay_rts_after_send =
 	    (uint32_t)(conf->rs485_delay_after / NSEC_PER_MSEC);
+	if (ioctl(fd, TIOCGRS485, &got) == 0 && same_rs485(&got, &rs))
+		return 0;
 	got = rs;
 	if (ioctl(fd, TIOCSRS485, &got) < 0) {
 		r = -errno;
@@ -277,10 +292,7 @@ serial_tty_rs485(
 				 : strerror(-r));
 		return r;
 	}
-	if (conf->rs485 &&
-	    (((got.flags ^ rs.flags) & 0x1f) != 0 ||
-		got.delay_rts_before_send != rs.delay_rts_before_send ||
-		got.delay_rts_after_send != rs.delay_rts_after_send))
+	if (conf->rs485 && !same_rs485(&got, &rs))
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, conf->name,
 		    "the driver does RS-485 otherwise than asked:"
 		    " RTS %s while sending, %s after it, delays %u and %u ms",

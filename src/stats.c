@@ -16,6 +16,7 @@
 #define LOW_BITS 6
 #define HIGH_BITS 42
 #define BUCKETS ((HIGH_BITS - LOW_BITS + 1) * STEPS)
+_Static_assert(BUCKETS == HISTOGRAM_BUCKETS, "as others know it");
 
 static struct task_list tasks = TAILQ_HEAD_INITIALIZER(tasks);
 static struct task *running;

@@ -8,6 +8,7 @@
 #include "util.h"
 
 struct event_base;
+struct keeper;
 
 /* Feeds the watchdog from the loop, if one is set: a loop that does not turn does
  * not feed it.  -errno. */
@@ -17,5 +18,18 @@ void systemd_ready(void);
 void systemd_status(const char *fmt, ...) PRINTF(1, 2);
 void systemd_reloading(void);
 void systemd_stopping(uint64_t timeout_ns);
+
+/* --- descriptors --------------------------------------------------------- */
+
+/* Hands over each descriptor that came with the start, with its name: sockets, and
+ * what is in the store. */
+void systemd_listen(void (*take)(const char *name, int fd));
+/* Whether there is a store: $FDSTORE says how much it holds. */
+bool systemd_store_there(void);
+/* Who puts there what is kept; NULL without a store. */
+const struct keeper *systemd_keeper(void);
+/* sure: it is there when this returns.  -errno. */
+int systemd_store_add(const char *name, int fd, bool sure);
+void systemd_store_remove(const char *name);
 
 #endif

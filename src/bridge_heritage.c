@@ -1,0 +1,689 @@
+/*
+ * bridge_heritage: what one process leaves to the next.
+ *
+ * Frames that wait and counters go over in any case.  What is tied to an open stream
+ * goes over with its descriptor alone: bytes that were read and are not a frame yet,
+ * and the end of a frame that the kernel has taken the beginning of.  The port keeps
+ * those (struct heir) until its link comes up, and then knows which it is.
+ *
+ * What is read is checked as if a stranger had written it.  A decoder looks again
+ * at all bytes it had; of its state only what rules of framings treat as a mere
+ * hint is taken over.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge_heritage.h"
+#include "bridge_path.h"
+#include "endpoint_link.h"
+
+#define FRAME_SIZE_MIN (3 * sizeof(uint64_t))
+#define PORT_SIZE_MIN (16 * sizeof(uint64_t))
+#define NODE_SIZE_MIN (8 * sizeof(uint64_t))
+#define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
+#define NONE UINT32_MAX
+
+struct span {
+	const uint8_t *at;
+	size_t len;
+};
+
+/* A port as it was. */
+struct old_port {
+	struct span name, address;
+	uint64_t since_ns, rx_bytes, tx_bytes;
+	struct traffic traffic;
+	bool discarding;
+	uint32_t state[2];
+	struct span held; /* read, and not decoded */
+	struct span rest; /* handed over, and not written */
+	struct handed handed;
+	struct span payload; /* of that frame */
+	size_t nframes;
+	struct unpack frames;
+	bool taken;
+};
+
+struct old_node {
+	struct span name, type;
+	bool paused;
+	uint64_t opens, losses, errors;
+	unsigned next_link;
+	struct traffic traffic;
+	size_t nports;
+	struct old_port *port;
+};
+
+struct old_route {
+	struct span name, text;
+	uint64_t counter[8];
+	uint64_t total, max_ns;
+	size_t nbuckets;
+	struct unpack buckets;
+	unsigned number; /* now, NONE: it is no more */
+};
+
+struct heritage {
+	size_t nroutes, nnodes;
+	struct old_route *route;
+	struct old_node *node;
+};
+
+/* What waits for the link of a port. */
+struct heir {
+	uint64_t since_ns;
+	bool discarding;
+	uint32_t state[2];
+	size_t len; /* of the rest */
+	uint8_t rest[];
+};
+
+/* The counters of a route, in the order of the file. */
+#define ROUTE_COUNTERS(route)                                                 \
+	{                                                                     \
+		&(route)->frames, &(route)->bytes, &(route)->rejected,        \
+		    &(route)->limited, &(route)->answers, &(route)->timeouts, \
+		    &(route)->late, &(route)->foreign                         \
+	}
+
+/* --- writing ------------------------------------------------------------- */
+
+static void
+save_route(const struct route *route, struct pack *p)
+{
+	const uint64_t *const counter[] = ROUTE_COUNTERS(route);
+	const struct histogram *h = &route->latency;
+	uint64_t n = 0;
+
+	pack_string(p, route->name);
+	pack_string(p, route->conf != NULL ? route->conf->text : NULL);
+	for (size_t i = 0; i < NELEM(counter); i++)
+		pack_number(p, *counter[i]);
+	pack_number(p, h->total);
+	pack_number(p, h->max_ns);
+	for (unsigned i = 0; h->count != NULL && i < HISTOGRAM_BUCKETS; i++)
+		n += h->count[i] != 0;
+	pack_number(p, n);
+	for (unsigned i = 0; n > 0 && i < HISTOGRAM_BUCKETS; i++) {
+		if (h->count[i] == 0)
+			continue;
+		pack_number(p, i);
+		pack_number(p, h->count[i]);
+	}
+}
+
+static void
+save_queue(const struct queue *queue, struct pack *p)
+{
+	struct queued q;
+	size_t pos = 0;
+
+	pack_number(p, queue->frames);
+	while (queue_next(queue, &pos, &q)) {
+		pack_number(p, q.since_ns);
+		pack_number(p, q.route);
+		pack_bytes(p, q.payload, q.len);
+	}
+}
+
+static void
+save_traffic(const struct traffic *t, uint64_t unread, struct pack *p)
+{
+	struct traffic copy = *t;
+
+	copy.rx_bytes += unread;
+	pack_bytes(p, &copy, sizeof(copy));
+}
+
+/* Bytes that were decoded last, and behind them those that were not looked at. */
+static void
+save_held(const struct port *port, size_t unread, struct pack *p)
+{
+	uint8_t *at;
+
+	pack_number(p, port->held_len + unread);
+	if ((at = pack_room(p, port->held_len + unread)) == NULL)
+		return;
+	if (port->held_len > 0)
+		memcpy(at, port->held, port->held_len);
+	link_copy(port->link, false, at + port->held_len, unread);
+}
+
+static void
+save_rest(const struct port *port, struct pack *p)
+{
+	size_t len = link_copy(port->link, true, NULL, 0);
+	uint8_t *at;
+
+	if (port->heir != NULL) {
+		pack_bytes(p, port->heir->rest, port->heir->len);
+		return;
+	}
+	pack_number(p, len);
+	if ((at = pack_room(p, len)) != NULL)
+		link_copy(port->link, true, at, len);
+}
+
+static void
+save_handed(const struct handed *h, struct pack *p)
+{
+	pack_number(p, h->waits);
+	pack_number(p, h->partial);
+	pack_number(p, h->wire);
+	pack_number(p, h->len);
+	pack_number(p, h->since_ns);
+	pack_number(p, h->route);
+	pack_number(p, h->waits && h->payload != NULL);
+	pack_bytes(p, h->payload, h->waits && h->payload != NULL ? h->len : 0);
+}
+
+static void
+save_port(const struct port *port, struct pack *p)
+{
+	const struct link *link = port->link;
+	const struct heir *heir = port->heir;
+	size_t unread = link_copy(link, false, NULL, 0);
+
+	pack_string(p, link->name);
+	pack_string(p, link->address);
+	pack_number(p, link->since_ns);
+	pack_number(p, link->rx_bytes + unread);
+	pack_number(p, link->tx_bytes);
+	save_traffic(&port->traffic, unread, p);
+	pack_number(p, heir ? heir->discarding : port->decoder.discarding);
+	for (int i = 0; i < 2; i++)
+		pack_number(p, heir ? heir->state[i] : port->decoder.state[i]);
+	save_held(port, unread, p);
+	save_rest(port, p);
+	save_handed(&port->handed, p);
+	save_queue(&port->queue, p);
+}
+
+static void
+save_node(const struct node *node, struct pack *p)
+{
+	const struct endpoint *ep = node->endpoint;
+	const struct port *port;
+	uint64_t n = 0, unread = 0;
+
+	TAILQ_FOREACH(port, &node->ports, entry) {
+		unread += link_copy(port->link, false, NULL, 0);
+		n++;
+	}
+	pack_string(p, ep->conf->name);
+	pack_string(p, ep->conf->ops->type);
+	pack_number(p, ep->paused);
+	pack_number(p, ep->opens);
+	pack_number(p, ep->losses);
+	pack_number(p, ep->errors);
+	pack_number(p, ep->next_link);
+	save_traffic(&node->traffic, unread, p);
+	pack_number(p, n);
+	TAILQ_FOREACH(port, &node->ports, entry)
+		save_port(port, p);
+}
+
+void
+bridge_save(const struct bridge *b, struct pack *p)
+{
+	pack_number(p, b->routes->nroutes);
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		save_route(b->routes->route[i], p);
+	pack_number(p, b->nnodes);
+	for (unsigned i = 0; i < b->nnodes; i++)
+		save_node(b->node[i], p);
+}
+
+/* --- reading ------------------------------------------------------------- */
+
+static void
+read_span(struct unpack *u, struct span *span)
+{
+	span->at = unpack_bytes(u, &span->len);
+}
+
+/* Of a daemon that counted other things: nothing. */
+static void
+read_traffic(struct unpack *u, struct traffic *t)
+{
+	struct span span;
+
+	read_span(u, &span);
+	if (span.len == sizeof(*t))
+		memcpy(t, span.at, sizeof(*t));
+}
+
+static void
+read_route(struct unpack *u, struct old_route *route)
+{
+	read_span(u, &route->name);
+	read_span(u, &route->text);
+	for (size_t i = 0; i < NELEM(route->counter); i++)
+		route->counter[i] = unpack_number(u);
+	route->total = unpack_number(u);
+	route->max_ns = unpack_number(u);
+	route->nbuckets = unpack_count(u, 2 * sizeof(uint64_t));
+	route->buckets = *u;
+	for (size_t i = 0; i < route->nbuckets; i++) {
+		unpack_number_to(u, HISTOGRAM_BUCKETS - 1);
+		unpack_number_to(u, UINT32_MAX);
+	}
+	route->number = NONE;
+}
+
+static void
+read_frames(struct unpack *u, struct old_port *port)
+{
+	struct span payload;
+
+	port->nframes = unpack_count(u, FRAME_SIZE_MIN);
+	port->frames = *u;
+	for (size_t i = 0; i < port->nframes; i++) {
+		unpack_number(u);
+		unpack_number_to(u, UINT32_MAX);
+		read_span(u, &payload);
+		if (payload.len > FRAMING_MAX_FRAME)
+			u->failed = true;
+	}
+}
+
+/* A frame that is to be sent again must be there. */
+static void
+read_handed(struct unpack *u, struct old_port *port)
+{
+	struct handed *h = &port->handed;
+	bool there;
+
+	h->waits = unpack_bool(u);
+	h->partial = unpack_bool(u);
+	h->wire = (size_t)unpack_number(u);
+	h->len = (size_t)unpack_number_to(u, FRAMING_MAX_FRAME);
+	h->since_ns = unpack_number(u);
+	h->route = (unsigned)unpack_number_to(u, UINT32_MAX);
+	there = unpack_bool(u);
+	read_span(u, &port->payload);
+	if (there ? port->payload.len != h->len
+		  : port->payload.len != 0 || (h->waits && h->wire == 0))
+		u->failed = true;
+	if (!h->waits && (there || port->rest.len > 0))
+		u->failed = true;
+	if (!there)
+		port->payload.at = NULL;
+}
+
+static void
+read_port(struct unpack *u, struct old_port *port)
+{
+	read_span(u, &port->name);
+	read_span(u, &port->address);
+	port->since_ns = unpack_number(u);
+	port->rx_bytes = unpack_number(u);
+	port->tx_bytes = unpack_number(u);
+	read_traffic(u, &port->traffic);
+	port->discarding = unpack_bool(u);
+	for (int i = 0; i < 2; i++)
+		port->state[i] = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	read_span(u, &port->held);
+	read_span(u, &port->rest);
+	read_handed(u, port);
+	read_frames(u, port);
+}
+
+static int
+read_node(struct unpack *u, struct old_node *node)
+{
+	read_span(u, &node->name);
+	read_span(u, &node->type);
+	node->paused = unpack_bool(u);
+	node->opens = unpack_number(u);
+	node->losses = unpack_number(u);
+	node->errors = unpack_number(u);
+	node->next_link = (unsigned)unpack_number_to(u, UINT32_MAX);
+	read_traffic(u, &node->traffic);
+	node->nports = unpack_count(u, PORT_SIZE_MIN);
+	node->port = calloc(node->nports + 1, sizeof(*node->port));
+	if (node->port == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < node->nports; i++)
+		read_port(u, &node->port[i]);
+	return 0;
+}
+
+static int
+read_all(struct heritage *h, struct unpack *u)
+{
+	size_t n = unpack_count(u, ROUTE_SIZE_MIN);
+
+	if ((h->route = calloc(n + 1, sizeof(*h->route))) == NULL)
+		return -ENOMEM;
+	for (h->nroutes = n, n = 0; n < h->nroutes; n++)
+		read_route(u, &h->route[n]);
+	n = unpack_count(u, NODE_SIZE_MIN);
+	if ((h->node = calloc(n + 1, sizeof(*h->node))) == NULL)
+		return -ENOMEM;
+	for (; h->nnodes < n; h->nnodes++)
+		if (read_node(u, &h->node[h->nnodes]) < 0)
+			return -ENOMEM;
+	return u->failed || u->left > 0 ? -EINVAL : 0;
+}
+
+int
+heritage_read(const uint8_t *data, size_t len, struct heritage **ret)
+{
+	struct unpack u = { .at = data, .left = len };
+	struct heritage *h = calloc(1, sizeof(*h));
+	int r = h != NULL ? read_all(h, &u) : -ENOMEM;
+
+	if (r == 0)
+		*ret = h;
+	else
+		heritage_free(h, NULL);
+	return r;
+}
+
+/* --- taking over --------------------------------------------------------- */
+
+static bool
+is(const struct span *span, const char *s)
+{
+	size_t len = s != NULL ? strlen(s) : 0;
+
+	return span->len == len && (len == 0 || memcmp(span->at, s, len) == 0);
+}
+
+static void
+inherit_route(const struct old_route *old, struct route *route)
+{
+	uint64_t *const counter[] = ROUTE_COUNTERS(route);
+	struct histogram *h = &route->latency;
+	struct unpack u = old->buckets;
+
+	for (size_t i = 0; i < NELEM(counter); i++)
+		*counter[i] = old->counter[i];
+	h->total = old->total;
+	h->max_ns = old->max_ns;
+	if (h->count == NULL)
+		h->count = calloc(HISTOGRAM_BUCKETS, sizeof(*h->count));
+	for (size_t i = 0; h->count != NULL && i < old->nbuckets; i++) {
+		uint64_t bucket = unpack_number(&u);
+
+		h->count[bucket] = (uint32_t)unpack_number(&u);
+	}
+}
+
+static void
+inherit_routes(struct bridge *b)
+{
+	const struct heritage *h = b->heritage;
+
+	for (size_t i = 0; i < h->nroutes; i++) {
+		struct old_route *old = &h->route[i];
+
+		for (unsigned j = 0; j < b->routes->nroutes; j++) {
+			struct route *new = b->routes->route[j];
+
+			if (!is(&old->name, new->name) ||
+			    !is(&old->text,
+				new->conf != NULL ? new->conf->text : NULL))
+				continue;
+			old->number = j;
+			inherit_route(old, new);
+			break;
+		}
+	}
+}
+
+static unsigned
+route_now(const struct heritage *h, uint64_t number)
+{
+	return number < h->nroutes ? h->route[number].number : NONE;
+}
+
+static void
+inherit_frames(
+    struct port *port, const struct heritage *h, const struct old_port *old)
+{
+	struct unpack u = old->frames;
+	struct span payload;
+
+	for (size_t i = 0; i < old->nframes; i++) {
+		uint64_t since_ns = unpack_number(&u);
+		uint64_t route = unpack_number(&u);
+
+		read_span(&u, &payload);
+		if (queue_push(&port->queue, payload.at, payload.len, since_ns,
+			route_now(h, route)) < 0)
+			port_drop(port, DROP_MEMORY, payload.len);
+	}
+}
+
+/* The frame that was on its way. */
+static void
+inherit_handed(
+    struct port *port, const struct heritage *h, const struct old_port *old)
+{
+	struct handed *handed = &port->handed;
+
+	*handed = old->handed;
+	handed->payload = NULL;
+	handed->route = route_now(h, old->handed.route);
+	if (!handed->waits || old->payload.at == NULL)
+		return;
+	handed->payload = malloc(MAX(handed->len, (size_t)1));
+	if (handed->payload != NULL)
+		memcpy(handed->payload, old->payload.at, handed->len);
+	else if (handed->wire == 0) {
+		port_drop(port, DROP_MEMORY, handed->len);
+		memset(handed, 0, sizeof(*handed));
+	}
+}
+
+/* All that an old port had; what goes with its descriptor becomes the port's heir. */
+static void
+inherit_port(struct port *port, const struct heritage *h, struct old_port *old)
+{
+	struct heir *heir = malloc(sizeof(*heir) + old->rest.len);
+
+	old->taken = true;
+	port->traffic = old->traffic;
+	port->link->rx_bytes = old->rx_bytes;
+	port->link->tx_bytes = old->tx_bytes;
+	inherit_frames(port, h, old);
+	inherit_handed(port, h, old);
+	free(port->held);
+	port->held_size = MAX(old->held.len, (size_t)1);
+	port->held = malloc(port->held_size);
+	if (heir == NULL || port->held == NULL) {
+		free(heir);
+		free(port->held);
+		port->held = NULL;
+		port->held_size = 0;
+		return;
+	}
+	port->held_len = old->held.len;
+	if (old->held.len > 0)
+		memcpy(port->held, old->held.at, old->held.len);
+	heir->since_ns = old->since_ns;
+	heir->discarding = old->discarding;
+	memcpy(heir->state, old->state, sizeof(heir->state));
+	heir->len = old->rest.len;
+	if (heir->len > 0)
+		memcpy(heir->rest, old->rest.at, heir->len);
+	port->heir = heir;
+}
+
+static void
+inherit_node(struct node *node, const struct heritage *h, struct old_node *old)
+{
+	struct endpoint *ep = node->endpoint;
+	struct port *port = TAILQ_FIRST(&node->ports);
+
+	node->traffic = old->traffic;
+	ep->paused = old->paused;
+	ep->opens = old->opens;
+	ep->losses = old->losses;
+	ep->errors = old->errors;
+	ep->next_link = old->next_link;
+	if (!ep->conf->ops->several && port != NULL && old->nports == 1)
+		inherit_port(port, h, &old->port[0]);
+}
+
+static struct old_node *
+old_node(const struct heritage *h, const struct endpoint *ep)
+{
+	for (size_t i = 0; i < h->nnodes; i++)
+		if (is(&h->node[i].name, ep->conf->name) &&
+		    is(&h->node[i].type, ep->conf->ops->type))
+			return &h->node[i];
+	return NULL;
+}
+
+void
+bridge_inherit(struct bridge *b)
+{
+	struct old_node *old;
+
+	if (b->heritage == NULL)
+		return;
+	inherit_routes(b);
+	for (unsigned i = 0; i < b->nnodes; i++)
+		if ((old = old_node(b->heritage, b->node[i]->endpoint)) != NULL)
+			inherit_node(b->node[i], b->heritage, old);
+}
+
+/* A connection finds what it had by its name, one that is made anew by its address. */
+static void
+inherit_connection(struct port *port)
+{
+	const struct heritage *h = port->node->bridge->heritage;
+	const struct link *link = port->link;
+	struct old_node *node;
+
+	if (h == NULL || !link->endpoint->conf->ops->several ||
+	    (node = old_node(h, link->endpoint)) == NULL)
+		return;
+	for (size_t i = 0; i < node->nports; i++) {
+		struct old_port *old = &node->port[i];
+
+		if (old->taken ||
+		    (link->adopted ? !is(&old->name, link->name)
+				   : !link->endpoint->conf->ops->datagram ||
+				!is(&old->address, link->address)))
+			continue;
+		inherit_port(port, h, old);
+		return;
+	}
+}
+
+/* The stream it belongs to is gone. */
+static void
+heir_lost(struct port *port, const struct heir *heir)
+{
+	struct handed *h = &port->handed;
+
+	if (port->held_len > 0) {
+		COUNT(port, bad[BAD_MALFORMED], 1);
+		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);
+		port->held_len = 0;
+	}
+	if (!h->waits || h->wire == 0)
+		return;
+	port->traffic.tx_bytes -= heir->len;
+	port->node->traffic.tx_bytes -= heir->len;
+	if (!h->partial && heir->len == h->wire && h->payload != NULL) {
+		h->wire = 0;
+		return;
+	}
+	port_drop(port, DROP_CUT, h->len);
+	free(h->payload);
+	memset(h, 0, sizeof(*h));
+}
+
+static void
+heir_goes_on(struct port *port, const struct heir *heir)
+{
+	struct link *link = port->link;
+
+	link->since_ns = heir->since_ns;
+	if (!link->endpoint->conf->ops->several)
+		link->endpoint->since_ns = heir->since_ns;
+	port->decoder.discarding = heir->discarding;
+	memcpy(port->decoder.state, heir->state, sizeof(heir->state));
+	port->backlog = port->held_len > 0;
+	if (heir->len == 0)
+		return;
+	if (link_hand(link, heir->rest, heir->len) < 0)
+		link_close(link, "out of memory");
+	else
+		link->tx_bytes -= heir->len;
+	port->handed_seen = heir->len;
+}
+
+void
+port_inherit(struct port *port)
+{
+	struct heir *heir;
+
+	framing_start(&port->decoder, &port_conf(port)->framing);
+	if (port->heir == NULL)
+		inherit_connection(port);
+	if ((heir = port->heir) == NULL)
+		return;
+	port->heir = NULL;
+	if (port->link->adopted)
+		heir_goes_on(port, heir);
+	else
+		heir_lost(port, heir);
+	heir_free(heir);
+}
+
+void
+heir_free(struct heir *heir)
+{
+	free(heir);
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+/* What waited for a connection that is no more. */
+static void
+drop_untaken(struct node *node, const struct old_port *old)
+{
+	struct unpack u = old->frames;
+	struct span payload;
+
+	if (old->taken)
+		return;
+	for (size_t i = 0; i < old->nframes; i++) {
+		unpack_number(&u);
+		unpack_number(&u);
+		read_span(&u, &payload);
+		node->traffic.dropped[DROP_CLOSED]++;
+		node->traffic.dropped_bytes += payload.len;
+	}
+	if (!old->handed.waits)
+		return;
+	node->traffic.dropped[DROP_CLOSED]++;
+	node->traffic.dropped_bytes += old->handed.len;
+}
+
+void
+heritage_free(struct heritage *h, struct bridge *b)
+{
+	struct old_node *old;
+
+	if (h == NULL)
+		return;
+	for (unsigned i = 0; b != NULL && i < b->nnodes; i++) {
+		if ((old = old_node(h, b->node[i]->endpoint)) == NULL)
+			continue;
+		for (size_t j = 0; j < old->nports; j++)
+			drop_untaken(b->node[i], &old->port[j]);
+	}
+	for (size_t i = 0; i < h->nnodes; i++)
+		free(h->node[i].port);
+	free(h->node);
+	free(h->route);
+	free(h);
+}

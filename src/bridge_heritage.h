@@ -1,0 +1,36 @@
+/*
+ * bridge_heritage: what one process leaves to the next: queues, frames on their
+ * way, bytes not yet cut, counters.
+ */
+#ifndef BRIDGE_HERITAGE_H
+#define BRIDGE_HERITAGE_H
+
+#include "bridge.h"
+#include "pack.h"
+
+struct heritage;
+
+/* Writes down what the bridge has.  Nothing of it is changed, so that the bridge can
+ * go on; what happens to it from now on is not in there. */
+void bridge_save(const struct bridge *b, struct pack *p);
+/*
+ * Reads that.  The bytes stay the caller's, and must stay until the heritage is
+ * freed.  -EINVAL: they are not what bridge_save() writes; -ENOMEM.
+ */
+int heritage_read(const uint8_t *data, size_t len, struct heritage **ret);
+/* Also counts, as dropped, the frames for connections that are no more.  NULL is
+ * fine. */
+void heritage_free(struct heritage *h, struct bridge *b);
+
+/* --- for the bridge ------------------------------------------------------ */
+
+/* The bridge, not at work yet, gets what was left for its nodes and routes. */
+void bridge_inherit(struct bridge *b);
+/*
+ * The port's link has come up: goes on where the process before was, if the link is
+ * that process's own; else what was on its way is lost and counted.
+ */
+void port_inherit(struct port *port);
+void heir_free(struct heir *heir);
+
+#endif

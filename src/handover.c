@@ -1,0 +1,378 @@
+/*
+ * handover: the file, the descriptors, the two ways.
+ *
+ * The file is a head (magic, length and checksum of the rest), the names and numbers of
+ * descriptors, and what bridge_save() writes.  The numbers are those that exec()
+ * leaves open; the store has its own way to say what is what.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bridge_heritage.h"
+#include "endpoint_serial.h"
+#include "handover.h"
+#include "log.h"
+#include "systemd.h"
+
+/* The last two digits: the version of the format. */
+#define MAGIC "ttybho01"
+#define MAGIC_LEN 8
+#define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
+#define FILE_MAX ((size_t)1 << 31)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+/* "PID FD" */
+#define VARIABLE "TTYBRIDGE_HANDOVER"
+#define STORE_NAME "handover"
+
+static struct heritage *heritage;
+static uint8_t *file;
+
+/* --- reading ------------------------------------------------------------- */
+
+int
+handover_read(const uint8_t *data, size_t len, struct heritage **ret,
+    void (*descriptor)(const char *name, int fd))
+{
+	struct unpack u = { .at = data, .left = len };
+	char name[KEEP_NAME_MAX];
+	size_t n;
+	int fd;
+
+	if (len < HEAD_LEN || memcmp(data, MAGIC, MAGIC_LEN) != 0)
+		return -EINVAL;
+	u.at += MAGIC_LEN;
+	u.left -= MAGIC_LEN;
+	if (unpack_number(&u) != len - HEAD_LEN ||
+	    unpack_number(&u) != crc32_ieee(0, data + HEAD_LEN, len - HEAD_LEN))
+		return -EINVAL;
+	n = unpack_count(&u, 2 * sizeof(uint64_t));
+	for (size_t i = 0; i < n; i++) {
+		unpack_string(&u, name, sizeof(name));
+		fd = (int)unpack_number_to(&u, INT32_MAX);
+		if (!u.failed && descriptor != NULL)
+			descriptor(name, fd);
+	}
+	return u.failed ? -EINVAL : heritage_read(u.at, u.left, ret);
+}
+
+/* All of the file, which nobody can change any more. */
+static int
+load(int fd, size_t *ret_len)
+{
+	struct stat st;
+	size_t done = 0, size;
+	ssize_t n;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 ||
+	    st.st_size <= 0 || (size_t)st.st_size > FILE_MAX)
+		return -EINVAL;
+	size = (size_t)st.st_size;
+	if ((file = malloc(size)) == NULL)
+		return -ENOMEM;
+	while (done < size) {
+		n = pread(fd, file + done, size - done, (off_t)done);
+		if (n <= 0)
+			return n < 0 ? -errno : -EINVAL;
+		done += (size_t)n;
+	}
+	*ret_len = size;
+	return 0;
+}
+
+static void
+take_file(int fd, void (*descriptor)(const char *name, int fd))
+{
+	size_t len;
+	int r = load(fd, &len);
+
+	if (r == 0)
+		r = handover_read(file, len, &heritage, descriptor);
+	close(fd);
+	if (r == 0)
+		return;
+	free(file);
+	file = NULL;
+	log_at(LOG_ERR, "what the process before had in memory is lost: %s",
+	    r == -EINVAL ? "the hand-over file is not one of this version"
+			 : strerror(-r));
+}
+
+/* The number is that of a descriptor that came through exec(). */
+static void
+inherited(const char *name, int fd)
+{
+	if (fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+		left_add(name, fd);
+}
+
+static void
+stored(const char *name, int fd)
+{
+	if (strcmp(name, STORE_NAME) != 0) {
+		left_add(name, fd);
+		return;
+	}
+	if (heritage == NULL)
+		take_file(fd, NULL);
+	else
+		close(fd);
+	systemd_store_remove(STORE_NAME);
+}
+
+static int
+exec_file(void)
+{
+	const char *s = getenv(VARIABLE);
+	int pid = -1, fd = -1;
+	bool good = s != NULL && sscanf(s, "%d %d", &pid, &fd) == 2 &&
+	    pid == getpid() && fd > STDERR_FILENO &&
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+
+	unsetenv(VARIABLE);
+	return good ? fd : -1;
+}
+
+void
+handover_begin(struct heritage **ret)
+{
+	int fd = exec_file();
+
+	if (fd >= 0)
+		take_file(fd, inherited);
+	systemd_listen(stored);
+	keep_tell(systemd_keeper());
+	*ret = heritage;
+}
+
+/* --- what nobody takes --------------------------------------------------- */
+
+static bool
+begins(const char *s, const char *name, const char *delimiters)
+{
+	size_t n = strlen(name);
+
+	return strncmp(s, name, n) == 0 && s[n] != '\0' &&
+	    strchr(delimiters, s[n]) != NULL;
+}
+
+/* Whether it was open for a section that is the same now. */
+static bool
+is_of(
+    const struct left *l, const char *type, const char *name, const char *text)
+{
+	char now[KEEP_NAME_MAX];
+	const char *end = strrchr(l->name, '@');
+
+	keep_name(now, sizeof(now), type, name, text, "");
+	return begins(l->name, name, "@# ") && end != NULL &&
+	    strcmp(end, now + strlen(name)) == 0;
+}
+
+static bool
+is_wanted(const struct left *l, const struct config *c)
+{
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		if (is_of(l, c->endpoints[i]->ops->type, c->endpoints[i]->name,
+			c->endpoints[i]->text))
+			return true;
+	for (unsigned i = 0; i < c->ncontrols; i++)
+		if (is_of(l, "control", c->controls[i]->name,
+			c->controls[i]->text))
+			return true;
+	return false;
+}
+
+static void
+close_left(struct left *l, struct event_base *base)
+{
+	char name[KEEP_NAME_MAX];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s", l->name);
+	fd = left_free(l);
+	keep_forget(name);
+	name[strcspn(name, "@")] = '\0';
+	log_at(LOG_NOTICE,
+	    "%s was left open by the process before and is"
+	    " not wanted any more: closed",
+	    name);
+	if (isatty(fd)) {
+		serial_let_go(fd, base, name);
+		return;
+	}
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
+void
+handover_prune(struct event_base *base, const struct config *c)
+{
+	struct left *l, *next;
+
+	for (l = TAILQ_FIRST(left_all()); l != NULL; l = next) {
+		next = TAILQ_NEXT(l, entry);
+		if (left_is_kept(l) && (c == NULL || !is_wanted(l, c)))
+			close_left(l, base);
+	}
+}
+
+void
+handover_end(struct bridge *b)
+{
+	if (b != NULL) {
+		handover_prune(b->base, NULL);
+		b->heritage = NULL;
+	}
+	heritage_free(heritage, b);
+	free(file);
+	heritage = NULL;
+	file = NULL;
+}
+
+/* --- writing ------------------------------------------------------------- */
+
+static void
+save_descriptors(struct pack *p)
+{
+	const struct kept *k;
+	const struct left *l;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(k, keep_all(), entry)
+		n++;
+	TAILQ_FOREACH(l, left_all(), entry)
+		n++;
+	pack_number(p, n);
+	TAILQ_FOREACH(k, keep_all(), entry) {
+		pack_string(p, k->name);
+		pack_number(p, (uint64_t)k->fd);
+	}
+	TAILQ_FOREACH(l, left_all(), entry) {
+		pack_string(p, l->name);
+		pack_number(p, (uint64_t)l->fd);
+	}
+}
+
+/* With the descriptors when they keep their numbers. */
+static int
+make(const struct bridge *b, bool descriptors, struct pack *p)
+{
+	uint64_t head[2];
+
+	pack_room(p, HEAD_LEN);
+	if (descriptors)
+		save_descriptors(p);
+	else
+		pack_number(p, 0);
+	bridge_save(b, p);
+	if (p->failed)
+		return -ENOMEM;
+	head[0] = p->len - HEAD_LEN;
+	head[1] = crc32_ieee(0, p->data + HEAD_LEN, p->len - HEAD_LEN);
+	memcpy(p->data, MAGIC, MAGIC_LEN);
+	memcpy(p->data + MAGIC_LEN, head, sizeof(head));
+	return 0;
+}
+
+static int
+write_all(int fd, const uint8_t *data, size_t len)
+{
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, data, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ENOSPC;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* The sealed file; -errno. */
+static int
+make_file(const struct bridge *b, bool descriptors)
+{
+	struct pack p = { .data = NULL };
+	int fd = -1, r = make(b, descriptors, &p);
+
+	if (r == 0) {
+		fd = memfd_create("ttybridge", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		r = fd < 0 ? -errno : write_all(fd, p.data, p.len);
+	}
+	if (r == 0 && fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
+		r = -errno;
+	pack_free(&p);
+	if (r == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* --- the two ways -------------------------------------------------------- */
+
+bool
+handover_store_there(void)
+{
+	return systemd_store_there();
+}
+
+int
+handover_store(const struct bridge *b)
+{
+	int fd = make_file(b, false), r;
+
+	if (fd < 0)
+		return fd;
+	r = systemd_store_add(STORE_NAME, fd, true);
+	close(fd);
+	return r;
+}
+
+static void
+set_inheritable(bool on)
+{
+	const struct kept *k;
+	const struct left *l;
+	int flags = on ? 0 : FD_CLOEXEC;
+
+	TAILQ_FOREACH(k, keep_all(), entry)
+		fcntl(k->fd, F_SETFD, flags);
+	TAILQ_FOREACH(l, left_all(), entry)
+		fcntl(l->fd, F_SETFD, flags);
+}
+
+int
+handover_exec(const struct bridge *b, const char *path, char *const *argv)
+{
+	char value[32];
+	int fd, r;
+
+	if (access(path, X_OK) < 0)
+		return -errno;
+	if ((fd = make_file(b, true)) < 0)
+		return fd;
+	snprintf(value, sizeof(value), "%d %d", (int)getpid(), fd);
+	if (setenv(VARIABLE, value, 1) < 0) {
+		close(fd);
+		return -ENOMEM;
+	}
+	fcntl(fd, F_SETFD, 0);
+	set_inheritable(true);
+	execv(path, argv);
+	r = -errno;
+	set_inheritable(false);
+	unsetenv(VARIABLE);
+	close(fd);
+	return r;
+}

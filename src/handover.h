@@ -1,0 +1,38 @@
+/*
+ * handover: from one process to the next, without closing what is open.
+ *
+ * Two ways lead there.  With the service manager's descriptor store all that is
+ * open lies there at any time, also for the case that the process is killed; what
+ * the bridge has in memory joins it, as a sealed file in memory, when the process
+ * ends well.  Without it the process becomes the next one itself: exec() with the
+ * same descriptors, and a file that says which is which.
+ */
+#ifndef HANDOVER_H
+#define HANDOVER_H
+
+#include "bridge.h"
+#include "config.h"
+
+/*
+ * Collects what was left for this process.  *ret: what the bridge before had in
+ * memory, NULL when there is none, or none that can be read (which is logged).
+ * It lives until handover_end().
+ */
+void handover_begin(struct heritage **ret);
+/* Closes what was left of sections that are no more, or not the same any more. */
+void handover_prune(struct event_base *base, const struct config *c);
+/* All has started: closes what nobody took. */
+void handover_end(struct bridge *b);
+
+/* Whether the service manager keeps things for the next process. */
+bool handover_store_there(void);
+/* Leaves what the bridge has in memory there.  -errno: nothing was left. */
+int handover_store(const struct bridge *b);
+/* Becomes the program at that path; returns only when that failed: -errno. */
+int handover_exec(const struct bridge *b, const char *path, char *const *argv);
+
+/* Reads the file: for tests and fuzzing.  As heritage_read(). */
+int handover_read(const uint8_t *data, size_t len, struct heritage **ret,
+    void (*descriptor)(const char *name, int fd));
+
+#endif
