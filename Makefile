@@ -21,7 +21,7 @@ DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
 DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
-	python3-serial valgrind mandoc procps util-linux
+	python3-serial valgrind mandoc procps util-linux mbpoll libmodbus-dev
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wformat=2 $(if $(WERROR),-Werror)
@@ -85,6 +85,7 @@ build/fuzz/fuzzer/%: tests/fuzz/%.c $(LIBOBJ)
 
 -include $(wildcard build/*/*.d build/*/unit/*.d)
 include tests/boards/boards.mk
+include tests/bench/bench.mk
 
 units: $(UNIT)
 replays: $(REPLAY)
@@ -156,9 +157,19 @@ install: all
 	install -m 644 man/ttybridged.8 $(MANDIR)/man8
 	install -m 644 man/ttybridge.conf.5 $(MANDIR)/man5
 	install -m 644 man/ttybridge-control.7 $(MANDIR)/man7
-	sed 's,/usr/sbin,$(PREFIX)/sbin,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
-	    systemd/ttybridge.service \
-	    >$(DESTDIR)$(UNITDIR)/ttybridge.service
+	for unit in ttybridge.service ttybridge@.service ttybridge.socket; do \
+	    sed 's,/usr/sbin,$(PREFIX)/sbin,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
+	        systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit; done
+	install -D -m 644 systemd/ttybridge.sysusers \
+	    $(DESTDIR)$(PREFIX)/lib/sysusers.d/ttybridge.conf
+	install -D -m 644 systemd/ttybridge.tmpfiles \
+	    $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/ttybridge.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ttybridge/examples \
+	    systemd/network.conf systemd/90-ttybridge.rules
+	install -D -m 644 conf/ttybridged.bash-completion \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ttybridged
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ttybridge/examples \
+	    conf/examples/*.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/ttybridge/ttybridge.conf ] || \
 	    install -m 644 conf/ttybridge.conf \
 	    $(DESTDIR)$(SYSCONFDIR)/ttybridge/ttybridge.conf
@@ -166,7 +177,35 @@ install: all
 uninstall:
 	rm -f $(SBINDIR)/ttybridged $(MANDIR)/man8/ttybridged.8 \
 	    $(MANDIR)/man5/ttybridge.conf.5 $(MANDIR)/man7/ttybridge-control.7 \
-	    $(DESTDIR)$(UNITDIR)/ttybridge.service
+	    $(DESTDIR)$(UNITDIR)/ttybridge.service \
+	    $(DESTDIR)$(UNITDIR)/ttybridge@.service \
+	    $(DESTDIR)$(UNITDIR)/ttybridge.socket \
+	    $(DESTDIR)$(PREFIX)/lib/sysusers.d/ttybridge.conf \
+	    $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/ttybridge.conf \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ttybridged
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/ttybridge
+
+# A tree as a package manager would lay it, in a package that knows what it needs.
+deb: deps
+	rm -rf build/deb
+	$(MAKE) install DESTDIR=build/deb/root PREFIX=/usr SYSCONFDIR=/etc
+	install -d build/deb/root/DEBIAN
+	printf '%s\n' 'Package: ttybridge' 'Version: $(VERSION)' \
+	    "Architecture: $$(dpkg --print-architecture)" 'Section: comm' \
+	    'Priority: optional' \
+	    'Maintainer: The ttybridge authors <ttybridge@localhost>' \
+	    'Depends: libc6, libevent-core-2.1-7, libevent-extra-2.1-7, libserialport0, libinih1, libsystemd0, libjansson4, zlib1g' \
+	    'Description: joins serial devices' \
+	    ' Forwards framed messages between serial ports, pseudo-terminals,' \
+	    ' TCP, UDP and Unix sockets, each in its own framing.' \
+	    >build/deb/root/DEBIAN/control
+	echo /etc/ttybridge/ttybridge.conf >build/deb/root/DEBIAN/conffiles
+	dpkg-deb --root-owner-group --build build/deb/root build/deb
+
+dist:
+	@mkdir -p build
+	git archive --prefix=ttybridge-$(VERSION)/ \
+	    -o build/ttybridge-$(VERSION).tar.gz HEAD
 
 clean:
 	rm -rf build
@@ -176,13 +215,15 @@ help:
 	@echo 'make demo      two emulated Arduinos bridged, for 15 seconds'
 	@echo 'make check     all tests'
 	@echo 'make check-systemd  the service under systemd, in a container (root)'
+	@echo 'make bench     beside a hand-written loop and others (SUITES=, ROUNDS=)'
 	@echo 'make lint      layers, headers, formatting, manual pages'
 	@echo 'make fuzz T=60 each fuzz target, for T seconds'
 	@echo 'make coverage  what the tests reach'
+	@echo 'make deb, dist a Debian package, a source archive, in build/'
 	@echo 'make install   (DESTDIR, PREFIX, SYSCONFDIR, UNITDIR); uninstall'
 	@echo 'make deps      the Debian packages; runs by itself'
 	@echo 'make clean     removes build/'
 
 .PHONY: all units replays fuzzers deps-build deps-demo deps demo check check-systemd lint \
-	fuzz coverage install uninstall clean help
+	fuzz coverage install uninstall deb dist clean help
 .SECONDARY:

@@ -14,13 +14,13 @@ fault() {
 layer() {
 	case $1 in
 	util | log) echo 0 ;;
-	key | output | stats | address) echo 1 ;;
+	key | output | stats | address | keep | pack) echo 1 ;;
 	framing* | checksum | queue) echo 2 ;;
 	endpoint* | serial* | listener) echo 3 ;;
 	config* | route*) echo 4 ;;
 	bridge*) echo 5 ;;
-	control* | command* | systemd) echo 6 ;;
-	main) echo 7 ;;
+	control* | command* | systemd | handover) echo 6 ;;
+	daemon | main) echo 7 ;;
 	*) echo '?' ;;
 	esac
 }

@@ -4,7 +4,7 @@
 SUITES =
 ROUNDS = 5
 BENCH = build/bench
-BENCH_LOAD = $(addprefix tests/bench/,load.c pattern.c subject.c)
+BENCH_LOAD = $(addprefix tests/bench/,load.c traffic.c pattern.c subject.c)
 BENCH_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -g
 
 bench-tools: $(BENCH)/load $(BENCH)/limit $(BENCH)/codec

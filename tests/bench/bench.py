@@ -213,7 +213,7 @@ def pairs():
             [Figure("cpu_percent", " CPU", "%", ratio=goal),
              Figure("p50", " p50", "us"),
              Figure("p99", " p99", "us", value=1000 if n == 256 else None),
-             Figure("rss_mb", " memory", "MB", value=16 if n == 256 else None)],
+             Figure("memory_mb", " memory", "MB", value=16 if n == 256 else None)],
             dict(pairs=n), {64: PEERS, 256: ("socat", "tuned")}.get(n, ()))
 
 
@@ -235,7 +235,7 @@ def tcp():
 def start():
     yield Test("start", ["start", "--both", "--seconds", "0.7"], [
         Figure("first_byte_ms", " to first byte", "ms", value=4),
-        Figure("rss_mb", " memory", "MB", value=4),
+        Figure("memory_mb", " memory", "MB", value=4),
         Figure("wakeups", " idle wake-ups", "1/s", value=0)], peers=PEERS)
 
 

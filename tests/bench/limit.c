@@ -34,21 +34,21 @@
 #define EVENTS 256
 
 struct port {
-	int		fd;
-	struct port    *peer;
-	uint8_t	       *in;		/* what has been read */
-	size_t		len;
-	uint8_t	       *out;		/* what goes to the peer, perhaps in */
-	size_t		from, to;
-	uint32_t	armed;		/* what epoll watches */
+	int fd;
+	struct port *peer;
+	uint8_t *in; /* what has been read */
+	size_t len;
+	uint8_t *out; /* what goes to the peer, perhaps in */
+	size_t from, to;
+	uint32_t armed; /* what epoll watches */
 };
 
 /* Takes whole frames from p->in: sets p->to, and returns what was used. */
 typedef size_t parse_fn(struct port *p);
 
 static int poller;
-static unsigned long frames, faults;	/* a parser would have a use for them */
-static uint32_t ends[BUFFER];		/* and for these */
+static unsigned long frames, faults; /* a parser would have a use for them */
+static uint32_t ends[BUFFER];	     /* and for these */
 
 /* --- parts of parsers ---------------------------------------------------- */
 
@@ -59,9 +59,9 @@ match(const uint8_t *p, uint8_t a, uint8_t b)
 #ifdef __AVX2__
 	__m256i v = _mm256_loadu_si256((const void *)p);
 
-	return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(
-	    _mm256_cmpeq_epi8(v, _mm256_set1_epi8((char)a)),
-	    _mm256_cmpeq_epi8(v, _mm256_set1_epi8((char)b))));
+	return (uint32_t)_mm256_movemask_epi8(
+	    _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8((char)a)),
+		_mm256_cmpeq_epi8(v, _mm256_set1_epi8((char)b))));
 #else
 	uint32_t mask = 0;
 
@@ -71,7 +71,7 @@ match(const uint8_t *p, uint8_t a, uint8_t b)
 #endif
 }
 
-#define POLYNOMIAL 0x8408		/* X.25, its bits reflected */
+#define POLYNOMIAL 0x8408 /* X.25, its bits reflected */
 static uint16_t table[16][256];
 
 static void
@@ -112,7 +112,7 @@ crc_sliced(uint16_t crc, const uint8_t *p, size_t len)
 static uint64_t
 power(unsigned n)
 {
-	uint16_t c = 0x8000;		/* 1 */
+	uint16_t c = 0x8000; /* 1 */
 
 	while (n-- > 0)
 		c = (uint16_t)(c & 1 ? c >> 1 ^ POLYNOMIAL : c >> 1);
@@ -134,15 +134,15 @@ crc_x25(const uint8_t *p, size_t len)
 	if (len < 48)
 		return crc_sliced(0xffff, p, len);
 	if (!ready)
-		factors = _mm_set_epi64x((long long)power(127),
-		    (long long)power(191));
+		factors = _mm_set_epi64x(
+		    (long long)power(127), (long long)power(191));
 	ready = true;
-	sum = _mm_xor_si128(_mm_loadu_si128((const void *)p),
-	    _mm_cvtsi32_si128(0xffff));
+	sum = _mm_xor_si128(
+	    _mm_loadu_si128((const void *)p), _mm_cvtsi32_si128(0xffff));
 	for (p += 16, len -= 16; len >= 16; p += 16, len -= 16)
 		sum = _mm_xor_si128(_mm_loadu_si128((const void *)p),
 		    _mm_xor_si128(_mm_clmulepi64_si128(sum, factors, 0x00),
-		    _mm_clmulepi64_si128(sum, factors, 0x11)));
+			_mm_clmulepi64_si128(sum, factors, 0x11)));
 	_mm_storeu_si128((void *)rest, sum);
 	return crc_sliced(crc_sliced(0, rest, 16), p, len);
 }
@@ -177,8 +177,8 @@ parse_line(struct port *p)
 		if (n - i < 32)
 			mask &= (1U << (n - i)) - 1;
 		for (; mask != 0; mask &= mask - 1)
-			ends[k++] = (uint32_t)(i +
-			    (unsigned)__builtin_ctz(mask));
+			ends[k++] =
+			    (uint32_t)(i + (unsigned)__builtin_ctz(mask));
 	}
 	frames += k;
 	return p->to = n;
@@ -223,8 +223,9 @@ parse_nmea(struct port *p)
 static size_t
 parse_mavlink(struct port *p)
 {
-	static const uint8_t extra[256] = { [2] = 137, [131] = 223,
-		[253] = 83 };
+	static const uint8_t extra[256] = {
+		[2] = 137, [131] = 223, [253] = 83
+	};
 	uint8_t *s = p->in, *next;
 	size_t left, n;
 
@@ -240,8 +241,8 @@ parse_mavlink(struct port *p)
 		if (left < n)
 			break;
 		crc = crc_x25(s + 1, n - 3);
-		crc = (uint16_t)(crc >> 8 ^
-		    table[0][(crc ^ extra[s[7]]) & 0xff]);
+		crc =
+		    (uint16_t)(crc >> 8 ^ table[0][(crc ^ extra[s[7]]) & 0xff]);
 		if (crc != (s[n - 2] | s[n - 1] << 8)) {
 			cut(p, s, 1);
 			continue;
@@ -330,8 +331,8 @@ arm(struct port *p, uint32_t events)
 	struct epoll_event e = { .events = events, .data.ptr = p };
 
 	if (p->armed != events)
-		epoll_ctl(poller, p->armed == ~0U ? EPOLL_CTL_ADD :
-		    EPOLL_CTL_MOD, p->fd, &e);
+		epoll_ctl(poller,
+		    p->armed == ~0U ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, p->fd, &e);
 	p->armed = events;
 }
 
@@ -340,8 +341,8 @@ static bool
 push(struct port *p)
 {
 	while (p->from < p->to) {
-		ssize_t n = write(p->peer->fd, p->out + p->from,
-		    p->to - p->from);
+		ssize_t n =
+		    write(p->peer->fd, p->out + p->from, p->to - p->from);
 
 		if (n == -1 && errno == EAGAIN)
 			return false;
@@ -386,7 +387,7 @@ input(struct port *p, parse_fn *parse)
 	if (!push(p)) {
 		arm_both(p);
 		if (p->out == p->in)
-			return;		/* it stays until it is out */
+			return; /* it stays until it is out */
 	}
 	keep_rest(p, used);
 }
@@ -451,9 +452,9 @@ run_ports(const char *dir, unsigned pairs, parse_fn *parse)
 
 /* --- TCP: each client gets every byte, all wait for the slowest ----------- */
 
-static struct port line;		/* out: what the clients get */
-static struct port client[CLIENTS];	/* from: how far this one is */
-static unsigned waiting;		/* clients that are not through */
+static struct port line;	    /* out: what the clients get */
+static struct port client[CLIENTS]; /* from: how far this one is */
+static unsigned waiting;	    /* clients that are not through */
 
 static void
 client_push(struct port *c)
@@ -579,8 +580,8 @@ int
 main(int argc, char *argv[])
 {
 	static const struct {
-		const char     *name;
-		parse_fn       *parse;
+		const char *name;
+		parse_fn *parse;
 	} modes[] = { { "raw", NULL }, { "line", parse_line },
 		{ "nmea", parse_nmea }, { "mavlink", parse_mavlink },
 		{ "slip", parse_slip } };
@@ -594,7 +595,7 @@ main(int argc, char *argv[])
 		run_tcp(argv[2], (unsigned)atoi(argv[3]));
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (strcmp(argv[1], modes[i].name) == 0)
-			run_ports(argv[2], (unsigned)atoi(argv[3]),
-			    modes[i].parse);
+			run_ports(
+			    argv[2], (unsigned)atoi(argv[3]), modes[i].parse);
 	errx(2, "no such mode: %s", argv[1]);
 }

@@ -57,8 +57,8 @@ with_number(const char *word, unsigned number)
 	if (mark == NULL)
 		n = asprintf(&s, "%s", word);
 	else
-		n = asprintf(&s, "%.*s%u%s", (int)(mark - word), word, number,
-		    mark + 3);
+		n = asprintf(
+		    &s, "%.*s%u%s", (int)(mark - word), word, number, mark + 3);
 	if (n == -1)
 		errx(1, "out of memory");
 	return s;
@@ -157,14 +157,17 @@ proc_value(const char *path, const char *key)
 }
 
 uint64_t
-subject_rss_kb(void)
+subject_memory_kb(void)
 {
+	const char *file = nsubjects > 1 ? "smaps_rollup" : "status";
+	const char *key = nsubjects > 1 ? "Pss" : "VmRSS";
 	uint64_t sum = 0;
 	char path[64];
 
 	for (unsigned i = 0; i < nsubjects; i++) {
-		snprintf(path, sizeof(path), "/proc/%d/status", subject[i].pid);
-		sum += proc_value(path, "VmRSS");
+		snprintf(
+		    path, sizeof(path), "/proc/%d/%s", subject[i].pid, file);
+		sum += proc_value(path, key);
 	}
 	return sum;
 }

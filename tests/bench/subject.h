@@ -30,6 +30,7 @@ bool subject_alive(void);
 void subject_end(void);
 /* first: at the beginning of a measurement, otherwise at its end. */
 void usage_take(struct usage *u, bool first);
-uint64_t subject_rss_kb(void);
+/* Resident; of several processes, what they share is counted once. */
+uint64_t subject_memory_kb(void);
 
 #endif

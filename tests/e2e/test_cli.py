@@ -460,9 +460,9 @@ def test_it_starts_without_any_device_and_without_standard_streams(folder):
     process = subprocess.Popen(
         ["sh", "-c", f'exec "{BINARY}" -c "{file}" <&- >&- 2>&-'])
     try:
-        wait_for(lambda: (folder / "c.sock").exists())
         d = Daemon.__new__(Daemon)
-        d.socket = folder / "c.sock"
+        d.socket, d.process = folder / "c.sock", process
+        wait_for(d.answers)
         wait_for(lambda: d.control("get a/state") == ["lost"])
     finally:
         process.terminate()

@@ -231,6 +231,11 @@ def test_every_line_of_the_sample_configuration_is_right(folder):
         needs = [x for x in needs if x.split(" = ")[0] != key]
         if key in ("usb", "between"):
             needs = []
+        if key in ("exchange", "answer_timeout"):
+            text.append(f"[serial bus{n}]\ndevice = /dev/bus{n}\n"
+                        "framing = modbus-rtu\n")
+            needs = ["from = ar1", f"to = bus{n}"]
+            needs += ["exchange = modbus"] if key != "exchange" else []
         if key in ("listen", "device", "link"):
             value = re.sub(r"\w+$", lambda m: m[0][:2] + str(n), value)
         if kind == "control" and key == "allow":

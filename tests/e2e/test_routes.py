@@ -1,7 +1,7 @@
 """Who hears whom, and what the filters let pass."""
 import pytest
 
-from harness import expect, flush, pump, route, run, serial
+from harness import ControlError, expect, flush, pump, route, run, serial
 
 
 @pytest.fixture
@@ -132,3 +132,144 @@ def test_the_routes_table_counts_frames_bytes_and_times(four, daemon):
     heading = d.control("routes")[0].split()
     assert heading == ["NAME", "FROM", "TO", "FRAMES", "BYTES", "REJECTED",
                        "P50", "P99", "MAX"]
+
+
+# --- filters that know messages ----------------------------------------------
+
+def sentence(text):
+    total = 0
+    for byte in text.encode():
+        total ^= byte
+    return b"$%s*%02X\r\n" % (text.encode(), total)
+
+
+def test_match_nmea_knows_sentences(four, daemon):
+    a, b, c, e = four
+    d = daemon(serial("a", a, framing="nmea") + serial("b", b, framing="nmea") +
+               serial("c", c, framing="nmea", payload="inner") +
+               serial("d", e, framing="line") +
+               route("one", from_="a c", to="b", match_nmea="GP*,!GPGSV") +
+               route("two", from_="a c", to="d", match_nmea="!??GSV !AIVDM"))
+    gga, gsv, gll = map(sentence, ("GPGGA,1,2", "GPGSV,3,1", "GLGLL,4"))
+    ais = b"!AIVDM,1,1,,A,13u?etPv2;0n:dDPwUM1U1Cb069D,0*24\r\n"
+    a.send(gga + gsv + gll + ais)
+    expect(b, gga, [a])
+    expect(e, gga[:-2] + b"\n" + gll[:-2] + b"\n", [a])
+    # From c come inner payloads, without $ and checksum.
+    c.send(gga + gsv + gll)
+    expect(e, b"GPGGA,1,2\nGLGLL,4\n", [c])
+    assert d.number("routes/one/rejected") == 3 + 2
+    assert d.number("routes/two/rejected") == 2 + 1
+
+
+def test_match_mavlink_knows_messages(four, daemon):
+    a, b, c, _ = four
+    heartbeat1 = bytes.fromhex("fe094e01010000000000020351040"
+                               "31c7f")
+    heartbeat2 = bytes.fromhex("fd0900004e010100000000000000020351040372e4")
+    d = daemon(serial("a", a, framing="mavlink") +
+               serial("b", b, framing="mavlink") +
+               serial("c", c, framing="mavlink") +
+               route("one", from_="a", to="b", match_mavlink="0,30,33") +
+               route("two", from_="a", to="c", match_mavlink="1-16777215"))
+    a.send(heartbeat1 + heartbeat2)
+    expect(b, heartbeat1 + heartbeat2, [a])
+    assert d.number("routes/two/rejected") == 2
+    assert d.number("c/tx_frames") == 0
+
+
+def test_match_unit_knows_who_is_asked(four, daemon):
+    a, b, c, e = four
+    d = daemon(serial("a", a, framing="modbus-rtu") +
+               serial("b", b, framing="modbus-rtu") +
+               serial("c", c, framing="modbus-ascii") +
+               serial("d", e, framing="modbus-ascii") +
+               route("one", from_="a", to="b", match_unit="1-5,17") +
+               route("two", from_="c", to="d", match_unit="1-5"))
+    eleven = bytes.fromhex("1103006b00037687")
+    a.send(bytes.fromhex("01030000000ac5cd") + eleven)
+    expect(b, bytes.fromhex("01030000000ac5cd") + eleven, [a])
+    c.send(b":01030000000AF2\r\n:1103006B00037E\r\n")
+    expect(e, b":01030000000AF2\r\n", [c])
+    d.wait_number("routes/two/rejected", 1)
+    assert d.number("routes/one/rejected") == 0
+
+
+def test_rate_drops_what_is_too_much(four, daemon):
+    a, b, c, _ = four
+    d = daemon(lines(four) +
+               route("slow", from_="a", to="b c", rate="5/h", match="^[0-9]") +
+               route("free", from_="b", to="a", rate="1000000/s") +
+               route("all", from_="c", to="d"))
+    many = [b"%d\n" % i for i in range(20)]
+    a.send(b"no number\n" + b"".join(many))
+    expect(b, b"".join(many[:5]), [a])
+    expect(c, b"".join(many[:5]), [a])
+    d.wait_number("routes/slow/limited", 30)
+    assert d.number("routes/slow/rejected") == 2
+    assert d.number("routes/slow/frames") == 10
+    b.send(b"".join(many))
+    expect(a, b"".join(many), [b])
+    assert d.number("routes/free/limited") == 0
+    with pytest.raises(ControlError, match="unknown attribute"):
+        d.get("routes/all/limited")
+
+
+def test_latest_keeps_the_newest_of_each_sentence(four, daemon):
+    a, b, c, e = four
+    b.unplug()
+    c.unplug()
+    d = daemon("".join(serial(p.name, p, framing="nmea") for p in four) +
+               route("all", from_="a", to="c d") +
+               route("new", from_="a", to="b", latest="nmea"), settled=False)
+    d.wait_state("a", "up")
+    first = [sentence(t) for t in (
+        "GPGGA,1", "GPRMC,1", "GPGSV,2,1,1", "GPGSV,2,2,1", "GPGGA,2")]
+    ais = b"!AIVDM,1,1,,A,13u?etPv2;0n:dDPwUM1U1Cb069D,0*24\r\n"
+    then = [sentence(t) for t in ("GPGSV,2,1,2", "GPRMC," + "2" * 50)]
+    last = sentence("GPGGA,3")
+    everything = b"".join([*first, ais, *then, ais, last])
+    a.send(everything)
+    expect(e, everything, [a])
+    d.wait_number("b/queued_frames", 6)
+    assert d.dropped("b", "replaced") == 4
+    d.balance("a", "b")
+    b.plug()
+    c.plug()
+    expect(b, last + then[1] + then[0] + first[3] + ais + ais)
+    expect(c, everything)
+    assert d.dropped("c", "replaced") == 0
+    # Nothing waits: all of them pass.
+    a.send(everything)
+    expect(b, everything, [a, c])
+
+
+def packet(number, system, *payload):
+    """MAVLink 1, of a message that nobody knows."""
+    body = bytes([len(payload), 0, system, 1, number, *payload])
+    crc = 0xFFFF
+    for byte in [*body, 7]:
+        byte ^= crc & 0xFF
+        byte ^= byte << 4 & 0xFF
+        crc = crc >> 8 ^ byte << 8 ^ byte << 3 ^ byte >> 4
+    return b"\xfe" + body + crc.to_bytes(2, "little")
+
+
+def test_latest_keeps_the_newest_of_each_mavlink_message(four, daemon):
+    a, b, c, _ = four
+    b.unplug()
+    d = daemon("".join(serial(p.name, p, framing="mavlink") for p in four) +
+               route("telemetry", from_="a", to="b", latest="mavlink",
+                     match_mavlink="200-209") +
+               route("rest", from_="a", to="b c"), settled=False)
+    d.wait_state("a", "up")
+    old = [packet(203, 1, 1), packet(204, 1, 1), packet(203, 2, 1)]
+    new = [packet(203, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2), packet(204, 1, 2)]
+    commands = [packet(220, 1, 1), packet(220, 1, 2)]
+    everything = b"".join(old + commands + new)
+    a.send(everything)
+    expect(c, everything, [a])
+    d.wait_number("b/dropped_replaced", 2)
+    b.plug()
+    expect(b, new[0] + new[1] + old[2] + b"".join(commands))
+    d.balance("a", "b")

@@ -50,7 +50,7 @@ choose(struct framing_conf *conf, const uint8_t *c)
 		n++;
 	framing_conf_init(conf);
 	framing_use(conf, framings[c[0] % n]);
-	conf->max_frame = c[2] < 128 ? 1 + c[2] : 8u * c[2];
+	conf->max_frame = c[2] < 128 ? 1u + c[2] : 8u * c[2];
 	conf->checksum = c[3] & 1 ? (c[3] >> 1) % 9 : CHECKSUM_NONE;
 	conf->checksum_endian = c[3] >> 7;
 	conf->eol = c[1] % 3;

@@ -9,6 +9,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb
 conf=/etc/ttybridge/ttybridge.conf
 socket=/run/ttybridge/control.sock
 bench=/run/bench
+examples=/usr/share/doc/ttybridge/examples
 mkdir "$bench"
 
 fail() {
@@ -90,13 +91,31 @@ configure() {
 
 # --- as it is installed ------------------------------------------------------
 
+# What a package does when it is installed.
+systemd-sysusers
+systemd-tmpfiles --create ttybridge.conf
 ttybridged --check || fail 'the sample configuration has faults'
-systemd-analyze verify --man=no ttybridge.service || fail 'the unit has faults'
-systemd-analyze security --no-pager --offline=true --threshold=15 \
-    /lib/systemd/system/ttybridge.service >"$bench/score" ||
-    { cat "$bench/score"; fail 'the sandbox is weak'; }
-passed "$(sed -n 's/^[^O]*Overall exposure level for [^:]*: \([0-9.]*\).*/exposure \1/p' \
-    "$bench/score")"
+units=/lib/systemd/system
+systemd-analyze verify --man=no ttybridge.service ttybridge.socket \
+    ttybridge@x.service || fail 'the units have faults'
+
+# exposure UNIT THRESHOLD: at most so many tenths.
+exposure() {
+	systemd-analyze security --no-pager --offline=true \
+	    --threshold="$2" "$1" >"$bench/score" ||
+	    { cat "$bench/score"; fail 'the sandbox is weak'; }
+	sed -n 's/^[^O]*Overall exposure level for [^:]*: \([0-9.]*\).*/\1/p' \
+	    "$bench/score"
+}
+cat "$units/ttybridge.service" "$examples/network.conf" >"$bench/network.service"
+settings() {
+	sed -n '/^User=/,$p' "$1" | grep -v -e '^#' -e '^$' -e '^StateDirectory='
+}
+settings "$units/ttybridge.service" >"$bench/settings"
+settings "$units/ttybridge@.service" | cmp - "$bench/settings" ||
+    fail 'ttybridge@.service has another sandbox'
+passed "exposure $(exposure "$units/ttybridge.service" 5)," \
+    "with a network of its own $(exposure "$bench/network.service" 13)"
 systemctl start ttybridge || fail 'the sample configuration does not start'
 must_be StatusText '0 of 2 endpoints up'
 systemctl stop ttybridge
@@ -181,7 +200,7 @@ configure repaired
 systemctl reload ttybridge || fail 'the repaired file was refused'
 until_true 'the old fault stays' is StatusText '2 of 2 endpoints up'
 
-# --- the watchdog, and the end -----------------------------------------------
+# --- the watchdog ------------------------------------------------------------
 
 mkdir -p /run/systemd/system/ttybridge.service.d
 printf '[Service]\nWatchdogSec=1\n' \
@@ -200,6 +219,17 @@ until_true 'it is not up again' is StatusText '2 of 2 endpoints up'
 until_true 'nothing passes any more' echoes
 passed 'the watchdog starts a daemon that hangs again'
 
+# --- a restart without loss --------------------------------------------------
+
+/usr/bin/python3 /run/out/restart.py || fail 'a restart was noticed'
+
+# --- all types, and the end --------------------------------------------------
+
+mkdir -p /etc/systemd/system/ttybridge.service.d
+cp "$examples/network.conf" /etc/systemd/system/ttybridge.service.d
+systemctl daemon-reload
+configure again
+systemctl restart ttybridge
 cat >"$conf" <<EOF
 [pty chart]
 link = /run/ttybridge/chart
@@ -225,6 +255,7 @@ systemctl stop ttybridge
 must_be ActiveState inactive
 must_be Result success
 must_be ExecMainStatus 0
-[ ! -e /run/ttybridge ] || fail '/run/ttybridge is left'
+[ "$(ls /run/ttybridge)" = control.sock ] ||
+    fail "left in /run/ttybridge: $(ls /run/ttybridge)"
 passed 'a stop is clean'
 kill "$left" "$right"

@@ -134,6 +134,62 @@ a_walk_sees_all_frames_and_takes_none(void **state)
 	queue_free(&q);
 }
 
+/* Frames of random lengths, some replaced by others, come out as a list has them. */
+static void
+a_replaced_frame_keeps_its_place_and_its_mark(void **state)
+{
+	struct queue q;
+	struct queued f;
+	uint8_t bytes[200];
+	size_t len[50], pos, bytes_left = 0;
+
+	(void)state;
+	srand(7);
+	queue_init(&q, 1 << 20);
+	/* So that some lie behind the end of the ring. */
+	for (unsigned i = 0; i < 60; i++)
+		assert_int_equal(queue_push(&q, bytes, 10, 0, 99), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		queue_pop(&q);
+		len[i] = (size_t)rand() % sizeof(bytes);
+		memset(bytes, (int)i, len[i]);
+		assert_int_equal(queue_push(&q, bytes, len[i], i, i), 0);
+	}
+	for (unsigned i = 0; i < 10; i++)
+		queue_pop(&q);
+	for (unsigned n = 0; n < 500; n++) {
+		unsigned which = (unsigned)rand() % 50;
+
+		len[which] = (size_t)rand() % sizeof(bytes);
+		memset(bytes, (int)(which + n), len[which]);
+		pos = 0;
+		for (unsigned i = 0; i < which; i++)
+			assert_true(queue_next(&q, &pos, &f));
+		assert_int_equal(
+		    queue_replace(&q, pos, bytes, len[which], 1000 + n), 0);
+		assert_true(queue_next(&q, &pos, &f));
+		assert_int_equal(f.len, len[which]);
+		assert_memory_equal(f.payload, bytes, f.len);
+		assert_int_equal(f.since_ns, 1000 + n);
+	}
+	assert_int_equal(q.frames, 50);
+	for (unsigned i = 0; i < 50; i++)
+		bytes_left += queue_cost(len[i]);
+	assert_int_equal(q.bytes, bytes_left);
+	for (unsigned i = 0; i < 50; i++) {
+		assert_true(queue_head(&q, &f));
+		assert_int_equal(f.len, len[i]);
+		assert_int_equal(f.route, i);
+		queue_pop(&q);
+	}
+	assert_true(queue_empty(&q));
+	assert_int_equal(q.bytes, 0);
+	assert_int_equal(q.payload, 0);
+	pos = 0;
+	assert_int_not_equal(queue_replace(&q, pos, bytes, 1, 0), 0);
+	queue_free(&q);
+}
+
 int
 main(void)
 {
@@ -144,6 +200,7 @@ main(void)
 		cmocka_unit_test(empty_frames_are_charged_too),
 		cmocka_unit_test(any_order_of_pushes_and_pops_keeps_every_byte),
 		cmocka_unit_test(a_walk_sees_all_frames_and_takes_none),
+		cmocka_unit_test(a_replaced_frame_keeps_its_place_and_its_mark),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

@@ -391,6 +391,56 @@ random_tables_reach_what_their_routes_say(void **state)
 	}
 }
 
+static void
+messages_are_told_by_what_they_are(void **state)
+{
+	(void)state;
+	assert_true(lets_pass("match_nmea=GP*,!GPGSV", "$GPGGA,1", 8));
+	assert_false(lets_pass("match_nmea=GP*,!GPGSV", "$GPGSV,1", 8));
+	assert_true(lets_pass("match_unit=1-5", "\003\003\0\0\0\1", 6));
+	assert_false(lets_pass("match_unit=1-5", "\006\003\0\0\0\1", 6));
+	assert_true(lets_pass("match_mavlink=0,30", "\1\0\1\1\036x", 6));
+	assert_false(lets_pass("match_mavlink=0,31", "\1\0\1\1\036x", 6));
+	/* All of them have to let it pass. */
+	assert_false(lets_pass("match_nmea=GPGGA@match=2", "$GPGGA,1", 8));
+	assert_true(lets_pass("match_nmea=GPGGA@match=1", "$GPGGA,1", 8));
+}
+
+/* How many of ten frames at that time get to a target of the first source. */
+static unsigned
+ten_frames(struct routes *r, unsigned target, uint64_t now)
+{
+	unsigned passed = 0;
+
+	for (int i = 0; i < 10; i++)
+		if (route_verdict(&r->source[0].targets[target],
+			(const uint8_t *)"x", 1, now) != NULL)
+			passed++;
+	return passed;
+}
+
+static void
+a_rate_holds_for_each_endpoint(void **state)
+{
+	const char *sections[] = { "from=a@to=b c@rate=3/s@reject=y",
+		"from=a@to=b@rate=2/m", NULL };
+	struct routes *r = table(sections, NULL, NULL), *again;
+
+	(void)state;
+	/* To b: the second route takes what is too much for the first. */
+	assert_int_equal(ten_frames(r, 0, 5 * NSEC_PER_SEC), 5);
+	assert_int_equal(ten_frames(r, 1, 5 * NSEC_PER_SEC), 3);
+	assert_int_equal(ten_frames(r, 1, 6 * NSEC_PER_SEC), 3);
+	assert_int_equal(ten_frames(r, 0, 6 * NSEC_PER_SEC), 3);
+	assert_int_equal(r->route[0]->limited, 7 + 7 + 7 + 7);
+	assert_int_equal(r->route[1]->limited, 5 + 7);
+	assert_int_equal(r->route[0]->rejected, 0);
+	again = table(sections, NULL, r);
+	assert_int_equal(again->route[0]->limited, 28);
+	routes_free(r);
+	routes_free(again);
+}
+
 int
 main(void)
 {
@@ -408,6 +458,8 @@ main(void)
 		cmocka_unit_test(keys_that_do_not_go_together),
 		cmocka_unit_test(
 		    an_expression_that_would_take_all_memory_is_refused),
+		cmocka_unit_test(messages_are_told_by_what_they_are),
+		cmocka_unit_test(a_rate_holds_for_each_endpoint),
 		cmocka_unit_test(random_tables_reach_what_their_routes_say),
 	};
 

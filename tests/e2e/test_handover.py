@@ -1,0 +1,256 @@
+"""kill -USR2: the daemon becomes the next one, and nobody notices."""
+import os
+import re
+import shutil
+import signal
+
+import harness
+from harness import (expect, flush, free_port, pump, same, section, serial,
+                     tcp_server, wait_for)
+
+TIMES = 20
+
+
+def restart(d, streams=()):
+    """SIGUSR2, until the new one is at work.  What comes meanwhile is moved."""
+    before = d.stderr().count(" endpoints up")
+    d.signal(signal.SIGUSR2)
+    pump(streams, lambda: d.stderr().count(" endpoints up") > before,
+         what="the new daemon")
+
+
+def one_descriptor(d, name):
+    found = [fd for fd, target in d.descriptors().items() if target == name]
+    assert len(found) == 1, d.descriptors()
+    return found[0]
+
+
+class Source:
+    """Numbered lines, some of them long."""
+
+    def __init__(self, stream, name):
+        self.stream, self.name = stream, name.encode()
+        self.sent = 0
+
+    def feed(self):
+        """Some more of them, if the last ones were taken."""
+        for _ in range(0 if self.stream.outgoing else 20):
+            self.sent += 1
+            self.stream.send(b"%s %d %s\n" % (
+                self.name, self.sent, b"." * (self.sent * 37 % 300)))
+
+    def line(self, n):
+        return b"%s %d %s" % (self.name, n, b"." * (n * 37 % 300))
+
+
+def take_whole_lines(stream, into):
+    """Moves what was received, up to the last end of a line."""
+    end = stream.received.rfind(b"\n") + 1
+    for line in bytes(stream.received[:end]).split(b"\n")[:-1]:
+        into.setdefault(line.split(b" ")[0], []).append(line)
+    del stream.received[:end]
+
+
+def test_every_frame_once_while_it_starts_again_and_again(
+        pty, daemon, connect):
+    a, b, port = pty("a"), pty("b"), free_port()
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line")
+               + tcp_server("lan", port, framing="line", stall_timeout="1m"))
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    streams = [a, b, client]
+    sources = [Source(a, "a"), Source(b, "b"), Source(client, "c")]
+    got = [{}, {}, {}]
+    pid = d.pid
+
+    def moved(until):
+        def step():
+            for s in sources:
+                s.feed()
+            for s, g in zip(streams, got):
+                take_whole_lines(s, g)
+                assert not s.eof
+            assert a.opened() and b.opened(), "a device was closed"
+            return until()
+        return step
+
+    for n in range(TIMES):
+        goal = [s.sent + 50 for s in sources]
+        pump(streams, moved(lambda: all(
+            s.sent >= g for s, g in zip(sources, goal))), what="traffic")
+        before = d.stderr().count(" endpoints up")
+        d.signal(signal.SIGUSR2)
+        pump(streams, moved(
+            lambda: d.stderr().count(" endpoints up") > before),
+            what=f"restart {n + 1}")
+    flush(streams)
+
+    def all_there():
+        for s, g in zip(streams, got):
+            take_whole_lines(s, g)
+        return all(len(g.get(s.name, ())) >= s.sent
+                   for s in sources for t, g in zip(streams, got)
+                   if s.stream is not t)
+    pump(streams, all_there, what="every line")
+    for stream, g in zip(streams, got):
+        for s in sources:
+            if s.stream is not stream:
+                assert g[s.name] == [s.line(i + 1) for i in range(s.sent)]
+    assert d.pid == pid
+    for name, source in zip(("a", "b", "lan"), sources):
+        assert d.number(f"{name}/opens") == 1
+        assert d.number(f"{name}/rx_frames") == source.sent
+        assert d.number(f"{name}/dropped") == 0
+    assert sum(r["frames"] for r in d.json("routes")) == \
+        2 * sum(s.sent for s in sources)
+    assert len(d.json("peers")) == 1
+
+
+def test_what_waits_and_half_a_frame_go_over(pty, daemon, connect):
+    a, b, port = pty("a"), pty("b"), free_port()
+    conf = serial("a", a, framing="line") + serial("b", b, framing="cobs") + \
+        tcp_server("lan", port, framing="slip")
+    d = daemon(conf)
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"one\ntwo\nthr")
+    expect(client, b"\xc0one\xc0\xc0two\xc0", [a])
+    d.wait_number("a/rx_bytes", 11)
+    client.send(b"\xc0fo")
+    d.wait_number("lan/rx_bytes", 3)
+    restart(d, [a, client])
+    assert d.queued("b") == 2
+    assert d.number("a/rx_bytes") == 11
+    a.send(b"ee\n")
+    expect(client, b"\xc0three\xc0", [a])
+    client.send(b"ur\xc0")
+    expect(a, b"four\n", [client])
+    b.plug()
+    expect(b, b"\x04one\x00\x04two\x00\x06three\x00\x05four\x00")
+    assert d.dropped("b") == 0
+
+
+def test_the_rest_of_a_frame_follows_its_beginning(daemon, connect):
+    port, other = free_port(), free_port()
+    d = daemon(tcp_server("in", other, framing="line", max_frame="1M")
+               + tcp_server("out", port, framing="line", max_frame="1M",
+                            queue="4M", stall_timeout="1m"))
+    slow, source = connect(port, receive_buffer=4096), connect(other)
+    wait_for(lambda: len(d.json("peers")) == 2)
+    want = b"".join(b"%d" % n * 100000 + b"\n" for n in range(30))
+    source.send(want)
+    slow.reading = False
+    pump([slow, source], lambda: d.number("out/queued_frames") > 5)
+    for _ in range(3):
+        restart(d, [slow, source])
+        pump([slow, source], lambda: len(d.json("peers")) == 2)
+    slow.reading = True
+    pump([slow, source], lambda: len(slow.received) >= len(want))
+    same(slow.take(), want)
+    assert d.number("out/tx_bytes") == len(want)
+    assert d.dropped("out") == 0
+
+
+def test_a_pty_keeps_its_user(pty, daemon, open_tty, folder):
+    a, link = pty("a"), folder / "chart"
+    d = daemon(serial("a", a, framing="line")
+               + section("pty", "chart", link=link, framing="line"))
+    user = open_tty(link)
+    d.wait_state("chart", "up")
+    slave = os.readlink(link)
+    a.send(b"one\n")
+    expect(user, b"one\n", [a])
+    user.send(b"half a ")
+    d.wait_number("chart/rx_bytes", 7)
+    restart(d, [a, user])
+    d.wait_state("chart", "up")
+    assert os.readlink(link) == slave
+    assert not user.eof
+    user.send(b"line\n")
+    expect(a, b"half a line\n", [user])
+    a.send(b"two\n")
+    expect(user, b"two\n", [a])
+    assert d.number("chart/opens") == 1
+
+
+def test_a_changed_section_is_opened_anew(pty, daemon, connect):
+    a, b, port = pty("a"), pty("b"), free_port()
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line")
+               + tcp_server("lan", port, framing="line"))
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    d.write(serial("a", a, framing="line")
+            + serial("b", b, framing="slip", baud=19200)
+            + tcp_server("lan", port, framing="slip"))
+    restart(d, [a, b, client])
+    pump([client], lambda: client.eof, what="the end of the old connection")
+    d.settle()
+    assert b.speed()[0] == 19200
+    assert d.opens("a", "b") == {"a": 1, "b": 2}
+    again = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    a.send(b"new\n")
+    expect(again, b"\xc0new\xc0", [a])
+    expect(b, b"\xc0new\xc0", [a])
+
+
+def test_a_section_that_is_gone_is_closed(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon(serial("a", a) + serial("b", b) + serial("c", c))
+    d.write(serial("a", a) + serial("b", b))
+    restart(d)
+    wait_for(lambda: not c.opened())
+    a.send(b"x")
+    expect(b, b"x", [a])
+
+
+def test_nothing_is_left_open_by_twenty_restarts(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a) + serial("b", b))
+    restart(d)
+    before = sorted(d.descriptors().values())
+    environment = open(f"/proc/{d.pid}/environ").read()
+    for _ in range(TIMES):
+        restart(d)
+    d.wait_state("a", "up")
+    assert len(d.descriptors()) == len(before), (before, d.descriptors())
+    assert one_descriptor(d, a.slave_name) == one_descriptor(d, a.slave_name)
+    assert len(open(f"/proc/{d.pid}/environ").read()) <= \
+        len(environment) + 16
+
+
+def test_a_new_program_that_is_not_there_changes_nothing(pty, daemon, folder):
+    copy = folder / "ttybridged"
+    shutil.copy(harness.BINARY, copy)
+    a, b = pty("a"), pty("b")
+    old, harness.BINARY = harness.BINARY, str(copy)
+    try:
+        d = daemon(serial("a", a, framing="line")
+                   + serial("b", b, framing="line"))
+    finally:
+        harness.BINARY = old
+    a.send(b"half")
+    d.wait_number("a/rx_bytes", 4)
+    copy.unlink()
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: re.search("cannot start .* again, goes on", d.stderr()))
+    a.send(b" a line\n")
+    expect(b, b"half a line\n", [a])
+    shutil.copy(harness.BINARY, copy)
+    a.send(b"and ")
+    d.wait_number("a/rx_bytes", 16)
+    restart(d, [a, b])
+    a.send(b"more\n")
+    expect(b, b"and more\n", [a])
+
+
+def test_it_stops_as_ever_after_a_restart(pty, daemon, folder):
+    a, here = pty("a"), folder / "here"
+    d = daemon(serial("a", a) + section("unix-server", "here", listen=here))
+    restart(d)
+    assert here.exists()
+    d.stop()
+    assert not here.exists() and not d.socket.exists()
+    assert not a.opened()

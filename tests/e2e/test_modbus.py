@@ -1,0 +1,606 @@
+"""Masters that share a Modbus bus, and the masters and servers of others."""
+import os
+import random
+import re
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import (PATIENCE, ROOT, expect, flush, free_port, pump, route,
+                     serial, tcp_server, wait_for)
+
+RTU = dict(framing="modbus-rtu", baud=115200)
+
+
+def rtu(unit, function, data):
+    """A message with its CRC; data in hexadecimal."""
+    body = bytes([unit, function]) + bytes.fromhex(data)
+    crc = 0xFFFF
+    for byte in body:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return body + crc.to_bytes(2, "little")
+
+
+def read(unit, address=0, count=1):
+    return rtu(unit, 3, f"{address:04x}{count:04x}")
+
+
+def holds(unit, *values):
+    """The answer to read()."""
+    return rtu(unit, 3, f"{2 * len(values):02x}" +
+               "".join(f"{v:04x}" for v in values))
+
+
+@pytest.fixture
+def masters(pty):
+    return pty("m1"), pty("m2"), pty("bus")
+
+
+def shared(m1, m2, bus, more="", from_="m1 m2", **keys):
+    keys = dict(answer_timeout="10s") | keys
+    return (serial("m1", m1, **RTU) + serial("m2", m2, **RTU) +
+            serial("bus", bus, **RTU) + more +
+            route("shared", from_=from_, to="bus", exchange="modbus", **keys))
+
+
+def count(d, name):
+    return d.number(f"routes/shared/{name}")
+
+
+def wait_count(d, name, number):
+    d.wait_number(f"routes/shared/{name}", number)
+
+
+def asks(d, n):
+    """Until so many requests have come in."""
+    wait_for(lambda: d.routes()["shared"]["frames"] == n)
+
+
+# --- one at a time -----------------------------------------------------------
+
+def test_a_request_waits_until_the_one_before_is_answered(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+    m1.send(read(3, 100))
+    expect(bus, read(3, 100), masters)
+    m2.send(read(3, 200))
+    flush([m2])
+    asks(d, 2)
+    assert d.queued("bus") == 1
+    assert bytes(bus.received) == b""
+    bus.send(holds(3, 1111))
+    expect(m1, holds(3, 1111), masters)
+    expect(bus, read(3, 200), masters)
+    bus.send(holds(3, 2222))
+    expect(m2, holds(3, 2222), masters)
+    assert bytes(m1.received) == b""
+    assert (count(d, "answers"), count(d, "timeouts")) == (2, 0)
+    assert (count(d, "late"), count(d, "foreign")) == (0, 0)
+    d.balance("m1", "m1")
+
+
+def test_the_task_says_whose_answer_is_awaited(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+
+    def task():
+        return d.tasks()["shared.exchange"]
+    assert task()["state"] == "idle"
+    assert task()["label"] == "nothing: no request for bus"
+    m1.send(read(3))
+    expect(bus, read(3), masters)
+    assert task()["state"] == "waiting"
+    assert re.fullmatch(r"unit 3's answer to m1, [\d.]+\w+ of 10s",
+                        task()["label"])
+    m2.send(read(4) + read(5))
+    flush([m2])
+    asks(d, 3)
+    assert re.fullmatch(r"unit 3's answer to m1, [\d.]+\w+ of 10s "
+                        r"\(2 requests more\)", task()["label"])
+    assert d.get("daemon/waits") == d.get("daemon/events")
+    bus.send(holds(3, 1))
+    expect(bus, read(4), masters)
+    assert task()["label"].startswith("unit 4's answer to m2, ")
+
+
+def test_a_unit_that_does_not_answer_holds_the_others_no_longer(
+        masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters, answer_timeout="400ms"))
+    m1.send(read(9))
+    expect(bus, read(9), masters)
+    m2.send(read(3))
+    expect(bus, read(3), masters)
+    wait_count(d, "timeouts", 2)
+    bus.send(holds(9, 99))
+    flush([bus])
+    wait_count(d, "late", 1)
+    m1.send(read(3, 7))
+    expect(bus, read(3, 7), masters)
+    bus.send(holds(3, 77))
+    expect(m1, holds(3, 77), masters)
+    assert bytes(m2.received) == b""
+    assert count(d, "answers") == 1
+    assert "unit 9 did not answer m1" in d.stderr()
+
+
+def test_what_does_not_fit_the_request_is_given_to_nobody(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+    m1.send(read(3, 0, 2))
+    expect(bus, read(3, 0, 2), masters)
+    # Another unit, another function, another number of registers.
+    bus.send(holds(4, 1, 2) + rtu(3, 4, "0400010002") + holds(3, 1))
+    flush([bus])
+    wait_count(d, "foreign", 3)
+    bus.send(holds(3, 5, 6))
+    expect(m1, holds(3, 5, 6), masters)
+    # Nobody has asked for this.
+    bus.send(holds(3, 5, 6))
+    flush([bus])
+    wait_count(d, "late", 1)
+    m2.send(rtu(3, 6, "00100001"))
+    expect(bus, rtu(3, 6, "00100001"), masters)
+    bus.send(rtu(3, 6, "00110001"))
+    flush([bus])
+    wait_count(d, "foreign", 4)
+    bus.send(rtu(3, 0x86, "02"))
+    expect(m2, rtu(3, 0x86, "02"), masters)
+    assert bytes(m1.received) == b""
+
+
+def test_nobody_answers_a_broadcast(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+    m1.send(rtu(0, 6, "00010002") + read(3))
+    expect(bus, rtu(0, 6, "00010002"), masters)
+    expect(bus, read(3), masters)
+    bus.send(holds(3, 8))
+    expect(m1, holds(3, 8), masters)
+    assert (count(d, "answers"), count(d, "timeouts")) == (1, 0)
+
+
+def test_answers_come_in_the_order_of_a_masters_requests(
+        masters, daemon, connect):
+    m1, _, bus = masters
+    port = free_port()
+    d = daemon(shared(*masters, from_="m1 lan", more=tcp_server(
+        "lan", port, framing="modbus-rtu")))
+    lan = connect(port)
+    lan.send(b"".join(read(1, i) for i in range(40)))
+    expect(bus, read(1, 0), masters)
+    wait_for(lambda: d.queued("bus") == 39)
+    m1.send(read(2, 500))
+    flush([m1])
+    wait_for(lambda: d.queued("bus") == 40)
+    # The masters take turns: one is not kept waiting by what another asks.
+    order, address = [], 0
+    while len(order) < 40:
+        order.append(address)
+        bus.send(holds(2 if address == 500 else 1, address))
+        pump([bus, lan, m1], lambda: len(bus.received) >= 8)
+        request = bus.take()
+        address = int.from_bytes(request[2:4], "big")
+        assert request == read(2 if address == 500 else 1, address)
+    bus.send(holds(1, address))
+    order.append(address)
+    assert 500 in order[:3]
+    expect(m1, holds(2, 500), [bus, lan])
+    expect(lan, b"".join(holds(1, i) for i in range(40)), [bus, m1])
+
+
+def test_a_master_that_asks_again_has_given_up(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+    m1.send(read(3, 100))
+    expect(bus, read(3, 100), masters)
+    m2.send(read(3, 200))
+    flush([m2])
+    asks(d, 2)
+    time.sleep(0.1)         # longer than it takes to ask two things at once
+    m1.send(read(3, 300))
+    m2.send(read(3, 400))
+    flush([m1, m2])
+    asks(d, 4)
+    assert d.dropped("bus", "replaced") == 1
+    # The answer to what m1 does not wait for any more; nobody asks for 200.
+    bus.send(holds(3, 1))
+    expect(bus, read(3, 300), masters)
+    bus.send(holds(3, 3))
+    expect(m1, holds(3, 3), masters)
+    expect(bus, read(3, 400), masters)
+    bus.send(holds(3, 4))
+    expect(m2, holds(3, 4), masters)
+    assert bytes(m1.received) == b""
+    assert (count(d, "answers"), count(d, "late")) == (2, 1)
+
+
+def test_a_master_that_leaves_takes_its_own_requests_with_it(
+        masters, daemon, connect):
+    m1, _, bus = masters
+    port = free_port()
+    d = daemon(shared(*masters, from_="m1 lan", more=tcp_server(
+        "lan", port, framing="modbus-rtu")))
+    first, second = connect(port), connect(port)
+    first.send(read(1, 1) + read(1, 2) + read(1, 3))
+    expect(bus, read(1, 1), [bus])
+    second.send(read(2, 1))
+    m1.send(read(3, 1))
+    flush([m1])
+    asks(d, 5)
+    first.close()
+    wait_for(lambda: d.dropped("bus", "closed") == 2)
+    assert "unit 1's answer to nobody any more" in \
+        d.tasks()["shared.exchange"]["label"]
+    bus.send(holds(1, 1))
+    for unit, master in (2, second), (3, m1):
+        expect(bus, read(unit, 1), [bus])
+        bus.send(holds(unit, unit))
+        expect(master, holds(unit, unit), [bus, m1])
+    assert (count(d, "answers"), count(d, "late")) == (2, 1)
+    # One on a serial line, which goes in the middle of it.
+    m1.send(read(3, 2))
+    expect(bus, read(3, 2), [bus, m1])
+    m1.unplug()
+    d.wait_state("m1", "lost")
+    bus.send(holds(3, 3))
+    flush([bus])
+    wait_count(d, "late", 2)
+    m1.plug()
+    d.wait_state("m1", "up")
+    m1.send(read(3, 4))
+    expect(bus, read(3, 4), [bus, m1])
+    bus.send(holds(3, 4))
+    expect(m1, holds(3, 4), [bus])
+
+
+def test_requests_are_not_kept_for_a_bus_that_is_away(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters, answer_timeout="400ms"))
+    bus.unplug()
+    d.wait_state("bus", "lost")
+    m1.send(read(3, 1))
+    flush([m1])
+    d.wait_number("bus/dropped_down", 1)
+    bus.plug()
+    d.wait_state("bus", "up")
+    m2.send(read(3, 2))
+    expect(bus, read(3, 2), masters)
+    # Gone while an answer is awaited.
+    bus.unplug()
+    wait_count(d, "timeouts", 1)
+    bus.plug()
+    d.wait_state("bus", "up")
+    m2.send(read(3, 3))
+    expect(bus, read(3, 3), masters)
+    bus.send(holds(3, 3))
+    expect(m2, holds(3, 3), masters)
+
+
+def test_the_queue_of_a_master_is_bounded(masters, daemon, connect):
+    m1, _, bus = masters
+    port = free_port()
+    conf = shared(*masters, from_="m1 lan", more=tcp_server(
+        "lan", port, framing="modbus-rtu")).replace(
+        "[serial bus]\n", "[serial bus]\nqueue = 160\n")
+    d = daemon(conf)
+    lan = connect(port)
+    lan.send(read(1, 0))
+    expect(bus, read(1, 0), [bus])
+    lan.send(b"".join(read(1, i) for i in range(1, 101)))
+    # Ten wait (each counts as 16 bytes), the others are dropped and counted.
+    asks(d, 101)
+    assert d.queued("bus") == 10
+    assert d.dropped("bus", "overflow") == 90
+    m1.send(read(3, 3))
+    flush([m1])
+    wait_for(lambda: d.queued("bus") == 11)
+
+
+def test_what_is_no_modbus_message_is_not_asked(pty, daemon):
+    m1, bus = pty("m1"), pty("bus")
+    d = daemon(serial("m1", m1, framing="line") +
+               serial("bus", bus, **RTU, payload="inner") +
+               route("shared", from_="m1", to="bus", exchange="modbus"))
+    m1.send(b"x\n" + b"y" * 600 + b"\n\n")
+    flush([m1])
+    d.wait_number("bus/dropped_unencodable", 3)
+    m1.send(b"\x03\x03\0\0\0\1\n")
+    expect(bus, read(3), [m1])
+    bus.send(holds(3, 9))
+    expect(m1, holds(3, 9)[:-2] + b"\n", [bus])
+
+
+def test_masters_and_bus_may_speak_differently(pty, daemon, connect):
+    port = free_port()
+    text, bus = pty("text"), pty("bus")
+    daemon(serial("text", text, framing="modbus-ascii", payload="inner") +
+           tcp_server("lan", port, framing="length") +
+           serial("bus", bus, **RTU, payload="inner") +
+           route("shared", from_="text lan", to="bus", exchange="modbus",
+                 answer_timeout="10s", match_unit="1-5"))
+    lan = connect(port)
+    text.send(b":030600100001E6\r\n")
+    expect(bus, rtu(3, 6, "00100001"), [text])
+    lan.send(b"\0\6\4\3\0\0\0\1" + b"\0\6\6\3\0\0\0\1")
+    bus.send(rtu(3, 6, "00100001"))
+    expect(text, b":030600100001E6\r\n", [bus])
+    expect(bus, read(4), [text])
+    bus.send(holds(4, 0x1234))
+    expect(lan, b"\0\5\4\3\2\x12\x34", [bus, text])
+
+
+def test_an_ascii_bus_carries_whole_messages(pty, daemon):
+    m1, m2, bus = pty("m1"), pty("m2"), pty("bus")
+    daemon("".join(serial(p.name, p, framing="modbus-ascii")
+                   for p in (m1, m2, bus)) +
+           route("shared", from_="m1 m2", to="bus", exchange="modbus",
+                 answer_timeout="10s"))
+    m1.send(b":010300000001FB\r\n")
+    expect(bus, b":010300000001FB\r\n", [m1])
+    m2.send(b":020300000001FA\r\n")
+    bus.send(b":0103021234B4\r\n")
+    expect(m1, b":0103021234B4\r\n", [m2, bus])
+    expect(bus, b":020300000001FA\r\n", [m2])
+    bus.send(b":0203021234B3\r\n")
+    expect(m2, b":0203021234B3\r\n", [bus])
+    assert bytes(m1.received) == b""
+
+
+def test_others_may_listen_to_the_answers(masters, daemon, connect):
+    m1, _, bus = masters
+    port = free_port()
+    d = daemon(shared(*masters, more=tcp_server(
+        "log", port, framing="modbus-rtu") +
+        route("log", from_="bus", to="log")))
+    log = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    watch = d.session()
+    watch.send(b"watch\n")
+    wait_for(lambda: any("watch" in str(row).lower()
+                         for row in d.tasks().values()))
+    m1.send(read(3))
+    expect(bus, read(3), masters)
+    bus.send(holds(3, 7))
+    expect(m1, holds(3, 7), masters)
+    expect(log, holds(3, 7), masters)
+    pump([watch], lambda: len(watch.lines()) == 2)
+    asked, answered = watch.lines()
+    assert asked.split()[1:3] == [b"m1", b"bus"]
+    assert answered.split()[1:3] == [b"bus", b"log,m1"]
+    watch.close()
+
+
+def test_a_reload_leaves_an_exchange_alone(masters, daemon, pty):
+    m1, m2, bus = masters
+    conf = shared(*masters)
+    d = daemon(conf)
+    m1.send(read(3, 1))
+    expect(bus, read(3, 1), masters)
+    m2.send(read(3, 2))
+    flush([m2])
+    asks(d, 2)
+    other = pty("other")
+    d.reload(serial("other", other) + conf)
+    assert d.tasks()["shared.exchange"]["label"].startswith(
+        "unit 3's answer to m1")
+    assert d.get("daemon/waits") == d.get("daemon/events")
+    bus.send(holds(3, 11))
+    expect(m1, holds(3, 11), masters)
+    expect(bus, read(3, 2), masters)
+    # Without m1 it is another one: what was asked is forgotten.
+    m1.send(read(3, 3))
+    flush([m1])
+    asks(d, 3)
+    d.reload(conf.replace("m1 m2", "m2"))
+    d.wait_number("bus/dropped_closed", 1)
+    bus.send(holds(3, 12))
+    flush([bus])
+    wait_count(d, "late", 1)
+    m2.send(read(3, 4))
+    expect(bus, read(3, 4), masters)
+    bus.send(holds(3, 14))
+    expect(m2, holds(3, 14), masters)
+    assert bytes(m1.received) == b""
+    # And without the route there is none.
+    d.reload(conf.partition("[route")[0] + route("r", between="m1 bus"))
+    assert "shared.exchange" not in d.tasks()
+    m1.send(read(3, 5) + read(3, 6))
+    expect(bus, read(3, 5) + read(3, 6), masters)
+
+
+def test_it_stops_while_an_answer_is_awaited(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+    m1.send(read(3, 1))
+    expect(bus, read(3, 1), masters)
+    m2.send(read(3, 2))
+    flush([m2])
+    asks(d, 2)
+    d.stop()
+
+
+def test_no_answer_gets_to_the_wrong_one(masters, daemon, connect):
+    """Serial and TCP masters, a bus that is slow, noisy, and silent at times."""
+    m1, m2, bus = masters
+    port = free_port()
+    d = daemon(shared(*masters, from_="m1 m2 lan", answer_timeout="500ms",
+                      more=tcp_server("lan", port, framing="modbus-rtu")))
+    chance = random.Random(11)
+    lans = [connect(port), connect(port)]
+    asking = [m1, m2, *lans]
+    streams = [*asking, bus]
+    waiting = {}                # master -> (address it waits for, since)
+    asked = dict.fromkeys(asking, 0)
+    answered = unanswered = 0
+
+    def turn():
+        nonlocal answered, unanswered
+        for n, master in enumerate(asking):
+            if len(master.received) >= 7:
+                address, _ = waiting.pop(master)
+                assert master.take() == holds(1, address)
+                answered += 1
+            elif master in waiting and \
+                    time.monotonic() - waiting[master][1] > 4:
+                del waiting[master]
+                unanswered += 1
+            if master not in waiting and asked[master] < 40:
+                asked[master] += 1
+                address = 1000 * n + asked[master]
+                waiting[master] = address, time.monotonic()
+                master.send(read(1, address))
+        if len(bus.received) >= 8:
+            request = bus.take()
+            assert len(request) == 8, "two requests on the bus at once"
+            address = int.from_bytes(request[2:4], "big")
+            lot = chance.random()
+            if lot < 0.1:
+                bus.send(holds(2, address))
+            if lot < 0.97:
+                bus.send(holds(1, address))
+            if lot > 0.9:
+                bus.send(rtu(7, 3, "0000"))
+        return all(n == 40 for n in asked.values()) and not waiting
+    pump(streams, turn, 60)
+    assert answered + unanswered == 160
+    assert answered > 120
+    assert count(d, "answers") == answered
+    assert count(d, "timeouts") == unanswered
+
+
+# --- with libmodbus and mbpoll -----------------------------------------------
+
+class Cable(threading.Thread):
+    """
+    Joins ptys as a bus does: what is written to the slave of one is read from those
+    of all others.
+    """
+
+    def __init__(self, *ptys):
+        super().__init__(daemon=True)
+        masters = [p.master for p in ptys]
+        self.ways = {fd: [to for to in masters if to != fd] for fd in masters}
+        self.done = threading.Event()
+        self.start()
+
+    def run(self):
+        poll = select.poll()
+        for fd in self.ways:
+            poll.register(fd, select.POLLIN)
+        while not self.done.is_set():
+            moved = False
+            for fd, events in poll.poll(20):
+                if not events & select.POLLIN:
+                    continue
+                data = os.read(fd, 4096)
+                moved = True
+                for to in self.ways[fd]:
+                    os.write(to, data)
+            if not moved:
+                time.sleep(0.001)
+
+    def end(self):
+        self.done.set()
+        self.join()
+
+
+@pytest.fixture
+def cable():
+    made = []
+
+    def join(*ptys):
+        made.append(Cable(*ptys))
+    yield join
+    for c in made:
+        c.end()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Starts servers of libmodbus: server(device, unit)."""
+    binary = tmp_path_factory.mktemp("modbus") / "modbus_server"
+    subprocess.run(["cc", "-O1", "-Wall", "-I/usr/include/modbus", "-o",
+                    binary, ROOT / "tests/e2e/modbus_server.c", "-lmodbus"],
+                   check=True)
+    made = []
+
+    def start(device, unit):
+        made.append(subprocess.Popen([binary, device.link, "115200",
+                                      str(unit)], stdout=subprocess.PIPE))
+        assert made[-1].stdout.readline() == b"ready\n"
+    yield start
+    for p in made:
+        p.kill()
+        p.wait()
+
+
+class Poll:
+    """mbpoll, which reads 10 registers from that one on, again and again."""
+
+    def __init__(self, folder, device, unit, first, *options):
+        self.unit, self.first = unit, first
+        self.output = folder / f"mbpoll.{device.name}.{unit}"
+        with open(self.output, "wb") as out:
+            self.process = subprocess.Popen(
+                [shutil.which("mbpoll"), "-q", "-m", "rtu", "-a", str(unit),
+                 "-r", str(first), "-c", "10", "-b", "115200", "-P", "none",
+                 "-o", "5", "-l", "10", *options, device.link],
+                stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT)
+
+    def readings(self):
+        """All of them were right; how many there were."""
+        self.process.wait(PATIENCE)
+        text = self.output.read_text(errors="replace")
+        assert "failed" not in text, text[-2000:]
+        found = re.findall(r"\[(\d+)\]:\s+(\d+)", text)
+        for n, (reference, value) in enumerate(found):
+            assert int(reference) == self.first + n % 10
+            assert int(value) == 1000 * self.unit + int(reference) - 1
+        return len(found) // 10
+
+
+def test_mbpoll_reads_through_the_bridge(folder, pty, daemon, cable, server):
+    a, b, master, unit = pty("a"), pty("b"), pty("master"), pty("unit")
+    d = daemon(serial("a", a, **RTU) + serial("b", b, **RTU))
+    cable(a, master)
+    cable(b, unit)
+    server(unit, 1)
+    assert Poll(folder, master, 1, 1, "-1").readings() == 1
+    assert Poll(folder, master, 1, 991, "-1").readings() == 1
+    assert d.number("b/tx_frames") == d.number("b/rx_frames") == 2
+    for name in "ab":
+        assert d.number(f"{name}/errors") == 0
+
+
+def test_two_mbpolls_share_a_bus(folder, pty, daemon, cable, server):
+    m1, m2, bus = pty("m1"), pty("m2"), pty("bus")
+    master1, master2 = pty("master1"), pty("master2")
+    unit1, unit2 = pty("unit1"), pty("unit2")
+    d = daemon(shared(m1, m2, bus))
+    cable(m1, master1)
+    cable(m2, master2)
+    cable(bus, unit1, unit2)
+    server(unit1, 1)
+    server(unit2, 2)
+    # Two units, in turns.
+    polls = [Poll(folder, master1, 2, 1, "-1"),
+             Poll(folder, master2, 1, 1, "-1")]
+    assert [p.readings() for p in polls] == [1, 1]
+    # One unit, so that nothing but the order tells the answers apart.
+    polls = [Poll(folder, master1, 1, 1), Poll(folder, master2, 1, 501)]
+    wait_for(lambda: all(d.number(f"m{n}/rx_frames") >= 1010
+                         for n in (1, 2)), 120)
+    for p in polls:
+        p.process.send_signal(signal.SIGINT)
+    assert all(p.readings() >= 1000 for p in polls)
+    assert count(d, "answers") >= 2000
+    assert (count(d, "foreign"), count(d, "timeouts")) == (0, 0)

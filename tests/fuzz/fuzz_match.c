@@ -1,0 +1,77 @@
+/*
+ * Messages that filters read: the first byte says how long a list of sentences or
+ * numbers is, which stands in front of the message.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "route_match.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+
+static void
+expect(bool right)
+{
+	if (!right)
+		abort();
+}
+
+static void
+keys(const uint8_t *message, size_t len)
+{
+	struct bytes key, again;
+
+	for (int kind = LATEST_NONE; kind <= LATEST_MAVLINK; kind++)
+		if (latest_key((enum latest)kind, message, len, &key)) {
+			expect(key.len > 0 && key.len <= sizeof(key.b));
+			expect(latest_key(
+			    (enum latest)kind, message, len, &again));
+			expect(memcmp(key.b, again.b, key.len) == 0);
+		}
+}
+
+static void
+filters(const char *list, const uint8_t *message, size_t len)
+{
+	struct ranges ranges;
+	struct rate rate;
+	uint64_t until = 0;
+	char err[300];
+
+	if (nmea_list_check(list, err, sizeof(err)) == 0 &&
+	    strchr(list, '!') == NULL && match_nmea(list, message, len))
+		expect(match_nmea("*", message, len));
+	if (ranges_parse(list, 0xffffff, "id", &ranges, err, sizeof(err)) ==
+	    0) {
+		match_mavlink(&ranges, message, len);
+		match_unit(&ranges, message, len);
+	}
+	if (rate_parse(list, &rate, err, sizeof(err)) == 0)
+		expect(rate_allows(&rate, &until, len));
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct modbus m;
+	char list[256];
+	uint8_t *message;
+	size_t n, len;
+
+	if (size == 0 || (n = data[0]) > size - 1)
+		return 0;
+	memcpy(list, data + 1, n);
+	list[n] = '\0';
+	/* Of its own size, so that a read behind its end is seen. */
+	len = size - 1 - n;
+	message = malloc(len);
+	if (message == NULL)
+		return 0;
+	memcpy(message, data + 1 + n, len);
+	filters(list, message, len);
+	keys(message, len);
+	if (modbus_read(message, len, &m))
+		modbus_answers(&m, &m);
+	free(message);
+	return 0;
+}
