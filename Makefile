@@ -59,28 +59,37 @@ JOBS = $(shell nproc)
 
 all: $(B)/ttybridged
 
+# V=1 shows the commands.
+Q = $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1) $@')
+
 $(B)/ttybridged: $(OBJ)
-	$(COMPILER) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(COMPILER) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LIBS)
 
 $(B)/%.o: src/%.c | deps-build
 	@mkdir -p $(@D)
-	$(COMPILER) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(COMPILER) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/unit/%: tests/unit/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
-	$(COMPILER) $(ALL_CFLAGS) -Isrc -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
+	$(call say,CC)
+	$(Q)$(COMPILER) $(ALL_CFLAGS) -Isrc -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
 	    $(LIBOBJ) -lcmocka $(LIBS)
 
 # A fuzz target with a main() that replays files, for any compiler...
 $(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBOBJ)
 	@mkdir -p $(@D)
-	$(COMPILER) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< \
+	$(call say,CC)
+	$(Q)$(COMPILER) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< \
 	    tests/fuzz/replay.c $(LIBOBJ) $(LIBS)
 
 # ...and with libFuzzer.
 build/fuzz/fuzzer/%: tests/fuzz/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
-	clang $(ALL_CFLAGS) -Isrc -fsanitize=fuzzer $(SAN) -o $@ $< \
+	$(call say,CC)
+	$(Q)clang $(ALL_CFLAGS) -Isrc -fsanitize=fuzzer $(SAN) -o $@ $< \
 	    $(LIBOBJ) $(LIBS)
 
 -include $(wildcard build/*/*.d build/*/unit/*.d)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <event2/event_struct.h>
 
 #include "bridge.h"
 #include "control.h"
@@ -30,6 +31,8 @@
 #define EXIT_RUN 1
 /* How often it looks whether all queues are written, while it stops. */
 #define DRAIN_STEP_US 10000
+/* More than are ever set at a time, but by thousands of connections. */
+#define TIMERS 1024
 
 static const struct options *options;
 static char program[PATH_MAX]; /* that SIGUSR2 starts again; "": not known */
@@ -371,6 +374,40 @@ raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/*
+ * The loop keeps its timers in an array that grows and never shrinks.  With room for
+ * more of them than there will be, none that is set later can fail.
+ */
+static int
+reserve_timers(void)
+{
+	static const struct timeval far = { .tv_sec = 3600 };
+	struct event *timer = calloc(TIMERS, sizeof(*timer));
+	unsigned n = 0;
+
+	while (timer != NULL && n < TIMERS &&
+	    evtimer_assign(&timer[n], base, on_controls, NULL) == 0 &&
+	    evtimer_add(&timer[n], &far) == 0)
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		evtimer_del(&timer[i]);
+	free(timer);
+	return n == TIMERS ? 0 : -ENOMEM;
+}
+
+static void
+on_libevent(int severity, const char *text)
+{
+	static const int level[] = {
+		[EVENT_LOG_DEBUG] = LOG_DEBUG,
+		[EVENT_LOG_MSG] = LOG_INFO,
+		[EVENT_LOG_WARN] = LOG_WARNING,
+		[EVENT_LOG_ERR] = LOG_ERR,
+	};
+
+	log_at(level[severity], "libevent: %s", text);
+}
+
 /* Precise timers cost a system call a turn: only where a silence ends frames. */
 static struct event_base *
 make_base(const struct config *c)
@@ -414,7 +451,8 @@ start(struct config *c)
 	signal(SIGPIPE, SIG_IGN);
 	log_open();
 	find_program();
-	if ((base = make_base(c)) == NULL)
+	event_set_log_callback(on_libevent);
+	if ((base = make_base(c)) == NULL || reserve_timers() < 0)
 		return -ENOMEM;
 	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
 		return r;

@@ -89,7 +89,7 @@ load(int fd, size_t *ret_len)
 static void
 take_file(int fd, void (*descriptor)(const char *name, int fd))
 {
-	size_t len;
+	size_t len = 0;
 	int r = load(fd, &len);
 
 	if (r == 0)
