@@ -65,7 +65,8 @@ bridge_buffers(struct bridge *b, size_t max_frame)
 bool
 port_open(const struct port *port)
 {
-	return port->link->up && !port->node->endpoint->paused;
+	return port->link->up && !port->link->mute &&
+	    !port->node->endpoint->paused;
 }
 
 /* --- 1. in: from bytes to frames ----------------------------------------- */
@@ -178,6 +179,10 @@ port_input(struct port *port)
 	uint8_t *in;
 	bool more;
 
+	if (port->link->up && port->node->endpoint->paused) {
+		port->backlog = true;
+		return;
+	}
 	/* What a lost link had brought is forwarded all the same. */
 	room = port->link->up ? port_room(port, &by) : TURN_BYTES;
 	if (room == 0) {
@@ -196,6 +201,7 @@ port_input(struct port *port)
 	had -= len;
 	if (len > port->held_size && port_reserve(port, len) < 0) {
 		COUNT(port, bad_bytes[BAD_OVERSIZE], len);
+		framing_start(&port->decoder, &port_conf(port)->framing);
 		len = 0;
 	}
 	port_keep(port, in, len);
@@ -436,12 +442,14 @@ make_room(struct port *port, size_t cost, enum drop_reason reason)
 {
 	struct queued oldest;
 
+	if (cost > port->queue.limit)
+		return false;
 	while (port->queue.bytes + cost > port->queue.limit &&
 	    queue_head(&port->queue, &oldest)) {
 		port_drop(port, reason, oldest.len);
 		queue_pop(&port->queue);
 	}
-	return cost <= port->queue.limit;
+	return true;
 }
 
 /* Whether the frame may join the queue, by the policy for the port's state. */
@@ -596,7 +604,8 @@ port_flush(struct port *port)
 	    (port->handed.waits || !queue_empty(&port->queue)))
 		if (!port_flush_some(port))
 			break;
-	if (port->full && port->queue.bytes <= port->queue.limit / 2)
+	if (port->full &&
+	    (!port_open(port) || port->queue.bytes <= port->queue.limit / 2))
 		port_release(port);
 }
 

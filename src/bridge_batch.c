@@ -231,6 +231,7 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 	long n;
 
 	if (batch->n == BATCH_FRAMES ||
+	    (batch->n > 0 && framing_gap(conf, 0) != 0) ||
 	    (batch->n > 0 &&
 		(total >= TURN_BYTES ||
 		    framing_bound(conf, q->len) > b->out_size - total)))

@@ -281,8 +281,8 @@ put_on_bus(struct exchange *ex, const struct queued *q)
 	return true;
 }
 
-/* Sends the oldest request of a master.  False: it could not be sent. */
-static bool
+/* Sends the oldest request of a master, or drops it. */
+static void
 ask(struct exchange *ex, struct asker *asker)
 {
 	struct queued q;
@@ -294,7 +294,7 @@ ask(struct exchange *ex, struct asker *asker)
 	sent = put_on_bus(ex, &q);
 	queue_pop(&asker->queue);
 	if (!sent)
-		return false;
+		return;
 	ex->asker = asker->port;
 	ex->arriving = 0;
 	if (ex->request.unit == MODBUS_BROADCAST) {
@@ -304,7 +304,6 @@ ask(struct exchange *ex, struct asker *asker)
 		ex->phase = AWAITING;
 		ex->until_ns += answer_timeout(ex);
 	}
-	return true;
 }
 
 /* Whose turn it is: who has not had one for the longest time. */

@@ -24,6 +24,23 @@ void heritage_free(struct heritage *h, struct bridge *b);
 
 /* --- for the bridge ------------------------------------------------------ */
 
+/* What waits for the link of a port. */
+struct heir {
+	uint64_t since_ns;
+	bool discarding;
+	uint32_t state[2];
+	size_t len; /* of the rest */
+	uint8_t rest[];
+};
+
+/* The counters of a route, in the order of the file. */
+#define ROUTE_COUNTERS(route)                                                 \
+	{                                                                     \
+		&(route)->frames, &(route)->bytes, &(route)->rejected,        \
+		    &(route)->limited, &(route)->answers, &(route)->timeouts, \
+		    &(route)->late, &(route)->foreign                         \
+	}
+
 /* The bridge, not at work yet, gets what was left for its nodes and routes. */
 void bridge_inherit(struct bridge *b);
 /*

@@ -136,7 +136,8 @@ age_due(struct port *port)
 static void
 linger_due(struct port *port, uint64_t now)
 {
-	bool owed = port->handed.waits || !queue_empty(&port->queue);
+	bool owed = !port->link->mute &&
+	    (port->handed.waits || !queue_empty(&port->queue));
 	size_t handed = link_handed(port->link);
 
 	if (handed != port->handed_seen) {
@@ -151,6 +152,24 @@ linger_due(struct port *port, uint64_t now)
 		port->linger_at = now + LINGER_NS / 4;
 }
 
+/*
+ * What the time on the line has to say counts only while the line is read: the rest of
+ * a frame may be waiting in the kernel.
+ */
+static void
+line_due(struct port *port, uint64_t now)
+{
+	bool silent = due(&port->silence_at, now),
+	     old = due(&port->age_at, now);
+
+	if (!port->link->reading && !port->link->ended)
+		return;
+	if (silent)
+		port_silent(port);
+	if (old && port->held_len > 0)
+		age_due(port);
+}
+
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -161,10 +180,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	now = task_begin(&port->timer_task);
 	TASK_SET(&port->timer_task, TASK_IDLE);
 	port->timer_at = 0;
-	if (due(&port->silence_at, now))
-		port_silent(port);
-	if (due(&port->age_at, now) && port->held_len > 0)
-		age_due(port);
+	line_due(port, now);
 	if (due(&port->stall_at, now))
 		stall_due(port, now);
 	if (due(&port->linger_at, now))
@@ -228,8 +244,11 @@ port_update(struct port *port)
 	port->by = room ? NULL : by;
 	if (port->by != NULL)
 		mark_full(port->by);
+	if (read && !port->link->reading)
+		port_age(port, task_now(), true);
 	link_set_reading(port->link, read);
-	if (room && port->backlog && port->link->up)
+	if (room && port->backlog && port->link->up &&
+	    !port->node->endpoint->paused)
 		link_poke(port->link, EV_READ);
 }
 

@@ -269,7 +269,12 @@ leave_old(struct bridge *b, struct node **node, unsigned n)
 		    new != NULL ? "its section has changed: opened anew"
 				: "is no longer configured: closed");
 		endpoint_stop(old->endpoint);
-		if (new != NULL)
+	}
+	/* What one had read last may wait in the other now. */
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		old = b->node[i];
+		if (!stays(old, node, n) &&
+		    (new = successor(old, node, n)) != NULL)
 			inherit(new, old);
 	}
 	for (unsigned i = 0; i < b->nnodes; i++)
@@ -293,6 +298,13 @@ start_new(struct bridge *b, struct config *c)
 			endpoint_conf_free(c->endpoints[i]);
 	}
 	c->nendpoints = 0;
+	/* Who holds back whom may be different now. */
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
+			port->full = false;
+			port->stall_at = 0;
+		}
+	}
 	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
 			port_update(port);
@@ -457,7 +469,6 @@ node_send(struct node *n, const uint8_t *payload, size_t len)
 {
 	const struct framing_conf *conf = &n->endpoint->conf->framing;
 	const struct queued q = { payload, len, now_ns(), NO_ROUTE };
-	uint64_t dropped = traffic_dropped(&n->traffic);
 	struct port *port;
 	uint8_t *wire;
 	long r;
@@ -471,10 +482,11 @@ node_send(struct node *n, const uint8_t *payload, size_t len)
 	if (r < 0)
 		return (int)r;
 	TAILQ_FOREACH(port, &n->ports, entry)
-		if (port_open(port) && queue_full(&port->queue))
+		if (port_open(port) ? queue_full(&port->queue)
+				    : queue_cost(len) > port->queue.limit)
 			return -ENOBUFS;
 	node_send_frame(n, &q);
-	return traffic_dropped(&n->traffic) > dropped ? -ENOBUFS : 0;
+	return 0;
 }
 
 void

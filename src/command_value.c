@@ -323,13 +323,23 @@ enum daemon_value {
 	DAEMON_MEMORY
 };
 
-/* Events that are armed; one whose callback is due is not. */
+static int
+count_event(const struct event_base *base, const struct event *ev, void *arg)
+{
+	(void)base;
+	if (event_get_fd(ev) >= 0 || event_pending(ev, EV_TIMEOUT, NULL))
+		(*(uint64_t *)arg)++;
+	return 0;
+}
+
+/* Events that libevent has armed; one that has a timeout too is still one. */
 static uint64_t
 count_events(const struct bridge *b)
 {
-	return (uint64_t)(event_base_get_num_events(
-			      b->base, EVENT_BASE_COUNT_ADDED) -
-	    event_base_get_num_events(b->base, EVENT_BASE_COUNT_ACTIVE));
+	uint64_t n = 0;
+
+	event_base_foreach_event(b->base, count_event, &n);
+	return n;
 }
 
 static uint64_t

@@ -172,6 +172,10 @@ cancel_reopen(struct task *task)
 
 	event_del(ep->reopen_event);
 	task_remove(task);
+	if (ep->state == ENDPOINT_OPENING)
+		ep->conf->ops->close(ep);
+	else if (ep->state != ENDPOINT_LOST)
+		return;
 	snprintf(ep->error, sizeof(ep->error), "reopening was cancelled");
 	endpoint_set_state(ep, ENDPOINT_CLOSED, ep->error);
 }
@@ -246,14 +250,15 @@ static void
 back_off(struct endpoint *ep, const char *why)
 {
 	bool news = ep->state != ENDPOINT_OPENING ||
-	    strcmp(why, ep->error) != 0 || !ep->tried;
+	    strcmp(why, ep->said) != 0 || ep->backoff_ns == 0;
 
 	if (why != ep->error)
 		snprintf(ep->error, sizeof(ep->error), "%s", why);
 	release(&ep->link);
 	ep->conf->ops->close(ep);
 	ep->errors++;
-	if (news || ep->backoff_ns == 0) {
+	if (news) {
+		snprintf(ep->said, sizeof(ep->said), "%s", ep->error);
 		endpoint_set_state(ep, ENDPOINT_LOST, ep->error);
 	} else {
 		ep->state = ENDPOINT_LOST;
@@ -282,6 +287,9 @@ bring_up(struct endpoint *ep, int fd)
 	ep->error[0] = '\0';
 	ep->opens += !link->adopted;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
+	/* on_reopen removes it itself when its run ends. */
+	if (ep->reopen.state != TASK_RUNNING)
+		task_remove(&ep->reopen);
 	return ep->owner->up(link);
 }
 
@@ -297,7 +305,7 @@ endpoint_listening(struct endpoint *ep)
 {
 	ep->backoff_ns = 0;
 	ep->error[0] = '\0';
-	ep->opens += !ep->link.adopted;
+	ep->opens += !ep->link.adopted || ep->opens == 0;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 }
 
@@ -474,6 +482,7 @@ close_now(struct endpoint *ep)
 		link->end = LINK_WAIT;
 		link_settle_now(link);
 	} else if (link->bev != NULL) {
+		link->up = false;
 		ep->owner->down(link, "closed");
 		link_stop(link);
 	}
@@ -535,13 +544,58 @@ changeable(const struct endpoint *ep, const char *name, bool *own)
 	return key_find(ep->conf->ops->keys, name);
 }
 
+/* The string of a key, so that it can be put back; NULL for keys of other types. */
+static char *
+take_string(const struct key *key, struct endpoint_conf *conf)
+{
+	char **field = (void *)((char *)conf + key->offset), *string;
+
+	if (key->type != KEY_STRING)
+		return NULL;
+	string = *field;
+	*field = NULL;
+	return string;
+}
+
+static void
+restore_key(const struct key *key, struct endpoint_conf *conf, char *string,
+    const char *old)
+{
+	char **field = (void *)((char *)conf + key->offset), ignored[256];
+
+	if (key->type != KEY_STRING) {
+		key_parse(key, conf, old, ignored, sizeof(ignored));
+		return;
+	}
+	free(*field);
+	*field = string;
+}
+
+/* Makes the open endpoint follow a key that has changed. */
+static int
+follow_key(struct endpoint *ep, const struct key *key, bool own, char *err,
+    size_t size)
+{
+	int r = 0;
+
+	ep->error[0] = '\0';
+	if (ep->conf->reopen_min > ep->conf->reopen_max) {
+		snprintf(err, size, "'reopen_min' is longer than 'reopen_max'");
+		return -EINVAL;
+	}
+	if (own && (r = ep->conf->ops->apply(ep, key)) < 0)
+		snprintf(err, size, "%s",
+		    ep->error[0] != '\0' ? ep->error : strerror(-r));
+	return r;
+}
+
 int
 endpoint_set(struct endpoint *ep, const char *name, const char *value,
     char *err, size_t size)
 {
 	bool own;
 	const struct key *key = changeable(ep, name, &own);
-	char old[512], ignored[256];
+	char old[512], *string;
 	int r;
 
 	if (key == NULL) {
@@ -552,16 +606,17 @@ endpoint_set(struct endpoint *ep, const char *name, const char *value,
 		return -EINVAL;
 	}
 	key_print(key, ep->conf, old, sizeof(old));
-	if ((r = key_parse(key, ep->conf, value, err, size)) < 0)
-		return r;
-	ep->error[0] = '\0';
-	if (own && (r = ep->conf->ops->apply(ep, key)) < 0) {
-		snprintf(err, size, "%s",
-		    ep->error[0] != '\0' ? ep->error : strerror(-r));
-		key_parse(key, ep->conf, old, ignored, sizeof(ignored));
+	string = take_string(key, ep->conf);
+	if ((r = key_parse(key, ep->conf, value, err, size)) == 0)
+		r = follow_key(ep, key, own, err, size);
+	if (r < 0) {
+		restore_key(key, ep->conf, string, old);
+		if (own)
+			ep->conf->ops->apply(ep, key);
 		ep->error[0] = '\0';
 		return r;
 	}
+	free(string);
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
 	    name, value, old);
 	ep->owner->state(ep);

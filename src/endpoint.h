@@ -125,6 +125,8 @@ struct link {
 	TAILQ_ENTRY(link) doom;
 	int end;	   /* what that step makes of it */
 	char why[160];	   /* it is doomed */
+	bool socket;	   /* data may be left behind its end, to be read */
+	bool mute;	   /* takes nothing any more, may still be read */
 	bool hung;	   /* seen by the hang-up watch... */
 	bool watched;	   /* ...that it is in */
 	uint64_t since_ns; /* up or down since then */
@@ -199,6 +201,7 @@ struct endpoint {
 	uint64_t since_ns; /* in that state */
 	char address[ENDPOINT_ADDRESS_MAX];
 	char error[256];	/* why it is not up, in words */
+	char said[256];		/* the reason that was logged last */
 	struct link link;	/* of those with one */
 	struct link_list links; /* of those with several */
 	unsigned next_link;

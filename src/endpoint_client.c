@@ -26,8 +26,9 @@ struct client {
 	struct resolve *resolve; /* while a name is asked for */
 	struct evutil_addrinfo *found, *next;
 	int fd; /* that is connecting, or -1 */
-	struct event *event;
-	struct task task;
+	struct event *event, *timer;
+	uint64_t until_ns;
+	struct task task, timeout;
 };
 
 static const char *const protocol_words[] = {
@@ -75,13 +76,28 @@ client_label(const struct task *task, char *buf, size_t size)
 }
 
 static void
+timeout_label(const struct task *task, char *buf, size_t size)
+{
+	const struct client *c = task->arg;
+	uint64_t now = now_ns();
+	char left[24];
+
+	format_time(
+	    c->until_ns > now ? c->until_ns - now : 0, left, sizeof(left));
+	snprintf(
+	    buf, size, "%s to pass, for %s to answer", left, c->ep->address);
+}
+
+static void
 forget(struct client *c)
 {
 	resolve_cancel(c->resolve);
 	c->resolve = NULL;
 	if (c->event != NULL)
 		event_free(c->event);
-	c->event = NULL;
+	if (c->timer != NULL)
+		event_free(c->timer);
+	c->event = c->timer = NULL;
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
@@ -89,6 +105,7 @@ forget(struct client *c)
 		evutil_freeaddrinfo(c->found);
 	c->found = c->next = NULL;
 	task_remove(&c->task);
+	task_remove(&c->timeout);
 }
 
 static void
@@ -142,11 +159,11 @@ on_answer(evutil_socket_t fd, short what, void *arg)
 	struct client *c = arg;
 	struct endpoint *ep = c->ep;
 	socklen_t len = sizeof(int);
-	int e = ETIMEDOUT;
+	int e = 0;
 
+	(void)what;
 	task_begin(&c->task);
-	if (what & EV_WRITE)
-		getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
 	if (e == 0 && is_self(fd))
 		e = ECONNREFUSED;
 	if (e == 0)
@@ -157,13 +174,44 @@ on_answer(evutil_socket_t fd, short what, void *arg)
 		task_end(&c->task);
 }
 
+static void
+on_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *c = arg;
+	struct endpoint *ep = c->ep;
+
+	(void)fd, (void)what;
+	task_begin(&c->timeout);
+	try_next(c, ETIMEDOUT);
+	if (ep->impl != NULL)
+		task_end(&c->timeout);
+}
+
+/* The connection is on its way: waits for its end, and for the time to be up. */
+static int
+await_answer(struct client *c)
+{
+	struct event_base *base = c->ep->base;
+	uint64_t ns = c->ep->conf->connect_timeout;
+	const struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
+		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+
+	if (c->timer == NULL)
+		c->timer = evtimer_new(base, on_timeout, c);
+	c->event = event_new(base, c->fd, EV_WRITE, on_answer, c);
+	if (c->event == NULL || c->timer == NULL ||
+	    event_add(c->event, NULL) < 0 || event_add(c->timer, &tv) < 0)
+		return -ENOMEM;
+	c->until_ns = now_ns() + ns;
+	TASK_WAIT(&c->task);
+	TASK_WAIT(&c->timeout);
+	return 0;
+}
+
 /* Begins to connect to the next address; e is what became of the last one. */
 static void
 try_next(struct client *c, int e)
 {
-	uint64_t ns = c->ep->conf->connect_timeout;
-	const struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
-		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
 	const struct evutil_addrinfo *ai;
 
 	while ((ai = c->next) != NULL) {
@@ -181,14 +229,10 @@ try_next(struct client *c, int e)
 			e = errno;
 			continue;
 		}
-		c->event =
-		    event_new(c->ep->base, c->fd, EV_WRITE, on_answer, c);
-		if (c->event == NULL || event_add(c->event, &tv) < 0) {
-			e = ENOMEM;
-			break;
-		}
-		TASK_WAIT(&c->task);
-		return;
+		if (await_answer(c) == 0)
+			return;
+		e = ENOMEM;
+		break;
 	}
 	failed(c, strerror(e));
 }
@@ -267,6 +311,7 @@ client_open(struct endpoint *ep)
 	}
 	c->fd = -1;
 	task_add(&c->task, c, client_label, "%s.connect", ep->conf->name);
+	task_add(&c->timeout, c, timeout_label, "%s.timeout", ep->conf->name);
 	if (evutil_getaddrinfo(host, port, &numeric, &c->found) == 0) {
 		c->next = c->found;
 		try_next(c, EADDRNOTAVAIL);

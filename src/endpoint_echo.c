@@ -16,6 +16,7 @@
 #include "endpoint.h"
 
 struct echo {
+	struct endpoint *ep;
 	int fd;				   /* the far end */
 	struct event *readable, *writable; /* one of them is armed */
 	size_t start, end;		   /* of what is to be sent back */
@@ -49,9 +50,10 @@ on_far(evutil_socket_t fd, short what, void *arg)
 	n = write(fd, echo->buf + echo->start, echo->end - echo->start);
 	if (n > 0)
 		echo->start += (size_t)n;
-	event_add(
-	    echo->start < echo->end ? echo->writable : echo->readable, NULL);
 	TASK_WAIT(&echo->task);
+	if (event_add(echo->start < echo->end ? echo->writable : echo->readable,
+		NULL) < 0)
+		endpoint_lost(echo->ep, strerror(errno));
 	task_end(&echo->task);
 }
 
@@ -87,6 +89,7 @@ echo_open(struct endpoint *ep)
 		return -errno;
 	}
 	ep->impl = echo;
+	echo->ep = ep;
 	echo->fd = fd[1];
 	echo->readable = event_new(ep->base, fd[1], EV_READ, on_far, echo);
 	echo->writable = event_new(ep->base, fd[1], EV_WRITE, on_far, echo);

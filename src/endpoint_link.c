@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -75,6 +76,21 @@ link_lose(struct link *link, enum link_end end, const char *why)
 	event_active(doom_event, EV_TIMEOUT, 1);
 }
 
+/*
+ * The other side of a socket takes nothing any more.  What it had sent is still
+ * read, under back-pressure as ever, until its end.
+ */
+static void
+link_mute(struct link *link)
+{
+	if (link->mute || !link->up)
+		return;
+	link->mute = true;
+	bufferevent_disable(link->bev, EV_WRITE);
+	TASK_SET(&link->write, TASK_IDLE);
+	link_poke(link, EV_WRITE);
+}
+
 static void
 watch_hangup(struct link *link)
 {
@@ -105,6 +121,10 @@ on_hangup(evutil_socket_t fd, short what, void *arg)
 		if (!(e[i].events & (EPOLLHUP | EPOLLERR)) ||
 		    (ops->hangup != NULL && !ops->several))
 			continue;
+		if (link->socket) {
+			link_mute(link);
+			continue;
+		}
 		link->hung = true;
 		if (!link->reading && link->up)
 			link_lose(link, LINK_LOST, "hung up");
@@ -202,7 +222,10 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	if (!link->up)
 		return;
 	task_begin(&link->read);
-	if (what & BEV_EVENT_EOF && ops->several) {
+	if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING &&
+	    link->socket && !link->ended) {
+		link_mute(link);
+	} else if (what & BEV_EVENT_EOF && ops->several) {
 		link->ended = true;
 		link->reading = false;
 		ep->nended++;
@@ -239,6 +262,16 @@ cancel_link(struct task *task)
 	link_close(task->arg, "cancelled on the control port");
 }
 
+static bool
+is_stream_socket(int fd)
+{
+	socklen_t len = sizeof(int);
+	int type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	    type == SOCK_STREAM;
+}
+
 int
 link_start(struct link *link, int fd)
 {
@@ -250,6 +283,8 @@ link_start(struct link *link, int fd)
 	link->fd = fd;
 	link->bev = bev;
 	link->ended = link->hung = link->watched = link->reading = false;
+	link->mute = false;
+	link->socket = is_stream_socket(fd);
 	link->since_ns = now_ns();
 	bufferevent_setcb(bev, on_read, on_write, on_event, link);
 	bufferevent_disable(bev, EV_READ);
@@ -304,7 +339,7 @@ link_write(struct link *link, const struct iovec *iov, int n)
 {
 	ssize_t r;
 
-	if (!link->up || link_handed(link) > 0)
+	if (!link->up || link->mute || link_handed(link) > 0)
 		return 0;
 	do
 		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len)
@@ -317,7 +352,11 @@ link_write(struct link *link, const struct iovec *iov, int n)
 	if (errno == EAGAIN || errno == ENOBUFS)
 		return 0;
 	r = -errno;
-	link_lose(link, LINK_LOST, r == -EIO ? "hung up" : strerror(-(int)r));
+	if (link->socket && !link->ended)
+		link_mute(link);
+	else
+		link_lose(
+		    link, LINK_LOST, r == -EIO ? "hung up" : strerror(-(int)r));
 	return r;
 }
 

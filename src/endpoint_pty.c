@@ -180,6 +180,14 @@ drain_watch(const struct pty *pty)
 		;
 }
 
+static void
+close_watch(struct pty *pty)
+{
+	if (pty->watch >= 0)
+		close(pty->watch);
+	pty->watch = -1;
+}
+
 static int
 open_slave(const struct pty *pty)
 {
@@ -199,6 +207,8 @@ open_label(const struct task *task, char *buf, size_t size)
 	    buf, size, "somebody to open %s", link != NULL ? link : pty->slave);
 }
 
+static void on_opened(evutil_socket_t, short, void *);
+
 /*
  * From now on an opening is noticed.  Somebody who is there already, or was and
  * left data, counts as an opening to be dealt with in the next turn.
@@ -210,7 +220,12 @@ await_opening(struct pty *pty)
 	short now;
 
 	drain_watch(pty);
-	event_add(pty->opened, pty->watch < 0 ? &look : NULL);
+	if (event_add(pty->opened, pty->watch < 0 ? &look : NULL) < 0) {
+		close_watch(pty);
+		event_assign(
+		    pty->opened, pty->ep->base, -1, EV_PERSIST, on_opened, pty);
+		event_add(pty->opened, &look);
+	}
 	TASK_WAIT(&pty->open_task);
 	now = master_poll(pty);
 	if (now & POLLIN || !(now & POLLHUP))
@@ -324,9 +339,7 @@ watch_slave(struct pty *pty, int slave, char *err, size_t size)
 	    "cannot watch %s: %s (see sysctl fs.inotify); looks every %d ms"
 	    " instead",
 	    pty->slave, strerror(errno), LOOK_MS);
-	if (pty->watch >= 0)
-		close(pty->watch);
-	pty->watch = -1;
+	close_watch(pty);
 	return 0;
 }
 
@@ -388,8 +401,7 @@ pty_close(struct endpoint *ep)
 	task_remove(&pty->open_task);
 	if (pty->opened != NULL)
 		event_free(pty->opened);
-	if (pty->watch >= 0)
-		close(pty->watch);
+	close_watch(pty);
 	if (pty->master >= 0)
 		close(pty->master);
 	free(pty);

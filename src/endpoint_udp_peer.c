@@ -86,12 +86,17 @@ static void
 arm(struct event *event, struct event_base *base, int fd, short what,
     uint64_t ns, event_callback_fn callback, void *arg)
 {
+	static const struct timeval again = { .tv_usec = 100 * 1000 };
 	const struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
 		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
 
 	event_del(event);
 	event_assign(event, base, fd, what, callback, arg);
-	event_add(event, ns != 0 ? &tv : NULL);
+	if (event_add(event, ns != 0 ? &tv : NULL) == 0)
+		return;
+	/* What cannot be waited for is looked at again. */
+	event_assign(event, base, -1, 0, callback, arg);
+	event_add(event, &again);
 }
 
 static void

@@ -35,7 +35,7 @@ struct listener {
 	void *arg;
 	struct stat socket; /* of a Unix socket: is it still ours? */
 	struct kept kept;
-	bool adopted; /* open since the process before this one */
+	bool adopted; /* open since before this process */
 	struct log_limit limit;
 	struct task task;
 };
@@ -279,7 +279,10 @@ bind_socket(struct listener *l, char *err, size_t size)
 		return fd;
 	if (*err == '\0')
 		snprintf(err, size, "cannot listen on %s: %s", l->address,
-		    strerror(-r));
+		    r == -EAFNOSUPPORT
+			? "this process may not (a service without a network"
+			  " gets it from ttybridge.socket)"
+			: strerror(-r));
 	if (fd >= 0)
 		close(fd);
 	return r;
@@ -355,6 +358,7 @@ make_socket(struct listener *l, char *err, size_t size)
 {
 	int fd = passed_socket(l);
 
+	l->adopted = fd >= 0;
 	if (fd < 0 && l->conf.keep != NULL) {
 		if ((fd = kept_socket(l)) < 0)
 			fd = bind_socket(l, err, size);

@@ -49,7 +49,7 @@ int listener_new(struct event_base *base, const struct listener_conf *conf,
 void listener_set_clients(struct listener *l, unsigned clients);
 /* The address that it is bound to (the port that the kernel chose, for 0). */
 const char *listener_address(const struct listener *l);
-/* Whether it goes on where the process before was. */
+/* Whether it was open before this process. */
 bool listener_adopted(const struct listener *l);
 /* Closes; removes the Unix socket. NULL is fine. */
 void listener_free(struct listener *l);

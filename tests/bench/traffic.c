@@ -26,7 +26,7 @@
 #include "traffic.h"
 
 #define CHUNK 65536
-#define SILENCE (300 * MSEC) /* then nothing more will come */
+#define SILENCE SEC /* then nothing more will come */
 
 struct stream *streams;
 unsigned nstreams;

@@ -445,3 +445,25 @@ def test_datagrams_go_in_and_out_as_frames(pty, daemon):
         a.send(b"three\n")
         flush([a])
         assert peer.recv(100) == b"three"
+
+
+def test_each_frame_is_a_datagram_to_every_peer(pty, daemon):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"127.0.0.1:{port}"))
+    peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+             for _ in range(2)]
+    try:
+        for peer in peers:
+            peer.settimeout(10)
+            peer.sendto(b"hello", ("127.0.0.1", port))
+        expect(a, b"hello\nhello\n")
+        joined_by(d, 2)
+        lines = [b"line %d" % i for i in range(50)]
+        a.send(joined(lines))
+        flush([a])
+        for peer in peers:
+            assert [peer.recv(100) for _ in lines] == lines
+    finally:
+        for peer in peers:
+            peer.close()

@@ -49,7 +49,7 @@
 
 #define SHORT -1
 #define END -2
-#define DEPTH 8
+#define DEPTH 12
 #define SITES 16384
 
 /* clang-format off */

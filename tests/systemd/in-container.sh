@@ -118,7 +118,7 @@ passed "exposure $(exposure "$units/ttybridge.service" 5)," \
     "with a network of its own $(exposure "$bench/network.service" 13)"
 systemctl start ttybridge || fail 'the sample configuration does not start'
 must_be StatusText '0 of 2 endpoints up'
-systemctl stop ttybridge
+systemctl stop ttybridge.socket ttybridge
 passed 'the sample configuration starts without its devices'
 
 # --- start -------------------------------------------------------------------
@@ -251,11 +251,14 @@ for file in chart here; do
 done
 passed 'all types open in the sandbox, with a group where one is given'
 
-systemctl stop ttybridge
+systemctl stop ttybridge.socket ttybridge
 must_be ActiveState inactive
 must_be Result success
 must_be ExecMainStatus 0
-[ "$(ls /run/ttybridge)" = control.sock ] ||
-    fail "left in /run/ttybridge: $(ls /run/ttybridge)"
+# What was kept for a next process is given up.
+until_true 'the pty is still there' test ! -e /run/ttybridge/chart
+nc -N -U /run/ttybridge/here </dev/null 2>/dev/null &&
+    fail 'somebody still listens on /run/ttybridge/here'
+must_be NFileDescriptorStore 0
 passed 'a stop is clean'
 kill "$left" "$right"

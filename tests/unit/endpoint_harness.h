@@ -49,8 +49,7 @@ owner_down(struct link *link, const char *why)
 static void
 owner_readable(struct link *link)
 {
-	got_len += link_read(link, got + got_len, sizeof(got) - got_len,
-	    true);
+	got_len += link_read(link, got + got_len, sizeof(got) - got_len, true);
 }
 
 static void

@@ -6,6 +6,7 @@ usage: hardware.py [uart] [flow] [hotplug]
 """
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,8 +14,9 @@ import termios
 import time
 from pathlib import Path
 
+import harness
 from guest import (TIOCM_LOOP, Adapter, Listener, Monitor, Talker, Traffic, Uart,
-                   born, passed, percentile)
+                   born, passed, percentile, sentence)
 from harness import (Client, Daemon, Slave, flush, free_port, pump, route, same,
                      section, tcp_server, wait_for)
 
@@ -34,13 +36,14 @@ def at_leisure(streams, until):
 
 
 def uart(folder):
-    """
-    left - ttyS4 - null modem - ttyS5 - right: both UARTs are the daemon's.
-    """
+    """left - ttyS4 - null modem - ttyS5 - right: both UARTs are the daemon's."""
     links = folder / "left", folder / "right"
     conf = (section("pty", "left", link=links[0]) + serial("one", "/dev/ttyS4")
             + serial("two", "/dev/ttyS5") + section("pty", "right", link=links[1])
             + route("a", between="left one") + route("b", between="two right"))
+    # Fewer interrupts: the processor is an emulated one.
+    for name in "ttyS4", "ttyS5":
+        Path("/sys/class/tty", name, "rx_trig_bytes").write_text("14")
     with Daemon(folder, conf, name="uart") as d:
         left, right = map(Slave, links)
         d.wait_state("left", "up")
@@ -265,9 +268,45 @@ class Replug:
         self.account("P", self.at_adapter, arrived_down, may_go)
         self.account("A", self.at_peer, arrived_up, sent_up)
 
+    def half_a_message(self):
+        """Pulled in the middle of one: the part is counted, and nobody gets it."""
+        part = sentence("A", self.up.sent)[:10]
+        read = self.number("rx_bytes")
+        bad, thrown = self.number("bad_malformed"), self.number("bad_malformed_bytes")
+        self.adapter.send(part)
+        self.traffic.until(lambda: self.number("rx_bytes") == read + len(part),
+                           "half a message")
+        self.adapter.pull()
+        self.traffic.until(lambda: self.state() == "lost", "it to be lost")
+        bad = self.number("bad_malformed") - bad
+        thrown = self.number("bad_malformed_bytes") - thrown
+        assert (bad, thrown) == (1, len(part)), (bad, thrown)
+        passed("pulled in mid-message: the part is thrown away and counted")
+
+    def nothing_to_do(self):
+        """No traffic, and no adapter: then there is nothing to do."""
+        time.sleep(0.2)
+        cpu = self.daemon.cpu()
+        time.sleep(2)
+        cpu = self.daemon.cpu() - cpu
+        assert cpu <= 0.1, f"{cpu:.2f} s of CPU in 2 s without anything to do"
+        passed(f"unplugged and idle: {cpu * 1000:.0f} ms of CPU in 2 s")
+
+    def while_paused(self):
+        self.adapter.plug()
+        self.traffic.until(lambda: self.state() == "up", "it to be up again")
+        self.session.ask("pause usb")
+        self.adapter.pull()
+        took = self.traffic.until(lambda: self.state() == "lost",
+                                  "the unplug to be seen")
+        self.session.ask("resume usb")
+        passed(f"an unplug is seen while nothing is read, in {took:.2f} s")
+
+    def number(self, what):
+        return int(self.session.ask(f"get usb/{what}")[0])
+
     def account(self, letter, listener, arrived, may_go):
-        missing = [n for n in listener.missing(letter, listener.last(letter))
-                   if n > arrived]
+        missing = listener.missing(letter, arrived + 1, listener.last(letter))
         wrong = [n for n in missing if n > may_go]
         assert not wrong, f"{len(wrong)} messages that had to be kept were lost: " \
             f"{wrong[:10]}, pulled after {arrived}, lost seen at {may_go}"
@@ -278,19 +317,26 @@ def run_as_user(folder):
     """
     As the service does: a user who may open the port when udev has given it to dialout.
     """
-    script = folder / "ttybridged"
+    binary, script = folder / "ttybridged", folder / "as-user"
+    shutil.copy(harness.BINARY, binary)
     script.write_text("#!/bin/sh\nexec setpriv --reuid=nobody --regid=dialout "
-                      f"--clear-groups {os.environ['TTYBRIDGED']} \"$@\"\n")
+                      f"--clear-groups {binary} \"$@\"\n")
     script.chmod(0o755)
-    return script
+    return str(script)
+
+
+def start_udev():
+    """It loads the drivers of what is there, and says who may use a port."""
+    for command in (("/lib/systemd/systemd-udevd", "--daemon"),
+                    ("udevadm", "trigger", "--action=add",
+                     "--subsystem-match=pci", "--subsystem-match=tty"),
+                    ("udevadm", "settle")):
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 def hotplug(folder):
-    subprocess.run(["/lib/systemd/systemd-udevd", "--daemon"], check=True)
-    subprocess.run(["udevadm", "trigger", "--subsystem-match=tty"], check=True)
-    subprocess.run(["udevadm", "settle"], check=True)
-    import harness
-    harness.BINARY = str(run_as_user(folder))
+    start_udev()
+    harness.BINARY = run_as_user(folder)
     folder.chmod(0o777)
     r = Replug(folder)
     with r.daemon as d:
@@ -307,6 +353,9 @@ def hotplug(folder):
         r.traffic.until(lambda: r.at_adapter.last("P") == r.down.sent - 1 and
                         r.at_peer.last("A") == r.up.sent - 1,
                         "the last messages")
+        r.half_a_message()
+        r.nothing_to_do()
+        r.while_paused()
         r.session.close()
 
 

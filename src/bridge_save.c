@@ -1,0 +1,153 @@
+/*
+ * bridge_save: writes down what a bridge has, for the next process.
+ */
+#include <string.h>
+
+#include "bridge_heritage.h"
+#include "endpoint_link.h"
+
+static void
+save_route(const struct route *route, struct pack *p)
+{
+	const uint64_t *const counter[] = ROUTE_COUNTERS(route);
+	const struct histogram *h = &route->latency;
+	uint64_t n = 0;
+
+	pack_string(p, route->name);
+	pack_string(p, route->conf != NULL ? route->conf->text : NULL);
+	for (size_t i = 0; i < NELEM(counter); i++)
+		pack_number(p, *counter[i]);
+	pack_number(p, h->total);
+	pack_number(p, h->max_ns);
+	for (unsigned i = 0; h->count != NULL && i < HISTOGRAM_BUCKETS; i++)
+		n += h->count[i] != 0;
+	pack_number(p, n);
+	for (unsigned i = 0; n > 0 && i < HISTOGRAM_BUCKETS; i++) {
+		if (h->count[i] == 0)
+			continue;
+		pack_number(p, i);
+		pack_number(p, h->count[i]);
+	}
+}
+
+static void
+save_queue(const struct queue *queue, struct pack *p)
+{
+	struct queued q;
+	size_t pos = 0;
+
+	pack_number(p, queue->frames);
+	while (queue_next(queue, &pos, &q)) {
+		pack_number(p, q.since_ns);
+		pack_number(p, q.route);
+		pack_bytes(p, q.payload, q.len);
+	}
+}
+
+static void
+save_traffic(const struct traffic *t, uint64_t unread, struct pack *p)
+{
+	struct traffic copy = *t;
+
+	copy.rx_bytes += unread;
+	pack_bytes(p, &copy, sizeof(copy));
+}
+
+/* Bytes that were decoded last, and behind them those that were not looked at. */
+static void
+save_held(const struct port *port, size_t unread, struct pack *p)
+{
+	uint8_t *at;
+
+	pack_number(p, port->held_len + unread);
+	if ((at = pack_room(p, port->held_len + unread)) == NULL)
+		return;
+	if (port->held_len > 0)
+		memcpy(at, port->held, port->held_len);
+	link_copy(port->link, false, at + port->held_len, unread);
+}
+
+static void
+save_rest(const struct port *port, struct pack *p)
+{
+	size_t len = link_copy(port->link, true, NULL, 0);
+	uint8_t *at;
+
+	if (port->heir != NULL) {
+		pack_bytes(p, port->heir->rest, port->heir->len);
+		return;
+	}
+	pack_number(p, len);
+	if ((at = pack_room(p, len)) != NULL)
+		link_copy(port->link, true, at, len);
+}
+
+static void
+save_handed(const struct handed *h, struct pack *p)
+{
+	pack_number(p, h->waits);
+	pack_number(p, h->partial);
+	pack_number(p, h->wire);
+	pack_number(p, h->len);
+	pack_number(p, h->since_ns);
+	pack_number(p, h->route);
+	pack_number(p, h->waits && h->payload != NULL);
+	pack_bytes(p, h->payload, h->waits && h->payload != NULL ? h->len : 0);
+}
+
+static void
+save_port(const struct port *port, struct pack *p)
+{
+	const struct link *link = port->link;
+	const struct heir *heir = port->heir;
+	size_t unread = link_copy(link, false, NULL, 0);
+
+	pack_string(p, link->name);
+	pack_string(p, link->address);
+	pack_number(p, link->since_ns);
+	pack_number(p, link->rx_bytes + unread);
+	pack_number(p, link->tx_bytes);
+	save_traffic(&port->traffic, unread, p);
+	pack_number(p, heir ? heir->discarding : port->decoder.discarding);
+	for (int i = 0; i < 2; i++)
+		pack_number(p, heir ? heir->state[i] : port->decoder.state[i]);
+	save_held(port, unread, p);
+	save_rest(port, p);
+	save_handed(&port->handed, p);
+	save_queue(&port->queue, p);
+}
+
+static void
+save_node(const struct node *node, struct pack *p)
+{
+	const struct endpoint *ep = node->endpoint;
+	const struct port *port;
+	uint64_t n = 0, unread = 0;
+
+	TAILQ_FOREACH(port, &node->ports, entry) {
+		unread += link_copy(port->link, false, NULL, 0);
+		n++;
+	}
+	pack_string(p, ep->conf->name);
+	pack_string(p, ep->conf->ops->type);
+	pack_number(p, ep->paused);
+	pack_number(p, ep->opens);
+	pack_number(p, ep->losses);
+	pack_number(p, ep->errors);
+	pack_number(p, ep->next_link);
+	save_traffic(&node->traffic, unread, p);
+	pack_number(p, n);
+	TAILQ_FOREACH(port, &node->ports, entry)
+		save_port(port, p);
+}
+
+void
+bridge_save(const struct bridge *b, struct pack *p)
+{
+	pack_number(p, b->routes->nroutes);
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		save_route(b->routes->route[i], p);
+	pack_number(p, b->nnodes);
+	for (unsigned i = 0; i < b->nnodes; i++)
+		save_node(b->node[i], p);
+}

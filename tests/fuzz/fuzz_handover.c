@@ -1,0 +1,115 @@
+/*
+ * fuzz_handover: the file in which one process leaves what it had to the next.
+ *
+ * The head of the input is put right, so that the rest is looked at.  What is read is
+ * taken over by a bridge of endpoints that have the names of the corpus, which then runs
+ * for a while and writes it down again: what was written is read again, without a
+ * fault.  The first byte of the input says whether the framings are others meanwhile.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "bridge_heritage.h"
+#include "endpoint_link.h"
+#include "handover.h"
+#include "log.h"
+
+#define HEAD 24
+#define TURNS 50
+
+int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+
+static struct event_base *base;
+
+static void
+insist(bool good, const char *what)
+{
+	if (good)
+		return;
+	fprintf(stderr, "fuzz_handover: %s\n", what);
+	abort();
+}
+
+/* A file as it would be written, around these bytes. */
+static uint8_t *
+wrap(const uint8_t *data, size_t len)
+{
+	uint64_t head[2] = { len, crc32_ieee(0, data, len) };
+	uint8_t *file = malloc(HEAD + len);
+
+	insist(file != NULL, "no memory");
+	memcpy(file, "ttybho01", 8);
+	memcpy(file + 8, head, sizeof(head));
+	if (len > 0)
+		memcpy(file + HEAD, data, len);
+	return file;
+}
+
+static void
+no_descriptor(const char *name, int fd)
+{
+	insist(strlen(name) < KEEP_NAME_MAX && fd >= 0, "a bad descriptor");
+}
+
+static struct bridge *
+take_over(struct heritage *h, bool other)
+{
+	const char *text = other
+	    ? "[echo a]\nframing = slip\nqueue = 1K\n[echo b]\nframing = raw\n"
+	      "[pty c]\nframing = length\n[route r]\nbetween = a b c\n"
+	    : "[echo a]\nframing = line\n[echo b]\nframing = cobs\n"
+	      "[pty c]\nframing = line\n[route r]\nbetween = a b c\n";
+	struct faults faults = { 0 };
+	struct config *c = NULL;
+	struct bridge *b = NULL;
+	char err[256];
+
+	insist(config_parse("fuzz", text, strlen(text), &c, &faults) == 0 &&
+		bridge_new(base, &b) == 0,
+	    "no bridge");
+	b->heritage = h;
+	insist(bridge_apply(b, c, err, sizeof(err)) == 0, "no endpoints");
+	config_free(c);
+	b->heritage = NULL;
+	heritage_free(h, b);
+	return b;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct heritage *h = NULL, *again = NULL;
+	struct pack p = { .data = NULL };
+	struct bridge *b;
+	uint8_t *file;
+
+	if (base == NULL) {
+		base = event_base_new();
+		signal(SIGPIPE, SIG_IGN);
+		log_set_level(LOG_ERR);
+	}
+	if (len == 0)
+		return 0;
+	insist(handover_read(data, len, &h, no_descriptor) < 0 || h != NULL,
+	    "nothing was read");
+	heritage_free(h, NULL);
+	h = NULL;
+	file = wrap(data + 1, len - 1);
+	if (handover_read(file, HEAD + len - 1, &h, no_descriptor) == 0) {
+		b = take_over(h, data[0] & 1);
+		for (int i = 0; i < TURNS; i++)
+			event_base_loop(base, EVLOOP_NONBLOCK);
+		link_settle_all();
+		bridge_save(b, &p);
+		insist(!p.failed && heritage_read(p.data, p.len, &again) == 0,
+		    "what was written cannot be read");
+		heritage_free(again, b);
+		pack_free(&p);
+		bridge_free(b);
+	}
+	free(file);
+	return 0;
+}

@@ -1,0 +1,206 @@
+/*
+ * What is kept and left, and the file between two processes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bridge_heritage.h"
+#include "handover.h"
+#include "keep.h"
+#include "log.h"
+
+static char told[1024];
+
+static bool
+on_add(const struct kept *k)
+{
+	append(told, sizeof(told), "+%s;", k->name);
+	return true;
+}
+
+static void
+on_remove(const struct kept *k)
+{
+	append(told, sizeof(told), "-%s;", k->name);
+}
+
+static const struct keeper keeper = { .add = on_add, .remove = on_remove };
+
+static void
+told_was(const char *want)
+{
+	assert_string_equal(told, want);
+	told[0] = '\0';
+}
+
+static int
+any_fd(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void
+keeper_is_told_once(void **state)
+{
+	struct kept k = { .on = false };
+
+	(void)state;
+	keep_tell(&keeper);
+	keep_add(&k, 5, "a");
+	keep_add(&k, 5, "a");
+	told_was("+a;");
+	keep_add(&k, 6, "a");
+	told_was("-a;+a;");
+	assert_true(keep_remove(&k));
+	assert_false(keep_remove(&k));
+	told_was("-a;");
+	assert_true(TAILQ_EMPTY(keep_all()));
+	keep_tell(NULL);
+	keep_add(&k, 5, "a");
+	assert_ptr_equal(TAILQ_FIRST(keep_all()), &k);
+	assert_false(keep_remove(&k));
+	told_was("");
+}
+
+static void
+another_text_is_another_name(void **state)
+{
+	char a[KEEP_NAME_MAX], b[KEEP_NAME_MAX];
+
+	(void)state;
+	keep_name(a, sizeof(a), "serial", "ar1", "baud = 1", "");
+	keep_name(b, sizeof(b), "serial", "ar1", "baud = 2", "");
+	assert_string_not_equal(a, b);
+	keep_name(b, sizeof(b), "pty", "ar1", "baud = 1", "");
+	assert_string_not_equal(a, b);
+	keep_name(b, sizeof(b), "serial", "ar1", "baud = 1", "");
+	assert_string_equal(a, b);
+	assert_null(strchr(a, ':'));
+}
+
+static void
+left_are_taken_by_name_and_number(void **state)
+{
+	int one = any_fd(), two = any_fd(), three = any_fd();
+	unsigned number = 0;
+
+	(void)state;
+	assert_int_equal(left_add("lan#12@x", one), 0);
+	assert_int_equal(left_add("lan#x@x", two), 0);
+	assert_int_equal(left_add("lan", three), 0);
+	assert_int_equal(left_take("ar1@x"), -ENOENT);
+	assert_int_equal(left_take_number("lan#", "@y", &number), -ENOENT);
+	assert_int_equal(left_take_number("lan#", "@x", &number), one);
+	assert_int_equal(number, 12);
+	assert_int_equal(left_take_number("lan#", "@x", &number), -ENOENT);
+	assert_true(left_is_kept(TAILQ_FIRST(left_all())));
+	assert_int_equal(left_take("lan#x@x"), two);
+	assert_false(left_is_kept(TAILQ_FIRST(left_all())));
+	assert_int_equal(left_take("lan"), three);
+	assert_true(TAILQ_EMPTY(left_all()));
+	close(one);
+	close(two);
+	close(three);
+}
+
+static void
+what_is_packed_comes_out(void **state)
+{
+	struct pack p = { .data = NULL };
+	struct unpack u;
+	char text[8];
+	size_t len;
+
+	(void)state;
+	pack_number(&p, UINT64_MAX);
+	pack_bytes(&p, "\0\1\2", 3);
+	pack_string(&p, "seven77");
+	pack_string(&p, NULL);
+	pack_number(&p, 1);
+	assert_false(p.failed);
+	u = (struct unpack){ .at = p.data, .left = p.len };
+	assert_true(unpack_number(&u) == UINT64_MAX);
+	assert_memory_equal(unpack_bytes(&u, &len), "\0\1\2", 3);
+	assert_int_equal(len, 3);
+	unpack_string(&u, text, sizeof(text));
+	assert_string_equal(text, "seven77");
+	unpack_string(&u, text, sizeof(text));
+	assert_string_equal(text, "");
+	assert_true(unpack_bool(&u));
+	assert_int_equal(u.left, 0);
+	assert_false(u.failed);
+	assert_int_equal(unpack_number(&u), 0);
+	assert_true(u.failed);
+	pack_free(&p);
+}
+
+static void
+what_does_not_fit_is_a_failure(void **state)
+{
+	struct pack p = { .data = NULL };
+	struct unpack u;
+	char text[7];
+	size_t len;
+
+	(void)state;
+	pack_string(&p, "seven77");
+	pack_number(&p, UINT64_MAX);
+	u = (struct unpack){ .at = p.data, .left = p.len };
+	unpack_string(&u, text, sizeof(text));
+	assert_true(u.failed);
+	assert_string_equal(text, "");
+	u = (struct unpack){ .at = p.data + 16, .left = 8 };
+	unpack_bytes(&u, &len);
+	assert_int_equal(len, 0);
+	assert_true(u.failed);
+	u = (struct unpack){ .at = p.data + 16, .left = 8 };
+	assert_false(unpack_bool(&u));
+	assert_true(u.failed);
+	u = (struct unpack){ .at = p.data, .left = 8 };
+	assert_int_equal(unpack_count(&u, 8), 0);
+	assert_true(u.failed);
+	pack_free(&p);
+}
+
+static void
+a_strange_file_is_refused(void **state)
+{
+	uint8_t file[64] = "ttybho01";
+	struct heritage *h = NULL;
+
+	(void)state;
+	assert_int_equal(handover_read(file, 0, &h, NULL), -EINVAL);
+	assert_int_equal(handover_read(file, 8, &h, NULL), -EINVAL);
+	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
+	memset(file, 0, sizeof(file));
+	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
+	assert_int_equal(heritage_read(file, 16, &h), 0);
+	heritage_free(h, NULL);
+	assert_int_equal(heritage_read(file, 24, &h), -EINVAL);
+	assert_int_equal(heritage_read(file, 8, &h), -EINVAL);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keeper_is_told_once),
+		cmocka_unit_test(another_text_is_another_name),
+		cmocka_unit_test(left_are_taken_by_name_and_number),
+		cmocka_unit_test(what_is_packed_comes_out),
+		cmocka_unit_test(what_does_not_fit_is_a_failure),
+		cmocka_unit_test(a_strange_file_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
