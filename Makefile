@@ -22,6 +22,7 @@ DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
 	python3-serial valgrind mandoc procps util-linux mbpoll libmodbus-dev
+DEPS_VM = qemu-system-x86 busybox-static cpio python3 systemd
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wformat=2 $(if $(WERROR),-Werror)
@@ -126,6 +127,9 @@ deps-build:
 deps-demo: deps-build
 	$(if $(HAVE_DPKG),$(call install,$(DEPS_DEMO)))
 
+deps-vm: deps-build
+	$(if $(HAVE_DPKG),$(call install,$(DEPS_VM)))
+
 deps: deps-build
 	$(if $(HAVE_DPKG),$(call install,$(DEPS_TEST)))
 
@@ -156,6 +160,11 @@ coverage: deps
 # The service under a real systemd, in a container; skipped where there is none.
 check-systemd: all
 	tests/systemd/run.sh
+
+# Real serial drivers, and the service with udev, in emulated machines.  VM_PULLS=50
+# VM_RESTARTS=20 takes longer.
+check-vm: all deps-vm
+	tests/vm/check.sh
 
 # --- install -----------------------------------------------------------------
 
@@ -224,6 +233,7 @@ help:
 	@echo 'make demo      two emulated Arduinos bridged, for 15 seconds'
 	@echo 'make check     all tests'
 	@echo 'make check-systemd  the service under systemd, in a container (root)'
+	@echo 'make check-vm  real serial drivers, udev and systemd, in a virtual machine'
 	@echo 'make bench     beside a hand-written loop and others (SUITES=, ROUNDS=)'
 	@echo 'make lint      layers, headers, formatting, manual pages'
 	@echo 'make fuzz T=60 each fuzz target, for T seconds'
@@ -233,6 +243,7 @@ help:
 	@echo 'make deps      the Debian packages; runs by itself'
 	@echo 'make clean     removes build/'
 
-.PHONY: all units replays fuzzers deps-build deps-demo deps demo check check-systemd lint \
+.PHONY: all units replays fuzzers deps-build deps-demo deps demo check check-systemd \
+	check-vm deps-vm lint \
 	fuzz coverage install uninstall deb dist clean help
 .SECONDARY:

@@ -239,7 +239,8 @@ port_update(struct port *port)
 {
 	struct port *by;
 	bool room = port_room(port, &by) > 0;
-	bool read = port_open(port) && room && !port->node->bridge->stopping;
+	bool read = port->link->up && !port->node->endpoint->paused && room &&
+	    !port->node->bridge->stopping;
 
 	port->by = room ? NULL : by;
 	if (port->by != NULL)

@@ -38,7 +38,7 @@ update() {
 	$sudo apt-get -qq update
 }
 
-rm -rf made ./*.deb kernel initrd.d layer
+rm -rf made ./*.deb kernel first layer
 echo 'vm: fetching the kernel'
 fetch || { update && fetch; } || { cat apt.log; fail "no kernel to be had"; }
 version=${image#linux-image-}
@@ -92,17 +92,17 @@ ln -s usr/lib layer/lib
 ./depmod -b layer "$version"
 rm layer/lib
 
-mkdir -p initrd.d/bin initrd.d/modules
-cp "$(command -v busybox)" initrd.d/bin/busybox
+mkdir -p first/bin first/modules
+cp "$(command -v busybox)" first/bin/busybox
 for module in $first_modules; do
 	closure "$module"
 done | awk '!seen[$0]++' | while read -r file; do
-	cp "kernel/$file" initrd.d/modules/
+	cp "kernel/$file" first/modules/
 	basename "$file"
-done >initrd.d/order
-cp "$here/init.sh" initrd.d/init
-chmod 755 initrd.d/init
-(cd initrd.d && find . | cpio -o -H newc --quiet) >initrd
+done >first/order
+cp "$here/init.sh" first/init
+chmod 755 first/init
+(cd first && find . | cpio -o -H newc --quiet) >initrd
 
 # QEMU starts an unpacked kernel without any loader, which saves seconds of
 # decompression by an emulated processor.  What is not packed by xz stays as it is.
@@ -120,6 +120,6 @@ if at >= 0:
 open(sys.argv[2], "wb").write(kernel)
 END
 
-rm -rf kernel initrd.d depmod modprobe apt.log
+rm -rf kernel first depmod modprobe apt.log
 echo "$version" >made
 echo "vm: kernel $version, $(du -sh . | cut -f1)"

@@ -1,0 +1,140 @@
+"""What the end of a connection, of a section or of a setting must not take with it."""
+import pytest
+
+from harness import (ControlError, Client, expect, fill, flush, free_port,
+                     pump, section, serial, tcp_server, wait_for)
+
+
+def numbered(count, size=20):
+    return [(b"%08d" % i).ljust(size - 1, b".") + b"\n" for i in range(count)]
+
+
+@pytest.mark.parametrize("chatter", [False, True],
+                         ids=["silent device", "device that speaks"])
+def test_what_a_client_sent_before_it_closed_arrives(pty, daemon, chatter):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line", queue="2K") +
+               tcp_server("lan", port, framing="line"))
+    client = Client(("127.0.0.1", port))
+    wait_for(lambda: d.number("lan/peers") == 1)
+    a.reading = False
+    lines = b"".join(numbered(5000))
+    client.send(lines)
+    flush([client, a])
+    client.close()
+    if chatter:
+        # Answers to one that is gone: its connection is reset.
+        for _ in range(5):
+            a.send(b"an answer\n")
+            flush([a])
+            d.get("lan/state")
+    a.reading = True
+    expect(a, lines)
+
+
+def test_a_changed_section_of_a_held_back_source_loses_nothing(pty, daemon):
+    a, b = pty("a"), pty("b")
+
+    def conf(label):
+        return (serial("a", a, framing="line", label=label) +
+                serial("b", b, framing="line", queue="4K"))
+
+    d = daemon(conf("one"))
+    b.reading = False
+    lines = numbered(3000)
+    a.send(b"".join(lines))
+    fill([a])
+    assert a.outgoing
+    before = d.number("a/rx_bytes")
+    d.reload(conf("two"))
+    assert d.bad("a", "malformed") <= 1
+    assert d.number("a/bad_malformed_bytes") < 20
+    assert before <= d.number("a/rx_bytes")
+    d.balance("a", "b")
+
+
+def test_a_held_back_frame_does_not_grow_too_old(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line", frame_timeout="50ms") +
+               serial("b", b, framing="line", queue="2K"))
+    b.reading = False
+    lines = b"".join(numbered(3000, 33))
+    a.send(lines)
+    fill([a], quiet=0.4)
+    assert a.outgoing
+    b.reading = True
+    expect(b, lines, [a])
+    assert d.bad("a", "timeout") == 0
+
+
+@pytest.mark.parametrize("why", ["down", "drop-oldest"])
+def test_a_frame_that_can_never_fit_drops_no_others(pty, daemon, why):
+    a, b = pty("a"), pty("b")
+    policy = {"overflow": why} if why != "down" else {}
+    d = daemon(serial("a", a, framing="line") +
+               serial("b", b, framing="line", queue="1000", **policy))
+    if why == "down":
+        b.unplug()
+        d.wait_state("b", "lost")
+    else:
+        b.reading = False
+        a.send(b"y" * 200 + b"\n")
+        while d.number("b/queued_frames") == 0:
+            a.send((b"y" * 200 + b"\n") * 20)
+            flush([a])
+    held = d.number("b/queued_frames")
+    if why == "down":
+        a.send(b"".join(numbered(20)))
+        flush([a])
+        d.wait_number("b/queued_frames", 20)
+        held = 20
+    a.send(b"x" * 2000 + b"\n")
+    flush([a])
+    wait_for(lambda: d.dropped("b") >= 1)
+    assert d.number("b/queued_frames") >= held
+
+
+def test_a_refused_change_leaves_no_trace(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"))
+    for command in ("set a/usb 1234:5678", "set a/device /dev/zz",
+                    "set a/reopen_min 1h"):
+        with pytest.raises(ControlError):
+            d.control(command)
+    d.control("set a/baud 115200")
+    d.control("reopen a")
+    d.wait_state("a", "up")
+    a.send(b"still here\n")
+    expect(b, b"still here\n", [a])
+
+
+def test_a_paused_source_with_a_backlog_is_not_read_on(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") +
+               serial("b", b, framing="line", queue="2K"))
+    b.reading = False
+    lines = b"".join(numbered(3000))
+    a.send(lines)
+    fill([a])
+    d.control("pause a")
+    frames = d.number("a/rx_frames")
+    b.reading = True
+    pump([b], lambda: d.queued("b") == 0)
+    assert d.number("a/rx_frames") == frames
+    d.control("resume a")
+    expect(b, lines, [a])
+
+
+def test_a_frame_sent_to_a_full_queue_that_is_down_is_accepted(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") +
+               serial("b", b, framing="line", queue="100"))
+    b.unplug()
+    d.wait_state("b", "lost")
+    for i in range(10):
+        d.control(f"send b number{i:014d}")
+    assert d.number("b/queued_frames") == 5
+    with pytest.raises(ControlError):
+        d.control("send b " + "x" * 200)
+    b.plug()
+    expect(b, b"".join(b"number%014d\n" % i for i in range(5, 10)))
