@@ -97,8 +97,16 @@ build/fuzz/fuzzer/%: tests/fuzz/%.c $(LIBOBJ)
 include tests/boards/boards.mk
 include tests/bench/bench.mk
 
+# Preloaded into a daemon of any flavour.
+build/fault.so: tests/fault/fault.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -fno-builtin -shared \
+	    -o $@ $<
+
 units: $(UNIT)
 replays: $(REPLAY)
+faults: build/fault.so
 fuzzers: $(FUZZ:%=build/fuzz/fuzzer/%)
 
 # --- dependencies ------------------------------------------------------------
@@ -142,7 +150,7 @@ demo: deps-demo
 check: deps
 	$(MAKE) -j$(JOBS) all boards
 	$(MAKE) -j$(JOBS) FLAVOUR=clang all
-	$(MAKE) -j$(JOBS) FLAVOUR=san all units replays
+	$(MAKE) -j$(JOBS) FLAVOUR=san all units replays faults
 	tests/check.sh
 
 lint: deps
@@ -155,14 +163,17 @@ fuzz: deps
 	tests/fuzz.sh $(T)
 
 coverage: deps
+	$(if $(HAVE_DPKG),$(call install,gcovr))
+	$(MAKE) -j$(JOBS) boards faults
+	$(MAKE) -j$(JOBS) FLAVOUR=cov all units replays
 	tests/coverage.sh
 
 # The service under a real systemd, in a container; skipped where there is none.
 check-systemd: all
 	tests/systemd/run.sh
 
-# Real serial drivers, and the service with udev, in emulated machines.  VM_PULLS=50
-# VM_RESTARTS=20 takes longer.
+# Real serial drivers, and the service with udev, in emulated machines, in some minutes.
+# VM_PULLS=50 takes longer.
 check-vm: all deps-vm
 	tests/vm/check.sh
 
@@ -243,7 +254,7 @@ help:
 	@echo 'make deps      the Debian packages; runs by itself'
 	@echo 'make clean     removes build/'
 
-.PHONY: all units replays fuzzers deps-build deps-demo deps demo check check-systemd \
+.PHONY: all units replays fuzzers faults deps-build deps-demo deps demo check check-systemd \
 	check-vm deps-vm lint \
 	fuzz coverage install uninstall deb dist clean help
 .SECONDARY:

@@ -229,15 +229,35 @@ session_hand_over(struct session *s)
 		session_close(s, strerror(errno));
 }
 
+/*
+ * The time that all sessions together have used in this pass of the loop, which its
+ * cached time tells from the next: many of them may not hold up the bridge either.
+ */
+static uint64_t *
+used_in_pass(const struct session *s)
+{
+	static struct timeval pass;
+	static uint64_t used;
+	struct timeval now;
+
+	event_base_gettimeofday_cached(bufferevent_get_base(s->bev), &now);
+	if (timercmp(&now, &pass, !=)) {
+		pass = now;
+		used = 0;
+	}
+	return &used;
+}
+
 /* Carries out as many of its lines as one turn allows. */
 static void
 session_turn(struct session *s)
 {
-	uint64_t start = now_ns();
+	uint64_t start = now_ns(), *used = used_in_pass(s);
 	size_t had = output_length(s);
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
-	for (unsigned n = 0; n < TURN_COMMANDS && !s->closing && !s->doomed;
+	for (unsigned n = 0;
+	     n < TURN_COMMANDS && !s->closing && !s->doomed && *used < TURN_NS;
 	     n++) {
 		if (had + evbuffer_get_length(s->reply) > CONTROL_OUTPUT_MARK &&
 		    !s->watching)
@@ -251,6 +271,7 @@ session_turn(struct session *s)
 		evbuffer_drain(in, evbuffer_get_length(in));
 	session_hand_over(s);
 	session_update(s);
+	*used += now_ns() - start;
 }
 
 void

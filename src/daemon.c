@@ -200,6 +200,10 @@ reload(char **ret_faults)
 	int r;
 
 	*ret_faults = NULL;
+	if (bridge->stopping) {
+		*ret_faults = strdup("it is stopping");
+		return -ESHUTDOWN;
+	}
 	systemd_reloading();
 	if (options_config(options, &c, &faults) < 0)
 		return refuse_reload(&faults, ret_faults);

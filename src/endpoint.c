@@ -376,8 +376,7 @@ endpoint_resume(struct endpoint *ep)
 {
 	link_settle_now(&ep->link);
 	if (ep->state == ENDPOINT_WAITING && bring_up(ep, ep->link.fd) < 0)
-		log_to(LOG_ERR, ABOUT_ENDPOINT, ep->conf->name,
-		    "cannot be used: out of memory");
+		endpoint_lost(ep, "out of memory");
 }
 
 /* A connection is gone for good. */

@@ -91,6 +91,13 @@ link_mute(struct link *link)
 	link_poke(link, EV_WRITE);
 }
 
+/* Whether the other side has closed: an end of what it sends is to follow. */
+static bool
+is_closed(const struct link *link, int e)
+{
+	return link->socket && !link->ended && (e == EPIPE || e == ECONNRESET);
+}
+
 static void
 watch_hangup(struct link *link)
 {
@@ -223,7 +230,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	task_begin(&link->read);
 	if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING &&
-	    link->socket && !link->ended) {
+	    is_closed(link, EVUTIL_SOCKET_ERROR())) {
 		link_mute(link);
 	} else if (what & BEV_EVENT_EOF && ops->several) {
 		link->ended = true;
@@ -352,7 +359,7 @@ link_write(struct link *link, const struct iovec *iov, int n)
 	if (errno == EAGAIN || errno == ENOBUFS)
 		return 0;
 	r = -errno;
-	if (link->socket && !link->ended)
+	if (is_closed(link, errno))
 		link_mute(link);
 	else
 		link_lose(

@@ -108,8 +108,12 @@ take_file(int fd, void (*descriptor)(const char *name, int fd))
 static void
 inherited(const char *name, int fd)
 {
-	if (fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+	if (fd <= STDERR_FILENO)
+		return;
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
 		left_add(name, fd);
+	else
+		close(fd);
 }
 
 static void

@@ -107,6 +107,8 @@ print_faults(const struct faults *faults)
 {
 	for (unsigned i = 0; i < faults->n; i++)
 		fprintf(stderr, "%s\n", faults->text[i]);
+	if (faults->n == 0)
+		fprintf(stderr, "ttybridged: out of memory\n");
 }
 
 int

@@ -313,6 +313,19 @@ paced_until(uint64_t end, uint32_t *times, size_t room, uint64_t *late)
 	return n;
 }
 
+/* All that is under way arrives, uncounted. */
+static void
+paced_settle(void)
+{
+	finish();
+	for (unsigned i = 0; i < nstreams; i++) {
+		struct stream *s = &streams[i];
+
+		s->frames = s->seen = s->sent / s->in->len * s->in->n +
+		    pattern_frame(s->in, s->at);
+	}
+}
+
 static void
 test_paced(void)
 {
@@ -325,6 +338,7 @@ test_paced(void)
 	if (times == NULL)
 		errx(1, "out of memory");
 	paced_until(clock_ns() + (uint64_t)(warm_up * SEC), times, room, &late);
+	paced_settle();
 	usage_take(&from, true);
 	n = paced_until(
 	    from.wall_ns + (uint64_t)(seconds * SEC), times, room, &late);

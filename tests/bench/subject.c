@@ -122,7 +122,7 @@ subject_end(void)
 
 			if (pid == 0)
 				continue;
-			if (tries == 0 || tries == 4000)
+			if (tries == 0 || tries == 1500)
 				kill(-pid, tries == 0 ? SIGTERM : SIGKILL);
 			if (waitpid(pid, NULL, WNOHANG) != 0)
 				subject[i].pid = 0;

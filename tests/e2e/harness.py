@@ -31,6 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TTYBRIDGED", str(ROOT / "build/san/ttybridged"))
+FAULTS = Path(os.environ.get("FAULTS", str(ROOT / "build/fault.so")))
 PATIENCE = float(os.environ.get("TTYBRIDGE_PATIENCE", "20"))
 BROKEN = re.compile(r"ERROR: (Address|Leak|Undefined)\w*Sanitizer|runtime error:"
                     r"|SUMMARY: \w+Sanitizer|Assertion .* failed")
@@ -430,7 +431,8 @@ class Daemon:
     """
 
     def __init__(self, folder, conf="", tcp=False, words=(), settled=True,
-                 name="daemon", control=True, options=()):
+                 name="daemon", control=True, options=(), stderr=None,
+                 env=()):
         self.folder = Path(folder)
         self.file = self.folder / f"{name}.conf"
         self.socket = self.folder / f"{name}.sock"
@@ -452,7 +454,8 @@ class Daemon:
         with open(self.errors, "ab") as log:
             self.process = subprocess.Popen(
                 [*argv, *map(str, options)], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, env={**os.environ, **SANITIZERS})
+                stdout=log, stderr=stderr or log,
+                env={**os.environ, **SANITIZERS, **dict(env)})
         self.pid = self.process.pid
         self.stopped = False
         try:

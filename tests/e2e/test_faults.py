@@ -10,8 +10,9 @@ first call fails.  Whatever fails, the daemon
     - lives: it answers, its endpoints come back, frames pass, each is accounted for,
       it does not spin, and it ends when it is told to, without a leak.
 
-TTYBRIDGE_FAULTS=N plays N sites of each function in each story (default 8), "all" each
-site with each of the errors of its function.  One alone, as a failure names it:
+TTYBRIDGE_FAULTS=N plays N sites of each function, and a tenth of the others, of each
+story (default 8); "all" plays each site with each of the errors of its function.  One
+alone, as a failure names it:
 
     tests/e2e/test_faults.py STORY FUNCTION CALL ERROR
 """
@@ -31,11 +32,10 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import (BINARY, BROKEN, PATIENCE, ROOT, Client, ControlError,
-                     Daemon, Pty, Slave, Stream, free_port, move, route,
-                     section, serial, tcp_server)
+from harness import (BINARY, BROKEN, FAULTS, PATIENCE, Client, Daemon, Pty,
+                     Slave, Stream, free_port, move, route, section, serial,
+                     tcp_server)
 
-LIBRARY = Path(BINARY).parent / "fault.so"
 HOW_MANY = os.environ.get("TTYBRIDGE_FAULTS", "8")
 WORKERS = 4
 SHORT, END = -1, -2
@@ -98,12 +98,12 @@ KNOWN = (("route_regex", "double free"), ("route_regex", "double-free"),
 class Fault:
     """A call that is to fail."""
 
-    def __init__(self, function, call, error, stack=""):
-        self.function, self.call, self.error = function, call, int(error)
-        self.stack = stack
+    def __init__(self, function, call, error, times=1):
+        self.function, self.call = function, call
+        self.error, self.times = int(error), int(times)
 
     def __str__(self):
-        return f"{self.function} {self.call} {self.error}"
+        return f"{self.function} {self.call} {self.error} {self.times}"
 
     def named(self):
         name = {SHORT: "short", END: "end of input"}.get(self.error) or \
@@ -127,7 +127,7 @@ class Victim(Daemon):
         self.control_section = section("control", "unix",
                                        listen=f"unix:{self.socket}")
         self.write(conf)
-        env = {**os.environ, **harness.SANITIZERS, "LD_PRELOAD": str(LIBRARY),
+        env = {**os.environ, **harness.SANITIZERS, "LD_PRELOAD": str(FAULTS),
                "FAULT_LOG": str(self.log)}
         env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
         if fault is not None:
@@ -409,6 +409,39 @@ class Devices(Story):
         yield self.accounts("b", ["a", "lan"])
 
 
+class Restart(Devices):
+    """SIGUSR2, with half a frame here, frames that wait there and a client."""
+
+    def play(self):
+        self.a, self.b, self.port = self.pty("a"), self.pty("b"), free_port()
+        a, b = self.a, self.b
+        self.start(self.text())
+        self.until(lambda: self.d.socket.exists() and a.opened() and
+                   b.opened())
+        lan = self.client(("127.0.0.1", self.port))
+        self.hear(a, self.say(lan))
+        self.again()
+        lan.reading = b.reading = False
+        line = self.say(a, 300, 300)
+        b.send(b"\xc0half a")
+        self.until(lambda: not a.outgoing, 0.03)
+        self.again()
+        lan.reading = b.reading = True
+        self.hear(b, line)
+        self.hear(lan, line)
+        b.send(b" frame\xc0")
+        self.until(lambda: b"half a frame" in a.received)
+        self.remove(lan)
+
+    def again(self):
+        """Until the new one, or the old one, is at work."""
+        self.d.check()
+        before = self.d.stderr().count(" endpoints up")
+        self.d.signal(signal.SIGUSR2)
+        self.until(lambda: self.d.stderr().count(" endpoints up") > before or
+                   "goes on" in self.d.stderr())
+
+
 class Network(Story):
     """A pseudo-terminal, and what comes and goes over sockets."""
 
@@ -611,7 +644,8 @@ ASK, ANSWER = b":010300000001FB\r\n", b":0103020007F3\r\n"
 RTU_ASK = bytes.fromhex("010300000001840a")
 RTU_ANSWER = bytes.fromhex("0103020007f986")
 
-STORIES = {"devices": Devices, "network": Network, "bus": Bus}
+STORIES = {"devices": Devices, "restart": Restart, "network": Network,
+           "bus": Bus}
 
 
 # --- playing them ------------------------------------------------------------
@@ -685,27 +719,28 @@ def readable(stack):
 
 
 def sites(log):
-    """Function -> the sites that are in a log."""
+    """Function -> the sites that are in a log, each with its line."""
     found = {}
     for line in log.splitlines():
         what, function, *rest = line.split()
         if what == "site":
-            found.setdefault(function, []).append((rest[1], line))
+            found.setdefault(function, {})[rest[1]] = line
     return found
 
 
 def plan(log):
     """The faults to be tried."""
-    for function, places in sorted(sites(log).items()):
+    for function, lines in sorted(sites(log).items()):
+        places = list(lines)
         errors = ERRORS.get(function, OTHER_ERRORS)
         if HOW_MANY == "all":
-            yield from (Fault(function, f"@{site}", e, line)
-                        for site, line in places for e in errors)
+            yield from (Fault(function, f"@{site}", e)
+                        for site in places for e in errors)
             continue
-        n = min(int(HOW_MANY), len(places))
+        n = min(int(HOW_MANY) + len(places) // 10, len(places))
         for i in range(n):
-            site, line = places[i * len(places) // n]
-            yield Fault(function, f"@{site}", errors[i % len(errors)], line)
+            site = places[i * len(places) // n]
+            yield Fault(function, f"@{site}", errors[i % len(errors)])
 
 
 def try_fault(kind, fault):
@@ -717,7 +752,7 @@ def try_fault(kind, fault):
 
 
 def check_library():
-    assert LIBRARY.exists(), f"{LIBRARY} is not there: make faults"
+    assert FAULTS.exists(), f"{FAULTS} is not there: make faults"
 
 
 @pytest.mark.parametrize("kind", STORIES)

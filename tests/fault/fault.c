@@ -16,6 +16,9 @@
  * Without FAULT, each site is logged when it is passed first.  At the end of the
  * process the number of calls is logged, of each function that was called.
  *
+ *	FAULT_CLOCK=FILE	the time of day is the seconds that the file
+ *				says, in text, off
+ *
  * Nothing in here may allocate or call what it replaces.
  */
 #include <sys/epoll.h>
@@ -28,6 +31,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 
@@ -44,6 +48,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 #include <unwind.h>
 
@@ -65,8 +70,8 @@
 	X(timerfd_create) X(timerfd_settime) X(signalfd) X(inotify_init1) \
 	X(inotify_add_watch) X(memfd_create) X(ftruncate) X(mmap) \
 	X(pipe2) X(poll) X(stat) X(lstat) X(fstat) X(readlink) X(symlink) \
-	X(rename) X(unlink) X(chmod) X(chown) X(malloc) X(calloc) \
-	X(realloc)
+	X(rename) X(unlink) X(chmod) X(chown) X(clock_gettime) \
+	X(gettimeofday) X(time) X(malloc) X(calloc) X(realloc)
 /* clang-format on */
 
 #define NUMBER(function) F_##function,
@@ -82,6 +87,7 @@ static struct {
 static struct {
 	bool on;
 	int log;
+	int clock;
 	int function; /* that is to fail, or -1 */
 	bool by_site;
 	uint32_t site;
@@ -89,7 +95,8 @@ static struct {
 	int error;
 	unsigned times;
 	unsigned busy; /* not to be counted: called by ourselves */
-} state = { .log = -1, .function = -1 };
+	int (*main)(int, char **, char **);
+} state = { .log = -1, .clock = -1, .function = -1 };
 
 static uint32_t seen[SITES];
 
@@ -167,11 +174,9 @@ on_frame(struct _Unwind_Context *context, void *arg)
 	if (_dl_find_object((void *)(uintptr_t)&here, &own) == 0 &&
 	    found.dlfo_link_map == own.dlfo_link_map)
 		return _URC_NO_REASON;
-	stack->frame[stack->n].module =
-	    base_name(found.dlfo_link_map->l_name);
+	stack->frame[stack->n].module = base_name(found.dlfo_link_map->l_name);
 	stack->frame[stack->n].offset = ip - found.dlfo_link_map->l_addr;
-	stack->hash =
-	    mix(stack->hash, (uint32_t)stack->frame[stack->n].offset);
+	stack->hash = mix(stack->hash, (uint32_t)stack->frame[stack->n].offset);
 	return ++stack->n < DEPTH ? _URC_NO_REASON : _URC_END_OF_STACK;
 }
 
@@ -277,29 +282,44 @@ read_fault(const char *fault)
 		abort();
 }
 
-/* Its descriptor is a high one, out of the way. */
-static __attribute__((constructor)) void
+/* The descriptor is a high one, out of the way. */
+static int
+open_file(const char *variable, int flags)
+{
+	const char *file = getenv(variable);
+	int fd, high;
+
+	if (file == NULL)
+		return -1;
+	fd = (int)syscall(
+	    SYS_openat, AT_FDCWD, file, flags | O_CREAT | O_CLOEXEC, 0600);
+	high = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 200);
+	syscall(SYS_close, fd);
+	return high;
+}
+
+static void
 start(void)
 {
-	const char *file = getenv("FAULT_LOG"), *fault = getenv("FAULT");
+	const char *fault = getenv("FAULT");
 	struct stack stack;
-	int fd;
 
 	for (int f = 0; f < N_FUNCTIONS; f++)
 		real((enum function)f);
-	if (file == NULL)
+	state.clock = open_file("FAULT_CLOCK", O_RDONLY);
+	state.log = open_file("FAULT_LOG", O_WRONLY | O_APPEND);
+	if (state.log < 0)
 		return;
-	fd = (int)syscall(SYS_openat, AT_FDCWD, file,
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	state.log = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 200);
-	syscall(SYS_close, fd);
 	walk(F_read, &stack); /* what the unwinder needs once */
 	if (fault != NULL)
 		read_fault(fault);
+	/* After exec() it may have happened already. */
+	if (fault != NULL && syscall(SYS_lseek, state.log, 0, SEEK_END) > 0)
+		state.times = 0;
 	state.on = true;
 }
 
-static __attribute__((destructor)) void
+static void
 finish(void)
 {
 	char line[64];
@@ -313,50 +333,77 @@ finish(void)
 				functions[f].calls));
 }
 
+static int
+on_main(int argc, char **argv, char **env)
+{
+	int status;
+
+	start();
+	status = state.main(argc, argv, env);
+	finish();
+	return status;
+}
+
+int __libc_start_main(int (*)(int, char **, char **), int, char **,
+    void (*)(void), void (*)(void), void (*)(void), void *);
+
+/* What libraries and sanitizers do before main() and after it is not ours. */
+int
+__libc_start_main(int (*f)(int, char **, char **), int argc, char **argv,
+    void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+    void *stack_end)
+{
+	__typeof__(&__libc_start_main) next =
+	    (__typeof__(next))(uintptr_t)dlsym(RTLD_NEXT, "__libc_start_main");
+
+	state.main = f;
+	return next(on_main, argc, argv, init, fini, rtld_fini, stack_end);
+}
+
 /* --- the functions ------------------------------------------------------- */
 
 /* Fails with errno, or is called. */
-#define REPLACE(type, name, failed, parameters, arguments)                     \
-	type name parameters                                                   \
-	{                                                                      \
-		int e = verdict(F_##name);                                     \
-                                                                               \
-		if (e == 0)                                                    \
-			return REAL(name) arguments;                           \
-		errno = e > 0 ? e : EIO;                                       \
-		return failed;                                                 \
+#define REPLACE(type, name, failed, parameters, arguments) \
+	type name parameters                               \
+	{                                                  \
+		int e = verdict(F_##name);                 \
+                                                           \
+		if (e == 0)                                \
+			return REAL(name) arguments;       \
+		errno = e > 0 ? e : EIO;                   \
+		return failed;                             \
 	}
 
 /* Moves size bytes: one alone when it is to be short, none at the end. */
-#define REPLACE_IO(name, parameters, arguments)                                \
-	ssize_t name parameters                                                \
-	{                                                                      \
-		int e = verdict(F_##name);                                     \
-                                                                               \
-		if (e == END)                                                  \
-			return 0;                                              \
-		if (e == SHORT && size > 1)                                    \
-			size = 1;                                              \
-		if (e <= 0)                                                    \
-			return REAL(name) arguments;                           \
-		errno = e;                                                     \
-		return -1;                                                     \
+#define REPLACE_IO(name, parameters, arguments)      \
+	ssize_t name parameters                      \
+	{                                            \
+		int e = verdict(F_##name);           \
+                                                     \
+		if (e == END)                        \
+			return 0;                    \
+		if (e == SHORT && size > 1)          \
+			size = 1;                    \
+		if (e <= 0)                          \
+			return REAL(name) arguments; \
+		errno = e;                           \
+		return -1;                           \
 	}
 
-#define REPLACE_VECTOR(name)                                                   \
-	ssize_t name(int fd, const struct iovec *iov, int n)                   \
-	{                                                                      \
-		struct iovec one = { iov->iov_base, iov->iov_len > 0 };        \
-		int e = verdict(F_##name);                                     \
-                                                                               \
-		if (e == END)                                                  \
-			return 0;                                              \
-		if (e == SHORT)                                                \
-			return REAL(name)(fd, &one, 1);                        \
-		if (e == 0)                                                    \
-			return REAL(name)(fd, iov, n);                         \
-		errno = e;                                                     \
-		return -1;                                                     \
+#define REPLACE_VECTOR(name)                                            \
+	ssize_t name(int fd, const struct iovec *iov, int n)            \
+	{                                                               \
+		struct iovec one = { iov->iov_base, iov->iov_len > 0 }; \
+		int e = verdict(F_##name);                              \
+                                                                        \
+		if (e == END)                                           \
+			return 0;                                       \
+		if (e == SHORT)                                         \
+			return REAL(name)(fd, &one, 1);                 \
+		if (e == 0)                                             \
+			return REAL(name)(fd, iov, n);                  \
+		errno = e;                                              \
+		return -1;                                              \
 	}
 
 /* clang-format off */
@@ -463,15 +510,15 @@ __read_chk(int fd, void *buf, size_t size, size_t room)
 }
 
 /* The optional last argument, whatever it is, is as long as a pointer. */
-#define LAST(after)                                                            \
-	__extension__({                                                        \
-		va_list ap;                                                    \
-		void *last;                                                    \
-                                                                               \
-		va_start(ap, after);                                           \
-		last = va_arg(ap, void *);                                     \
-		va_end(ap);                                                    \
-		last;                                                          \
+#define LAST(after)                        \
+	__extension__({                    \
+		va_list ap;                \
+		void *last;                \
+                                           \
+		va_start(ap, after);       \
+		last = va_arg(ap, void *); \
+		va_end(ap);                \
+		last;                      \
 	})
 
 static int
@@ -519,6 +566,52 @@ fcntl(int fd, int what, ...)
 	int e = verdict(F_fcntl);
 
 	return e != 0 ? fail(e) : REAL(fcntl)(fd, what, arg);
+}
+
+/* --- the time of day ----------------------------------------------------- */
+
+static time_t
+clock_offset(void)
+{
+	char text[32];
+	ssize_t n;
+
+	if (state.clock < 0)
+		return 0;
+	n = (ssize_t)syscall(
+	    SYS_pread64, state.clock, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	return strtol(text, NULL, 10);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int r = REAL(clock_gettime)(clock, ts);
+
+	if (r == 0 &&
+	    (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+		ts->tv_sec += clock_offset();
+	return r;
+}
+
+int
+gettimeofday(struct timeval *tv, void *zone)
+{
+	int r = REAL(gettimeofday)(tv, zone);
+
+	tv->tv_sec += clock_offset();
+	return r;
+}
+
+time_t
+time(time_t *ret)
+{
+	time_t now = REAL(time)(NULL) + clock_offset();
+
+	if (ret != NULL)
+		*ret = now;
+	return now;
 }
 
 /* --- memory -------------------------------------------------------------- */
@@ -583,7 +676,7 @@ strndup(const char *s, size_t n)
 char *
 strdup(const char *s)
 {
-	return strndup(s, SIZE_MAX - 1);
+	return strndup(s, strlen(s));
 }
 
 void

@@ -6,12 +6,12 @@
 # as it is installed, under systemd.
 #
 #	VM_PULLS=50	how often the USB adapter is pulled and plugged; 10
-#	VM_RESTARTS=20	how often the service is restarted; 10
+#	VM_RESTARTS=5	how often the service is restarted; 20
 #	VM_ACCEL=kvm	see run.sh
 
 set -eu
 cd "$(dirname "$0")/../.."
-pulls=${VM_PULLS:-10} restarts=${VM_RESTARTS:-10}
+pulls=${VM_PULLS:-10} restarts=${VM_RESTARTS:-20}
 tree=$PWD/build/vm/root
 start=$(date +%s)
 
@@ -31,8 +31,8 @@ guest() {
 
 for what in ${*:-hardware service}; do
 	case $what in
-	hardware) guest "-t $((230 + 4 * pulls))" tests/vm/hardware.py ;;
-	service) guest "-s -t $((150 + 10 * restarts))" tests/vm/service.py "$tree" ;;
+	hardware) guest "-t $((200 + 4 * pulls))" tests/vm/hardware.py ;;
+	service) guest "-s -t $((120 + 6 * restarts))" tests/vm/service.py "$tree" ;;
 	*) echo "vm: $what?" && exit 2 ;;
 	esac
 done

@@ -17,7 +17,7 @@ from pathlib import Path
 import harness
 from guest import (TIOCM_LOOP, Adapter, Listener, Monitor, Talker, Traffic, Uart,
                    born, passed, percentile, sentence)
-from harness import (Client, Daemon, Slave, flush, free_port, pump, route, same,
+from harness import (Client, Daemon, Slave, free_port, pump, route, same,
                      section, tcp_server, wait_for)
 
 PULLS = int(os.environ.get("VM_PULLS", "10"))

@@ -73,7 +73,8 @@ if [ -z "$systemd" ]; then
 		exec /run/vm/script
 	END
 else
-	# No service of this machine is wanted, and no tidying up of its files.
+	# No service of this machine is wanted, no tidying up of its files, and no
+	# secrets of it.  This is not the container that it may be.
 	cat >"$run/boot" <<-'END'
 		#!/bin/sh
 		cd /usr/lib/systemd/system
@@ -84,7 +85,8 @@ else
 			*) rm -f "$unit" ;;
 			esac
 		done
-		rm -rf /etc/systemd/system/* /etc/fstab
+		rm -rf /etc/systemd/system/* /etc/fstab /etc/shadow \
+		    /etc/gshadow /.dockerenv
 		[ -s /etc/machine-id ] ||
 		    echo 0123456789abcdef0123456789abcdef >/etc/machine-id
 		mkdir -p /run/systemd/system
@@ -120,7 +122,7 @@ port() {
 accel='-accel tcg,thread=multi,tb-size=256'
 [ "${VM_ACCEL:-tcg}" = tcg ] || accel="-accel $VM_ACCEL $accel"
 # shellcheck disable=SC2046,SC2086
-timeout -k 5 "$seconds" qemu-system-x86_64 \
+timeout --foreground -k 5 "$seconds" qemu-system-x86_64 \
     -M q35 $accel -cpu max -smp 2 -m 1024 \
     -nodefaults -no-user-config -display none -no-reboot \
     -kernel "$cache/vmlinux" -initrd "$cache/initrd" \
@@ -143,6 +145,7 @@ timeout -k 5 "$seconds" qemu-system-x86_64 \
 if [ -s "$run/status" ]; then
 	exit "$(cat "$run/status")"
 fi
-echo "vm: no result after $seconds s at most; the last that was seen:"
+echo "vm: no result in $seconds s; the last that was seen:"
 tail -n 30 "$run/qemu" "$run/console" | tr -d '\r'
-exit 124
+[ -s "$run/console" ] && exit 124
+exit 125

@@ -15,15 +15,16 @@ from guest import (Adapter, Listener, Monitor, Talker, Traffic, Uart, born, pass
                    sentence)
 from harness import Client, pump, section, tcp_server
 
-RESTARTS = int(os.environ.get("VM_RESTARTS", "10"))
+RESTARTS = int(os.environ.get("VM_RESTARTS", "20"))
 PORT = 5011
 CONTROL = "/run/ttybridge/control.sock"
 KEPT_UNSAVED = 64 << 10
 
 
 def run(*words):
-    return subprocess.run(words, check=True, text=True,
-                          stdout=subprocess.PIPE).stdout
+    done = subprocess.run(words, text=True, capture_output=True)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
 
 
 def show(what):
