@@ -67,6 +67,7 @@ struct handed {
 	unsigned route;
 };
 
+/* What each message needs comes first, as in a link. */
 struct port {
 	TAILQ_ENTRY(port) entry;
 	struct node *node;
@@ -74,36 +75,36 @@ struct port {
 	struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_len, held_size;
-	bool backlog;	 /* there may be whole frames in them */
-	struct port *by; /* whose full queue holds it back, or NULL */
+	bool backlog; /* there may be whole frames in them */
+	bool full;    /* its queue holds others back */
+	bool stalled;
+	uint64_t gap_at;      /* until then nothing may be written */
+	uint64_t progress_ns; /* when it last took something */
 	struct queue queue;
 	struct handed handed; /* before all that is in the queue */
-	struct heir *heir;    /* waits for the link to be up, or NULL */
-	bool full;	      /* its queue holds others back */
-	bool stalled;
-	uint64_t progress_ns; /* when it last took something */
-	size_t handed_seen;   /* what link_handed was then */
-	struct event *timer;  /* NULL until it is needed */
+	struct traffic traffic;
+	struct port *by;     /* whose full queue holds it back, or NULL */
+	struct heir *heir;   /* waits for the link to be up, or NULL */
+	size_t handed_seen;  /* what link_handed was at progress_ns */
+	struct event *timer; /* NULL until it is needed */
 	struct task timer_task;
 	uint64_t timer_at; /* ns, 0: not armed */
-	uint64_t stall_at; /* the times that it stands for, 0: none */
-	uint64_t gap_at;   /* until then nothing may be written */
+	uint64_t stall_at; /* the times that it and gap_at stand for, 0: none */
 	uint64_t silence_at, age_at, linger_at;
-	struct traffic traffic;
 };
 TAILQ_HEAD(port_list, port);
 
 struct node {
 	struct bridge *bridge;
 	struct endpoint *endpoint;
-	unsigned number;	/* in the routes' table */
-	unsigned framing_class; /* nodes with the same framing share it */
-	struct port_list ports; /* one, or one a connection */
-	bool gather;		/* reads on: one large write is worth it */
-	struct node **feeder;	/* whose frames may come here */
-	unsigned nfeeders;
+	struct port_list ports;	   /* one, or one a connection */
+	unsigned number;	   /* in the routes' table */
+	unsigned framing_class;	   /* nodes with the same framing share it */
 	struct exchange *exchange; /* asks it one thing at a time, or NULL */
+	bool gather;		   /* reads on: one large write is worth it */
 	struct traffic traffic;	   /* all of its ports, gone ones too */
+	struct node **feeder;	   /* whose frames may come here */
+	unsigned nfeeders;
 };
 
 struct exchange;
@@ -129,6 +130,7 @@ struct bridge {
 	size_t out_size; /* ...at least the largest one */
 	struct batch *batch;
 	struct heritage *heritage; /* while it starts, or NULL */
+	bool queued; /* something has joined a queue in this turn */
 	bool stopping;
 	/* Told when an endpoint comes or goes; NULL: nobody is. */
 	void (*changed)(struct bridge *);

@@ -64,7 +64,8 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 		*in += d.used;
 		*len -= d.used;
 	}
-	COUNT(from, unchecked, unchecked);
+	if (unchecked > 0)
+		COUNT(from, unchecked, unchecked);
 	return more && *len > 0;
 }
 

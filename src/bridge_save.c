@@ -45,32 +45,9 @@ save_queue(const struct queue *queue, struct pack *p)
 }
 
 static void
-save_traffic(const struct traffic *t, uint64_t unread, struct pack *p)
-{
-	struct traffic copy = *t;
-
-	copy.rx_bytes += unread;
-	pack_bytes(p, &copy, sizeof(copy));
-}
-
-/* Bytes that were decoded last, and behind them those that were not looked at. */
-static void
-save_held(const struct port *port, size_t unread, struct pack *p)
-{
-	uint8_t *at;
-
-	pack_number(p, port->held_len + unread);
-	if ((at = pack_room(p, port->held_len + unread)) == NULL)
-		return;
-	if (port->held_len > 0)
-		memcpy(at, port->held, port->held_len);
-	link_copy(port->link, false, at + port->held_len, unread);
-}
-
-static void
 save_rest(const struct port *port, struct pack *p)
 {
-	size_t len = link_copy(port->link, true, NULL, 0);
+	size_t len = link_handed(port->link);
 	uint8_t *at;
 
 	if (port->heir != NULL) {
@@ -79,7 +56,7 @@ save_rest(const struct port *port, struct pack *p)
 	}
 	pack_number(p, len);
 	if ((at = pack_room(p, len)) != NULL)
-		link_copy(port->link, true, at, len);
+		link_unwritten(port->link, at, len);
 }
 
 static void
@@ -100,18 +77,17 @@ save_port(const struct port *port, struct pack *p)
 {
 	const struct link *link = port->link;
 	const struct heir *heir = port->heir;
-	size_t unread = link_copy(link, false, NULL, 0);
 
 	pack_string(p, link->name);
 	pack_string(p, link->address);
 	pack_number(p, link->since_ns);
-	pack_number(p, link->rx_bytes + unread);
+	pack_number(p, link->rx_bytes);
 	pack_number(p, link->tx_bytes);
-	save_traffic(&port->traffic, unread, p);
+	pack_bytes(p, &port->traffic, sizeof(port->traffic));
 	pack_number(p, heir ? heir->discarding : port->decoder.discarding);
 	for (int i = 0; i < 2; i++)
 		pack_number(p, heir ? heir->state[i] : port->decoder.state[i]);
-	save_held(port, unread, p);
+	pack_bytes(p, port->held, port->held_len);
 	save_rest(port, p);
 	save_handed(&port->handed, p);
 	save_queue(&port->queue, p);
@@ -122,12 +98,10 @@ save_node(const struct node *node, struct pack *p)
 {
 	const struct endpoint *ep = node->endpoint;
 	const struct port *port;
-	uint64_t n = 0, unread = 0;
+	uint64_t n = 0;
 
-	TAILQ_FOREACH(port, &node->ports, entry) {
-		unread += link_copy(port->link, false, NULL, 0);
+	TAILQ_FOREACH(port, &node->ports, entry)
 		n++;
-	}
 	pack_string(p, ep->conf->name);
 	pack_string(p, ep->conf->ops->type);
 	pack_number(p, ep->paused);
@@ -135,7 +109,7 @@ save_node(const struct node *node, struct pack *p)
 	pack_number(p, ep->losses);
 	pack_number(p, ep->errors);
 	pack_number(p, ep->next_link);
-	save_traffic(&node->traffic, unread, p);
+	pack_bytes(p, &node->traffic, sizeof(node->traffic));
 	pack_number(p, n);
 	TAILQ_FOREACH(port, &node->ports, entry)
 		save_port(port, p);

@@ -2,12 +2,11 @@
  * endpoint: a named place where bytes come and go.  Opens it, notices that it is
  * lost, and opens it again; knows nothing of routes or frames.
  *
- * An endpoint has links: open byte streams, each a bufferevent.  Those with one
+ * An endpoint has links: open byte streams.  Those with one
  * (a serial port) have the same link all their life, up or down; those with
  * several (a tcp-server) have one for each connection, while it lasts.
  *
- * Reading.  The bufferevent reads; link_read() takes out what it has and, when that
- * was a full read, goes on reading from the descriptor in the same turn.
+ * Reading.  A read event says when; link_read() reads into the owner's own buffer.
  *
  * Writing.  link_write() writes at once while the bufferevent holds nothing; the
  * part that the kernel did not take goes to link_hand(), which leaves it to the
@@ -56,16 +55,16 @@ struct serial_mode {
 /* A checked section; what its type does not use is zero. */
 struct endpoint_conf {
 	const struct endpoint_ops *ops;
+	struct framing_conf framing;
+	uint64_t frame_timeout; /* ns, 0: none */
+	uint64_t queue;		/* bytes */
+	int overflow;		/* enum overflow */
 	char *name;
 	char *text;	  /* the section, for comparing */
 	const char *file; /* where it stands, for messages */
 	int line;
 
 	char *label;
-	struct framing_conf framing;
-	uint64_t frame_timeout;		 /* ns, 0: none */
-	uint64_t queue;			 /* bytes */
-	int overflow;			 /* enum overflow */
 	uint64_t stall_timeout;		 /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 
@@ -108,32 +107,35 @@ enum endpoint_state {
 	ENDPOINT_LOST /* to be reopened */
 };
 
-/* One open byte stream. */
+/* One open byte stream.  What each message needs comes first: with many links it is
+ * not in the processor's cache. */
 struct link {
-	TAILQ_ENTRY(link) entry;
 	struct endpoint *endpoint;
+	void *port;		 /* the owner's */
+	struct bufferevent *bev; /* what waits to go out; NULL while down */
+	struct event *readable;
+	int fd;
+	int met; /* what the last read met: an errno, or the end */
+	bool up;
+	bool reading; /* what link_set_reading was told last */
+	bool ended;   /* the other side sends no more */
+	bool handing; /* the bufferevent holds something */
+	bool mute;    /* takes nothing any more, may still be read */
+	bool doomed;  /* waits for the deferred step */
+	uint64_t rx_bytes, tx_bytes;
+	struct task read, write;
+	TAILQ_ENTRY(link) entry, doom;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
-	int fd;
-	struct bufferevent *bev; /* NULL while down */
-	bool up;
-	bool reading;  /* what link_set_reading was told last */
-	bool ended;    /* the other side sends no more */
-	bool close_fd; /* close(fd) when the link goes */
-	bool adopted;  /* open since the process before this one */
-	bool doomed;   /* waits for the deferred step */
-	TAILQ_ENTRY(link) doom;
-	int end;	   /* what that step makes of it */
+	int end;	   /* what the deferred step makes of it */
 	char why[160];	   /* it is doomed */
+	bool close_fd;	   /* close(fd) when the link goes */
+	bool adopted;	   /* open since the process before this one */
 	bool socket;	   /* data may be left behind its end, to be read */
-	bool mute;	   /* takes nothing any more, may still be read */
 	bool hung;	   /* seen by the hang-up watch... */
 	bool watched;	   /* ...that it is in */
 	uint64_t since_ns; /* up or down since then */
-	uint64_t rx_bytes, tx_bytes;
-	struct task read, write;
-	struct kept kept; /* its descriptor, across a restart */
-	void *port;	  /* the owner's */
+	struct kept kept;  /* its descriptor, across a restart */
 };
 TAILQ_HEAD(link_list, link);
 
@@ -192,25 +194,25 @@ struct device_look {
 };
 
 struct endpoint {
-	TAILQ_ENTRY(endpoint) entry;
 	struct endpoint_conf *conf; /* the endpoint's own */
-	struct event_base *base;
 	const struct endpoint_owner *owner;
 	void *node; /* the owner's */
 	enum endpoint_state state;
+	bool paused;	  /* by a person */
+	struct link link; /* of those with one */
+	TAILQ_ENTRY(endpoint) entry;
+	struct event_base *base;
 	uint64_t since_ns; /* in that state */
 	char address[ENDPOINT_ADDRESS_MAX];
 	char error[256];	/* why it is not up, in words */
 	char said[256];		/* the reason that was logged last */
-	struct link link;	/* of those with one */
 	struct link_list links; /* of those with several */
 	unsigned next_link;
 	unsigned nlinks;
 	unsigned nended; /* of them: those that send no more */
 	uint64_t opens, losses, errors;
 	uint64_t backoff_ns, next_try_ns;
-	bool tried;  /* opened once, whatever came of it */
-	bool paused; /* by a person */
+	bool tried; /* opened once, whatever came of it */
 	struct event *reopen_event;
 	TAILQ_ENTRY(endpoint) lost; /* while hotplug watches... */
 	bool watched;		    /* ...for its device... */
@@ -252,10 +254,8 @@ int endpoint_set(struct endpoint *ep, const char *key, const char *value,
     char *err, size_t size);
 int endpoint_break(struct endpoint *ep, uint64_t ns);
 
-/*
- * Reads up to size bytes: what the bufferevent has, and, with on, then on from the
- * descriptor while reads are full.  0: nothing more now.
- */
+/* Reads up to size bytes, not 0, once, or, with on, on while reads are full.  0: nothing
+ * now, or nothing more; the owner is told of an end behind its readable. */
 size_t link_read(struct link *link, uint8_t *buf, size_t size, bool on);
 /*
  * Writes at once what the kernel takes: the number of bytes, 0 when it takes none

@@ -1,5 +1,9 @@
 /*
- * endpoint_link: open byte streams as bufferevents.
+ * endpoint_link: open byte streams.
+ *
+ * What is read goes from the descriptor straight into the owner's buffer, in the
+ * callback of a read event.  What cannot be written at once is left to a
+ * bufferevent.
  *
  * A link that is paused is not in libevent's epoll, so nobody would see it hang
  * up.  Paused links are therefore also in an epoll of our own, edge-triggered and
@@ -27,6 +31,8 @@
 /* A read that brought this much may have left more behind: a tty gives at most
  * 4095 bytes at a time. */
 #define FULL_READ 4095
+/* What a read has met, besides an errno. */
+#define END_OF_INPUT (-1)
 
 static struct link_list doomed = TAILQ_HEAD_INITIALIZER(doomed);
 static struct event *doom_event;
@@ -69,7 +75,8 @@ link_lose(struct link *link, enum link_end end, const char *why)
 	link->up = false;
 	link->end = end;
 	snprintf(link->why, sizeof(link->why), "%s", why);
-	bufferevent_disable(link->bev, EV_READ | EV_WRITE);
+	event_del(link->readable);
+	bufferevent_disable(link->bev, EV_WRITE);
 	TASK_SET(&link->read, TASK_IDLE);
 	TASK_SET(&link->write, TASK_IDLE);
 	TAILQ_INSERT_TAIL(&doomed, link, doom);
@@ -109,7 +116,7 @@ watch_hangup(struct link *link)
 }
 
 /*
- * Of a link that reads, the bufferevent hears itself.  A type that deals with
+ * A link that reads hears it from read() itself.  A type that deals with
  * hang-ups has data to be read behind them.
  */
 static void
@@ -178,71 +185,118 @@ link_machinery_free(void)
 	hangup_fd = -1;
 }
 
-/* --- callbacks of the bufferevent ---------------------------------------- */
+/* --- in ------------------------------------------------------------------ */
+
+static const char *
+reason_of(const struct link *link, int e)
+{
+	if (e == END_OF_INPUT || e == 0)
+		return link->endpoint->conf->ops->several ? "closed by the peer"
+							  : "hung up";
+	return e == EIO ? "hung up" : strerror(e);
+}
+
+/* A type that deals with hang-ups keeps the link; any other loses it. */
+static void
+link_failed(struct link *link, int e)
+{
+	const struct endpoint_ops *ops = link->endpoint->conf->ops;
+
+	if (ops->several || ops->hangup == NULL || !ops->hangup(link->endpoint))
+		link_lose(link, LINK_LOST, reason_of(link, e));
+}
+
+/* Of a connection: the other side sends no more, and may still be written to. */
+static void
+link_ended(struct link *link)
+{
+	struct endpoint *ep = link->endpoint;
+
+	link->ended = true;
+	link->reading = false;
+	event_del(link->readable);
+	ep->nended++;
+	if (ep->conf->ops->hangup != NULL)
+		ep->conf->ops->hangup(ep);
+	TASK_SET(&link->read, TASK_IDLE);
+	ep->owner->readable(link);
+}
 
 static void
-on_read(struct bufferevent *bev, void *arg)
+on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct link *link = arg;
+	int met;
 
-	(void)bev;
+	(void)fd, (void)what;
 	task_begin(&link->read);
+	link->met = 0;
 	if (link->up)
 		link->endpoint->owner->readable(link);
+	met = link->met;
+	if (met != 0 && link->up && !link->ended) {
+		if (met == END_OF_INPUT && link->endpoint->conf->ops->several)
+			link_ended(link);
+		else
+			link_failed(link, met);
+	}
 	task_end(&link->read);
 }
+
+size_t
+link_read(struct link *link, uint8_t *buf, size_t size, bool on)
+{
+	size_t n = 0;
+	ssize_t r;
+
+	if (link->bev == NULL || link->ended)
+		return 0;
+	do {
+		do
+			r = read(link->fd, buf + n, size - n);
+		while (r < 0 && errno == EINTR);
+		if (r > 0)
+			n += (size_t)r;
+	} while (on && r >= FULL_READ && n < size);
+	if (r == 0)
+		link->met = END_OF_INPUT;
+	else if (r < 0 && errno != EAGAIN)
+		link->met = errno;
+	link->rx_bytes += n;
+	return n;
+}
+
+/* --- out ----------------------------------------------------------------- */
 
 static void
 on_write(struct bufferevent *bev, void *arg)
 {
 	struct link *link = arg;
 
-	(void)bev;
 	task_begin(&link->write);
+	link->handing = evbuffer_get_length(bufferevent_get_output(bev)) > 0;
 	TASK_SET(&link->write, TASK_IDLE);
 	if (link->up)
 		link->endpoint->owner->writable(link);
 	task_end(&link->write);
 }
 
-static const char *
-reason_of(const struct link *link, short what)
-{
-	int e = EVUTIL_SOCKET_ERROR();
-
-	if (what & BEV_EVENT_EOF || e == 0)
-		return link->endpoint->conf->ops->several ? "closed by the peer"
-							  : "hung up";
-	return e == EIO ? "hung up" : strerror(e);
-}
-
-/* End of input, or an error, on reading or on writing. */
+/* What had been handed over could not be written. */
 static void
 on_event(struct bufferevent *bev, short what, void *arg)
 {
+	int e = EVUTIL_SOCKET_ERROR();
 	struct link *link = arg;
-	struct endpoint *ep = link->endpoint;
-	const struct endpoint_ops *ops = ep->conf->ops;
-	const char *why = reason_of(link, what);
 
-	(void)bev;
+	(void)bev, (void)what;
 	if (!link->up)
 		return;
-	task_begin(&link->read);
-	if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING &&
-	    is_closed(link, EVUTIL_SOCKET_ERROR())) {
+	task_begin(&link->write);
+	if (is_closed(link, e))
 		link_mute(link);
-	} else if (what & BEV_EVENT_EOF && ops->several) {
-		link->ended = true;
-		link->reading = false;
-		ep->nended++;
-		if (ops->hangup != NULL)
-			ops->hangup(ep);
-		TASK_SET(&link->read, TASK_IDLE);
-		ep->owner->readable(link);
-	} else if (ops->several || ops->hangup == NULL || !ops->hangup(ep))
-		link_lose(link, LINK_LOST, why);
-	task_end(&link->read);
+	else
+		link_failed(link, e);
+	task_end(&link->write);
 }
 
 /* --- start and stop ------------------------------------------------------ */
@@ -279,22 +333,35 @@ is_stream_socket(int fd)
 	    type == SOCK_STREAM;
 }
 
+static void
+free_events(struct link *link)
+{
+	if (link->readable != NULL)
+		event_free(link->readable);
+	if (link->bev != NULL)
+		bufferevent_free(link->bev);
+	link->readable = NULL;
+	link->bev = NULL;
+}
+
 int
 link_start(struct link *link, int fd)
 {
 	struct endpoint *ep = link->endpoint;
-	struct bufferevent *bev = bufferevent_socket_new(ep->base, fd, 0);
 
-	if (bev == NULL)
+	link->bev = bufferevent_socket_new(ep->base, fd, 0);
+	link->readable =
+	    event_new(ep->base, fd, EV_READ | EV_PERSIST, on_readable, link);
+	if (link->bev == NULL || link->readable == NULL) {
+		free_events(link);
 		return -ENOMEM;
+	}
 	link->fd = fd;
-	link->bev = bev;
 	link->ended = link->hung = link->watched = link->reading = false;
-	link->mute = false;
+	link->mute = link->handing = false;
 	link->socket = is_stream_socket(fd);
 	link->since_ns = now_ns();
-	bufferevent_setcb(bev, on_read, on_write, on_event, link);
-	bufferevent_disable(bev, EV_READ);
+	bufferevent_setcb(link->bev, NULL, on_write, on_event, link);
 	task_add(&link->read, link, read_label, "%s.read", link->name);
 	task_add(&link->write, link, write_label, "%s.write", link->name);
 	if (ep->conf->ops->several)
@@ -311,9 +378,8 @@ link_stop(struct link *link)
 		return;
 	if (link->watched)
 		epoll_ctl(hangup_fd, EPOLL_CTL_DEL, link->fd, NULL);
-	bufferevent_free(link->bev);
-	link->bev = NULL;
-	link->up = link->adopted = false;
+	free_events(link);
+	link->up = link->adopted = link->handing = false;
 	link->since_ns = now_ns();
 	task_remove(&link->read);
 	task_remove(&link->write);
@@ -321,32 +387,12 @@ link_stop(struct link *link)
 
 /* --- for the owner ------------------------------------------------------- */
 
-size_t
-link_read(struct link *link, uint8_t *buf, size_t size, bool on)
-{
-	size_t n, got;
-	ssize_t r;
-
-	if (link->bev == NULL)
-		return 0;
-	n = got = bufferevent_read(link->bev, buf, size);
-	while (on && got >= FULL_READ && n < size && link->up) {
-		r = read(link->fd, buf + n, size - n);
-		if (r <= 0)
-			break;
-		n += (size_t)r;
-		got = (size_t)r;
-	}
-	link->rx_bytes += n;
-	return n;
-}
-
 ssize_t
 link_write(struct link *link, const struct iovec *iov, int n)
 {
 	ssize_t r;
 
-	if (!link->up || link->mute || link_handed(link) > 0)
+	if (!link->up || link->mute || link->handing)
 		return 0;
 	do
 		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len)
@@ -373,6 +419,7 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 	if (bufferevent_write(link->bev, data, len) < 0)
 		return -ENOMEM;
 	link->tx_bytes += len;
+	link->handing = true;
 	TASK_WAIT(&link->write);
 	/* It does not say itself when it cannot wait for the descriptor. */
 	if (bufferevent_enable(link->bev, EV_WRITE) < 0)
@@ -383,34 +430,33 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 size_t
 link_handed(const struct link *link)
 {
-	return link->bev == NULL
-	    ? 0
-	    : evbuffer_get_length(bufferevent_get_output(link->bev));
+	return link->handing
+	    ? evbuffer_get_length(bufferevent_get_output(link->bev))
+	    : 0;
 }
 
+/* evbuffer_copyout() refuses a bufferevent's output. */
 size_t
-link_copy(const struct link *link, bool output, uint8_t *buf, size_t size)
+link_unwritten(const struct link *link, uint8_t *buf, size_t size)
 {
-	struct evbuffer_iovec *iov;
-	struct evbuffer *from;
-	size_t done = 0, part;
-	int n;
+	struct evbuffer_iovec piece;
+	struct evbuffer *output;
+	struct evbuffer_ptr at;
+	size_t done, part;
 
-	if (link->bev == NULL)
+	if (!link->handing)
 		return 0;
-	from = output ? bufferevent_get_output(link->bev)
-		      : bufferevent_get_input(link->bev);
-	n = evbuffer_peek(from, -1, NULL, NULL, 0);
-	if (size == 0 || n <= 0 ||
-	    (iov = calloc((size_t)n, sizeof(*iov))) == NULL)
-		return evbuffer_get_length(from);
-	n = evbuffer_peek(from, -1, NULL, iov, n);
-	for (int i = 0; i < n && done < size; i++, done += part) {
-		part = MIN(iov[i].iov_len, size - done);
-		memcpy(buf + done, iov[i].iov_base, part);
+	output = bufferevent_get_output(link->bev);
+	evbuffer_ptr_set(output, &at, 0, EVBUFFER_PTR_SET);
+	for (done = 0; done < size; done += part) {
+		if (evbuffer_peek(output, -1, &at, &piece, 1) < 1)
+			break;
+		part = MIN(piece.iov_len, size - done);
+		memcpy(buf + done, piece.iov_base, part);
+		if (evbuffer_ptr_set(output, &at, part, EVBUFFER_PTR_ADD) < 0)
+			break;
 	}
-	free(iov);
-	return evbuffer_get_length(from);
+	return done;
 }
 
 void
@@ -422,11 +468,11 @@ link_set_reading(struct link *link, bool on)
 	link->reading = on;
 	if (on) {
 		TASK_WAIT(&link->read);
-		if (bufferevent_enable(link->bev, EV_READ) < 0)
+		if (event_add(link->readable, NULL) < 0)
 			link_lose(link, LINK_LOST, strerror(errno));
 		return;
 	}
-	bufferevent_disable(link->bev, EV_READ);
+	event_del(link->readable);
 	TASK_SET(&link->read, TASK_PAUSED);
 	watch_hangup(link);
 	if (link->hung)
@@ -442,7 +488,11 @@ link_close(struct link *link, const char *why)
 void
 link_poke(struct link *link, short what)
 {
-	if (link->bev != NULL && link->up)
-		bufferevent_trigger(link->bev, what,
+	if (link->bev == NULL || !link->up)
+		return;
+	if (what & EV_READ)
+		event_active(link->readable, EV_READ, 1);
+	if (what & EV_WRITE)
+		bufferevent_trigger(link->bev, EV_WRITE,
 		    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }

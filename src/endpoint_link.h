@@ -13,7 +13,7 @@ enum link_end {
 	LINK_WAIT,   /* its descriptor stays, without users */
 };
 
-/* Puts the link's bufferevent and tasks to work on a descriptor. -ENOMEM. */
+/* Puts the link's events and tasks to work on a descriptor. -ENOMEM. */
 int link_start(struct link *link, int fd);
 /* Takes them away again; the descriptor stays open. */
 void link_stop(struct link *link);
@@ -25,12 +25,8 @@ void link_lose(struct link *link, enum link_end end, const char *why);
 void endpoint_settle(struct link *link);
 /* Takes the link off the list of the doomed, and settles it if it was there. */
 void link_settle_now(struct link *link);
-/*
- * Copies up to size of the bytes that the bufferevent holds: those read and not taken
- * out, or, with output, those not written yet.  Returns how many there are.
- */
-size_t link_copy(
-    const struct link *link, bool output, uint8_t *buf, size_t size);
+/* Copies up to size bytes of what link_handed() counts; returns how many. */
+size_t link_unwritten(const struct link *link, uint8_t *buf, size_t size);
 /* Deals with all doomed links at once: not inside one of their callbacks. */
 void link_settle_all(void);
 /* Another link of an endpoint with several, of that number.  The descriptor is closed

@@ -642,8 +642,9 @@ def test_waiting_tasks_are_exactly_the_events_that_are_armed(
         d.control(command)
         waits_match(d)
     b.reading = True
-    pump([a, b, c, client, watcher], lambda: not a.outgoing and
-         d.queued("b") == 0)
+    # a's lines, and the same from the echo, have passed
+    pump([a, b, c, client, watcher], lambda: d.queued("b") == 0 and
+         len(client.received) == 2 * 300_000)
     waits_match(d)
     c.unplug()
     d.wait_state("c", "lost")
