@@ -169,24 +169,38 @@ make_nodes(struct bridge *b, struct config *c)
 	return NULL;
 }
 
+/* How many sources have each node among their targets. */
+static unsigned *
+count_feeders(const struct routes *routes, unsigned n)
+{
+	unsigned *count = calloc(n + 1, sizeof(*count));
+
+	for (unsigned i = 0; count != NULL && i < n; i++)
+		for (unsigned t = 0; t < routes->source[i].ntargets; t++)
+			count[routes->source[i].targets[t].to]++;
+	return count;
+}
+
 /* All that the new table needs of memory, so that putting it in place cannot fail. */
 static struct node ***
-make_feeders(struct bridge *b, struct node **node, unsigned n)
+make_feeders(struct bridge *b, struct node **node, unsigned n,
+    const struct routes *routes)
 {
 	struct node ***feeder = calloc(n + 1, sizeof(*feeder));
+	unsigned *count = count_feeders(routes, n), i = 0;
 	uint64_t largest = 0;
-	unsigned i;
 
-	for (i = 0; feeder != NULL && i < n; i++) {
+	for (; feeder != NULL && count != NULL && i < n; i++) {
 		largest =
 		    MAX(largest, node[i]->endpoint->conf->framing.max_frame);
-		if ((feeder[i] = calloc(n, sizeof(**feeder))) == NULL)
+		feeder[i] = calloc(count[i] + 1, sizeof(**feeder));
+		if (feeder[i] == NULL)
 			break;
 	}
-	if (feeder == NULL ||
-	    (i == n && bridge_buffers(b, (size_t)largest) == 0))
+	free(count);
+	if (feeder != NULL && i == n && bridge_buffers(b, (size_t)largest) == 0)
 		return feeder;
-	while (i-- > 0)
+	for (i = 0; feeder != NULL && i < n; i++)
 		free(feeder[i]);
 	free(feeder);
 	return NULL;
@@ -324,7 +338,7 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	node = make_nodes(b, c);
 	if (node != NULL &&
 	    (exchanges_new(b, routes, node, n, &exchanges) < 0 ||
-		(feeder = make_feeders(b, node, n)) == NULL)) {
+		(feeder = make_feeders(b, node, n, routes)) == NULL)) {
 		exchanges_free(&exchanges);
 		unmake_nodes(c, node, n);
 	}
