@@ -193,9 +193,10 @@ port_input(struct port *port)
 	had = len = port_gather(port, room, &in);
 	do {
 		more = batch_cut(b->batch, port, &in, &len, room, now);
+		b->queued = false;
 		if (b->batch->n > 0)
 			port_forward(b->batch);
-		if (port->link->up)
+		if (b->queued && port->link->up)
 			room = port_room(port, &by);
 	} while (more && room > 0);
 	had -= len;
@@ -497,6 +498,7 @@ port_queue(struct port *port, const struct item *item)
 	}
 	if (queue_empty(&port->queue) && !port->handed.waits)
 		port->progress_ns = item->since_ns;
+	port->node->bridge->queued = true;
 	if (queue_push(&port->queue, item->payload, item->len, item->since_ns,
 		item->route) < 0)
 		port_drop(port, DROP_MEMORY, item->len);
