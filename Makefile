@@ -21,7 +21,7 @@ DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
 DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
-	python3-serial valgrind mandoc procps util-linux mbpoll libmodbus-dev
+	python3-serial valgrind strace mandoc procps util-linux mbpoll libmodbus-dev
 DEPS_VM = qemu-system-x86 busybox-static cpio python3 systemd
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -148,7 +148,7 @@ demo: deps-demo
 	@tests/demo.sh build/plain/ttybridged build/boards
 
 check: deps
-	$(MAKE) -j$(JOBS) all boards
+	$(MAKE) -j$(JOBS) all boards bench-tools
 	$(MAKE) -j$(JOBS) FLAVOUR=clang all
 	$(MAKE) -j$(JOBS) FLAVOUR=san all units replays faults
 	tests/check.sh

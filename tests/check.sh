@@ -39,4 +39,7 @@ TTYBRIDGED=build/san/ttybridged BOARDS=build/boards \
 step valgrind
 tests/valgrind.sh build/plain/ttybridged
 
+step what a frame costs
+tests/bench/guard.py
+
 step done

@@ -58,7 +58,7 @@ def measure(case, folder):
     if "error" in r:
         return r, None
     test.load = base + ["--burst", str(burst)]
-    i = difference(test, BRIDGES[OURS], folder, False, (20, 220),
+    i = difference(test, BRIDGES[OURS], folder, False, (20, 420),
                    ["valgrind", "--tool=callgrind",
                     f"--callgrind-out-file={folder}/counts"], instructions_of)
     return r, i
@@ -83,6 +83,26 @@ def take(got):
                 for name, (calls, instructions) in got.items()))
 
 
+def over_by_much(now, was):
+    return any(n > w * MARGIN for n, w in zip(now, was))
+
+
+def held_to(case, was, folder):
+    """The least of up to three runs: a busy machine cuts bursts into more reads."""
+    best = None
+    for _ in range(3):
+        calls, instructions = measure(case, folder)
+        if "each" not in calls:
+            return None, calls.get("error")
+        if "each" not in instructions:
+            sys.exit(f"guard: {case[0]}: {instructions.get('error')}")
+        now = calls["each"], instructions["each"] / case[4]
+        best = tuple(map(min, now, best)) if best else now
+        if was and not over_by_much(best, was):
+            break
+    return best, None
+
+
 def main():
     taking = sys.argv[1:] == ["--take"]
     for tool in ("strace", "valgrind", "readelf"):
@@ -98,20 +118,16 @@ def main():
     over, got = False, {}
     with tempfile.TemporaryDirectory(prefix="ttyguard") as folder:
         for case in CASES:
-            calls, instructions = measure(case, Path(folder))
-            if "each" not in calls:
-                return print(f"guard: passed over, strace does not work here: "
-                             f"{calls.get('error')}")
-            if "each" not in instructions:
-                sys.exit(f"guard: {case[0]}: {instructions.get('error')}")
-            now = calls["each"], instructions["each"] / case[4]
+            was = None if taking else figures.get(case[0], (0, 0))
+            now, error = held_to(case, was, Path(folder))
+            if now is None:
+                return print(f"guard: passed over, strace does not work: {error}")
             got[case[0]] = now
-            was = now if taking else figures.get(case[0], (0, 0))
-            bad = any(n > w * MARGIN for n, w in zip(now, was))
+            bad = was is not None and over_by_much(now, was)
             over |= bad
-            print(f"guard: {case[0]}: {now[0]:.2f} calls ({was[0]:.2f}), "
-                  f"{now[1]:.0f} instructions ({was[1]:.0f})"
-                  f"{': too many' if bad else ''}")
+            print(f"guard: {case[0]}: {now[0]:.2f} calls, {now[1]:.0f} instructions"
+                  + (f" (at most {was[0] * MARGIN:.2f}, {was[1] * MARGIN:.0f})"
+                     if was else "") + (": too many" if bad else ""))
     if taking:
         take(got)
     sys.exit(over)

@@ -55,6 +55,7 @@ struct counts {
 	unsigned long sent;	/* by the firmware, taken by the pty */
 	unsigned long received; /* given to the firmware's UART */
 	unsigned long lost;	/* by either, and never arrived */
+	unsigned long early;	/* before the firmware listened, at its start */
 	unsigned long unheard;	/* sent while nobody had the port open */
 	unsigned long garbled;
 	unsigned long resets;
@@ -209,7 +210,7 @@ on_byte_in(avr_t *avr, avr_cycle_count_t when, void *arg)
 	byte = ring_get(&b->from_host);
 	b->uart->cycles_per_byte = char_cycles(b);
 	if (!avr_regbit_get(avr, b->uart->rxen)) {
-		b->counts.lost++;
+		b->counts.early++;
 	} else {
 		avr_raise_irq(b->input, over_the_wire(b, byte));
 		if (avr_regbit_get(avr, b->uart->dor))
@@ -302,7 +303,7 @@ static void
 board_reset(struct board *b)
 {
 	avr_reset(b->avr); /* and all its timers */
-	b->counts.lost += ring_clear(&b->from_host);
+	b->counts.early += ring_clear(&b->from_host);
 	b->counts.unheard += ring_clear(&b->leaving);
 	b->counts.resets++;
 	printf("reset\n");
@@ -503,10 +504,10 @@ print_statistics(const struct board *b, const char *firmware)
 	getrusage(RUSAGE_SELF, &ru);
 	cpu = ru.ru_utime.tv_sec + ru.ru_stime.tv_sec +
 	    (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
-	printf("%s: sent %lu received %lu lost %lu unheard %lu garbled %lu "
+	printf("%s: sent %lu received %lu lost %lu early %lu unheard %lu garbled %lu "
 	       "resets %lu baud %u MHz %.2f cpu %.0f%% seconds %.1f\n",
 	    slash != NULL ? slash + 1 : firmware, c->sent, c->received, c->lost,
-	    c->unheard, c->garbled, c->resets, board_baud(b),
+	    c->early, c->unheard, c->garbled, c->resets, board_baud(b),
 	    b->avr->cycle / seconds / MHZ, 100 * cpu / seconds, seconds);
 }
 
