@@ -53,14 +53,14 @@ fail() {
 	exit 1
 }
 
-# start NAME COMMAND...: with input and output in files; in a process group of
+# start NAME COMMAND...: with input and output in files; in a session of
 # its own, so that Ctrl-C is for this script alone; and not for longer than the
 # demo can last.
 start() {
 	name=$1
 	shift
 	: >>"$name.in"
-	timeout $((seconds + 60)) "$@" <"$name.in" >"$name.log" 2>&1 &
+	setsid timeout --foreground $((seconds + 60)) "$@" <"$name.in" >"$name.log" 2>&1 &
 	pids="$! $pids"
 }
 
