@@ -87,10 +87,12 @@ drop(struct exchange *ex, enum drop_reason reason, size_t len)
 {
 	struct port *port = TAILQ_FIRST(&ex->to->ports);
 
-	if (port != NULL)
+	if (port != NULL) {
 		port_drop(port, reason, len);
-	else
-		ex->to->traffic.dropped[reason]++;
+		return;
+	}
+	ex->to->traffic.dropped[reason]++;
+	ex->to->traffic.dropped_bytes += len;
 }
 
 /* --- requests ------------------------------------------------------------ */

@@ -55,10 +55,10 @@ struct serial_mode {
 /* A checked section; what its type does not use is zero. */
 struct endpoint_conf {
 	const struct endpoint_ops *ops;
-	struct framing_conf framing;
-	uint64_t frame_timeout; /* ns, 0: none */
 	uint64_t queue;		/* bytes */
+	uint64_t frame_timeout; /* ns, 0: none */
 	int overflow;		/* enum overflow */
+	struct framing_conf framing;
 	char *name;
 	char *text;	  /* the section, for comparing */
 	const char *file; /* where it stands, for messages */

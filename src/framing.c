@@ -267,8 +267,9 @@ framing_gap(const struct framing_conf *conf, size_t len)
 	uint64_t bits = conf->char_bits != 0 ? conf->char_bits : 10;
 
 	/* Behind a socket there is no line that could be silent. */
-	if (conf->baud == 0 ||
-	    (conf->rule != &framing_modbus_rtu && conf->rule != &framing_idle))
+	if ((conf->rule != &framing_modbus_rtu &&
+		conf->rule != &framing_idle) ||
+	    conf->baud == 0)
 		return 0;
 	return framing_silence(conf) + len * bits * NSEC_PER_SEC / conf->baud;
 }

@@ -39,23 +39,24 @@ struct route_conf {
 };
 extern const struct key route_keys[];
 
+/* What each frame needs comes first. */
 struct route {
-	struct route_conf *conf; /* owned; NULL: the route of no routes */
-	const char *name;
-	char *from, *to; /* "ar1,ar2", or "*", for `routes` */
 	unsigned number; /* in routes->route */
 	bool filtered;
+	uint64_t frames, bytes;	  /* accepted for a destination */
+	struct histogram latency; /* inside the bridge */
+	struct route_conf *conf;  /* owned; NULL: the route of no routes */
+	const char *name;
+	char *from, *to; /* "ar1,ar2", or "*", for `routes` */
 	regex_t match, reject;
 	bool has_match, has_reject;
-	uint64_t frames, bytes;	  /* accepted for a destination */
-	uint64_t rejected;	  /* by its filter */
-	uint64_t limited;	  /* over its rate */
-	uint64_t *until;	  /* of its rate, one an endpoint; or NULL */
-	uint64_t answers;	  /* of an exchange: given to who asked... */
-	uint64_t timeouts;	  /* ...not come in time... */
-	uint64_t late;		  /* ...come when nobody waited for one... */
-	uint64_t foreign;	  /* ...come while another one was awaited */
-	struct histogram latency; /* inside the bridge */
+	uint64_t rejected; /* by its filter */
+	uint64_t limited;  /* over its rate */
+	uint64_t *until;   /* of its rate, one an endpoint; or NULL */
+	uint64_t answers;  /* of an exchange: given to who asked... */
+	uint64_t timeouts; /* ...not come in time... */
+	uint64_t late;	   /* ...come when nobody waited for one... */
+	uint64_t foreign;  /* ...come while another one was awaited */
 };
 
 /*

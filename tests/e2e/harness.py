@@ -196,9 +196,10 @@ class Pty(Stream):
         self.master = -1
 
     def close(self):
-        self.hang_up()
+        """The name goes first: the number may be a stranger's next."""
         if self.link.is_symlink():
             self.link.unlink()
+        self.hang_up()
 
     def opened(self):
         """Whether somebody has the slave open."""
