@@ -79,6 +79,14 @@ static const struct command commands[] = {
 	    .min = 2,
 	    .max = 2,
 	    .run = run_send },
+	{ .name = "ask",
+	    .usage = "ask NAME TEXT [TIMEOUT]",
+	    .help = "sends a frame and awaits the next one back, for 2s",
+	    .full = true,
+	    .rest = true,
+	    .min = 2,
+	    .max = 2,
+	    .run = ask_start },
 	{ .name = "watch",
 	    .usage = "watch [NAME ...]",
 	    .help = "each frame as it passes, until your next line",
@@ -358,7 +366,7 @@ help_line(struct call *call, const struct command *cmd)
 		output_cell(call->out, "%s", cmd->help);
 		return;
 	}
-	output_line(call->out, "%-18s %s%s", cmd->usage, cmd->help,
+	output_line(call->out, "%-24s %s%s", cmd->usage, cmd->help,
 	    cmd->full ? " [access = full]" : "");
 }
 
@@ -389,19 +397,15 @@ run_help(struct call *call)
 
 /* --- what changes something ---------------------------------------------- */
 
-static int
-run_send(struct call *call)
+int
+call_send(struct call *call, struct node *node, char *text)
 {
-	struct node *node = call_node(call, call->argv[1]);
-	const struct endpoint_conf *conf;
+	const struct endpoint_conf *conf = node->endpoint->conf;
 	uint8_t frame[CONTROL_LINE_MAX];
 	long len;
 	int r;
 
-	if (node == NULL)
-		return -ENOENT;
-	conf = node->endpoint->conf;
-	len = unescape(call->argv[2], frame, sizeof(frame));
+	len = unescape(text, frame, sizeof(frame));
 	if (len < 0)
 		return call_fail(call, EINVAL,
 		    "a bad escape in the text; \\n \\r \\t \\s \\\\ \\xHH and "
@@ -426,6 +430,14 @@ run_send(struct call *call)
 	default:
 		return call_fail(call, -r, "%s: %s", conf->name, strerror(-r));
 	}
+}
+
+static int
+run_send(struct call *call)
+{
+	struct node *node = call_node(call, call->argv[1]);
+
+	return node != NULL ? call_send(call, node, call->argv[2]) : -ENOENT;
 }
 
 static int

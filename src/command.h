@@ -16,7 +16,9 @@ void command_run(struct session *s, char *line);
 void command_error(struct session *s, const char *message);
 /* Ends a watch, with "OK": the session's next line has come. */
 void command_unwatch(struct session *s);
-/* Ends a watch without a word, if there is one: the session goes. */
+/* The answer that a session awaits has come, or the time for it is over. */
+void command_asked(struct session *s);
+/* Ends a watch, or awaiting an answer, without a word: the session goes. */
 void command_forget(struct session *s);
 
 #endif

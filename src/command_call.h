@@ -40,6 +40,9 @@ struct node *call_node(struct call *call, const char *name);
 /* The task of that name, or NULL with a sentence that has the nearest name. */
 struct task *call_task(struct call *call, const char *name);
 
+/* Sends one frame, with C escapes, to an endpoint; -errno with a sentence. */
+int call_send(struct call *call, struct node *node, char *text);
+
 /* command_show.c: the tables. */
 int show_ps(struct call *call);
 int show_where(struct call *call);
@@ -61,5 +64,8 @@ uint64_t attribute_uptime(void);
 
 /* command_watch.c */
 int watch_start(struct call *call);
+
+/* command_ask.c */
+int ask_start(struct call *call);
 
 #endif

@@ -89,7 +89,7 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	escape(payload, len, text, sizeof(text));
-	(s->watch_json ? show_json : show_text)(
+	(s->json ? show_json : show_text)(
 	    s->reply, &ts, from->link->name, to, len, text);
 	session_show(s);
 }
@@ -132,7 +132,7 @@ watch_start(struct call *call)
 	if (call->argc > 1 && (s->watch = copy_names(call)) == NULL)
 		return -EINVAL;
 	s->watching = true;
-	s->watch_json = call->json;
+	s->json = call->json;
 	s->tap.frame = on_frame;
 	bridge_tap(call->bridge, &s->tap);
 	return CALL_OPEN;
@@ -141,10 +141,10 @@ watch_start(struct call *call)
 void
 command_forget(struct session *s)
 {
-	if (!s->watching)
+	if (!s->watching && !s->asking)
 		return;
 	bridge_untap(control_bridge(s->control), &s->tap);
-	s->watching = false;
+	s->watching = s->asking = false;
 	free_names(s->watch);
 	s->watch = NULL;
 }

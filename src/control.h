@@ -41,10 +41,14 @@ struct session {
 	bool lingering; /* all is out: for the client to close */
 	bool busy;	/* a command of it is being carried out */
 	bool doomed;	/* waits for the step that frees it */
-	bool watching;
-	bool watch_json;
+	bool watching;	/* the tap is in use: each frame is shown... */
+	bool asking;	/* ...or the next one of an endpoint is awaited */
+	bool answered;	/* it has come */
+	bool json;	/* how they are shown */
 	struct tap tap;
 	char **watch; /* names, NULL-terminated; NULL: all */
+	char asked[ENDPOINT_NAME_MAX];
+	uint64_t ask_timeout, ask_until; /* ns */
 	struct task read, write;
 	uint64_t commands;
 };

@@ -5,7 +5,8 @@
  *
  *	task	waits for
  *	read	a command (the bufferevent reads), or, when more commands came
- *		than one turn carries out, its next turn (a timer)
+ *		than one turn carries out, its next turn (a timer), or an
+ *		endpoint's answer (the timer)
  *	write	the client to take its replies (the bufferevent writes), or, while
  *		it lingers, the client to close (the timer)
  *
@@ -46,6 +47,19 @@ output_length(const struct session *s)
 /* --- what is waited for, and from whom ----------------------------------- */
 
 static void
+ask_label(const struct session *s, char *buf, size_t size)
+{
+	uint64_t now = now_ns();
+	char left[24], all[24];
+
+	snprintf(buf, size, "an answer of %s to %s, for %s more (of %s)",
+	    s->asked, s->address,
+	    format_time(s->ask_until > now ? s->ask_until - now : 0, left,
+		sizeof(left)),
+	    format_time(s->ask_timeout, all, sizeof(all)));
+}
+
+static void
 read_label(const struct task *task, char *buf, size_t size)
 {
 	const struct session *s = task->arg;
@@ -59,6 +73,8 @@ read_label(const struct task *task, char *buf, size_t size)
 		    buf, size, "%s to read the replies it has", s->address);
 	else if (s->watching)
 		snprintf(buf, size, "%s to end its watch", s->address);
+	else if (s->asking)
+		ask_label(s, buf, size);
 	else if (evtimer_pending(s->timer, NULL))
 		snprintf(buf, size, "its turn to go on with the commands of %s",
 		    s->address);
@@ -119,6 +135,25 @@ session_finish(struct session *s)
 	return false;
 }
 
+/* For its answer, or the end of the time for it; what its client sends waits. */
+static void
+session_await(struct session *s)
+{
+	uint64_t now = now_ns();
+	uint64_t left = s->ask_until > now ? s->ask_until - now : 0;
+	struct timeval tv = { (time_t)(left / NSEC_PER_SEC),
+		(suseconds_t)(left % NSEC_PER_SEC / NSEC_PER_USEC) + 1 };
+
+	bufferevent_disable(s->bev, EV_READ);
+	if (!s->answered)
+		event_add(s->timer, &tv);
+	TASK_WAIT(&s->read);
+	if (output_length(s) > 0)
+		TASK_WAIT(&s->write);
+	else
+		TASK_SET(&s->write, TASK_IDLE);
+}
+
 static void
 session_update(struct session *s)
 {
@@ -127,6 +162,10 @@ session_update(struct session *s)
 
 	if (s->doomed)
 		return;
+	if (s->asking) {
+		session_await(s);
+		return;
+	}
 	more = !s->closing && line_length(s) >= 0;
 	if ((s->closing || (s->ended && !more)) && session_finish(s))
 		return;
@@ -256,8 +295,8 @@ session_turn(struct session *s)
 	size_t had = output_length(s);
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
-	for (unsigned n = 0;
-	     n < TURN_COMMANDS && !s->closing && !s->doomed && *used < TURN_NS;
+	for (unsigned n = 0; n < TURN_COMMANDS && !s->closing && !s->doomed &&
+	     !s->asking && *used < TURN_NS;
 	     n++) {
 		if (had + evbuffer_get_length(s->reply) > CONTROL_OUTPUT_MARK &&
 		    !s->watching)
@@ -350,6 +389,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		task_end(&s->write);
 	} else {
 		task_begin(&s->read);
+		if (s->asking)
+			command_asked(s);
 		session_turn(s);
 		task_end(&s->read);
 	}

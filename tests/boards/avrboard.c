@@ -504,7 +504,8 @@ print_statistics(const struct board *b, const char *firmware)
 	getrusage(RUSAGE_SELF, &ru);
 	cpu = ru.ru_utime.tv_sec + ru.ru_stime.tv_sec +
 	    (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
-	printf("%s: sent %lu received %lu lost %lu early %lu unheard %lu garbled %lu "
+	printf("%s: sent %lu received %lu lost %lu early %lu unheard %lu "
+	       "garbled %lu "
 	       "resets %lu baud %u MHz %.2f cpu %.0f%% seconds %.1f\n",
 	    slash != NULL ? slash + 1 : firmware, c->sent, c->received, c->lost,
 	    c->early, c->unheard, c->garbled, c->resets, board_baud(b),

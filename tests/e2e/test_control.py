@@ -10,7 +10,7 @@ import pytest
 from harness import (Client, ControlError, Session, expect, flush, free_port,
                      pump, run, section, serial, tcp_server, wait_for)
 
-COMMANDS = ("help ps where endpoints routes peers list get set send watch "
+COMMANDS = ("help ps where endpoints routes peers list get set send ask watch "
             "cancel pause resume reopen break reload version json").split()
 
 
@@ -206,6 +206,64 @@ def test_send_gives_one_frame_to_an_endpoint(two):
     refused(d, "send nobody text", "nobody")
     refused(d, "send")
     refused(d, r"send a \xzz")
+
+
+def asking(d):
+    """The sessions that await an answer, by the name of their task."""
+    return [name for name, row in d.tasks().items()
+            if row["label"].startswith("an answer of ")]
+
+
+def test_ask_sends_a_frame_and_shows_the_next_one_back(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"ask a what is\\sit? 20s\nversion\n")
+    expect(a, b"what is it?\n", [s])
+    b.send(b"not from a\n")
+    expect(a, b"not from a\n", [s, b])
+    assert not s.received, "nothing has come from a"
+    assert len(asking(d)) == 1
+    a.send(b"42\x01\n43\n")
+    expect(b, b"42\x01\n43\n", [a, s])
+    assert s.reply() == (["42\\x01"], "OK")
+    assert s.reply()[0][0].startswith("ttybridged ")
+    refused(d, "ask a again 30ms", "timed out after 30ms")
+    expect(a, b"again\n")
+    a.send(b"late\n")
+    expect(b, b"late\n", [a])
+    refused(d, "ask a", "missing")
+    refused(d, "ask nobody text", "nobody")
+    refused(d, "ask a text 11m", "10m")
+    refused(d, r"ask a one\ntwo")
+
+
+def test_an_answer_as_json(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"json ask a how much 20s\n")
+    expect(a, b"how much\n", [s])
+    a.send(b"5 V\n")
+    expect(b, b"5 V\n", [a])
+    assert json.loads(s.reply()[0][0]) == {"from": "a", "size": 3, "text": "5 V"}
+
+
+def test_who_asks_may_send_no_more_or_be_ended(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"ask a anybody? 20s\n")
+    expect(a, b"anybody?\n", [s])
+    s.client.end()
+    a.send(b"me\n")
+    expect(b, b"me\n", [a])
+    assert s.reply() == (["me"], "OK")
+    pump([s], lambda: s.eof)
+    s = d.session()
+    s.send(b"ask a anybody? 20s\n")
+    expect(a, b"anybody?\n", [s])
+    d.control(f"cancel {asking(d)[0]}")
+    pump([s], lambda: s.eof)
+    a.send(b"nobody asks\n")
+    expect(b, b"nobody asks\n", [a])
 
 
 def test_watch_shows_each_frame_until_the_next_line(two):
