@@ -300,12 +300,15 @@ static void
 port_forward(struct batch *batch)
 {
 	struct port *from = batch->from;
-	uint64_t payload = 0;
+	uint64_t payload = 0, wire = 0;
 
-	for (unsigned i = 0; i < batch->n; i++)
+	for (unsigned i = 0; i < batch->n; i++) {
 		payload += batch->item[i].len;
+		wire += batch->item[i].wire_len;
+	}
 	COUNT(from, rx_frames, batch->n);
 	COUNT(from, rx_payload, payload);
+	COUNT(from, rx_overhead, wire - payload);
 	if (TAILQ_EMPTY(&from->node->bridge->taps))
 		batch_deliver(batch, NULL, 0);
 	else

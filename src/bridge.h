@@ -37,6 +37,7 @@ extern const char *const drop_reason_names[DROP_REASONS];
 /* All in frames unless the name says bytes. */
 struct traffic {
 	uint64_t rx_bytes, rx_frames, rx_payload;
+	uint64_t rx_overhead; /* of its frames, around their payload */
 	uint64_t tx_bytes, tx_frames, tx_payload;
 	uint64_t bad[BAD_REASONS]; /* times */
 	uint64_t bad_bytes[BAD_REASONS];

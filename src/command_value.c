@@ -73,9 +73,22 @@ enum node_value {
 	NODE_PEERS,
 	NODE_QUEUED,
 	NODE_QUEUED_FRAMES,
+	NODE_HELD,
 	NODE_DROPPED,
 	NODE_ERRORS
 };
+
+/* What was read and is not a whole frame yet. */
+static uint64_t
+count_held(const struct node *node)
+{
+	const struct port *port;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(port, &node->ports, entry)
+		n += port->held_len;
+	return n;
+}
 
 static unsigned
 count_ports(const struct node *node)
@@ -105,6 +118,8 @@ node_number(const struct node *node, enum node_value value)
 		return bytes;
 	case NODE_QUEUED_FRAMES:
 		return frames;
+	case NODE_HELD:
+		return count_held(node);
 	case NODE_DROPPED:
 		return traffic_dropped(&node->traffic);
 	default:
@@ -198,6 +213,8 @@ static const struct row node_rows[] = {
 	{ "rx_bytes", TRAFFIC(rx_bytes) },
 	{ "rx_frames", TRAFFIC(rx_frames) },
 	{ "rx_payload", TRAFFIC(rx_payload) },
+	{ "rx_overhead", TRAFFIC(rx_overhead) },
+	{ "rx_held", print_node, NODE_HELD },
 	{ "tx_bytes", TRAFFIC(tx_bytes) },
 	{ "tx_frames", TRAFFIC(tx_frames) },
 	{ "tx_payload", TRAFFIC(tx_payload) },
