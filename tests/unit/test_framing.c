@@ -446,6 +446,41 @@ carries_250(const uint8_t *p, size_t len)
 	return len == 250;
 }
 
+/* Messages that have an envelope of their own. */
+static const struct {
+	const char *framing, *bytes;
+	size_t len;
+} messages[] = {
+	{ "nmea", "$GPTXT,hi*62", 12 },
+	{ "nmea", "!AIVDM,1,1,,A,15RTgt0PAso;90TKcjM8h6g208CQ,0*4A", 47 },
+	{ "mavlink", "\xfe\t\x4e\1\1\0\0\0\0\0\2\3\x51\4\3\x1c\x7f", 17 },
+	{ "mavlink", "\xfd\t\0\0\x4e\1\1\0\0\0\0\0\0\0\2\3\x51\4\3\x72\xe4",
+	    21 },
+};
+
+static bool
+carries_message(const char *framing, const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < NELEM(messages); i++)
+		if (strcmp(messages[i].framing, framing) == 0 &&
+		    len == messages[i].len &&
+		    memcmp(p, messages[i].bytes, len) == 0)
+			return true;
+	return false;
+}
+
+static bool
+carries_nmea(const uint8_t *p, size_t len)
+{
+	return carries_message("nmea", p, len);
+}
+
+static bool
+carries_mavlink(const uint8_t *p, size_t len)
+{
+	return carries_message("mavlink", p, len);
+}
+
 static const struct side sides[] = {
 	{ "raw", false, false, carries_some },
 	{ "line", false, false, carries_line },
@@ -459,8 +494,10 @@ static const struct side sides[] = {
 	{ "idle", false, false, carries_some },
 	{ "stx", false, false, carries_stx },
 	{ "stx", false, true, carries_all },
+	{ "nmea", false, false, carries_nmea },
 	{ "modbus-rtu", true, false, carries_modbus },
 	{ "modbus-ascii", true, false, carries_modbus },
+	{ "mavlink", false, false, carries_mavlink },
 	{ "ubx", true, false, carries_two },
 	{ "min", true, false, carries_255 },
 };
@@ -476,48 +513,77 @@ side_conf(const struct side *side, struct framing_conf *conf)
 	conf->delimiter = (struct bytes){ 2, { '\r', '\n' } };
 }
 
-/* Writes with one side and reads it again; false when it cannot carry it. */
+/* Reads a frame that was cut at one place; what it carries goes to ret. */
+static void
+read_cut(const struct framing_conf *conf, const uint8_t *wire, size_t len,
+    size_t at, struct blob *ret)
+{
+	/* What comes is a frame. */
+	bool pieces = at > 0 && strcmp(conf->rule->name, "raw") == 0;
+	const uint8_t *payload;
+	struct stream s;
+
+	stream_start(&s, conf);
+	stream_feed(&s, wire, at);
+	stream_feed(&s, wire + at, len - at);
+	stream_silence(&s);
+	assert_int_equal(s.tally.used, len);
+	assert_int_equal(s.tally.count, pieces ? 2 : 1);
+	ret->len = 0;
+	for (size_t i = 0, n; i < s.tally.count; i++, ret->len += n) {
+		payload = tally_payload(&s.tally, i, &n);
+		assert_true(ret->len + n <= sizeof(ret->b));
+		memcpy(ret->b + ret->len, payload, n);
+	}
+	stream_end(&s);
+}
+
+/*
+ * Writes with one side and reads it again, cut at every place or nowhere; false
+ * when it cannot carry it.
+ */
 static bool
-carry(const struct side *side, const uint8_t *in, size_t len, uint8_t *ret)
+carry(
+    const struct side *side, const struct blob *in, bool cut, struct blob *ret)
 {
 	struct framing_conf conf;
-	struct stream s;
 	uint8_t wire[4096];
-	size_t n;
 	long written;
 
 	side_conf(side, &conf);
-	written = framing_encode(&conf, in, len, wire);
+	written = framing_encode(&conf, in->b, in->len, wire);
 	if (written == -EINVAL)
 		return false;
-	assert_true(written >= 0);
-	stream_start(&s, &conf);
-	stream_feed(&s, wire, (size_t)written);
-	stream_silence(&s);
-	assert_int_equal(s.tally.count, 1);
-	assert_int_equal(s.tally.used, written);
-	assert_true(tally_is(&s.tally, 0, in, len));
-	memcpy(ret, tally_payload(&s.tally, 0, &n), len);
-	stream_end(&s);
+	assert_true(written > 0);
+	for (long at = 0; at < (cut ? written : 1); at++) {
+		read_cut(&conf, wire, (size_t)written, (size_t)at, ret);
+		assert_int_equal(ret->len, in->len);
+		assert_memory_equal(ret->b, in->b, in->len);
+	}
 	return true;
 }
 
-/* From the i-th side to every other, in one step, and then on from there. */
-static unsigned
-carry_to_all(size_t from, const uint8_t *payload, size_t len)
+struct refusals {
+	unsigned count, expected;
+};
+
+/* From every side that can carry it to every other, in one step. */
+static void
+carry_all(const struct blob *payload, bool cut, struct refusals *r)
 {
-	uint8_t first[1024], second[1024];
-	unsigned refused = 0;
-	bool can = sides[from].carries(payload, len);
+	static struct blob first, second;
 
-	assert_int_equal(carry(&sides[from], payload, len, first), can);
-	for (size_t to = 0; can && to < NELEM(sides); to++) {
-		bool could = carry(&sides[to], first, len, second);
+	for (size_t from = 0; from < NELEM(sides); from++) {
+		bool can = sides[from].carries(payload->b, payload->len);
 
-		assert_int_equal(could, sides[to].carries(payload, len));
-		refused += !could;
+		assert_int_equal(
+		    carry(&sides[from], payload, cut, &first), can);
+		for (size_t to = 0; can && to < NELEM(sides); to++) {
+			r->count += !carry(&sides[to], &first, false, &second);
+			r->expected +=
+			    !sides[to].carries(payload->b, payload->len);
+		}
 	}
-	return refused;
 }
 
 static void
@@ -525,25 +591,24 @@ test_matrix(void **state)
 {
 	static const size_t lengths[] = { 0, 1, 2, 250, 253, 254, 255, 256,
 		1000 };
-	uint8_t payload[1000];
-	unsigned refused = 0, expected = 0;
+	static struct blob payload;
+	struct refusals r = { 0, 0 };
 
 	(void)state;
-	for (size_t from = 0; from < NELEM(sides); from++)
-		for (size_t l = 0; l < NELEM(lengths); l++)
-			for (unsigned shift = 0; shift < 256; shift += 5) {
-				size_t n = lengths[l];
-
-				for (size_t i = 0; i < n; i++)
-					payload[i] = (uint8_t)(i * 3 + shift);
-				refused += carry_to_all(from, payload, n);
-				for (size_t to = 0; to < NELEM(sides); to++)
-					expected +=
-					    sides[from].carries(payload, n) &&
-					    !sides[to].carries(payload, n);
-			}
-	assert_int_equal(refused, expected);
-	assert_true(expected > 1000);
+	for (size_t l = 0; l < NELEM(lengths); l++)
+		for (unsigned shift = 0; shift < 256; shift += 5) {
+			payload.len = lengths[l];
+			for (size_t i = 0; i < payload.len; i++)
+				payload.b[i] = (uint8_t)(i * 3 + shift);
+			carry_all(&payload, shift % 100 == 0, &r);
+		}
+	for (size_t i = 0; i < NELEM(messages); i++) {
+		payload.len = messages[i].len;
+		memcpy(payload.b, messages[i].bytes, payload.len);
+		carry_all(&payload, true, &r);
+	}
+	assert_int_equal(r.count, r.expected);
+	assert_true(r.expected > 10000);
 }
 
 /* --- limits -------------------------------------------------------------- */
