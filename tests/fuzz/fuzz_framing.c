@@ -5,12 +5,22 @@
  * boundaries; and decode(encode(x)) is x.
  *
  * The first eight bytes choose; the rest is the stream, and the payload.
+ * FRAMING=NAME in the environment holds the fuzzer to one framing.
  */
 #include "../unit/framing_harness.h"
 
 #define CHOICES 8
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+size_t LLVMFuzzerCustomMutator(
+    uint8_t *data, size_t size, size_t room, unsigned seed);
+/* libFuzzer's own; not there in a replay. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room)
+    __attribute__((weak));
+
+/* The only framing to try: its place in framings[], or -1 for all. */
+static int only = -1;
 
 /* 1 to most, at random. */
 static size_t
@@ -21,6 +31,43 @@ next(uint32_t *seed, size_t most)
 }
 
 /* --- choosing ------------------------------------------------------------ */
+
+static size_t
+how_many_framings(void)
+{
+	size_t n = 0;
+
+	while (framings[n] != NULL)
+		n++;
+	return n;
+}
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *name = getenv("FRAMING");
+
+	(void)argc;
+	(void)argv;
+	if (name == NULL || *name == '\0')
+		return 0;
+	for (only = 0; framings[only] != NULL; only++)
+		if (strcmp(framings[only]->name, name) == 0)
+			return 0;
+	fprintf(stderr, "FRAMING=%s: no such framing\n", name);
+	exit(2);
+}
+
+/* What is found names its framing in itself. */
+size_t
+LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed)
+{
+	(void)seed;
+	size = LLVMFuzzerMutate(data, size, room);
+	if (only >= 0 && size > 0)
+		data[0] = (uint8_t)only;
+	return size;
+}
 
 static void
 choose_length(struct framing_conf *conf, uint8_t a, uint8_t b)
@@ -43,11 +90,11 @@ choose(struct framing_conf *conf, const uint8_t *c)
 	static const struct bytes ends[] = { { 1, { '\n' } },
 		{ 2, { '\r', '\n' } }, { 5, "ababc" }, { 2, { 0, 0 } },
 		{ 3, "aba" }, { 1, { 0xff } } };
-	size_t n = 0;
+	size_t n = how_many_framings();
 	char err[256] = "";
 
-	while (framings[n] != NULL)
-		n++;
+	if (only >= 0 && c[0] % n != (size_t)only)
+		return false;
 	framing_conf_init(conf);
 	framing_use(conf, framings[c[0] % n]);
 	conf->max_frame = c[2] < 128 ? 1u + c[2] : 8u * c[2];
