@@ -21,7 +21,9 @@ DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
 DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
-	python3-serial valgrind strace mandoc procps util-linux mbpoll libmodbus-dev
+	python3-serial valgrind strace mandoc procps util-linux mbpoll libmodbus-dev \
+	python3-crcmod python3-nmea2 python3-pymodbus slirp tshark \
+	libusb-1.0-0 libbluetooth3 libdbus-1-3
 DEPS_VM = qemu-system-x86 busybox-static cpio python3 systemd
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -138,7 +140,21 @@ deps-demo: deps-build
 deps-vm: deps-build
 	$(if $(HAVE_DPKG),$(call install,$(DEPS_VM)))
 
-deps: deps-build
+# One program of gpsd-clients, which would bring GTK and SciPy along, 400 MB; what it
+# links to is in DEPS_TEST.
+GPSDECODE = $(if $(shell command -v gpsdecode >/dev/null || command -v apt-get), \
+	build/gpsd/usr/bin/gpsdecode)
+DOWNLOAD = apt-get download -qq -o APT::Sandbox::User=root gpsd-clients
+
+build/gpsd/usr/bin/gpsdecode:
+	@mkdir -p build/gpsd
+	$(call say,GET)
+	$(Q)cd build/gpsd && { $(DOWNLOAD) 2>/dev/null || \
+	    { $(SUDO) apt-get update -qq && $(DOWNLOAD); }; } && \
+	    dpkg-deb --fsys-tarfile gpsd-clients_*.deb | \
+	    tar -x --touch ./usr/bin/gpsdecode && rm gpsd-clients_*.deb
+
+deps: deps-build $(GPSDECODE)
 	$(if $(HAVE_DPKG),$(call install,$(DEPS_TEST)))
 
 # --- demo and tests ----------------------------------------------------------
@@ -156,7 +172,7 @@ check: deps
 lint: deps
 	tests/lint.sh
 
-# Seconds for each fuzz target.
+# Seconds for each fuzz target; FRAMING=NAME, or each.
 T = 60
 fuzz: deps
 	$(MAKE) -j$(JOBS) FLAVOUR=fuzz fuzzers
@@ -247,7 +263,7 @@ help:
 	@echo 'make check-vm  real serial drivers, udev and systemd, in a virtual machine'
 	@echo 'make bench     beside a hand-written loop and others (SUITES=, ROUNDS=)'
 	@echo 'make lint      layers, headers, formatting, manual pages'
-	@echo 'make fuzz T=60 each fuzz target, for T seconds'
+	@echo 'make fuzz T=60 each fuzz target, for T seconds (FRAMING=NAME, each)'
 	@echo 'make coverage  what the tests reach'
 	@echo 'make deb, dist a Debian package, a source archive, in build/'
 	@echo 'make install   (DESTDIR, PREFIX, SYSCONFDIR, UNITDIR); uninstall'
