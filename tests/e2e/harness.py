@@ -645,6 +645,17 @@ class Daemon:
         """Frames."""
         return self.number(f"{name}/queued_frames")
 
+    def bytes_in(self, name):
+        """What became of the bytes that came in: by attribute, the sum is right."""
+        values = dict(re.match(rf"{name}/(\S+)\s*=\s*(.*)", line).groups()
+                      for line in self.control(f"list {name}/"))
+        terms = {k: int(v) for k, v in values.items() if k in (
+            "rx_payload", "rx_overhead", "rx_held") or
+            re.fullmatch("bad_.*_bytes", k)}
+        assert len(terms) == 8
+        assert sum(terms.values()) == int(values["rx_bytes"]), (name, values)
+        return terms
+
     def balance(self, source, to):
         """Every frame that came in went out, waits, or was dropped."""
         def counts():

@@ -174,6 +174,8 @@ def test_nothing_breaks_when_everything_happens_at_once(
         c.turn()
     c.calm_down()
     d, (a, b, third) = c.d, c.ptys
+    for name in d.endpoints():
+        d.bytes_in(name)
     for p in c.ptys:
         p.take()
     a.send(b"as on the first day\n")

@@ -123,10 +123,14 @@ def test_what_waits_and_half_a_frame_go_over(pty, daemon, connect):
     restart(d, [a, client])
     assert d.queued("b") == 2
     assert d.number("a/rx_bytes") == 11
+    assert d.bytes_in("a")["rx_held"] == 3
+    assert d.bytes_in("lan")["rx_held"] == 3
     a.send(b"ee\n")
     expect(client, b"\xc0three\xc0", [a])
     client.send(b"ur\xc0")
     expect(a, b"four\n", [client])
+    assert d.bytes_in("a")["rx_overhead"] == 3
+    assert d.bytes_in("lan")["rx_overhead"] == 2
     b.plug()
     expect(b, b"\x04one\x00\x04two\x00\x06three\x00\x05four\x00")
     assert d.dropped("b") == 0
