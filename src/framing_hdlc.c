@@ -60,6 +60,17 @@ long_enough(const struct framing_conf *conf, size_t len)
 	return len >= (conf->fcs == FCS_NONE ? 1 : SHORTEST);
 }
 
+/* The last escape has nothing behind it to escape. */
+static bool
+given_up(const uint8_t *p, size_t len)
+{
+	size_t run = 0;
+
+	while (run < len && p[len - 1 - run] == ESC)
+		run++;
+	return run % 2 != 0;
+}
+
 /* Takes the escapes out in place and returns the new length. */
 static size_t
 hdlc_unescape(uint8_t *p, size_t len)
@@ -88,7 +99,7 @@ hdlc_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 		return f.result;
 	n = f.len;
 	/* An escaped flag: the sender gave the frame up. */
-	if (f.start[n - 1] == ESC)
+	if (given_up(f.start, n))
 		return rule_bad(d, out, f.used, BAD_MALFORMED);
 	esc = memchr(f.start, ESC, n);
 	if (esc != NULL)
