@@ -335,7 +335,7 @@ FOREIGN = {
                 hdlc_codec(32, b"~\x7d" + bytes(range(32))),
                 samples(b"~\x7d\x5e\x5d\0"), some),
     "hdlc-none": (HDLC | dict(fcs="none"), hdlc_codec("none", b"~\x7d"),
-                  samples(b"~\x7d\x5e\x5d\0"), lambda p: len(p) >= 4),
+                  samples(b"~\x7d\x5e\x5d\0"), some),
     "length-1": (LENGTH | dict(length_size=1), length_codec(">B"),
                  samples(b"\0\xff"), lambda p: len(p) < 256),
     "length-2": (LENGTH | dict(length_endian="little", length_offset=3,
@@ -381,6 +381,35 @@ def test_foreign_framing(bench, name):
     else:
         assert got == payloads
     assert b.d.number("wire/errors") == 0
+
+
+def readable(receive, part):
+    """What the other decoder makes of it, or None when it cannot."""
+    try:
+        return receive(part)
+    except (AssertionError, KeyError, RuntimeError, StopIteration):
+        return None
+
+
+@pytest.mark.parametrize("name, end, alphabet", (
+    ("slip", b"\xc0", b"\xdb\xdc\xddab"), ("cobs", b"\0", b"\1\2\3\4\5\xff"),
+    ("cobsr", b"\0", b"\1\2\3\4\5\xff"), ("hdlc-none", b"~", b"\x7d\x5eab")))
+def test_foreign_refusals(bench, name, end, alphabet):
+    """Of any bytes the daemon reads what the other one can read, and no more."""
+    keys, (_, receive), _, _ = FOREIGN[name]
+    dice = random.Random(name)
+    b = bench(**keys)
+    parts = [bytes(dice.choices(alphabet, k=dice.randrange(4, 14)))
+             for _ in range(2000)]
+    both = [readable(receive, part + end) for part in parts]
+    good = [packets[0] for packets in both if packets is not None]
+    assert 100 < len(good)
+    got = b.read([part + end for part in parts])
+    assert got == good
+    bad = sum(len(part) + 1 for part, packets in zip(parts, both)
+              if packets is None)
+    assert sum(n for term, n in b.d.bytes_in("wire").items()
+               if term.startswith("bad_")) == bad
 
 
 def test_what_cannot_be_carried_is_counted(bench):
