@@ -513,21 +513,39 @@ def test_nmea_of_others(bench):
     assert b.read([t + b"\r\n" for t in inner]) == inner
 
 
-def test_nmea_refused_by_all(bench):
-    """What gpsd does not accept the daemon does not pass on, and nothing else."""
+def damaged(dice, frames):
+    """The frames, every other one changed, longer, shorter or cut."""
+    for frame in map(bytearray, frames):
+        at = dice.randrange(len(frame))
+        kind = dice.randrange(8)
+        if kind == 0:
+            frame[at] ^= 1 << dice.randrange(8)
+        elif kind == 1:
+            del frame[at]
+        elif kind == 2:
+            frame[at:at] = dice.randbytes(dice.randrange(1, 4))
+        elif kind == 3:
+            del frame[at:at + dice.randrange(40)]
+        yield bytes(frame)
+
+
+def has_right_sum(text):
+    body, star, sum_ = text[1:].rpartition(b"*")
+    return star == b"*" and sum_ == b"%02X" % xor8(body)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nmea_damaged(bench, seed):
+    """What gpsd finds of damaged sentences, but those without a checksum."""
     b = bench(framing="nmea")
-    dice = random.Random(9)
-    stream = []
-    for text in sentences():
-        line = bytearray(text.encode() + b"\r\n")
-        if dice.random() < 0.5:
-            line[dice.randrange(1, len(line) - 5)] ^= 1
-        stream.append(bytes(line))
-    accepted = [a.encode() for a in gpsdecode(b"".join(stream), "-v")
+    stream = list(damaged(random.Random(seed), [t.encode() + b"\r\n"
+                                                for t in sentences() * 3]))
+    stream += [AIS.encode() + b"\r\n"] * 3
+    accepted = [a.encode("latin-1") for a in gpsdecode(b"".join(stream), "-v")
                 if a[0] in "$!"]
-    assert 10 < len(accepted) < len(stream) - 10
-    assert b.read(stream) == accepted
-    assert b.d.bad("wire", "checksum") == len(stream) - len(accepted)
+    good = [a for a in accepted if has_right_sum(a)]
+    assert 50 < len(good) < len(accepted) < len(stream)
+    assert b.read(stream) == good
 
 
 def test_nmea_checksum_is_added(bench):
@@ -562,14 +580,23 @@ def test_ubx_of_others(bench):
     wire = b.written(inner)
     assert wire == b"".join(ubx(p[:2], p[2:]) for p in inner)
     assert [json.loads(r)["lat"] for r in gpsdecode(wire)] == where
-    # And the other way, with every other one damaged.
-    frames = [ubx(p[:2], p[2:]) for p in inner]
-    for n in range(1, len(frames), 2):
-        frames[n] = frames[n][:30] + b"\x5a" + frames[n][31:]
-    seen = [json.loads(r)["lat"] for r in gpsdecode(b"".join(frames))]
-    assert seen == where[::2]
-    got = b.read(frames)
-    assert got == inner[::2]
+    assert b.read([ubx(p[:2], p[2:]) for p in inner]) == inner
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ubx_damaged(bench, seed):
+    """All that is whole comes through; gpsd, which goes on later, finds no more."""
+    b = bench(framing="ubx", payload="inner")
+    where = [n / 8 for n in range(8, 300)]
+    frames = [ubx(b"\1\7", pvt(n % 60, lat)) for n, lat in enumerate(where)]
+    stream = list(damaged(random.Random(seed), frames))
+    # Any length that is believed is over in the end.
+    stream += [ubx(b"\1\7", pvt(1, 1))] * 30
+    found = [struct.unpack_from("<i", p, 30)[0] / 1e7 for p in b.read(stream)]
+    whole = [lat for lat, f, s in zip(where, frames, stream) if f in s]
+    assert found == whole + [1] * 30
+    seen = [json.loads(r)["lat"] for r in gpsdecode(b"".join(stream))]
+    assert len(seen) > 100 and set(seen) <= set(found)
 
 
 def test_ubx_of_any_length(bench):
