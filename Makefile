@@ -17,7 +17,7 @@ PYTHON = /usr/bin/python3
 
 # What Debian calls what we need.
 DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
-	libsystemd-dev libjansson-dev zlib1g-dev
+	libsystemd-dev libjansson-dev
 DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
@@ -28,7 +28,7 @@ DEPS_VM = qemu-system-x86 busybox-static cpio python3 systemd
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wformat=2 $(if $(WERROR),-Werror)
-LIBS = -levent_core -levent_extra -lserialport -linih -lsystemd -ljansson -lz
+LIBS = -levent_core -levent_extra -lserialport -linih -lsystemd -ljansson
 
 SAN = -fsanitize=address,undefined
 HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection \
@@ -230,21 +230,31 @@ uninstall:
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ttybridged
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/ttybridge
 
-# A tree as a package manager would lay it, in a package that knows what it needs.
+# A tree as a package manager would lay it, in a package that knows what it needs: of
+# the libraries dpkg-shlibdeps says which, and since which version.
 deb: deps
+	$(if $(HAVE_DPKG),$(call install,dpkg-dev))
 	rm -rf build/deb
 	$(MAKE) install DESTDIR=build/deb/root PREFIX=/usr SYSCONFDIR=/etc
-	install -d build/deb/root/DEBIAN
+	strip build/deb/root/usr/sbin/ttybridged
+	install -D -m 644 LICENSE build/deb/root/usr/share/doc/ttybridge/copyright
+	install -d build/deb/root/DEBIAN build/deb/debian
+	printf '%s\n' 'Source: ttybridge' '' 'Package: ttybridge' \
+	    'Architecture: any' >build/deb/debian/control
+	cd build/deb && dpkg-shlibdeps -O root/usr/sbin/ttybridged >needs
 	printf '%s\n' 'Package: ttybridge' 'Version: $(VERSION)' \
 	    "Architecture: $$(dpkg --print-architecture)" 'Section: comm' \
 	    'Priority: optional' \
 	    'Maintainer: The ttybridge authors <ttybridge@localhost>' \
-	    'Depends: libc6, libevent-core-2.1-7, libevent-extra-2.1-7, libserialport0, libinih1, libsystemd0, libjansson4, zlib1g' \
+	    "$$(sed 's/^shlibs:Depends=/Depends: /' build/deb/needs)" \
+	    'Suggests: systemd' \
 	    'Description: joins serial devices' \
 	    ' Forwards framed messages between serial ports, pseudo-terminals,' \
 	    ' TCP, UDP and Unix sockets, each in its own framing.' \
 	    >build/deb/root/DEBIAN/control
 	echo /etc/ttybridge/ttybridge.conf >build/deb/root/DEBIAN/conffiles
+	install -m 755 conf/deb/* build/deb/root/DEBIAN
+	cd build/deb/root && find usr lib etc -type f -exec md5sum {} + >DEBIAN/md5sums
 	dpkg-deb --root-owner-group --build build/deb/root build/deb
 
 dist:
