@@ -1,13 +1,14 @@
 /*
- * endpoint_hotplug: one inotify descriptor for all lost devices, which exists only
- * while there are any.
+ * endpoint_hotplug: one inotify descriptor for all lost devices, and an ear for udev,
+ * which exist only while there are any.
  *
  * What is watched for a device is the deepest directory on its way that exists; of
  * a link also the directory that it points into.  No event is trusted to mean
  * anything: each only makes us look again, at all lost devices, and arm the
  * watches anew (/dev/serial/by-id comes with its first link, and goes with the
  * last).  A device is tried when it looks different from the last time: it is
- * there, is another one, or may be opened now (udev grants that a moment later).
+ * there, is another one, or may be opened now (udev grants that a moment later); and
+ * when udev names it.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -21,6 +22,7 @@
 #include <event2/event.h>
 
 #include "endpoint_hotplug.h"
+#include "endpoint_udev.h"
 #include "log.h"
 
 #define EVENTS                                                              \
@@ -155,8 +157,24 @@ on_event(evutil_socket_t ifd, short what, void *arg)
 	task_end(&task);
 }
 
+/* Udev has dealt with that device, and made its links. */
 static void
-stop(void)
+on_udev(const char *path)
+{
+	struct endpoint *ep, *next;
+	char real[PATH_MAX];
+
+	for (ep = TAILQ_FIRST(&lost); ep != NULL; ep = next) {
+		next = TAILQ_NEXT(ep, lost);
+		if (ep->conf->device == NULL ||
+		    (realpath(ep->conf->device, real) != NULL &&
+			strcmp(real, path) == 0))
+			endpoint_retry(ep);
+	}
+}
+
+static void
+stop_inotify(void)
 {
 	if (event != NULL)
 		event_free(event);
@@ -168,20 +186,17 @@ stop(void)
 }
 
 static void
-start(struct event_base *base)
+start_inotify(struct event_base *base)
 {
-	if (event != NULL)
-		return;
 	fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (fd >= 0)
 		event =
 		    event_new(base, fd, EV_READ | EV_PERSIST, on_event, NULL);
 	if (event == NULL || event_add(event, NULL) < 0) {
 		log_at(LOG_WARNING,
-		    "devices that come back are seen by the"
-		    " back-off alone: %s",
+		    "devices that come back are not seen by inotify: %s",
 		    strerror(errno));
-		stop();
+		stop_inotify();
 		return;
 	}
 	task_add(&task, NULL, label, "daemon.hotplug");
@@ -205,7 +220,9 @@ hotplug_watch(struct endpoint *ep)
 		TAILQ_INSERT_TAIL(&lost, ep, lost);
 		ep->watched = true;
 	}
-	start(ep->base);
+	udev_watch(ep->base, on_udev);
+	if (event == NULL)
+		start_inotify(ep->base);
 	if (event == NULL)
 		return;
 	watch_device(ep);
@@ -222,6 +239,8 @@ hotplug_unwatch(struct endpoint *ep)
 		return;
 	ep->watched = false;
 	TAILQ_REMOVE(&lost, ep, lost);
-	if (TAILQ_EMPTY(&lost))
-		stop();
+	if (!TAILQ_EMPTY(&lost))
+		return;
+	udev_unwatch();
+	stop_inotify();
 }

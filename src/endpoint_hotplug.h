@@ -1,6 +1,6 @@
 /*
- * endpoint_hotplug: notices by inotify that a lost device can be opened again, before
- * the back-off would try.
+ * endpoint_hotplug: notices by inotify, and by udev, that a lost device can be opened
+ * again, before the back-off would try.
  */
 #ifndef ENDPOINT_HOTPLUG_H
 #define ENDPOINT_HOTPLUG_H
@@ -11,7 +11,7 @@
 void hotplug_note(struct endpoint *ep);
 /*
  * It could not be: endpoint_retry() is called as soon as the device looks
- * different.  Of no effect for types without a device, and without inotify.
+ * different, or udev names it.  Of no effect for types without a device.
  */
 void hotplug_watch(struct endpoint *ep);
 /* It is open, or not wanted any more. */

@@ -433,7 +433,7 @@ class Daemon:
 
     def __init__(self, folder, conf="", tcp=False, words=(), settled=True,
                  name="daemon", control=True, options=(), stderr=None,
-                 env=()):
+                 env=(), user=None):
         self.folder = Path(folder)
         self.file = self.folder / f"{name}.conf"
         self.socket = self.folder / f"{name}.sock"
@@ -455,7 +455,8 @@ class Daemon:
         with open(self.errors, "ab") as log:
             self.process = subprocess.Popen(
                 [*argv, *map(str, options)], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=stderr or log,
+                stdout=log, stderr=stderr or log, user=user, group=user,
+                extra_groups=None if user is None else [],
                 env={**os.environ, **SANITIZERS, **dict(env)})
         self.pid = self.process.pid
         self.stopped = False

@@ -1,0 +1,186 @@
+"""
+A device that comes back is opened because something tells of it: the back-off of
+these daemons would take an hour.
+"""
+import errno
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness import (BINARY, FAULTS, Daemon, Pty, expect, fill, serial, wait_for)
+
+NEVER = dict(reopen_min="1h", reopen_max="1h", framing="line")
+
+
+# --- inotify -----------------------------------------------------------------
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def a_user():
+    """Who the daemon is, and a folder for it: root may open whatever it likes."""
+    if os.getuid() != 0:
+        user, folder = None, Path(tempfile.mkdtemp())
+    else:
+        user, folder = NOBODY, Path(tempfile.mkdtemp(dir="/tmp"))
+        os.chown(folder, user, user)
+        if subprocess.run(["test", "-x", BINARY], user=user).returncode != 0:
+            pytest.skip(f"the user {user} may not run {BINARY}")
+    yield user, folder
+    shutil.rmtree(folder)
+
+
+def test_a_device_that_may_not_be_opened_yet_is_opened_when_it_may(a_user):
+    """As with udev: a node is root's when it comes, and dialout's a moment later."""
+    user, folder = a_user
+    a, b = Pty(folder / "a"), Pty(folder / "b")
+    os.chmod(a.slave_name, 0o666)
+    b.unplug()
+    with Daemon(folder, serial("a", a, framing="line") + serial("b", b, **NEVER),
+                user=user, settled=False) as d:
+        d.wait_state("b", "lost")
+        a.send(b"for later\n")
+        d.wait_number("b/queued_frames", 1)
+        name, b.link = b.link, folder / "not yet"
+        b.plug()
+        os.chmod(b.slave_name, 0)
+        b.link = b.link.rename(name)
+        wait_for(lambda: "permission denied" in d.get("b/error"))
+        assert d.state("b") == "lost"
+        os.chmod(b.slave_name, 0o666)
+        expect(b, b"for later\n")
+    for p in (a, b):
+        p.close()
+
+
+def test_a_link_in_a_folder_that_comes_and_goes_is_found(pty, daemon, folder):
+    """As /dev/serial/by-id, which is there while it has links in it."""
+    a = pty("a")
+    by_id = folder / "serial" / "by-id"
+    by_id.mkdir(parents=True)
+    b = pty(by_id / "usb-board")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, **NEVER))
+    for n in range(3):
+        b.unplug()
+        d.wait_state("b", "lost")
+        by_id.rmdir()
+        by_id.parent.rmdir()
+        line = b"after %d\n" % n
+        a.send(line)
+        d.wait_number("b/queued_frames", 1)
+        by_id.mkdir(parents=True)
+        b.plug()
+        expect(b, line, [a])
+
+
+# --- udev --------------------------------------------------------------------
+
+def murmur2(text):
+    """The hash by which listeners filter."""
+    m, mask = 0x5bd1e995, 0xffffffff
+    h, data = len(text), text
+    while len(data) >= 4:
+        k = int.from_bytes(data[:4], "little") * m & mask
+        h = (h * m & mask) ^ ((k ^ k >> 24) * m & mask)
+        data = data[4:]
+    if data:
+        h = (h ^ int.from_bytes(data, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+class Udev:
+    """Tells, as udev does, that it has dealt with a device."""
+
+    HEADER = struct.Struct("=8s4sIII4s4sII")
+    UEVENT = 15     # the protocol
+    UDEV = 2        # the group of those who listen to udev, not to the kernel
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW,
+                                    self.UEVENT)
+        self.number = 0
+
+    def tell(self, action, node, subsystem="tty"):
+        self.number += 1
+        words = dict(ACTION=action, DEVPATH=f"/devices/virtual/{subsystem}/x",
+                     SUBSYSTEM=subsystem, DEVNAME=node, SEQNUM=self.number,
+                     MAJOR=136, MINOR=0)
+        body = b"".join(b"%s=%s\0" % (k.encode(), str(v).encode())
+                        for k, v in words.items())
+        head = self.HEADER.pack(b"libudev\0", b"\xfe\xed\xca\xfe",
+                                self.HEADER.size, self.HEADER.size, len(body),
+                                murmur2(subsystem.encode()).to_bytes(4, "big"),
+                                bytes(4), 0, 0)
+        self.socket.sendto(head + body, (0, self.UDEV))
+
+
+def hear_udev(folder):
+    """
+    In a network and a /run of its own, where this is udev.  There is no inotify, so
+    that it is udev's word that counts.
+    """
+    a, b, c = (Pty(folder / name) for name in "abc")
+    udev, log = Udev(), folder / "faults"
+    log.touch()
+    with Daemon(folder, serial("a", a, framing="line") + serial("b", b, **NEVER)
+                + serial("c", c, **NEVER),
+                env={"LD_PRELOAD": str(FAULTS), "FAULT_LOG": str(log),
+                     "FAULT": f"inotify_init1 1 {errno.EMFILE} 99999",
+                     "ASAN_OPTIONS": "verify_asan_link_order=0"}) as d:
+        assert "daemon.udev" not in d.tasks()
+        for n in range(3):
+            b.unplug()
+            c.unplug()
+            d.wait_state("b", "lost")
+            d.wait_state("c", "lost")
+            assert d.tasks()["daemon.udev"]["state"] == "waiting"
+            b.plug()
+            c.plug()
+            # Of these nobody can be the reason to open c.
+            udev.tell("remove", c.slave_name)
+            udev.tell("add", c.slave_name, "block")
+            udev.tell("add", "/dev/nothing")
+            udev.tell("add", b.slave_name)
+            d.wait_state("b", "up")
+            assert d.state("c") == "lost"
+            words = d.raw("get daemon/waits\nget daemon/events\n").split()
+            assert words[0] == words[2], "\n".join(d.control("ps"))
+            udev.tell("change", c.slave_name)
+            d.wait_state("c", "up")
+            assert "daemon.udev" not in d.tasks()
+            a.send(b"%d\n" % n)
+            for p in (b, c):
+                expect(p, b"%d\n" % n, [a])
+        before = d.cpu()
+        fill([a, b, c])
+        assert d.cpu() - before < 0.2
+    for p in (a, b, c):
+        p.close()
+
+
+def test_udevs_word_is_enough(folder):
+    assert FAULTS.exists(), f"{FAULTS} is not there: make faults"
+    script = 'mount -t tmpfs tmpfs /run && mkdir /run/udev && : >/run/udev/control && ' \
+        'exec "$@"'
+    apart = ["unshare", "--net", "--mount"] + \
+        ([] if os.getuid() == 0 else ["--map-root-user"])
+    if subprocess.run([*apart, "sh", "-c", script, "sh", "true"],
+                      stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("may not have a network and a /run of its own")
+    done = subprocess.run([*apart, "sh", "-c", script, "sh", sys.executable, __file__,
+                           str(folder)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+if __name__ == "__main__":
+    hear_udev(Path(sys.argv[1]))
