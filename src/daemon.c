@@ -34,14 +34,22 @@
 /* More than are ever set at a time, but by thousands of connections. */
 #define TIMERS 1024
 
+struct port_set {
+	struct control **port;
+	unsigned n;
+};
+
 static const struct options *options;
 static char program[PATH_MAX]; /* that SIGUSR2 starts again; "": not known */
 static struct event_base *base;
 static struct bridge *bridge;
 static struct daemon_conf conf;
-static struct control **controls;
-static unsigned ncontrols;
-static struct config *next_controls; /* a reload's, to be put in place */
+static struct port_set controls;
+/* A reload's, to be put in place: NULL where ports are still to be opened. */
+static struct {
+	struct port_set set;
+	struct config *config;
+} next;
 static struct event *signal_event, *drain_event, *control_event;
 static struct task signal_task, drain_task;
 static uint64_t drain_until;
@@ -89,68 +97,140 @@ static const struct control_hooks hooks = {
 /* --- control ports ------------------------------------------------------- */
 
 static struct control *
-kept_control(const struct control_conf *c)
+same_control(const struct port_set *set, const struct control_conf *c)
 {
-	for (unsigned i = 0; i < ncontrols; i++)
-		if (controls[i] != NULL &&
-		    strcmp(c->name, control_config(controls[i])->name) == 0 &&
-		    strcmp(c->text, control_config(controls[i])->text) == 0)
-			return controls[i];
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->port[i] != NULL &&
+		    strcmp(c->name, control_config(set->port[i])->name) == 0 &&
+		    strcmp(c->text, control_config(set->port[i])->text) == 0)
+			return set->port[i];
 	return NULL;
 }
 
+static bool
+holds(const struct port_set *set, const struct control *port)
+{
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->port[i] == port)
+			return true;
+	return false;
+}
+
+/* Closes those that none of the others has. */
+static void
+close_ports(
+    struct port_set *set, const struct port_set *a, const struct port_set *b)
+{
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->port[i] != NULL && !holds(a, set->port[i]) &&
+		    !holds(b, set->port[i]))
+			control_free(set->port[i]);
+	free(set->port);
+	memset(set, 0, sizeof(*set));
+}
+
+/* Whether something of ours listens there that a new configuration may close. */
+static bool
+is_ours(const char *listen)
+{
+	for (unsigned i = 0; i < controls.n; i++)
+		if (controls.port[i] != NULL &&
+		    strcmp(control_config(controls.port[i])->listen, listen) ==
+			0)
+			return true;
+	for (unsigned i = 0; i < bridge->nnodes; i++) {
+		const char *other = bridge->node[i]->endpoint->conf->listen;
+
+		if (other != NULL && strcmp(other, listen) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int
+open_control(
+    const struct control_conf *c, struct control **ret, char *err, size_t size)
+{
+	char why[256];
+	int r = control_new(bridge, c, &hooks, ret, why, sizeof(why));
+
+	if (r < 0)
+		snprintf(err, size, "control %s: %s", c->name, why);
+	return r;
+}
+
 /*
- * Opens the control ports of the configuration, keeps those that are the same and
- * closes the others.  -errno when one cannot be opened; the others are.
+ * The control ports of a configuration: those that are the same already, and new
+ * ones, opened.  Where something of ours still listens, it is done later.
+ * -errno with a sentence: none is open that was not.
  */
 static int
-apply_controls(struct config *c)
+prepare_controls(
+    const struct config *c, struct port_set *ret, char *err, size_t size)
 {
-	struct control **new = calloc(c->ncontrols + 1, sizeof(*new));
-	bool *keep = calloc(ncontrols + 1, sizeof(*keep));
-	char err[256];
-	int r = 0, e;
+	struct port_set set = { calloc(c->ncontrols + 1, sizeof(*set.port)),
+		c->ncontrols };
+	int r = 0;
 
-	if (new == NULL || keep == NULL) {
-		free(new);
-		free(keep);
+	if (set.port == NULL) {
+		snprintf(err, size, "out of memory");
 		return -ENOMEM;
 	}
-	for (unsigned i = 0; i < c->ncontrols; i++) {
-		new[i] = kept_control(c->controls[i]);
-		for (unsigned j = 0; new[i] != NULL &&j < ncontrols; j++)
-			keep[j] |= controls[j] == new[i];
+	for (unsigned i = 0; i < set.n && r == 0; i++) {
+		const struct control_conf *port = c->controls[i];
+
+		if ((set.port[i] = same_control(&controls, port)) == NULL)
+			set.port[i] = same_control(&next.set, port);
+		if (set.port[i] == NULL && !is_ours(port->listen))
+			r = open_control(port, &set.port[i], err, size);
 	}
-	for (unsigned j = 0; j < ncontrols; j++)
-		if (!keep[j])
-			control_free(controls[j]);
-	for (unsigned i = 0; i < c->ncontrols; i++) {
-		if (new[i] != NULL)
-			continue;
-		e = control_new(
-		    bridge, c->controls[i], &hooks, &new[i], err, sizeof(err));
-		if (e == 0)
-			continue;
-		log_to(LOG_ERR, ABOUT_CONTROL, c->controls[i]->name, "%s", err);
-		r = e;
-	}
-	free(controls);
-	free(keep);
-	controls = new;
-	ncontrols = c->ncontrols;
+	if (r < 0)
+		close_ports(&set, &controls, &next.set);
+	else
+		*ret = set;
 	return r;
 }
 
 /* Not inside a session's callback: it may be the one that asked. */
 static void
+put_controls_in_place(void)
+{
+	struct port_set old = controls;
+	char err[300];
+
+	controls = next.set;
+	memset(&next.set, 0, sizeof(next.set));
+	close_ports(&old, &controls, &next.set);
+	for (unsigned i = 0; i < controls.n; i++)
+		if (controls.port[i] == NULL &&
+		    open_control(next.config->controls[i], &controls.port[i],
+			err, sizeof(err)) < 0) {
+			log_to(LOG_ERR, ABOUT_CONTROL,
+			    next.config->controls[i]->name, "%s", err);
+			systemd_status("%s", err);
+		}
+	config_free(next.config);
+	next.config = NULL;
+}
+
+static void
 on_controls(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what, (void)arg;
-	if (next_controls == NULL)
-		return;
-	apply_controls(next_controls);
-	config_free(next_controls);
-	next_controls = NULL;
+	if (next.config != NULL)
+		put_controls_in_place();
+}
+
+/* What a reload has prepared, in the place of what one before had. */
+static void
+set_next(struct config *c, struct port_set set)
+{
+	struct port_set old = next.set;
+
+	next.set = set;
+	close_ports(&old, &controls, &next.set);
+	config_free(next.config);
+	next.config = c;
 }
 
 /* --- reload -------------------------------------------------------------- */
@@ -195,8 +275,9 @@ static int
 reload(char **ret_faults)
 {
 	struct faults faults = { 0 };
+	struct port_set set;
 	struct config *c;
-	char err[256] = "";
+	char err[300] = "";
 	int r;
 
 	*ret_faults = NULL;
@@ -207,16 +288,19 @@ reload(char **ret_faults)
 	systemd_reloading();
 	if (options_config(options, &c, &faults) < 0)
 		return refuse_reload(&faults, ret_faults);
-	if ((r = bridge_apply(bridge, c, err, sizeof(err))) < 0) {
+	r = prepare_controls(c, &set, err, sizeof(err));
+	if (r == 0 && (r = bridge_apply(bridge, c, err, sizeof(err))) < 0)
+		close_ports(&set, &controls, &next.set);
+	if (r < 0) {
 		log_at(LOG_ERR, "nothing was changed: %s", err);
 		*ret_faults = strdup(err);
 		config_free(c);
 		systemd_ready();
+		systemd_status("reload refused: %s", err);
 		return r;
 	}
 	take_daemon_conf(c);
-	config_free(next_controls);
-	next_controls = c;
+	set_next(c, set);
 	event_active(control_event, EV_TIMEOUT, 1);
 	log_at(LOG_NOTICE, "reloaded: %u of %u endpoints up", bridge_up(bridge),
 	    bridge->nnodes);
@@ -444,6 +528,17 @@ find_program(void)
 	program[MAX(n, (ssize_t)0)] = '\0';
 }
 
+static int
+start_controls(const struct config *c)
+{
+	char err[300];
+	int r = prepare_controls(c, &controls, err, sizeof(err));
+
+	if (r < 0)
+		log_at(LOG_ERR, "cannot start: %s", err);
+	return r;
+}
+
 /* In order: what was left for us, signals, endpoints, control ports; then the service manager is told. */
 static int
 start(struct config *c)
@@ -468,7 +563,7 @@ start(struct config *c)
 		log_at(LOG_ERR, "cannot start: %s", err);
 		return r;
 	}
-	if ((r = apply_controls(c)) < 0)
+	if ((r = start_controls(c)) < 0)
 		return r;
 	handover_end(bridge);
 	if ((r = systemd_start(base)) < 0)
@@ -503,10 +598,8 @@ static void
 stop(void)
 {
 	systemd_stop();
-	for (unsigned i = 0; i < ncontrols; i++)
-		control_free(controls[i]);
-	free(controls);
-	config_free(next_controls);
+	set_next(NULL, (struct port_set){ 0 });
+	close_ports(&controls, &next.set, &next.set);
 	bridge_free(bridge);
 	serial_finish();
 	if (signal_event != NULL) {

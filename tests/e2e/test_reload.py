@@ -233,3 +233,81 @@ def test_a_reload_with_a_port_that_is_taken_is_no_disaster(
         a.send(b"on\n")
         expect(b, b"on\n", [a])
         assert d.opens("a", "b") == {"a": 1, "b": 1}
+
+
+def control(name, listen, **keys):
+    return section("control", name, listen=listen, **keys)
+
+
+@pytest.mark.parametrize("how", ["taken", "no such folder", "a group that is not there"])
+def test_a_control_port_that_cannot_be_opened_refuses_the_reload(
+        how, pty, daemon, folder):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b) + control("old", f"unix:{folder}/old"))
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        bad = {"taken": (f"127.0.0.1:{holder.getsockname()[1]}", {}),
+               "no such folder": (f"unix:{folder}/nowhere/sock", {}),
+               "a group that is not there": (f"unix:{folder}/bad",
+                                             {"group": "nosuchgroup"})}[how]
+        with pytest.raises(ControlError) as e:
+            d.reload(lines(a) + control("good", f"unix:{folder}/good")
+                     + control("new", bad[0], **bad[1]))
+        assert "control new: " in str(e.value)
+        assert "nothing was changed" in d.stderr()
+    # All is as before: the ports, the endpoints, and those that were tried are gone.
+    assert d.control("version", folder / "old")
+    assert not (folder / "good").exists() and not (folder / "bad").exists()
+    a.send(b"on\n")
+    expect(b, b"on\n", [a])
+    d.reload(lines(a, b) + control("good", f"unix:{folder}/good"))
+    wait_for(lambda: not (folder / "old").exists())
+    assert d.control("version", folder / "good")
+
+
+def test_a_control_port_changes_in_its_place_and_moves(pty, daemon, folder):
+    a, b, port = pty("a"), pty("b"), free_port()
+    here, there = f"unix:{folder}/here", f"unix:{folder}/there"
+    d = daemon(lines(a, b) + control("one", here) + control("two", there)
+               + tcp_server("lan", port, framing="line"))
+    at = {"here": folder / "here", "there": folder / "there",
+          "lan": ("127.0.0.1", port)}
+
+    def access(where):
+        try:
+            d.control("set log_level info", at[where])
+        except ControlError:
+            return "read"
+        except (OSError, AssertionError):       # it is being made anew
+            return None
+        return "full"
+
+    assert access("here") == access("there") == "full"
+    d.reload(lines(a, b) + control("one", here, access="read") + control("two", there)
+             + tcp_server("lan", port, framing="line"))
+    wait_for(lambda: access("here") == "read")
+    assert access("there") == "full"
+    # They change places, and take that of an endpoint.
+    d.reload(lines(a, b) + control("one", there, access="read") + control("two", here)
+             + control("net", f"127.0.0.1:{port}"))
+    wait_for(lambda: access("here") == "full" and access("there") == "read")
+    wait_for(lambda: access("lan") == "read")
+
+
+def test_two_reloads_at_once_leave_the_ports_of_the_second(pty, daemon, folder):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    for n in range(5):
+        names = [f"{n}a", f"{n}b"]
+        session = d.session()
+        for name in names:
+            d.write(lines(a, b) + control("x", f"unix:{folder}/x")
+                    + control(name, f"unix:{folder}/{name}"))
+            session.send(b"reload\n")
+            d.signal(signal.SIGHUP)
+        wait_for(lambda: (folder / names[1]).exists())
+        session.close()
+        d.reload()
+        wait_for(lambda: not (folder / names[0]).exists())
+        assert d.control("version", folder / "x")
