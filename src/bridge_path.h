@@ -47,6 +47,8 @@ void port_send(struct port *port, const struct queued *q);
 extern const struct endpoint_owner bridge_owner;
 /* A port of the node on that link.  NULL: out of memory. */
 struct port *port_new(struct node *node, struct link *link);
+/* What waits is kept for the next process, under the name that the link has now. */
+void port_keep_queue(struct port *port);
 /* What waits in it is dropped and counted. NULL is fine. */
 void port_free(struct port *port);
 /* Decides from the state what is read. */

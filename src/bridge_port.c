@@ -269,6 +269,15 @@ port_release(struct port *port)
 
 /* --- ports come and go --------------------------------------------------- */
 
+void
+port_keep_queue(struct port *port)
+{
+	char name[KEEP_NAME_MAX];
+
+	link_queue_name(port->link, name, sizeof(name));
+	queue_keep(&port->queue, name);
+}
+
 struct port *
 port_new(struct node *node, struct link *link)
 {
@@ -280,6 +289,7 @@ port_new(struct node *node, struct link *link)
 	port->link = link;
 	link->port = port;
 	queue_init(&port->queue, node->endpoint->conf->queue);
+	port_keep_queue(port);
 	framing_start(&port->decoder, &node->endpoint->conf->framing);
 	TAILQ_INSERT_TAIL(&node->ports, port, entry);
 	return port;

@@ -99,9 +99,11 @@ inherit(struct node *to, struct node *from)
 	new->traffic = old->traffic;
 	new->handed = old->handed;
 	memset(&old->handed, 0, sizeof(old->handed));
+	queue_free(&new->queue);
 	new->queue = old->queue;
 	new->queue.limit = to->endpoint->conf->queue;
 	queue_init(&old->queue, 0);
+	port_keep_queue(new);
 }
 
 /* --- the table ----------------------------------------------------------- */

@@ -555,7 +555,7 @@ start(struct config *c)
 		return -ENOMEM;
 	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
 		return r;
-	handover_begin(&bridge->heritage);
+	handover_begin(c, &bridge->heritage);
 	handover_prune(base, c);
 	bridge->changed = show_status;
 	take_daemon_conf(c);

@@ -294,6 +294,8 @@ struct link *endpoint_add_link(
     struct endpoint *ep, int fd, const char *address);
 /* The descriptor outlives the process, from now on until the link is closed. */
 void link_keep(struct link *link, int fd);
+/* The name for what waits to be written to it, to be kept under. */
+void link_queue_name(const struct link *link, char *buf, size_t size);
 /*
  * What the process before has left open under the same section: the descriptor of the
  * one link, non-blocking; -ENOENT.

@@ -21,6 +21,17 @@ endpoint_keep_name(
 }
 
 void
+link_queue_name(const struct link *link, char *buf, size_t size)
+{
+	const struct endpoint *ep = link->endpoint;
+	char part[32];
+
+	snprintf(part, sizeof(part), "%s queue",
+	    link->name + strlen(ep->conf->name));
+	endpoint_keep_name(ep, part, buf, size);
+}
+
+void
 link_keep(struct link *link, int fd)
 {
 	const struct endpoint *ep = link->endpoint;

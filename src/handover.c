@@ -143,19 +143,7 @@ exec_file(void)
 	return good ? fd : -1;
 }
 
-void
-handover_begin(struct heritage **ret)
-{
-	int fd = exec_file();
-
-	if (fd >= 0)
-		take_file(fd, inherited);
-	systemd_listen(stored);
-	keep_tell(systemd_keeper());
-	*ret = heritage;
-}
-
-/* --- what nobody takes --------------------------------------------------- */
+/* --- names --------------------------------------------------------------- */
 
 static bool
 begins(const char *s, const char *name, const char *delimiters)
@@ -178,6 +166,175 @@ is_of(
 	return begins(l->name, name, "@# ") && end != NULL &&
 	    strcmp(end, now + strlen(name)) == 0;
 }
+
+/* --- the queues of one that was killed ----------------------------------- */
+
+#define QUEUE " queue@"
+
+/* A bridge that has nothing but queues, to be written down like another one. */
+struct remains {
+	struct bridge bridge;
+	struct routes routes;
+	size_t frames, bytes;
+};
+
+static struct node *
+remains_node(struct remains *rem, struct endpoint_conf *conf)
+{
+	struct node *node = calloc(1, sizeof(*node));
+	struct endpoint *ep = calloc(1, sizeof(*ep));
+
+	if (node == NULL || ep == NULL) {
+		free(node);
+		free(ep);
+		return NULL;
+	}
+	ep->conf = conf;
+	ep->node = node;
+	node->endpoint = ep;
+	TAILQ_INIT(&node->ports);
+	rem->bridge.node[rem->bridge.nnodes++] = node;
+	return node;
+}
+
+/* A port with the queue that lies in the file. */
+static int
+remains_port(struct remains *rem, struct node *node, const struct left *l)
+{
+	struct port *port = calloc(1, sizeof(*port));
+	struct link *link = calloc(1, sizeof(*link));
+	int r = -ENOMEM;
+
+	if (port == NULL || link == NULL)
+		goto fail;
+	queue_init(&port->queue, 0);
+	if ((r = queue_rescue(&port->queue, l->fd)) < 0)
+		goto fail;
+	link->endpoint = node->endpoint;
+	link->since_ns = now_ns();
+	snprintf(link->name, sizeof(link->name), "%.*s",
+	    (int)strcspn(l->name, " "), l->name);
+	port->link = link;
+	TAILQ_INSERT_TAIL(&node->ports, port, entry);
+	rem->frames += port->queue.frames;
+	rem->bytes += port->queue.payload;
+	return 0;
+fail:
+	if (port != NULL)
+		queue_free(&port->queue);
+	free(port);
+	free(link);
+	return r;
+}
+
+static void
+remains_free(struct remains *rem)
+{
+	struct port *port;
+
+	for (unsigned i = 0; i < rem->bridge.nnodes; i++) {
+		struct node *node = rem->bridge.node[i];
+
+		while ((port = TAILQ_FIRST(&node->ports)) != NULL) {
+			TAILQ_REMOVE(&node->ports, port, entry);
+			queue_free(&port->queue);
+			free(port->link);
+			free(port);
+		}
+		free(node->endpoint);
+		free(node);
+	}
+	free(rem->bridge.node);
+}
+
+static bool
+is_queue(const struct left *l)
+{
+	return strstr(l->name, QUEUE) != NULL;
+}
+
+/* The ports of a section whose queues were left. */
+static int
+find_queues(struct remains *rem, struct endpoint_conf *conf)
+{
+	struct node *node = NULL;
+	struct left *l;
+	int r = 0;
+
+	TAILQ_FOREACH(l, left_all(), entry) {
+		if (!is_queue(l) ||
+		    !is_of(l, conf->ops->type, conf->name, conf->text))
+			continue;
+		if (node == NULL && (node = remains_node(rem, conf)) == NULL)
+			return -ENOMEM;
+		if ((r = remains_port(rem, node, l)) < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void
+rescue_queues(const struct config *c)
+{
+	struct remains rem = { .bridge = { .routes = &rem.routes } };
+	struct pack p = { .data = NULL };
+	int r = 0;
+
+	rem.bridge.node = calloc(c->nendpoints + 1, sizeof(*rem.bridge.node));
+	if (rem.bridge.node == NULL)
+		r = -ENOMEM;
+	for (unsigned i = 0; i < c->nendpoints && r == 0; i++)
+		r = find_queues(&rem, c->endpoints[i]);
+	if (r == 0 && rem.frames > 0) {
+		bridge_save(&rem.bridge, &p);
+		file = p.data;
+		r = p.failed ? -ENOMEM : heritage_read(file, p.len, &heritage);
+	}
+	if (r < 0)
+		log_at(LOG_ERR,
+		    "what the process before had in queues is lost: %s",
+		    strerror(-r));
+	else if (rem.frames > 0)
+		log_at(LOG_NOTICE,
+		    "the process before was killed: %zu frames (%zu bytes)"
+		    " that waited are taken over",
+		    rem.frames, rem.bytes);
+	remains_free(&rem);
+}
+
+/* They are taken over by now, or the file has them. */
+static void
+forget_queues(void)
+{
+	struct left *l, *next;
+	char name[KEEP_NAME_MAX];
+
+	for (l = TAILQ_FIRST(left_all()); l != NULL; l = next) {
+		next = TAILQ_NEXT(l, entry);
+		if (!is_queue(l))
+			continue;
+		snprintf(name, sizeof(name), "%s", l->name);
+		close(left_free(l));
+		keep_forget(name);
+	}
+}
+
+void
+handover_begin(const struct config *c, struct heritage **ret)
+{
+	int fd = exec_file();
+
+	if (fd >= 0)
+		take_file(fd, inherited);
+	systemd_listen(stored);
+	keep_tell(systemd_keeper());
+	if (heritage == NULL)
+		rescue_queues(c);
+	forget_queues();
+	*ret = heritage;
+}
+
+/* --- what nobody takes --------------------------------------------------- */
 
 static bool
 is_wanted(const struct left *l, const struct config *c)

@@ -2,9 +2,9 @@
  * handover: from one process to the next, without closing what is open.
  *
  * Two ways lead there.  With the service manager's descriptor store all that is
- * open lies there at any time, also for the case that the process is killed; what
- * the bridge has in memory joins it, as a sealed file in memory, when the process
- * ends well.  Without it the process becomes the next one itself: exec() with the
+ * open lies there at any time, and long queues too, also for the case that the
+ * process is killed; what the bridge has in memory joins it, as a sealed file in
+ * memory, when the process ends well.  Without it the process becomes the next one itself: exec() with the
  * same descriptors, and a file that says which is which.
  */
 #ifndef HANDOVER_H
@@ -15,10 +15,11 @@
 
 /*
  * Collects what was left for this process.  *ret: what the bridge before had in
- * memory, NULL when there is none, or none that can be read (which is logged).
- * It lives until handover_end().
+ * memory, NULL when there is none, or none that can be read (which is logged).  Of
+ * one that was killed, or left none: its long queues, those of sections that are
+ * still the same.  It lives until handover_end().
  */
-void handover_begin(struct heritage **ret);
+void handover_begin(const struct config *c, struct heritage **ret);
 /* Closes what was left of sections that are no more, or not the same any more. */
 void handover_prune(struct event_base *base, const struct config *c);
 /* All has started: closes what nobody took. */

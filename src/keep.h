@@ -33,6 +33,8 @@ struct keeper {
 };
 /* NULL: nobody is told. */
 void keep_tell(const struct keeper *keeper);
+/* Whether somebody is: what is kept outlives a process that is killed. */
+bool keep_anything(void);
 
 /*
  * The name under which a part of a section is kept: another text of the section is

@@ -5,6 +5,10 @@
  * when the first frame waits and grows as they do, so a queue that is never used
  * costs nothing; a large one is given back when the last frame is gone.  The limit counts payload bytes, but at least QUEUE_FLOOR for
  * each frame, so that empty frames are bounded too.
+ *
+ * Where descriptors outlive the process (keep.h), the ring of a queue that has a name
+ * lies in a file in memory from some size on, and so outlives it too, even when it is
+ * killed: what waits in a queue is lost up to that size at most.
  */
 #ifndef QUEUE_H
 #define QUEUE_H
@@ -12,6 +16,10 @@
 #include "util.h"
 
 #define QUEUE_FLOOR 16
+/* Rings of this size and larger are kept. */
+#define QUEUE_KEPT (4 * 1024)
+
+struct share;
 
 struct queued {
 	const uint8_t *payload; /* valid until the queue is changed */
@@ -28,10 +36,17 @@ struct queue {
 	size_t payload;	   /* bytes that really wait */
 	size_t frames;
 	size_t limit;
+	struct share *share; /* the file that it lies in, NULL: not kept */
 };
 
 void queue_init(struct queue *q, size_t limit);
 void queue_free(struct queue *q);
+/* Keeps it for the next process, under that name (again, under another one).  Of no
+ * effect where nothing is kept, or without memory. */
+void queue_keep(struct queue *q, const char *name);
+/* Puts what a process before had in such a file behind what is in the queue.  -EINVAL:
+ * that is no ring; -ENOMEM. */
+int queue_rescue(struct queue *q, int fd);
 /* What one frame of len bytes is charged. */
 size_t queue_cost(size_t len);
 bool queue_empty(const struct queue *q);

@@ -433,7 +433,7 @@ class Daemon:
 
     def __init__(self, folder, conf="", tcp=False, words=(), settled=True,
                  name="daemon", control=True, options=(), stderr=None,
-                 env=(), user=None):
+                 env=(), user=None, wrapper=(), preexec=None):
         self.folder = Path(folder)
         self.file = self.folder / f"{name}.conf"
         self.socket = self.folder / f"{name}.sock"
@@ -454,8 +454,9 @@ class Daemon:
             f"{BINARY} is not there: make FLAVOUR=san, or set TTYBRIDGED"
         with open(self.errors, "ab") as log:
             self.process = subprocess.Popen(
-                [*argv, *map(str, options)], stdin=subprocess.DEVNULL,
+                [*wrapper, *argv, *map(str, options)], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=stderr or log, user=user, group=user,
+                close_fds=preexec is None, preexec_fn=preexec,
                 extra_groups=None if user is None else [],
                 env={**os.environ, **SANITIZERS, **dict(env)})
         self.pid = self.process.pid

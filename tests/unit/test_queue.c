@@ -6,9 +6,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "keep.h"
 #include "queue.h"
 
 static void
@@ -190,6 +193,170 @@ a_replaced_frame_keeps_its_place_and_its_mark(void **state)
 	queue_free(&q);
 }
 
+/* --- kept for the next process ------------------------------------------- */
+
+/* What a service manager would have. */
+static int store = -1;
+static unsigned stored, removed;
+
+static bool
+add_to_store(const struct kept *k)
+{
+	assert_string_equal(k->name, "the name");
+	assert_int_equal(store, -1);
+	store = dup(k->fd);
+	stored++;
+	return true;
+}
+
+static void
+remove_from_store(const struct kept *k)
+{
+	(void)k;
+	close(store);
+	store = -1;
+	removed++;
+}
+
+static int
+keep_in_store(void **state)
+{
+	static const struct keeper keeper = { add_to_store, remove_from_store };
+
+	(void)state;
+	stored = removed = 0;
+	keep_tell(&keeper);
+	return 0;
+}
+
+static int
+keep_no_more(void **state)
+{
+	(void)state;
+	keep_tell(NULL);
+	return store == -1 ? 0 : -1;
+}
+
+/* The next process would find exactly what waits. */
+static void
+check_store(const struct queue *q)
+{
+	struct queue found;
+	struct queued a, b;
+	size_t pos = 0, at = 0;
+
+	queue_init(&found, q->limit);
+	assert_int_equal(queue_rescue(&found, store), 0);
+	assert_int_equal(found.frames, q->frames);
+	assert_int_equal(found.bytes, q->bytes);
+	while (queue_next(q, &pos, &a)) {
+		assert_true(queue_next(&found, &at, &b));
+		assert_int_equal(a.len, b.len);
+		assert_int_equal(a.since_ns, b.since_ns);
+		assert_memory_equal(a.payload, b.payload, a.len);
+	}
+	queue_free(&found);
+}
+
+static void
+a_long_queue_is_there_for_the_next_process_at_any_moment(void **state)
+{
+	uint8_t payload[3000];
+	struct queued f;
+	struct queue q;
+
+	(void)state;
+	srand(3);
+	queue_init(&q, 300000);
+	queue_keep(&q, "the name");
+	assert_int_equal(stored, 0);
+	for (unsigned n = 0; n < 20000; n++) {
+		/* It grows, is emptied, and grows again. */
+		bool more = n % 4000 < 1500 || rand() % 3 == 0;
+		size_t len = (size_t)rand() % sizeof(payload), pos = 0;
+
+		memset(payload, (int)n, len);
+		if (more && q.bytes < q.limit)
+			assert_int_equal(queue_push(&q, payload, len, n, 0), 0);
+		else if (rand() % 8 == 0)
+			queue_replace(&q, pos, payload, len, n);
+		else if (queue_head(&q, &f))
+			queue_pop(&q);
+		if (q.size >= QUEUE_KEPT)
+			assert_int_not_equal(store, -1);
+		if (store >= 0 && n % 50 == 0)
+			check_store(&q);
+	}
+	while (q.size < QUEUE_KEPT)
+		queue_push(&q, payload, sizeof(payload), 0, 0);
+	while (queue_head(&q, &f))
+		queue_pop(&q);
+	check_store(&q);
+	queue_free(&q);
+	assert_int_equal(stored, removed);
+	assert_true(stored > 0);
+}
+
+static void
+a_short_queue_is_not_kept(void **state)
+{
+	struct queue q;
+
+	(void)state;
+	queue_init(&q, 300000);
+	queue_keep(&q, "the name");
+	for (unsigned n = 0; n < 1000; n++) {
+		assert_int_equal(
+		    queue_push(&q, (const uint8_t *)"short", 5, n, 0), 0);
+		if (n >= 10)
+			queue_pop(&q);
+	}
+	assert_int_equal(stored, 0);
+	queue_free(&q);
+}
+
+static void
+a_strange_file_is_refused_or_read_as_far_as_it_goes(void **state)
+{
+	uint8_t payload[100] = { 0 }, *map;
+	size_t size;
+	struct queue q, found;
+	int fd;
+
+	(void)state;
+	queue_init(&q, 40000);
+	queue_keep(&q, "the name");
+	while (q.bytes < q.limit)
+		queue_push(&q, payload, (size_t)rand() % sizeof(payload), 0, 0);
+	size = q.size + 4096;
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, store, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	for (unsigned n = 0; n < 20000; n++) {
+		size_t at = n % 2 ? (size_t)rand() % 32
+				  : 4096 + (size_t)rand() % q.tail;
+		uint8_t was = map[at];
+
+		map[at] = (uint8_t)rand();
+		queue_init(&found, 0);
+		queue_rescue(&found, store);
+		assert_true(found.payload <= q.size);
+		queue_free(&found);
+		map[at] = was;
+	}
+	check_store(&q);
+	munmap(map, size);
+	fd = memfd_create("strange", 0);
+	queue_init(&found, 0);
+	for (off_t length = 0; length < 20000; length += 1024) {
+		assert_int_equal(ftruncate(fd, length), 0);
+		assert_true(queue_rescue(&found, fd) < 0);
+	}
+	close(fd);
+	assert_true(queue_rescue(&found, -1) < 0);
+	queue_free(&found);
+	queue_free(&q);
+}
+
 int
 main(void)
 {
@@ -201,6 +368,14 @@ main(void)
 		cmocka_unit_test(any_order_of_pushes_and_pops_keeps_every_byte),
 		cmocka_unit_test(a_walk_sees_all_frames_and_takes_none),
 		cmocka_unit_test(a_replaced_frame_keeps_its_place_and_its_mark),
+		cmocka_unit_test_setup_teardown(
+		    a_long_queue_is_there_for_the_next_process_at_any_moment,
+		    keep_in_store, keep_no_more),
+		cmocka_unit_test_setup_teardown(
+		    a_short_queue_is_not_kept, keep_in_store, keep_no_more),
+		cmocka_unit_test_setup_teardown(
+		    a_strange_file_is_refused_or_read_as_far_as_it_goes,
+		    keep_in_store, keep_no_more),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

@@ -1,0 +1,208 @@
+"""
+kill -9 under a service manager that keeps descriptors: no port is closed, no client is
+cut, and of what had been accepted little is lost.
+"""
+import os
+import random
+import socket
+import threading
+
+import pytest
+
+from harness import (Client, Daemon, fill, flush, free_port, pump, serial, tcp_server,
+                     wait_for)
+
+LOST_AT_MOST = 64 << 10
+PLACES = 64
+
+
+class Manager:
+    """What systemd is to a service: takes its messages, and keeps its descriptors."""
+
+    def __init__(self, folder):
+        self.path = folder / "notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(self.path))
+        self.store = []         # (name, descriptor), in the order in which they came
+        self.status = ""
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            data, fds, _, _ = socket.recv_fds(self.socket, 4096, 16)
+            if data == b"END":
+                return
+            self.take(dict(line.split("=", 1)
+                           for line in data.decode().splitlines()), fds)
+
+    def take(self, said, fds):
+        name = said.get("FDNAME", "stored")
+        self.status = said.get("STATUS", self.status)
+        if "FDSTORE" in said:
+            there = [self.same(fd) for _, fd in self.store]
+            new = [fd for fd in fds if self.same(fd) not in there]
+            self.store += [(name, fd) for fd in new[:PLACES - len(there)]]
+        if "FDSTOREREMOVE" in said:
+            fds += [fd for n, fd in self.store if n == name]
+            self.store = [(n, fd) for n, fd in self.store if n != name]
+        kept = [fd for _, fd in self.store]
+        for fd in fds:          # also that of a barrier
+            if fd not in kept:
+                os.close(fd)
+
+    @staticmethod
+    def same(fd):
+        """Of two that are the same it keeps one."""
+        st = os.fstat(fd)
+        return st.st_dev, st.st_ino
+
+    def start(self, folder, conf, **keys):
+        """Gives it what is in the store, as systemd does."""
+        given, self.store = self.store, list(self.store)
+
+        def preexec():
+            high = [os.dup2(fd, 500 + i, inheritable=False)
+                    for i, (_, fd) in enumerate(given)]
+            for i, fd in enumerate(high):
+                os.dup2(fd, 3 + i, inheritable=True)
+        env = {"NOTIFY_SOCKET": str(self.path), "FDSTORE": str(PLACES)}
+        wrapper = []
+        if given:
+            env |= {"LISTEN_FDS": str(len(given)),
+                    "LISTEN_FDNAMES": ":".join(name for name, _ in given)}
+            wrapper = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"]
+        return Daemon(folder, conf, env=env, wrapper=wrapper, preexec=preexec,
+                      settled=False, **keys)
+
+    def close(self):
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        end.sendto(b"END", str(self.path))
+        self.thread.join()
+        for _, fd in self.store:
+            os.close(fd)
+        self.socket.close()
+        end.close()
+
+
+def line(n):
+    return b"%d %s %d\n" % (n, b"." * (n * 37 % 300), n)
+
+
+class Story:
+    """A device that sends numbered lines, and two that hear them."""
+
+    def __init__(self, pty, folder, queue):
+        self.manager = Manager(folder)
+        self.folder = folder
+        self.a, self.b, port = pty("a"), pty("b"), free_port()
+        self.conf = serial("a", self.a, framing="line") + \
+            serial("b", self.b, framing="line", queue=queue) + \
+            tcp_server("lan", port, framing="line", queue=queue, stall_timeout="1h")
+        self.d = self.manager.start(folder, self.conf)
+        self.d.settle()
+        self.client = Client(("127.0.0.1", port))
+        wait_for(lambda: len(self.d.json("peers")) == 1)
+        self.streams = [self.a, self.b, self.client]
+        self.sent = 0
+
+    def say(self, count):
+        for _ in range(count):
+            self.sent += 1
+            self.a.outgoing += line(self.sent)
+
+    def kill(self):
+        assert self.a.opened() and self.b.opened()
+        self.d.process.kill()
+        self.d.process.wait()
+        assert self.a.opened() and self.b.opened(), "a device was closed"
+        errors = self.d.stderr()
+        self.d = self.manager.start(self.folder, self.conf)
+        assert self.a.opened() and self.b.opened(), "a device was closed"
+        wait_for(lambda: len(self.d.json("peers")) == 1)
+        return self.d.stderr()[len(errors):]
+
+    def heard(self, stream):
+        """The numbers of whole lines, and how much of them was broken."""
+        numbers, broken = [], 0
+        for text in stream.lines():
+            number = int(text.split(b" ")[0]) if text[:1].isdigit() else 0
+            if text + b"\n" == line(number):
+                numbers.append(number)
+            else:
+                broken += 1
+        return numbers, broken
+
+    def end(self, kills):
+        """All is read; what is missing, in bytes, of the one that misses most."""
+        for s in self.streams:
+            s.reading = True
+        flush(self.streams)
+        self.say(1)
+        last = line(self.sent)
+        pump(self.streams, lambda: all(s.received.endswith(last)
+                                       for s in self.streams[1:]), what="the last line")
+        most = 0
+        for s in self.streams[1:]:
+            assert not s.eof
+            numbers, broken = self.heard(s)
+            assert numbers == sorted(set(numbers)), "a line came twice, or out of order"
+            # The one of which half was read, and the one of which half was written.
+            assert broken <= 2 * kills
+            missing = set(range(1, self.sent + 1)) - set(numbers)
+            most = max(most, sum(len(line(n)) for n in missing))
+        return most
+
+    def close(self):
+        self.d.stop()
+        self.client.close()
+        self.manager.close()
+
+
+@pytest.fixture
+def story(pty, folder, request):
+    made = []
+
+    def start(queue):
+        made.append(Story(pty, folder, queue))
+        return made[0]
+    yield start
+    for s in made:
+        if getattr(request.node, "failed_call", False):
+            print(s.d.stderr()[-6000:])
+            s.d.kill()
+        else:
+            s.close()
+
+
+@pytest.mark.parametrize("queue", ["64K", "1M"])
+def test_full_queues_of_one_that_is_killed_are_not_lost(queue, story):
+    s = story(queue)
+    size = int(queue[:-1]) << (10 if queue[-1] == "K" else 20)
+    s.b.reading = False
+    for kills in range(1, 4):
+        s.say(3 * size // 150)
+        fill(s.streams)
+        assert s.d.number("b/queued_bytes") > size - 4096
+        waited = s.d.queued("b")
+        assert " that waited are taken over" in s.kill()
+        assert s.d.queued("b") >= waited - 1
+    lost = s.end(kills)
+    assert lost <= kills * LOST_AT_MOST, f"{lost} bytes"
+    print(f"{lost} bytes lost by {kills} kills")
+
+
+def test_killed_at_any_moment_under_traffic(story):
+    s, dice = story("256K"), random.Random(5)
+    kills = 8
+    for n in range(kills):
+        s.b.reading, s.client.reading = dice.choice(
+            ((True, True), (False, True), (True, False), (False, False)))
+        s.say(dice.randrange(500, 4000))
+        goal = s.a.written + dice.randrange(100, 100000)
+        pump(s.streams, lambda: s.a.written >= goal or not s.a.outgoing
+             or s.d.number("a/rx_bytes") > 0)
+        s.kill()
+    lost = s.end(kills)
+    assert lost <= kills * LOST_AT_MOST, f"{lost} bytes"
+    print(f"{lost} bytes lost by {kills} kills")
