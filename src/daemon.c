@@ -548,6 +548,8 @@ start(struct config *c)
 
 	raise_descriptor_limit();
 	signal(SIGPIPE, SIG_IGN);
+	/* What cannot be written is an error, and no end. */
+	signal(SIGXFSZ, SIG_IGN);
 	log_open();
 	find_program();
 	event_set_log_callback(on_libevent);
