@@ -178,6 +178,11 @@ fuzz: deps
 	$(MAKE) -j$(JOBS) FLAVOUR=fuzz fuzzers
 	tests/fuzz.sh $(T)
 
+# For T seconds, with FLAVOUR's build; SEED makes it the same again, nearly.
+soak: deps
+	$(MAKE) -j$(JOBS) all
+	TTYBRIDGED=$(B)/ttybridged $(PYTHON) tests/e2e/test_soak.py $(T) $(SEED)
+
 coverage: deps
 	$(if $(HAVE_DPKG),$(call install,gcovr))
 	$(MAKE) -j$(JOBS) boards faults
@@ -274,6 +279,7 @@ help:
 	@echo 'make bench     beside a hand-written loop and others (SUITES=, ROUNDS=)'
 	@echo 'make lint      layers, headers, formatting, manual pages'
 	@echo 'make fuzz T=60 each fuzz target, for T seconds (FRAMING=NAME, each)'
+	@echo 'make soak T=1800  everything at once, for a long time (SEED=, FLAVOUR=san)'
 	@echo 'make coverage  what the tests reach'
 	@echo 'make deb, dist a Debian package, a source archive, in build/'
 	@echo 'make install   (DESTDIR, PREFIX, SYSCONFDIR, UNITDIR); uninstall'
@@ -282,5 +288,5 @@ help:
 
 .PHONY: all units replays fuzzers faults deps-build deps-demo deps demo check check-systemd \
 	check-vm deps-vm lint \
-	fuzz coverage install uninstall deb dist clean help
+	fuzz soak coverage install uninstall deb dist clean help
 .SECONDARY:
