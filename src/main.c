@@ -1,6 +1,7 @@
 /*
  * main: the command line.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +112,18 @@ print_faults(const struct faults *faults)
 		fprintf(stderr, "ttybridged: out of memory\n");
 }
 
+/* The exit status of what is asked for; another when it could not be printed. */
+static int
+printed(int status, int r)
+{
+	if (r == 0 && fflush(stdout) == EOF)
+		r = -errno;
+	if (r == 0)
+		return status;
+	fprintf(stderr, "ttybridged: cannot print that: %s\n", strerror(-r));
+	return EXIT_RUN;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -119,10 +132,9 @@ main(int argc, char **argv)
 	int status = read_options(argc, argv);
 
 	if (status >= 0)
-		return status;
+		return printed(status, 0);
 	if (options.list_ports)
-		return serial_list_ports(options.json) < 0 ? EXIT_RUN
-							   : EXIT_SUCCESS;
+		return printed(EXIT_SUCCESS, serial_list_ports(options.json));
 	if (options_config(&options, &c, &faults) < 0) {
 		print_faults(&faults);
 		faults_free(&faults);

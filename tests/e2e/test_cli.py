@@ -56,6 +56,16 @@ def test_ports_are_listed_as_text_and_as_json():
     assert isinstance(json.loads(done.stdout), list)
 
 
+@pytest.mark.parametrize("words", [
+    ["--help"], ["--list-framings"], ["--list-ports", "--json"]])
+def test_what_cannot_be_printed_is_a_failure(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, *words], stdout=full, text=True,
+                              stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+
+
 @pytest.mark.parametrize("args, word", [
     (["--nonsense"], "--nonsense"),
     (["-z"], "z"),
