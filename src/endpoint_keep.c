@@ -50,11 +50,14 @@ endpoint_take(struct endpoint *ep)
 
 	endpoint_keep_name(ep, "", name, sizeof(name));
 	fd = left_take(name);
+	if (fd >= 0 && evutil_make_socket_nonblocking(fd) < 0) {
+		close(fd);
+		keep_forget(name);
+		fd = -1;
+	}
 	ep->link.adopted = fd >= 0;
-	if (fd < 0)
-		return fd;
-	keep_add(&ep->link.kept, fd, name);
-	evutil_make_socket_nonblocking(fd);
+	if (fd >= 0)
+		keep_add(&ep->link.kept, fd, name);
 	return fd;
 }
 
@@ -69,10 +72,10 @@ take_link(struct endpoint *ep, int fd, unsigned number)
 
 	snprintf(part, sizeof(part), "#%u", number);
 	endpoint_keep_name(ep, part, name, sizeof(name));
-	if (getpeername(fd, (struct sockaddr *)&ss, &len) == 0) {
+	if (getpeername(fd, (struct sockaddr *)&ss, &len) == 0 &&
+	    evutil_make_socket_nonblocking(fd) == 0) {
 		address_format(
 		    (struct sockaddr *)&ss, len, address, sizeof(address));
-		evutil_make_socket_nonblocking(fd);
 		link = endpoint_make_link(ep, fd, address, number, true);
 	} else
 		close(fd);

@@ -319,6 +319,7 @@ passed_socket(const struct listener *l)
 {
 	const struct left *p, *best = NULL;
 	bool same, named;
+	int fd;
 
 	TAILQ_FOREACH(p, left_all(), entry) {
 		if (left_is_kept(p) || !socket_fits(l, p->fd, &same))
@@ -329,7 +330,12 @@ passed_socket(const struct listener *l)
 		if (named && same)
 			break;
 	}
-	return best != NULL ? fcntl(best->fd, F_DUPFD_CLOEXEC, 3) : -1;
+	fd = best != NULL ? fcntl(best->fd, F_DUPFD_CLOEXEC, 3) : -1;
+	if (fd >= 0 && evutil_make_socket_nonblocking(fd) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
 }
 
 /* That of the process before, if clients still find it. */
@@ -342,6 +348,7 @@ kept_socket(struct listener *l)
 	if (fd < 0)
 		return fd;
 	if (socket_fits(l, fd, &same) &&
+	    evutil_make_socket_nonblocking(fd) == 0 &&
 	    (!local ||
 		(stat(unix_path(l), &l->socket) == 0 &&
 		    S_ISSOCK(l->socket.st_mode))))
@@ -368,8 +375,6 @@ make_socket(struct listener *l, char *err, size_t size)
 			keep_add(&l->kept, fd, l->conf.keep);
 	} else if (fd < 0)
 		fd = bind_socket(l, err, size);
-	if (fd >= 0)
-		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	return fd;
 }
 
