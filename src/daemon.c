@@ -241,6 +241,8 @@ join_faults(const struct faults *faults)
 	size_t size = 1;
 	char *text;
 
+	if (faults->n == 0)
+		return NULL;
 	for (unsigned i = 0; i < faults->n; i++)
 		size += strlen(faults->text[i]) + 1;
 	if ((text = calloc(1, size)) == NULL)
@@ -250,19 +252,24 @@ join_faults(const struct faults *faults)
 	return text;
 }
 
+/* r: -ENOMEM, after which the faults are not all there are. */
 static int
-refuse_reload(struct faults *faults, char **ret_faults)
+refuse_reload(int r, struct faults *faults, char **ret_faults)
 {
 	for (unsigned i = 0; i < faults->n; i++)
 		log_at(LOG_ERR, "%s", faults->text[i]);
-	log_at(LOG_ERR, "the configuration has %u fault%s: nothing was changed",
-	    faults->n, faults->n == 1 ? "" : "s");
-	*ret_faults = join_faults(faults);
+	if (r == -ENOMEM)
+		log_at(LOG_ERR, "out of memory: nothing was changed");
+	else
+		log_at(LOG_ERR,
+		    "the configuration has %u fault%s: nothing was changed",
+		    faults->n, faults->n == 1 ? "" : "s");
+	*ret_faults = r == -ENOMEM ? NULL : join_faults(faults);
 	systemd_ready();
 	systemd_status("reload refused: %s",
-	    faults->n > 0 ? faults->text[0] : "out of memory");
+	    r == -ENOMEM || faults->n == 0 ? "out of memory" : faults->text[0]);
 	faults_free(faults);
-	return -EINVAL;
+	return r;
 }
 
 static void
@@ -286,8 +293,8 @@ reload(char **ret_faults)
 		return -ESHUTDOWN;
 	}
 	systemd_reloading();
-	if (options_config(options, &c, &faults) < 0)
-		return refuse_reload(&faults, ret_faults);
+	if ((r = options_config(options, &c, &faults)) < 0)
+		return refuse_reload(r, &faults, ret_faults);
 	r = prepare_controls(c, &set, err, sizeof(err));
 	if (r == 0 && (r = bridge_apply(bridge, c, err, sizeof(err))) < 0)
 		close_ports(&set, &controls, &next.set);
@@ -432,7 +439,8 @@ start_signals(void)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
