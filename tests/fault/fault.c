@@ -9,12 +9,13 @@
  *				that call fails with errno ERROR, and so do the
  *				TIMES - 1 after it
  *
- * CALL is a number, counted from main() on, or @SITE: the first call from there.
+ * CALL is a number, counted from main() on, or @SITE: the first call from there.  Those
+ * after it may come from anywhere.
  * ERROR -1 is a short read or write of one byte, -2 the end of input.  A site is a
  * hash of the function and the few callers above it, so that each place from which
  * something is called can be made to fail once, however often it is passed.
- * Without FAULT, each site is logged when it is passed first.  At the end of the
- * process the number of calls is logged, of each function that was called.
+ * Without FAULT, each site is logged when it is passed first, and at the end of the
+ * process the number of calls of each function that was called.
  *
  *	FAULT_CLOCK=FILE	the time of day is the seconds that the file
  *				says, in text, off
@@ -39,8 +40,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
 #include <link.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -69,9 +73,13 @@
 	X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(eventfd) \
 	X(timerfd_create) X(timerfd_settime) X(signalfd) X(inotify_init1) \
 	X(inotify_add_watch) X(memfd_create) X(ftruncate) X(mmap) \
-	X(pipe2) X(poll) X(stat) X(lstat) X(fstat) X(readlink) X(symlink) \
-	X(rename) X(unlink) X(chmod) X(chown) X(clock_gettime) \
-	X(gettimeofday) X(time) X(malloc) X(calloc) X(realloc)
+	X(pipe) X(pipe2) X(poll) X(ppoll) X(stat) X(lstat) X(fstat) \
+	X(fstatat) X(access) X(realpath) X(readlink) X(readlinkat) \
+	X(symlink) X(rename) X(unlink) X(chmod) X(chown) X(fchmod) \
+	X(fchown) X(readdir) X(fgets) X(close) X(execv) X(setenv) X(kill) \
+	X(sigprocmask) X(getgrnam) X(ttyname_r) X(tcdrain) \
+	X(clock_gettime) X(gettimeofday) X(time) X(malloc) X(calloc) \
+	X(realloc)
 /* clang-format on */
 
 #define NUMBER(function) F_##function,
@@ -254,6 +262,8 @@ verdict(enum function f)
 	if (state.function == (int)f && state.times > 0) {
 		if (is_chosen(f, &stack)) {
 			state.times--;
+			state.by_site = false;
+			state.number = 0;
 			e = state.error;
 			log_stack("failed", f, &stack);
 		}
@@ -313,7 +323,7 @@ start(void)
 	walk(F_read, &stack); /* what the unwinder needs once */
 	if (fault != NULL)
 		read_fault(fault);
-	/* After exec() it may have happened already. */
+	/* In a process before this one it may have happened already. */
 	if (fault != NULL && syscall(SYS_lseek, state.log, 0, SEEK_END) > 0)
 		state.times = 0;
 	state.on = true;
@@ -325,7 +335,7 @@ finish(void)
 	char line[64];
 
 	state.on = false;
-	for (int f = 0; f < N_FUNCTIONS; f++)
+	for (int f = 0; state.function < 0 && f < N_FUNCTIONS; f++)
 		if (functions[f].calls > 0)
 			put(line,
 			    (size_t)snprintf(line, sizeof(line),
@@ -491,6 +501,28 @@ REPLACE(int, fstat, -1, (int fd, struct stat *st), (fd, st))
 REPLACE(ssize_t, readlink, -1, (const char *path, char *buf, size_t size),
     (path, buf, size))
 REPLACE(int, symlink, -1, (const char *to, const char *path), (to, path))
+REPLACE(int, fstatat, -1, (int dir, const char *path, struct stat *st,
+    int flags), (dir, path, st, flags))
+REPLACE(int, access, -1, (const char *path, int mode), (path, mode))
+REPLACE(char *, realpath, NULL, (const char *path, char *buf), (path, buf))
+REPLACE(ssize_t, readlinkat, -1, (int dir, const char *path, char *buf,
+    size_t size), (dir, path, buf, size))
+REPLACE(struct dirent *, readdir, NULL, (DIR *dir), (dir))
+REPLACE(int, fchmod, -1, (int fd, mode_t mode), (fd, mode))
+REPLACE(int, fchown, -1, (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
+REPLACE(int, pipe, -1, (int fd[2]), (fd))
+REPLACE(int, ppoll, -1, (struct pollfd *fds, nfds_t n,
+    const struct timespec *t, const sigset_t *set), (fds, n, t, set))
+REPLACE(int, execv, -1, (const char *path, char *const *argv), (path, argv))
+REPLACE(int, setenv, -1, (const char *name, const char *value, int on),
+    (name, value, on))
+REPLACE(int, kill, -1, (pid_t pid, int sig), (pid, sig))
+REPLACE(int, sigprocmask, -1, (int how, const sigset_t *set, sigset_t *old),
+    (how, set, old))
+REPLACE(struct group *, getgrnam, NULL, (const char *name), (name))
+REPLACE(int, ttyname_r, e > 0 ? e : EIO, (int fd, char *buf, size_t size),
+    (fd, buf, size))
+REPLACE(int, tcdrain, -1, (int fd), (fd))
 REPLACE(int, rename, -1, (const char *from, const char *to), (from, to))
 REPLACE(int, unlink, -1, (const char *path), (path))
 REPLACE(int, chmod, -1, (const char *path, mode_t mode), (path, mode))
@@ -498,8 +530,44 @@ REPLACE(int, chown, -1, (const char *path, uid_t uid, gid_t gid),
     (path, uid, gid))
 /* clang-format on */
 
+/* It is closed all the same, as by the kernel. */
+int
+close(int fd)
+{
+	int e = verdict(F_close), r = REAL(close)(fd);
+
+	if (e == 0)
+		return r;
+	errno = e > 0 ? e : EIO;
+	return -1;
+}
+
+#define STREAM_ERROR 0x20 /* what ferror() looks at */
+
+char *
+fgets(char *buf, int size, FILE *f)
+{
+	int e = verdict(F_fgets);
+
+	if (e == 0)
+		return REAL(fgets)(buf, size, f);
+	if (e != END)
+		f->_flags |= STREAM_ERROR;
+	errno = e > 0 ? e : EIO;
+	return NULL;
+}
+
 /* What a hardened build calls instead. */
 ssize_t __read_chk(int, void *, size_t, size_t);
+char *__realpath_chk(const char *, char *, size_t);
+
+char *
+__realpath_chk(const char *path, char *buf, size_t room)
+{
+	if (room < PATH_MAX)
+		abort();
+	return realpath(path, buf);
+}
 
 ssize_t
 __read_chk(int fd, void *buf, size_t size, size_t room)
@@ -567,6 +635,14 @@ fcntl(int fd, int what, ...)
 
 	return e != 0 ? fail(e) : REAL(fcntl)(fd, what, arg);
 }
+
+/* What code for large files calls. */
+#define ALIAS(name) __attribute__((alias(#name)))
+
+int open64(const char *, int, ...) ALIAS(open);
+int openat64(int, const char *, int, ...) ALIAS(openat);
+int fcntl64(int, int, ...) ALIAS(fcntl);
+FILE *fopen64(const char *, const char *) ALIAS(fopen);
 
 /* --- the time of day ----------------------------------------------------- */
 
