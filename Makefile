@@ -100,11 +100,11 @@ include tests/boards/boards.mk
 include tests/bench/bench.mk
 
 # Preloaded into a daemon of any flavour.
-build/fault.so: tests/fault/fault.c
+build/fault.so: tests/fault/fault.c tests/fault/uart.c tests/fault/uart.h
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -fno-builtin -shared \
-	    -o $@ $<
+	    -o $@ $(filter %.c,$^)
 
 units: $(UNIT)
 replays: $(REPLAY)

@@ -56,6 +56,8 @@
 #include <unistd.h>
 #include <unwind.h>
 
+#include "uart.h"
+
 #define SHORT -1
 #define END -2
 #define DEPTH 12
@@ -316,6 +318,7 @@ start(void)
 
 	for (int f = 0; f < N_FUNCTIONS; f++)
 		real((enum function)f);
+	uart_start();
 	state.clock = open_file("FAULT_CLOCK", O_RDONLY);
 	state.log = open_file("FAULT_LOG", O_WRONLY | O_APPEND);
 	if (state.log < 0)
@@ -495,11 +498,6 @@ REPLACE(void *, mmap, MAP_FAILED, (void *at, size_t size, int prot, int flags,
     int fd, off_t offset), (at, size, prot, flags, fd, offset))
 REPLACE(int, pipe2, -1, (int fd[2], int flags), (fd, flags))
 REPLACE(int, poll, -1, (struct pollfd *fds, nfds_t n, int ms), (fds, n, ms))
-REPLACE(int, stat, -1, (const char *path, struct stat *st), (path, st))
-REPLACE(int, lstat, -1, (const char *path, struct stat *st), (path, st))
-REPLACE(int, fstat, -1, (int fd, struct stat *st), (fd, st))
-REPLACE(ssize_t, readlink, -1, (const char *path, char *buf, size_t size),
-    (path, buf, size))
 REPLACE(int, symlink, -1, (const char *to, const char *path), (to, path))
 REPLACE(int, fstatat, -1, (int dir, const char *path, struct stat *st,
     int flags), (dir, path, st, flags))
@@ -530,12 +528,60 @@ REPLACE(int, chown, -1, (const char *path, uid_t uid, gid_t gid),
     (path, uid, gid))
 /* clang-format on */
 
+#define REPLACE_STAT(name, parameters, arguments)       \
+	int name parameters                             \
+	{                                               \
+		int e = verdict(F_##name), r;           \
+                                                        \
+		r = e == 0 ? REAL(name) arguments : -1; \
+		if (e != 0)                             \
+			errno = e > 0 ? e : EIO;        \
+		if (r == 0)                             \
+			uart_stat(st);                  \
+		return r;                               \
+	}
+
+REPLACE_STAT(stat, (const char *path, struct stat *st), (path, st))
+REPLACE_STAT(fstat, (int fd, struct stat *st), (fd, st))
+
+int
+lstat(const char *path, struct stat *st)
+{
+	int e = verdict(F_lstat);
+
+	if (e != 0) {
+		errno = e > 0 ? e : EIO;
+		return -1;
+	}
+	if (!uart_in_sys(path))
+		return REAL(lstat)(path, st);
+	memset(st, 0, sizeof(*st));
+	st->st_mode = S_IFLNK;
+	return 0;
+}
+
+ssize_t
+readlink(const char *path, char *buf, size_t size)
+{
+	int e = verdict(F_readlink);
+
+	if (e != 0) {
+		errno = e > 0 ? e : EIO;
+		return -1;
+	}
+	if (!uart_in_sys(path))
+		return REAL(readlink)(path, buf, size);
+	return snprintf(buf, size, "../../devices/uart");
+}
+
 /* It is closed all the same, as by the kernel. */
 int
 close(int fd)
 {
-	int e = verdict(F_close), r = REAL(close)(fd);
+	int e = verdict(F_close), r;
 
+	uart_closes(fd);
+	r = REAL(close)(fd);
 	if (e == 0)
 		return r;
 	errno = e > 0 ? e : EIO;
@@ -604,7 +650,10 @@ open(const char *path, int flags, ...)
 	    : 0;
 	int e = verdict(F_open);
 
-	return e != 0 ? fail(e) : REAL(open)(path, flags, mode);
+	int fd = e != 0 ? fail(e) : REAL(open)(path, flags, mode);
+
+	uart_opened(fd);
+	return fd;
 }
 
 int
@@ -624,7 +673,12 @@ ioctl(int fd, unsigned long request, ...)
 	void *arg = LAST(request);
 	int e = verdict(F_ioctl);
 
-	return e != 0 ? fail(e) : REAL(ioctl)(fd, request, arg);
+	int r;
+
+	if (e != 0)
+		return fail(e);
+	return uart_ioctl(fd, request, arg, &r) ? r
+						: REAL(ioctl)(fd, request, arg);
 }
 
 int

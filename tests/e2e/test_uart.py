@@ -1,0 +1,269 @@
+"""
+Serial ports as the hardware has them: modem lines, RS-485, breaks, what their drivers
+count, output that does not leave.
+
+tests/fault/uart.c, preloaded into the daemon, makes pseudo-terminals look like that.
+"""
+import mmap
+import os
+import re
+import signal
+import struct
+
+import pytest
+
+from harness import FAULTS, ControlError, expect, serial, wait_for
+
+DTR, RTS = 0x002, 0x004
+LOW_LATENCY = 1 << 13
+RS485, RTS_ON_SEND, RTS_AFTER_SEND, RX_DURING_TX = 1, 2, 4, 16
+NO_MODEM, NO_COUNTS, NO_RS485, NO_LATENCY = 1, 2, 4, 8
+
+WORDS = ("lacks", "modem", "rises", "opens", "latency", "breaks", "breaking",
+         "unsent", "flushed", "frame", "parity", "overrun", "brk", "rs485",
+         "before", "after")
+SIZE = 4 * (len(WORDS) + 5)
+LINES = 4096
+
+
+class Line:
+    """What the driver of a device knows, as attributes."""
+
+    def __init__(self, table, pty):
+        number = int(pty.slave_name.rpartition("/")[2])
+        super().__setattr__("at", number * SIZE)
+        super().__setattr__("table", table)
+
+    def __getattr__(self, name):
+        return struct.unpack_from(
+            "I", self.table, self.at + 4 * WORDS.index(name))[0]
+
+    def __setattr__(self, name, value):
+        struct.pack_into("I", self.table, self.at + 4 * WORDS.index(name),
+                         value)
+
+    def on(self, signal):
+        return bool(self.modem & signal)
+
+
+@pytest.fixture
+def uart(folder, pty, daemon):
+    """Starts a daemon with serial ports a and b; it, the devices, a's line."""
+    file = folder / "lines"
+    file.write_bytes(b"")
+    os.truncate(file, LINES * SIZE)
+    with open(file, "r+b") as f:
+        table = mmap.mmap(f.fileno(), LINES * SIZE)
+
+    def start(lacks=0, settled=True, **keys):
+        a, b = pty("a"), pty("b")
+        line = Line(table, a)
+        line.lacks = lacks
+        d = daemon(serial("a", a, **{"framing": "line", **keys}) +
+                   serial("b", b, framing="line"), settled=settled,
+                   env={"LD_PRELOAD": str(FAULTS), "FAULT_UART": str(file),
+                        "ASAN_OPTIONS": "verify_asan_link_order=0"})
+        return d, a, b, line
+    return start
+
+
+def passes(a, b, text=b"hello\n"):
+    a.send(text)
+    expect(b, text, [a])
+
+
+# --- modem lines -------------------------------------------------------------
+
+def test_opening_raises_dtr_once_and_nothing_lowers_it(uart):
+    d, a, b, line = uart()
+    passes(a, b)
+    assert line.on(DTR) and line.on(RTS)
+    d.control("set a/baud 19200")
+    d.control("reload")
+    d.stop()
+    assert (line.on(DTR), line.on(RTS), line.rises) == (True, True, 1)
+
+
+def test_a_restart_does_not_reset_the_board(uart):
+    d, a, b, line = uart(low_latency="yes", rs485="yes")
+    for n in range(1, 4):
+        d.signal(signal.SIGUSR2)
+        wait_for(lambda: d.stderr().count(" endpoints up") > n)
+        passes(a, b)
+        assert line.on(DTR) and line.rises == 1 and line.opens == 1
+
+
+def test_it_hangs_up_where_that_is_wanted(uart):
+    d, _, _, line = uart(hangup_on_close="yes")
+    assert line.on(DTR) and line.on(RTS)
+    d.stop()
+    assert not line.on(DTR) and not line.on(RTS)
+
+
+def test_lines_are_set_at_the_opening_and_by_hand(uart):
+    d, _, _, line = uart(dtr="off")
+    assert not line.on(DTR) and line.on(RTS)
+    d.control("set a/rts off")
+    assert not line.on(RTS)
+    d.control("set a/dtr on")
+    assert line.on(DTR)
+    d.control("set a/dtr keep")
+    assert line.on(DTR) and d.get("a/dtr") == "keep"
+
+
+def test_a_port_without_modem_lines_works_and_says_what_it_lacks(uart):
+    d, a, b, line = uart(lacks=NO_MODEM, dtr="off")
+    passes(a, b)
+    assert "a: cannot set DTR: Inappropriate ioctl for device" in d.stderr()
+    with pytest.raises(ControlError, match="cannot set DTR"):
+        d.control("set a/dtr on")
+    assert d.get("a/dtr") == "off"
+
+
+# --- the line ----------------------------------------------------------------
+
+def test_what_the_driver_does_not_do_is_said(uart):
+    d, a, b, _ = uart(mode="7E1")      # a pseudo-terminal has 8N1 alone
+    passes(a, b)
+    assert "a: the driver does not do that mode" in d.stderr()
+    with pytest.raises(ControlError, match="does not do that mode"):
+        d.control("set a/mode 7E2")
+    assert d.get("a/mode") == "7E1"
+    passes(a, b)
+
+
+def test_what_the_driver_counts_is_shown(uart):
+    d, _, _, line = uart()
+    line.frame, line.parity, line.overrun, line.brk = 1, 2, 3, 4
+    assert [d.number(f"a/line_{what}") for what in
+            ("frame", "parity", "overrun", "break")] == [1, 2, 3, 4]
+
+
+def test_what_the_driver_does_not_count_is_not_there(uart):
+    d, _, _, _ = uart(lacks=NO_COUNTS)
+    assert not any("line_frame" in text for text in d.control("list a"))
+    with pytest.raises(ControlError):
+        d.get("a/line_frame")
+
+
+def test_a_break_lasts_as_long_as_it_is_asked_for(uart):
+    d, a, b, line = uart()
+    d.control("break a 10s")
+    assert (line.breaks, line.breaking) == (1, 1)
+    assert "the end of a break of 10s on" in d.tasks()["a.break"]["label"]
+    with pytest.raises(ControlError, match="busy"):
+        d.control("break a")
+    d.control("cancel a.break")
+    assert line.breaking == 0 and "a.break" not in d.tasks()
+    d.control("break a 1ms")
+    wait_for(lambda: line.breaking == 0)
+    assert line.breaks == 2
+    passes(a, b)
+
+
+def test_a_break_ends_when_its_port_is_closed(uart):
+    d, _, _, line = uart()
+    d.control("break a 10s")
+    d.control("reopen a")
+    d.wait_state("a", "up")
+    assert line.breaking == 0
+
+
+# --- special drivers ---------------------------------------------------------
+
+def test_low_latency_is_on_while_the_port_is_open(uart):
+    d, _, _, line = uart(low_latency="yes")
+    assert line.latency & LOW_LATENCY
+    d.control("set a/low_latency no")
+    assert not line.latency & LOW_LATENCY
+    d.control("set a/low_latency yes")
+    d.stop()
+    assert not line.latency & LOW_LATENCY
+
+
+def test_without_low_latency_a_port_works_and_says_so(uart):
+    d, a, b, _ = uart(lacks=NO_LATENCY, low_latency="yes")
+    passes(a, b)
+    assert "a: cannot set low latency: the driver has no such mode" in \
+        d.stderr()
+    d.control("set a/label x")
+    with pytest.raises(ControlError, match="no such mode"):
+        d.control("set a/low_latency no")
+
+
+def test_rs485_is_set_as_it_is_asked_for_and_undone(uart):
+    d, a, b, line = uart(rs485="yes", rs485_rts_after_send="yes",
+                         rs485_rts_on_send="no", rs485_rx_during_tx="yes",
+                         rs485_delay_before="3ms", rs485_delay_after="5ms")
+    assert line.rs485 == RS485 | RTS_AFTER_SEND | RX_DURING_TX
+    assert (line.before, line.after) == (3, 5)
+    passes(a, b)
+    d.control("set a/rs485_delay_after 7ms")
+    assert line.after == 7
+    d.control("set a/rs485_rts_on_send yes")
+    assert line.rs485 & RTS_ON_SEND
+    d.stop()
+    assert line.rs485 == 0
+
+
+def test_a_port_that_has_no_rs485_is_not_used_without_it(uart):
+    d, a, b, line = uart(lacks=NO_RS485, rs485="yes", settled=False)
+    wait_for(lambda: "the driver has no such mode" in d.get("a/error"))
+    assert d.state("a") == "lost"
+    line.lacks = 0
+    d.wait_state("a", "up")
+    assert line.rs485 & RS485
+    passes(a, b)
+
+
+def test_rs485_that_the_driver_has_not_cannot_be_set(uart):
+    d, a, b, _ = uart(lacks=NO_RS485)
+    with pytest.raises(ControlError, match="needs none"):
+        d.control("set a/rs485 yes")
+    assert d.get("a/rs485") == "no"
+    passes(a, b)
+
+
+# --- closing -----------------------------------------------------------------
+
+def test_output_on_its_way_leaves_before_the_port_is_closed(uart):
+    d, a, b, line = uart()
+    line.unsent = 100
+    d.control("reopen a")
+    label = d.tasks()["a.drain"]["label"]
+    assert re.match(r"the last 100 bytes to leave /dev/pts/\d+, to close it",
+                    label)
+    assert d.state("a") == "lost" and "still on its way" in d.get("a/error")
+    line.unsent = 0
+    d.wait_state("a", "up")
+    assert (line.flushed, line.rises) == (0, 1)
+    passes(a, b)
+
+
+def test_output_that_is_stuck_is_thrown_away(uart):
+    d, a, b, line = uart(baud=115200)
+    line.unsent = 100
+    d.control("reopen a")
+    d.wait_state("a", "up")
+    assert re.search(r"a: 100 bytes did not leave /dev/pts/\d+ and were thrown"
+                     r" away", d.stderr())
+    assert (line.flushed, line.unsent) == (100, 0)
+    passes(a, b)
+
+
+def test_nobody_has_to_wait_for_output_that_is_stuck(uart):
+    d, a, b, line = uart(baud=50)
+    line.unsent = 100
+    d.control("reopen a")
+    d.control("cancel a.drain")
+    assert line.flushed == 100
+    d.wait_state("a", "up")
+    passes(a, b)
+
+
+def test_the_end_does_not_wait_for_output_that_is_stuck(uart):
+    d, _, _, line = uart(baud=50, hangup_on_close="yes")
+    line.unsent = 100
+    d.control("reopen a")
+    d.stop()
+    assert (line.flushed, line.on(DTR)) == (100, False)
