@@ -500,17 +500,20 @@ handover_store(const struct bridge *b)
 	return r;
 }
 
-static void
+static int
 set_inheritable(bool on)
 {
 	const struct kept *k;
 	const struct left *l;
-	int flags = on ? 0 : FD_CLOEXEC;
+	int flags = on ? 0 : FD_CLOEXEC, r = 0;
 
 	TAILQ_FOREACH(k, keep_all(), entry)
-		fcntl(k->fd, F_SETFD, flags);
+		if (fcntl(k->fd, F_SETFD, flags) < 0)
+			r = -errno;
 	TAILQ_FOREACH(l, left_all(), entry)
-		fcntl(l->fd, F_SETFD, flags);
+		if (fcntl(l->fd, F_SETFD, flags) < 0)
+			r = -errno;
+	return r;
 }
 
 int
@@ -528,10 +531,11 @@ handover_exec(const struct bridge *b, const char *path, char *const *argv)
 		close(fd);
 		return -ENOMEM;
 	}
-	fcntl(fd, F_SETFD, 0);
-	set_inheritable(true);
-	execv(path, argv);
-	r = -errno;
+	r = fcntl(fd, F_SETFD, 0) < 0 ? -errno : set_inheritable(true);
+	if (r == 0) {
+		execv(path, argv);
+		r = -errno;
+	}
 	set_inheritable(false);
 	unsetenv(VARIABLE);
 	close(fd);
