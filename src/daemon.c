@@ -299,6 +299,8 @@ reload(char **ret_faults)
 	if (r == 0 && (r = bridge_apply(bridge, c, err, sizeof(err))) < 0)
 		close_ports(&set, &controls, &next.set);
 	if (r < 0) {
+		if (err[0] == '\0')
+			append(err, sizeof(err), "%s", strerror(-r));
 		log_at(LOG_ERR, "nothing was changed: %s", err);
 		*ret_faults = strdup(err);
 		config_free(c);
@@ -570,7 +572,8 @@ start(struct config *c)
 	bridge->changed = show_status;
 	take_daemon_conf(c);
 	if ((r = bridge_apply(bridge, c, err, sizeof(err))) < 0) {
-		log_at(LOG_ERR, "cannot start: %s", err);
+		if (err[0] != '\0')
+			log_at(LOG_ERR, "cannot start: %s", err);
 		return r;
 	}
 	if ((r = start_controls(c)) < 0)
@@ -590,18 +593,17 @@ start(struct config *c)
  * closed as if it were for good.
  */
 static void
-leave(void)
+leave(int status)
 {
-	int r;
+	int r = 0;
 
 	link_settle_all();
-	if ((r = handover_store(bridge)) < 0) {
+	if (bridge != NULL && (r = handover_store(bridge)) < 0)
 		log_at(
 		    LOG_ERR, "cannot leave what is queued: %s", strerror(-r));
-		return;
-	}
-	log_at(LOG_NOTICE, "stopped; all is left to the next process");
-	exit(EXIT_SUCCESS);
+	log_at(LOG_NOTICE, "stopped; all %sis left to the next process",
+	    r < 0 ? "that is open " : "");
+	exit(status);
 }
 
 static void
@@ -643,8 +645,8 @@ daemon_run(const struct options *o, struct config *c)
 		event_base_dispatch(base);
 	else
 		log_at(LOG_ERR, "cannot run: %s", strerror(-r));
-	if (r == 0 && leaving)
-		leave();
+	if (leaving || (r < 0 && handover_store_there()))
+		leave(r == 0 ? EXIT_SUCCESS : EXIT_RUN);
 	handover_end(NULL);
 	stop();
 	libevent_global_shutdown();
