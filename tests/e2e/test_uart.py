@@ -4,65 +4,29 @@ count, output that does not leave.
 
 tests/fault/uart.c, preloaded into the daemon, makes pseudo-terminals look like that.
 """
-import mmap
-import os
 import re
 import signal
-import struct
 
 import pytest
 
-from harness import FAULTS, ControlError, expect, serial, wait_for
+from harness import ControlError, expect, serial, wait_for
+from uart import (DTR, LOW_LATENCY, NO_COUNTS, NO_LATENCY, NO_MODEM, NO_RS485,
+                  RS485, RTS, RTS_AFTER_SEND, RTS_ON_SEND, RX_DURING_TX, Uarts)
 
-DTR, RTS = 0x002, 0x004
-LOW_LATENCY = 1 << 13
-RS485, RTS_ON_SEND, RTS_AFTER_SEND, RX_DURING_TX = 1, 2, 4, 16
-NO_MODEM, NO_COUNTS, NO_RS485, NO_LATENCY = 1, 2, 4, 8
-
-WORDS = ("lacks", "modem", "rises", "opens", "latency", "breaks", "breaking",
-         "unsent", "flushed", "frame", "parity", "overrun", "brk", "rs485",
-         "before", "after")
-SIZE = 4 * (len(WORDS) + 5)
-LINES = 4096
-
-
-class Line:
-    """What the driver of a device knows, as attributes."""
-
-    def __init__(self, table, pty):
-        number = int(pty.slave_name.rpartition("/")[2])
-        super().__setattr__("at", number * SIZE)
-        super().__setattr__("table", table)
-
-    def __getattr__(self, name):
-        return struct.unpack_from(
-            "I", self.table, self.at + 4 * WORDS.index(name))[0]
-
-    def __setattr__(self, name, value):
-        struct.pack_into("I", self.table, self.at + 4 * WORDS.index(name),
-                         value)
-
-    def on(self, signal):
-        return bool(self.modem & signal)
 
 
 @pytest.fixture
 def uart(folder, pty, daemon):
     """Starts a daemon with serial ports a and b; it, the devices, a's line."""
-    file = folder / "lines"
-    file.write_bytes(b"")
-    os.truncate(file, LINES * SIZE)
-    with open(file, "r+b") as f:
-        table = mmap.mmap(f.fileno(), LINES * SIZE)
+    uarts = Uarts(folder / "lines")
 
-    def start(lacks=0, settled=True, **keys):
+    def start(lacks=0, settled=True, exclusively=False, **keys):
         a, b = pty("a"), pty("b")
-        line = Line(table, a)
-        line.lacks = lacks
+        line = uarts.line(a)
+        line.lacks, line.exclusive = lacks, exclusively
         d = daemon(serial("a", a, **{"framing": "line", **keys}) +
                    serial("b", b, framing="line"), settled=settled,
-                   env={"LD_PRELOAD": str(FAULTS), "FAULT_UART": str(file),
-                        "ASAN_OPTIONS": "verify_asan_link_order=0"})
+                   env=uarts.env)
         return d, a, b, line
     return start
 
@@ -118,6 +82,15 @@ def test_a_port_without_modem_lines_works_and_says_what_it_lacks(uart):
     with pytest.raises(ControlError, match="cannot set DTR"):
         d.control("set a/dtr on")
     assert d.get("a/dtr") == "off"
+
+
+def test_a_port_that_another_program_has_to_itself_is_left_alone(uart):
+    d, a, b, line = uart(settled=False, exclusively=True)
+    wait_for(lambda: "held by another program" in d.get("a/error"))
+    assert d.state("a") == "lost"
+    line.exclusive = 0
+    d.wait_state("a", "up")
+    passes(a, b)
 
 
 # --- the line ----------------------------------------------------------------

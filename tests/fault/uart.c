@@ -6,8 +6,9 @@
  *				the test to read and to write
  *
  * As with a real one, opening raises DTR and RTS, the last close drops them if HUPCL is
- * set, and libserialport takes it.  What is missing: a bit rate, and output that
- * takes its time, of which the test says how much there is.
+ * set, and libserialport takes it.  What is missing: a bit rate, output that takes its
+ * time, of which the test says how much there is, and the exclusive mode, which outlives
+ * the last close of a pseudo-terminal: the test says whether another program has it.
  */
 #include "uart.h"
 
@@ -44,7 +45,8 @@ struct line {
 	uint32_t breaks;
 	uint32_t breaking;
 	uint32_t unsent;
-	uint32_t flushed;   /* bytes of output */
+	uint32_t flushed; /* bytes of output */
+	uint32_t exclusive;
 	uint32_t counts[4]; /* frame, parity, overrun, break */
 	struct serial_rs485 rs485;
 };
@@ -124,8 +126,7 @@ void
 uart_closes(int fd)
 {
 	struct line *line = line_of(fd);
-	uint32_t
-	    flags[16]; /* as the kernel has them: c_iflag, c_oflag, c_cflag */
+	uint32_t flags[16]; /* c_iflag, c_oflag, c_cflag, ... */
 
 	if (line == NULL || --line->opens > 0)
 		return;
@@ -240,6 +241,10 @@ uart_ioctl(int fd, unsigned long request, void *arg, int *ret)
 		*ret = count_errors(line, arg);
 	else if (request == TIOCSBRK || request == TIOCCBRK)
 		*ret = set_break(line, request == TIOCSBRK);
+	else if (request == TIOCGEXCL)
+		*(int *)arg = (int)line->exclusive;
+	else if (request == TIOCEXCL || request == TIOCNXCL)
+		*ret = 0;
 	else if (request == TIOCOUTQ)
 		*(int *)arg = (int)line->unsent;
 	else if (request == TCFLSH && (intptr_t)arg == TCOFLUSH)
