@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "serial_lock.h"
@@ -18,6 +19,9 @@
 
 /* The search for the holder must not hold the loop for long. */
 #define FDS_MAX 20000
+/* UNIX98_PTY_SLAVE_MAJOR and how many majors follow it (linux/major.h). */
+#define PTS_MAJOR 136
+#define PTS_MAJORS 8
 
 static const char *const lock_dirs[] = { "/run/lock", "/var/lock" };
 
@@ -45,9 +49,21 @@ process_name(pid_t pid, char *buf, size_t size)
 
 /* --- who has it open ----------------------------------------------------- */
 
+/* The number of a pseudo-terminal counts in its own file system alone. */
+static bool
+same_device(const struct stat *a, const struct stat *b)
+{
+	unsigned number = major(a->st_rdev);
+
+	return a->st_rdev == b->st_rdev &&
+	    (a->st_dev == b->st_dev || number < PTS_MAJOR ||
+		number >= PTS_MAJOR + PTS_MAJORS);
+}
+
 /* Whether a process has the device open, own_fd aside. */
 static bool
-process_has(const char *pid, dev_t rdev, int own_fd, unsigned *left)
+process_has(
+    const char *pid, const struct stat *device, int own_fd, unsigned *left)
 {
 	char path[64], target[64];
 	struct dirent *d;
@@ -67,7 +83,7 @@ process_has(const char *pid, dev_t rdev, int own_fd, unsigned *left)
 		n = readlinkat(dirfd(dir), d->d_name, target, sizeof(target));
 		found = n > 5 && memcmp(target, "/dev/", 5) == 0 &&
 		    fstatat(dirfd(dir), d->d_name, &st, 0) == 0 &&
-		    S_ISCHR(st.st_mode) && st.st_rdev == rdev;
+		    S_ISCHR(st.st_mode) && same_device(&st, device);
 	}
 	closedir(dir);
 	return found;
@@ -90,8 +106,7 @@ serial_lock_holder(const char *path, int fd, char *buf, size_t size)
 			bool self = p == getpid();
 
 			if (p <= 0 ||
-			    !process_has(
-				d->d_name, st.st_rdev, self ? fd : -1, &left))
+			    !process_has(d->d_name, &st, self ? fd : -1, &left))
 				continue;
 			ours = ours || self;
 			pid = self ? 0 : p;
