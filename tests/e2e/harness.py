@@ -13,6 +13,7 @@ what it wants has come (pump, expect), and compares bytes (same).
         expect(b, b"\\x03hi\\x00", [a])
         assert d.number("b/tx_frames") == 1
 """
+import ctypes
 import errno
 import fcntl
 import json
@@ -29,6 +30,7 @@ import time
 import tty
 from pathlib import Path
 
+LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TTYBRIDGED", str(ROOT / "build/san/ttybridged"))
 FAULTS = Path(os.environ.get("FAULTS", str(ROOT / "build/fault.so")))
@@ -424,6 +426,11 @@ class Session(Stream):
         return found.end() if found else None
 
 
+def end_with_us():
+    """In a child: a daemon that outlived its test would open strangers' devices."""
+    LIBC.prctl(1, signal.SIGKILL)       # PR_SET_PDEATHSIG
+
+
 class Daemon:
     """
     A ttybridged under test, with a control port on a Unix socket (full access) and, if
@@ -456,7 +463,8 @@ class Daemon:
             self.process = subprocess.Popen(
                 [*wrapper, *argv, *map(str, options)], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=stderr or log, user=user, group=user,
-                close_fds=preexec is None, preexec_fn=preexec,
+                close_fds=preexec is None,
+                preexec_fn=lambda: (end_with_us(), preexec and preexec()),
                 extra_groups=None if user is None else [],
                 env={**os.environ, **SANITIZERS, **dict(env)})
         self.pid = self.process.pid
