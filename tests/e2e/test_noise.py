@@ -1,7 +1,6 @@
 """
 Noise on a line of every framing: no byte unaccounted for, no memory that grows.
-TTYBRIDGE_NOISE=SECONDS for as long as that, more than 5; else a little of it, always
-the same.
+TTYBRIDGE_NOISE=SECONDS for as long as that; else a little of it, always the same.
 """
 import os
 import random
@@ -102,16 +101,17 @@ def noise(daemon, lines, sink, everybody, capsys):
                serial("sink", sink, framing="cobs", queue="1M") +
                route("all", from_=" ".join(lines), to="sink"))
     began = time.monotonic()
-    warm = None
+    sizes = []
     while any(p.on for p in lines.values()):
         move(everybody)
         for p in lines.values():
             p.on = p.on and not p.enough() and not (
                 SECONDS and time.monotonic() > began + SECONDS)
-        if warm is None and (
-                time.monotonic() > began + max(SECONDS / 10, 5) if SECONDS else
-                min(p.written for p in lines.values()) > SOME / 2):
-            warm = d.rss()
+        part = (time.monotonic() - began) / SECONDS if SECONDS else \
+            min(p.written for p in lines.values()) / SOME
+        if part > (len(sizes) + 1) / 10:
+            sizes.append(d.rss())
+    sizes.append(d.rss())
 
     def drained():
         return all(not p.outgoing and
@@ -120,12 +120,11 @@ def noise(daemon, lines, sink, everybody, capsys):
             d.number("sink/queued_frames") == 0 and \
             d.number("sink/tx_bytes") == sink.taken
     pump(everybody, drained, what="the lines to be read")
-    rss = d.rss()
     counted = {name: d.bytes_in(name) for name in lines}
     frames = {name: d.number(f"{name}/rx_frames") for name in lines}
     with capsys.disabled():
         if SECONDS:
-            report(counted, warm, rss, time.monotonic() - began)
+            report(counted, sizes, time.monotonic() - began)
     for name, c in counted.items():
         assert sum(c.values()) == lines[name].written, (name, c)
         assert frames[name] > 100 or name == "idle", (name, c)
@@ -136,12 +135,12 @@ def noise(daemon, lines, sink, everybody, capsys):
     assert sum(c["rx_payload"] for c in counted.values()) == \
         d.number("sink/tx_payload")
     assert d.dropped("sink") == 0
-    assert rss < warm + 6 * MEGABYTE
+    assert sizes[-1] < sizes[len(sizes) // 2] + 6 * MEGABYTE
 
 
-def report(counted, warm, rss, seconds):
-    print(f"\n{seconds:.0f}s, resident {warm >> 10} KB at first, "
-          f"{rss >> 10} KB at the end")
+def report(counted, sizes, seconds):
+    print(f"\n{seconds:.0f}s, resident KB at each tenth and at the end:",
+          *(size >> 10 for size in sizes))
     columns = [term.removeprefix("bad_").removesuffix("_bytes")
                for term in counted["raw"]]
     print(f"{'':12}", *(f"{c:>11}" for c in columns), f"{'sum':>11}")
