@@ -302,6 +302,38 @@ class Replug:
         self.session.ask("resume usb")
         passed(f"an unplug is seen while nothing is read, in {took:.2f} s")
 
+    def by(self, how, task):
+        """Pulled and plugged: back because that task was told of it."""
+        self.adapter.pull()
+        self.traffic.until(lambda: self.state() == "lost", "it to be lost")
+        tasks = [row.split()[0] for row in self.session.ask("ps")]
+        told = [t for t in tasks if t in ("daemon.udev", "daemon.hotplug")]
+        assert told == [task], told
+        self.traffic.last(0.5)
+        self.adapter.plug()
+        self.traffic.until(lambda: self.state() == "up", "it to be up again")
+        up = time.time() - float(self.session.ask("get usb/up")[0])
+        passed(f"back by {how} alone, {up - born(self.adapter.node())[1]:.2f} s after "
+               "udev's last change of the node")
+
+    def each_way(self):
+        """The back-off would take an hour."""
+        instances = Path("/proc/sys/fs/inotify/max_user_instances")
+        control, away = Path("/run/udev/control"), Path("/run/udev/away")
+        never = dict(framing="nmea", reopen_min="1h", reopen_max="1h")
+        for name, keys in (("/dev/serial/by-id", dict(device=self.adapter.link)),
+                           ("usb =", dict(usb=f"0403:6001:{self.adapter.serial}"))):
+            self.daemon.reload(serial("peer", "/dev/ttyS4", framing="nmea")
+                               + section("serial", "usb", **keys, **never))
+            self.traffic.until(lambda: self.state() == "up", "it to be up again")
+            limit = instances.read_text()
+            instances.write_text("0")
+            self.by(f"udev ({name})", "daemon.udev")
+            instances.write_text(limit)
+            control.rename(away)
+            self.by(f"inotify ({name})", "daemon.hotplug")
+            away.rename(control)
+
     def number(self, what):
         return int(self.session.ask(f"get usb/{what}")[0])
 
@@ -356,6 +388,8 @@ def hotplug(folder):
         r.half_a_message()
         r.nothing_to_do()
         r.while_paused()
+        r.adapter.plug()
+        r.each_way()
         r.session.close()
 
 
