@@ -417,8 +417,8 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 19);
-	assert_int_equal(refused, 8);
+	assert_int_equal(n, 20);
+	assert_int_equal(refused, 9);
 	free(reply);
 }
 
