@@ -412,11 +412,10 @@ class Soak(Chaos):
         sent = sum(p.sent for p in self.people.values()) + self.gone_sent
         heard = sum(p.heard for p in self.people.values()) + self.gone_heard
         k = [r >> 10 for r in self.rss]
-        third = max(1, len(k) // 3)
+        some = [k[i * (len(k) - 1) // 9] for i in range(10)]
         return (f"{sent} frames sent, {heard} heard; "
-                f"{', '.join(f'{n} {k}' for k, n in self.done.items())}; "
-                f"{len(k)} times all added up; resident {max(k[:third])}K at most in "
-                f"the first third, {max(k[-third:])}K in the last; "
+                f"{', '.join(f'{n} {what}' for what, n in self.done.items())}; "
+                f"{len(k)} times all added up; resident {' '.join(map(str, some))} K; "
                 f"{self.base} descriptors")
 
 
