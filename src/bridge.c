@@ -585,6 +585,7 @@ port_flush_some(struct port *port)
 		port->handed.waits = false;
 		port->handed.payload = NULL;
 	}
+	queue_give(&port->queue, batch->n - resend);
 	gone = port_write(port, batch);
 	if (resend && gone > 0) {
 		free(again);
@@ -594,6 +595,7 @@ port_flush_some(struct port *port)
 	}
 	for (unsigned i = resend; i < gone; i++)
 		queue_pop(&port->queue);
+	queue_given(&port->queue);
 	return gone == batch->n && !port->handed.waits;
 }
 

@@ -314,6 +314,8 @@ forget_queues(void)
 		if (!is_queue(l))
 			continue;
 		snprintf(name, sizeof(name), "%s", l->name);
+		/* The manager does not hear who is gone a moment later. */
+		queue_forget(l->fd);
 		close(left_free(l));
 		keep_forget(name);
 	}

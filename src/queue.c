@@ -43,6 +43,7 @@ struct share {
 	struct kept kept;
 	char name[KEEP_NAME_MAX];
 	struct ends *ends; /* NULL: the ring is too small for a file */
+	bool giving;	   /* between queue_give and queue_given */
 };
 
 struct header {
@@ -83,7 +84,7 @@ publish(struct queue *q)
 {
 	struct ends *ends;
 
-	if (!is_shared(q))
+	if (!is_shared(q) || q->share->giving)
 		return;
 	ends = q->share->ends;
 	__atomic_store_n(&ends->tail, q->tail, __ATOMIC_RELEASE);
@@ -349,6 +350,29 @@ queue_pop(struct queue *q)
 		ring_reset(q);
 }
 
+void
+queue_give(struct queue *q, size_t frames)
+{
+	struct queued frame;
+	size_t pos = 0;
+
+	if (!is_shared(q))
+		return;
+	while (frames > 0 && queue_next(q, &pos, &frame))
+		frames--;
+	__atomic_store_n(
+	    &q->share->ends->head, q->head + pos, __ATOMIC_RELEASE);
+	q->share->giving = true;
+}
+
+void
+queue_given(struct queue *q)
+{
+	if (q->share != NULL)
+		q->share->giving = false;
+	publish(q);
+}
+
 /* All anew, with that frame in the place of the one at position at. */
 static int
 rebuild(struct queue *q, size_t at, const struct queued *frame)
@@ -469,4 +493,12 @@ queue_rescue(struct queue *q, int fd)
 	r = rescue_all(q, ends, size);
 	munmap(ends, PAGE + size);
 	return r;
+}
+
+void
+queue_forget(int fd)
+{
+	static const uint64_t none = 0;
+
+	(void)!pwrite(fd, &none, sizeof(none), offsetof(struct ends, tail));
 }

@@ -47,6 +47,8 @@ void queue_keep(struct queue *q, const char *name);
 /* Puts what a process before had in such a file behind what is in the queue.  -EINVAL:
  * that is no ring; -ENOMEM. */
 int queue_rescue(struct queue *q, int fd);
+/* Empties such a file: nobody else will take it for what waits. */
+void queue_forget(int fd);
 /* What one frame of len bytes is charged. */
 size_t queue_cost(size_t len);
 bool queue_empty(const struct queue *q);
@@ -66,6 +68,12 @@ bool queue_head(const struct queue *q, struct queued *ret);
 bool queue_next(const struct queue *q, size_t *pos, struct queued *ret);
 /* Takes the oldest frame off. */
 void queue_pop(struct queue *q);
+/*
+ * Around the writing of the oldest frames, which are taken off afterwards: if the
+ * process is killed meanwhile they are lost, and do not come twice.
+ */
+void queue_give(struct queue *q, size_t frames);
+void queue_given(struct queue *q);
 /*
  * Puts a copy of the frame in the place of the one that queue_next gives at
  * pos; its mark stays.  -ENOMEM: nothing changed.

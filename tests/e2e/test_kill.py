@@ -25,6 +25,7 @@ class Manager:
         self.socket.bind(str(self.path))
         self.store = []         # (name, descriptor), in the order in which they came
         self.status = ""
+        self.deaf = False
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -38,6 +39,8 @@ class Manager:
 
     def take(self, said, fds):
         name = said.get("FDNAME", "stored")
+        if self.deaf:
+            said = {}
         self.status = said.get("STATUS", self.status)
         if "FDSTORE" in said:
             there = [self.same(fd) for _, fd in self.store]
@@ -190,6 +193,21 @@ def test_full_queues_of_one_that_is_killed_are_not_lost(queue, story):
     lost = s.end(kills)
     assert lost <= kills * LOST_AT_MOST, f"{lost} bytes"
     print(f"{lost} bytes lost by {kills} kills")
+
+
+def test_a_manager_that_does_not_hear_of_it_doubles_nothing(story):
+    """It takes no messages from a process that is gone when it looks at them."""
+    s = story("256K")
+    s.b.reading = False
+    s.say(4000)
+    fill(s.streams)
+    s.manager.deaf = True
+    s.kill()
+    s.b.reading = True
+    fill(s.streams)
+    s.manager.deaf = False
+    s.kill()
+    s.end(2)
 
 
 def test_killed_at_any_moment_under_traffic(story):

@@ -298,6 +298,51 @@ a_long_queue_is_there_for_the_next_process_at_any_moment(void **state)
 }
 
 static void
+frames_that_are_being_written_are_not_there_twice(void **state)
+{
+	uint8_t payload[100] = { 0 };
+	struct queue q, found;
+	struct queued f;
+
+	(void)state;
+	queue_init(&q, 40000);
+	queue_keep(&q, "the name");
+	for (unsigned n = 0; n < 100; n++)
+		queue_push(&q, payload, sizeof(payload), n, 0);
+	for (unsigned written = 0; written <= 20; written += 5) {
+		uint64_t first = 0;
+
+		queue_give(&q, 20);
+		queue_init(&found, 0);
+		assert_int_equal(queue_rescue(&found, store), 0);
+		assert_int_equal(found.frames, q.frames - 20);
+		assert_true(queue_head(&q, &f));
+		first = f.since_ns;
+		assert_true(queue_head(&found, &f));
+		assert_int_equal(f.since_ns, first + 20);
+		queue_free(&found);
+		for (unsigned i = 0; i < written; i++)
+			queue_pop(&q);
+		queue_init(&found, 0);
+		assert_int_equal(queue_rescue(&found, store), 0);
+		assert_int_equal(found.frames, q.frames + written - 20);
+		queue_free(&found);
+		queue_given(&q);
+		check_store(&q);
+	}
+	queue_give(&q, q.frames);
+	queue_init(&found, 0);
+	assert_int_equal(queue_rescue(&found, store), 0);
+	assert_int_equal(found.frames, 0);
+	queue_given(&q);
+	check_store(&q);
+	queue_forget(store);
+	assert_int_equal(queue_rescue(&found, store), 0);
+	assert_int_equal(found.frames, 0);
+	queue_free(&q);
+}
+
+static void
 a_short_queue_is_not_kept(void **state)
 {
 	struct queue q;
@@ -370,6 +415,9 @@ main(void)
 		cmocka_unit_test(a_replaced_frame_keeps_its_place_and_its_mark),
 		cmocka_unit_test_setup_teardown(
 		    a_long_queue_is_there_for_the_next_process_at_any_moment,
+		    keep_in_store, keep_no_more),
+		cmocka_unit_test_setup_teardown(
+		    frames_that_are_being_written_are_not_there_twice,
 		    keep_in_store, keep_no_more),
 		cmocka_unit_test_setup_teardown(
 		    a_short_queue_is_not_kept, keep_in_store, keep_no_more),
