@@ -333,6 +333,10 @@ handover_begin(const struct config *c, struct heritage **ret)
 	if (heritage == NULL)
 		rescue_queues(c);
 	forget_queues();
+	/* What is taken must not be there for another one, should we be killed: of one
+	 * that is gone the manager takes no word any more. */
+	if (heritage != NULL)
+		systemd_store_settle();
 	*ret = heritage;
 }
 

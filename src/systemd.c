@@ -164,6 +164,12 @@ systemd_store_remove(const char *name)
 	sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
 }
 
+void
+systemd_store_settle(void)
+{
+	sd_notify_barrier(0, BARRIER_USEC);
+}
+
 static bool
 keep_in_store(const struct kept *k)
 {

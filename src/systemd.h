@@ -31,5 +31,7 @@ const struct keeper *systemd_keeper(void);
 /* sure: it is there when this returns.  -errno. */
 int systemd_store_add(const char *name, int fd, bool sure);
 void systemd_store_remove(const char *name);
+/* All that was said of the store is done when this returns. */
+void systemd_store_settle(void);
 
 #endif
