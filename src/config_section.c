@@ -42,14 +42,6 @@ parse_allow(void *field, const char *value, char *err, size_t size)
 	return 0;
 }
 
-static void
-print_allow(const void *field, char *buf, size_t size)
-{
-	const char *string = *(char *const *)field;
-
-	snprintf(buf, size, "%s", string == NULL ? "" : string);
-}
-
 static int
 parse_framing(void *field, const char *value, char *err, size_t size)
 {
@@ -73,14 +65,6 @@ parse_framing(void *field, const char *value, char *err, size_t size)
 	else
 		append(err, size, "; ttybridged --list-framings names them");
 	return -EINVAL;
-}
-
-static void
-print_framing(const void *field, char *buf, size_t size)
-{
-	const struct framing *const *rule = field;
-
-	snprintf(buf, size, "%s", *rule == NULL ? "" : (*rule)->name);
 }
 
 #define DAEMON(member) offsetof(struct daemon_conf, member)
@@ -127,7 +111,6 @@ const struct key control_keys[] = {
 	    .type = KEY_CUSTOM,
 	    .offset = CONTROL(allow),
 	    .parse = parse_allow,
-	    .print = print_allow,
 	    .help = "networks that may connect, besides this machine" },
 	{ .name = "mode",
 	    .type = KEY_MODE,
@@ -153,7 +136,6 @@ const struct key framing_key[] = {
 	    .def = "raw",
 	    .offset = offsetof(struct framing_conf, rule),
 	    .parse = parse_framing,
-	    .print = print_framing,
 	    .help = "the rule that cuts bytes into frames" },
 	{ .name = NULL },
 };

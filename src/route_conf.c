@@ -128,14 +128,6 @@ parse_regex(void *field, const char *value, char *err, size_t size)
 	return 0;
 }
 
-static void
-print_string(const void *field, char *buf, size_t size)
-{
-	const char *string = *(char *const *)field;
-
-	snprintf(buf, size, "%s", string == NULL ? "" : string);
-}
-
 static int
 parse_nmea(void *field, const char *value, char *err, size_t size)
 {
@@ -170,33 +162,6 @@ parse_rate(void *field, const char *value, char *err, size_t size)
 	return rate_parse(value, field, err, size);
 }
 
-static void
-print_ranges(const void *field, char *buf, size_t size)
-{
-	const struct ranges *ranges = field;
-
-	buf[0] = '\0';
-	for (unsigned i = 0; i < ranges->n; i++) {
-		const struct range *range = &ranges->range[i];
-
-		append(buf, size, "%s%u", i > 0 ? "," : "", range->low);
-		if (range->high > range->low)
-			append(buf, size, "-%u", range->high);
-	}
-}
-
-static void
-print_rate(const void *field, char *buf, size_t size)
-{
-	const struct rate *rate = field;
-	char per[24];
-
-	buf[0] = '\0';
-	if (rate->n > 0)
-		snprintf(buf, size, "%llu/%s", (unsigned long long)rate->n,
-		    format_time(rate->per_ns, per, sizeof(per)));
-}
-
 static const char *const latest_words[] = {
 	[LATEST_NONE] = "none",
 	[LATEST_NMEA] = "nmea",
@@ -228,14 +193,12 @@ const struct key route_keys[] = {
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(match),
 	    .parse = parse_regex,
-	    .print = print_string,
 	    .help = "only frames that this POSIX extended regular expression"
 		    " finds something in" },
 	{ .name = "reject",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(reject),
 	    .parse = parse_regex,
-	    .print = print_string,
 	    .help = "no frames that this one finds something in" },
 	{ .name = "match_hex",
 	    .type = KEY_HEX,
@@ -246,25 +209,21 @@ const struct key route_keys[] = {
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(match_nmea),
 	    .parse = parse_nmea,
-	    .print = print_string,
 	    .help = "only these NMEA sentences, none of those behind a !" },
 	{ .name = "match_mavlink",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(match_mavlink),
 	    .parse = parse_mavlink,
-	    .print = print_ranges,
 	    .help = "only MAVLink messages of these ids" },
 	{ .name = "match_unit",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(match_unit),
 	    .parse = parse_units,
-	    .print = print_ranges,
 	    .help = "only Modbus messages of these units" },
 	{ .name = "rate",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(rate),
 	    .parse = parse_rate,
-	    .print = print_rate,
 	    .help = "at most so many frames to each endpoint in a time" },
 	{ .name = "latest",
 	    .type = KEY_WORD,
