@@ -19,6 +19,8 @@
  *
  *	FAULT_CLOCK=FILE	the time of day is the seconds that the file
  *				says, in text, off
+ *	FAULT_UPTIME=FILE	and so is the time since the machine was started
+ *	FAULT_JOURNAL=PATH	messages for the journal go to that socket
  *
  * Nothing in here may allocate or call what it replaces.
  */
@@ -35,6 +37,7 @@
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -97,7 +100,8 @@ static struct {
 static struct {
 	bool on;
 	int log;
-	int clock;
+	int clock, uptime;
+	struct sockaddr_un journal;
 	int function; /* that is to fail, or -1 */
 	bool by_site;
 	uint32_t site;
@@ -106,7 +110,7 @@ static struct {
 	unsigned times;
 	unsigned busy; /* not to be counted: called by ourselves */
 	int (*main)(int, char **, char **);
-} state = { .log = -1, .clock = -1, .function = -1 };
+} state = { .log = -1, .clock = -1, .uptime = -1, .function = -1 };
 
 static uint32_t seen[SITES];
 
@@ -313,13 +317,19 @@ open_file(const char *variable, int flags)
 static void
 start(void)
 {
-	const char *fault = getenv("FAULT");
+	const char *fault = getenv("FAULT"), *journal = getenv("FAULT_JOURNAL");
 	struct stack stack;
 
 	for (int f = 0; f < N_FUNCTIONS; f++)
 		real((enum function)f);
 	uart_start();
 	state.clock = open_file("FAULT_CLOCK", O_RDONLY);
+	state.uptime = open_file("FAULT_UPTIME", O_RDONLY);
+	if (journal != NULL) {
+		state.journal.sun_family = AF_UNIX;
+		snprintf(state.journal.sun_path, sizeof(state.journal.sun_path),
+		    "%s", journal);
+	}
 	state.log = open_file("FAULT_LOG", O_WRONLY | O_APPEND);
 	if (state.log < 0)
 		return;
@@ -436,8 +446,6 @@ REPLACE(ssize_t, sendto, -1, (int fd, const void *buf, size_t size, int flags,
     __CONST_SOCKADDR_ARG to, socklen_t len), (fd, buf, size, flags, to, len))
 REPLACE(ssize_t, recvfrom, -1, (int fd, void *buf, size_t size, int flags,
     __SOCKADDR_ARG from, socklen_t *len), (fd, buf, size, flags, from, len))
-REPLACE(ssize_t, sendmsg, -1, (int fd, const struct msghdr *m, int flags),
-    (fd, m, flags))
 REPLACE(ssize_t, recvmsg, -1, (int fd, struct msghdr *m, int flags),
     (fd, m, flags))
 REPLACE(FILE *, fopen, NULL, (const char *path, const char *mode),
@@ -572,6 +580,30 @@ readlink(const char *path, char *buf, size_t size)
 	return snprintf(buf, size, "../../devices/uart");
 }
 
+static bool
+is_journal(const struct sockaddr_un *to)
+{
+	return to != NULL && to->sun_family == AF_UNIX &&
+	    strcmp(to->sun_path, "/run/systemd/journal/socket") == 0;
+}
+
+ssize_t
+sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	int e = verdict(F_sendmsg);
+	struct msghdr copy = *m;
+
+	if (e > 0) {
+		errno = e;
+		return -1;
+	}
+	if (state.journal.sun_family != 0 && is_journal(m->msg_name)) {
+		copy.msg_name = &state.journal;
+		copy.msg_namelen = sizeof(state.journal);
+	}
+	return REAL(sendmsg)(fd, &copy, flags);
+}
+
 /* Nothing can be wrong about taking a descriptor out. */
 int
 epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
@@ -613,7 +645,17 @@ fgets(char *buf, int size, FILE *f)
 	return NULL;
 }
 
-/* What a hardened build calls instead. */
+/* What a hardened build, or an old one, calls instead. */
+int __lxstat(int, const char *, struct stat *);
+int __open_2(const char *, int);
+
+int
+__lxstat(int version, const char *path, struct stat *st)
+{
+	(void)version;
+	return lstat(path, st);
+}
+
 ssize_t __read_chk(int, void *, size_t, size_t);
 char *__realpath_chk(const char *, char *, size_t);
 
@@ -700,6 +742,12 @@ fcntl(int fd, int what, ...)
 	return e != 0 ? fail(e) : REAL(fcntl)(fd, what, arg);
 }
 
+int
+__open_2(const char *path, int flags)
+{
+	return open(path, flags);
+}
+
 /* What code for large files calls. */
 #define ALIAS(name) __attribute__((alias(#name)))
 
@@ -711,15 +759,14 @@ FILE *fopen64(const char *, const char *) ALIAS(fopen);
 /* --- the time of day ----------------------------------------------------- */
 
 static time_t
-clock_offset(void)
+offset(int fd)
 {
 	char text[32];
 	ssize_t n;
 
-	if (state.clock < 0)
+	if (fd < 0)
 		return 0;
-	n = (ssize_t)syscall(
-	    SYS_pread64, state.clock, text, sizeof(text) - 1, 0);
+	n = (ssize_t)syscall(SYS_pread64, fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
 	return strtol(text, NULL, 10);
 }
@@ -731,7 +778,9 @@ clock_gettime(clockid_t clock, struct timespec *ts)
 
 	if (r == 0 &&
 	    (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-		ts->tv_sec += clock_offset();
+		ts->tv_sec += offset(state.clock);
+	else if (r == 0)
+		ts->tv_sec += offset(state.uptime);
 	return r;
 }
 
@@ -740,14 +789,14 @@ gettimeofday(struct timeval *tv, void *zone)
 {
 	int r = REAL(gettimeofday)(tv, zone);
 
-	tv->tv_sec += clock_offset();
+	tv->tv_sec += offset(state.clock);
 	return r;
 }
 
 time_t
 time(time_t *ret)
 {
-	time_t now = REAL(time)(NULL) + clock_offset();
+	time_t now = REAL(time)(NULL) + offset(state.clock);
 
 	if (ret != NULL)
 		*ret = now;

@@ -1,0 +1,147 @@
+"""Datagrams: whose they are, which come and go, who is forgotten."""
+import socket
+
+import pytest
+
+from harness import (FAULTS, expect, flush, free_port, route, section, serial,
+                     wait_for)
+from test_tcp import own_address
+
+
+class Peer:
+    """A program that sends and receives datagrams."""
+
+    def __init__(self, address="127.0.0.1"):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_DGRAM)
+        self.sock.settimeout(10)
+        self.sock.bind((address, 0))
+        self.port = self.sock.getsockname()[1]
+        brackets = f"[{address}]" if ":" in address else address
+        self.address = f"{brackets}:{self.port}"
+
+    def say(self, data, to):
+        self.sock.sendto(data, to)
+
+    def hear(self):
+        return self.sock.recv(65536)
+
+
+@pytest.fixture
+def peer():
+    made = []
+
+    def make(*args):
+        try:
+            made.append(Peer(*args))
+        except OSError as e:
+            pytest.skip(f"no {args}: {e}")
+        return made[-1]
+    yield make
+    for p in made:
+        p.sock.close()
+
+
+def send(a, text):
+    a.send(text)
+    flush([a])
+
+
+@pytest.mark.parametrize("listen, own, to", [
+    ("[::1]", "::1", "::1"), ("[::]", "127.0.0.1", "127.0.0.1")])
+def test_datagrams_go_by_ipv6_and_to_ipv4(pty, daemon, peer, listen, own, to):
+    p = peer(own)
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"{listen}:{port}",
+                       send_to=p.address))
+    send(a, b"one\n")
+    assert p.hear() == b"one"
+    p.say(b"two", (to, port))
+    expect(a, b"two\n", [a])
+    # It is the partner, and not another peer.
+    assert d.number("air/peers") == 1
+
+
+def test_two_peers_of_ipv6_are_told_apart(pty, daemon, peer):
+    a, port = pty("a"), free_port()
+    one, other = peer("::1"), peer("::1")
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"[::1]:{port}"))
+    one.say(b"one", ("::1", port))
+    other.say(b"other", ("::1", port))
+    one.say(b"one", ("::1", port))
+    expect(a, b"one\nother\none\n", [a])
+    assert d.number("air/peers") == 2
+
+
+def test_a_frame_that_no_datagram_can_carry_is_counted(pty, daemon, peer):
+    p, a = peer(), pty("a")
+    d = daemon(serial("a", a, framing="line", max_frame="100K") +
+               section("udp", "air", send_to=p.address, max_frame="100K",
+                       queue="1M"))
+    send(a, b"x" * 70000 + b"\n" + b"short\n")
+    assert p.hear() == b"short"
+    assert d.dropped("air") == 1
+
+
+def test_who_was_not_heard_of_for_a_minute_is_forgotten(
+        folder, pty, daemon, peer):
+    uptime = folder / "uptime"
+    uptime.write_text("0")
+    p, a, port = peer(), pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"127.0.0.1:{port}"),
+               env={"LD_PRELOAD": str(FAULTS), "FAULT_UPTIME": str(uptime),
+                    "ASAN_OPTIONS": "verify_asan_link_order=0"})
+    assert d.tasks()["air.expiry"]["label"] == "no peer that could be forgotten"
+    p.say(b"hello", ("127.0.0.1", port))
+    expect(a, b"hello\n", [a])
+    assert d.tasks()["air.expiry"]["label"].startswith(
+        f"{p.address} to be heard of, or to be forgotten in ")
+    uptime.write_text("40")
+    p.say(b"again", ("127.0.0.1", port))
+    expect(a, b"again\n", [a])
+    uptime.write_text("80")     # 40 seconds after it was heard of
+    send(a, b"still there\n")
+    assert p.hear() == b"still there"
+    uptime.write_text("101")
+    wait_for(lambda: not d.json("peers"))
+    assert "gone (not heard of for a minute)" in d.stderr()
+
+
+def test_a_stranger_is_not_heard(pty, daemon, peer):
+    address = own_address()
+    if address is None or address.startswith("127."):
+        pytest.skip("this machine has no address but loopback")
+    a, port = pty("a"), free_port()
+    stranger, friend = peer(address), peer()
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"*:{port}",
+                       allow="198.51.100.0/24"))
+    stranger.say(b"psst", (address, port))
+    friend.say(b"hello", ("127.0.0.1", port))
+    expect(a, b"hello\n", [a])
+    assert "it is not among those of 'allow'" in d.stderr()
+    assert d.number("air/peers") == 1
+
+
+def test_while_a_queue_is_full_datagrams_wait_in_the_kernel(pty, daemon, peer):
+    a, port = pty("a"), free_port()
+    p = peer()
+    d = daemon(serial("a", a, framing="line", queue="2K") +
+               section("udp", "air", listen=f"127.0.0.1:{port}") +
+               route("r", from_="air", to="a"))
+    a.reading = False
+    sent = []
+
+    def held():
+        for _ in range(10):
+            sent.append(b"%d " % len(sent) + b"x" * 500)
+            p.say(sent[-1], ("127.0.0.1", port))
+        return "room for a datagram that came from" in \
+            d.tasks()["air.receive"]["label"]
+    wait_for(held)
+    a.reading = True
+    expect(a, b"".join(text + b"\n" for text in sent), [a])
+    assert d.dropped("a") == 0
