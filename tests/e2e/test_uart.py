@@ -10,8 +10,9 @@ import signal
 import pytest
 
 from harness import ControlError, expect, serial, wait_for
-from uart import (DTR, LOW_LATENCY, NO_COUNTS, NO_LATENCY, NO_MODEM, NO_RS485,
-                  RS485, RTS, RTS_AFTER_SEND, RTS_ON_SEND, RX_DURING_TX, Uarts)
+from uart import (DTR, LOW_LATENCY, NO_COUNTS, NO_DELAYS, NO_LATENCY, NO_MODEM,
+                  NO_RS485, NO_RTSCTS, NO_SPEED, NO_XONXOFF, RS485, RTS,
+                  RTS_AFTER_SEND, RTS_ON_SEND, RX_DURING_TX, Uarts)
 
 
 
@@ -105,6 +106,26 @@ def test_what_the_driver_does_not_do_is_said(uart):
     passes(a, b)
 
 
+@pytest.mark.parametrize("lacks, key, value, words", [
+    (NO_RTSCTS, "flow", "rtscts", "the driver has no RTS/CTS flow control"),
+    (NO_XONXOFF, "flow", "xonxoff", "the driver has no XON/XOFF flow control"),
+    (NO_SPEED, "baud", "250000",
+     "the line runs at 9600 baud instead of 250000")])
+def test_a_setting_that_is_not_taken_is_told_and_not_taken_by_hand(
+        uart, lacks, key, value, words):
+    d, a, b, line = uart(lacks=lacks, **{key: value})
+    passes(a, b)
+    assert f"a: {words}" in d.stderr()
+    line.lacks = 0
+    before = {"flow": "none", "baud": "9600"}[key]
+    d.control(f"set a/{key} {before}")
+    line.lacks = lacks
+    with pytest.raises(ControlError, match=words):
+        d.control(f"set a/{key} {value}")
+    assert d.get(f"a/{key}") == before
+    passes(a, b)
+
+
 def test_what_the_driver_counts_is_shown(uart):
     d, _, _, line = uart()
     line.frame, line.parity, line.overrun, line.brk = 1, 2, 3, 4
@@ -187,6 +208,14 @@ def test_a_port_that_has_no_rs485_is_not_used_without_it(uart):
     d.wait_state("a", "up")
     assert line.rs485 & RS485
     passes(a, b)
+
+
+def test_rs485_that_the_driver_does_otherwise_is_told(uart):
+    d, a, b, _ = uart(lacks=NO_DELAYS, rs485="yes", rs485_delay_before="3ms",
+                      rs485_delay_after="4ms")
+    passes(a, b)
+    assert "a: the driver does RS-485 otherwise than asked: RTS on while " \
+        "sending, off after it, delays 0 and 4 ms" in d.stderr()
 
 
 def test_rs485_that_the_driver_has_not_cannot_be_set(uart):

@@ -9,6 +9,7 @@ DTR, RTS = 0x002, 0x004
 LOW_LATENCY = 1 << 13
 RS485, RTS_ON_SEND, RTS_AFTER_SEND, RX_DURING_TX = 1, 2, 4, 16
 NO_MODEM, NO_COUNTS, NO_RS485, NO_LATENCY = 1, 2, 4, 8
+NO_RTSCTS, NO_XONXOFF, NO_SPEED, NO_DELAYS = 16, 32, 64, 128
 
 WORDS = ("lacks", "modem", "rises", "opens", "latency", "breaks", "breaking",
          "unsent", "flushed", "exclusive", "frame", "parity", "overrun", "brk", "rs485",

@@ -34,7 +34,20 @@
 #define SYS_NAME "/sys/class/tty/pts/"
 
 /* What the driver does not do. */
-enum { NO_MODEM = 1, NO_COUNTS = 2, NO_RS485 = 4, NO_LATENCY = 8 };
+enum {
+	NO_MODEM = 1,
+	NO_COUNTS = 2,
+	NO_RS485 = 4,
+	NO_LATENCY = 8,
+	NO_RTSCTS = 16,
+	NO_XONXOFF = 32,
+	NO_SPEED = 64,	 /* but 9600 */
+	NO_DELAYS = 128, /* of RS-485 */
+};
+
+/* TCGETS2, and the words that it fills. */
+#define GET_SETTINGS 0x802c542a
+enum { IFLAG = 0, CFLAG = 2, SPEED = 10 };
 
 struct line {
 	uint32_t lacks;
@@ -126,11 +139,11 @@ void
 uart_closes(int fd)
 {
 	struct line *line = line_of(fd);
-	uint32_t flags[16]; /* c_iflag, c_oflag, c_cflag, ... */
+	uint32_t flags[16];
 
 	if (line == NULL || --line->opens > 0)
 		return;
-	if (syscall(SYS_ioctl, fd, TCGETS, flags) == 0 && flags[2] & HUPCL)
+	if (syscall(SYS_ioctl, fd, TCGETS, flags) == 0 && flags[CFLAG] & HUPCL)
 		set_modem(line, line->modem & ~(TIOCM_DTR | TIOCM_RTS));
 }
 
@@ -176,6 +189,8 @@ rs485(struct line *line, unsigned long request, struct serial_rs485 *rs)
 {
 	if (request == TIOCSRS485)
 		line->rs485 = *rs;
+	if (line->lacks & NO_DELAYS)
+		line->rs485.delay_rts_before_send = 0;
 	*rs = line->rs485;
 	return 0;
 }
@@ -185,6 +200,21 @@ set_break(struct line *line, bool on)
 {
 	line->breaks += on;
 	line->breaking = on;
+	return 0;
+}
+
+/* Those that the driver has really taken. */
+static int
+settings(int fd, const struct line *line, uint32_t *words)
+{
+	if (syscall(SYS_ioctl, fd, GET_SETTINGS, words) < 0)
+		return -1;
+	if (line->lacks & NO_RTSCTS)
+		words[CFLAG] &= ~(uint32_t)CRTSCTS;
+	if (line->lacks & NO_XONXOFF)
+		words[IFLAG] &= ~(uint32_t)(IXON | IXOFF);
+	if (line->lacks & NO_SPEED)
+		words[SPEED] = 9600;
 	return 0;
 }
 
@@ -241,6 +271,8 @@ uart_ioctl(int fd, unsigned long request, void *arg, int *ret)
 		*ret = count_errors(line, arg);
 	else if (request == TIOCSBRK || request == TIOCCBRK)
 		*ret = set_break(line, request == TIOCSBRK);
+	else if (request == GET_SETTINGS)
+		*ret = settings(fd, line, arg);
 	else if (request == TIOCGEXCL)
 		*(int *)arg = (int)line->exclusive;
 	else if (request == TIOCEXCL || request == TIOCNXCL)
