@@ -1,0 +1,58 @@
+"""What --check says of endpoints that cannot be what they are said to be."""
+import pytest
+
+from harness import run
+
+CASES = [
+    ("tcp-server", "", "needs 'listen', such as listen = 127.0.0.1:5011"),
+    ("unix-server", "", "needs 'listen', such as listen = "
+     "/run/ttybridge/bus.sock"),
+    ("unix-server", "listen = bus.sock", "'listen' is 'bus.sock', and not the "
+     "path of a socket, which starts with '/'"),
+    ("tcp-server", "listen = unix:/run/x", "'listen' is the path of a Unix "
+     "socket: that is a [unix-server]"),
+    ("tcp-server", "listen = nonsense", "'listen': 'nonsense'"),
+    ("tcp-server", "listen = *:5011\nallow = 300.1.2.3", "'allow': "),
+    ("udp", "", "needs 'listen' or 'send_to', or both"),
+    ("udp", "listen = nonsense", "'listen': 'nonsense'"),
+    ("udp", "listen = /run/x", "'listen' is a path, and not HOST:PORT"),
+    ("udp", "listen = 127.0.0.1:5011\nsend_to = [::1]:5012",
+     "'send_to' is an IPv6 address, and 'listen' is not"),
+    ("udp", "listen = 127.0.0.1:5011\nsend_to = 192.0.2.1:5012",
+     "'send_to' is beyond this machine, and cannot be reached from 'listen'"),
+    ("udp", "listen = *:5011", "listen = *:5011 is open to the network"),
+    ("udp", "listen = *:5011\nallow = 10.0.0.0/33", "'allow': "),
+    ("tcp-client", "", "'connect = HOST:PORT' is missing"),
+    ("tcp-client", "connect = here", "'connect' is 'here', and not HOST:PORT"),
+    ("tcp-client", "connect = []:5011", "and not HOST:PORT"),
+    ("tcp-client", "connect = here:70000", "and not HOST:PORT"),
+    ("tcp-client", f"connect = {'x' * 255}:1", ""),
+    ("serial", "", "'device' is missing (or 'usb')"),
+    ("serial", "device = /dev/ttyS0\nusb = 2341:0043",
+     "'device' and 'usb' exclude each other"),
+    ("serial", "device = ttyS0", "device 'ttyS0' is not a path; /dev/ttyS0?"),
+    ("serial", "usb = 2341", "usb '2341' is not VID:PID"),
+    ("serial", "usb = 2341:0043:", "is not VID:PID"),
+    ("serial", "usb = 2341:00432", "is not VID:PID"),
+    ("serial", "device = /dev/x\nrs485 = yes\nflow = rtscts",
+     "rs485 and flow = rtscts exclude each other: both use RTS"),
+    ("serial", "device = /dev/x\nrs485 = yes\nrts = on",
+     "rs485 and rts exclude each other: the driver moves RTS"),
+    ("serial", "device = /dev/x\nrs485_delay_after = 1500us",
+     "RS-485 delays are in whole milliseconds"),
+    ("serial", "device = /dev/x\ndtr = onn",
+     "'onn' is not on, off or keep; did you mean 'on'?"),
+    ("serial", "device = /dev/x\nmode = 9N1", "'9N1'"),
+    ("pty", "link = x", "'x'"),
+]
+
+
+@pytest.mark.parametrize("kind, text, said", CASES)
+def test_an_endpoint_that_cannot_be_is_a_fault_with_its_reason(
+        folder, kind, text, said):
+    conf = folder / "test.conf"
+    conf.write_text(f"[{kind} x]\n{text}\n")
+    done = run("--check", "-c", conf)
+    assert done.returncode == 2
+    first = done.stderr.splitlines()[0]
+    assert first.startswith(f"{conf}:") and said in first, done.stderr
