@@ -520,7 +520,7 @@ class Network(Story):
         self.d.write(self.text(section("udp", "v", listen="127.0.0.1:0",
                                        **SOONER)))
         self.d.attempt("reload")
-        self.d.attempt("ask e hello\nask out hello 1ms")
+        self.d.attempt("ask e hello\nask s hello 1ms")
 
     def judge(self):
         yield self.answers()

@@ -11,7 +11,7 @@ for each site, whose first call fails.  Whatever fails, the daemon
       it does not spin, holds no descriptor too many, and it ends when it is told to,
       without a leak.
 
-TTYBRIDGE_FAULTS=N plays N sites and errors of each function, of each story (default 2);
+TTYBRIDGE_FAULTS=N plays N sites and errors of each function, of each story (default 1);
 "all" plays
 
     - each site with each of the errors of its function,
@@ -28,11 +28,13 @@ names it:
 """
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -40,7 +42,7 @@ import pytest
 from fault_stories import STORIES, Ended
 from harness import BINARY, BROKEN, FAULTS, section
 
-HOW_MANY = os.environ.get("TTYBRIDGE_FAULTS", "2")
+HOW_MANY = os.environ.get("TTYBRIDGE_FAULTS", "1")
 PART = os.environ.get("TTYBRIDGE_FAULTS_PART", "1/1")
 WORKERS = 4
 SHORT, END = -1, -2
@@ -168,21 +170,25 @@ def play(kind, fault=None, most=None):
     return happened, wrong, story
 
 
-def readable(stack):
+def names_of(addresses):
+    """Address in the daemon -> the function and the line of the call before it."""
+    try:
+        done = subprocess.run(
+            ["addr2line", "-sfpe", BINARY],
+            input="".join(f"{int(a, 16) - 1:#x}\n" for a in addresses),
+            stdout=subprocess.PIPE, text=True, check=True)
+        return dict(zip(addresses, done.stdout.splitlines()))
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def readable(stack, names=None):
     """The frames of a logged stack, with lines where they are the daemon's."""
     frames = stack.split()[4:]
     own = [f.split("+")[1] for f in frames if f.startswith("ttybridged+")]
-    try:
-        # A return address: the call is before it.
-        done = subprocess.run(
-            ["addr2line", "-sfpe", BINARY,
-             *(hex(int(a, 16) - 1) for a in own)],
-            stdout=subprocess.PIPE, text=True, check=True)
-        names = iter(done.stdout.splitlines())
-    except (OSError, subprocess.CalledProcessError):
-        names = iter(own)
-    return "\n".join("    " + (next(names, f) if f.startswith("ttybridged+")
-                               else f) for f in frames)
+    names = names or names_of(own)
+    return "\n".join("    " + names.get(f.removeprefix("ttybridged+"), f)
+                     for f in frames)
 
 
 def learned(log):
@@ -197,13 +203,14 @@ def learned(log):
     return found, counts
 
 
-def spread(items, n):
-    """At most n of them, evenly."""
-    n = min(n, len(items))
-    return [items[i * len(items) // n] for i in range(n)]
+def spread(items, n, salt=""):
+    """At most n of them, evenly, and always the same."""
+    n, start = min(n, len(items)), zlib.crc32(salt.encode())
+    return [items[(start + i * len(items) // n) % len(items)]
+            for i in range(n)]
 
 
-def plan(log):
+def plan(kind, log):
     """The faults to be tried."""
     found, counts = learned(log)
     for function, sites in sorted(found.items()):
@@ -211,7 +218,7 @@ def plan(log):
         errors = ERRORS.get(function, OTHER_ERRORS)
         if HOW_MANY != "all":
             pairs = [(site, e) for e in errors for site in sites]
-            for site, e in spread(pairs, int(HOW_MANY)):
+            for site, e in spread(pairs, int(HOW_MANY), kind + function):
                 yield Fault(function, site, e)
             continue
         for site in sites:
@@ -247,7 +254,7 @@ def test_whatever_fails_once_the_daemon_survives_or_says_why(kind):
     check_library()
     log, wrong, story = play(kind)
     assert wrong is None, wrong
-    faults = part(list(plan(log)))
+    faults = part(list(plan(kind, log)))
     with ThreadPoolExecutor(WORKERS) as pool:
         results = list(pool.map(
             lambda f: try_fault(kind, f, story.held or None), faults))
@@ -262,9 +269,10 @@ def test_whatever_fails_once_the_daemon_survives_or_says_why(kind):
 def test_a_reload_without_memory_is_told_apart_from_a_fault(tmp_path):
     check_library()
     log, _, _ = play("changes")
+    names = names_of(sorted(set(re.findall(r"ttybridged\+(\w+)", log))))
     sites = [line for line in log.splitlines()
              if line.startswith("site calloc") and
-             " options_config" in (where := readable(line)) and
+             " options_config" in (where := readable(line, names)) and
              " on_signal" in where]
     assert sites, "memory is needed to read a configuration"
     fault = Fault("calloc", "@" + sites[0].split()[3], errno.ENOMEM)
