@@ -282,6 +282,55 @@ test_small_buffer(void **state)
 	assert_int_equal(buf[4], '5');
 }
 
+static void
+test_bounds(void **state)
+{
+	static const struct {
+		struct key key;
+		const char *value, *err;
+	} cases[] = {
+		{ { .name = "n", .type = KEY_NUMBER, .min = 5 }, "4",
+		    "'4' is out of range; n is at least 5" },
+		{ { .name = "n", .type = KEY_NUMBER, .min = 5, .max = 5 }, "4",
+		    "'4' is out of range; n is 5" },
+		{ { .name = "n", .type = KEY_NUMBER, .min = 5, .max = 7 }, "8",
+		    "'8' is out of range; n is 5 to 7" },
+		{ { .name = "n", .type = KEY_NUMBER }, "99999999999999999999",
+		    "'99999999999999999999' is out of range; n is smaller" },
+		{ { .name = "t", .type = KEY_TIME, .max = NSEC_PER_SEC }, "2s",
+		    "'2s' is out of range; t is at most 1s" },
+		{ { .name = "s", .type = KEY_SILENCE }, "1.55",
+		    "'1.55' is not a silence; s is characters such as 3.5, or a"
+		    " time such as 2ms" },
+		{ { .name = "m", .type = KEY_MODE }, "0x1ff", NULL },
+		{ { .name = "m", .type = KEY_MODE }, "0", NULL },
+	};
+	uint64_t field[8];
+	char err[200];
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		assert_true(key_parse(&cases[i].key, field, cases[i].value, err,
+				sizeof(err)) < 0);
+		if (cases[i].err != NULL)
+			assert_string_equal(err, cases[i].err);
+	}
+}
+
+static void
+test_mode(void **state)
+{
+	static const struct key key = { .name = "m", .type = KEY_MODE };
+	uint64_t mode = 0;
+	char text[16];
+
+	(void)state;
+	assert_int_equal(key_parse(&key, &mode, "0640", text, sizeof(text)), 0);
+	assert_int_equal(mode, 0640);
+	key_print(&key, &mode, text, sizeof(text));
+	assert_string_equal(text, "0640");
+}
+
 int
 main(void)
 {
@@ -293,6 +342,8 @@ main(void)
 		    test_long_value, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_small_buffer, setup, teardown),
+		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_mode),
 		cmocka_unit_test(test_find),
 	};
 
