@@ -48,7 +48,7 @@ struct old_port {
 struct old_node {
 	struct span name, type;
 	bool paused;
-	uint64_t opens, losses, errors;
+	uint64_t opens, losses, refused;
 	unsigned next_link;
 	struct traffic traffic;
 	size_t nports;
@@ -173,7 +173,7 @@ read_node(struct unpack *u, struct old_node *node)
 	node->paused = unpack_bool(u);
 	node->opens = unpack_number(u);
 	node->losses = unpack_number(u);
-	node->errors = unpack_number(u);
+	node->refused = unpack_number(u);
 	node->next_link = (unsigned)unpack_number_to(u, UINT32_MAX);
 	read_traffic(u, &node->traffic);
 	node->nports = unpack_count(u, PORT_SIZE_MIN);
@@ -358,7 +358,7 @@ inherit_node(struct node *node, const struct heritage *h, struct old_node *old)
 	ep->paused = old->paused;
 	ep->opens = old->opens;
 	ep->losses = old->losses;
-	ep->errors = old->errors;
+	ep->refused = old->refused;
 	ep->next_link = old->next_link;
 	if (!ep->conf->ops->several && port != NULL && old->nports == 1)
 		inherit_port(port, h, &old->port[0]);

@@ -107,7 +107,7 @@ save_node(const struct node *node, struct pack *p)
 	pack_number(p, ep->paused);
 	pack_number(p, ep->opens);
 	pack_number(p, ep->losses);
-	pack_number(p, ep->errors);
+	pack_number(p, ep->refused);
 	pack_number(p, ep->next_link);
 	pack_bytes(p, &node->traffic, sizeof(node->traffic));
 	pack_number(p, n);

@@ -69,6 +69,7 @@ enum node_value {
 	NODE_UP,
 	NODE_OPENS,
 	NODE_LOSSES,
+	NODE_REFUSED,
 	NODE_PAUSED,
 	NODE_PEERS,
 	NODE_QUEUED,
@@ -112,6 +113,8 @@ node_number(const struct node *node, enum node_value value)
 		return node->endpoint->opens;
 	case NODE_LOSSES:
 		return node->endpoint->losses;
+	case NODE_REFUSED:
+		return node->endpoint->refused;
 	case NODE_PEERS:
 		return count_ports(node);
 	case NODE_QUEUED:
@@ -160,7 +163,8 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 		return true;
 	default:
 		print_number(node_number(node, (enum node_value)at), buf, size);
-		return at != NODE_PEERS || ep->conf->ops->several;
+		return (at != NODE_PEERS && at != NODE_REFUSED) ||
+		    ep->conf->ops->several;
 	}
 	snprintf(buf, size, "%s", text);
 	return true;
@@ -205,6 +209,7 @@ static const struct row node_rows[] = {
 	{ "up", print_node, NODE_UP },
 	{ "opens", print_node, NODE_OPENS },
 	{ "losses", print_node, NODE_LOSSES },
+	{ "refused", print_node, NODE_REFUSED },
 	{ "paused", print_node, NODE_PAUSED },
 	{ "peers", print_node, NODE_PEERS },
 	{ "queued", print_node, NODE_QUEUED },

@@ -256,7 +256,6 @@ back_off(struct endpoint *ep, const char *why)
 		snprintf(ep->error, sizeof(ep->error), "%s", why);
 	release(&ep->link);
 	ep->conf->ops->close(ep);
-	ep->errors++;
 	if (news) {
 		snprintf(ep->said, sizeof(ep->said), "%s", ep->error);
 		endpoint_set_state(ep, ENDPOINT_LOST, ep->error);

@@ -210,7 +210,9 @@ struct endpoint {
 	unsigned next_link;
 	unsigned nlinks;
 	unsigned nended; /* of them: those that send no more */
-	uint64_t opens, losses, errors;
+	uint64_t opens, losses;
+	uint64_t
+	    refused; /* connections and datagrams turned away, or unsendable */
 	uint64_t backoff_ns, next_try_ns;
 	bool tried; /* opened once, whatever came of it */
 	struct event *reopen_event;

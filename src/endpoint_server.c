@@ -145,6 +145,7 @@ server_open(struct endpoint *ep)
 		r = networks_parse(
 		    conf->allow, &server->allow, ep->error, sizeof(ep->error));
 	lc.allow = server->allow;
+	lc.refused = &ep->refused;
 	endpoint_keep_name(ep, " listener", keep, sizeof(keep));
 	if (r == 0)
 		r = listener_new(ep->base, &lc, on_client, ep,

@@ -30,7 +30,7 @@
 #include "endpoint_udp_peer.h"
 #include "log.h"
 
-/* What a bufferevent reads at once: larger ones would be cut. */
+/* What the owner of a link reads at once, at least: larger ones would be cut. */
 #define RECEIVE_MAX 4096
 /* Of one end of a pair; the kernel doubles it. */
 #define PAIR_BUFFER (40 * 1024)
@@ -343,7 +343,7 @@ send_failed(struct peer *peer, int e, size_t len)
 		return false;
 	}
 	if (e == EMSGSIZE) {
-		udp->ep->errors++;
+		udp->ep->refused++;
 		log_limited(&udp->unsent, LOG_WARNING, ABOUT_ENDPOINT,
 		    udp->ep->conf->name,
 		    "%zu bytes are too many for a datagram to %s: dropped", len,
@@ -423,7 +423,7 @@ on_expiry(evutil_socket_t fd, short what, void *arg)
 static void
 unwanted(struct udp *udp, const char *name, const char *why)
 {
-	udp->ep->errors++;
+	udp->ep->refused++;
 	log_limited(&udp->unwanted, LOG_WARNING, ABOUT_ENDPOINT,
 	    udp->ep->conf->name, "a datagram from %s was dropped: %s", name,
 	    why);

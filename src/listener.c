@@ -142,6 +142,8 @@ on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa,
 	task_begin(&l->task);
 	address_format(sa, (socklen_t)len, peer, sizeof(peer));
 	if (!welcome(l, fd, sa, peer)) {
+		if (l->conf.refused != NULL)
+			(*l->conf.refused)++;
 		close(fd);
 	} else {
 		if (sa->sa_family != AF_UNIX)

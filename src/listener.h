@@ -27,6 +27,7 @@ struct listener_conf {
 	const char *group; /* of a Unix socket, or NULL */
 	const char *full;  /* what one client too many is told, or
 					 * NULL; borrowed too */
+	uint64_t *refused; /* counts those turned away, or NULL */
 	const char *keep;  /* the name for the next process; borrowed for
 					 * the call alone */
 };

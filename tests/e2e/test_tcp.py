@@ -264,6 +264,7 @@ def test_one_client_more_than_max_clients_is_closed(pty, daemon, connect):
         more = connect(port)
         pump([more], lambda: more.eof)
         assert more.take() == b""
+    assert d.number("lan/refused") == 5
     a.send(b"for two\n")
     expect(one, b"for two\n", [a])
     expect(two, b"for two\n", [a])
@@ -445,6 +446,17 @@ def test_datagrams_go_in_and_out_as_frames(pty, daemon):
         a.send(b"three\n")
         flush([a])
         assert peer.recv(100) == b"three"
+
+
+def test_a_datagram_that_is_too_long_is_counted(pty, daemon):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"127.0.0.1:{port}"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for n in (4096, 4097, 1):
+            peer.sendto(b"x" * n, ("127.0.0.1", port))
+        expect(a, b"x" * 4096 + b"\nx\n")
+        d.wait_number("air/refused", 1)
 
 
 def test_each_frame_is_a_datagram_to_every_peer(pty, daemon):
