@@ -604,11 +604,11 @@ sendmsg(int fd, const struct msghdr *m, int flags)
 	return REAL(sendmsg)(fd, &copy, flags);
 }
 
-/* Nothing can be wrong about taking a descriptor out. */
+/* Only a new descriptor needs memory, of which there is a limit, too. */
 int
 epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
 {
-	int e = op != EPOLL_CTL_DEL ? verdict(F_epoll_ctl) : 0;
+	int e = op == EPOLL_CTL_ADD ? verdict(F_epoll_ctl) : 0;
 
 	if (e == 0)
 		return REAL(epoll_ctl)(ep, op, fd, ev);
