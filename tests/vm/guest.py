@@ -86,9 +86,19 @@ class Adapter(Port):
                          f"usb-QEMU_QEMU_USB_SERIAL_{self.serial}-if00-port0")
 
     def plug(self):
-        self.monitor.execute(
-            "device_add", driver="usb-serial", id=self.id, bus="xhci.0",
-            chardev=self.id, serial=self.serial, **{"always-plugged": True})
+        """When the machine has dealt with a pull."""
+        def plugged():
+            try:
+                self.monitor.execute(
+                    "device_add", driver="usb-serial", id=self.id, bus="xhci.0",
+                    chardev=self.id, serial=self.serial,
+                    **{"always-plugged": True})
+            except AssertionError as e:
+                if "is in use" not in str(e):
+                    raise
+                return False
+            return True
+        wait_for(plugged, what="the adapter to be gone")
 
     def pull(self):
         self.monitor.execute("device_del", id=self.id)

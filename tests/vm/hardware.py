@@ -309,7 +309,6 @@ class Replug:
         tasks = [row.split()[0] for row in self.session.ask("ps")]
         told = [t for t in tasks if t in ("daemon.udev", "daemon.hotplug")]
         assert told == [task], told
-        self.traffic.last(0.5)
         self.adapter.plug()
         self.traffic.until(lambda: self.state() == "up", "it to be up again")
         up = time.time() - float(self.session.ask("get usb/up")[0])
