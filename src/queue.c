@@ -438,14 +438,16 @@ rescue_one(const struct queue *old, size_t *pos, const struct header **ret)
 
 	for (;;) {
 		at = *pos & (old->size - 1);
-		if (*pos >= old->tail || at % 8 != 0 ||
-		    at + sizeof(*h) > old->size)
+		if (*pos >= old->tail || at % 8 != 0)
 			return false;
+		/* Behind the last frame there may be no more than its len. */
 		h = header_at(old, *pos);
 		if (h->len != SKIP)
 			break;
 		*pos += old->size - at;
 	}
+	if (at + sizeof(*h) > old->size)
+		return false;
 	room = room_of(h->len);
 	if (at + room > old->size || *pos + room > old->tail)
 		return false;

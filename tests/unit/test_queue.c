@@ -297,6 +297,30 @@ a_long_queue_is_there_for_the_next_process_at_any_moment(void **state)
 	assert_true(stored > 0);
 }
 
+/* The rest of the ring behind the last frame may be shorter than a header. */
+static void
+what_lies_behind_the_end_of_the_ring_is_there_too(void **state)
+{
+	struct queue q;
+
+	(void)state;
+	for (size_t len = 1; len < 200; len += 8) {
+		queue_init(&q, 40000);
+		queue_keep(&q, "the name");
+		while (q.size < QUEUE_KEPT || q.tail < q.size - q.size / 4)
+			queue_push(&q, (const uint8_t[200]){ 0 }, len, 1, 0);
+		while (q.frames > 10)
+			queue_pop(&q);
+		for (unsigned n = 0; n < 2 * q.size / len; n++) {
+			queue_push(&q, (const uint8_t[200]){ 0 }, len, n, 0);
+			queue_pop(&q);
+			if (q.tail % q.size < 10 * (len + 24))
+				check_store(&q);
+		}
+		queue_free(&q);
+	}
+}
+
 static void
 frames_that_are_being_written_are_not_there_twice(void **state)
 {
@@ -418,6 +442,9 @@ main(void)
 		    keep_in_store, keep_no_more),
 		cmocka_unit_test_setup_teardown(
 		    frames_that_are_being_written_are_not_there_twice,
+		    keep_in_store, keep_no_more),
+		cmocka_unit_test_setup_teardown(
+		    what_lies_behind_the_end_of_the_ring_is_there_too,
 		    keep_in_store, keep_no_more),
 		cmocka_unit_test_setup_teardown(
 		    a_short_queue_is_not_kept, keep_in_store, keep_no_more),
