@@ -363,6 +363,8 @@ endpoint_wait(struct endpoint *ep, const char *why)
 {
 	snprintf(ep->error, sizeof(ep->error), "%s", why);
 	if (ep->link.bev != NULL) {
+		/* What comes from now on is not the same user's. */
+		ep->link.ended = true;
 		link_lose(&ep->link, LINK_WAIT, why);
 		return;
 	}

@@ -192,6 +192,66 @@ test_comes_while_hanging_up(void **state)
 	endpoint_free(ep);
 }
 
+/* Opened and written to by the next one, before the end of the last is dealt with. */
+static const char *next_one;
+static int next_user = -1;
+static size_t got_at_the_end;
+
+static void
+read_and_let_the_next_come(struct link *link)
+{
+	size_t had = got_len;
+
+	owner_readable(link);
+	if (got_len > had || next_one == NULL)
+		return;
+	next_user = user_opens(next_one);
+	assert_int_equal(write(next_user, "next", 4), 4);
+	next_one = NULL;
+}
+
+static void
+read_at_the_end(struct link *link, const char *why)
+{
+	size_t had = got_len;
+
+	(void)why;
+	owner_readable(link);
+	got_at_the_end += got_len - had;
+}
+
+static void
+test_what_the_next_one_says_is_not_the_last_ones(void **state)
+{
+	static const struct endpoint_owner watchful = {
+		.up = owner_up,
+		.down = read_at_the_end,
+		.readable = read_and_let_the_next_come,
+		.writable = owner_writable,
+		.label = owner_label,
+		.state = owner_state,
+	};
+	const char *path = in_folder("tty");
+	int user;
+
+	(void)state;
+	open_pty(path);
+	ep->owner = &watchful;
+	user = user_opens(path);
+	UNTIL(ep->state == ENDPOINT_UP);
+	assert_int_equal(write(user, "last", 4), 4);
+	UNTIL(got_len == 4);
+	next_one = path;
+	close(user);
+	UNTIL(got_len == 8);
+	assert_memory_equal(got, "lastnext", 8);
+	assert_int_equal(got_at_the_end, 0);
+	assert_int_equal(ep->state, ENDPOINT_UP);
+	close(next_user);
+	UNTIL(ep->state == ENDPOINT_WAITING);
+	endpoint_free(ep);
+}
+
 static void
 test_unread_is_not_for_the_next(void **state)
 {
@@ -351,6 +411,9 @@ main(void)
 		    test_quick_change, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    test_comes_while_hanging_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_what_the_next_one_says_is_not_the_last_ones, set_up,
+		    tear_down),
 		cmocka_unit_test_setup_teardown(
 		    test_unread_is_not_for_the_next, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
