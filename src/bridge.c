@@ -602,12 +602,13 @@ port_flush_some(struct port *port)
 void
 port_flush(struct port *port)
 {
-	if (port->handed.waits && port->handed.wire > 0) {
-		if (link_handed(port->link) > 0)
-			return;
+	bool under_way = port->handed.waits && port->handed.wire > 0;
+
+	if (under_way && link_handed(port->link) == 0) {
 		handed_out(port);
+		under_way = false;
 	}
-	while (port_open(port) && port->gap_at == 0 &&
+	while (!under_way && port_open(port) && port->gap_at == 0 &&
 	    (port->handed.waits || !queue_empty(&port->queue)))
 		if (!port_flush_some(port))
 			break;

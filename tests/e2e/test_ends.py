@@ -2,7 +2,7 @@
 import pytest
 
 from harness import (ControlError, Client, expect, fill, flush, free_port,
-                     pump, section, serial, tcp_server, wait_for)
+                     pump, route, section, serial, tcp_server, wait_for)
 
 
 def numbered(count, size=20):
@@ -30,6 +30,28 @@ def test_what_a_client_sent_before_it_closed_arrives(pty, daemon, chatter):
             d.get("lan/state")
     a.reading = True
     expect(a, lines)
+
+
+def test_a_connection_that_is_reset_while_all_is_full_holds_nobody_back(pty, daemon):
+    s, t, port = pty("s"), pty("t"), free_port()
+    d = daemon(serial("s", s, framing="line") +
+               serial("t", t, framing="line", queue="2K") +
+               tcp_server("lan", port, framing="line", queue="2K", stall_timeout="1h") +
+               route("down", from_="s", to="lan") + route("up", from_="lan", to="t"))
+    client = Client(("127.0.0.1", port), receive_buffer=4096)
+    wait_for(lambda: d.number("lan/peers") == 1)
+    t.reading = client.reading = False
+    lines = b"".join(numbered(300000))
+    client.send(lines)
+    s.send(lines)
+    fill([s, client])
+    assert s.outgoing and client.outgoing
+    held_at = d.number("s/rx_bytes")
+    client.reset()
+    pump([s], lambda: d.number("s/rx_bytes") > held_at + 100000,
+         what="the device to be read on")
+    t.reading = True
+    pump([s, t], lambda: d.number("lan/peers") == 0, what="the connection to go")
 
 
 def test_a_changed_section_of_a_held_back_source_loses_nothing(pty, daemon):
