@@ -28,6 +28,8 @@
 #define EVENTS                                                              \
 	(IN_CREATE | IN_ATTRIB | IN_DELETE | IN_MOVED_TO | IN_DELETE_SELF | \
 	    IN_ONLYDIR)
+/* More than there are directories that come one after the other, or are not for us. */
+#define TRIES 8
 
 static TAILQ_HEAD(, endpoint) lost = TAILQ_HEAD_INITIALIZER(lost);
 static struct event *event;
@@ -71,22 +73,41 @@ same_look(const struct device_look *a, const struct device_look *b)
 	    a->owner == b->owner && a->group == b->group;
 }
 
-/* Watches the deepest directory on the way to path that exists. */
-static void
-watch_way(const char *path)
+/* Watches the deepest directory on the way to path that exists; returns how much of
+ * path is what is to come in it. */
+static size_t
+watch_deepest(const char *path)
 {
 	char way[PATH_MAX];
+	size_t next;
 
 	snprintf(way, sizeof(way), "%s", path);
 	do {
 		char *slash = strrchr(way, '/');
 
+		next = strlen(way);
 		if (slash == NULL)
-			return;
+			break;
 		slash[slash == way] = '\0';
 		if (inotify_add_watch(fd, way, EVENTS) >= 0)
-			return;
+			break;
 	} while (strcmp(way, "/") != 0);
+	return next;
+}
+
+/* That may have come before the watch did: then the next one is to be watched. */
+static void
+watch_way(const char *path)
+{
+	char way[PATH_MAX];
+	size_t next;
+
+	for (unsigned tries = 0; tries < TRIES; tries++) {
+		next = watch_deepest(path);
+		snprintf(way, sizeof(way), "%.*s", (int)next, path);
+		if (strcmp(way, path) == 0 || access(way, F_OK) < 0)
+			break;
+	}
 }
 
 static void
