@@ -10,10 +10,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -376,6 +378,32 @@ begin_stop(int sig)
 	on_drain(-1, 0, NULL);
 }
 
+/* Whether the program starts and takes the configuration; it says why not. */
+static int
+try_program(void)
+{
+	char check[] = "--check", **argv;
+	size_t n = 0;
+	int r, status;
+	pid_t pid;
+
+	while (options->argv[n] != NULL)
+		n++;
+	if ((argv = calloc(n + 2, sizeof(*argv))) == NULL)
+		return -ENOMEM;
+	argv[0] = options->argv[0];
+	argv[1] = check;
+	memcpy(argv + 2, options->argv + 1, n * sizeof(*argv));
+	r = -posix_spawn(&pid, program, NULL, NULL, argv, environ);
+	free(argv);
+	if (r < 0)
+		return r;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return status == 0 ? 0 : -EINVAL;
+}
+
 /* Becomes the next process, or goes on as if nothing had been. */
 static void
 restart(void)
@@ -385,6 +413,12 @@ restart(void)
 	if (drain_until != 0)
 		return;
 	log_at(LOG_NOTICE, "starting %s again", program);
+	if ((r = try_program()) < 0) {
+		log_at(LOG_ERR, "cannot start %s again, goes on: %s", program,
+		    r == -EINVAL ? "it does not run with this configuration"
+				 : strerror(-r));
+		return;
+	}
 	link_settle_all();
 	serial_finish();
 	r = handover_exec(bridge, program, options->argv);

@@ -250,6 +250,24 @@ def test_a_new_program_that_is_not_there_changes_nothing(pty, daemon, folder):
     expect(b, b"and more\n", [a])
 
 
+def test_a_faulty_configuration_is_no_end(pty, daemon):
+    a, b = pty("a"), pty("b")
+    conf = serial("a", a, framing="line") + serial("b", b, framing="line")
+    d = daemon(conf)
+    before = d.opens("a", "b")
+    d.write(conf + "[serial c]\nbuad = 9600\n")
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: "again, goes on: it does not run with this configuration"
+             in d.stderr())
+    assert "unknown key 'buad' in [serial c]" in d.stderr()
+    a.send(b"still here\n")
+    expect(b, b"still here\n", [a])
+    assert d.opens("a", "b") == before
+    d.write(conf)
+    restart(d)
+    assert d.opens("a", "b") == before
+
+
 def test_it_stops_as_ever_after_a_restart(pty, daemon, folder):
     a, here = pty("a"), folder / "here"
     d = daemon(serial("a", a) + section("unix-server", "here", listen=here))
