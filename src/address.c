@@ -103,6 +103,22 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 	return -EINVAL;
 }
 
+bool
+address_collides(const char *a, const char *b)
+{
+	struct address x, y;
+	char err[ADDRESS_TEXT_MAX + 128];
+
+	if (address_parse(a, &x, err, sizeof(err)) < 0 ||
+	    address_parse(b, &y, err, sizeof(err)) < 0)
+		return false;
+	if (x.ss.ss_family == AF_UNIX || y.ss.ss_family == AF_UNIX)
+		return x.len == y.len && memcmp(&x.ss, &y.ss, x.len) == 0;
+	/* It is at the same place for both families. */
+	return ((const struct sockaddr_in *)&x.ss)->sin_port ==
+	    ((const struct sockaddr_in *)&y.ss)->sin_port;
+}
+
 /* The address's bytes, an IPv4 one out of its IPv6 mapping; NULL for others. */
 static const uint8_t *
 raw_address(const struct sockaddr *sa, int *family)

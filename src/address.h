@@ -25,6 +25,8 @@ int address_parse(const char *s, struct address *ret, char *err, size_t size);
 const char *address_format(
     const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
 bool address_is_loopback(const struct sockaddr *sa);
+/* Whether two that listen there may be in each other's way: the same port or path. */
+bool address_collides(const char *a, const char *b);
 
 /* A list of networks "10.0.0.0/8 192.168.1.7 ::1/128", separated by blanks or
  * commas. */

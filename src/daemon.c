@@ -21,6 +21,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "address.h"
 #include "bridge.h"
 #include "control.h"
 #include "daemon.h"
@@ -149,6 +150,24 @@ is_ours(const char *listen)
 	return false;
 }
 
+/* Whether a control port that goes with this configuration is in the way. */
+static bool
+is_in_the_way(const struct config *c, const char *listen)
+{
+	for (unsigned i = 0; i < controls.n; i++) {
+		struct control *port = controls.port[i];
+		bool stays = false;
+
+		for (unsigned j = 0; port != NULL && j < c->ncontrols; j++)
+			stays |=
+			    same_control(&controls, c->controls[j]) == port;
+		if (port != NULL && !stays &&
+		    address_collides(control_config(port)->listen, listen))
+			return true;
+	}
+	return false;
+}
+
 static int
 open_control(
     const struct control_conf *c, struct control **ret, char *err, size_t size)
@@ -185,6 +204,10 @@ prepare_controls(
 			set.port[i] = same_control(&next.set, port);
 		if (set.port[i] == NULL && !is_ours(port->listen))
 			r = open_control(port, &set.port[i], err, size);
+		if (r == -EADDRINUSE && is_in_the_way(c, port->listen)) {
+			err[0] = '\0';
+			r = 0;
+		}
 	}
 	if (r < 0)
 		close_ports(&set, &controls, &next.set);

@@ -266,6 +266,23 @@ def test_a_control_port_that_cannot_be_opened_refuses_the_reload(
     assert d.control("version", folder / "good")
 
 
+def test_a_control_port_that_stays_where_it_is_in_other_words(pty, daemon, folder):
+    a, b, port = pty("a"), pty("b"), free_port()
+    d = daemon(lines(a, b) + control("net", f"127.0.0.1:{port}")
+               + control("path", f"unix:{folder}/path"))
+    d.reload(lines(a, b) + control("net", f"*:{port}", allow="10.0.0.0/8")
+             + control("path", f"{folder}/path", access="read"))
+    wait_for(lambda: "0.0.0.0" in d.tasks()["net.accept"]["label"])
+    assert d.control("version", ("127.0.0.1", port))
+    with pytest.raises(ControlError):
+        d.control("set log_level info", folder / "path")
+    # In the way of one that stays it may not be.
+    with pytest.raises(ControlError):
+        d.reload(lines(a, b) + control("net", f"*:{port}", allow="10.0.0.0/8")
+                 + control("other", f"127.0.0.1:{port}"))
+    assert d.control("version", ("127.0.0.1", port))
+
+
 def test_a_control_port_changes_in_its_place_and_moves(pty, daemon, folder):
     a, b, port = pty("a"), pty("b"), free_port()
     here, there = f"unix:{folder}/here", f"unix:{folder}/there"
