@@ -21,9 +21,8 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-#include "address.h"
 #include "bridge.h"
-#include "control.h"
+#include "control_ports.h"
 #include "daemon.h"
 #include "endpoint_link.h"
 #include "endpoint_serial.h"
@@ -37,22 +36,11 @@
 /* More than are ever set at a time, but by thousands of connections. */
 #define TIMERS 1024
 
-struct port_set {
-	struct control **port;
-	unsigned n;
-};
-
 static const struct options *options;
 static char program[PATH_MAX]; /* that SIGUSR2 starts again; "": not known */
 static struct event_base *base;
 static struct bridge *bridge;
 static struct daemon_conf conf;
-static struct port_set controls;
-/* A reload's, to be put in place: NULL where ports are still to be opened. */
-static struct {
-	struct port_set set;
-	struct config *config;
-} next;
 static struct event *signal_event, *drain_event, *control_event;
 static struct task signal_task, drain_task;
 static uint64_t drain_until;
@@ -97,165 +85,15 @@ static const struct control_hooks hooks = {
 	.daemon = daemon_conf,
 };
 
-/* --- control ports ------------------------------------------------------- */
-
-static struct control *
-same_control(const struct port_set *set, const struct control_conf *c)
-{
-	for (unsigned i = 0; i < set->n; i++)
-		if (set->port[i] != NULL &&
-		    strcmp(c->name, control_config(set->port[i])->name) == 0 &&
-		    strcmp(c->text, control_config(set->port[i])->text) == 0)
-			return set->port[i];
-	return NULL;
-}
-
-static bool
-holds(const struct port_set *set, const struct control *port)
-{
-	for (unsigned i = 0; i < set->n; i++)
-		if (set->port[i] == port)
-			return true;
-	return false;
-}
-
-/* Closes those that none of the others has. */
-static void
-close_ports(
-    struct port_set *set, const struct port_set *a, const struct port_set *b)
-{
-	for (unsigned i = 0; i < set->n; i++)
-		if (set->port[i] != NULL && !holds(a, set->port[i]) &&
-		    !holds(b, set->port[i]))
-			control_free(set->port[i]);
-	free(set->port);
-	memset(set, 0, sizeof(*set));
-}
-
-/* Whether something of ours listens there that a new configuration may close. */
-static bool
-is_ours(const char *listen)
-{
-	for (unsigned i = 0; i < controls.n; i++)
-		if (controls.port[i] != NULL &&
-		    strcmp(control_config(controls.port[i])->listen, listen) ==
-			0)
-			return true;
-	for (unsigned i = 0; i < bridge->nnodes; i++) {
-		const char *other = bridge->node[i]->endpoint->conf->listen;
-
-		if (other != NULL && strcmp(other, listen) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Whether a control port that goes with this configuration is in the way. */
-static bool
-is_in_the_way(const struct config *c, const char *listen)
-{
-	for (unsigned i = 0; i < controls.n; i++) {
-		struct control *port = controls.port[i];
-		bool stays = false;
-
-		for (unsigned j = 0; port != NULL && j < c->ncontrols; j++)
-			stays |=
-			    same_control(&controls, c->controls[j]) == port;
-		if (port != NULL && !stays &&
-		    address_collides(control_config(port)->listen, listen))
-			return true;
-	}
-	return false;
-}
-
-static int
-open_control(
-    const struct control_conf *c, struct control **ret, char *err, size_t size)
-{
-	char why[256];
-	int r = control_new(bridge, c, &hooks, ret, why, sizeof(why));
-
-	if (r < 0)
-		snprintf(err, size, "control %s: %s", c->name, why);
-	return r;
-}
-
-/*
- * The control ports of a configuration: those that are the same already, and new
- * ones, opened.  Where something of ours still listens, it is done later.
- * -errno with a sentence: none is open that was not.
- */
-static int
-prepare_controls(
-    const struct config *c, struct port_set *ret, char *err, size_t size)
-{
-	struct port_set set = { calloc(c->ncontrols + 1, sizeof(*set.port)),
-		c->ncontrols };
-	int r = 0;
-
-	if (set.port == NULL) {
-		snprintf(err, size, "out of memory");
-		return -ENOMEM;
-	}
-	for (unsigned i = 0; i < set.n && r == 0; i++) {
-		const struct control_conf *port = c->controls[i];
-
-		if ((set.port[i] = same_control(&controls, port)) == NULL)
-			set.port[i] = same_control(&next.set, port);
-		if (set.port[i] == NULL && !is_ours(port->listen))
-			r = open_control(port, &set.port[i], err, size);
-		if (r == -EADDRINUSE && is_in_the_way(c, port->listen)) {
-			err[0] = '\0';
-			r = 0;
-		}
-	}
-	if (r < 0)
-		close_ports(&set, &controls, &next.set);
-	else
-		*ret = set;
-	return r;
-}
-
 /* Not inside a session's callback: it may be the one that asked. */
-static void
-put_controls_in_place(void)
-{
-	struct port_set old = controls;
-	char err[300];
-
-	controls = next.set;
-	memset(&next.set, 0, sizeof(next.set));
-	close_ports(&old, &controls, &next.set);
-	for (unsigned i = 0; i < controls.n; i++)
-		if (controls.port[i] == NULL &&
-		    open_control(next.config->controls[i], &controls.port[i],
-			err, sizeof(err)) < 0) {
-			log_to(LOG_ERR, ABOUT_CONTROL,
-			    next.config->controls[i]->name, "%s", err);
-			systemd_status("%s", err);
-		}
-	config_free(next.config);
-	next.config = NULL;
-}
-
 static void
 on_controls(evutil_socket_t fd, short what, void *arg)
 {
+	char err[300];
+
 	(void)fd, (void)what, (void)arg;
-	if (next.config != NULL)
-		put_controls_in_place();
-}
-
-/* What a reload has prepared, in the place of what one before had. */
-static void
-set_next(struct config *c, struct port_set set)
-{
-	struct port_set old = next.set;
-
-	next.set = set;
-	close_ports(&old, &controls, &next.set);
-	config_free(next.config);
-	next.config = c;
+	if (control_ports_change(err, sizeof(err)) < 0)
+		systemd_status("%s", err);
 }
 
 /* --- reload -------------------------------------------------------------- */
@@ -307,7 +145,6 @@ static int
 reload(char **ret_faults)
 {
 	struct faults faults = { 0 };
-	struct port_set set;
 	struct config *c;
 	char err[300] = "";
 	int r;
@@ -320,9 +157,9 @@ reload(char **ret_faults)
 	systemd_reloading();
 	if ((r = options_config(options, &c, &faults)) < 0)
 		return refuse_reload(r, &faults, ret_faults);
-	r = prepare_controls(c, &set, err, sizeof(err));
+	r = control_ports_prepare(c, err, sizeof(err));
 	if (r == 0 && (r = bridge_apply(bridge, c, err, sizeof(err))) < 0)
-		close_ports(&set, &controls, &next.set);
+		control_ports_drop();
 	if (r < 0) {
 		if (err[0] == '\0')
 			append(err, sizeof(err), "%s", strerror(-r));
@@ -334,7 +171,7 @@ reload(char **ret_faults)
 		return r;
 	}
 	take_daemon_conf(c);
-	set_next(c, set);
+	control_ports_commit(c);
 	event_active(control_event, EV_TIMEOUT, 1);
 	log_at(LOG_NOTICE, "reloaded: %u of %u endpoints up", bridge_up(bridge),
 	    bridge->nnodes);
@@ -599,7 +436,7 @@ static int
 start_controls(const struct config *c)
 {
 	char err[300];
-	int r = prepare_controls(c, &controls, err, sizeof(err));
+	int r = control_ports_open(bridge, &hooks, c, err, sizeof(err));
 
 	if (r < 0)
 		log_at(LOG_ERR, "cannot start: %s", err);
@@ -667,8 +504,7 @@ static void
 stop(void)
 {
 	systemd_stop();
-	set_next(NULL, (struct port_set){ 0 });
-	close_ports(&controls, &next.set, &next.set);
+	control_ports_free();
 	bridge_free(bridge);
 	serial_finish();
 	if (signal_event != NULL) {
