@@ -373,6 +373,31 @@ queue_given(struct queue *q)
 	publish(q);
 }
 
+/*
+ * The frames of a copy take the place of all that there are, in the same file: laid
+ * down behind them, and then put on and the others taken off.  False: no room.
+ */
+static bool
+lay_behind(struct queue *q, const struct queue *copy)
+{
+	size_t to_end = q->size - (q->tail & (q->size - 1));
+	long at = place_of(q, copy->tail);
+
+	if (!is_shared(q) || at < 0)
+		return false;
+	memcpy(q->ring + at, copy->ring, copy->tail);
+	if (copy->tail > to_end) {
+		header_at(q, q->tail)->len = SKIP;
+		q->tail += to_end;
+	}
+	/* Killed between the two, it has none of them, and not all of them twice. */
+	q->head = q->tail;
+	publish(q);
+	q->tail += copy->tail;
+	publish(q);
+	return true;
+}
+
 /* All anew, with that frame in the place of the one at position at. */
 static int
 rebuild(struct queue *q, size_t at, const struct queued *frame)
@@ -396,11 +421,15 @@ rebuild(struct queue *q, size_t at, const struct queued *frame)
 			return r;
 		}
 	}
-	ring_change(q, copy.ring, copy.size, copy.tail, NULL, -1);
 	q->bytes = copy.bytes;
 	q->payload = copy.payload;
+	if (lay_behind(q, &copy)) {
+		queue_free(&copy);
+		return 0;
+	}
+	ring_change(q, copy.ring, copy.size, copy.tail, NULL, -1);
 	if (q->share != NULL && q->size >= QUEUE_KEPT)
-		grow(q, 0);
+		grow(q, 2 * q->tail);
 	return 0;
 }
 

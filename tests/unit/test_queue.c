@@ -321,6 +321,31 @@ what_lies_behind_the_end_of_the_ring_is_there_too(void **state)
 	}
 }
 
+/* Each change of place in the store is two messages to the service manager. */
+static void
+frames_that_are_replaced_stay_in_the_same_place_of_the_store(void **state)
+{
+	uint8_t payload[80] = { 0 };
+	struct queued f;
+	struct queue q;
+	size_t pos, at;
+
+	(void)state;
+	queue_init(&q, 20000);
+	queue_keep(&q, "the name");
+	while (q.bytes < q.limit - sizeof(payload))
+		queue_push(&q, payload, 40, 0, 0);
+	for (unsigned n = 0; n < 2000; n++) {
+		for (at = pos = 0; pos < n % 50 * 56; at = pos)
+			assert_true(queue_next(&q, &pos, &f));
+		queue_replace(&q, at, payload, (size_t)rand() % 80, n);
+		check_store(&q);
+	}
+	assert_true(stored < 10);
+	queue_free(&q);
+	assert_int_equal(stored, removed);
+}
+
 static void
 frames_that_are_being_written_are_not_there_twice(void **state)
 {
@@ -445,6 +470,9 @@ main(void)
 		    keep_in_store, keep_no_more),
 		cmocka_unit_test_setup_teardown(
 		    what_lies_behind_the_end_of_the_ring_is_there_too,
+		    keep_in_store, keep_no_more),
+		cmocka_unit_test_setup_teardown(
+		    frames_that_are_replaced_stay_in_the_same_place_of_the_store,
 		    keep_in_store, keep_no_more),
 		cmocka_unit_test_setup_teardown(
 		    a_short_queue_is_not_kept, keep_in_store, keep_no_more),
