@@ -455,7 +455,11 @@ pty_open(struct endpoint *ep)
 	link_keep(&ep->link, pty->master);
 	task_add(&pty->open_task, pty, open_label, "%s.open", ep->conf->name);
 	say_waiting(pty);
-	await_opening(pty);
+	/* Up before anything is read that is for it. */
+	if (ep->link.adopted)
+		endpoint_resume(ep);
+	else
+		await_opening(pty);
 	return 0;
 fail:
 	pty_close(ep);

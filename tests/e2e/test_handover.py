@@ -5,7 +5,7 @@ import shutil
 import signal
 
 import harness
-from harness import (expect, flush, free_port, pump, same, section, serial,
+from harness import (expect, fill, flush, free_port, pump, same, section, serial,
                      tcp_server, wait_for)
 
 TIMES = 20
@@ -177,6 +177,24 @@ def test_a_pty_keeps_its_user(pty, daemon, open_tty, folder):
     a.send(b"two\n")
     expect(user, b"two\n", [a])
     assert d.number("chart/opens") == 1
+
+
+def test_the_full_queue_of_a_pty_goes_over(pty, daemon, open_tty, folder):
+    a = pty("a")
+    d = daemon(serial("a", a, framing="line") +
+               section("pty", "p", link=folder / "p", framing="line", queue="8K"),
+               settled=False)
+    user = open_tty(folder / "p")
+    d.settle()
+    user.reading = False
+    a.send(b"".join(b"%09d\n" % n for n in range(9000)))
+    for _ in range(3):
+        fill([a, user])
+        assert a.outgoing
+        restart(d)
+    user.reading = True
+    expect(user, b"".join(b"%09d\n" % n for n in range(9000)), [a])
+    assert d.dropped("p") == 0
 
 
 def test_a_changed_section_is_opened_anew(pty, daemon, connect):
