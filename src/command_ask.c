@@ -104,16 +104,39 @@ take_timeout(struct call *call, char *text, uint64_t *ret)
 	return 0;
 }
 
+/* The session that awaits an answer of an endpoint: the next frame is for it. */
+static const struct session *
+who_asks(const struct bridge *b, const char *name)
+{
+	const struct session *s;
+	const struct tap *tap;
+
+	TAILQ_FOREACH(tap, &b->taps, entry) {
+		if (tap->frame != on_frame)
+			continue;
+		s = CONTAINER_OF(tap, struct session, tap);
+		if (!s->doomed && !s->answered && strcmp(s->asked, name) == 0)
+			return s;
+	}
+	return NULL;
+}
+
 int
 ask_start(struct call *call)
 {
 	struct session *s = call->session;
 	struct node *node = call_node(call, call->argv[1]);
+	const struct session *other;
 	uint64_t timeout;
 	int r;
 
 	if (node == NULL)
 		return -ENOENT;
+	if ((other = who_asks(call->bridge, call->argv[1])) != NULL)
+		return call_fail(call, EBUSY,
+		    "%s is being asked by %s (%s); the next frame is its "
+		    "answer",
+		    call->argv[1], other->name, other->address);
 	if ((r = take_timeout(call, call->argv[2], &timeout)) < 0 ||
 	    (r = call_send(call, node, call->argv[2])) < 0)
 		return r;

@@ -247,6 +247,21 @@ def test_an_answer_as_json(two):
     assert json.loads(s.reply()[0][0]) == {"from": "a", "size": 3, "text": "5 V"}
 
 
+def test_an_answer_is_not_taken_for_that_of_another_question(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"ask a warm? 20s\n")
+    expect(a, b"warm?\n", [s])
+    refused(d, "ask a wet?", "a is being asked by ")
+    a.send(b"20 C\n")
+    expect(b, b"20 C\n", [a])
+    assert s.reply() == (["20 C"], "OK")
+    s.send(b"ask a wet? 20s\n")
+    expect(a, b"wet?\n", [s])
+    a.send(b"no\n")
+    assert s.reply() == (["no"], "OK")
+
+
 def test_who_asks_may_send_no_more_or_be_ended(two):
     d, a, b = two
     s = d.session()
