@@ -15,6 +15,7 @@
  * the link.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -84,8 +85,8 @@ link_lose(struct link *link, enum link_end end, const char *why)
 }
 
 /*
- * The other side of a socket takes nothing any more.  What it had sent is still
- * read, under back-pressure as ever, until its end.
+ * The other side of a socket, or the user of a pty, takes nothing any more.  What it had
+ * sent is still read, under back-pressure as ever, until its end.
  */
 static void
 link_mute(struct link *link)
@@ -115,10 +116,34 @@ watch_hangup(struct link *link)
 		link->watched = true;
 }
 
-/*
- * A link that reads hears it from read() itself.  A type that deals with
- * hang-ups has data to be read behind them.
- */
+/* A type that deals with hang-ups itself: a pty, which will have another user. */
+static bool
+has_users(const struct link *link)
+{
+	const struct endpoint_ops *ops = link->endpoint->conf->ops;
+
+	return ops->hangup != NULL && !ops->several;
+}
+
+static short
+poll_now(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) < 0 ? 0 : p.revents;
+}
+
+/* It has hung up while it is not read: there may be data behind that. */
+static void
+link_hung(struct link *link)
+{
+	if (link->socket || has_users(link))
+		link_mute(link);
+	else
+		link_lose(link, LINK_LOST, "hung up");
+}
+
+/* A link that reads hears it from read() itself. */
 static void
 on_hangup(evutil_socket_t fd, short what, void *arg)
 {
@@ -130,18 +155,12 @@ on_hangup(evutil_socket_t fd, short what, void *arg)
 	n = epoll_wait(hangup_fd, e, NELEM(e), 0);
 	for (int i = 0; i < n; i++) {
 		struct link *link = e[i].data.ptr;
-		const struct endpoint_ops *ops = link->endpoint->conf->ops;
 
-		if (!(e[i].events & (EPOLLHUP | EPOLLERR)) ||
-		    (ops->hangup != NULL && !ops->several))
+		if (!(e[i].events & (EPOLLHUP | EPOLLERR)))
 			continue;
-		if (link->socket) {
-			link_mute(link);
-			continue;
-		}
 		link->hung = true;
-		if (!link->reading && link->up)
-			link_lose(link, LINK_LOST, "hung up");
+		if (link->up && (link->socket || !link->reading))
+			link_hung(link);
 	}
 	task_end(&hangup_task);
 }
@@ -234,6 +253,10 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	if (link->up)
 		link->endpoint->owner->readable(link);
 	met = link->met;
+	/* All is read, and the next user of the pty is there already. */
+	if (met == 0 && link->mute && has_users(link) &&
+	    poll_now(link->fd) == 0)
+		met = EIO;
 	if (met != 0 && link->up && !link->ended) {
 		if (met == END_OF_INPUT && link->endpoint->conf->ops->several)
 			link_ended(link);
@@ -470,13 +493,15 @@ link_set_reading(struct link *link, bool on)
 		TASK_WAIT(&link->read);
 		if (event_add(link->readable, NULL) < 0)
 			link_lose(link, LINK_LOST, strerror(errno));
+		else if (link->mute && has_users(link))
+			link_poke(link, EV_READ);
 		return;
 	}
 	event_del(link->readable);
 	TASK_SET(&link->read, TASK_PAUSED);
 	watch_hangup(link);
-	if (link->hung)
-		link_lose(link, LINK_LOST, "hung up");
+	if (link->hung && (!has_users(link) || poll_now(link->fd) & POLLHUP))
+		link_hung(link);
 }
 
 void

@@ -6,7 +6,7 @@ import time
 import pytest
 import serial as pyserial
 
-from harness import expect, flush, pump, section, serial
+from harness import expect, fill, flush, pump, section, serial, wait_for
 
 
 @pytest.fixture
@@ -113,6 +113,50 @@ def test_what_was_written_before_a_quick_close_arrives(made, open_tty):
         flush([user])
         user.close()
         expect(a, b"quick %d\n" % i)
+
+
+@pytest.fixture
+def both_full(daemon, folder, open_tty):
+    """Two ptys, each held back by the other, whose user reads nothing."""
+    d = daemon(section("pty", "p", link=folder / "p", framing="line") +
+               section("pty", "q", link=folder / "q", framing="line"))
+    p, q = open_tty(folder / "p"), open_tty(folder / "q")
+    d.wait_state("p", "up")
+    d.wait_state("q", "up")
+    for user in (p, q):
+        user.reading = False
+        user.outgoing += b"".join(b"%s%06d\n" % (user.name[-1:].encode(), i)
+                                  for i in range(20_000))
+    fill([p, q])
+    assert d.queued("p") > 0 and d.queued("q") > 0
+    return d, p, q
+
+
+def test_two_that_held_each_other_back_and_went(both_full):
+    d, p, q = both_full
+    p.close()
+    wait_for(lambda: d.tasks()["p.write"]["state"] == "idle",
+             what="nothing more to be written to p")
+    q.close()
+    d.wait_state("p", "waiting")
+    d.wait_state("q", "waiting")
+
+
+def test_the_next_user_listens_while_the_last_ones_words_wait(
+        both_full, open_tty, folder):
+    d, p, q = both_full
+    p.close()
+    wait_for(lambda: d.tasks()["p.write"]["state"] == "idle",
+             what="nothing more to be written to p")
+    listener = open_tty(folder / "p")
+    q.reading = True
+    pump([listener, q], lambda: listener.received.endswith(b"019999\n"))
+    q.take()
+    q.send(b"still there?\n")
+    pump([listener, q],
+         lambda: listener.received.endswith(b"still there?\n"))
+    listener.send(b"yes\n")
+    pump([listener, q], lambda: q.received.endswith(b"yes\n"))
 
 
 def test_eight_bits_pass_both_ways(pty, daemon, folder, open_tty):
