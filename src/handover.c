@@ -259,7 +259,7 @@ find_queues(struct remains *rem, struct endpoint_conf *conf)
 {
 	struct node *node = NULL;
 	struct left *l;
-	int r = 0;
+	int r;
 
 	TAILQ_FOREACH(l, left_all(), entry) {
 		if (!is_queue(l) ||
@@ -267,7 +267,10 @@ find_queues(struct remains *rem, struct endpoint_conf *conf)
 			continue;
 		if (node == NULL && (node = remains_node(rem, conf)) == NULL)
 			return -ENOMEM;
-		if ((r = remains_port(rem, node, l)) < 0)
+		r = remains_port(rem, node, l);
+		if (r == -EINVAL)
+			log_at(LOG_ERR, "%s is damaged, and lost", l->name);
+		else if (r < 0)
 			return r;
 	}
 	return 0;

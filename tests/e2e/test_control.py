@@ -233,7 +233,7 @@ def test_ask_sends_a_frame_and_shows_the_next_one_back(two):
     expect(b, b"late\n", [a])
     refused(d, "ask a", "missing")
     refused(d, "ask nobody text", "nobody")
-    refused(d, "ask a text 11m", "10m")
+    refused(d, "ask a text 2m", "1m")
     refused(d, r"ask a one\ntwo")
 
 
