@@ -518,9 +518,9 @@ port_ready(const struct port *port)
 static void
 nobody(struct node *to, const struct batch *batch)
 {
-	to->traffic.dropped[DROP_NOBODY] += batch->npick;
+	to->gone.dropped[DROP_NOBODY] += batch->npick;
 	for (unsigned i = 0; i < batch->npick; i++)
-		to->traffic.dropped_bytes += batch->item[batch->pick[i]].len;
+		to->gone.dropped_bytes += batch->item[batch->pick[i]].len;
 }
 
 /* The picked frames to every port of a node but the one they came from. */

@@ -103,7 +103,7 @@ struct node {
 	unsigned framing_class;	   /* nodes with the same framing share it */
 	struct exchange *exchange; /* asks it one thing at a time, or NULL */
 	bool gather;		   /* reads on: one large write is worth it */
-	struct traffic traffic;	   /* all of its ports, gone ones too */
+	struct traffic gone;	   /* of ports that are no more, or of none */
 	struct node **feeder;	   /* whose frames may come here */
 	unsigned nfeeders;
 };
@@ -158,6 +158,9 @@ unsigned bridge_up(const struct bridge *b);
 /* Bytes and frames that wait for a port, or for all ports of a node. */
 void port_queued(const struct port *p, size_t *bytes, size_t *frames);
 void node_queued(const struct node *n, size_t *bytes, size_t *frames);
+/* Of all of its ports, and those that are no more. */
+void node_traffic(const struct node *n, struct traffic *ret);
+void traffic_add(struct traffic *to, const struct traffic *t);
 uint64_t traffic_dropped(const struct traffic *t);
 uint64_t traffic_errors(const struct traffic *t);
 /* One frame to every link of a node. -EINVAL: not expressible; -ENOBUFS: full;

@@ -91,8 +91,8 @@ drop(struct exchange *ex, enum drop_reason reason, size_t len)
 		port_drop(port, reason, len);
 		return;
 	}
-	ex->to->traffic.dropped[reason]++;
-	ex->to->traffic.dropped_bytes += len;
+	ex->to->gone.dropped[reason]++;
+	ex->to->gone.dropped_bytes += len;
 }
 
 /* --- requests ------------------------------------------------------------ */

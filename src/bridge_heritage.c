@@ -354,7 +354,7 @@ inherit_node(struct node *node, const struct heritage *h, struct old_node *old)
 	struct endpoint *ep = node->endpoint;
 	struct port *port = TAILQ_FIRST(&node->ports);
 
-	node->traffic = old->traffic;
+	node->gone = old->traffic;
 	ep->paused = old->paused;
 	ep->opens = old->opens;
 	ep->losses = old->losses;
@@ -425,7 +425,6 @@ heir_lost(struct port *port, const struct heir *heir)
 	if (!h->waits || h->wire == 0)
 		return;
 	port->traffic.tx_bytes -= heir->len;
-	port->node->traffic.tx_bytes -= heir->len;
 	if (!h->partial && heir->len == h->wire && h->payload != NULL) {
 		h->wire = 0;
 		return;
@@ -490,17 +489,18 @@ drop_untaken(struct node *node, const struct old_port *old)
 
 	if (old->taken)
 		return;
+	traffic_add(&node->gone, &old->traffic);
 	for (size_t i = 0; i < old->nframes; i++) {
 		unpack_number(&u);
 		unpack_number(&u);
 		read_span(&u, &payload);
-		node->traffic.dropped[DROP_CLOSED]++;
-		node->traffic.dropped_bytes += payload.len;
+		node->gone.dropped[DROP_CLOSED]++;
+		node->gone.dropped_bytes += payload.len;
 	}
 	if (!old->handed.waits)
 		return;
-	node->traffic.dropped[DROP_CLOSED]++;
-	node->traffic.dropped_bytes += old->handed.len;
+	node->gone.dropped[DROP_CLOSED]++;
+	node->gone.dropped_bytes += old->handed.len;
 }
 
 void

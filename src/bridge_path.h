@@ -6,12 +6,8 @@
 
 #include "bridge.h"
 
-/* Counts for the port and for its node. */
-#define COUNT(port, member, n)                       \
-	do {                                         \
-		(port)->traffic.member += (n);       \
-		(port)->node->traffic.member += (n); \
-	} while (0)
+/* Counts for a port. */
+#define COUNT(port, member, n) ((port)->traffic.member += (n))
 
 static inline const struct endpoint_conf *
 port_conf(const struct port *port)

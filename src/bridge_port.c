@@ -316,6 +316,7 @@ port_free(struct port *port)
 	if (port == NULL)
 		return;
 	drop_waiting(port);
+	traffic_add(&port->node->gone, &port->traffic);
 	TAILQ_REMOVE(&port->node->ports, port, entry);
 	port_release(port);
 	if (port->timer != NULL) {
@@ -356,7 +357,6 @@ handed_lost(struct port *port)
 	if (!h->waits || h->wire == 0)
 		return;
 	port->traffic.tx_bytes -= left;
-	port->node->traffic.tx_bytes -= left;
 	if (!h->partial && left == h->wire && h->payload != NULL) {
 		h->wire = 0;
 		return;

@@ -109,7 +109,7 @@ save_node(const struct node *node, struct pack *p)
 	pack_number(p, ep->losses);
 	pack_number(p, ep->refused);
 	pack_number(p, ep->next_link);
-	pack_bytes(p, &node->traffic, sizeof(node->traffic));
+	pack_bytes(p, &node->gone, sizeof(node->gone));
 	pack_number(p, n);
 	TAILQ_FOREACH(port, &node->ports, entry)
 		save_port(port, p);

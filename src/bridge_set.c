@@ -92,10 +92,12 @@ inherit(struct node *to, struct node *from)
 	struct port *old = TAILQ_FIRST(&from->ports);
 	struct port *new = TAILQ_FIRST(&to->ports);
 
-	to->traffic = from->traffic;
 	if (old == NULL || new == NULL || from->endpoint->conf->ops->several ||
-	    to->endpoint->conf->ops->several)
+	    to->endpoint->conf->ops->several) {
+		node_traffic(from, &to->gone);
 		return;
+	}
+	to->gone = from->gone;
 	new->traffic = old->traffic;
 	new->handed = old->handed;
 	memset(&old->handed, 0, sizeof(old->handed));
@@ -458,6 +460,27 @@ node_queued(const struct node *n, size_t *bytes, size_t *frames)
 		*bytes += b;
 		*frames += f;
 	}
+}
+
+/* All of its members are such counters. */
+void
+traffic_add(struct traffic *to, const struct traffic *t)
+{
+	uint64_t *sum = (uint64_t *)to;
+	const uint64_t *more = (const uint64_t *)t;
+
+	for (size_t i = 0; i < sizeof(*t) / sizeof(*more); i++)
+		sum[i] += more[i];
+}
+
+void
+node_traffic(const struct node *n, struct traffic *ret)
+{
+	const struct port *port;
+
+	*ret = n->gone;
+	TAILQ_FOREACH(port, &n->ports, entry)
+		traffic_add(ret, &port->traffic);
 }
 
 uint64_t

@@ -124,22 +124,23 @@ static void
 show_endpoint(struct output *o, const struct node *node, uint64_t now)
 {
 	const struct endpoint *ep = node->endpoint;
-	const struct traffic *t = &node->traffic;
+	struct traffic t;
 	size_t bytes, frames;
 
+	node_traffic(node, &t);
 	node_queued(node, &bytes, &frames);
 	output_cell(o, "%s", ep->conf->name);
 	output_cell(o, "%s", ep->conf->ops->type);
 	output_cell(o, "%s", attribute_state(node));
 	output_cell(o, "%s", ep->address);
 	output_cell(o, "%s", ep->conf->framing.rule->name);
-	output_cell_size(o, t->rx_bytes);
-	output_cell_size(o, t->tx_bytes);
-	output_cell_number(o, t->rx_frames);
-	output_cell_number(o, t->tx_frames);
+	output_cell_size(o, t.rx_bytes);
+	output_cell_size(o, t.tx_bytes);
+	output_cell_number(o, t.rx_frames);
+	output_cell_number(o, t.tx_frames);
 	output_cell_size(o, bytes);
-	output_cell_number(o, traffic_dropped(t));
-	output_cell_number(o, traffic_errors(t));
+	output_cell_number(o, traffic_dropped(&t));
+	output_cell_number(o, traffic_errors(&t));
 	output_cell_time(o, now - ep->since_ns, ep->state != ENDPOINT_UP);
 }
 

@@ -105,8 +105,10 @@ count_ports(const struct node *node)
 static uint64_t
 node_number(const struct node *node, enum node_value value)
 {
+	struct traffic t;
 	size_t bytes, frames;
 
+	node_traffic(node, &t);
 	node_queued(node, &bytes, &frames);
 	switch (value) {
 	case NODE_OPENS:
@@ -124,9 +126,9 @@ node_number(const struct node *node, enum node_value value)
 	case NODE_HELD:
 		return count_held(node);
 	case NODE_DROPPED:
-		return traffic_dropped(&node->traffic);
+		return traffic_dropped(&t);
 	default:
-		return traffic_errors(&node->traffic);
+		return traffic_errors(&t);
 	}
 }
 
@@ -170,7 +172,16 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
-#define TRAFFIC(member) print_counter, offsetof(struct node, traffic.member)
+static bool
+print_traffic(const void *object, size_t at, char *buf, size_t size)
+{
+	struct traffic t;
+
+	node_traffic(object, &t);
+	return print_counter(&t, at, buf, size);
+}
+
+#define TRAFFIC(member) print_traffic, offsetof(struct traffic, member)
 
 enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
 
@@ -498,15 +509,16 @@ static void
 walk_node(struct walk *w, const struct node *node)
 {
 	const struct endpoint_conf *conf = node->endpoint->conf;
-	const struct traffic *t = &node->traffic;
+	struct traffic t;
 
+	node_traffic(node, &t);
 	snprintf(w->object, sizeof(w->object), "%s/", conf->name);
 	walk_rows(w, node_rows, node);
-	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t->bad);
+	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t.bad);
 	walk_reasons(
-	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t->bad_bytes);
+	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t.bad_bytes);
 	walk_reasons(
-	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t->dropped);
+	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t.dropped);
 	walk_keys(w, endpoint_common_keys, conf);
 	walk_keys(w, conf->ops->keys, conf);
 	walk_keys(w, framing_common_keys, &conf->framing);
