@@ -10,6 +10,7 @@ system calls of a message (strace) and instructions of a frame (callgrind).
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -88,19 +89,22 @@ def over_by_much(now, was):
 
 
 def held_to(case, was, folder):
-    """The least of up to three runs: a busy machine cuts bursts into more reads."""
-    best = None
+    """
+    The least of up to three runs, as a busy machine cuts bursts into more reads; the
+    middle one when figures are taken.
+    """
+    runs = []
     for _ in range(3):
         calls, instructions = measure(case, folder)
         if "each" not in calls:
             return None, calls.get("error")
         if "each" not in instructions:
             sys.exit(f"guard: {case[0]}: {instructions.get('error')}")
-        now = calls["each"], instructions["each"] / case[4]
-        best = tuple(map(min, now, best)) if best else now
+        runs.append((calls["each"], instructions["each"] / case[4]))
+        best = tuple(map(min, zip(*runs)))
         if was and not over_by_much(best, was):
-            break
-    return best, None
+            return best, None
+    return best if was else tuple(map(statistics.median, zip(*runs))), None
 
 
 def main():
