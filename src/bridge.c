@@ -244,8 +244,6 @@ port_timeout(struct port *port)
 
 /* --- 2. across: routes, filters, taps ------------------------------------ */
 
-static void node_deliver(struct node *, struct batch *);
-
 /* To all its targets; the names of those that get something, for the taps. */
 static void
 batch_deliver(struct batch *batch, char *names, size_t size)

@@ -128,18 +128,18 @@ class Nobody(Stream):
         pass
 
 
-class Caller(Stream):
-    """A client that comes again when it was turned away."""
+class Returning(Stream):
+    """Opens what it talks to when it has something to send, and again after an end."""
 
-    def __init__(self, name, address):
+    def __init__(self, name, open_it):
         super().__init__()
-        self.name, self.address, self.client = name, address, None
+        self.name, self.open_it, self.end = name, open_it, None
 
     def fileno(self):
-        return self.client.fileno()
+        return self.end.fileno()
 
     def want(self):
-        return super().want() if self.client else 0
+        return super().want() if self.end else 0
 
     def turn(self, events):
         moved = super().turn(events)
@@ -149,55 +149,36 @@ class Caller(Stream):
 
     def send(self, data):
         try:
-            self.client = self.client or Client(self.address)
+            self.end = self.end or self.open_it()
         except OSError:
             return self
         return super().send(data)
 
     def close(self):
-        if self.client:
-            self.client.close()
-        self.client, self.eof = None, False
+        if self.end:
+            self.end.close()
+        self.end, self.eof = None, False
         self.outgoing.clear()
 
 
-class User(Stream):
+class Caller(Returning):
+    """A client that comes again when it was turned away."""
+
+    def __init__(self, name, address):
+        super().__init__(name, lambda: Client(address))
+
+
+class User(Returning):
     """Has a pty's link open, and opens it again when that hangs up."""
 
     def __init__(self, path):
-        super().__init__()
-        self.path, self.name, self.slave = path, path.name, None
+        super().__init__(path.name, lambda: Slave(path))
         self.send(b"")
-
-    def fileno(self):
-        return self.slave.fileno()
-
-    def want(self):
-        return super().want() if self.slave else 0
-
-    def turn(self, events):
-        moved = super().turn(events)
-        if self.eof:
-            self.close()
-        return moved
-
-    def send(self, data):
-        try:
-            self.slave = self.slave or Slave(self.path)
-        except OSError:
-            return self
-        return super().send(data)
 
     def _failed(self, error):
         self.eof = True
         self.outgoing.clear()
         return True
-
-    def close(self):
-        if self.slave:
-            self.slave.close()
-        self.slave, self.eof = None, False
-        self.outgoing.clear()
 
 
 class Story:

@@ -25,10 +25,13 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import time
 import tty
 from pathlib import Path
+
+import pytest
 
 LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
@@ -345,6 +348,21 @@ def fill(streams, quiet=0.3, timeout=None):
             last[:] = [now, time.monotonic()]
         return time.monotonic() - last[1] > quiet
     pump(streams, still, timeout, "the flow to stop")
+
+
+def run_apart(script, file, folder, what):
+    """
+    Runs a test file as a program, with the folder, behind a script in network and mounts
+    of its own; skips where that is not allowed.
+    """
+    apart = ["unshare", "--net", "--mount"] + \
+        ([] if os.getuid() == 0 else ["--map-root-user"]) + \
+        ["sh", "-c", script + ' && exec "$@"', "sh"]
+    if subprocess.run([*apart, "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip(f"may not have a network and {what} of its own")
+    done = subprocess.run([*apart, sys.executable, file, str(folder)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout[-6000:]
 
 
 def free_port():

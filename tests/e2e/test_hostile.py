@@ -1,15 +1,11 @@
 """What a machine may do to a daemon, beside what it may run out of (test_shortage)."""
-import os
 import resource
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from harness import Daemon, Pty, expect, section, serial, wait_for
+from harness import Daemon, Pty, expect, run_apart, section, serial, wait_for
 
 
 def two(a, b):
@@ -81,17 +77,8 @@ def deaf_name_server(folder):
 
 def test_a_stop_while_a_name_is_asked_for_leaves_nothing(folder):
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-    script = f"mount --bind {folder}/resolv.conf /etc/resolv.conf && " \
-        "ip link set lo up && exec \"$@\""
-    apart = ["unshare", "--net", "--mount"] + \
-        ([] if os.getuid() == 0 else ["--map-root-user"])
-    if subprocess.run([*apart, "sh", "-c", script, "sh", "true"],
-                      stderr=subprocess.DEVNULL).returncode != 0:
-        pytest.skip("may not have a network and an /etc of its own")
-    done = subprocess.run([*apart, "sh", "-c", script, "sh", sys.executable, __file__,
-                           str(folder)], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout[-6000:]
+    run_apart(f"mount --bind {folder}/resolv.conf /etc/resolv.conf && "
+              "ip link set lo up", __file__, folder, "an /etc")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import (BINARY, FAULTS, Daemon, Pty, expect, fill, serial, wait_for)
+from harness import (BINARY, FAULTS, Daemon, Pty, expect, fill, run_apart, serial,
+                     wait_for)
 
 NEVER = dict(reopen_min="1h", reopen_max="1h", framing="line")
 
@@ -169,17 +170,8 @@ def hear_udev(folder):
 
 def test_udevs_word_is_enough(folder):
     assert FAULTS.exists(), f"{FAULTS} is not there: make faults"
-    script = 'mount -t tmpfs tmpfs /run && mkdir /run/udev && : >/run/udev/control && ' \
-        'exec "$@"'
-    apart = ["unshare", "--net", "--mount"] + \
-        ([] if os.getuid() == 0 else ["--map-root-user"])
-    if subprocess.run([*apart, "sh", "-c", script, "sh", "true"],
-                      stderr=subprocess.DEVNULL).returncode != 0:
-        pytest.skip("may not have a network and a /run of its own")
-    done = subprocess.run([*apart, "sh", "-c", script, "sh", sys.executable, __file__,
-                           str(folder)], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout[-6000:]
+    run_apart("mount -t tmpfs tmpfs /run && mkdir /run/udev && "
+              ": >/run/udev/control", __file__, folder, "a /run")
 
 
 if __name__ == "__main__":
