@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -347,14 +348,37 @@ probe(bool due)
 	return left;
 }
 
+/*
+ * Until a sink has something, or for so many nanoseconds.  Not by looking ever again:
+ * the bridge starts on the same CPU, and our turns would be part of its start-up.
+ */
+static void
+await_sinks(struct pollfd *fds, uint64_t ns)
+{
+	const struct timespec timeout = { .tv_nsec = (long)ns };
+	nfds_t n = 0;
+
+	for (unsigned i = 0; i < nstreams; i++)
+		for (unsigned k = 0; k < streams[i].nsinks; k++)
+			if (!streams[i].sinks[k].readable)
+				fds[n++] = (struct pollfd){
+					.fd = streams[i].sinks[k].fd,
+					.events = POLLIN,
+				};
+	ppoll(fds, n, &timeout, NULL);
+}
+
 /* Probes, ever more seldom; returns when the first sink saw something. */
 static uint64_t
 await_bridge(uint64_t end)
 {
-	const struct timespec pause = { .tv_nsec = 50000 };
+	struct pollfd *fds =
+	    calloc(2 * (size_t)conf.pairs + conf.clients, sizeof(*fds));
 	uint64_t next = 0, gap = MSEC / 5, first = 0, now = 0;
 	unsigned left = UINT_MAX, before;
 
+	if (fds == NULL)
+		errx(1, "out of memory");
 	do {
 		now = clock_ns();
 		if (now > end || !subject_alive())
@@ -368,8 +392,9 @@ await_bridge(uint64_t end)
 			next = now + gap;
 			gap = gap < 16 * MSEC ? gap * 21 / 20 : gap;
 		}
-		nanosleep(&pause, NULL);
+		await_sinks(fds, next - now);
 	} while (left > 0);
+	free(fds);
 	return first;
 }
 
