@@ -185,8 +185,9 @@ def test_full_queues_of_one_that_is_killed_are_not_lost(queue, story):
     s.b.reading = False
     for kills in range(1, 4):
         s.say(3 * size // 150)
+        pump(s.streams, lambda: s.d.number("b/queued_bytes") > size - 4096,
+             what="a full queue")
         fill(s.streams)
-        assert s.d.number("b/queued_bytes") > size - 4096
         waited = s.d.queued("b")
         assert " that waited are taken over" in s.kill()
         assert s.d.queued("b") >= waited - 1
