@@ -400,12 +400,15 @@ on_libevent(int severity, const char *text)
 	log_at(level[severity], "libevent: %s", text);
 }
 
-/* Precise timers cost a system call a turn: only where a silence ends frames. */
+/*
+ * Precise timers cost a system call a turn: only where a silence ends frames.  The
+ * time is asked for where a timer is set, not in each turn to be kept for that.
+ */
 static struct event_base *
 make_base(const struct config *c)
 {
 	struct event_config *ec = event_config_new();
-	int flags = EVENT_BASE_FLAG_NOLOCK;
+	int flags = EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME;
 	struct event_base *made;
 
 	if (ec == NULL)
