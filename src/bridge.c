@@ -283,8 +283,7 @@ batch_watched(struct batch *batch)
 
 	memcpy(item, batch->item, n * sizeof(*item));
 	for (unsigned i = 0; i < n; i++) {
-		batch->item[0] = item[i];
-		batch->n = 1;
+		batch_only(batch, &item[i]);
 		names[0] = '\0';
 		batch_deliver(batch, names, sizeof(names));
 		TAILQ_FOREACH(tap, &b->taps, entry)
@@ -298,15 +297,10 @@ static void
 port_forward(struct batch *batch)
 {
 	struct port *from = batch->from;
-	uint64_t payload = 0, wire = 0;
 
-	for (unsigned i = 0; i < batch->n; i++) {
-		payload += batch->item[i].len;
-		wire += batch->item[i].wire_len;
-	}
 	COUNT(from, rx_frames, batch->n);
-	COUNT(from, rx_payload, payload);
-	COUNT(from, rx_overhead, wire - payload);
+	COUNT(from, rx_payload, batch->payload);
+	COUNT(from, rx_overhead, batch->wire - batch->payload);
 	if (TAILQ_EMPTY(&from->node->bridge->taps))
 		batch_deliver(batch, NULL, 0);
 	else
@@ -322,30 +316,33 @@ port_drop(struct port *port, enum drop_reason reason, size_t len)
 	COUNT(port, dropped_bytes, len);
 }
 
+/* How long n frames of one route, come at one time, have taken. */
+static void
+account_latency(const struct routes *routes, const struct item *item,
+    uint64_t now, unsigned n)
+{
+	if (item->route < routes->nroutes)
+		histogram_add(&routes->route[item->route]->latency,
+		    now - item->since_ns, n);
+}
+
 /* These frames are out: counters, latency, and the port is alive. */
 static void
 account(struct port *port, const struct batch *batch, unsigned n)
 {
 	const struct routes *routes = port->node->bridge->routes;
 	uint64_t now = now_ns(), payload = 0;
-	unsigned i, run;
 
-	for (i = 0; i < n; i += run) {
-		const struct item *first = &batch->item[batch->pick[i]];
+	if (batch->all && n == batch->n) {
+		account_latency(routes, batch->item, now, n);
+		payload = batch->payload;
+	} else
+		for (unsigned i = 0; i < n; i++) {
+			const struct item *item = &batch->item[batch->pick[i]];
 
-		for (run = 0; i + run < n; run++) {
-			const struct item *item =
-			    &batch->item[batch->pick[i + run]];
-
-			if (item->route != first->route ||
-			    item->since_ns != first->since_ns)
-				break;
+			account_latency(routes, item, now, 1);
 			payload += item->len;
 		}
-		if (first->route < routes->nroutes)
-			histogram_add(&routes->route[first->route]->latency,
-			    now - first->since_ns, run);
-	}
 	COUNT(port, tx_frames, n);
 	COUNT(port, tx_payload, payload);
 	port->progress_ns = now;

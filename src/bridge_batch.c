@@ -21,52 +21,72 @@ batch_start(struct batch *batch, struct port *from)
 	batch->from = from;
 	batch->class = from != NULL ? from->node->framing_class : UINT32_MAX;
 	batch->n = batch->npick = 0;
+	batch->payload = batch->wire = 0;
+	batch->in_row = true;
+	batch->all = false;
 	batch->data = NULL;
 }
 
-static void
+void
+batch_only(struct batch *batch, const struct item *item)
+{
+	batch->item[0] = *item;
+	batch->n = 1;
+	batch->payload = item->len;
+	batch->wire = item->wire_len;
+	batch->in_row = false;
+}
+
+/* Adds what was decoded from the bytes at wire. */
+static inline void
 batch_add(struct batch *batch, const struct decoded *d, const uint8_t *wire,
     uint64_t now)
 {
-	struct item *item = &batch->item[batch->n++];
-
-	item->payload = d->payload;
-	item->len = d->len;
-	item->wire = d->verbatim ? wire : NULL;
-	item->wire_len = d->used;
-	item->since_ns = now;
-	item->route = NO_ROUTE;
+	batch->item[batch->n] = (struct item){
+		.payload = d->payload,
+		.len = d->len,
+		.wire = d->verbatim ? wire : NULL,
+		.wire_len = d->used,
+		.since_ns = now,
+		.route = NO_ROUTE,
+	};
+	batch->payload += d->len;
+	batch->wire += d->used;
+	batch->in_row &= d->verbatim;
+	batch->end[batch->n++] = batch->wire;
 }
 
 bool
 batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
     size_t room, uint64_t now)
 {
-	enum decode_result result;
+	enum decode_result result = DECODE_FRAME;
+	uint8_t *at = *in, *end = at + *len;
 	struct decoded d;
-	size_t payload = 0;
+	size_t taken = 0;
 	uint64_t unchecked = 0;
-	bool more = true;
 
 	batch_start(batch, from);
-	while (batch->n < BATCH_FRAMES && payload<room && * len> 0) {
-		result = framing_decode(&from->decoder, *in, *len, &d);
-		if (result == DECODE_MORE) {
-			more = false;
+	while (batch->n < BATCH_FRAMES && taken < room && at < end) {
+		result =
+		    framing_decode(&from->decoder, at, (size_t)(end - at), &d);
+		if (result == DECODE_MORE)
 			break;
-		}
 		if (result == DECODE_FRAME) {
-			batch_add(batch, &d, *in, now);
-			payload += MAX(d.len, (size_t)QUEUE_FLOOR);
+			batch_add(batch, &d, at, now);
+			taken += MAX(d.len, (size_t)QUEUE_FLOOR);
 			unchecked += d.unchecked;
-		} else
+		} else {
+			batch->in_row &= batch->n == 0;
 			count_bad(from, &d);
-		*in += d.used;
-		*len -= d.used;
+		}
+		at += d.used;
 	}
 	if (unchecked > 0)
 		COUNT(from, unchecked, unchecked);
-	return more && *len > 0;
+	*in = at;
+	*len = (size_t)(end - at);
+	return result != DECODE_MORE && at < end;
 }
 
 size_t
@@ -92,19 +112,18 @@ void
 batch_pick(struct batch *batch, const struct route_target *target)
 {
 	struct route *route = target->via[0];
-	uint64_t bytes = 0;
 
 	batch->npick = 0;
 	batch->data = NULL;
-	if (target->nvia == 1 && !route->filtered) {
+	batch->all = target->nvia == 1 && !route->filtered;
+	if (batch->all) {
 		for (unsigned i = 0; i < batch->n; i++) {
 			batch->item[i].route = route->number;
 			batch->pick[i] = i;
-			bytes += batch->item[i].len;
 		}
 		batch->npick = batch->n;
 		route->frames += batch->n;
-		route->bytes += bytes;
+		route->bytes += batch->payload;
 		return;
 	}
 	for (unsigned i = 0; i < batch->n; i++) {
@@ -166,6 +185,11 @@ batch_verbatim(struct batch *batch, const struct node *to)
 
 	if (batch->class != to->framing_class)
 		return false;
+	if (batch->all && batch->in_row && longest(to->endpoint) == SIZE_MAX) {
+		batch->data = batch->item[0].wire;
+		return true;
+	}
+	batch->in_row = false;
 	for (unsigned i = 0; i < batch->npick; i++) {
 		item = &batch->item[batch->pick[i]];
 		if (item->wire == NULL ||
@@ -201,6 +225,8 @@ batch_encode(struct batch *batch, struct node *to)
 		batch->end[n] = total;
 		batch->pick[n++] = batch->pick[i];
 	}
+	batch->in_row = false;
+	batch->all &= n == batch->npick;
 	batch->npick = n;
 	batch->data = to->bridge->out;
 }

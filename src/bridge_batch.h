@@ -26,8 +26,12 @@ struct batch {
 	struct port *from; /* NULL: the control port */
 	unsigned class;	   /* its framing's, for verbatim frames */
 	unsigned n;
+	uint64_t payload, wire; /* bytes of all of them */
+	bool
+	    in_row; /* one behind the other as they came, verbatim; end holds */
 	struct item item[BATCH_FRAMES];
 	/* The share of the destination at hand, and its encoding. */
+	bool all; /* every one, for one route, come at one time */
 	unsigned npick;
 	unsigned pick[BATCH_FRAMES];
 	const uint8_t *data;	  /* NULL: not encoded yet */
@@ -36,6 +40,8 @@ struct batch {
 
 /* Starts over; from is NULL for frames that come from no port. */
 void batch_start(struct batch *batch, struct port *from);
+/* Goes on with that one of its frames alone. */
+void batch_only(struct batch *batch, const struct item *item);
 /* Adds and picks a frame that did not come in just now. */
 void batch_add_queued(struct batch *batch, const struct queued *frame);
 /*
