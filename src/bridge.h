@@ -58,33 +58,39 @@ struct heritage;
  * if the link is lost and not a byte of it was written, it is sent again.
  */
 struct handed {
-	bool waits;	  /* there is one */
-	bool partial;	  /* some of it was written already */
-	size_t wire;	  /* bytes the bufferevent was given, 0: none
-					 * yet, it is to be sent again */
 	uint8_t *payload; /* a copy; NULL: there was no memory */
 	size_t len;
+	size_t wire; /* bytes the bufferevent was given, 0: none
+			 * yet, it is to be sent again */
 	uint64_t since_ns;
 	unsigned route;
+	bool waits;   /* there is one */
+	bool partial; /* some of it was written already */
 };
 
-/* What each message needs comes first, as in a link. */
 struct port {
-	TAILQ_ENTRY(port) entry;
+	/* What is asked of either side of a message... */
+	_Alignas(CACHE_LINE) TAILQ_ENTRY(port) entry;
 	struct node *node;
 	struct link *link;
-	struct decoder decoder;
-	uint8_t *held; /* bytes read and not yet decoded */
-	size_t held_len, held_size;
-	bool backlog; /* there may be whole frames in them */
-	bool full;    /* its queue holds others back */
+	const struct endpoint_conf *conf; /* the endpoint's */
+	uint64_t gap_at; /* until then nothing may be written */
+	size_t held_len; /* of held */
+	bool backlog;	 /* there may be whole frames in it */
+	bool full;	 /* its queue holds others back */
 	bool stalled;
-	uint64_t gap_at;      /* until then nothing may be written */
-	uint64_t progress_ns; /* when it last took something */
-	struct queue queue;
-	struct handed handed; /* before all that is in the queue */
+	/* ...of the side it comes from... */
+	_Alignas(CACHE_LINE) struct decoder decoder;
+	uint8_t *held; /* bytes read and not yet decoded */
+	size_t held_size;
+	struct port *by; /* whose full queue holds it back, or NULL */
+	/* ...counted on both... */
+	_Alignas(
+	    CACHE_LINE) uint64_t progress_ns; /* when it last took something */
 	struct traffic traffic;
-	struct port *by;     /* whose full queue holds it back, or NULL */
+	/* ...and asked of the side it goes to. */
+	_Alignas(CACHE_LINE) struct handed handed; /* before all in the queue */
+	struct queue queue;
 	struct heir *heir;   /* waits for the link to be up, or NULL */
 	size_t handed_seen;  /* what link_handed was at progress_ns */
 	struct event *timer; /* NULL until it is needed */
@@ -96,7 +102,7 @@ struct port {
 TAILQ_HEAD(port_list, port);
 
 struct node {
-	struct bridge *bridge;
+	_Alignas(CACHE_LINE) struct bridge *bridge;
 	struct endpoint *endpoint;
 	struct port_list ports;	   /* one, or one a connection */
 	unsigned number;	   /* in the routes' table */

@@ -12,7 +12,7 @@
 static inline const struct endpoint_conf *
 port_conf(const struct port *port)
 {
-	return port->node->endpoint->conf;
+	return port->conf;
 }
 
 /* --- the path itself (bridge.c) ------------------------------------------ */

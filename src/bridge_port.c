@@ -281,12 +281,13 @@ port_keep_queue(struct port *port)
 struct port *
 port_new(struct node *node, struct link *link)
 {
-	struct port *port = calloc(1, sizeof(*port));
+	struct port *port = zalloc_lines(sizeof(*port));
 
 	if (port == NULL)
 		return NULL;
 	port->node = node;
 	port->link = link;
+	port->conf = node->endpoint->conf;
 	link->port = port;
 	queue_init(&port->queue, node->endpoint->conf->queue);
 	port_keep_queue(port);

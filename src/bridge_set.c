@@ -48,7 +48,7 @@ node_free(struct node *node)
 static struct node *
 node_new(struct bridge *b, struct endpoint_conf *conf)
 {
-	struct node *node = calloc(1, sizeof(*node));
+	struct node *node = zalloc_lines(sizeof(*node));
 
 	if (node == NULL)
 		return NULL;

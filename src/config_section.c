@@ -389,7 +389,7 @@ read_endpoint(
 	if (more == NULL)
 		return -ENOMEM;
 	c->endpoints = more;
-	conf = calloc(1, sizeof(*conf));
+	conf = zalloc_lines(sizeof(*conf));
 	if (conf == NULL)
 		return -ENOMEM;
 	c->endpoints[c->nendpoints++] = conf;

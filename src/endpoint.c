@@ -312,7 +312,7 @@ struct link *
 endpoint_make_link(struct endpoint *ep, int fd, const char *address,
     unsigned number, bool adopted)
 {
-	struct link *link = calloc(1, sizeof(*link));
+	struct link *link = zalloc_lines(sizeof(*link));
 
 	if (link == NULL)
 		goto refuse;
@@ -441,7 +441,7 @@ endpoint_new(struct event_base *base, struct endpoint_conf *conf,
 
 	if ((r = link_machinery(base)) < 0)
 		return r;
-	if ((ep = calloc(1, sizeof(*ep))) == NULL)
+	if ((ep = zalloc_lines(sizeof(*ep))) == NULL)
 		return -ENOMEM;
 	TAILQ_INIT(&ep->links);
 	ep->reopen_event = evtimer_new(base, on_reopen, ep);

@@ -54,7 +54,7 @@ struct serial_mode {
 
 /* A checked section; what its type does not use is zero. */
 struct endpoint_conf {
-	const struct endpoint_ops *ops;
+	_Alignas(CACHE_LINE) const struct endpoint_ops *ops;
 	uint64_t queue;		/* bytes */
 	uint64_t frame_timeout; /* ns, 0: none */
 	int overflow;		/* enum overflow */
@@ -107,10 +107,9 @@ enum endpoint_state {
 	ENDPOINT_LOST /* to be reopened */
 };
 
-/* One open byte stream.  What each message needs comes first: with many links it is
- * not in the processor's cache. */
+/* One open byte stream.  What each message needs comes first. */
 struct link {
-	struct endpoint *endpoint;
+	_Alignas(CACHE_LINE) struct endpoint *endpoint;
 	void *port;		 /* the owner's */
 	struct bufferevent *bev; /* what waits to go out; NULL while down */
 	struct event *readable;
@@ -123,7 +122,8 @@ struct link {
 	bool mute;    /* takes nothing any more, may still be read */
 	bool doomed;  /* waits for the deferred step */
 	uint64_t rx_bytes, tx_bytes;
-	struct task read, write;
+	_Alignas(CACHE_LINE) struct task read;
+	struct task write;
 	TAILQ_ENTRY(link) entry, doom;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
@@ -194,7 +194,8 @@ struct device_look {
 };
 
 struct endpoint {
-	struct endpoint_conf *conf; /* the endpoint's own */
+	_Alignas(
+	    CACHE_LINE) struct endpoint_conf *conf; /* the endpoint's own */
 	const struct endpoint_owner *owner;
 	void *node; /* the owner's */
 	enum endpoint_state state;

@@ -29,13 +29,13 @@ struct queued {
 };
 
 struct queue {
-	uint8_t *ring;
-	size_t size;	   /* of ring, a power of two */
-	size_t head, tail; /* byte positions, not wrapped */
-	size_t bytes;	   /* charged against limit */
-	size_t payload;	   /* bytes that really wait */
 	size_t frames;
+	size_t bytes; /* charged against limit */
 	size_t limit;
+	size_t payload; /* bytes that really wait */
+	uint8_t *ring;
+	size_t size;	     /* of ring, a power of two */
+	size_t head, tail;   /* byte positions, not wrapped */
 	struct share *share; /* the file that it lies in, NULL: not kept */
 };
 

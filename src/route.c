@@ -225,7 +225,7 @@ add_route(struct making *m, const struct route_conf *conf)
 {
 	struct routes *routes = m->routes;
 	unsigned number = routes->nroutes;
-	struct route *route = calloc(1, sizeof(*route));
+	struct route *route = zalloc_lines(sizeof(*route));
 	int r;
 
 	if (route == NULL)

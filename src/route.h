@@ -41,7 +41,7 @@ extern const struct key route_keys[];
 
 /* What each frame needs comes first. */
 struct route {
-	unsigned number; /* in routes->route */
+	_Alignas(CACHE_LINE) unsigned number; /* in routes->route */
 	bool filtered;
 	uint64_t frames, bytes;	  /* accepted for a destination */
 	struct histogram latency; /* inside the bridge */

@@ -41,7 +41,7 @@ struct task_past {
 	uint64_t held_ns;   /* how long the run behind it took */
 };
 
-/* What each run needs comes first, in one line of the processor's cache. */
+/* What each run needs comes first. */
 struct task {
 	enum task_state state;
 	enum task_state after; /* the state when this run ends */
@@ -53,13 +53,13 @@ struct task {
 	uint64_t max_ns;  /* the longest it ever held the loop */
 	/* Writes what the task waits for, in words a person understands. */
 	void (*label)(const struct task *, char *, size_t);
+	struct task_past past[TASK_HISTORY]; /* ring, past[runs % 16] next */
 	/* Ends the task at a person's wish; NULL: it may not be ended. */
 	void (*cancel)(struct task *);
 	void *arg;     /* of label and cancel: the owner */
 	uint64_t slow; /* runs over 100 ms */
 	TAILQ_ENTRY(task) entry;
 	char name[TASK_NAME_MAX];
-	struct task_past past[TASK_HISTORY]; /* ring, past[runs % 16] next */
 };
 
 TAILQ_HEAD(task_list, task);

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -58,6 +59,17 @@ static const struct {
 	{ 'e', 0x1b },
 	{ 's', ' ' },
 };
+
+void *
+zalloc_lines(size_t size)
+{
+	void *p;
+
+	size = (size + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+	if ((p = aligned_alloc(CACHE_LINE, size)) != NULL)
+		memset(p, 0, size);
+	return p;
+}
 
 uint64_t
 now_ns(void)

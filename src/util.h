@@ -27,6 +27,14 @@ struct bytes {
 	uint8_t b[32];
 };
 
+/*
+ * Bytes that the processor fetches at once.  What each message touches is laid out in
+ * as few of these as it goes: with many endpoints none of it is in the cache.
+ */
+#define CACHE_LINE 64
+/* Zeroed memory that begins with a line, to be freed with free(). */
+void *zalloc_lines(size_t size);
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t now_ns(void);
 
