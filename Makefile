@@ -17,7 +17,7 @@ PYTHON = /usr/bin/python3
 
 # What Debian calls what we need.
 DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
-	libsystemd-dev libjansson-dev
+	libsystemd-dev libjansson-dev libpcap-dev
 DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
@@ -252,7 +252,7 @@ deb: deps
 	    'Priority: optional' \
 	    'Maintainer: The ttybridge authors <ttybridge@localhost>' \
 	    "$$(sed 's/^shlibs:Depends=/Depends: /' build/deb/needs)" \
-	    'Suggests: systemd' \
+	    'Recommends: libpcap0.8' 'Suggests: systemd' \
 	    'Description: joins serial devices' \
 	    ' Forwards framed messages between serial ports, pseudo-terminals,' \
 	    ' TCP, UDP and Unix sockets, each in its own framing.' \

@@ -271,6 +271,32 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		    batch->from->node->exchange, batch, names, size);
 }
 
+/* Whether word stands in the list that commas separate. */
+static bool
+in_list(const char *list, const char *word)
+{
+	size_t len = strlen(word), n;
+
+	for (;; list += n + 1) {
+		n = strcspn(list, ",");
+		if (n == len && memcmp(list, word, len) == 0)
+			return true;
+		if (list[n] == '\0')
+			return false;
+	}
+}
+
+static bool
+tap_wants(const struct tap *tap, const struct port *from, const char *to)
+{
+	if (tap->names == NULL)
+		return true;
+	for (char **name = tap->names; *name != NULL; name++)
+		if (strcmp(*name, from->conf->name) == 0 || in_list(to, *name))
+			return true;
+	return false;
+}
+
 /* Somebody watches: frame by frame, so that each is shown with its way. */
 static void
 batch_watched(struct batch *batch)
@@ -279,6 +305,7 @@ batch_watched(struct batch *batch)
 	static struct item item[BATCH_FRAMES];
 	unsigned n = batch->n;
 	char names[512];
+	const char *to;
 	struct tap *tap;
 
 	memcpy(item, batch->item, n * sizeof(*item));
@@ -286,10 +313,11 @@ batch_watched(struct batch *batch)
 		batch_only(batch, &item[i]);
 		names[0] = '\0';
 		batch_deliver(batch, names, sizeof(names));
+		to = names[0] != '\0' ? names : "-";
 		TAILQ_FOREACH(tap, &b->taps, entry)
-			tap->frame(tap, batch->from,
-			    names[0] != '\0' ? names : "-", item[i].payload,
-			    item[i].len);
+			if (tap_wants(tap, batch->from, to))
+				tap->frame(tap, batch->from, to,
+				    item[i].payload, item[i].len);
 	}
 }
 

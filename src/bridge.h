@@ -122,6 +122,7 @@ struct tap {
 	TAILQ_ENTRY(tap) entry;
 	void (*frame)(struct tap *, const struct port *from, const char *to,
 	    const uint8_t *payload, size_t len);
+	char **names; /* of endpoints that it is about; NULL: all */
 };
 TAILQ_HEAD(tap_list, tap);
 

@@ -92,6 +92,12 @@ static const struct command commands[] = {
 	    .help = "each frame as it passes, until your next line",
 	    .max = CALL_WORDS_MAX - 1,
 	    .run = watch_start },
+	{ .name = "capture",
+	    .usage = "capture start FILE [NAME ...] | stop | status",
+	    .help = "writes each frame to a file, for Wireshark",
+	    .min = 1,
+	    .max = CALL_WORDS_MAX - 1,
+	    .run = run_capture },
 	{ .name = "pause",
 	    .usage = "pause NAME",
 	    .help = "neither reads nor writes an endpoint; its frames wait",
@@ -122,7 +128,7 @@ static const struct command commands[] = {
 	    .run = run_break },
 	{ .name = "cancel",
 	    .usage = "cancel TASK",
-	    .help = "ends a client, a session or a pending reopen",
+	    .help = "ends a client, a session, a capture or a pending reopen",
 	    .full = true,
 	    .min = 1,
 	    .max = 1,
@@ -203,6 +209,35 @@ call_task(struct call *call, const char *name)
 			names[n++] = task->name;
 	fail_unknown(call, "task", name, names);
 	return NULL;
+}
+
+void
+call_free_names(char **names)
+{
+	for (size_t i = 0; names != NULL && names[i] != NULL; i++)
+		free(names[i]);
+	free(names);
+}
+
+char **
+call_names(struct call *call, int first)
+{
+	char **names = calloc((size_t)(call->argc - first) + 1, sizeof(*names));
+
+	for (int i = first; names != NULL && i < call->argc; i++) {
+		if (call_node(call, call->argv[i]) == NULL) {
+			call_free_names(names);
+			return NULL;
+		}
+		names[i - first] = strdup(call->argv[i]);
+		if (names[i - first] == NULL) {
+			call_free_names(names);
+			names = NULL;
+		}
+	}
+	if (names == NULL)
+		call_fail(call, ENOMEM, "out of memory");
+	return names;
 }
 
 /* --- dispatch ------------------------------------------------------------ */
@@ -513,8 +548,8 @@ run_cancel(struct call *call)
 		return -ENOENT;
 	if (task->cancel == NULL)
 		return call_fail(call, EPERM,
-		    "'%s' cannot be ended; only clients, control sessions and "
-		    "pending reopens can",
+		    "'%s' cannot be ended; only clients, control sessions, a "
+		    "capture and pending reopens can",
 		    task->name);
 	task->cancel(task);
 	return 0;

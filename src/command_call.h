@@ -40,6 +40,13 @@ struct node *call_node(struct call *call, const char *name);
 /* The task of that name, or NULL with a sentence that has the nearest name. */
 struct task *call_task(struct call *call, const char *name);
 
+/*
+ * A copy of the words from that one on, which are names of endpoints, for a tap; NULL
+ * with a sentence.
+ */
+char **call_names(struct call *call, int first);
+/* NULL is fine. */
+void call_free_names(char **names);
 /* Sends one frame, with C escapes, to an endpoint; -errno with a sentence. */
 int call_send(struct call *call, struct node *node, char *text);
 
@@ -67,5 +74,8 @@ int watch_start(struct call *call);
 
 /* command_ask.c */
 int ask_start(struct call *call);
+
+/* command_capture.c */
+int run_capture(struct call *call);
 
 #endif

@@ -18,33 +18,6 @@
 /* Of a frame as it is shown, escapes included. */
 #define SHOWN_MAX 1024
 
-/* Whether word stands in the list that commas separate. */
-static bool
-in_list(const char *list, const char *word)
-{
-	size_t len = strlen(word), n;
-
-	for (;; list += n + 1) {
-		n = strcspn(list, ",");
-		if (n == len && memcmp(list, word, len) == 0)
-			return true;
-		if (list[n] == '\0')
-			return false;
-	}
-}
-
-static bool
-is_watched(const struct session *s, const struct port *from, const char *to)
-{
-	if (s->watch == NULL)
-		return true;
-	for (char **name = s->watch; *name != NULL; name++)
-		if (strcmp(*name, from->node->endpoint->conf->name) == 0 ||
-		    in_list(to, *name))
-			return true;
-	return false;
-}
-
 static void
 show_text(struct evbuffer *out, const struct timespec *ts, const char *from,
     const char *to, size_t len, const char *text)
@@ -85,7 +58,7 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 	char text[SHOWN_MAX + 4];
 	struct timespec ts;
 
-	if (s->doomed || !is_watched(s, from, to))
+	if (s->doomed)
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	escape(payload, len, text, sizeof(text));
@@ -94,42 +67,12 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 	session_show(s);
 }
 
-static void
-free_names(char **names)
-{
-	for (size_t i = 0; names != NULL && names[i] != NULL; i++)
-		free(names[i]);
-	free(names);
-}
-
-/* A copy of the names, all of which are known; NULL with a sentence. */
-static char **
-copy_names(struct call *call)
-{
-	size_t n = (size_t)call->argc - 1;
-	char **names = calloc(n + 1, sizeof(*names));
-
-	for (size_t i = 0; names != NULL && i < n; i++) {
-		if (call_node(call, call->argv[i + 1]) == NULL) {
-			free_names(names);
-			return NULL;
-		}
-		if ((names[i] = strdup(call->argv[i + 1])) == NULL) {
-			free_names(names);
-			names = NULL;
-		}
-	}
-	if (names == NULL)
-		call_fail(call, ENOMEM, "out of memory");
-	return names;
-}
-
 int
 watch_start(struct call *call)
 {
 	struct session *s = call->session;
 
-	if (call->argc > 1 && (s->watch = copy_names(call)) == NULL)
+	if (call->argc > 1 && (s->tap.names = call_names(call, 1)) == NULL)
 		return -EINVAL;
 	s->watching = true;
 	s->json = call->json;
@@ -145,8 +88,8 @@ command_forget(struct session *s)
 		return;
 	bridge_untap(control_bridge(s->control), &s->tap);
 	s->watching = s->asking = false;
-	free_names(s->watch);
-	s->watch = NULL;
+	call_free_names(s->tap.names);
+	s->tap.names = NULL;
 }
 
 void

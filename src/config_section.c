@@ -90,6 +90,7 @@ const struct key daemon_keys[] = {
 	    .help = "how long queues are written out when it stops" },
 	{ .name = "state_dir",
 	    .type = KEY_STRING,
+	    .def = "/var/lib/ttybridge",
 	    .offset = DAEMON(state_dir),
 	    .help = "the folder for captures that are given without one" },
 	{ .name = NULL },

@@ -46,7 +46,6 @@ struct session {
 	bool answered;	/* it has come */
 	bool json;	/* how they are shown */
 	struct tap tap;
-	char **watch; /* names, NULL-terminated; NULL: all */
 	char asked[ENDPOINT_NAME_MAX];
 	uint64_t ask_timeout, ask_until; /* ns */
 	struct task read, write;

@@ -22,6 +22,7 @@
 #include <event2/event_struct.h>
 
 #include "bridge.h"
+#include "capture.h"
 #include "control_ports.h"
 #include "daemon.h"
 #include "endpoint_link.h"
@@ -279,6 +280,7 @@ restart(void)
 				 : strerror(-r));
 		return;
 	}
+	capture_stop("the daemon starts again");
 	link_settle_all();
 	serial_finish();
 	r = handover_exec(bridge, program, options->argv);
@@ -494,6 +496,7 @@ leave(int status)
 {
 	int r = 0;
 
+	capture_stop("the daemon has ended");
 	link_settle_all();
 	if (bridge != NULL && (r = handover_store(bridge)) < 0)
 		log_at(
@@ -507,6 +510,7 @@ static void
 stop(void)
 {
 	systemd_stop();
+	capture_free();
 	control_ports_free();
 	bridge_free(bridge);
 	serial_finish();

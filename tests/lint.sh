@@ -19,7 +19,7 @@ layer() {
 	endpoint* | serial* | listener) echo 3 ;;
 	config* | route*) echo 4 ;;
 	bridge*) echo 5 ;;
-	control* | command* | systemd | handover) echo 6 ;;
+	control* | command* | capture | systemd | handover) echo 6 ;;
 	daemon | main) echo 7 ;;
 	*) echo '?' ;;
 	esac

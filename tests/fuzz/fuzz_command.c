@@ -150,6 +150,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int fd[2];
 
+	/* A capture would write files, wherever it is told to. */
+	if (memmem(data, size, "start", 5) != NULL)
+		return 0;
 	if (control == NULL)
 		start();
 	insist(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) == 0,

@@ -352,7 +352,7 @@ test_replies(void **state)
 		    "up to 10s, as in 250ms\n" },
 		{ "cancel one.read\n",
 		    "ERR 'one.read' cannot be ended; only clients, control "
-		    "sessions and pending reopens can\n" },
+		    "sessions, a capture and pending reopens can\n" },
 		{ "watch oen\n",
 		    "ERR unknown endpoint 'oen'; did you mean 'one'?\n" },
 		{ "watch\n", "OK\n" },
@@ -417,7 +417,7 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 20);
+	assert_int_equal(n, 21);
 	assert_int_equal(refused, 9);
 	free(reply);
 }

@@ -1,0 +1,212 @@
+"""Captures: the frames that passed, in a file that Wireshark opens."""
+import json
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+
+import pytest
+
+from harness import ControlError, expect, flush, route, section, serial, wait_for
+
+HEADER = struct.Struct("<IHHiIII")
+RECORD = struct.Struct("<IIII")
+NANOSECONDS, UPPER_PDU = 0xa1b23c4d, 252
+DISSECTOR, PROTOCOL, WAY = 12, 33, 36
+
+
+def read_capture(path):
+    """Its frames: (dissector, protocol, way, payload); each record is whole."""
+    data = path.read_bytes()
+    magic, major, minor, _, _, _, linktype = HEADER.unpack_from(data)
+    assert (magic, major, minor, linktype) == (NANOSECONDS, 2, 4, UPPER_PDU)
+    at, frames, last = HEADER.size, [], (0, 0)
+    while at < len(data):
+        seconds, nanoseconds, kept, length = RECORD.unpack_from(data, at)
+        assert nanoseconds < 10**9 and (seconds, nanoseconds) >= last
+        last = seconds, nanoseconds
+        at += RECORD.size
+        assert kept == length and at + kept <= len(data)
+        frames.append(read_record(data[at:at + kept]))
+        at += kept
+    return frames
+
+
+def read_record(record):
+    tags, at = {}, 0
+    while True:
+        tag, length = struct.unpack_from(">HH", record, at)
+        at += 4
+        if tag == 0:
+            break
+        assert length % 4 == 0
+        tags[tag] = record[at:at + length].rstrip(b"\0").decode()
+        at += length
+    return tags[DISSECTOR], tags[PROTOCOL], tags[WAY], record[at:]
+
+
+@pytest.fixture
+def three(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon(section("daemon", "", state_dir=a.link.parent) +
+               serial("a", a, framing="line") + serial("b", b, framing="slip") +
+               serial("c", c, framing="line") +
+               route("ab", between="a b") + route("ac", from_="a", to="c"), tcp=True)
+    return d, a, b, c
+
+
+def status(d):
+    return d.json("capture status")
+
+
+def refused(d, command, *words, address=None):
+    with pytest.raises(ControlError) as e:
+        d.control(command, address)
+    for word in words:
+        assert word in str(e.value)
+
+
+def test_each_frame_is_in_the_file_with_its_way(three, folder):
+    d, a, b, c = three
+    assert status(d) == {"capture": "none"}
+    assert d.control(f"capture start {folder}/x.pcap") == [f"file: {folder}/x.pcap"]
+    a.outgoing += b"one\ntwo\n"
+    expect(b, b"\xc0one\xc0\xc0two\xc0", [a])
+    expect(c, b"one\ntwo\n", [a])
+    b.outgoing += b"\xc0back \xdb\xdc\xc0"
+    expect(a, b"back \xc0\n", [b])
+    assert status(d)["frames"] == 3
+    assert "frames: 3" in d.control("capture stop")
+    assert read_capture(folder / "x.pcap") == [
+        ("data", "line a > b,c", "a > b,c", b"one"),
+        ("data", "line a > b,c", "a > b,c", b"two"),
+        ("data", "slip b > a", "b > a", b"back \xc0")]
+    now = status(d)
+    assert now["capture"] == "ended"
+    assert now["bytes"] == (folder / "x.pcap").stat().st_size
+    a.outgoing += b"three\n"
+    expect(c, b"three\n", [a])
+    assert len(read_capture(folder / "x.pcap")) == 3
+
+
+def test_wireshark_opens_it(pty, daemon, folder):
+    if not shutil.which("tshark"):
+        pytest.skip("there is no tshark")
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="modbus-rtu") + serial("b", b, framing="raw"))
+    d.control(f"capture start {folder}/x.pcap")
+    request = bytes.fromhex("01 03 00 00 00 02 c4 0b")
+    a.outgoing += request
+    expect(b, request, [a])
+    b.outgoing += b"xyz"
+    flush([b])
+    wait_for(lambda: status(d)["frames"] == 2)
+    d.control("capture stop")
+    shown = subprocess.run(
+        ["tshark", "-r", folder / "x.pcap", "-T", "fields", "-e", "frame.protocols",
+         "-e", "modbus.func_code", "-e", "data.data", "-e", "_ws.col.Protocol"],
+        check=True, capture_output=True, text=True).stdout.splitlines()
+    first, second = (line.split("\t") for line in shown)
+    assert first[0].endswith("mbrtu:modbus") and first[1] == "3"
+    assert second[0].endswith("data") and second[2] == b"xyz".hex()
+    assert second[3].startswith("raw b > ")
+
+
+def test_of_some_endpoints_only(three, folder):
+    d, a, b, c = three
+    d.control(f"capture start {folder}/x.pcap c")
+    b.outgoing += b"\xc0not this\xc0"
+    expect(a, b"not this\n", [b])
+    a.outgoing += b"this\n"
+    expect(c, b"this\n", [a, b])
+    d.control("capture stop")
+    assert [f[3] for f in read_capture(folder / "x.pcap")] == [b"this"]
+
+
+def test_what_has_passed_is_in_the_file_soon(three, folder):
+    d, a, _, c = three
+    d.control("capture start x.pcap")
+    file = folder / "x.pcap"
+    assert read_capture(file) == []
+    a.outgoing += b"soon\n"
+    expect(c, b"soon\n", [a])
+    row = next(r for r in d.json("ps") if r["task"] == "capture.write")
+    assert "x.pcap" in row["label"] and "(1 frames" in row["label"]
+    wait_for(lambda: len(read_capture(file)) == 1)
+    wait_for(lambda: next(r for r in d.json("ps")
+                          if r["task"] == "capture.write")["state"] == "idle")
+
+
+def test_what_cannot_be_is_refused(three, folder):
+    d, *_ = three
+    (folder / "mine").write_text("not a capture\n")
+    (folder / "cut").write_bytes(b"\xa1")
+    refused(d, f"capture start {folder}/mine", "mine", "is not a capture")
+    refused(d, f"capture start {folder}/cut", "cut", "is not a capture")
+    assert (folder / "mine").read_text() == "not a capture\n"
+    refused(d, "capture start /dev/null", "is not a file")
+    refused(d, f"capture start {folder}", "is not a file")
+    refused(d, "capture start /nowhere/x", "/nowhere/x", "No such file")
+    refused(d, f"capture start {folder}/x nobody", "nobody")
+    refused(d, "capture start", "FILE")
+    refused(d, "capture", "capture start")
+    refused(d, "capture begin", "begin", "start, stop or status")
+    refused(d, "capture stop", "no capture")
+    refused(d, "capture stop x", "too much")
+    net = ("127.0.0.1", d.port)
+    refused(d, f"capture start {folder}/x", "access = full", address=net)
+    assert d.control("capture status", net) == ["capture: none"]
+    assert not (folder / "x").exists()
+    d.control(f"capture start {folder}/x")
+    refused(d, f"capture start {folder}/y", "on already", f"{folder}/x")
+    refused(d, "capture stop", "access = full", address=net)
+    assert not (folder / "y").exists()
+
+
+def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, folder):
+    d, a, _, c = three
+    for text in (b"first", b"second"):
+        d.control("capture start x.pcap")
+        a.outgoing += text + b"\n"
+        expect(c, text + b"\n", [a])
+        d.control("cancel capture.write")
+        assert "cancel" in status(d)["reason"]
+        assert [f[3] for f in read_capture(folder / "x.pcap")] == [text]
+    d.control("capture start x.pcap")
+    other = daemon(serial("e", pty("e")))
+    refused(other, f"capture start {folder}/x.pcap", "another process")
+
+
+def test_a_full_disk_ends_it_with_whole_frames(three, folder):
+    d, a, _, c = three
+    d.control("capture start x.pcap")
+    limit = len(d.stderr()) + 20000
+    resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    line = b"x" * 900 + b"\n"
+    for _ in range(40):
+        a.outgoing += line
+        expect(c, line, [a])
+    wait_for(lambda: status(d)["capture"] == "ended")
+    assert "large" in status(d)["reason"]
+    assert "the capture to" in d.stderr()
+    frames = read_capture(folder / "x.pcap")
+    assert all(f[3] == line[:-1] for f in frames)
+    assert status(d)["bytes"] == (folder / "x.pcap").stat().st_size
+    a.outgoing += b"on\n"
+    expect(c, b"on\n", [a])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_the_end_of_the_daemon_ends_it(number, three, folder):
+    d, a, _, c = three
+    d.control("capture start x.pcap")
+    a.outgoing += b"last\n"
+    expect(c, b"last\n", [a])
+    d.signal(number)
+    if number == signal.SIGTERM:
+        assert d.process.wait(20) == 0
+    else:
+        wait_for(lambda: json.loads(
+            d.control("json capture status")[0])["capture"] == "none")
+    assert [f[3] for f in read_capture(folder / "x.pcap")] == [b"last"]
