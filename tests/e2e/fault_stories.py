@@ -957,6 +957,34 @@ class Control(Story):
         yield self.accounts("b", ["a"])
 
 
+class Capture(Story):
+    """Frames go to a file as well."""
+
+    def play(self):
+        self.a, self.b = self.pty("a"), self.pty("b")
+        a, b = self.a, self.b
+        self.start(section("daemon", "", state_dir=self.folder) +
+                   serial("a", a, framing="line") + serial("b", b, framing="line"))
+        self.begun(a, b)
+        self.d.attempt("capture status\ncapture start x.pcap a b\nps")
+        self.hear(b, self.say(a, 30, 1000), 0.3)
+        self.d.attempt("capture start y.pcap\ncapture status\nwhere capture.write")
+        self.d.attempt("capture stop\ncapture start x.pcap")
+        self.hear(b, self.say(a), 0.3)
+        self.d.attempt("cancel capture.write\ncapture start x.pcap nobody\n"
+                       "capture start x.pcap b")
+
+    def judge(self):
+        yield self.answers()
+        yield self.up()
+        yield self.flows(self.a, self.b)
+        yield self.flows(self.b, self.a)
+        (self.folder / "x.pcap").unlink(missing_ok=True)
+        yield self.still()
+        yield self.tidy()
+        yield self.accounts("b", ["a"])
+
+
 class Stop(Story):
     """It is told to end while queues are full, and again while it drains them."""
 
@@ -1103,5 +1131,5 @@ class Words(Story):
 
 STORIES = {"devices": Devices, "restart": Restart, "network": Network,
            "bus": Bus, "service": Service, "changes": Changes,
-           "control": Control, "stop": Stop, "ports": Ports,
+           "control": Control, "capture": Capture, "stop": Stop, "ports": Ports,
            "words": Words}
