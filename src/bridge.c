@@ -205,7 +205,8 @@ port_input(struct port *port)
 		framing_start(&port->decoder, &port_conf(port)->framing);
 		len = 0;
 	}
-	port_keep(port, in, len);
+	if (len > 0 || port->held_len > 0)
+		port_keep(port, in, len);
 	port->backlog = more;
 	if (room == 0)
 		port_update(port);
@@ -550,23 +551,24 @@ nobody(struct node *to, const struct batch *batch)
 static void
 node_deliver(struct node *to, struct batch *batch)
 {
-	struct port *port;
+	struct port *port, *ready;
 	unsigned gone;
 
 	if (TAILQ_EMPTY(&to->ports)) {
 		nobody(to, batch);
 		return;
 	}
-	TAILQ_FOREACH(port, &to->ports, entry) {
-		if (port != batch->from && port_ready(port)) {
-			batch_encode(batch, to);
+	TAILQ_FOREACH(ready, &to->ports, entry)
+		if (ready != batch->from && port_ready(ready))
 			break;
-		}
-	}
+	if (ready != NULL)
+		batch_encode(batch, to);
 	TAILQ_FOREACH(port, &to->ports, entry) {
 		if (port == batch->from || batch->npick == 0)
 			continue;
-		gone = port_ready(port) ? port_write(port, batch) : 0;
+		gone = 0;
+		if (port == ready || port_ready(port))
+			gone = port_write(port, batch);
 		for (unsigned i = gone; i < batch->npick; i++)
 			port_queue(port, &batch->item[batch->pick[i]]);
 	}

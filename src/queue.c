@@ -202,24 +202,6 @@ queue_cost(size_t len)
 	return MAX(len, (size_t)QUEUE_FLOOR);
 }
 
-bool
-queue_empty(const struct queue *q)
-{
-	return q->frames == 0;
-}
-
-bool
-queue_full(const struct queue *q)
-{
-	return q->bytes >= q->limit;
-}
-
-size_t
-queue_room(const struct queue *q)
-{
-	return q->bytes >= q->limit ? 0 : q->limit - q->bytes;
-}
-
 /* The place of the next frame of need bytes, -1 when the ring is too small. */
 static long
 place_of(const struct queue *q, size_t need)

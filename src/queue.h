@@ -51,11 +51,23 @@ int queue_rescue(struct queue *q, int fd);
 void queue_forget(int fd);
 /* What one frame of len bytes is charged. */
 size_t queue_cost(size_t len);
-bool queue_empty(const struct queue *q);
+static inline bool
+queue_empty(const struct queue *q)
+{
+	return q->frames == 0;
+}
 /* At or over its limit. */
-bool queue_full(const struct queue *q);
+static inline bool
+queue_full(const struct queue *q)
+{
+	return q->bytes >= q->limit;
+}
 /* Bytes that may still come in; 0 when full. */
-size_t queue_room(const struct queue *q);
+static inline size_t
+queue_room(const struct queue *q)
+{
+	return q->bytes >= q->limit ? 0 : q->limit - q->bytes;
+}
 /*
  * Puts a copy of the frame behind the others, whatever the limit says: to keep
  * to it is the caller's policy.  -ENOMEM: nothing changed.
