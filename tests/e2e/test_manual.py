@@ -51,6 +51,23 @@ FRAMING_TABLES = {
 COMMANDS = {name: (usage, "full = true" in rest) for name, usage, rest in
             re.findall(r'\.name = "(\w+)",\s*\.usage = "([^"]*)",(.*?)\}',
                        ALL, re.S)}
+# What a command with several actions needs full access for.
+ACTIONS = {name: full == "true" for name, full in
+           re.findall(r'\{ "(\w+)", (true|false), \w+, \w+ \}', ALL)}
+WORDS = re.compile("[a-z]+( [a-z]+)*")
+
+
+def uses():
+    """The words of each use of a command -> its arguments, needs full access."""
+    found = {}
+    for usage, full in COMMANDS.values():
+        first, *others = usage.split(" | ")
+        command = first.split()[0]
+        for use in [first] + [f"{command} {other}" for other in others]:
+            words = WORDS.match(use)[0]
+            found[words] = (re.findall(r"[A-Z]+|\.\.\.", use),
+                            full or ACTIONS.get(words.split()[-1], False))
+    return found
 
 
 def framings():
@@ -87,7 +104,7 @@ def documented(keys, text):
     told = items(text)
     assert sorted(told) == sorted(keys)
     for key, (default, words) in keys.items():
-        said = re.search(r"The default is\n\.Cm (.*?) \.", told[key])
+        said = re.search(r"The default is\n\.(?:Cm|Pa) (.*?) \.", told[key])
         assert (said and said[1]) == default, key
         for word in words:
             assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])",
@@ -97,6 +114,7 @@ def documented(keys, text):
 def test_the_tables_were_found():
     assert len(TABLES) >= 15 and sum(map(len, TABLES.values())) >= 70
     assert len(TYPES) >= 7 and len(COMMANDS) >= 18
+    assert set(ACTIONS) == {"start", "stop", "status"}
     assert sorted(FRAMING_TABLES) == sorted(framings())
 
 
@@ -145,15 +163,13 @@ def test_the_reasons_of_lost_frames_are_in_the_manual():
 
 
 def test_commands_are_in_the_manual_as_they_are_used():
-    told = re.findall(r"(?m)^\.It Ic (.*)$", CONTROL7)
-    assert sorted(line.split()[0] for line in told) == sorted(COMMANDS)
-    for line in told:
-        usage, full = COMMANDS[line.split()[0]]
-        words = [w for w in line.split() if w not in
-                 ("Ar", "Op", "Oo", "Oc", "Ic", "Pq")]
-        assert ("full" in words) == full, line
-        args = [w.upper() for w in words[1:] if w != "full"]
-        assert args == re.findall(r"[A-Z]+|\.\.\.", usage), line
+    told = {}
+    for line in re.findall(r"(?m)^\.It Ic (.*)$", CONTROL7):
+        name = WORDS.match(line)[0]
+        words = [w for w in line[len(name):].split()
+                 if w not in ("Ar", "Op", "Oo", "Oc", "Pq")]
+        told[name] = ([w.upper() for w in words if w != "full"], "full" in words)
+    assert told == uses()
 
 
 def test_options_are_in_the_manual():
