@@ -181,8 +181,8 @@ struct remains {
 static struct node *
 remains_node(struct remains *rem, struct endpoint_conf *conf)
 {
-	struct node *node = calloc(1, sizeof(*node));
-	struct endpoint *ep = calloc(1, sizeof(*ep));
+	struct node *node = zalloc_lines(sizeof(*node));
+	struct endpoint *ep = zalloc_lines(sizeof(*ep));
 
 	if (node == NULL || ep == NULL) {
 		free(node);
@@ -201,8 +201,8 @@ remains_node(struct remains *rem, struct endpoint_conf *conf)
 static int
 remains_port(struct remains *rem, struct node *node, const struct left *l)
 {
-	struct port *port = calloc(1, sizeof(*port));
-	struct link *link = calloc(1, sizeof(*link));
+	struct port *port = zalloc_lines(sizeof(*port));
+	struct link *link = zalloc_lines(sizeof(*link));
 	int r = -ENOMEM;
 
 	if (port == NULL || link == NULL)

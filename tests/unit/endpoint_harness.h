@@ -83,7 +83,7 @@ static const struct endpoint_owner owner = {
 static struct endpoint *
 make_endpoint(const struct endpoint_ops *ops, const char *const *keys)
 {
-	struct endpoint_conf *conf = calloc(1, sizeof(*conf));
+	struct endpoint_conf *conf = zalloc_lines(sizeof(*conf));
 	struct endpoint *ep;
 	char err[256] = "";
 
