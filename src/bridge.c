@@ -40,11 +40,14 @@ static void port_forward(struct batch *);
 static void node_deliver(struct node *, struct batch *);
 
 int
-bridge_buffers(struct bridge *b, size_t max_frame)
+bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
 {
 	/* No framing more than doubles a payload and adds a few bytes. */
 	size_t out_size = 5 * TURN_BYTES + 3 * max_frame;
+	/* Each as often as a comma, and one that has an answer besides. */
+	size_t names_size = (nodes + 1) * ENDPOINT_NAME_MAX;
 	uint8_t *out;
+	char *names;
 
 	if (b->turn == NULL)
 		b->turn = malloc(SMALL_REST + TURN_BYTES);
@@ -52,6 +55,12 @@ bridge_buffers(struct bridge *b, size_t max_frame)
 		b->batch = calloc(1, sizeof(*b->batch));
 	if (b->turn == NULL || b->batch == NULL)
 		return -ENOMEM;
+	if (names_size > b->names_size) {
+		if ((names = realloc(b->names, names_size)) == NULL)
+			return -ENOMEM;
+		b->names = names;
+		b->names_size = names_size;
+	}
 	if (out_size <= b->out_size)
 		return 0;
 	if ((out = malloc(out_size)) == NULL)
@@ -305,16 +314,15 @@ batch_watched(struct batch *batch)
 	struct bridge *b = batch->from->node->bridge;
 	static struct item item[BATCH_FRAMES];
 	unsigned n = batch->n;
-	char names[512];
 	const char *to;
 	struct tap *tap;
 
 	memcpy(item, batch->item, n * sizeof(*item));
 	for (unsigned i = 0; i < n; i++) {
 		batch_only(batch, &item[i]);
-		names[0] = '\0';
-		batch_deliver(batch, names, sizeof(names));
-		to = names[0] != '\0' ? names : "-";
+		b->names[0] = '\0';
+		batch_deliver(batch, b->names, b->names_size);
+		to = b->names[0] != '\0' ? b->names : "-";
 		TAILQ_FOREACH(tap, &b->taps, entry)
 			if (tap_wants(tap, batch->from, to))
 				tap->frame(tap, batch->from, to,

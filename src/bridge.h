@@ -136,6 +136,8 @@ struct bridge {
 	uint8_t *turn;	 /* where bytes are cut into frames */
 	uint8_t *out;	 /* where frames are encoded... */
 	size_t out_size; /* ...at least the largest one */
+	char *names;	 /* where it goes, for the taps: at most everywhere */
+	size_t names_size;
 	struct batch *batch;
 	struct heritage *heritage; /* while it starts, or NULL */
 	bool queued; /* something has joined a queue in this turn */

@@ -17,8 +17,9 @@ port_conf(const struct port *port)
 
 /* --- the path itself (bridge.c) ------------------------------------------ */
 
-/* The buffers that all ports share, for payloads of up to max_frame bytes. -ENOMEM. */
-int bridge_buffers(struct bridge *b, size_t max_frame);
+/* The buffers that all ports share, for payloads of up to max_frame bytes to so many
+ * nodes. -ENOMEM. */
+int bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes);
 /* Frames can be written to it: it is there, and not paused by hand. */
 bool port_open(const struct port *port);
 /* What every destination of a source can take; *ret_by is the one with the least

@@ -202,7 +202,8 @@ make_feeders(struct bridge *b, struct node **node, unsigned n,
 			break;
 	}
 	free(count);
-	if (feeder != NULL && i == n && bridge_buffers(b, (size_t)largest) == 0)
+	if (feeder != NULL && i == n &&
+	    bridge_buffers(b, (size_t)largest, n) == 0)
 		return feeder;
 	for (i = 0; feeder != NULL && i < n; i++)
 		free(feeder[i]);
@@ -418,6 +419,7 @@ bridge_free(struct bridge *b)
 	routes_free(b->routes);
 	free(b->node);
 	free(b->turn);
+	free(b->names);
 	free(b->out);
 	free(b->batch);
 	free(b);

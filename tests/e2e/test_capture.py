@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from harness import ControlError, expect, flush, route, section, serial, wait_for
+from harness import (ControlError, expect, flush, pump, route, section, serial,
+                     wait_for)
 
 HEADER = struct.Struct("<IHHiIII")
 RECORD = struct.Struct("<IIII")
@@ -195,6 +196,21 @@ def test_a_full_disk_ends_it_with_whole_frames(three, folder):
     assert status(d)["bytes"] == (folder / "x.pcap").stat().st_size
     a.outgoing += b"on\n"
     expect(c, b"on\n", [a])
+
+
+def test_an_endpoint_behind_many_others_is_found(pty, daemon, folder):
+    a = pty("a")
+    names = [f"a_name_as_long_as_it_may_be_{i}" for i in range(100, 130)]
+    d = daemon(serial("a", a, framing="line") + "".join(
+        section("pty", name, link=folder / name) for name in names))
+    watch = d.session().send(f"watch {names[-1]}\n".encode())
+    wait_for(lambda: any("watch" in row["label"] for row in d.json("ps")))
+    d.control(f"capture start {folder}/x.pcap {names[-1]}")
+    a.outgoing += b"one\n"
+    pump([watch, a], lambda: watch.lines())
+    assert ",".join(names).encode() in watch.lines()[0]
+    d.control("capture stop")
+    assert [f[3] for f in read_capture(folder / "x.pcap")] == [b"one"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
