@@ -5,7 +5,7 @@
  *
  * Frames are told of in the middle of the data path, so they go to a buffer, which a
  * timer empties once a second, and the data path when it is full.  An error ends the
- * capture from the loop, and what was written in part is cut off.
+ * capture from the loop, and a record that was written in part is cut off.
  *
  * libpcap brings half a dozen libraries with it, that nobody else needs.
  */
@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -72,13 +73,14 @@ static struct {
 	struct tap tap;
 	char *file;
 	FILE *stream;
+	char *buffer; /* the stream's */
 	pcap_t *pcap;
 	pcap_dumper_t *dumper;
 	uint8_t *record; /* tags and payload, one behind the other */
 	size_t record_size;
 	int error; /* of the writing */
 	uint64_t frames, bytes;
-	uint64_t safe_bytes; /* of them, of whole records written out */
+	uint64_t safe_frames, safe_bytes; /* of them, written out */
 	uint64_t start_ns, end_ns;
 	char why[128];
 	struct event *timer;
@@ -150,6 +152,8 @@ check_file(int fd, const char *file, char *err, size_t size)
 		return -EEXIST;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			return fail_errno(file, err, size);
 		snprintf(err, size, "'%s' is being written by another process",
 		    file);
 		return -EBUSY;
@@ -189,26 +193,55 @@ write_out(void)
 {
 	if (capture.error == 0 && lib.dump_flush(capture.dumper) < 0)
 		capture.error = errno;
-	if (capture.error == 0)
-		capture.safe_bytes = capture.bytes;
+	if (capture.error != 0)
+		return;
+	capture.safe_frames = capture.frames;
+	capture.safe_bytes = capture.bytes;
 }
 
 static int
 start_dump(const char *file, char *err, size_t size)
 {
-	setvbuf(capture.stream, NULL, _IOFBF, 2 * BUFFER_BYTES);
+	/* Without a buffer of ours its size would be ignored. */
+	if ((capture.buffer = malloc(2 * BUFFER_BYTES)) != NULL)
+		setvbuf(
+		    capture.stream, capture.buffer, _IOFBF, 2 * BUFFER_BYTES);
 	capture.pcap = lib.open_dead(
 	    LINKTYPE_WIRESHARK_UPPER_PDU, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
-	if (capture.pcap != NULL)
+	if (capture.buffer != NULL && capture.pcap != NULL)
 		capture.dumper = lib.dump_fopen(capture.pcap, capture.stream);
 	if (capture.dumper == NULL) {
 		errno = ENOMEM;
 		return fail_errno(file, err, size);
 	}
-	capture.bytes = FILE_HEADER;
-	write_out();
-	errno = capture.error;
-	return capture.error != 0 ? fail_errno(file, err, size) : 0;
+	return lib.dump_flush(capture.dumper) < 0 ? fail_errno(file, err, size)
+						  : 0;
+}
+
+/* Cuts off what was written of a record in part: no program reads half of one. */
+static void
+cut_file(void)
+{
+	int fd = fileno(capture.stream);
+	uint32_t head[RECORD_HEADER / sizeof(uint32_t)];
+	uint64_t end;
+	struct stat st;
+
+	__fpurge(capture.stream);
+	if (fstat(fd, &st) < 0)
+		st.st_size = 0;
+	capture.frames = capture.safe_frames;
+	capture.bytes = capture.safe_bytes;
+	while (pread(fd, head, sizeof(head), (off_t)capture.bytes) ==
+	    sizeof(head)) {
+		end = capture.bytes + RECORD_HEADER + head[2];
+		if (end > (uint64_t)st.st_size)
+			break;
+		capture.bytes = end;
+		capture.frames++;
+	}
+	if (ftruncate(fd, (off_t)capture.bytes) < 0)
+		log_at(LOG_WARNING, "%s ends in half a frame", capture.file);
 }
 
 static void
@@ -220,6 +253,8 @@ close_file(void)
 		fclose(capture.stream);
 	if (capture.pcap != NULL)
 		lib.close(capture.pcap);
+	free(capture.buffer);
+	capture.buffer = NULL;
 	capture.stream = NULL;
 	capture.dumper = NULL;
 	capture.pcap = NULL;
@@ -315,7 +350,9 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 	if (capture.error != 0)
 		return;
 	if (reserve(len) < 0) {
-		capture.error = ENOMEM;
+		write_out();
+		if (capture.error == 0)
+			capture.error = ENOMEM;
 	} else {
 		snprintf(way, sizeof(way), "%s > %s", from->link->name, to);
 		/* Wireshark knows of the last of these since 4.2. */
@@ -366,10 +403,24 @@ on_cancel(struct task *task)
 	capture_stop("cancelled on the control port");
 }
 
+/* Its facts make room for those of the one that begins, to that file. */
+static void
+forget_last(char *path)
+{
+	free(capture.file);
+	capture.file = path;
+	capture.error = 0;
+	capture.frames = capture.safe_frames = 0;
+	capture.bytes = capture.safe_bytes = FILE_HEADER;
+	capture.why[0] = '\0';
+	capture.start_ns = now_ns();
+}
+
 int
 capture_start(
     struct bridge *b, const char *file, char **names, char *err, size_t size)
 {
+	char *path;
 	int r;
 
 	if (capture.bridge != NULL) {
@@ -381,21 +432,19 @@ capture_start(
 		return r;
 	if (capture.timer == NULL)
 		capture.timer = evtimer_new(b->base, on_timer, NULL);
-	free(capture.file);
-	capture.file = strdup(file);
-	if (capture.timer == NULL || capture.file == NULL) {
+	path = strdup(file);
+	if (capture.timer == NULL || path == NULL) {
 		snprintf(err, size, "out of memory");
+		free(path);
 		return -ENOMEM;
 	}
-	capture.error = 0;
-	capture.frames = capture.bytes = capture.safe_bytes = 0;
 	if ((r = open_file(file, err, size)) < 0 ||
 	    (r = start_dump(file, err, size)) < 0) {
 		close_file();
+		free(path);
 		return r;
 	}
-	capture.why[0] = '\0';
-	capture.start_ns = now_ns();
+	forget_last(path);
 	capture.bridge = b;
 	capture.tap = (struct tap){ .frame = on_frame, .names = names };
 	bridge_tap(b, &capture.tap);
@@ -414,10 +463,10 @@ capture_stop(const char *why)
 	if (capture.bridge == NULL)
 		return 0;
 	write_out();
-	r = -capture.error;
-	/* No half record, which no program reads. */
-	if (r < 0)
-		capture.bytes = capture.safe_bytes;
+	if ((r = -capture.error) < 0) {
+		cut_file();
+		why = strerror(-r);
+	}
 	bridge_untap(capture.bridge, &capture.tap);
 	for (char **name = capture.tap.names; name != NULL && *name != NULL;
 	     name++)
@@ -427,8 +476,6 @@ capture_stop(const char *why)
 	event_del(capture.timer);
 	task_remove(&capture.task);
 	close_file();
-	if (r < 0 && truncate(capture.file, (off_t)capture.bytes) < 0)
-		log_at(LOG_WARNING, "%s ends in half a frame", capture.file);
 	capture.end_ns = now_ns();
 	snprintf(capture.why, sizeof(capture.why), "%s", why);
 	log_at(r < 0 ? LOG_WARNING : LOG_NOTICE,

@@ -179,23 +179,66 @@ def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, folder
     refused(other, f"capture start {folder}/x.pcap", "another process")
 
 
-def test_a_full_disk_ends_it_with_whole_frames(three, folder):
-    d, a, _, c = three
-    d.control("capture start x.pcap")
+LINE = b"x" * 900 + b"\n"
+
+
+def fill_the_disk(d, a, b, c):
+    """Lets no file grow beyond the size returned, and sends more."""
     limit = len(d.stderr()) + 20000
     resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    line = b"x" * 900 + b"\n"
     for _ in range(40):
-        a.outgoing += line
-        expect(c, line, [a])
+        a.outgoing += LINE
+        expect(c, LINE, [a, b])
+    return limit
+
+
+def test_a_full_disk_ends_it_with_the_last_whole_frame(three, folder):
+    d, a, b, c = three
+    d.control("capture start x.pcap")
+    limit = fill_the_disk(d, a, b, c)
     wait_for(lambda: status(d)["capture"] == "ended")
     assert "large" in status(d)["reason"]
     assert "the capture to" in d.stderr()
     frames = read_capture(folder / "x.pcap")
-    assert all(f[3] == line[:-1] for f in frames)
+    assert all(f[3] == LINE[:-1] for f in frames)
+    assert status(d)["frames"] == len(frames)
     assert status(d)["bytes"] == (folder / "x.pcap").stat().st_size
+    assert limit - status(d)["bytes"] < len(LINE) + 100
     a.outgoing += b"on\n"
     expect(c, b"on\n", [a])
+    resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    d.control("capture start x.pcap")
+    assert read_capture(folder / "x.pcap") == []
+
+
+def test_what_has_taken_the_place_of_its_file_is_left_alone(three, folder):
+    d, a, b, c = three
+    d.control("capture start x.pcap")
+    (folder / "x.pcap").rename(folder / "y.pcap")
+    (folder / "x.pcap").write_bytes(LINE * 100)
+    fill_the_disk(d, a, b, c)
+    wait_for(lambda: status(d)["capture"] == "ended")
+    assert (folder / "x.pcap").read_bytes() == LINE * 100
+    assert len(read_capture(folder / "y.pcap")) == status(d)["frames"] > 0
+
+
+def test_an_end_that_cannot_be_written_is_told(three):
+    d, a, b, c = three
+    d.control("capture start x.pcap")
+    fill_the_disk(d, a, b, c)
+    refused(d, "capture stop", "")
+    assert "large" in status(d)["reason"]
+
+
+def test_one_that_could_not_begin_leaves_the_last_ones_facts(three):
+    d, a, _, c = three
+    d.control("capture start x.pcap")
+    a.outgoing += b"one\n"
+    expect(c, b"one\n", [a])
+    d.control("capture stop")
+    was = status(d)
+    refused(d, "capture start /nowhere/x", "/nowhere/x")
+    assert status(d) == was
 
 
 def test_an_endpoint_behind_many_others_is_found(pty, daemon, folder):
