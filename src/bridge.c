@@ -21,55 +21,8 @@
 #include "bridge_exchange.h"
 #include "log.h"
 
-/* A rest of the last turn up to this is copied in front of what is read. */
-#define SMALL_REST 4096
-
-const char *const drop_reason_names[DROP_REASONS] = {
-	[DROP_OVERFLOW] = "overflow",
-	[DROP_REPLACED] = "replaced",
-	[DROP_DOWN] = "down",
-	[DROP_STALLED] = "stalled",
-	[DROP_UNENCODABLE] = "unencodable",
-	[DROP_CUT] = "cut",
-	[DROP_CLOSED] = "closed",
-	[DROP_NOBODY] = "nobody",
-	[DROP_MEMORY] = "memory",
-};
-
 static void port_forward(struct batch *);
 static void node_deliver(struct node *, struct batch *);
-
-int
-bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
-{
-	/* No framing more than doubles a payload and adds a few bytes. */
-	size_t out_size = 5 * TURN_BYTES + 3 * max_frame;
-	/* Each as often as a comma, and one that has an answer besides. */
-	size_t names_size = (nodes + 1) * ENDPOINT_NAME_MAX;
-	uint8_t *out;
-	char *names;
-
-	if (b->turn == NULL)
-		b->turn = malloc(SMALL_REST + TURN_BYTES);
-	if (b->batch == NULL)
-		b->batch = calloc(1, sizeof(*b->batch));
-	if (b->turn == NULL || b->batch == NULL)
-		return -ENOMEM;
-	if (names_size > b->names_size) {
-		if ((names = realloc(b->names, names_size)) == NULL)
-			return -ENOMEM;
-		b->names = names;
-		b->names_size = names_size;
-	}
-	if (out_size <= b->out_size)
-		return 0;
-	if ((out = malloc(out_size)) == NULL)
-		return -ENOMEM;
-	free(b->out);
-	b->out = out;
-	b->out_size = out_size;
-	return 0;
-}
 
 bool
 port_open(const struct port *port)
@@ -84,10 +37,10 @@ port_open(const struct port *port)
 static size_t
 port_takes(struct port *port)
 {
-	if (port_conf(port)->overflow != OVERFLOW_BLOCK || !port_open(port) ||
+	if (port->conf->overflow != OVERFLOW_BLOCK || !port_open(port) ||
 	    port->stalled)
 		return TURN_BYTES;
-	port->queue.limit = port_conf(port)->queue;
+	port->queue.limit = port->conf->queue;
 	return queue_room(&port->queue);
 }
 
@@ -211,7 +164,7 @@ port_input(struct port *port)
 	had -= len;
 	if (len > port->held_size && port_reserve(port, len) < 0) {
 		COUNT(port, bad_bytes[BAD_OVERSIZE], len);
-		framing_start(&port->decoder, &port_conf(port)->framing);
+		framing_start(&port->decoder, &port->conf->framing);
 		len = 0;
 	}
 	if (len > 0 || port->held_len > 0)
@@ -281,32 +234,6 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		    batch->from->node->exchange, batch, names, size);
 }
 
-/* Whether word stands in the list that commas separate. */
-static bool
-in_list(const char *list, const char *word)
-{
-	size_t len = strlen(word), n;
-
-	for (;; list += n + 1) {
-		n = strcspn(list, ",");
-		if (n == len && memcmp(list, word, len) == 0)
-			return true;
-		if (list[n] == '\0')
-			return false;
-	}
-}
-
-static bool
-tap_wants(const struct tap *tap, const struct port *from, const char *to)
-{
-	if (tap->names == NULL)
-		return true;
-	for (char **name = tap->names; *name != NULL; name++)
-		if (strcmp(*name, from->conf->name) == 0 || in_list(to, *name))
-			return true;
-	return false;
-}
-
 /* Somebody watches: frame by frame, so that each is shown with its way. */
 static void
 batch_watched(struct batch *batch)
@@ -314,19 +241,14 @@ batch_watched(struct batch *batch)
 	struct bridge *b = batch->from->node->bridge;
 	static struct item item[BATCH_FRAMES];
 	unsigned n = batch->n;
-	const char *to;
-	struct tap *tap;
 
 	memcpy(item, batch->item, n * sizeof(*item));
 	for (unsigned i = 0; i < n; i++) {
 		batch_only(batch, &item[i]);
 		b->names[0] = '\0';
 		batch_deliver(batch, b->names, b->names_size);
-		to = b->names[0] != '\0' ? b->names : "-";
-		TAILQ_FOREACH(tap, &b->taps, entry)
-			if (tap_wants(tap, batch->from, to))
-				tap->frame(tap, batch->from, to,
-				    item[i].payload, item[i].len);
+		taps_tell(batch->from, b->names[0] != '\0' ? b->names : "-",
+		    item[i].payload, item[i].len);
 	}
 }
 
@@ -384,7 +306,7 @@ account(struct port *port, const struct batch *batch, unsigned n)
 	COUNT(port, tx_payload, payload);
 	port->progress_ns = now;
 	port->stalled = false;
-	if (port_conf(port)->framing.rule->silent != NULL)
+	if (port->conf->framing.rule->silent != NULL)
 		port_gap(port, now, (size_t)payload);
 }
 
@@ -421,7 +343,7 @@ port_hand(struct port *port, const struct item *item, const uint8_t *data,
 static ssize_t
 port_write_out(struct port *port, const struct batch *batch, unsigned most)
 {
-	bool apart = port_conf(port)->ops->datagram != 0;
+	bool apart = port->conf->ops->datagram != 0;
 	unsigned last = most - 1;
 	size_t start = 0;
 	ssize_t n;
@@ -449,7 +371,7 @@ port_write(struct port *port, const struct batch *batch)
 {
 	/* Frames that a silence ends go one at a time. */
 	unsigned most =
-	    framing_gap(&port_conf(port)->framing, 0) != 0 ? 1 : batch->npick;
+	    framing_gap(&port->conf->framing, 0) != 0 ? 1 : batch->npick;
 	size_t total = batch->end[most - 1], start;
 	ssize_t n = port_write_out(port, batch, most);
 	unsigned done = 0;
@@ -504,7 +426,7 @@ port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
 		*ret_reason = DROP_STALLED;
 		return make_room(port, cost, DROP_STALLED);
 	}
-	switch (port_conf(port)->overflow) {
+	switch (port->conf->overflow) {
 	case OVERFLOW_DROP_OLDEST:
 		return make_room(port, cost, DROP_OVERFLOW);
 	case OVERFLOW_DROP_NEWEST:
@@ -524,7 +446,7 @@ port_queue(struct port *port, const struct item *item)
 {
 	enum drop_reason reason;
 
-	port->queue.limit = port_conf(port)->queue;
+	port->queue.limit = port->conf->queue;
 	if (port_replace(port, item))
 		return;
 	if (!port_admits(port, item->len, &reason)) {

@@ -84,9 +84,8 @@ struct port {
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
 	struct port *by; /* whose full queue holds it back, or NULL */
-	/* ...counted on both... */
-	_Alignas(
-	    CACHE_LINE) uint64_t progress_ns; /* when it last took something */
+	/* ...counted on both (and when it last took something)... */
+	_Alignas(CACHE_LINE) uint64_t progress_ns;
 	struct traffic traffic;
 	/* ...and asked of the side it goes to. */
 	_Alignas(CACHE_LINE) struct handed handed; /* before all in the queue */
@@ -122,7 +121,8 @@ struct tap {
 	TAILQ_ENTRY(tap) entry;
 	void (*frame)(struct tap *, const struct port *from, const char *to,
 	    const uint8_t *payload, size_t len);
-	char **names; /* of endpoints that it is about; NULL: all */
+	/* Of endpoints that it is about, NULL at the end; its own.  NULL: all */
+	char **names;
 };
 TAILQ_HEAD(tap_list, tap);
 
@@ -178,6 +178,9 @@ int node_send(struct node *n, const uint8_t *payload, size_t len);
 /* Stops reading from and writing to it; frames for it are held as while down. */
 void node_pause(struct node *n, bool paused);
 void bridge_tap(struct bridge *b, struct tap *tap);
+/* Frees its names, too. */
 void bridge_untap(struct bridge *b, struct tap *tap);
+/* Of one that was not put on a bridge; NULL is fine. */
+void tap_free_names(char **names);
 
 #endif

@@ -7,6 +7,38 @@
 
 #include "bridge_batch.h"
 
+int
+bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
+{
+	/* No framing more than doubles a payload and adds a few bytes. */
+	size_t out_size = 5 * TURN_BYTES + 3 * max_frame;
+	/* Each as often as a comma, and one that has an answer besides. */
+	size_t names_size = (nodes + 1) * ENDPOINT_NAME_MAX;
+	uint8_t *out;
+	char *names;
+
+	if (b->turn == NULL)
+		b->turn = malloc(SMALL_REST + TURN_BYTES);
+	if (b->batch == NULL)
+		b->batch = calloc(1, sizeof(*b->batch));
+	if (b->turn == NULL || b->batch == NULL)
+		return -ENOMEM;
+	if (names_size > b->names_size) {
+		if ((names = realloc(b->names, names_size)) == NULL)
+			return -ENOMEM;
+		b->names = names;
+		b->names_size = names_size;
+	}
+	if (out_size <= b->out_size)
+		return 0;
+	if ((out = malloc(out_size)) == NULL)
+		return -ENOMEM;
+	free(b->out);
+	b->out = out;
+	b->out_size = out_size;
+	return 0;
+}
+
 static void
 count_bad(struct port *port, const struct decoded *d)
 {
@@ -226,7 +258,6 @@ batch_encode(struct batch *batch, struct node *to)
 		batch->pick[n++] = batch->pick[i];
 	}
 	batch->in_row = false;
-	batch->all &= n == batch->npick;
 	batch->npick = n;
 	batch->data = to->bridge->out;
 }
@@ -252,7 +283,7 @@ static bool
 fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
     bool *ret_bad)
 {
-	const struct framing_conf *conf = &port_conf(port)->framing;
+	const struct framing_conf *conf = &port->conf->framing;
 	struct bridge *b = port->node->bridge;
 	size_t total = batch->n > 0 ? batch->end[batch->n - 1] : 0;
 	long n;

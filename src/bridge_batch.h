@@ -11,6 +11,8 @@
 
 #define BATCH_FRAMES 1024
 #define TURN_BYTES (60 * 1024)
+/* A rest of the last turn up to this is copied in front of what is read. */
+#define SMALL_REST 4096
 #define NO_ROUTE UINT32_MAX
 
 struct item {
@@ -27,8 +29,8 @@ struct batch {
 	unsigned class;	   /* its framing's, for verbatim frames */
 	unsigned n;
 	uint64_t payload, wire; /* bytes of all of them */
-	bool
-	    in_row; /* one behind the other as they came, verbatim; end holds */
+	/* One behind the other as they came, verbatim; end holds. */
+	bool in_row;
 	struct item item[BATCH_FRAMES];
 	/* The share of the destination at hand, and its encoding. */
 	bool all; /* every one, for one route, come at one time */
@@ -38,6 +40,9 @@ struct batch {
 	size_t end[BATCH_FRAMES]; /* of each picked frame in data */
 };
 
+/* The buffers that all ports share, for payloads of up to max_frame bytes to so many
+ * nodes. -ENOMEM. */
+int bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes);
 /* Starts over; from is NULL for frames that come from no port. */
 void batch_start(struct batch *batch, struct port *from);
 /* Goes on with that one of its frames alone. */

@@ -459,7 +459,7 @@ port_inherit(struct port *port)
 {
 	struct heir *heir;
 
-	framing_start(&port->decoder, &port_conf(port)->framing);
+	framing_start(&port->decoder, &port->conf->framing);
 	if (port->heir == NULL)
 		inherit_connection(port);
 	if ((heir = port->heir) == NULL)

@@ -9,17 +9,8 @@
 /* Counts for a port. */
 #define COUNT(port, member, n) ((port)->traffic.member += (n))
 
-static inline const struct endpoint_conf *
-port_conf(const struct port *port)
-{
-	return port->conf;
-}
-
 /* --- the path itself (bridge.c) ------------------------------------------ */
 
-/* The buffers that all ports share, for payloads of up to max_frame bytes to so many
- * nodes. -ENOMEM. */
-int bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes);
 /* Frames can be written to it: it is there, and not paused by hand. */
 bool port_open(const struct port *port);
 /* What every destination of a source can take; *ret_by is the one with the least
@@ -37,6 +28,10 @@ void port_drop(struct port *port, enum drop_reason reason, size_t len);
 void node_send_frame(struct node *node, const struct queued *q);
 /* The same to one port alone. */
 void port_send(struct port *port, const struct queued *q);
+
+/* A frame passes, to the endpoints of a list with commas, or "-".  (bridge_tap.c) */
+void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
+    size_t len);
 
 /* --- the state of ports (bridge_port.c) ---------------------------------- */
 

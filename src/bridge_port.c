@@ -113,7 +113,7 @@ stall_due(struct port *port, uint64_t now)
 		port->handed_seen = handed;
 		port->progress_ns = now;
 	}
-	port->stall_at = port->progress_ns + port_conf(port)->stall_timeout;
+	port->stall_at = port->progress_ns + port->conf->stall_timeout;
 	if (port->stall_at > now)
 		return;
 	port->stall_at = 0;
@@ -195,7 +195,7 @@ void
 port_age(struct port *port, uint64_t now, bool consumed)
 {
 	const struct framing_conf *framing = port->decoder.conf;
-	uint64_t timeout = port_conf(port)->frame_timeout;
+	uint64_t timeout = port->conf->frame_timeout;
 	uint64_t silence;
 
 	if (framing->rule->silent == NULL && timeout == 0)
@@ -213,7 +213,7 @@ port_age(struct port *port, uint64_t now, bool consumed)
 void
 port_gap(struct port *port, uint64_t now, size_t len)
 {
-	uint64_t gap = framing_gap(&port_conf(port)->framing, len);
+	uint64_t gap = framing_gap(&port->conf->framing, len);
 
 	if (gap == 0)
 		return;
@@ -228,9 +228,9 @@ static void
 mark_full(struct port *port)
 {
 	port->full = true;
-	if (port_conf(port)->stall_timeout == 0 || port->stall_at != 0)
+	if (port->conf->stall_timeout == 0 || port->stall_at != 0)
 		return;
-	port->stall_at = port->progress_ns + port_conf(port)->stall_timeout;
+	port->stall_at = port->progress_ns + port->conf->stall_timeout;
 	port_arm(port);
 }
 
@@ -439,7 +439,7 @@ static void
 read_label(const struct port *port, char *buf, size_t size)
 {
 	const struct link *link = port->link;
-	const struct endpoint_conf *conf = port_conf(port);
+	const struct endpoint_conf *conf = port->conf;
 	char what[48];
 
 	if (link->ended)

@@ -464,6 +464,18 @@ node_queued(const struct node *n, size_t *bytes, size_t *frames)
 	}
 }
 
+const char *const drop_reason_names[DROP_REASONS] = {
+	[DROP_OVERFLOW] = "overflow",
+	[DROP_REPLACED] = "replaced",
+	[DROP_DOWN] = "down",
+	[DROP_STALLED] = "stalled",
+	[DROP_UNENCODABLE] = "unencodable",
+	[DROP_CUT] = "cut",
+	[DROP_CLOSED] = "closed",
+	[DROP_NOBODY] = "nobody",
+	[DROP_MEMORY] = "memory",
+};
+
 /* All of its members are such counters. */
 void
 traffic_add(struct traffic *to, const struct traffic *t)
@@ -546,16 +558,4 @@ node_pause(struct node *n, bool paused)
 		port_release(port);
 		port_update(port);
 	}
-}
-
-void
-bridge_tap(struct bridge *b, struct tap *tap)
-{
-	TAILQ_INSERT_TAIL(&b->taps, tap, entry);
-}
-
-void
-bridge_untap(struct bridge *b, struct tap *tap)
-{
-	TAILQ_REMOVE(&b->taps, tap, entry);
 }

@@ -279,15 +279,10 @@ put_tag(uint8_t *to, size_t at, enum tag tag, const char *text)
 static const char *
 dissector(const struct framing_conf *conf)
 {
-	static const char *const known[][2] = {
-		{ "modbus-rtu", "mbrtu" },
-	};
+	bool whole = conf->payload == PAYLOAD_WHOLE;
 
-	for (size_t i = 0; i < NELEM(known); i++)
-		if (conf->payload == 0 &&
-		    strcmp(conf->rule->name, known[i][0]) == 0)
-			return known[i][1];
-	return "data";
+	return whole && strcmp(conf->rule->name, "modbus-rtu") == 0 ? "mbrtu"
+								    : "data";
 }
 
 /* Room for a record of that payload. -ENOMEM. */
@@ -468,10 +463,6 @@ capture_stop(const char *why)
 		why = strerror(-r);
 	}
 	bridge_untap(capture.bridge, &capture.tap);
-	for (char **name = capture.tap.names; name != NULL && *name != NULL;
-	     name++)
-		free(*name);
-	free(capture.tap.names);
 	capture.bridge = NULL;
 	event_del(capture.timer);
 	task_remove(&capture.task);

@@ -211,14 +211,6 @@ call_task(struct call *call, const char *name)
 	return NULL;
 }
 
-void
-call_free_names(char **names)
-{
-	for (size_t i = 0; names != NULL && names[i] != NULL; i++)
-		free(names[i]);
-	free(names);
-}
-
 char **
 call_names(struct call *call, int first)
 {
@@ -226,12 +218,12 @@ call_names(struct call *call, int first)
 
 	for (int i = first; names != NULL && i < call->argc; i++) {
 		if (call_node(call, call->argv[i]) == NULL) {
-			call_free_names(names);
+			tap_free_names(names);
 			return NULL;
 		}
 		names[i - first] = strdup(call->argv[i]);
 		if (names[i - first] == NULL) {
-			call_free_names(names);
+			tap_free_names(names);
 			names = NULL;
 		}
 	}

@@ -45,8 +45,6 @@ struct task *call_task(struct call *call, const char *name);
  * with a sentence.
  */
 char **call_names(struct call *call, int first);
-/* NULL is fine. */
-void call_free_names(char **names);
 /* Sends one frame, with C escapes, to an endpoint; -errno with a sentence. */
 int call_send(struct call *call, struct node *node, char *text);
 

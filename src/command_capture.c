@@ -8,7 +8,7 @@
 #include "capture.h"
 #include "command_call.h"
 
-static void
+static int
 show_capture(struct call *call)
 {
 	struct capture_facts facts;
@@ -21,13 +21,14 @@ show_capture(struct call *call)
 		: was	  ? "ended"
 			  : "none");
 	if (!was)
-		return;
+		return 0;
 	if (facts.why != NULL)
 		output_pair(call->out, "reason", "%s", facts.why);
 	output_pair(call->out, "file", "%s", facts.file);
 	output_pair_number(call->out, "frames", facts.frames);
 	output_pair_number(call->out, "bytes", facts.bytes);
 	output_pair_time(call->out, "time", facts.ns);
+	return 0;
 }
 
 /* The whole path, to be freed; NULL without memory. */
@@ -65,7 +66,7 @@ capture_begin(struct call *call)
 		r = capture_start(
 		    call->bridge, path, names, call->err, sizeof(call->err));
 	if (r < 0)
-		call_free_names(names);
+		tap_free_names(names);
 	else
 		output_pair(call->out, "file", "%s", path);
 	free(path);
@@ -84,15 +85,7 @@ capture_end(struct call *call)
 	if ((r = capture_stop("stopped on the control port")) < 0)
 		return call_fail(call, -r, "'%s' could not be written: %s",
 		    facts.file, strerror(-r));
-	show_capture(call);
-	return 0;
-}
-
-static int
-capture_status(struct call *call)
-{
-	show_capture(call);
-	return 0;
+	return show_capture(call);
 }
 
 int
@@ -105,7 +98,7 @@ run_capture(struct call *call)
 	} actions[] = {
 		{ "start", true, true, capture_begin },
 		{ "stop", true, false, capture_end },
-		{ "status", false, false, capture_status },
+		{ "status", false, false, show_capture },
 	};
 
 	for (size_t i = 0; i < NELEM(actions); i++) {

@@ -88,8 +88,6 @@ command_forget(struct session *s)
 		return;
 	bridge_untap(control_bridge(s->control), &s->tap);
 	s->watching = s->asking = false;
-	call_free_names(s->tap.names);
-	s->tap.names = NULL;
 }
 
 void

@@ -194,8 +194,7 @@ struct device_look {
 };
 
 struct endpoint {
-	_Alignas(
-	    CACHE_LINE) struct endpoint_conf *conf; /* the endpoint's own */
+	_Alignas(CACHE_LINE) struct endpoint_conf *conf; /* its own */
 	const struct endpoint_owner *owner;
 	void *node; /* the owner's */
 	enum endpoint_state state;
