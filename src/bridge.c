@@ -275,14 +275,34 @@ port_drop(struct port *port, enum drop_reason reason, size_t len)
 	COUNT(port, dropped_bytes, len);
 }
 
-/* How long n frames of one route, come at one time, have taken. */
-static void
-account_latency(const struct routes *routes, const struct item *item,
-    uint64_t now, unsigned n)
+/* How many of those picked from i on, up to n, are of one route and came at one time. */
+static unsigned
+batch_run(const struct batch *batch, unsigned i, unsigned n)
 {
-	if (item->route < routes->nroutes)
-		histogram_add(&routes->route[item->route]->latency,
-		    now - item->since_ns, n);
+	const struct item *first = &batch->item[batch->pick[i]], *item;
+	unsigned run;
+
+	if (batch->all)
+		return n - i;
+	for (run = 1; i + run < n; run++) {
+		item = &batch->item[batch->pick[i + run]];
+		if (item->route != first->route ||
+		    item->since_ns != first->since_ns)
+			break;
+	}
+	return run;
+}
+
+static uint64_t
+batch_payload(const struct batch *batch, unsigned n)
+{
+	uint64_t payload = 0;
+
+	if (batch->all && n == batch->n)
+		return batch->payload;
+	for (unsigned i = 0; i < n; i++)
+		payload += batch->item[batch->pick[i]].len;
+	return payload;
 }
 
 /* These frames are out: counters, latency, and the port is alive. */
@@ -290,18 +310,16 @@ static void
 account(struct port *port, const struct batch *batch, unsigned n)
 {
 	const struct routes *routes = port->node->bridge->routes;
-	uint64_t now = now_ns(), payload = 0;
+	uint64_t now = now_ns(), payload = batch_payload(batch, n);
+	const struct item *first;
 
-	if (batch->all && n == batch->n) {
-		account_latency(routes, batch->item, now, n);
-		payload = batch->payload;
-	} else
-		for (unsigned i = 0; i < n; i++) {
-			const struct item *item = &batch->item[batch->pick[i]];
-
-			account_latency(routes, item, now, 1);
-			payload += item->len;
-		}
+	for (unsigned i = 0, run; i < n; i += run) {
+		run = batch_run(batch, i, n);
+		first = &batch->item[batch->pick[i]];
+		if (first->route < routes->nroutes)
+			histogram_add(&routes->route[first->route]->latency,
+			    now - first->since_ns, run);
+	}
 	COUNT(port, tx_frames, n);
 	COUNT(port, tx_payload, payload);
 	port->progress_ns = now;
