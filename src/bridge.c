@@ -275,36 +275,6 @@ port_drop(struct port *port, enum drop_reason reason, size_t len)
 	COUNT(port, dropped_bytes, len);
 }
 
-/* How many of those picked from i on, up to n, are of one route and came at one time. */
-static unsigned
-batch_run(const struct batch *batch, unsigned i, unsigned n)
-{
-	const struct item *first = &batch->item[batch->pick[i]], *item;
-	unsigned run;
-
-	if (batch->all)
-		return n - i;
-	for (run = 1; i + run < n; run++) {
-		item = &batch->item[batch->pick[i + run]];
-		if (item->route != first->route ||
-		    item->since_ns != first->since_ns)
-			break;
-	}
-	return run;
-}
-
-static uint64_t
-batch_payload(const struct batch *batch, unsigned n)
-{
-	uint64_t payload = 0;
-
-	if (batch->all && n == batch->n)
-		return batch->payload;
-	for (unsigned i = 0; i < n; i++)
-		payload += batch->item[batch->pick[i]].len;
-	return payload;
-}
-
 /* These frames are out: counters, latency, and the port is alive. */
 static void
 account(struct port *port, const struct batch *batch, unsigned n)

@@ -262,6 +262,35 @@ batch_encode(struct batch *batch, struct node *to)
 	batch->data = to->bridge->out;
 }
 
+unsigned
+batch_run(const struct batch *batch, unsigned i, unsigned n)
+{
+	const struct item *first = &batch->item[batch->pick[i]], *item;
+	unsigned run;
+
+	if (batch->all)
+		return n - i;
+	for (run = 1; i + run < n; run++) {
+		item = &batch->item[batch->pick[i + run]];
+		if (item->route != first->route ||
+		    item->since_ns != first->since_ns)
+			break;
+	}
+	return run;
+}
+
+uint64_t
+batch_payload(const struct batch *batch, unsigned n)
+{
+	uint64_t payload = 0;
+
+	if (batch->all && n == batch->n)
+		return batch->payload;
+	for (unsigned i = 0; i < n; i++)
+		payload += batch->item[batch->pick[i]].len;
+	return payload;
+}
+
 void
 batch_add_queued(struct batch *batch, const struct queued *q)
 {

@@ -47,6 +47,10 @@ int bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes);
 void batch_start(struct batch *batch, struct port *from);
 /* Goes on with that one of its frames alone. */
 void batch_only(struct batch *batch, const struct item *item);
+/* How many of those picked from i on, up to n, are of one route and came at one time. */
+unsigned batch_run(const struct batch *batch, unsigned i, unsigned n);
+/* Of the first n that are picked, in bytes. */
+uint64_t batch_payload(const struct batch *batch, unsigned n);
 /* Adds and picks a frame that did not come in just now. */
 void batch_add_queued(struct batch *batch, const struct queued *frame);
 /*
