@@ -433,20 +433,26 @@ static void
 port_queue(struct port *port, const struct item *item)
 {
 	enum drop_reason reason;
+	bool enter;
 
 	port->queue.limit = port->conf->queue;
-	if (port_replace(port, item))
+	if (latest_replace(port, item, false, &enter))
 		return;
 	if (!port_admits(port, item->len, &reason)) {
 		port_drop(port, reason, item->len);
 		return;
 	}
+	/* It was longer than there was room for. */
+	if (enter && latest_replace(port, item, true, &enter))
+		return;
 	if (queue_empty(&port->queue) && !port->handed.waits)
 		port->progress_ns = item->since_ns;
 	port->node->bridge->queued = true;
 	if (queue_push(&port->queue, item->payload, item->len, item->since_ns,
 		item->route) < 0)
 		port_drop(port, DROP_MEMORY, item->len);
+	else if (enter)
+		latest_enter(port);
 }
 
 /* Nothing waits before what comes now. */
@@ -500,7 +506,9 @@ handed_out(struct port *port)
 {
 	struct handed *h = &port->handed;
 	struct batch *batch = port->node->bridge->batch;
-	const struct queued q = { NULL, h->len, h->since_ns, h->route };
+	const struct queued q = {
+		.len = h->len, .since_ns = h->since_ns, .route = h->route
+	};
 
 	batch_start(batch, NULL);
 	batch_add_queued(batch, &q);

@@ -52,6 +52,7 @@ struct bridge;
 struct batch;
 struct heir;
 struct heritage;
+struct latest_table;
 
 /*
  * The frame of which the bufferevent holds the end, or all.  Kept until it is out:
@@ -90,6 +91,8 @@ struct port {
 	/* ...and asked of the side it goes to. */
 	_Alignas(CACHE_LINE) struct handed handed; /* before all in the queue */
 	struct queue queue;
+	struct latest_table
+	    *latest;	     /* of its messages, NULL until it is needed */
 	struct heir *heir;   /* waits for the link to be up, or NULL */
 	size_t handed_seen;  /* what link_handed was at progress_ns */
 	struct event *timer; /* NULL until it is needed */

@@ -337,7 +337,10 @@ void
 batch_fill(struct batch *batch, struct port *port)
 {
 	struct handed *h = &port->handed;
-	struct queued q = { h->payload, h->len, h->since_ns, h->route };
+	struct queued q = { .payload = h->payload,
+		.len = h->len,
+		.since_ns = h->since_ns,
+		.route = h->route };
 	size_t pos = 0;
 	bool bad = false;
 

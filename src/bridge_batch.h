@@ -81,8 +81,12 @@ void batch_fill(struct batch *batch, struct port *port);
 /*
  * Puts the frame in the place of one that waits for the port, if its route keeps
  * only the latest of each message and an older one of the same waits.  That one is
- * counted.  (bridge_latest.c)
+ * counted.  False, too, when there is no room for it and it has not been admitted by the
+ * policy of the queue.  *ret_enter: if the frame joins the queue instead, latest_enter is
+ * to be called next.  (bridge_latest.c)
  */
-bool port_replace(struct port *port, const struct item *item);
+bool latest_replace(
+    struct port *port, const struct item *item, bool admitted, bool *ret_enter);
+void latest_enter(struct port *port);
 
 #endif

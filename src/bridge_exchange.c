@@ -366,8 +366,10 @@ exchange_answer(
 static void
 give_answer(struct exchange *ex)
 {
-	const struct queued q = { ex->answer, ex->answer_len, ex->answer_ns,
-		ex->route->number };
+	const struct queued q = { .payload = ex->answer,
+		.len = ex->answer_len,
+		.since_ns = ex->answer_ns,
+		.route = ex->route->number };
 	struct port *port = ex->asker;
 
 	ex->answered = false;

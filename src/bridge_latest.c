@@ -5,13 +5,38 @@
  * The newer frame takes the older one's place in the queue, not the last one: so
  * a message that comes often is not put off for ever, nor does it put off the
  * others.
+ *
+ * A hash table finds the older one.  An entry is the hash of a message and the place of
+ * its frame in the queue; the message itself is read from the frame.  Entries of frames
+ * that have left the queue are not removed: their places say so, and they are
+ * overwritten, or left out when the table is made anew.  The hash is keyed, so that what
+ * comes in cannot choose messages that collide.
  */
+#include <sys/random.h>
+
+#include <stdlib.h>
 #include <string.h>
 
 #include "bridge_batch.h"
 
+#define TABLE_MIN 64
+/* That of an empty queue is kept up to this size. */
+#define TABLE_KEPT 1024
+
+struct place {
+	uint64_t place;
+	uint32_t hash; /* 0: free, and has always been */
+};
+
+struct latest_table {
+	unsigned rebuilt; /* that of the queue when the places were noted */
+	size_t size;	  /* a power of two */
+	size_t used;
+	struct place at[];
+};
+
 static enum latest
-latest_of(const struct routes *routes, unsigned number)
+kind_of(const struct routes *routes, unsigned number)
 {
 	const struct route_conf *conf =
 	    number < routes->nroutes ? routes->route[number]->conf : NULL;
@@ -19,33 +44,177 @@ latest_of(const struct routes *routes, unsigned number)
 	return conf == NULL ? LATEST_NONE : (enum latest)conf->latest;
 }
 
-bool
-port_replace(struct port *port, const struct item *item)
+/* Never 0. */
+static uint32_t
+hash_message(unsigned route, const struct bytes *key)
 {
-	const struct routes *routes = port->node->bridge->routes;
-	enum latest kind = latest_of(routes, item->route);
-	struct bytes key, other;
-	struct queued old;
-	size_t pos = 0, at;
+	static uint64_t secret[2];
+	uint64_t h;
 
-	if (kind == LATEST_NONE ||
-	    !latest_key(kind, item->payload, item->len, &key))
-		return false;
-	for (at = 0; queue_next(&port->queue, &pos, &old); at = pos) {
-		if (old.route != item->route ||
-		    !latest_key(kind, old.payload, old.len, &other) ||
-		    other.len != key.len ||
-		    memcmp(other.b, key.b, key.len) != 0)
-			continue;
-		if (port->queue.bytes - queue_cost(old.len) +
-			queue_cost(item->len) >
-		    port->queue.limit)
-			return false;
-		if (queue_replace(&port->queue, at, item->payload, item->len,
-			item->since_ns) < 0)
-			return false;
-		port_drop(port, DROP_REPLACED, old.len);
-		return true;
+	if (secret[1] == 0) {
+		/* Without random numbers it is a table as others are. */
+		if (getrandom(secret, sizeof(secret), GRND_NONBLOCK) < 0)
+			secret[0] = secret[1] = 0x9e3779b97f4a7c15;
+		secret[1] |= 1;
 	}
-	return false;
+	h = (secret[0] ^ route) * secret[1];
+	for (size_t i = 0; i < key->len; i++)
+		h = (h ^ h >> 32 ^ key->b[i]) * secret[1];
+	h ^= h >> 32;
+	return MAX((uint32_t)h, 1u);
+}
+
+/* The hash of the frame's message; 0: its route keeps all of them. */
+static uint32_t
+hash_frame(const struct port *port, unsigned route, const uint8_t *payload,
+    size_t len, struct bytes *key)
+{
+	enum latest kind = kind_of(port->node->bridge->routes, route);
+
+	if (kind == LATEST_NONE || !latest_key(kind, payload, len, key))
+		return 0;
+	return hash_message(route, key);
+}
+
+/* --- the table ----------------------------------------------------------- */
+
+/* Whether its frame still waits; *ret is that one then. */
+static bool
+waits(const struct port *port, const struct place *at, struct queued *ret)
+{
+	return at->hash != 0 && queue_at(&port->queue, at->place, ret);
+}
+
+/* The entry of a frame of the same message, or one for it. */
+static struct place *
+find(struct port *port, uint32_t hash, unsigned route, const struct bytes *key,
+    struct queued *ret)
+{
+	struct latest_table *table = port->latest;
+	struct place *vacant = NULL;
+	struct bytes other;
+
+	for (size_t i = hash;; i++) {
+		struct place *at = &table->at[i & (table->size - 1)];
+
+		if (!waits(port, at, ret)) {
+			if (vacant == NULL)
+				vacant = at;
+			if (at->hash == 0)
+				break;
+		} else if (at->hash == hash && ret->route == route &&
+		    hash_frame(port, route, ret->payload, ret->len, &other) ==
+			hash &&
+		    other.len == key->len &&
+		    memcmp(other.b, key->b, key->len) == 0)
+			return at;
+	}
+	ret->payload = NULL;
+	return vacant;
+}
+
+/* Enters the frame as the newest of its message. */
+static void
+enter(struct port *port, const struct queued *frame)
+{
+	struct latest_table *table = port->latest;
+	struct place *at;
+	struct queued old;
+	struct bytes key;
+	uint32_t hash;
+
+	hash = hash_frame(port, frame->route, frame->payload, frame->len, &key);
+	if (hash == 0)
+		return;
+	at = find(port, hash, frame->route, &key, &old);
+	table->used += at->hash == 0;
+	*at = (struct place){ frame->place, hash };
+}
+
+/*
+ * Makes the table anew, from the frames that wait, with room for one more.  Without
+ * memory there is none, and nothing is replaced.
+ */
+static void
+make_table(struct port *port)
+{
+	const struct queue *q = &port->queue;
+	size_t size = TABLE_MIN, pos = 0;
+	struct queued frame;
+
+	while (size < 2 * (q->frames + 1))
+		size *= 2;
+	free(port->latest);
+	port->latest =
+	    calloc(1, sizeof(*port->latest) + size * sizeof(*port->latest->at));
+	if (port->latest == NULL)
+		return;
+	port->latest->size = size;
+	port->latest->rebuilt = q->rebuilt;
+	while (queue_next(q, &pos, &frame))
+		enter(port, &frame);
+}
+
+/* Whether there is a table with room for one more that knows the places. */
+static bool
+usable(const struct port *port)
+{
+	const struct latest_table *table = port->latest;
+
+	return table != NULL && table->rebuilt == port->queue.rebuilt &&
+	    table->used < table->size / 4 * 3;
+}
+
+void
+latest_forget(struct port *port)
+{
+	free(port->latest);
+	port->latest = NULL;
+}
+
+/* --- a frame that is to wait --------------------------------------------- */
+
+bool
+latest_replace(
+    struct port *port, const struct item *item, bool admitted, bool *ret_enter)
+{
+	struct queue *q = &port->queue;
+	struct queued old;
+	struct bytes key;
+	uint32_t hash =
+	    hash_frame(port, item->route, item->payload, item->len, &key);
+
+	*ret_enter = hash != 0;
+	if (hash == 0)
+		return false;
+	if (queue_empty(q) && port->latest != NULL &&
+	    port->latest->size > TABLE_KEPT)
+		latest_forget(port);
+	if (!usable(port))
+		make_table(port);
+	if (port->latest == NULL)
+		return false;
+	find(port, hash, item->route, &key, &old);
+	if (old.payload == NULL ||
+	    (!admitted &&
+		q->bytes - queue_cost(old.len) + queue_cost(item->len) >
+		    q->limit) ||
+	    queue_replace(
+		q, old.place, item->payload, item->len, item->since_ns) < 0)
+		return false;
+	port_drop(port, DROP_REPLACED, old.len);
+	return true;
+}
+
+void
+latest_enter(struct port *port)
+{
+	struct queued frame;
+
+	if (port->latest == NULL)
+		return;
+	if (!usable(port))
+		make_table(port);
+	else if (queue_at(&port->queue, queue_last(&port->queue), &frame))
+		enter(port, &frame);
 }

@@ -29,6 +29,10 @@ void node_send_frame(struct node *node, const struct queued *q);
 /* The same to one port alone. */
 void port_send(struct port *port, const struct queued *q);
 
+/* The table of what the port's queue has the latest of is no longer right: routes have
+ * changed, or the port ends.  (bridge_latest.c) */
+void latest_forget(struct port *port);
+
 /* A frame passes, to the endpoints of a list with commas, or "-".  (bridge_tap.c) */
 void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
     size_t len);

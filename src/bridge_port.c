@@ -326,6 +326,7 @@ port_free(struct port *port)
 	}
 	port->link->port = NULL;
 	queue_free(&port->queue);
+	latest_forget(port);
 	heir_free(port->heir);
 	free(port->held);
 	free(port);

@@ -317,11 +317,12 @@ start_new(struct bridge *b, struct config *c)
 			endpoint_conf_free(c->endpoints[i]);
 	}
 	c->nendpoints = 0;
-	/* Who holds back whom may be different now. */
+	/* Who holds back whom may be different now, and so may routes be. */
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
 			port->full = false;
 			port->stall_at = 0;
+			latest_forget(port);
 		}
 	}
 	for (unsigned i = 0; i < b->nnodes; i++)
@@ -521,7 +522,10 @@ int
 node_send(struct node *n, const uint8_t *payload, size_t len)
 {
 	const struct framing_conf *conf = &n->endpoint->conf->framing;
-	const struct queued q = { payload, len, now_ns(), NO_ROUTE };
+	const struct queued q = { .payload = payload,
+		.len = len,
+		.since_ns = now_ns(),
+		.route = NO_ROUTE };
 	struct port *port;
 	uint8_t *wire;
 	long r;

@@ -5,6 +5,12 @@
  * before the end of the ring, a header that says SKIP fills it up, and the frame
  * starts at the beginning.  Positions only grow; modulo the size they are places.
  *
+ * A frame that replaces another one and does not fit in its place is written at the
+ * end, in an ASIDE record with room for it to grow, and the record in the old place is
+ * marked MOVED: it still says when it is the frame's turn, its since_ns is the position
+ * of the ASIDE record, and a walk passes over that.  The space of the frames that have
+ * moved is recovered when the ring is full (grow).
+ *
  * In a file the ring stands behind a page that says where it begins and ends.  Each is
  * changed by one store, after all that it stands for: whenever the process ends, the
  * frames between them are whole.  An end before the beginning: it was being emptied.
@@ -22,12 +28,16 @@
 #include "queue.h"
 
 #define SKIP UINT32_MAX
+#define MOVED 0x80000000u
+#define ASIDE 0x40000000u
+#define LENGTH (ASIDE - 1)
 #define RING_MIN 1024
 /* An empty ring up to this size is kept. */
 #define RING_KEPT (256 * 1024)
 
-/* The last two digits: the version of the format. */
-#define MAGIC "ttybri01"
+/* The last digit: the version of the format.  The first one had no MOVED records. */
+#define MAGIC "ttybri02"
+#define MAGIC_FIRST "ttybri01"
 #define MAGIC_LEN 8
 #define PAGE 4096
 /* A file that is to hold a queue of up to this need not grow. */
@@ -47,9 +57,9 @@ struct share {
 };
 
 struct header {
-	uint32_t len; /* of the payload, or SKIP */
-	uint32_t route;
-	uint64_t since_ns;
+	uint32_t len;	   /* of the payload, with flags, or SKIP */
+	uint32_t route;	   /* ASIDE: how long the payload may become */
+	uint64_t since_ns; /* MOVED: the position of the frame */
 };
 
 static size_t
@@ -62,6 +72,20 @@ static struct header *
 header_at(const struct queue *q, size_t pos)
 {
 	return (struct header *)(void *)(q->ring + (pos & (q->size - 1)));
+}
+
+/* What the record takes up in the ring; it is not a SKIP. */
+static size_t
+record_room(const struct header *h)
+{
+	return room_of(h->len & ASIDE ? h->route : h->len & LENGTH);
+}
+
+/* Where the frame of a record is: there, or where it has moved to. */
+static struct header *
+frame_of(const struct queue *q, struct header *h)
+{
+	return h->len & MOVED ? header_at(q, (size_t)h->since_ns) : h;
 }
 
 void
@@ -141,8 +165,10 @@ ring_change(struct queue *q, uint8_t *ring, size_t size, size_t tail,
 		free(q->ring);
 	q->ring = ring;
 	q->size = size;
+	q->base += q->tail;
 	q->head = 0;
 	q->tail = tail;
+	q->rebuilt++;
 	if (q->share != NULL) {
 		q->share->ends = ends;
 		publish(q);
@@ -161,6 +187,7 @@ ring_reset(struct queue *q)
 {
 	bool large = is_shared(q) ? q->tail > RING_KEPT : q->size > RING_KEPT;
 
+	q->base += q->tail;
 	q->head = q->tail = 0;
 	publish(q);
 	if (!large)
@@ -217,29 +244,87 @@ place_of(const struct queue *q, size_t need)
 	return used + to_end + need <= q->size ? 0 : -1;
 }
 
+/* Moves to the record of the next frame; false when there is none. */
 static bool
 skip_fillers(const struct queue *q, size_t *pos)
 {
 	while (*pos != q->tail) {
-		if (header_at(q, *pos)->len != SKIP)
+		const struct header *h = header_at(q, *pos);
+
+		if (h->len == SKIP)
+			*pos += q->size - (*pos & (q->size - 1));
+		else if (h->len & ASIDE)
+			*pos += record_room(h);
+		else
 			return true;
-		*pos += q->size - (*pos & (q->size - 1));
 	}
 	return false;
 }
 
-/* A ring of at least twice the size with room for need bytes more. */
-static int
-grow(struct queue *q, size_t need)
+/* What the frames that wait take up, each in one record. */
+static size_t
+live_size(const struct queue *q)
 {
-	size_t size = MAX(q->size, (size_t)RING_MIN / 2), tail = 0, pos;
+	size_t total = 0;
+
+	for (size_t pos = q->head; skip_fillers(q, &pos);) {
+		struct header *h = header_at(q, pos);
+
+		pos += record_room(h);
+		total += room_of(frame_of(q, h)->len & LENGTH);
+	}
+	return total;
+}
+
+/* How large a ring is to be that has room for need bytes more. */
+static size_t
+ring_size(const struct queue *q, size_t need)
+{
+	size_t size = MAX(q->size, (size_t)RING_MIN / 2);
+	size_t used = live_size(q) + need;
+
+	/* Large enough once the space of frames that have moved is recovered. */
+	if (size == q->size && used <= size / 2)
+		return size;
+	do
+		size *= 2;
+	while (size < used);
+	return size;
+}
+
+/* Writes all frames to another ring, and where the one at *mark is then.  Returns its
+ * tail. */
+static size_t
+copy_frames(const struct queue *q, uint8_t *ring, size_t *mark)
+{
+	size_t tail = 0, moved = *mark;
+
+	for (size_t pos = q->head; skip_fillers(q, &pos);) {
+		struct header *h = header_at(q, pos), *from = frame_of(q, h);
+		struct header *to = (struct header *)(void *)(ring + tail);
+
+		to->len = from->len & LENGTH;
+		to->route = h->route;
+		to->since_ns = from->since_ns;
+		memcpy(to + 1, from + 1, to->len);
+		if (pos == *mark)
+			moved = tail;
+		pos += record_room(h);
+		tail += room_of(to->len);
+	}
+	*mark = moved;
+	return tail;
+}
+
+/* Another ring with room for need bytes more. */
+static int
+grow(struct queue *q, size_t need, size_t *mark)
+{
+	size_t size = ring_size(q, need), tail;
 	struct ends *ends = NULL;
 	uint8_t *ring;
 	int fd = -1;
 
-	do
-		size *= 2;
-	while (size < (q->tail - q->head) + need);
 	if (q->share != NULL && size >= QUEUE_KEPT) {
 		/* Pages that are not used take no memory. */
 		while (q->limit <= WHOLE_MAX && size < 2 * q->limit)
@@ -249,15 +334,29 @@ grow(struct queue *q, size_t need)
 	ring = ends != NULL ? (uint8_t *)ends + PAGE : malloc(size);
 	if (ring == NULL)
 		return -ENOMEM;
-	for (pos = q->head; skip_fillers(q, &pos);) {
-		const struct header *h = header_at(q, pos);
-		size_t n = room_of(h->len);
-
-		memcpy(ring + tail, h, n);
-		tail += n;
-		pos += n;
-	}
+	tail = copy_frames(q, ring, mark);
 	ring_change(q, ring, size, tail, ends, fd);
+	return 0;
+}
+
+/*
+ * The place at the tail for a record of need bytes, not part of the queue yet.  When the
+ * frames have to be moved for it, *mark follows the one that it is the position of.
+ */
+static int
+new_record(struct queue *q, size_t need, size_t *mark, struct header **ret)
+{
+	long at;
+	int r;
+
+	while ((at = place_of(q, need)) < 0)
+		if ((r = grow(q, need, mark)) < 0)
+			return r;
+	if ((size_t)at != (q->tail & (q->size - 1))) {
+		header_at(q, q->tail)->len = SKIP;
+		q->tail += q->size - (q->tail & (q->size - 1));
+	}
+	*ret = header_at(q, q->tail);
 	return 0;
 }
 
@@ -265,24 +364,19 @@ int
 queue_push(struct queue *q, const uint8_t *payload, size_t len,
     uint64_t since_ns, unsigned route)
 {
-	size_t need = room_of(len);
+	size_t need = room_of(len), none = SIZE_MAX;
 	struct header *h;
-	long at;
 	int r;
 
-	while ((at = place_of(q, need)) < 0)
-		if ((r = grow(q, need)) < 0)
-			return r;
-	if ((size_t)at != (q->tail & (q->size - 1))) {
-		header_at(q, q->tail)->len = SKIP;
-		q->tail += q->size - (q->tail & (q->size - 1));
-	}
-	h = header_at(q, q->tail);
+	assert(len <= LENGTH);
+	if ((r = new_record(q, need, &none, &h)) < 0)
+		return r;
 	h->len = (uint32_t)len;
 	h->route = route;
 	h->since_ns = since_ns;
 	if (len > 0)
 		memcpy(h + 1, payload, len);
+	q->last = q->tail;
 	q->tail += need;
 	publish(q);
 	q->bytes += queue_cost(len);
@@ -291,20 +385,37 @@ queue_push(struct queue *q, const uint8_t *payload, size_t len,
 	return 0;
 }
 
+/* The frame at a position, and the position behind its record. */
+static size_t
+read_frame(const struct queue *q, size_t at, struct queued *ret)
+{
+	struct header *h = header_at(q, at), *frame = frame_of(q, h);
+
+	ret->payload = (const uint8_t *)(frame + 1);
+	ret->len = frame->len & LENGTH;
+	ret->since_ns = frame->since_ns;
+	ret->route = h->route;
+	ret->place = q->base + at;
+	return at + record_room(h);
+}
+
 bool
 queue_next(const struct queue *q, size_t *pos, struct queued *ret)
 {
 	size_t at = q->head + *pos;
-	const struct header *h;
 
 	if (q->frames == 0 || !skip_fillers(q, &at))
 		return false;
-	h = header_at(q, at);
-	ret->payload = (const uint8_t *)(h + 1);
-	ret->len = h->len;
-	ret->since_ns = h->since_ns;
-	ret->route = h->route;
-	*pos = at + room_of(h->len) - q->head;
+	*pos = read_frame(q, at, ret) - q->head;
+	return true;
+}
+
+bool
+queue_at(const struct queue *q, uint64_t place, struct queued *ret)
+{
+	if (place < q->base + q->head || place >= q->base + q->tail)
+		return false;
+	read_frame(q, (size_t)(place - q->base), ret);
 	return true;
 }
 
@@ -319,14 +430,16 @@ queue_head(const struct queue *q, struct queued *ret)
 void
 queue_pop(struct queue *q)
 {
-	const struct header *h;
+	struct header *h;
+	size_t len;
 
 	assert(q->frames > 0);
 	skip_fillers(q, &q->head);
 	h = header_at(q, q->head);
-	q->bytes -= queue_cost(h->len);
-	q->payload -= h->len;
-	q->head += room_of(h->len);
+	len = frame_of(q, h)->len & LENGTH;
+	q->bytes -= queue_cost(len);
+	q->payload -= len;
+	q->head += record_room(h);
 	publish(q);
 	if (--q->frames == 0)
 		ring_reset(q);
@@ -355,116 +468,123 @@ queue_given(struct queue *q)
 	publish(q);
 }
 
-/*
- * The frames of a copy take the place of all that there are, in the same file: laid
- * down behind them, and then put on and the others taken off.  False: no room.
- */
-static bool
-lay_behind(struct queue *q, const struct queue *copy)
-{
-	size_t to_end = q->size - (q->tail & (q->size - 1));
-	long at = place_of(q, copy->tail);
-
-	if (!is_shared(q) || at < 0)
-		return false;
-	memcpy(q->ring + at, copy->ring, copy->tail);
-	if (copy->tail > to_end) {
-		header_at(q, q->tail)->len = SKIP;
-		q->tail += to_end;
-	}
-	/* Killed between the two, it has none of them, and not all of them twice. */
-	q->head = q->tail;
-	publish(q);
-	q->tail += copy->tail;
-	publish(q);
-	return true;
-}
-
-/* All anew, with that frame in the place of the one at position at. */
+/* Writes a frame at the tail that takes the place of the one at pos. */
 static int
-rebuild(struct queue *q, size_t at, const struct queued *frame)
+move_aside(struct queue *q, size_t pos, const struct queued *frame)
 {
-	struct queue copy = { .limit = q->limit };
-	struct queued old;
-	size_t pos = 0;
+	/* So that a message whose length varies does not move each time. */
+	size_t room = (frame->len + frame->len / 2 + 7) & ~(size_t)7;
+	struct header *h, *aside;
 	int r;
 
-	for (;;) {
-		bool there = pos == at;
-
-		if (!queue_next(q, &pos, &old))
-			break;
-		if (there)
-			old = *frame;
-		r = queue_push(
-		    &copy, old.payload, old.len, old.since_ns, old.route);
-		if (r < 0) {
-			queue_free(&copy);
-			return r;
-		}
-	}
-	q->bytes = copy.bytes;
-	q->payload = copy.payload;
-	if (lay_behind(q, &copy)) {
-		queue_free(&copy);
-		return 0;
-	}
-	ring_change(q, copy.ring, copy.size, copy.tail, NULL, -1);
-	if (q->share != NULL && q->size >= QUEUE_KEPT)
-		grow(q, 2 * q->tail);
+	if ((r = new_record(q, room_of(room), &pos, &aside)) < 0)
+		return r;
+	aside->len = (uint32_t)frame->len | ASIDE;
+	aside->route = (uint32_t)room;
+	aside->since_ns = frame->since_ns;
+	if (frame->len > 0)
+		memcpy(aside + 1, frame->payload, frame->len);
+	h = header_at(q, pos);
+	__atomic_store_n(&h->since_ns, q->tail, __ATOMIC_RELEASE);
+	q->tail += room_of(room);
+	publish(q);
+	__atomic_store_n(&h->len, h->len | MOVED, __ATOMIC_RELEASE);
 	return 0;
 }
 
-int
-queue_replace(struct queue *q, size_t pos, const uint8_t *payload, size_t len,
-    uint64_t since_ns)
+/* A payload of that length can be written over the one that is there. */
+static bool
+fits(const struct header *h, size_t len)
 {
-	size_t at = q->head + pos;
-	struct queued frame = { payload, len, since_ns, 0 };
-	struct header *h;
+	if (h->len & ASIDE)
+		return len <= h->route;
+	return room_of(len) == room_of(h->len);
+}
 
-	if (q->frames == 0 || !skip_fillers(q, &at))
+int
+queue_replace(struct queue *q, uint64_t place, const uint8_t *payload,
+    size_t len, uint64_t since_ns)
+{
+	const struct queued frame = {
+		.payload = payload, .len = len, .since_ns = since_ns
+	};
+	struct queued old;
+	struct header *h;
+	size_t pos;
+	int r;
+
+	assert(len <= LENGTH);
+	if (!queue_at(q, place, &old))
 		return -EINVAL;
-	h = header_at(q, at);
-	frame.route = h->route;
-	if (room_of(len) != room_of(h->len))
-		return rebuild(q, pos, &frame);
-	q->bytes += queue_cost(len) - queue_cost(h->len);
-	q->payload += len - h->len;
-	h->len = (uint32_t)len;
-	h->since_ns = since_ns;
-	if (len > 0)
-		memcpy(h + 1, payload, len);
+	pos = (size_t)(place - q->base);
+	h = frame_of(q, header_at(q, pos));
+	if (fits(h, len)) {
+		h->len = (h->len & ~LENGTH) | (uint32_t)len;
+		h->since_ns = since_ns;
+		if (len > 0)
+			memcpy(h + 1, payload, len);
+	} else if ((r = move_aside(q, pos, &frame)) < 0)
+		return r;
+	q->bytes += queue_cost(len) - queue_cost(old.len);
+	q->payload += len - old.len;
 	return 0;
 }
 
 /* --- what a process before has left -------------------------------------- */
 
-/* The frame at *pos, and the position behind it; false: there is none, or no ring. */
+/* What the record at a position takes up; 0: it is none.  SKIP is not asked for. */
+static size_t
+check_record(const struct queue *old, size_t pos)
+{
+	size_t at = pos & (old->size - 1), room;
+
+	if (pos % 8 != 0 || pos >= old->tail ||
+	    at + sizeof(struct header) > old->size)
+		return 0;
+	room = record_room(header_at(old, pos));
+	return at + room <= old->size && pos + room <= old->tail ? room : 0;
+}
+
+/* The same for the frame that has moved there. */
 static bool
-rescue_one(const struct queue *old, size_t *pos, const struct header **ret)
+check_moved(const struct queue *old, size_t from, size_t pos)
 {
 	const struct header *h;
-	size_t at, room;
 
-	for (;;) {
-		at = *pos & (old->size - 1);
-		if (*pos >= old->tail || at % 8 != 0)
-			return false;
+	if (pos <= from || check_record(old, pos) == 0)
+		return false;
+	h = header_at(old, pos);
+	return (h->len & (MOVED | ASIDE)) == ASIDE &&
+	    (h->len & LENGTH) <= h->route;
+}
+
+/* The frame at *pos, which moves behind it; false: there is none, or no ring. */
+static bool
+rescue_one(const struct queue *old, size_t *pos, struct queued *ret)
+{
+	struct header *h;
+	size_t room;
+
+	while (*pos < old->tail && *pos % 8 == 0) {
 		/* Behind the last frame there may be no more than its len. */
 		h = header_at(old, *pos);
-		if (h->len != SKIP)
-			break;
-		*pos += old->size - at;
+		if (h->len == SKIP) {
+			*pos += old->size - (*pos & (old->size - 1));
+			continue;
+		}
+		if ((room = check_record(old, *pos)) == 0)
+			return false;
+		if (h->len & ASIDE) {
+			*pos += room;
+			continue;
+		}
+		if ((h->len & MOVED) &&
+		    !check_moved(old, *pos, (size_t)h->since_ns))
+			return false;
+		*pos = read_frame(old, *pos, ret);
+		return true;
 	}
-	if (at + sizeof(*h) > old->size)
-		return false;
-	room = room_of(h->len);
-	if (at + room > old->size || *pos + room > old->tail)
-		return false;
-	*pos += room;
-	*ret = h;
-	return true;
+	return false;
 }
 
 static int
@@ -474,16 +594,22 @@ rescue_all(struct queue *q, const struct ends *ends, size_t size)
 		.size = size,
 		.head = ends->head,
 		.tail = ends->tail };
-	const struct header *h;
-	size_t pos = old.head;
+	size_t pos = old.head, total = 0;
+	struct queued frame;
 	int r = 0;
 
-	if (memcmp(ends->magic, MAGIC, MAGIC_LEN) != 0 || ends->size != size ||
+	if ((memcmp(ends->magic, MAGIC, MAGIC_LEN) != 0 &&
+		memcmp(ends->magic, MAGIC_FIRST, MAGIC_LEN) != 0) ||
+	    ends->size != size ||
 	    (old.tail > old.head && old.tail - old.head > size))
 		return -EINVAL;
-	while (r == 0 && rescue_one(&old, &pos, &h))
+	while (r == 0 && rescue_one(&old, &pos, &frame)) {
+		/* Several records of a damaged file may lead to one frame. */
+		if ((total += room_of(frame.len)) > size)
+			break;
 		r = queue_push(
-		    q, (const uint8_t *)(h + 1), h->len, h->since_ns, h->route);
+		    q, frame.payload, frame.len, frame.since_ns, frame.route);
+	}
 	return r;
 }
 

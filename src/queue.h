@@ -26,6 +26,7 @@ struct queued {
 	size_t len;
 	uint64_t since_ns; /* when the frame had come in */
 	unsigned route;	   /* the caller's mark */
+	uint64_t place;	   /* for queue_at and queue_replace */
 };
 
 struct queue {
@@ -36,6 +37,9 @@ struct queue {
 	uint8_t *ring;
 	size_t size;	     /* of ring, a power of two */
 	size_t head, tail;   /* byte positions, not wrapped */
+	size_t last;	     /* the position of the newest frame */
+	uint64_t base;	     /* place of position 0 */
+	unsigned rebuilt;    /* how often all places have changed */
 	struct share *share; /* the file that it lies in, NULL: not kept */
 };
 
@@ -78,6 +82,17 @@ int queue_push(struct queue *q, const uint8_t *payload, size_t len,
 bool queue_head(const struct queue *q, struct queued *ret);
 /* The frame behind a position; start with *pos = 0 for the oldest. */
 bool queue_next(const struct queue *q, size_t *pos, struct queued *ret);
+/*
+ * The frame in a place, false when it has been taken off.  A frame keeps its place, and no
+ * other one ever gets it, until rebuilt changes.
+ */
+bool queue_at(const struct queue *q, uint64_t place, struct queued *ret);
+/* The place of the frame that was pushed last. */
+static inline uint64_t
+queue_last(const struct queue *q)
+{
+	return q->base + q->last;
+}
 /* Takes the oldest frame off. */
 void queue_pop(struct queue *q);
 /*
@@ -87,10 +102,10 @@ void queue_pop(struct queue *q);
 void queue_give(struct queue *q, size_t frames);
 void queue_given(struct queue *q);
 /*
- * Puts a copy of the frame in the place of the one that queue_next gives at
- * pos; its mark stays.  -ENOMEM: nothing changed.
+ * Puts a copy of the frame in the place of the one that is there; its mark and its turn
+ * stay.  -EINVAL: it has been taken off; -ENOMEM: nothing changed.
  */
-int queue_replace(struct queue *q, size_t pos, const uint8_t *payload,
+int queue_replace(struct queue *q, uint64_t place, const uint8_t *payload,
     size_t len, uint64_t since_ns);
 
 #endif

@@ -1,4 +1,6 @@
 """Who hears whom, and what the filters let pass."""
+import random
+
 import pytest
 
 from harness import ControlError, expect, flush, pump, route, run, serial
@@ -242,6 +244,88 @@ def test_latest_keeps_the_newest_of_each_sentence(four, daemon):
     # Nothing waits: all of them pass.
     a.send(everything)
     expect(b, everything, [a, c])
+
+
+def test_latest_finds_the_older_one_among_very_many(four, daemon):
+    a, b, *_ = four
+    b.unplug()
+    d = daemon(serial("a", a, framing="nmea") +
+               serial("b", b, framing="nmea", queue="1M") +
+               route("r", from_="a", to="b", latest="nmea"), settled=False)
+    d.wait_state("a", "up")
+    names = [f"P{n:05}" for n in range(20000)]
+    # Each is longer than the one that it replaces, so none fits in its place.
+    for round in range(3):
+        a.send(b"".join(sentence(f"{name},{'x' * 8 * round}")
+                        for name in names))
+        pump([a], lambda: not a.outgoing, 120)
+        d.wait_number("a/rx_frames", 20000 * (round + 1))
+    assert d.number("b/queued_frames") == 20000
+    assert d.dropped("b", "replaced") == 40000
+    d.balance("a", "b")
+    b.plug()
+    expect(b, b"".join(sentence(f"{name},{'x' * 16}") for name in names))
+
+
+class Newest:
+    """What waits for an endpoint that is away, of a route with latest = nmea."""
+
+    def __init__(self, limit):
+        self.limit, self.waiting, self.replaced = limit, [], 0
+
+    def find(self, new):
+        return next((n for n, old in enumerate(self.waiting)
+                     if old[1:6] == new[1:6]), None)
+
+    def size(self, sentences):
+        # Without line ends, and each as 16 bytes at least.
+        return sum(max(len(s) - 2, 16) for s in sentences)
+
+    def fits(self, new):
+        at = self.find(new)
+        others = [s for n, s in enumerate(self.waiting) if n != at]
+        return self.size([*others, new]) <= self.limit
+
+    def add(self, new):
+        if self.find(new) is None or not self.fits(new):
+            while self.size([*self.waiting, new]) > self.limit:
+                self.waiting.pop(0)
+        at = self.find(new)
+        if at is None:
+            self.waiting.append(new)
+        else:
+            self.waiting[at] = new
+            self.replaced += 1
+
+
+def test_latest_against_a_model(four, daemon):
+    """Sentences of all lengths, more than the queue has room for."""
+    a, b, *_ = four
+    d = daemon(serial("a", a, framing="nmea") +
+               serial("b", b, framing="nmea", queue="2K") +
+               route("r", from_="a", to="b", latest="nmea"))
+    chance = random.Random(3)
+    replaced = sent = 0
+    for _ in range(6):
+        b.unplug()
+        d.wait_state("b", "lost")
+        model, everything = Newest(2048), []
+        for _ in range(600):
+            name = f"GP{chance.randrange(90):03}"
+            everything.append(
+                sentence(f"{name},{'x' * chance.randrange(70)}"))
+            model.add(everything[-1])
+        sent += 600
+        replaced += model.replaced
+        a.send(b"".join(everything))
+        pump([a], lambda: not a.outgoing)
+        d.wait_number("a/rx_frames", sent)
+        assert d.number("b/queued_frames") == len(model.waiting)
+        assert d.dropped("b", "replaced") == replaced
+        d.balance("a", "b")
+        b.plug()
+        expect(b, b"".join(model.waiting))
+        d.wait_state("b", "up")
 
 
 def packet(number, system, *payload):

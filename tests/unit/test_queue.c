@@ -137,6 +137,18 @@ a_walk_sees_all_frames_and_takes_none(void **state)
 	queue_free(&q);
 }
 
+static struct queued
+frame_number(const struct queue *q, unsigned number)
+{
+	struct queued f;
+	size_t pos = 0;
+
+	do
+		assert_true(queue_next(q, &pos, &f));
+	while (number-- > 0);
+	return f;
+}
+
 /* Frames of random lengths, some replaced by others, come out as a list has them. */
 static void
 a_replaced_frame_keeps_its_place_and_its_mark(void **state)
@@ -144,7 +156,7 @@ a_replaced_frame_keeps_its_place_and_its_mark(void **state)
 	struct queue q;
 	struct queued f;
 	uint8_t bytes[200];
-	size_t len[50], pos, bytes_left = 0;
+	size_t len[50], bytes_left = 0;
 
 	(void)state;
 	srand(7);
@@ -165,12 +177,10 @@ a_replaced_frame_keeps_its_place_and_its_mark(void **state)
 
 		len[which] = (size_t)rand() % sizeof(bytes);
 		memset(bytes, (int)(which + n), len[which]);
-		pos = 0;
-		for (unsigned i = 0; i < which; i++)
-			assert_true(queue_next(&q, &pos, &f));
+		f = frame_number(&q, which);
 		assert_int_equal(
-		    queue_replace(&q, pos, bytes, len[which], 1000 + n), 0);
-		assert_true(queue_next(&q, &pos, &f));
+		    queue_replace(&q, f.place, bytes, len[which], 1000 + n), 0);
+		f = frame_number(&q, which);
 		assert_int_equal(f.len, len[which]);
 		assert_memory_equal(f.payload, bytes, f.len);
 		assert_int_equal(f.since_ns, 1000 + n);
@@ -188,8 +198,83 @@ a_replaced_frame_keeps_its_place_and_its_mark(void **state)
 	assert_true(queue_empty(&q));
 	assert_int_equal(q.bytes, 0);
 	assert_int_equal(q.payload, 0);
-	pos = 0;
-	assert_int_not_equal(queue_replace(&q, pos, bytes, 1, 0), 0);
+	assert_int_not_equal(queue_replace(&q, f.place, bytes, 1, 0), 0);
+	queue_free(&q);
+}
+
+/*
+ * A full queue whose frames grow, shrink and leave: each one is found in its place until
+ * it is taken off, and the ring does not grow with the number of replacements.
+ */
+static void
+a_frame_is_found_in_its_place_until_it_is_taken_off(void **state)
+{
+	uint8_t bytes[400];
+	uint64_t place[64] = { 0 };
+	unsigned first = 0, next = 0, rebuilt;
+	struct queued f;
+	struct queue q;
+
+	(void)state;
+	srand(11);
+	queue_init(&q, 1 << 20);
+	rebuilt = q.rebuilt;
+	for (unsigned n = 0; n < 100000; n++) {
+		size_t len = (size_t)rand() % sizeof(bytes);
+		unsigned which = first + (unsigned)rand() % 50;
+
+		memset(bytes, (int)(len ^ n), len);
+		if (next - first < 50) {
+			assert_int_equal(
+			    queue_push(&q, bytes, len, 0, next), 0);
+			place[next++ % 64] = queue_last(&q);
+		} else if (rand() % 50 == 0) {
+			queue_pop(&q);
+			assert_false(queue_at(&q, place[first++ % 64], &f));
+		} else if (queue_at(&q, place[which % 64], &f)) {
+			assert_int_equal(f.route, which);
+			assert_int_equal(
+			    queue_replace(&q, f.place, bytes, len, n), 0);
+		}
+		/* All places are others then. */
+		for (unsigned i = first; rebuilt != q.rebuilt && i < next; i++)
+			place[i % 64] = frame_number(&q, i - first).place;
+		rebuilt = q.rebuilt;
+	}
+	assert_in_range(q.size, 1, 4 * 50 * (sizeof(bytes) + 16));
+	queue_free(&q);
+}
+
+/* All of them become longer again and again, and none is taken off. */
+static void
+the_ring_is_seldom_written_anew_for_frames_that_grow(void **state)
+{
+	static uint64_t place[20000];
+	static uint8_t bytes[600];
+	unsigned rebuilt;
+	struct queue q;
+
+	(void)state;
+	queue_init(&q, 64 << 20);
+	for (unsigned i = 0; i < NELEM(place); i++) {
+		assert_int_equal(queue_push(&q, bytes, 1, i, i), 0);
+		place[i] = queue_last(&q);
+	}
+	rebuilt = q.rebuilt - 1;
+	for (size_t len = 10; len <= sizeof(bytes); len += 10) {
+		for (unsigned i = 0; i < NELEM(place); i++) {
+			size_t pos = 0;
+			struct queued f;
+
+			for (unsigned n = 0;
+			     rebuilt != q.rebuilt && queue_next(&q, &pos, &f);)
+				place[n++] = f.place;
+			rebuilt = q.rebuilt;
+			assert_int_equal(
+			    queue_replace(&q, place[i], bytes, len, i), 0);
+		}
+	}
+	assert_in_range(q.rebuilt, 1, 40);
 	queue_free(&q);
 }
 
@@ -273,13 +358,13 @@ a_long_queue_is_there_for_the_next_process_at_any_moment(void **state)
 	for (unsigned n = 0; n < 20000; n++) {
 		/* It grows, is emptied, and grows again. */
 		bool more = n % 4000 < 1500 || rand() % 3 == 0;
-		size_t len = (size_t)rand() % sizeof(payload), pos = 0;
+		size_t len = (size_t)rand() % sizeof(payload);
 
 		memset(payload, (int)n, len);
 		if (more && q.bytes < q.limit)
 			assert_int_equal(queue_push(&q, payload, len, n, 0), 0);
 		else if (rand() % 8 == 0)
-			queue_replace(&q, pos, payload, len, n);
+			queue_replace(&q, queue_last(&q), payload, len, n);
 		else if (queue_head(&q, &f))
 			queue_pop(&q);
 		if (q.size >= QUEUE_KEPT)
@@ -328,7 +413,6 @@ frames_that_are_replaced_stay_in_the_same_place_of_the_store(void **state)
 	uint8_t payload[80] = { 0 };
 	struct queued f;
 	struct queue q;
-	size_t pos, at;
 
 	(void)state;
 	queue_init(&q, 20000);
@@ -336,9 +420,8 @@ frames_that_are_replaced_stay_in_the_same_place_of_the_store(void **state)
 	while (q.bytes < q.limit - sizeof(payload))
 		queue_push(&q, payload, 40, 0, 0);
 	for (unsigned n = 0; n < 2000; n++) {
-		for (at = pos = 0; pos < n % 50 * 56; at = pos)
-			assert_true(queue_next(&q, &pos, &f));
-		queue_replace(&q, at, payload, (size_t)rand() % 80, n);
+		f = frame_number(&q, n % 50);
+		queue_replace(&q, f.place, payload, (size_t)rand() % 80, n);
 		check_store(&q);
 	}
 	assert_true(stored < 10);
@@ -462,6 +545,10 @@ main(void)
 		cmocka_unit_test(any_order_of_pushes_and_pops_keeps_every_byte),
 		cmocka_unit_test(a_walk_sees_all_frames_and_takes_none),
 		cmocka_unit_test(a_replaced_frame_keeps_its_place_and_its_mark),
+		cmocka_unit_test(
+		    a_frame_is_found_in_its_place_until_it_is_taken_off),
+		cmocka_unit_test(
+		    the_ring_is_seldom_written_anew_for_frames_that_grow),
 		cmocka_unit_test_setup_teardown(
 		    a_long_queue_is_there_for_the_next_process_at_any_moment,
 		    keep_in_store, keep_no_more),
