@@ -67,6 +67,28 @@ print_number(const struct key *key, const void *field, char *buf, size_t size)
 	bound_number(*(const uint64_t *)field, buf, size);
 }
 
+/* Without 0x it would be a matter of opinion what 8005 is. */
+static int
+parse_bits_key(const struct key *key, void *field, const char *value)
+{
+	if (value[0] != '0' || (value[1] != 'x' && value[1] != 'X'))
+		return -EINVAL;
+	return parse_number_key(key, field, value);
+}
+
+static void
+bound_bits(uint64_t n, char *buf, size_t size)
+{
+	snprintf(buf, size, "0x%02" PRIx64, n);
+}
+
+static void
+print_bits(const struct key *key, const void *field, char *buf, size_t size)
+{
+	(void)key;
+	bound_bits(*(const uint64_t *)field, buf, size);
+}
+
 static int
 parse_size_key(const struct key *key, void *field, const char *value)
 {
@@ -353,6 +375,13 @@ static const struct type types[] = {
 		.print = print_number,
 		.what = "not a number",
 		.bound = bound_number,
+	},
+	[KEY_BITS] = {
+		.parse = parse_bits_key,
+		.print = print_bits,
+		.what = "not a hexadecimal number",
+		.form = "written as 0x1021 is",
+		.bound = bound_bits,
 	},
 	[KEY_SIZE] = {
 		.parse = parse_size_key,

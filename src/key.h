@@ -11,6 +11,7 @@
 enum key_type {
 	KEY_BOOL,    /* bool */
 	KEY_NUMBER,  /* uint64_t, within min..max */
+	KEY_BITS,    /* uint64_t, within min..max, hexadecimal with 0x */
 	KEY_SIZE,    /* uint64_t bytes, within min..max */
 	KEY_TIME,    /* uint64_t nanoseconds, within min..max */
 	KEY_WORD,    /* int: index into words */

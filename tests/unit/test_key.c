@@ -24,6 +24,7 @@ struct sample {
 	struct bytes delimiter;
 	struct bytes sync;
 	struct silence idle;
+	uint64_t poly;
 	int even;
 };
 
@@ -89,6 +90,7 @@ static const struct key keys[] = {
 	    .max = 8 },
 	{ .name = "sync", .type = KEY_HEX, AT(sync) },
 	{ .name = "idle", .type = KEY_SILENCE, AT(idle), .def = "3.5" },
+	{ .name = "poly", .type = KEY_BITS, AT(poly), .min = 1, .max = 0xffff },
 	{ .name = "even",
 	    .type = KEY_CUSTOM,
 	    AT(even),
@@ -165,6 +167,8 @@ test_values(void **state)
 		{ "idle", "4", "4" },
 		{ "idle", "1.5", "1.5" },
 		{ "idle", "none", "none" },
+		{ "poly", "0x7", "0x07" },
+		{ "poly", "0XA001", "0xa001" },
 		{ "even", "8", "8" },
 	};
 	char err[256], text[64], again[64];
@@ -195,6 +199,14 @@ test_faults(void **state)
 		    "'70000000' is out of range; baud is 50 to 4000000" },
 		{ "baud", "fast",
 		    "'fast' is not a number; baud is 50 to 4000000" },
+		{ "poly", "8005",
+		    "'8005' is not a hexadecimal number; poly is written as "
+		    "0x1021 is" },
+		{ "poly", "0x",
+		    "'0x' is not a hexadecimal number; poly is "
+		    "written as 0x1021 is" },
+		{ "poly", "0x18005",
+		    "'0x18005' is out of range; poly is 0x01 to 0xffff" },
 		{ "queue", "12", "'12' is out of range; queue is 1K to 1M" },
 		{ "queue", "64Q",
 		    "'64Q' is not a size; queue is a number of bytes, "
