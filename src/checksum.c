@@ -37,6 +37,17 @@ const char *const checksum_words[] = {
 	"xor8",
 	"sum8",
 	"fletcher8",
+	"sum16",
+	"crc8",
+	"crc16",
+	"crc24q",
+	NULL,
+};
+
+const char *const complement_words[] = {
+	"none",
+	"ones",
+	"twos",
 	NULL,
 };
 
@@ -122,14 +133,11 @@ crc16_make(struct crc16 *t, uint16_t poly)
 	t->ready = true;
 }
 
-uint16_t
-crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len)
+static inline uint16_t
+crc16f(const struct crc16 *t, uint16_t crc, const uint8_t *p, size_t len)
 {
-	static struct crc16 t;
-	const uint16_t(*s)[256] = t.table;
+	const uint16_t(*s)[256] = t->table;
 
-	if (!t.ready)
-		crc16_make(&t, 0x1021);
 	for (; len >= 16; len -= 16, p += 16)
 		crc = s[13][p[2]] ^ s[12][p[3]] ^ s[11][p[4]] ^ s[10][p[5]] ^
 		    s[9][p[6]] ^ s[8][p[7]] ^ s[7][p[8]] ^ s[6][p[9]] ^
@@ -139,6 +147,81 @@ crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len)
 	for (; len > 0; len--, p++)
 		crc = (uint16_t)(crc << 8 ^ s[0][crc >> 8 ^ *p]);
 	return crc;
+}
+
+uint16_t
+crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len)
+{
+	static struct crc16 t;
+
+	if (!t.ready)
+		crc16_make(&t, 0x1021);
+	return crc16f(&t, crc, p, len);
+}
+
+/* --- CRC-8 and CRC-16 by parameters -------------------------------------- */
+
+/*
+ * The tables of the polynomials that are in use.  A configuration with more of them
+ * than TABLES makes tables again and again, which costs some microseconds a frame.
+ */
+#define TABLES 8
+
+static uint32_t
+reflected(uint32_t value, unsigned width)
+{
+	uint32_t r = 0;
+
+	for (unsigned i = 0; i < width; i++)
+		r |= (value >> i & 1) << (width - 1 - i);
+	return r;
+}
+
+/* The polynomial as its family has it in the register. */
+static const struct crc16 *
+crc16_tables(uint16_t poly, bool reflect)
+{
+	static struct {
+		uint16_t poly;
+		bool reflect;
+		struct crc16 t;
+	} made[TABLES];
+	static unsigned oldest;
+	unsigned i;
+
+	for (i = 0; i < TABLES && made[i].t.ready; i++)
+		if (made[i].poly == poly && made[i].reflect == reflect)
+			return &made[i].t;
+	if (i == TABLES) {
+		i = oldest;
+		oldest = (oldest + 1) % TABLES;
+	}
+	made[i].poly = poly;
+	made[i].reflect = reflect;
+	if (reflect)
+		crc16r_make(&made[i].t, poly);
+	else
+		crc16_make(&made[i].t, poly);
+	return &made[i].t;
+}
+
+/* A narrower register lies at the end of the wider one where bytes come in. */
+static uint32_t
+crc_by_params(unsigned width, uint32_t poly, const struct checksum_params *how,
+    const uint8_t *p, size_t len)
+{
+	uint32_t init = (uint32_t)how->init, crc;
+	unsigned free = 16 - width;
+
+	if (how->reflect)
+		crc =
+		    crc16r(crc16_tables((uint16_t)reflected(poly, width), true),
+			(uint16_t)reflected(init, width), p, len);
+	else
+		crc = crc16f(crc16_tables((uint16_t)(poly << free), false),
+			  (uint16_t)(init << free), p, len) >>
+		    free;
+	return crc ^ (uint32_t)how->xor_out;
 }
 
 /* --- CRC-32 -------------------------------------------------------------- */
@@ -181,6 +264,49 @@ crc32_ieee(uint32_t crc, const uint8_t *p, size_t len)
 	for (; len > 0; len--, p++)
 		crc = crc >> 8 ^ s[0][(crc ^ *p) & 0xff];
 	return ~crc;
+}
+
+/* --- CRC-24Q ------------------------------------------------------------- */
+
+/* In the upper three bytes of the register. */
+static void
+crc24q_make(struct crc32 *t)
+{
+	for (uint32_t b = 0; b < 256; b++) {
+		uint32_t crc = b << 24;
+
+		for (int i = 0; i < 8; i++)
+			crc = crc << 1 ^ (crc >> 31 ? 0x864cfb00 : 0);
+		t->table[0][b] = crc;
+	}
+	for (unsigned k = 1; k < SLICES; k++)
+		for (unsigned b = 0; b < 256; b++) {
+			uint32_t crc = t->table[k - 1][b];
+
+			t->table[k][b] = crc << 8 ^ t->table[0][crc >> 24];
+		}
+	t->ready = true;
+}
+
+uint32_t
+crc24q(uint32_t crc, const uint8_t *p, size_t len)
+{
+	static struct crc32 t;
+	const uint32_t(*s)[256] = t.table;
+
+	if (!t.ready)
+		crc24q_make(&t);
+	crc <<= 8;
+	for (; len >= 16; len -= 16, p += 16)
+		crc = s[12][p[3]] ^ s[11][p[4]] ^ s[10][p[5]] ^ s[9][p[6]] ^
+		    s[8][p[7]] ^ s[7][p[8]] ^ s[6][p[9]] ^ s[5][p[10]] ^
+		    s[4][p[11]] ^ s[3][p[12]] ^ s[2][p[13]] ^ s[1][p[14]] ^
+		    s[0][p[15]] ^ s[15][p[0] ^ crc >> 24] ^
+		    s[14][p[1] ^ (crc >> 16 & 0xff)] ^
+		    s[13][p[2] ^ (crc >> 8 & 0xff)];
+	for (; len > 0; len--, p++)
+		crc = crc << 8 ^ s[0][crc >> 24 ^ *p];
+	return crc >> 8;
 }
 
 /* --- sums ---------------------------------------------------------------- */
@@ -226,6 +352,17 @@ sum8(const uint8_t *p, size_t len)
 }
 
 uint16_t
+sum16(const uint8_t *p, size_t len)
+{
+	uint32_t sum = 0;
+
+	/* It wraps at 2^32, which 2^16 divides. */
+	for (; len > 0; len--)
+		sum += *p++;
+	return (uint16_t)sum;
+}
+
+uint16_t
 fletcher8(const uint8_t *p, size_t len)
 {
 	uint32_t a = 0, b = 0;
@@ -252,12 +389,35 @@ static const uint8_t sizes[] = {
 	[CHECKSUM_XOR8] = 1,
 	[CHECKSUM_SUM8] = 1,
 	[CHECKSUM_FLETCHER8] = 2,
+	[CHECKSUM_SUM16] = 2,
+	[CHECKSUM_CRC8] = 1,
+	[CHECKSUM_CRC16] = 2,
+	[CHECKSUM_CRC24Q] = 3,
 };
 
 size_t
 checksum_size(int kind)
 {
 	return sizes[kind];
+}
+
+bool
+checksum_is_crc(int kind)
+{
+	return kind == CHECKSUM_CRC8 || kind == CHECKSUM_CRC16;
+}
+
+bool
+checksum_is_sum(int kind)
+{
+	return kind == CHECKSUM_XOR8 || kind == CHECKSUM_SUM8 ||
+	    kind == CHECKSUM_SUM16;
+}
+
+uint32_t
+checksum_poly(int kind)
+{
+	return kind == CHECKSUM_CRC8 ? 0x07 : 0x1021;
 }
 
 uint32_t
@@ -274,15 +434,42 @@ checksum_of(int kind, const uint8_t *p, size_t len)
 		return crc16_x25(0xffff, p, len) ^ 0xffffU;
 	case CHECKSUM_CRC32:
 		return crc32_ieee(0, p, len);
+	case CHECKSUM_CRC24Q:
+		return crc24q(0, p, len);
 	case CHECKSUM_XOR8:
 		return xor8(p, len);
 	case CHECKSUM_SUM8:
 		return sum8(p, len);
+	case CHECKSUM_SUM16:
+		return sum16(p, len);
 	case CHECKSUM_FLETCHER8:
 		return fletcher8(p, len);
 	default:
 		return 0;
 	}
+}
+
+/* A sum of size bytes as it is sent. */
+static uint32_t
+complement(int how, size_t size, uint32_t sum)
+{
+	if (how == COMPLEMENT_NONE)
+		return sum;
+	sum = ~sum + (how == COMPLEMENT_TWOS);
+	return sum & ((1U << 8 * size) - 1);
+}
+
+uint32_t
+checksum_with(int kind, const struct checksum_params *params, const uint8_t *p,
+    size_t len)
+{
+	if (checksum_is_crc(kind))
+		return crc_by_params(8 * sizes[kind],
+		    params->poly != 0 ? (uint32_t)params->poly
+				      : checksum_poly(kind),
+		    params, p, len);
+	return complement(
+	    params->complement, sizes[kind], checksum_of(kind, p, len));
 }
 
 void

@@ -372,8 +372,8 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 		reading_failed(rd, err);
 	if (conf->ops == &endpoint_serial)
 		serial_describe_line(conf);
-	if (rd->rule != NULL && rd->rule->check != NULL &&
-	    rd->rule->check(&conf->framing, err, sizeof(err)) != 0)
+	if (rd->rule != NULL &&
+	    framing_check(&conf->framing, err, sizeof(err)) != 0)
 		reading_failed(rd, err);
 }
 

@@ -68,6 +68,45 @@ const struct key framing_common_keys[] = {
 	    .words = endian_words,
 	    .help = "byte order of that checksum",
 	},
+	{
+	    .name = "checksum_complement",
+	    .type = KEY_WORD,
+	    .offset = offsetof(struct framing_conf, checksum_params.complement),
+	    .def = "none",
+	    .words = complement_words,
+	    .help = "xor8, sum8 and sum16: the complement that is sent",
+	},
+	{
+	    .name = "checksum_poly",
+	    .type = KEY_BITS,
+	    .offset = offsetof(struct framing_conf, checksum_params.poly),
+	    .min = 1,
+	    .max = 0xffff,
+	    .help = "crc8 and crc16: the polynomial",
+	},
+	{
+	    .name = "checksum_init",
+	    .type = KEY_BITS,
+	    .offset = offsetof(struct framing_conf, checksum_params.init),
+	    .def = "0x00",
+	    .max = 0xffff,
+	    .help = "crc8 and crc16: the initial value",
+	},
+	{
+	    .name = "checksum_reflect",
+	    .type = KEY_BOOL,
+	    .offset = offsetof(struct framing_conf, checksum_params.reflect),
+	    .def = "no",
+	    .help = "crc8 and crc16: the lowest bit of each byte first",
+	},
+	{
+	    .name = "checksum_xor",
+	    .type = KEY_BITS,
+	    .offset = offsetof(struct framing_conf, checksum_params.xor_out),
+	    .def = "0x00",
+	    .max = 0xffff,
+	    .help = "crc8 and crc16: exclusive or with the result",
+	},
 	{ 0 },
 };
 
@@ -96,12 +135,66 @@ framing_use(struct framing_conf *conf, const struct framing *rule)
 		key_defaults(rule->keys, conf);
 }
 
+/* --- keys that do not fit together --------------------------------------- */
+
+/* A key of another checksum than the one that is chosen, or NULL. */
+static const char *
+checksum_stray(const struct framing_conf *conf)
+{
+	const struct checksum_params *params = &conf->checksum_params;
+
+	if (checksum_is_crc(conf->checksum))
+		return NULL;
+	return params->poly != 0   ? "checksum_poly"
+	    : params->init != 0	   ? "checksum_init"
+	    : params->reflect	   ? "checksum_reflect"
+	    : params->xor_out != 0 ? "checksum_xor"
+				   : NULL;
+}
+
+static int
+checksum_check(const struct framing_conf *conf, char *err, size_t size)
+{
+	const struct checksum_params *params = &conf->checksum_params;
+	const char *stray = checksum_stray(conf);
+
+	if (stray != NULL)
+		snprintf(err, size, "%s is for 'checksum' crc8 or crc16 only",
+		    stray);
+	else if (params->complement != COMPLEMENT_NONE &&
+	    !checksum_is_sum(conf->checksum))
+		snprintf(err, size,
+		    "checksum_complement is for 'checksum' xor8, sum8 or "
+		    "sum16 only");
+	else if (conf->checksum == CHECKSUM_CRC8 &&
+	    (params->poly | params->init | params->xor_out) > 0xff)
+		snprintf(err, size,
+		    "%s has more than the 8 bits of 'checksum' crc8",
+		    params->poly > 0xff	      ? "checksum_poly"
+			: params->init > 0xff ? "checksum_init"
+					      : "checksum_xor");
+	else
+		return 0;
+	return -EINVAL;
+}
+
+int
+framing_check(struct framing_conf *conf, char *err, size_t size)
+{
+	int r = checksum_check(conf, err, size);
+
+	return r != 0 || conf->rule->check == NULL
+	    ? r
+	    : conf->rule->check(conf, err, size);
+}
+
 /* --- which framings are the same ----------------------------------------- */
 
 /* Sizes of what keys fill.  Silences do not show in the bytes. */
 static const size_t field_size[] = {
 	[KEY_BOOL] = sizeof(bool),
 	[KEY_NUMBER] = sizeof(uint64_t),
+	[KEY_BITS] = sizeof(uint64_t),
 	[KEY_SIZE] = sizeof(uint64_t),
 	[KEY_TIME] = sizeof(uint64_t),
 	[KEY_WORD] = sizeof(int),
@@ -125,9 +218,7 @@ same_keys(const struct key *keys, const void *a, const void *b)
 bool
 framing_same(const struct framing_conf *a, const struct framing_conf *b)
 {
-	return a->rule == b->rule && a->max_frame == b->max_frame &&
-	    a->checksum == b->checksum &&
-	    a->checksum_endian == b->checksum_endian &&
+	return a->rule == b->rule && same_keys(framing_common_keys, a, b) &&
 	    same_keys(a->rule->keys, a, b);
 }
 
@@ -149,7 +240,16 @@ rule_sum_right(
 
 	return len >= size &&
 	    checksum_get(payload + len - size, size, conf->checksum_endian) ==
-	    checksum_of(conf->checksum, payload, len - size);
+	    checksum_with(
+		conf->checksum, &conf->checksum_params, payload, len - size);
+}
+
+void
+rule_put_sum(const struct framing_conf *conf, uint8_t *from, size_t len)
+{
+	checksum_put(from + len, checksum_size(conf->checksum),
+	    checksum_with(conf->checksum, &conf->checksum_params, from, len),
+	    conf->checksum_endian);
 }
 
 enum decode_result
@@ -157,6 +257,8 @@ framing_unwrap(struct decoder *d, struct decoded *out)
 {
 	size_t size = checksum_size(d->conf->checksum);
 
+	if (d->conf->rule->sums)
+		return DECODE_FRAME;
 	if (out->len < size)
 		return rule_bad(d, out, out->used, BAD_MALFORMED);
 	if (!rule_sum_right(d->conf, out->payload, out->len))
@@ -171,11 +273,13 @@ framing_wrap(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
 	size_t size = checksum_size(conf->checksum);
-	uint8_t *whole = out + conf->rule->bound(conf, len + size);
+	uint8_t *whole;
 
+	if (conf->rule->sums)
+		return conf->rule->encode(conf, in, len, out);
+	whole = out + conf->rule->bound(conf, len + size);
 	memcpy(whole, in, len);
-	checksum_put(whole + len, size, checksum_of(conf->checksum, in, len),
-	    conf->checksum_endian);
+	rule_put_sum(conf, whole, len);
 	return conf->rule->encode(conf, whole, len + size, out);
 }
 
@@ -184,7 +288,8 @@ framing_bound(const struct framing_conf *conf, size_t len)
 {
 	if (conf->checksum != CHECKSUM_NONE) {
 		len += checksum_size(conf->checksum);
-		return conf->rule->bound(conf, len) + len;
+		return conf->rule->bound(conf, len) +
+		    (conf->rule->sums ? 0 : len);
 	}
 	return conf->rule->bound(conf, len);
 }

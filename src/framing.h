@@ -53,6 +53,7 @@ struct decoded {
 };
 
 enum framing_payload { PAYLOAD_WHOLE, PAYLOAD_INNER };
+enum framing_range { FROM_PAYLOAD, FROM_LENGTH, FROM_SYNC };
 enum framing_eol { EOL_LF, EOL_CRLF, EOL_CR };
 enum framing_fcs { FCS_16, FCS_32, FCS_NONE };
 enum framing_nmea { NMEA_REQUIRE, NMEA_ADD, NMEA_KEEP };
@@ -60,9 +61,11 @@ enum framing_nmea { NMEA_REQUIRE, NMEA_ADD, NMEA_KEEP };
 /* What the keys of a section say about its framing; plain data. */
 struct framing_conf {
 	const struct framing *rule;
-	uint64_t max_frame;	/* payload bytes */
-	int checksum;		/* enum checksum_kind */
-	int checksum_endian;	/* 0 big, 1 little */
+	uint64_t max_frame;  /* payload bytes */
+	int checksum;	     /* enum checksum_kind */
+	int checksum_endian; /* 0 big, 1 little */
+	int checksum_from;   /* length, fixed: enum framing_range */
+	struct checksum_params checksum_params;
 	int payload;		/* enum framing_payload */
 	int eol;		/* line: enum framing_eol */
 	struct bytes delimiter; /* delimiter */
@@ -72,12 +75,15 @@ struct framing_conf {
 	int length_endian;
 	bool length_includes_header;
 	uint64_t length_offset;
+	uint64_t length_mask, length_shift, length_unit;
 	int64_t length_adjust;
 	struct bytes sync;
 	uint64_t frame_size; /* fixed */
-	struct silence idle; /* idle, fixed, modbus-rtu, length */
-	bool dle, bcc;	     /* stx */
-	int nmea_checksum;   /* enum framing_nmea */
+	/* idle, fixed, modbus-rtu, length; flush of line and delimiter */
+	struct silence idle;
+	uint64_t trailer;  /* delimiter: bytes behind it */
+	bool dle, bcc;	   /* stx */
+	int nmea_checksum; /* enum framing_nmea */
 	bool mavlink_strict;
 	uint64_t min_id; /* min: id written in front of payloads */
 	/* What is not a framing's own: the line under it. */
@@ -92,6 +98,7 @@ struct decoder {
 	size_t scanned;	   /* of the bytes at hand, seen already */
 	bool discarding;   /* what comes belongs to the last BAD */
 	uint32_t state[2]; /* the rule's own */
+	size_t debt;	   /* see rule_afford() */
 };
 
 struct framing {
@@ -99,6 +106,8 @@ struct framing {
 	const char *summary; /* for --list-framings */
 	/* Its keys, offsets into struct framing_conf; NULL: none of its own. */
 	const struct key *keys;
+	/* decode() and encode() see to the generic checksum. */
+	bool sums;
 	/* Checks keys against each other; NULL: nothing to check. -EINVAL and
 	 * a sentence in err. */
 	int (*check)(struct framing_conf *, char *err, size_t);
@@ -125,7 +134,7 @@ struct framing {
 /* All rules, NULL at the end, in the order of the manual. */
 extern const struct framing *const framings[];
 const struct framing *framing_find(const char *name);
-/* max_frame, checksum, checksum_endian: the keys of every framing. */
+/* max_frame and those of the checksum: the keys of every framing. */
 extern const struct key framing_common_keys[];
 extern const char *const bad_reason_names[BAD_REASONS];
 
@@ -133,6 +142,8 @@ extern const char *const bad_reason_names[BAD_REASONS];
 void framing_conf_init(struct framing_conf *conf);
 /* Makes rule the conf's own, and sets the rule's keys to their defaults. */
 void framing_use(struct framing_conf *conf, const struct framing *rule);
+/* Checks keys against each other.  -EINVAL and a sentence in err. */
+int framing_check(struct framing_conf *conf, char *err, size_t size);
 /* The same frames in the same bytes: what one decodes "verbatim" the other may
  * pass on. */
 bool framing_same(const struct framing_conf *a, const struct framing_conf *b);

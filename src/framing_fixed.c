@@ -26,6 +26,15 @@ static const struct key fixed_keys[] = {
 	    .help = "a silence after which a new frame begins, in characters "
 		    "or as a time",
 	},
+	{
+	    .name = "sync",
+	    .type = KEY_BYTES,
+	    .offset = offsetof(struct framing_conf, sync),
+	    .min = 1,
+	    .max = 8,
+	    .help = "1 to 8 bytes that begin every frame, with C escapes",
+	},
+	FRAMING_KEY_RANGE,
 	{ 0 },
 };
 
@@ -46,25 +55,83 @@ fixed_check(struct framing_conf *conf, char *err, size_t size)
 		snprintf(err, size,
 		    "frame_size is over max_frame; "
 		    "make max_frame larger");
+	else if (conf->frame_size < conf->sync.len + sum)
+		snprintf(err, size,
+		    "frame_size has to be at least %u, for the sync bytes "
+		    "and the checksum",
+		    (unsigned)(conf->sync.len + sum));
 	else
-		return 0;
+		return rule_check_range(conf, err, size);
 	return -EINVAL;
+}
+
+/* Where the bytes begin that the checksum covers. */
+static inline size_t
+sum_from(const struct framing_conf *conf)
+{
+	return conf->checksum_from == FROM_LENGTH ? conf->sync.len : 0;
+}
+
+static bool
+fixed_right(const struct framing_conf *conf, const uint8_t *in)
+{
+	size_t from = sum_from(conf);
+
+	return conf->checksum == CHECKSUM_NONE ||
+	    rule_sum_right(conf, in + from, (size_t)conf->frame_size - from);
+}
+
+/* The start of a frame is where its sync bytes are. */
+static enum decode_result
+fixed_synced(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	const struct framing_conf *conf = d->conf;
+	const struct bytes *sync = &conf->sync;
+	size_t size = (size_t)conf->frame_size;
+	size_t start = rule_find_sync(sync->b, sync->len, in, 0, len);
+
+	if (start > 0)
+		return rule_discard(d, out, start, BAD_NOISE);
+	if (len >= sync->len)
+		d->discarding = false;
+	if (len < size)
+		return rule_more(d, len);
+	if (conf->checksum == CHECKSUM_NONE ||
+	    (rule_afford(d, size) && fixed_right(conf, in)))
+		return rule_frame(d, out, size, in,
+		    size - checksum_size(conf->checksum), true);
+	return rule_bad(d, out, rule_find_sync(sync->b, sync->len, in, 1, size),
+	    BAD_CHECKSUM);
 }
 
 static enum decode_result
 fixed_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	size_t size = (size_t)d->conf->frame_size;
+	const struct framing_conf *conf = d->conf;
+	size_t size = (size_t)conf->frame_size;
+	enum decode_result result;
 
+	if (conf->sync.len > 0) {
+		result = fixed_synced(d, in, len, out);
+		if (d->debt > 0 && result != DECODE_MORE)
+			rule_paid(d, out->used);
+		return result;
+	}
 	if (len < size)
 		return rule_more(d, len);
-	return rule_frame(d, out, size, in, size, true);
+	if (!fixed_right(conf, in))
+		return rule_bad(d, out, size, BAD_CHECKSUM);
+	return rule_frame(
+	    d, out, size, in, size - checksum_size(conf->checksum), true);
 }
 
 static enum decode_result
 fixed_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	(void)in;
+	const struct bytes *sync = &d->conf->sync;
+
+	if (sync->len > 0 && !d->discarding)
+		len = rule_find_sync(sync->b, sync->len, in, 1, len);
 	return rule_bad(d, out, len, BAD_MALFORMED);
 }
 
@@ -72,10 +139,15 @@ static long
 fixed_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
-	if (len != conf->frame_size)
+	size_t from = sum_from(conf);
+
+	if (len + checksum_size(conf->checksum) != conf->frame_size ||
+	    memcmp(in, conf->sync.b, conf->sync.len) != 0)
 		return -EINVAL;
 	memcpy(out, in, len);
-	return (long)len;
+	if (conf->checksum != CHECKSUM_NONE)
+		rule_put_sum(conf, out + from, len - from);
+	return (long)conf->frame_size;
 }
 
 static size_t
@@ -89,6 +161,7 @@ const struct framing framing_fixed = {
 	.name = "fixed",
 	.summary = "frames of one size",
 	.keys = fixed_keys,
+	.sums = true,
 	.check = fixed_check,
 	.decode = fixed_decode,
 	.silent = fixed_silent,

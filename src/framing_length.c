@@ -4,7 +4,9 @@
  *	sync bytes | length_offset bytes | length | the rest
  *
  * The bytes in front of the length field belong to the payload: the payload is what is
- * left when the sync bytes and the length field are taken out.
+ * left when the sync bytes, the length field and the generic checksum are taken out.
+ *
+ * The field says ((field & length_mask) >> length_shift) * length_unit bytes.
  *
  * A length that cannot be is thrown away up to the next sync bytes.  Without
  * any, up to a silence; without that either, it is believed and skipped, so
@@ -91,6 +93,32 @@ static const struct key length_keys[] = {
 	    .help = "payload bytes in front of the length field",
 	},
 	{
+	    .name = "length_mask",
+	    .type = KEY_BITS,
+	    .offset = offsetof(struct framing_conf, length_mask),
+	    .def = "0xffffffff",
+	    .min = 1,
+	    .max = UINT32_MAX,
+	    .help = "bits of the length field that are the length",
+	},
+	{
+	    .name = "length_shift",
+	    .type = KEY_NUMBER,
+	    .offset = offsetof(struct framing_conf, length_shift),
+	    .def = "0",
+	    .max = 31,
+	    .help = "bits by which these are shifted down when reading",
+	},
+	{
+	    .name = "length_unit",
+	    .type = KEY_NUMBER,
+	    .offset = offsetof(struct framing_conf, length_unit),
+	    .def = "1",
+	    .min = 1,
+	    .max = 4096,
+	    .help = "bytes that the length counts as one",
+	},
+	{
 	    .name = "length_adjust",
 	    .type = KEY_CUSTOM,
 	    .offset = offsetof(struct framing_conf, length_adjust),
@@ -115,6 +143,7 @@ static const struct key length_keys[] = {
 	    .help = "a silence after which a new frame begins, in characters "
 		    "or as a time",
 	},
+	FRAMING_KEY_RANGE,
 	{ 0 },
 };
 
@@ -134,14 +163,65 @@ beyond(const struct framing_conf *conf)
 	    (conf->length_includes_header ? (int64_t)header_size(conf) : 0);
 }
 
+/* The bytes that follow the field, as it says; negative when none can. */
+static inline int64_t
+rest_of(const struct framing_conf *conf, uint32_t field)
+{
+	return (int64_t)(((field & conf->length_mask) >> conf->length_shift) *
+		   conf->length_unit) +
+	    beyond(conf);
+}
+
+/* The field of a frame with rest bytes behind it; false when it cannot say so. */
+static bool
+field_of(const struct framing_conf *conf, int64_t rest, uint32_t *ret)
+{
+	uint64_t size = 8U << conf->length_size, length;
+
+	rest -= beyond(conf);
+	if (rest < 0)
+		return false;
+	length = (uint64_t)rest;
+	if (conf->length_unit > 1) {
+		if (length % conf->length_unit != 0)
+			return false;
+		length /= conf->length_unit;
+	}
+	length <<= conf->length_shift;
+	*ret = (uint32_t)length;
+	return length >> size == 0 && (length & ~conf->length_mask) == 0;
+}
+
+/* The field has no other bits than those of the length. */
+static inline bool
+field_plain(const struct framing_conf *conf, uint32_t field)
+{
+	return ((field & conf->length_mask) >> conf->length_shift
+		       << conf->length_shift) == field;
+}
+
 static int
 length_check(struct framing_conf *conf, char *err, size_t size)
 {
-	if (conf->length_offset <= conf->max_frame)
-		return 0;
-	snprintf(err, size,
-	    "length_offset is over max_frame, so that no "
-	    "frame is short enough");
+	unsigned bytes = 1U << conf->length_size;
+
+	if (conf->length_offset > conf->max_frame)
+		snprintf(err, size,
+		    "length_offset is over max_frame, so that no "
+		    "frame is short enough");
+	else if (conf->length_mask != UINT32_MAX &&
+	    conf->length_mask >> 8 * bytes != 0)
+		snprintf(err, size,
+		    "length_mask has more bits than a length field of %u "
+		    "byte%s; make length_size larger",
+		    bytes, bytes == 1 ? "" : "s");
+	else if (MIN(conf->length_mask, UINT32_MAX >> (32 - 8 * bytes)) >>
+		conf->length_shift ==
+	    0)
+		snprintf(err, size,
+		    "length_shift leaves nothing of the length field");
+	else
+		return rule_check_range(conf, err, size);
 	return -EINVAL;
 }
 
@@ -208,6 +288,33 @@ noise(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
 }
 
 /*
+ * Whether the generic checksum is right.  Over the payload alone, the bytes in front
+ * of the length field change places with it meanwhile.
+ */
+static bool
+sum_right(
+    const struct framing_conf *conf, uint8_t *in, size_t header, size_t rest)
+{
+	size_t offset = (size_t)conf->length_offset;
+	size_t size = (size_t)1 << conf->length_size;
+	uint8_t *front = in + conf->sync.len, field[4];
+	bool right;
+
+	if (conf->checksum_from == FROM_SYNC)
+		return rule_sum_right(conf, in, header + rest);
+	if (conf->checksum_from == FROM_LENGTH)
+		return rule_sum_right(conf, front, offset + size + rest);
+	if (offset == 0)
+		return rule_sum_right(conf, front + size, rest);
+	memcpy(field, front + offset, size);
+	memmove(front + size, front, offset);
+	right = rule_sum_right(conf, front + size, offset + rest);
+	memmove(front, front + size, offset);
+	memcpy(front + offset, field, size);
+	return right;
+}
+
+/*
  * A frame is complete: header bytes, and rest behind them.  One whose generic
  * checksum is wrong may hide good ones, which its sync bytes would tell.
  */
@@ -216,29 +323,29 @@ complete(struct decoder *d, uint8_t *in, size_t header, size_t rest,
     struct decoded *out)
 {
 	const struct framing_conf *conf = d->conf;
-	size_t offset = (size_t)conf->length_offset;
+	size_t offset = (size_t)conf->length_offset, used = header + rest;
 	size_t size = (size_t)1 << conf->length_size;
+	size_t sum = checksum_size(conf->checksum);
 	uint8_t *front = in + conf->sync.len, *payload = front + size;
+	uint32_t field =
+	    checksum_get(front + offset, size, conf->length_endian);
 
+	if (sum > 0 && conf->sync.len == 0 &&
+	    !sum_right(conf, in, header, rest))
+		return rule_bad(d, out, used, BAD_CHECKSUM);
+	if (sum > 0 && conf->sync.len > 0 &&
+	    (!rule_afford(d, used) || !sum_right(conf, in, header, rest)))
+		return rule_bad(d, out,
+		    rule_find_sync(conf->sync.b, conf->sync.len, in, 1, used),
+		    BAD_CHECKSUM);
 	if (offset > 0)
 		memmove(payload, front, offset);
-	if (conf->sync.len > 0 && conf->checksum != CHECKSUM_NONE &&
-	    !rule_sum_right(conf, payload, offset + rest)) {
-		memmove(front, payload, offset);
-		checksum_put(front + offset, size,
-		    (uint32_t)((int64_t)rest - beyond(conf)),
-		    conf->length_endian);
-		return rule_bad(d, out,
-		    rule_find_sync(
-			conf->sync.b, conf->sync.len, in, 1, header + rest),
-		    BAD_CHECKSUM);
-	}
-	return rule_frame(
-	    d, out, header + rest, payload, offset + rest, offset == 0);
+	return rule_frame(d, out, used, payload, offset + rest - sum,
+	    offset == 0 && field_plain(conf, field));
 }
 
 static enum decode_result
-length_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+length_next(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	const struct framing_conf *conf = d->conf;
 	size_t size = (size_t)1 << conf->length_size;
@@ -252,14 +359,24 @@ length_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 		return result;
 	if (len < header)
 		return rule_more(d, len);
-	rest = (int64_t)checksum_get(
-		   in + header - size, size, conf->length_endian) +
-	    beyond(conf);
-	if (rest < 0 || (uint64_t)rest + conf->length_offset > d->max)
+	rest = rest_of(
+	    conf, checksum_get(in + header - size, size, conf->length_endian));
+	if (rest < (int64_t)checksum_size(conf->checksum) ||
+	    (uint64_t)rest + conf->length_offset > d->max)
 		return disbelieve(d, in, len, rest, out);
 	if (len - header < (size_t)rest)
 		return rule_more(d, len);
 	return complete(d, in, header, (size_t)rest, out);
+}
+
+static enum decode_result
+length_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	enum decode_result result = length_next(d, in, len, out);
+
+	if (d->debt > 0 && result != DECODE_MORE)
+		rule_paid(d, out->used);
+	return result;
 }
 
 static enum decode_result
@@ -281,22 +398,28 @@ length_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 {
 	size_t offset = (size_t)conf->length_offset;
 	size_t size = (size_t)1 << conf->length_size;
-	uint8_t *to = out;
-	int64_t length;
+	size_t sum = checksum_size(conf->checksum), header = header_size(conf);
+	uint8_t *front = out + conf->sync.len, *body = out + header;
+	uint32_t field;
 
-	if (len < offset)
+	if (len < offset ||
+	    !field_of(conf, (int64_t)(len - offset + sum), &field))
 		return -EINVAL;
-	length = (int64_t)(len - offset) - beyond(conf);
-	if (length < 0 || length >> (8 * size) != 0)
-		return -EINVAL;
-	memcpy(to, conf->sync.b, conf->sync.len);
-	to += conf->sync.len;
-	memcpy(to, in, offset);
-	to += offset;
-	checksum_put(to, size, (uint32_t)length, conf->length_endian);
-	to += size;
-	memcpy(to, in + offset, len - offset);
-	return to + (len - offset) - out;
+	memcpy(out, conf->sync.b, conf->sync.len);
+	if (sum > 0 && conf->checksum_from == FROM_PAYLOAD) {
+		/* The payload in one piece, to be summed up. */
+		memcpy(front + size, in, len);
+		rule_put_sum(conf, front + size, len);
+	} else
+		memcpy(body, in + offset, len - offset);
+	memcpy(front, in, offset);
+	checksum_put(front + offset, size, field, conf->length_endian);
+	if (sum > 0 && conf->checksum_from == FROM_LENGTH)
+		rule_put_sum(
+		    conf, front, header - conf->sync.len + len - offset);
+	else if (sum > 0 && conf->checksum_from == FROM_SYNC)
+		rule_put_sum(conf, out, header + len - offset);
+	return (long)(header + len - offset + sum);
 }
 
 static size_t
@@ -309,6 +432,7 @@ const struct framing framing_length = {
 	.name = "length",
 	.summary = "frames behind a field with their length",
 	.keys = length_keys,
+	.sums = true,
 	.check = length_check,
 	.decode = length_decode,
 	.silent = length_silent,

@@ -1,6 +1,7 @@
 /*
  * framing_rule: the unlikely halves of what the rules of framing share.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "framing_rule.h"
@@ -20,6 +21,23 @@ rule_check_own(struct framing_conf *conf, char *err, size_t size)
 	    "framing '%s' has a checksum of its own; "
 	    "'checksum' must be none",
 	    conf->rule->name);
+	return -EINVAL;
+}
+
+const char *const framing_range_words[] = {
+	"payload",
+	"length",
+	"sync",
+	NULL,
+};
+
+int
+rule_check_range(struct framing_conf *conf, char *err, size_t size)
+{
+	if (conf->checksum_from == FROM_PAYLOAD ||
+	    conf->checksum != CHECKSUM_NONE)
+		return 0;
+	snprintf(err, size, "checksum_from needs 'checksum'");
 	return -EINVAL;
 }
 

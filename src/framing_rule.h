@@ -32,6 +32,8 @@ extern const char *const framing_payload_words[];
 /* The generic checksum behind len bytes of payload and checksum is right. */
 bool rule_sum_right(
     const struct framing_conf *conf, const uint8_t *payload, size_t len);
+/* Puts the generic checksum over len bytes behind them. */
+void rule_put_sum(const struct framing_conf *conf, uint8_t *from, size_t len);
 /* A check() for rules with a checksum of their own. */
 int rule_check_own(struct framing_conf *conf, char *err, size_t size);
 
@@ -147,6 +149,46 @@ rule_flagged(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
  * len. */
 size_t rule_find_sync(const uint8_t *sync, size_t size, const uint8_t *in,
     size_t from, size_t len);
+
+/* --- candidates whose checksum is wrong ---------------------------------- */
+
+/*
+ * Sync bytes inside of a frame whose checksum is wrong may begin a good one, so they
+ * are tried, and bytes are summed up more than once.  A stream of nothing but sync
+ * bytes and large lengths would take time quadratic in the length of a frame.  So a
+ * decoder may sum up RULE_WORK bytes in vain for each byte that leaves the input;
+ * when that is used up, candidates are given up without being looked at.
+ */
+#define RULE_WORK 32
+
+/* Whether n more bytes may be summed up; they are charged until rule_paid(). */
+static inline bool
+rule_afford(struct decoder *d, size_t n)
+{
+	if (d->debt + n > 4 * d->max + 1024)
+		return false;
+	d->debt += n;
+	return true;
+}
+
+/* That many bytes leave the input. */
+static inline void
+rule_paid(struct decoder *d, size_t used)
+{
+	d->debt -= MIN(d->debt, RULE_WORK * used);
+}
+
+/* A check() for rules with a checksum_from. */
+int rule_check_range(struct framing_conf *conf, char *err, size_t size);
+extern const char *const framing_range_words[];
+#define FRAMING_KEY_RANGE                                                     \
+	{                                                                     \
+		.name = "checksum_from", .type = KEY_WORD,                    \
+		.offset = offsetof(struct framing_conf, checksum_from),       \
+		.def = "payload", .words = framing_range_words,               \
+		.help = "the first byte that the checksum covers: that of "   \
+			"the payload, behind the sync bytes, or of the frame" \
+	}
 
 /* --- lines of text that begin with a start character --------------------- */
 

@@ -29,8 +29,9 @@ def strings(array):
 def rows(body):
     """key -> (default or None, words) of the body of a key table."""
     found = {}
-    macro = re.search(r"#define FRAMING_KEY_PAYLOAD(.*?[^\\])\n", ALL, re.S)[1]
-    body = body.replace("FRAMING_KEY_PAYLOAD", macro)
+    for name, macro in re.findall(
+            r"#define (FRAMING_KEY_\w+)(.*?[^\\])\n", ALL, re.S):
+        body = body.replace(name, macro)
     for row in re.split(r"(?=\.name = \")", body)[1:]:
         default = re.search(r'\.def = "([^"]*)"', row)
         words = re.search(r"\.words = (\w+)", row)
@@ -221,6 +222,9 @@ NEEDS = {"serial": "device = /dev/tty{n}", "tcp-server": "listen = {n}",
 FRAMING_NEEDS = {"delimiter": "delimiter = ;\n", "fixed": "frame_size = 9\n"}
 
 
+KEY_NEEDS = {"checksum_poly": "checksum = crc16\n"}
+
+
 def test_every_key_is_in_the_sample_configuration():
     told = {(key, value) for _, _, key, value in sample_keys()}
     for table, keys in TABLES.items():
@@ -261,7 +265,7 @@ def test_every_line_of_the_sample_configuration_is_right(folder):
             own = FRAMING_NEEDS.get(framing, "")
             text.append(f"framing = {framing}\n" +
                         ("" if own.startswith(key + " ") else own))
-        text.append(f"{key} = {value}\n")
+        text.append(KEY_NEEDS.get(key, "") + f"{key} = {value}\n")
     file = folder / "all.conf"
     file.write_text("".join(daemon_keys + text))
     done = run("-c", file, "--check")

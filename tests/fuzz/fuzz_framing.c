@@ -82,6 +82,38 @@ choose_length(struct framing_conf *conf, uint8_t a, uint8_t b)
 	conf->length_adjust = (int64_t)(a >> 6) * 3 - 4;
 	conf->sync = syncs[b % 4];
 	conf->idle.ns = b >> 2 & 1 ? NSEC_PER_MSEC : 0;
+	if (b >> 5 & 1)
+		conf->length_mask = 0x7f;
+	conf->length_shift = b >> 6 & 1;
+	conf->length_unit = 1 + (b >> 7);
+}
+
+static void
+choose_fixed(struct framing_conf *conf, uint8_t b)
+{
+	static const struct bytes syncs[] = { { 0, { 0 } }, { 1, "s" },
+		{ 2, "st" }, { 3, "aba" } };
+
+	conf->idle.ns = b & 1 ? NSEC_PER_MSEC : 0;
+	conf->sync = syncs[(b >> 1) % 4];
+}
+
+static void
+choose_checksum(struct framing_conf *conf, uint8_t a, uint8_t b)
+{
+	struct checksum_params *how = &conf->checksum_params;
+
+	conf->checksum = a & 1 ? (a >> 1) % 13 : CHECKSUM_NONE;
+	conf->checksum_endian = a >> 7;
+	if (conf->checksum != CHECKSUM_NONE)
+		conf->checksum_from = (b >> 3 & 3) % 3;
+	if (checksum_is_crc(conf->checksum)) {
+		how->poly = b % 4 * 0x21;
+		how->init = b;
+		how->reflect = b >> 2 & 1;
+		how->xor_out = b >> 3;
+	} else if (checksum_is_sum(conf->checksum))
+		how->complement = b % 3;
 }
 
 static bool
@@ -98,8 +130,7 @@ choose(struct framing_conf *conf, const uint8_t *c)
 	framing_conf_init(conf);
 	framing_use(conf, framings[c[0] % n]);
 	conf->max_frame = c[2] < 128 ? 1u + c[2] : 8u * c[2];
-	conf->checksum = c[3] & 1 ? (c[3] >> 1) % 9 : CHECKSUM_NONE;
-	conf->checksum_endian = c[3] >> 7;
+	choose_checksum(conf, c[3], c[4]);
 	conf->eol = c[1] % 3;
 	conf->delimiter = ends[c[1] % NELEM(ends)];
 	conf->fcs = c[1] % 3;
@@ -114,9 +145,8 @@ choose(struct framing_conf *conf, const uint8_t *c)
 	if (strcmp(conf->rule->name, "length") == 0)
 		choose_length(conf, c[1], c[4]);
 	else if (strcmp(conf->rule->name, "fixed") == 0)
-		conf->idle.ns = c[4] & 1 ? NSEC_PER_MSEC : 0;
-	return conf->rule->check == NULL ||
-	    conf->rule->check(conf, err, sizeof(err)) == 0;
+		choose_fixed(conf, c[4]);
+	return framing_check(conf, err, sizeof(err)) == 0;
 }
 
 /* --- what must hold ------------------------------------------------------ */
@@ -195,6 +225,8 @@ sample(const struct framing_conf *conf, uint8_t *payload, uint8_t *wire,
 	if (strcmp(conf->rule->name, "fixed") == 0)
 		len = conf->frame_size - checksum_size(conf->checksum);
 	memset(payload, 'h', len);
+	if (strcmp(conf->rule->name, "fixed") == 0)
+		memcpy(payload, conf->sync.b, MIN(len, conf->sync.len));
 	for (size_t i = 0; i < NELEM(special); i++)
 		if (strcmp(special[i].framing, conf->rule->name) == 0) {
 			len = special[i].len[conf->payload];
@@ -224,7 +256,7 @@ has_boundaries(const struct framing_conf *conf)
 	if (strcmp(name, "length") == 0)
 		return conf->sync.len > 0 || conf->idle.ns > 0;
 	if (strcmp(name, "fixed") == 0)
-		return conf->idle.ns > 0;
+		return conf->sync.len > 0 || conf->idle.ns > 0;
 	return true;
 }
 

@@ -162,8 +162,8 @@ parse_conf(char *s, const struct framing *rule, struct framing_conf *conf)
 		ASSERT_HERE(key != NULL);
 		ASSERT_HERE(key_parse(key, conf, value, err, sizeof(err)) == 0);
 	}
-	if (rule->check != NULL)
-		ASSERT_HERE(rule->check(conf, err, sizeof(err)) == 0);
+	if (framing_check(conf, err, sizeof(err)) != 0)
+		fail_msg("%s:%d: %s", where, line_number, err);
 }
 
 /* --- running them -------------------------------------------------------- */
@@ -808,7 +808,7 @@ static void
 test_check(void **state)
 {
 	static const struct {
-		const char *framing, *key[2], *value[2];
+		const char *framing, *key[3], *value[3];
 		const char *says; /* NULL: all is well */
 	} cases[] = {
 		{ "delimiter", { 0 }, { 0 }, "needs 'delimiter'" },
@@ -832,6 +832,44 @@ test_check(void **state)
 		{ "nmea", { "checksum" }, { "xor8" }, "of its own" },
 		{ "mavlink", { "checksum" }, { "xor8" }, "of its own" },
 		{ "min", { "checksum" }, { "xor8" }, "of its own" },
+		{ "line", { "checksum_poly" }, { "0x8005" },
+		    "checksum_poly is for 'checksum' crc8 or crc16" },
+		{ "line", { "checksum", "checksum_init" }, { "crc32", "0x01" },
+		    "checksum_init is for" },
+		{ "line", { "checksum", "checksum_reflect" }, { "sum8", "yes" },
+		    "checksum_reflect is for" },
+		{ "line", { "checksum", "checksum_xor" }, { "crc24q", "0xff" },
+		    "checksum_xor is for" },
+		{ "line", { "checksum", "checksum_poly" }, { "crc8", "0x107" },
+		    "checksum_poly has more than the 8 bits" },
+		{ "line", { "checksum", "checksum_xor" }, { "crc8", "0xffff" },
+		    "checksum_xor has more" },
+		{ "line", { "checksum", "checksum_init" },
+		    { "crc16", "0xffff" }, NULL },
+		{ "line", { "checksum", "checksum_complement" },
+		    { "crc16", "ones" }, "xor8, sum8 or sum16 only" },
+		{ "line", { "checksum_complement" }, { "twos" }, "sum16 only" },
+		{ "line", { "checksum", "checksum_complement" },
+		    { "sum16", "twos" }, NULL },
+		{ "length", { "checksum_from" }, { "sync" },
+		    "needs 'checksum'" },
+		{ "length", { "checksum", "checksum_from" },
+		    { "crc24q", "sync" }, NULL },
+		{ "length", { "length_size", "length_mask" }, { "1", "0x7ff" },
+		    "length field of 1 byte; make length_size larger" },
+		{ "length", { "length_mask" }, { "0x7ff" }, NULL },
+		{ "length", { "length_size", "length_shift" }, { "1", "8" },
+		    "leaves nothing" },
+		{ "length", { "length_mask", "length_shift" }, { "0x0f", "4" },
+		    "leaves nothing" },
+		{ "length", { "length_mask", "length_shift" }, { "0xf0", "4" },
+		    NULL },
+		{ "fixed", { "frame_size", "sync" }, { "2", "abc" },
+		    "at least 3" },
+		{ "fixed", { "frame_size", "sync", "checksum" },
+		    { "3", "ab", "sum16" }, "at least 4" },
+		{ "fixed", { "frame_size", "checksum_from" }, { "9", "sync" },
+		    "needs 'checksum'" },
 	};
 
 	(void)state;
@@ -842,9 +880,9 @@ test_check(void **state)
 
 		framing_conf_init(&conf);
 		framing_use(&conf, framing_find(cases[i].framing));
-		for (int k = 0; k < 2 && cases[i].key[k] != NULL; k++)
+		for (int k = 0; k < 3 && cases[i].key[k] != NULL; k++)
 			set(&conf, cases[i].key[k], cases[i].value[k]);
-		r = conf.rule->check(&conf, err, sizeof(err));
+		r = framing_check(&conf, err, sizeof(err));
 		assert_int_equal(r, cases[i].says != NULL ? -EINVAL : 0);
 		if (cases[i].says != NULL && strstr(err, cases[i].says) == NULL)
 			fail_msg("%s: %s", cases[i].framing, err);
@@ -978,13 +1016,36 @@ ccitt_bits(uint16_t crc, const uint8_t *p, size_t len)
 	return crc;
 }
 
+/* By the definition, as catalogues of CRCs word it. */
+static uint32_t
+slow_crc(unsigned width, const struct checksum_params *how, const uint8_t *p,
+    size_t len)
+{
+	uint32_t crc = (uint32_t)how->init, top = 1U << (width - 1), back = 0;
+
+	for (size_t i = 0; i < 8 * len; i++) {
+		unsigned shift = how->reflect ? i % 8 : 7 - i % 8;
+		bool one = (p[i / 8] >> shift & 1) != !!(crc & top);
+
+		crc = (crc << 1 ^ (one ? (uint32_t)how->poly : 0)) &
+		    (top | (top - 1));
+	}
+	for (unsigned i = 0; i < width; i++)
+		back |= (crc >> i & 1) << (width - 1 - i);
+	return (how->reflect ? back : crc) ^ (uint32_t)how->xor_out;
+}
+
 /* By the definition, one bit or one byte at a time. */
 static uint32_t
 slow_sum(int kind, const uint8_t *p, size_t len)
 {
+	static const struct checksum_params q = { .poly = 0x864cfb };
 	uint8_t a = 0, b = 0, xored = 0;
+	uint16_t wide = 0;
 
 	switch (kind) {
+	case CHECKSUM_CRC24Q:
+		return slow_crc(24, &q, p, len);
 	case CHECKSUM_CRC16_CCITT:
 		return ccitt_bits(0xffff, p, len);
 	case CHECKSUM_CRC16_XMODEM:
@@ -1000,9 +1061,11 @@ slow_sum(int kind, const uint8_t *p, size_t len)
 		a += p[i];
 		b += a;
 		xored ^= p[i];
+		wide += p[i];
 	}
 	return kind == CHECKSUM_XOR8 ? xored
 	    : kind == CHECKSUM_SUM8  ? a
+	    : kind == CHECKSUM_SUM16 ? wide
 				     : (uint32_t)(a << 8 | b);
 }
 
@@ -1010,7 +1073,7 @@ static void
 test_checksums(void **state)
 {
 	static const uint32_t check[] = { 0, 0x29b1, 0x31c3, 0x4b37, 0x906e,
-		0xcbf43926, 0x31, 0xdd, 0xdd15 };
+		0xcbf43926, 0x31, 0xdd, 0xdd15, 0x01dd, 0, 0, 0xcde703 };
 	const uint8_t *digits = (const uint8_t *)"123456789";
 	uint8_t p[700];
 
@@ -1019,6 +1082,8 @@ test_checksums(void **state)
 	for (size_t i = 0; i < sizeof(p); i++)
 		p[i] = (uint8_t)random();
 	for (int kind = 1; checksum_words[kind] != NULL; kind++) {
+		if (checksum_is_crc(kind))
+			continue;
 		assert_int_equal(checksum_of(kind, digits, 9), check[kind]);
 		for (size_t n = 0; n < sizeof(p) - 3; n++)
 			assert_int_equal(checksum_of(kind, p + n % 4, n),
@@ -1030,7 +1095,101 @@ test_checksums(void **state)
 	    crc32_ieee(0, p, 433));
 }
 
-/* Any byte changed is seen, in either byte order. */
+/* Published parameters, with the sum of "123456789". */
+static void
+test_crc_by_params(void **state)
+{
+	static const struct {
+		int kind;
+		struct checksum_params params;
+		uint32_t check;
+	} cases[] = {
+		{ CHECKSUM_CRC8, { 0 }, 0xf4 },
+		{ CHECKSUM_CRC8, { .poly = 0xd5 }, 0xbc },
+		{ CHECKSUM_CRC8, { .poly = 0x31, .reflect = true }, 0xa1 },
+		{ CHECKSUM_CRC8,
+		    { .poly = 0x1d, .init = 0xff, .xor_out = 0xff }, 0x4b },
+		{ CHECKSUM_CRC8,
+		    { .poly = 0x2f, .init = 0xff, .xor_out = 0xff }, 0xdf },
+		{ CHECKSUM_CRC8, { .poly = 0x9b, .init = 0xff }, 0xda },
+		{ CHECKSUM_CRC8,
+		    { .poly = 0x1d, .init = 0xff, .reflect = true }, 0x97 },
+		{ CHECKSUM_CRC8,
+		    { .poly = 0x07, .init = 0xff, .reflect = true }, 0xd0 },
+		{ CHECKSUM_CRC16, { 0 }, 0x31c3 },
+		{ CHECKSUM_CRC16, { .poly = 0x8005 }, 0xfee8 },
+		{ CHECKSUM_CRC16, { .poly = 0x8005, .reflect = true }, 0xbb3d },
+		{ CHECKSUM_CRC16,
+		    { .poly = 0x8005, .init = 0xffff, .reflect = true },
+		    0x4b37 },
+		{ CHECKSUM_CRC16,
+		    { .poly = 0x8005,
+			.init = 0xffff,
+			.reflect = true,
+			.xor_out = 0xffff },
+		    0xb4c8 },
+		{ CHECKSUM_CRC16, { .init = 0xffff }, 0x29b1 },
+		{ CHECKSUM_CRC16, { .init = 0x1d0f }, 0xe5cc },
+		{ CHECKSUM_CRC16, { .reflect = true }, 0x2189 },
+		{ CHECKSUM_CRC16,
+		    { .init = 0xffff, .reflect = true, .xor_out = 0xffff },
+		    0x906e },
+		{ CHECKSUM_CRC16, { .init = 0xb2aa, .reflect = true }, 0x63d0 },
+		{ CHECKSUM_CRC16,
+		    { .poly = 0x3d65, .reflect = true, .xor_out = 0xffff },
+		    0xea82 },
+		{ CHECKSUM_CRC16, { .poly = 0x8bb7 }, 0xd0db },
+	};
+	uint8_t p[300];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(p); i++)
+		p[i] = (uint8_t)random();
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct checksum_params how = cases[i].params;
+		int kind = cases[i].kind;
+
+		assert_int_equal(
+		    checksum_with(kind, &how, (const uint8_t *)"123456789", 9),
+		    cases[i].check);
+		if (how.poly == 0)
+			how.poly = checksum_poly(kind);
+		for (size_t n = 0; n < sizeof(p); n++)
+			assert_int_equal(checksum_with(kind, &how, p, n),
+			    slow_crc(
+				kind == CHECKSUM_CRC8 ? 8 : 16, &how, p, n));
+	}
+}
+
+static void
+test_complements(void **state)
+{
+	static const struct {
+		int kind;
+		uint32_t ones, twos;
+	} cases[] = {
+		{ CHECKSUM_XOR8, 0xce, 0xcf },
+		{ CHECKSUM_SUM8, 0x22, 0x23 },
+		{ CHECKSUM_SUM16, 0xfe22, 0xfe23 },
+	};
+	struct checksum_params how = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		how.complement = COMPLEMENT_ONES;
+		assert_int_equal(checksum_with(cases[i].kind, &how,
+				     (const uint8_t *)"123456789", 9),
+		    cases[i].ones);
+		how.complement = COMPLEMENT_TWOS;
+		assert_int_equal(checksum_with(cases[i].kind, &how,
+				     (const uint8_t *)"123456789", 9),
+		    cases[i].twos);
+		assert_int_equal(
+		    checksum_with(cases[i].kind, &how, NULL, 0), 0);
+	}
+}
+
+/* Any byte changed is seen, in either byte order, whatever the sum covers. */
 static void
 test_generic_checksum(void **state)
 {
@@ -1042,11 +1201,12 @@ test_generic_checksum(void **state)
 	(void)state;
 	framing_conf_init(&conf);
 	framing_use(&conf, framing_find("length"));
-	for (int i = 2; i < 18; i++) {
+	for (int i = 6; checksum_words[i / 6] != NULL; i++) {
 		long n;
 
-		conf.checksum = i / 2;
+		conf.checksum = i / 6;
 		conf.checksum_endian = i % 2;
+		conf.checksum_from = i % 3;
 		n = framing_encode(&conf, (const uint8_t *)"12345", 5, wire);
 		assert_int_equal(n, 7 + (long)checksum_size(conf.checksum));
 		for (long k = 1; k < n; k++) {
@@ -1105,6 +1265,8 @@ main(void)
 		cmocka_unit_test(test_adjust),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_checksums),
+		cmocka_unit_test(test_crc_by_params),
+		cmocka_unit_test(test_complements),
 		cmocka_unit_test(test_generic_checksum),
 		cmocka_unit_test(test_scan),
 	};
