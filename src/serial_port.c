@@ -135,15 +135,22 @@ open_plain(const char *path, char *err, size_t size)
 	return -EBUSY;
 }
 
-/* Whether libserialport has it open now. */
+/*
+ * Returns whether libserialport has the port open.  Since version 0.1.2 sp_open()
+ * takes the lock and the exclusive mode itself, whether they are wanted or not, and
+ * when the lock is held elsewhere it fails with its descriptor left open.
+ */
 static bool
 open_libserialport(struct serial_port *port)
 {
-	if (sp_get_port_by_name(port->path, &port->sp) == SP_OK &&
-	    sp_open(port->sp, SP_MODE_READ_WRITE) == SP_OK &&
-	    sp_get_port_handle(port->sp, &port->fd) == SP_OK) {
-		fcntl(port->fd, F_SETFD, FD_CLOEXEC);
-		return true;
+	if (sp_get_port_by_name(port->path, &port->sp) == SP_OK) {
+		if (sp_open(port->sp, SP_MODE_READ_WRITE) == SP_OK &&
+		    sp_get_port_handle(port->sp, &port->fd) == SP_OK) {
+			fcntl(port->fd, F_SETFD, FD_CLOEXEC);
+			serial_lock_release(port->fd);
+			return true;
+		}
+		sp_close(port->sp);
 	}
 	sp_free_port(port->sp);
 	port->sp = NULL;
@@ -180,13 +187,14 @@ serial_port_open(
 		return fd;
 	if (exclusive && (r = serial_lock_take(fd, port->path, err, size)) < 0)
 		goto fail;
+	if (exclusive)
+		serial_lock_release(fd);
 	if (open_libserialport(port)) {
 		close(fd);
 		fd = port->fd;
-		if (exclusive &&
-		    (r = serial_lock_take(fd, port->path, err, size)) < 0)
-			return r;
 	}
+	if (exclusive && (r = serial_lock_take(fd, port->path, err, size)) < 0)
+		goto fail;
 	if ((r = serial_tty_raw(fd)) < 0) {
 		no_device(-r, port->path, err, size);
 		goto fail;
