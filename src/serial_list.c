@@ -2,13 +2,19 @@
  * serial_list: the serial ports of this machine: a table for people, and a
  * look-up by USB identity for the daemon.
  *
- * The look-up reads sysfs itself: libserialport's list opens ports to see
- * whether they exist, which would disturb those that are in use.
+ * Both read the names from sysfs.  sp_list_ports() would open ports to see whether
+ * they exist, which disturbs those that are in use, and since libserialport 0.1.2 it
+ * fails as a whole when one port has no node in /dev, as in a container.  What is
+ * known of each port comes from libserialport.
  */
+#include <sys/ioctl.h>
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/serial.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +26,7 @@
 #include "serial_list.h"
 
 #define BY_ID "/dev/serial/by-id"
+#define SYS_TTY "/sys/class/tty"
 
 /*
  * A port's USB device is its interface's parent: a few steps up, through a usb-
@@ -152,7 +159,7 @@ find_driver(const char *port, char *buf, size_t size)
 	char path[PATH_MAX], real[PATH_MAX];
 
 	buf[0] = '\0';
-	snprintf(path, sizeof(path), "/sys/class/tty/%s/device/driver",
+	snprintf(path, sizeof(path), SYS_TTY "/%s/device/driver",
 	    name != NULL ? name + 1 : port);
 	if (realpath(path, real) != NULL)
 		snprintf(buf, size, "%s", strrchr(real, '/') + 1);
@@ -192,11 +199,57 @@ list_port(struct output *o, struct sp_port *port)
 }
 
 static int
-by_name(const void *a, const void *b)
+by_name(const struct dirent **a, const struct dirent **b)
 {
-	struct sp_port *const *x = a, *const *y = b;
+	return strverscmp((*a)->d_name, (*b)->d_name);
+}
 
-	return strverscmp(sp_get_port_name(*x), sp_get_port_name(*y));
+/* The 8250 driver registers more ports than there are; only the port itself knows. */
+static bool
+is_unused_8250(const char *path)
+{
+	struct serial_struct ss;
+	int fd = open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	bool unused;
+
+	if (fd < 0)
+		return errno != EACCES && errno != EPERM && errno != EBUSY;
+	unused = ioctl(fd, TIOCGSERIAL, &ss) < 0 || ss.type == PORT_UNKNOWN;
+	close(fd);
+	return unused;
+}
+
+/* Whether a name in /sys/class/tty is a serial port and not a console or the like. */
+static int
+is_port(const struct dirent *d)
+{
+	char link[PATH_MAX], real[PATH_MAX], path[PATH_MAX];
+
+	snprintf(link, sizeof(link), SYS_TTY "/%s", d->d_name);
+	if (d->d_name[0] == '.' || realpath(link, real) == NULL ||
+	    strstr(real, "/virtual/") != NULL)
+		return 0;
+	snprintf(path, sizeof(path), "/dev/%s", d->d_name);
+	return strstr(real, "/serial8250/") == NULL || !is_unused_8250(path);
+}
+
+/* Returns whether it is listed: a container's /dev may lack what /sys has. */
+static bool
+list_entry(struct output *o, const char *name)
+{
+	struct sp_port *port;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	if (access(path, F_OK) < 0 ||
+	    sp_get_port_by_name(path, &port) != SP_OK) {
+		fprintf(stderr, "%s is not listed: there is no %s here\n", name,
+		    path);
+		return false;
+	}
+	list_port(o, port);
+	sp_free_port(port);
+	return true;
 }
 
 static int
@@ -228,27 +281,22 @@ serial_list_ports(bool json)
 		NULL,
 	};
 	struct output *o = output_new(json ? OUTPUT_JSON : OUTPUT_TEXT);
-	struct sp_port **ports = NULL;
-	size_t n = 0;
-	int r;
+	struct dirent **entries;
+	int n = 0, found = 0, r;
 
 	if (o == NULL)
 		return -ENOMEM;
-	if (sp_list_ports(&ports) == SP_ERR_MEM) {
-		output_free(o);
-		return -ENOMEM;
-	}
-	while (ports != NULL && ports[n] != NULL)
-		n++;
-	if (n > 0)
-		qsort(ports, n, sizeof(*ports), by_name);
 	output_table(o, headings);
-	for (size_t i = 0; i < n; i++)
-		list_port(o, ports[i]);
+	n = scandir(SYS_TTY, &entries, is_port, by_name);
+	for (int i = 0; i < n; i++) {
+		found += list_entry(o, entries[i]->d_name);
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
 	r = print(o);
-	if (n == 0 && !json)
+	if (found == 0 && !json)
 		fprintf(stderr, "no serial ports were found\n");
-	sp_free_port_list(ports);
 	output_free(o);
 	return r;
 }

@@ -56,6 +56,18 @@ def test_ports_are_listed_as_text_and_as_json():
     assert isinstance(json.loads(done.stdout), list)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting another /dev needs root")
+def test_ports_without_a_node_in_dev_do_not_stop_the_list():
+    """A container's /dev often lacks ports that its /sys has."""
+    empty = "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec $0 $@"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", empty, BINARY,
+                           "--list-ports", "--json"],
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+    for line in done.stderr.splitlines():
+        assert "there is no /dev/" in line
+
+
 @pytest.mark.parametrize("words", [
     ["--help"], ["--list-framings"], ["--list-ports", "--json"]])
 def test_what_cannot_be_printed_is_a_failure(words):
