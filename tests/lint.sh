@@ -44,8 +44,18 @@ for header in src/*.h; do
 		fault "$header does not compile alone"
 done
 
-clang-format --dry-run -Werror src/*.[ch] $(find tests -name '*.[ch]') ||
-	fault "clang-format -i what is named above"
+# Versions of clang-format disagree: only the one that the source is formatted with counts.
+format=14
+case $(clang-format --version) in
+*"version $format."*)
+	clang-format --dry-run -Werror src/*.[ch] $(find tests -name '*.[ch]') ||
+		fault "clang-format -i what is named above"
+	;;
+*)
+	echo "lint: formatting not checked: that needs clang-format $format, here is" \
+		"$(clang-format --version)"
+	;;
+esac
 
 awk 'FNR == 1 { start = 0 }
     /^{/ { start = FNR }

@@ -536,7 +536,8 @@ def has_right_sum(text):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nmea_damaged(bench, seed):
-    """What gpsd finds of damaged sentences, but those without a checksum."""
+    """What gpsd finds of damaged sentences, but those without a checksum (which gpsd
+    accepts before version 3.25)."""
     b = bench(framing="nmea")
     stream = list(damaged(random.Random(seed), [t.encode() + b"\r\n"
                                                 for t in sentences() * 3]))
@@ -544,7 +545,7 @@ def test_nmea_damaged(bench, seed):
     accepted = [a.encode("latin-1") for a in gpsdecode(b"".join(stream), "-v")
                 if a[0] in "$!"]
     good = [a for a in accepted if has_right_sum(a)]
-    assert 50 < len(good) < len(accepted) < len(stream)
+    assert 50 < len(good) <= len(accepted) < len(stream)
     assert b.read(stream) == good
 
 
@@ -579,7 +580,9 @@ def test_ubx_of_others(bench):
     inner = [b"\1\7" + pvt(n, lat) for n, lat in enumerate(where)]
     wire = b.written(inner)
     assert wire == b"".join(ubx(p[:2], p[2:]) for p in inner)
-    assert [json.loads(r)["lat"] for r in gpsdecode(wire)] == where
+    # Since version 3.25 gpsd reports no position before it knows the receiver.
+    seen = [json.loads(r)["lat"] for r in gpsdecode(wire)]
+    assert len(seen) > 30 and seen == where[-len(seen):]
     assert b.read([ubx(p[:2], p[2:]) for p in inner]) == inner
 
 
