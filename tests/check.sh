@@ -12,18 +12,23 @@ step() {
 step lint
 tests/lint.sh
 
+# Prints what a command wrote only if it fails.
+quiet() {
+	"$@" >build/check.log 2>&1 || { cat build/check.log; exit 1; }
+}
+
 step unit tests
 for t in build/san/unit/test_*; do
 	case $t in *.d) continue ;; esac
-	"$t" 2>/tmp/ttybridge-unit.$$ >&2 || { cat /tmp/ttybridge-unit.$$; exit 1; }
-	grep 'PASSED' /tmp/ttybridge-unit.$$ | sed "s,^,$(basename "$t") ,"
-	rm -f /tmp/ttybridge-unit.$$
+	quiet "$t"
+	grep 'PASSED' build/check.log | sed "s,^,$(basename "$t") ,"
 done
 
 step fuzz corpora
 for t in build/san/replay/fuzz_*; do
 	name=$(basename "$t" | sed 's/^fuzz_//')
-	"$t" tests/fuzz/corpus/"$name"
+	quiet "$t" tests/fuzz/corpus/"$name"
+	echo "$name: $(find tests/fuzz/corpus/"$name" -type f | wc -l) files"
 done
 
 step configurations that we ship
@@ -34,7 +39,7 @@ done
 
 step end to end
 TTYBRIDGED=build/san/ttybridged BOARDS=build/boards \
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e
+	/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/e2e
 
 step valgrind
 tests/valgrind.sh build/plain/ttybridged

@@ -23,7 +23,7 @@ for t in build/cov/replay/fuzz_*; do
 		run "$t" tests/fuzz/corpus/"$(basename "$t" | sed 's/^fuzz_//')"
 done
 TTYBRIDGED=build/cov/ttybridged BOARDS=build/boards TTYBRIDGE_FAULTS=6 \
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e || status=1
+	/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/e2e || status=1
 gcovr -r . --object-directory build/cov -f src/ --print-summary \
 	--fail-under-line 90 --fail-under-branch 80 || status=1
 exit $status
