@@ -16,6 +16,7 @@
 #include "config.h"
 #include "endpoint.h"
 #include "framing.h"
+#include "precise.h"
 #include "queue.h"
 #include "route.h"
 
@@ -92,10 +93,11 @@ struct port {
 	_Alignas(CACHE_LINE) struct handed handed; /* before all in the queue */
 	struct queue queue;
 	struct latest_table
-	    *latest;	     /* of its messages, NULL until it is needed */
-	struct heir *heir;   /* waits for the link to be up, or NULL */
-	size_t handed_seen;  /* what link_handed was at progress_ns */
-	struct event *timer; /* NULL until it is needed */
+	    *latest;		/* of its messages, NULL until it is needed */
+	struct heir *heir;	/* waits for the link to be up, or NULL */
+	size_t handed_seen;	/* what link_handed was at progress_ns */
+	struct event *timer;	/* NULL until it is needed */
+	struct precise precise; /* it is set so, or not at all */
 	struct task timer_task;
 	uint64_t timer_at; /* ns, 0: not armed */
 	uint64_t stall_at; /* the times that it and gap_at stand for, 0: none */

@@ -55,6 +55,7 @@ struct exchange {
 	struct node *to;
 	struct asker_list askers; /* in the order of their turns */
 	struct event *event;
+	struct precise precise;
 	struct task task;
 	enum phase phase;
 	struct port *asker; /* who gets the answer; NULL: nobody any more */
@@ -461,6 +462,8 @@ arm(struct exchange *ex, uint64_t now)
 		return;
 	}
 	event_add(ex->event, &tv);
+	if (ex->phase == RESTING)
+		precise_set(&ex->precise, ex->event, ex->until_ns);
 	TASK_WAIT(&ex->task);
 }
 
@@ -472,6 +475,7 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	struct asker *asker;
 
 	(void)fd, (void)what;
+	precise_stop(&ex->precise);
 	if (ex->answered)
 		give_answer(ex);
 	else if (ex->phase == AWAITING && now >= ex->until_ns)
@@ -494,6 +498,7 @@ exchange_free(struct exchange *ex)
 
 	while ((asker = TAILQ_FIRST(&ex->askers)) != NULL)
 		free_asker(ex, asker, DROP_CLOSED);
+	precise_stop(&ex->precise);
 	if (ex->event != NULL)
 		event_free(ex->event);
 	task_remove(&ex->task);

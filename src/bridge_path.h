@@ -45,7 +45,9 @@ extern const struct endpoint_owner bridge_owner;
 struct port *port_new(struct node *node, struct link *link);
 /* What waits is kept for the next process, under the name that the link has now. */
 void port_keep_queue(struct port *port);
-/* What waits in it is dropped and counted. NULL is fine. */
+/* What waits in it is dropped and counted. */
+void port_drop_waiting(struct port *port);
+/* The same, and it is freed. NULL is fine. */
 void port_free(struct port *port);
 /* Decides from the state what is read. */
 void port_update(struct port *port);

@@ -66,7 +66,7 @@ timer_label(const struct task *task, char *buf, size_t size)
 
 static void on_timer(evutil_socket_t, short, void *);
 
-/* Sets the timer to the earliest time; one that is set earlier may ring in vain. */
+/* Sets the timer to the earliest time; one that is set earlier may fire in vain. */
 static void
 port_arm(struct port *port)
 {
@@ -89,6 +89,9 @@ port_arm(struct port *port)
 	tv.tv_usec = (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + 1;
 	event_add(port->timer, &tv);
 	port->timer_at = at;
+	/* Where silence counts, any other time may stand before that. */
+	if (framing_silence(&port->conf->framing) != 0)
+		precise_set(&port->precise, port->timer, at);
 	TASK_WAIT(&port->timer_task);
 }
 
@@ -179,6 +182,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	now = task_begin(&port->timer_task);
 	TASK_SET(&port->timer_task, TASK_IDLE);
+	precise_stop(&port->precise);
 	port->timer_at = 0;
 	line_due(port, now);
 	if (due(&port->stall_at, now))
@@ -296,8 +300,8 @@ port_new(struct node *node, struct link *link)
 	return port;
 }
 
-static void
-drop_waiting(struct port *port)
+void
+port_drop_waiting(struct port *port)
 {
 	struct queued q;
 
@@ -316,11 +320,12 @@ port_free(struct port *port)
 {
 	if (port == NULL)
 		return;
-	drop_waiting(port);
+	port_drop_waiting(port);
 	traffic_add(&port->node->gone, &port->traffic);
 	TAILQ_REMOVE(&port->node->ports, port, entry);
 	port_release(port);
 	if (port->timer != NULL) {
+		precise_stop(&port->precise);
 		task_remove(&port->timer_task);
 		event_free(port->timer);
 	}

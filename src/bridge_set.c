@@ -92,8 +92,11 @@ inherit(struct node *to, struct node *from)
 	struct port *old = TAILQ_FIRST(&from->ports);
 	struct port *new = TAILQ_FIRST(&to->ports);
 
+	to->endpoint->paused = from->endpoint->paused;
 	if (old == NULL || new == NULL || from->endpoint->conf->ops->several ||
 	    to->endpoint->conf->ops->several) {
+		if (old != NULL)
+			port_drop_waiting(old);
 		node_traffic(from, &to->gone);
 		return;
 	}
@@ -111,8 +114,7 @@ inherit(struct node *to, struct node *from)
 /* --- the table ----------------------------------------------------------- */
 
 static int
-make_routes(struct bridge *b, struct config *c, struct routes **ret, char *err,
-    size_t size)
+make_routes(struct config *c, struct routes **ret, char *err, size_t size)
 {
 	const char **names = calloc(c->nendpoints + 1, sizeof(*names));
 	bool *echo = calloc(c->nendpoints + 1, sizeof(*echo));
@@ -125,14 +127,12 @@ make_routes(struct bridge *b, struct config *c, struct routes **ret, char *err,
 	}
 	if (names != NULL && echo != NULL)
 		r = routes_new(c->routes, c->nroutes, names, echo,
-		    c->nendpoints, b->routes, ret, &bad, err, size);
+		    c->nendpoints, ret, &bad, err, size);
 	free(names);
 	free(echo);
 	if (r < 0)
 		return r;
 	c->nroutes = 0; /* they belong to the table now */
-	for (unsigned i = 0; i < (*ret)->nroutes; i++)
-		(*ret)->route[i]->number = i;
 	return 0;
 }
 
@@ -272,6 +272,23 @@ successor(const struct node *old, struct node *const *node, unsigned n)
 	return NULL;
 }
 
+static void
+say_change(const struct node *old, bool stays)
+{
+	size_t bytes, frames;
+	char lost[80] = "";
+
+	node_queued(old, &bytes, &frames);
+	if (!stays && frames > 0)
+		snprintf(lost, sizeof(lost),
+		    "; %zu frame%s (%zu bytes) that waited for it are dropped",
+		    frames, frames == 1 ? "" : "s", bytes);
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, old->endpoint->conf->name, "%s%s",
+	    stays ? "its section has changed: opened anew"
+		  : "is no longer configured: closed",
+	    lost);
+}
+
 /* Closes what is not in the new table, while the old one still holds. */
 static void
 leave_old(struct bridge *b, struct node **node, unsigned n)
@@ -282,11 +299,7 @@ leave_old(struct bridge *b, struct node **node, unsigned n)
 		old = b->node[i];
 		if (stays(old, node, n))
 			continue;
-		new = successor(old, node, n);
-		log_to(LOG_NOTICE, ABOUT_ENDPOINT, old->endpoint->conf->name,
-		    "%s",
-		    new != NULL ? "its section has changed: opened anew"
-				: "is no longer configured: closed");
+		say_change(old, successor(old, node, n) != NULL);
 		endpoint_stop(old->endpoint);
 	}
 	/* What one had read last may wait in the other now. */
@@ -301,6 +314,30 @@ leave_old(struct bridge *b, struct node **node, unsigned n)
 	for (unsigned i = 0; i < b->nnodes; i++)
 		if (!stays(b->node[i], node, n))
 			node_free(b->node[i]);
+}
+
+/*
+ * The new table takes the place of the old one.  What waits keeps its route, whatever
+ * number that has now.
+ */
+static void
+use_routes(struct bridge *b, struct routes *routes, const unsigned *was,
+    unsigned *number)
+{
+	unsigned n = b->routes->nroutes;
+	struct port *port;
+
+	routes_take_over(routes, b->routes, was, now_ns(), number);
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
+			queue_renumber(&port->queue, number, n);
+			port->handed.route = port->handed.route < n
+			    ? number[port->handed.route]
+			    : ROUTE_NONE;
+		}
+	}
+	routes_free(b->routes);
+	b->routes = routes;
 }
 
 static void
@@ -330,18 +367,34 @@ start_new(struct bridge *b, struct config *c)
 			port_update(port);
 }
 
+/* The number that each endpoint has now, and room for those of the routes. */
+static unsigned *
+make_numbers(const struct bridge *b, const struct config *c)
+{
+	size_t n = c->nendpoints + b->routes->nroutes;
+	unsigned *was = calloc(n + 1, sizeof(*was));
+	const struct node *old;
+
+	for (unsigned i = 0; was != NULL && i < c->nendpoints; i++) {
+		old = bridge_find(b, c->endpoints[i]->name);
+		was[i] = old != NULL ? old->number : ROUTE_NONE;
+	}
+	return was;
+}
+
 int
 bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 {
 	struct routes *routes = NULL;
 	struct exchange_list exchanges;
 	struct node **node, ***feeder = NULL;
-	unsigned n = c->nendpoints;
+	unsigned n = c->nendpoints, *was;
 	int r;
 
-	if ((r = make_routes(b, c, &routes, err, size)) < 0)
+	if ((r = make_routes(c, &routes, err, size)) < 0)
 		return r;
-	node = make_nodes(b, c);
+	was = make_numbers(b, c);
+	node = was != NULL ? make_nodes(b, c) : NULL;
 	if (node != NULL &&
 	    (exchanges_new(b, routes, node, n, &exchanges) < 0 ||
 		(feeder = make_feeders(b, node, n, routes)) == NULL)) {
@@ -351,15 +404,16 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	if (feeder == NULL) {
 		snprintf(err, size, "out of memory");
 		routes_free(routes);
+		free(was);
 		return -ENOMEM;
 	}
 	exchanges_use(b, &exchanges);
 	leave_old(b, node, n);
-	routes_free(b->routes);
-	b->routes = routes;
 	free(b->node);
 	b->node = node;
 	b->nnodes = n;
+	use_routes(b, routes, was, was + n);
+	free(was);
 	connect_nodes(node, n, feeder, routes);
 	bridge_inherit(b);
 	start_new(b, c);
@@ -424,6 +478,7 @@ bridge_free(struct bridge *b)
 	free(b->out);
 	free(b->batch);
 	free(b);
+	precise_free();
 }
 
 /* --- for the faces to the outside ---------------------------------------- */

@@ -402,23 +402,17 @@ on_libevent(int severity, const char *text)
 	log_at(level[severity], "libevent: %s", text);
 }
 
-/*
- * Precise timers cost a system call a turn: only where a silence ends frames.  The
- * time is asked for where a timer is set, not in each turn to be kept for that.
- */
+/* The time is asked for where a timer is set, not in each turn to be kept for that. */
 static struct event_base *
-make_base(const struct config *c)
+make_base(void)
 {
 	struct event_config *ec = event_config_new();
-	int flags = EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME;
 	struct event_base *made;
 
 	if (ec == NULL)
 		return NULL;
-	for (unsigned i = 0; i < c->nendpoints; i++)
-		if (framing_silence(&c->endpoints[i]->framing) != 0)
-			flags |= EVENT_BASE_FLAG_PRECISE_TIMER;
-	event_config_set_flag(ec, flags);
+	event_config_set_flag(
+	    ec, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME);
 	made = event_base_new_with_config(ec);
 	event_config_free(ec);
 	return made;
@@ -462,7 +456,7 @@ start(struct config *c)
 	log_open();
 	find_program();
 	event_set_log_callback(on_libevent);
-	if ((base = make_base(c)) == NULL || reserve_timers() < 0)
+	if ((base = make_base()) == NULL || reserve_timers() < 0)
 		return -ENOMEM;
 	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
 		return r;

@@ -419,6 +419,17 @@ queue_at(const struct queue *q, uint64_t place, struct queued *ret)
 	return true;
 }
 
+void
+queue_renumber(struct queue *q, const unsigned *number, unsigned n)
+{
+	struct header *h;
+
+	for (size_t at = q->head; skip_fillers(q, &at); at += record_room(h)) {
+		h = header_at(q, at);
+		h->route = h->route < n ? number[h->route] : UINT32_MAX;
+	}
+}
+
 bool
 queue_head(const struct queue *q, struct queued *ret)
 {

@@ -101,6 +101,8 @@ void queue_pop(struct queue *q);
  */
 void queue_give(struct queue *q, size_t frames);
 void queue_given(struct queue *q);
+/* Every mark m becomes number[m], and UINT32_MAX where m is not below n. */
+void queue_renumber(struct queue *q, const unsigned *number, unsigned n);
 /*
  * Puts a copy of the frame in the place of the one that is there; its mark and its turn
  * stay.  -EINVAL: it has been taken off; -ENOMEM: nothing changed.

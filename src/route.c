@@ -230,6 +230,7 @@ add_route(struct making *m, const struct route_conf *conf)
 
 	if (route == NULL)
 		return -ENOMEM;
+	route->number = number;
 	routes->route[routes->nroutes++] = route;
 	if (conf != NULL && conf->rate.n > 0) {
 		route->until = calloc(m->n + 1UL, sizeof(*route->until));
@@ -295,32 +296,58 @@ same_route(const struct route_conf *a, const struct route_conf *b)
 }
 
 static void
-move_counters(struct route *to, struct route *from)
+take_counters(struct route *to, struct route *from)
 {
-	to->frames = from->frames;
-	to->bytes = from->bytes;
-	to->rejected = from->rejected;
-	to->limited = from->limited;
-	to->answers = from->answers;
-	to->timeouts = from->timeouts;
-	to->late = from->late;
-	to->foreign = from->foreign;
+	to->frames += from->frames;
+	to->bytes += from->bytes;
+	to->rejected += from->rejected;
+	to->limited += from->limited;
+	to->answers += from->answers;
+	to->timeouts += from->timeouts;
+	to->late += from->late;
+	to->foreign += from->foreign;
 	to->latency = from->latency;
 	memset(&from->latency, 0, sizeof(from->latency));
 }
 
-/* The confs become the table's; nothing fails from here on. */
+/* What a rate has let pass still counts, for each endpoint that there was. */
 static void
-take_over(struct routes *routes, struct route_conf **confs, unsigned nconfs,
-    struct routes *keep)
+take_rates(struct route *to, const struct route *from, unsigned nendpoints,
+    const unsigned *was, uint64_t now)
 {
-	for (unsigned i = 0; i < nconfs; i++)
-		routes->route[i]->conf = confs[i];
-	for (unsigned i = 0; i < routes->nroutes; i++)
-		for (unsigned j = 0; keep != NULL && j < keep->nroutes; j++)
-			if (same_route(
-				routes->route[i]->conf, keep->route[j]->conf))
-				move_counters(routes->route[i], keep->route[j]);
+	for (unsigned i = 0; i < nendpoints; i++)
+		if (was[i] != ROUTE_NONE)
+			to->until[i] = rate_carry(
+			    &to->conf->rate, from->until[was[i]], now);
+}
+
+void
+routes_take_over(struct routes *to, struct routes *from, const unsigned *was,
+    uint64_t now, unsigned *ret_number)
+{
+	struct route *old, *new;
+
+	for (unsigned i = 0; i < from->nroutes; i++) {
+		old = from->route[i];
+		ret_number[i] = ROUTE_NONE;
+		if ((new = routes_find(to, old->name)) == NULL)
+			continue;
+		if (old->until != NULL && new->until != NULL)
+			take_rates(new, old, to->nsources, was, now);
+		if (!same_route(old->conf, new->conf))
+			continue;
+		take_counters(new, old);
+		ret_number[i] = new->number;
+	}
+}
+
+struct route *
+routes_find(const struct routes *r, const char *name)
+{
+	for (unsigned i = 0; i < r->nroutes; i++)
+		if (strcmp(r->route[i]->name, name) == 0)
+			return r->route[i];
+	return NULL;
 }
 
 static int
@@ -350,8 +377,7 @@ make(struct making *m, struct route_conf **confs, unsigned nconfs,
 int
 routes_new(struct route_conf **confs, unsigned nconfs,
     const char *const *endpoints, const bool *echo, unsigned nendpoints,
-    struct routes *keep, struct routes **ret, unsigned *bad, char *err,
-    size_t size)
+    struct routes **ret, unsigned *bad, char *err, size_t size)
 {
 	struct making m = { .n = nendpoints,
 		.echo = echo,
@@ -371,7 +397,8 @@ routes_new(struct route_conf **confs, unsigned nconfs,
 		routes_free(m.routes);
 		return r;
 	}
-	take_over(m.routes, confs, nconfs, keep);
+	for (unsigned i = 0; i < nconfs; i++)
+		m.routes->route[i]->conf = confs[i];
 	*ret = m.routes;
 	return 0;
 }

@@ -105,15 +105,24 @@ int route_conf_check(const struct route_conf *conf, char *err, size_t size);
  * An endpoint reaches itself only where from and to both name it.  echo says
  * of each endpoint whether it sends back what it gets (NULL: none does):
  * two of those never reach each other, nor itself, or a frame would circle
- * for ever.  Takes the confs over, unless it fails.  keep: an older table,
- * whose counters move to the routes with the same name and text; it may be
- * NULL.  -EINVAL with a sentence in err and the conf's number in *bad;
- * -ENOMEM.
+ * for ever.  Takes the confs over, unless it fails: -EINVAL with a sentence in
+ * err and the conf's number in *bad; -ENOMEM.
  */
 int routes_new(struct route_conf **confs, unsigned nconfs,
     const char *const *endpoints, const bool *echo, unsigned nendpoints,
-    struct routes *keep, struct routes **ret, unsigned *bad, char *err,
-    size_t size);
+    struct routes **ret, unsigned *bad, char *err, size_t size);
+/*
+ * One table takes the place of another one.  Counters go to the route with the
+ * same name and text, and what `rate` has let pass so far to the one with the same
+ * name.  was[]: the number that each endpoint of the new table had in the old one,
+ * or ROUTE_NONE.  ret_number[]: the number that each route of the old table has in
+ * the new one, or ROUTE_NONE.  Cannot fail.
+ */
+#define ROUTE_NONE UINT32_MAX
+void routes_take_over(struct routes *to, struct routes *from,
+    const unsigned *was, uint64_t now, unsigned *ret_number);
+/* NULL when there is none of that name. */
+struct route *routes_find(const struct routes *r, const char *name);
 void routes_free(struct routes *r);
 void route_conf_free(struct route_conf *conf);
 /*

@@ -121,6 +121,12 @@ rate_allows(const struct rate *rate, uint64_t *until, uint64_t now)
 	return true;
 }
 
+uint64_t
+rate_carry(const struct rate *rate, uint64_t until, uint64_t now)
+{
+	return MIN(until, now + rate->per_ns);
+}
+
 /* --- NMEA ---------------------------------------------------------------- */
 
 #define NMEA_NAME 15

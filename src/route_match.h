@@ -64,6 +64,8 @@ bool match_unit(const struct ranges *units, const uint8_t *payload, size_t len);
  * a pause n frames may follow each other at once.
  */
 bool rate_allows(const struct rate *rate, uint64_t *until, uint64_t now);
+/* The same state for a rate that may be another one: at most all of it is used up. */
+uint64_t rate_carry(const struct rate *rate, uint64_t until, uint64_t now);
 
 /*
  * Messages of the same key replace each other.  False: it has none, and

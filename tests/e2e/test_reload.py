@@ -160,6 +160,142 @@ def test_counters_of_an_unchanged_route_live_on(pty, daemon):
     assert (rows["r"]["frames"], rows["more"]["frames"]) == (7, 2)
 
 
+NMEA = dict(framing="nmea", nmea_checksum="keep")
+
+
+def test_frames_that_wait_keep_their_route(pty, daemon):
+    """Whatever is put before it, taken away before it, or moved."""
+    a, b, p = pty("a"), pty("b"), pty("p")
+    ends = "".join(serial(x.name, x, **NMEA) for x in (a, b, p))
+    keep = route("keep", from_="a", to="p")
+    newest = route("newest", from_="b", to="p", latest="nmea")
+    other = route("other", from_="a", to="b", match="x")
+    d = daemon(ends + other + keep)
+    p.unplug()
+    d.wait_state("p", "lost")
+    sent = [b"$GPGGA,%d\r\n" % n for n in range(4)]
+    for n, routes in enumerate((other + newest + keep, newest + keep,
+                                keep + newest, newest + other + keep)):
+        a.send(sent[n])
+        wait_for(lambda: d.queued("p") == n + 1)
+        d.reload(ends + routes)
+    # The newest of b replaces none of a's, and the other way round.
+    b.send(b"$GPGGA,b1\r\n")
+    wait_for(lambda: d.queued("p") == 5)
+    b.send(b"$GPGGA,b2\r\n")
+    wait_for(lambda: d.dropped("p") == 1)
+    p.plug()
+    expect(p, b"".join(sent) + b"$GPGGA,b2\r\n", [a, b])
+    assert d.number("routes/keep/frames") == 4
+    # How long they waited is booked nowhere else, or not at all.
+    p.unplug()
+    d.wait_state("p", "lost")
+    a.send(sent[0])
+    wait_for(lambda: d.queued("p") == 1)
+    d.reload(ends + route("fresh", from_="b", to="p"))
+    p.plug()
+    expect(p, sent[0], [a])
+    assert not d.routes()["fresh"]["max"]
+    assert d.number("p/dropped") == 1
+
+
+def test_a_rate_holds_across_reloads(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    rate = dict(from_="a", to="b c", rate="2/1h")
+    d = daemon(lines(a, b, c) + route("r", **rate))
+    a.send(b"1\n2\n3\n")
+    for s in (b, c):
+        expect(s, b"1\n2\n", [a])
+    for conf in (lines(a, b, c) + route("r", **rate),
+                 lines(a, c, b) + route("r", **rate),
+                 lines(a, b, c) + route("r", match="4", **rate),
+                 lines(a, c, b, label="other words") + route("r", **rate),
+                 lines(b, c, a) + route("x", from_="b", to="a") + route("r", **rate)):
+        d.reload(conf)
+        d.settle()
+        before = d.number("routes/r/limited")
+        a.send(b"4\n")
+        wait_for(lambda: d.number("routes/r/limited") == before + 2)
+    assert not b.received and not c.received
+    # Another rate: its own time at most, not the hour of the old one.
+    d.reload(lines(a, b, c) + route("r", from_="a", to="b c", rate="1000/s"))
+
+    def passes():
+        a.send(b"5\n")
+        return b"5\n" in b.received and b"5\n" in c.received
+    pump([a, b, c], passes)
+
+
+@pytest.mark.parametrize("keys", [
+    dict(label="other words"), dict(queue="1K"), dict(baud=19200),
+    dict(framing="slip"), dict(stall_timeout="5s"), dict(overflow="drop-oldest")])
+def test_a_pause_survives_any_change(keys, pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    d.control("pause b")
+    a.send(b"one\n")
+    wait_for(lambda: d.queued("b") == 1)
+    d.reload(lines(a) + serial("b", b, **dict(framing="line") | keys))
+    assert d.get("b/paused") == "yes"
+    a.send(b"two\n")
+    wait_for(lambda: d.queued("b") == 2)
+    assert not b.received
+    d.control("resume b")
+    expect(b, b"\xc0one\xc0\xc0two\xc0" if "framing" in keys else b"one\ntwo\n",
+           [a])
+
+
+@pytest.mark.parametrize("kind", ["tcp-server", "unix-server", "udp", "pty"])
+def test_what_waits_for_an_endpoint_of_another_type_is_counted(
+        kind, pty, daemon, folder):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"one\n" * 3)
+    wait_for(lambda: d.queued("b") == 3)
+    d.control("pause b")
+    keys = {"tcp-server": dict(listen=f"127.0.0.1:{free_port()}"),
+            "unix-server": dict(listen=folder / "b.sock"),
+            "udp": dict(listen=f"127.0.0.1:{free_port()}"),
+            "pty": dict(link=folder / "b.pty")}[kind]
+    d.reload(lines(a) + section(kind, "b", framing="line", **keys))
+    assert d.get("b/paused") == "yes"
+    if kind == "pty":
+        assert d.queued("b") == 3 and d.dropped("b") == 0
+    else:
+        assert d.queued("b") == 0
+        assert d.get("b/dropped_closed") == "3"
+    d.reload(lines(a) + serial("b", b, framing="line"))
+    assert d.queued("b") + d.dropped("b") == 3
+    assert d.get("b/paused") == "yes"
+
+
+def test_what_waits_for_an_endpoint_that_is_removed_is_said(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"one\n" * 3)
+    wait_for(lambda: d.queued("b") == 3)
+    d.reload(lines(a))
+    assert "3 frames (9 bytes) that waited for it are dropped" in d.stderr()
+
+
+@pytest.mark.parametrize("how", ["from the start", "by a reload"])
+def test_silence_is_exact_for_an_endpoint_that_gets_it(how, pty, daemon):
+    a, b = pty("a"), pty("b")
+    idle = serial("a", a, framing="idle", idle="1ms") + serial("b", b)
+    d = daemon(idle if how == "from the start" else lines(a, b))
+    d.reload(idle)
+    d.settle()
+    a.send(b"one")
+    expect(b, b"one", [a])
+    assert "daemon.silence" in d.tasks()
+    waits, _, events, _ = d.raw("get daemon/waits\nget daemon/events\n").split()
+    assert waits == events
+
+
 def test_reloads_under_traffic_lose_nothing(pty, daemon):
     a, b, c = pty("a"), pty("b"), pty("c")
     framings = ["line", "cobs", "slip"]

@@ -73,7 +73,7 @@ make_routes(struct config *c)
 		echo[i] = c->endpoints[i]->ops == &endpoint_echo;
 	}
 	expect(routes_new(c->routes, c->nroutes, names, echo, c->nendpoints,
-		   NULL, &routes, &bad, err, sizeof(err)) == 0,
+		   &routes, &bad, err, sizeof(err)) == 0,
 	    "routes without a fault make a table");
 	c->nroutes = 0;
 	for (unsigned i = 0; i < routes->nsources; i++)

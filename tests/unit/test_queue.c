@@ -534,6 +534,35 @@ a_strange_file_is_refused_or_read_as_far_as_it_goes(void **state)
 	queue_free(&q);
 }
 
+/* Also of a frame that has moved in the ring. */
+static void
+marks_are_given_other_numbers(void **state)
+{
+	static const unsigned number[] = { 2, UINT32_MAX, 0 };
+	static const unsigned want[] = { 2, 0, UINT32_MAX, UINT32_MAX };
+	static const unsigned marks[] = { 0, 2, 1, 7 };
+	uint8_t longer[100] = { 0 };
+	struct queued frame;
+	struct queue q;
+	size_t pos = 0;
+
+	(void)state;
+	queue_init(&q, 1000);
+	for (size_t i = 0; i < NELEM(marks); i++)
+		assert_int_equal(queue_push(&q, longer, 8, i, marks[i]), 0);
+	assert_true(queue_head(&q, &frame));
+	assert_int_equal(
+	    queue_replace(&q, frame.place, longer, sizeof(longer), 9), 0);
+	queue_renumber(&q, number, NELEM(number));
+	for (size_t i = 0; i < NELEM(marks); i++) {
+		assert_true(queue_next(&q, &pos, &frame));
+		assert_int_equal(frame.route, want[i]);
+		assert_int_equal(frame.len, i == 0 ? sizeof(longer) : 8);
+	}
+	assert_false(queue_next(&q, &pos, &frame));
+	queue_free(&q);
+}
+
 int
 main(void)
 {
@@ -566,6 +595,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_strange_file_is_refused_or_read_as_far_as_it_goes,
 		    keep_in_store, keep_no_more),
+		cmocka_unit_test(marks_are_given_other_numbers),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

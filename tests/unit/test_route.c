@@ -39,7 +39,7 @@ section(const char *name, const char *text)
 
 /* A table of those sections, called r0, r1, ...; NULL at the end. */
 static struct routes *
-table(const char *const *sections, const bool *echo, struct routes *keep)
+table(const char *const *sections, const bool *echo)
 {
 	struct route_conf *confs[16];
 	struct routes *routes = NULL;
@@ -50,10 +50,23 @@ table(const char *const *sections, const bool *echo, struct routes *keep)
 		snprintf(name, sizeof(name), "r%u", n);
 		confs[n] = section(name, sections[n]);
 	}
-	if (routes_new(confs, n, abcd, echo, 4, keep, &routes, &bad, err,
-		sizeof(err)) != 0)
+	if (routes_new(
+		confs, n, abcd, echo, 4, &routes, &bad, err, sizeof(err)) != 0)
 		fail_msg("%s", err);
 	return routes;
+}
+
+/* One that takes the place of another, with the same endpoints. */
+static struct routes *
+successor(const char *const *sections, struct routes *from, unsigned *number)
+{
+	static const unsigned same[] = { 0, 1, 2, 3 };
+	struct routes *to = table(sections, NULL);
+	unsigned ignored[16];
+
+	routes_take_over(
+	    to, from, same, NSEC_PER_SEC, number != NULL ? number : ignored);
+	return to;
 }
 
 /* "b:r0 c:r0,r1": the targets of a source and the routes that lead there. */
@@ -93,7 +106,7 @@ lets_pass(const char *keys, const char *payload, size_t len)
 	bool passes;
 
 	snprintf(text, sizeof(text), "from=a@to=b@%s", keys);
-	r = table(sections, NULL, NULL);
+	r = table(sections, NULL);
 	passes = verdict(r, payload, len) != NULL;
 	assert_int_equal(r->route[0]->rejected, !passes);
 	routes_free(r);
@@ -104,7 +117,7 @@ static void
 without_routes_everyone_reaches_every_other(void **state)
 {
 	const char *none[] = { NULL };
-	struct routes *r = table(none, NULL, NULL);
+	struct routes *r = table(none, NULL);
 
 	(void)state;
 	assert_string_equal(reach(r, 0), "b:all c:all d:all");
@@ -122,13 +135,13 @@ two_echoes_never_reach_each_other(void **state)
 	const char *none[] = { NULL };
 	const char *sections[] = { "between=a b c", "from=c@to=b,c", NULL };
 	const bool echo[] = { false, true, true, false };
-	struct routes *r = table(none, echo, NULL);
+	struct routes *r = table(none, echo);
 
 	(void)state;
 	assert_string_equal(reach(r, 0), "b:all c:all d:all");
 	assert_string_equal(reach(r, 1), "a:all d:all");
 	routes_free(r);
-	r = table(sections, echo, NULL);
+	r = table(sections, echo);
 	assert_string_equal(reach(r, 1), "a:r0");
 	assert_string_equal(reach(r, 2), "a:r0");
 	routes_free(r);
@@ -138,7 +151,7 @@ static void
 between_joins_each_to_every_other(void **state)
 {
 	const char *sections[] = { "between=a, c\td", NULL };
-	struct routes *r = table(sections, NULL, NULL);
+	struct routes *r = table(sections, NULL);
 
 	(void)state;
 	assert_string_equal(reach(r, 0), "c:r0 d:r0");
@@ -153,7 +166,7 @@ static void
 from_leads_to_one_way(void **state)
 {
 	const char *sections[] = { "from=a b@to=c,d", "from=d@to=d", NULL };
-	struct routes *r = table(sections, NULL, NULL);
+	struct routes *r = table(sections, NULL);
 
 	(void)state;
 	assert_string_equal(reach(r, 0), "c:r0 d:r0");
@@ -171,7 +184,7 @@ routes_to_one_target_are_tried_in_file_order(void **state)
 {
 	const char *sections[] = { "from=a@to=b@match=^1",
 		"between=a b@match=^2", "from=a@to=b c@match=^[23]", NULL };
-	struct routes *r = table(sections, NULL, NULL);
+	struct routes *r = table(sections, NULL);
 
 	(void)state;
 	assert_string_equal(reach(r, 0), "b:r0,r1,r2 c:r2");
@@ -228,7 +241,7 @@ counters_live_on_in_the_same_route(void **state)
 {
 	const char *before[] = { "between=a b", "between=c d", NULL };
 	const char *after[] = { "between=a b", "between=b d", NULL };
-	struct routes *old = table(before, NULL, NULL), *new;
+	struct routes *old = table(before, NULL), *new;
 
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
@@ -237,7 +250,7 @@ counters_live_on_in_the_same_route(void **state)
 		old->route[i]->rejected = 3;
 		histogram_add(&old->route[i]->latency, 5000, 7);
 	}
-	new = table(after, NULL, old);
+	new = successor(after, old, NULL);
 	routes_free(old);
 	assert_int_equal(new->route[0]->frames, 7);
 	assert_int_equal(new->route[0]->bytes, 70);
@@ -254,14 +267,76 @@ static void
 counters_live_on_without_routes(void **state)
 {
 	const char *none[] = { NULL };
-	struct routes *old = table(none, NULL, NULL), *new;
+	struct routes *old = table(none, NULL), *new;
 
 	(void)state;
 	old->route[0]->frames = 7;
-	new = table(none, NULL, old);
+	new = successor(none, old, NULL);
 	routes_free(old);
 	assert_int_equal(new->route[0]->frames, 7);
 	routes_free(new);
+}
+
+/* Routes are told by name and text, wherever they stand. */
+static void
+routes_keep_their_identity_when_others_come_and_go(void **state)
+{
+	const char *before[] = { "between=a b", "from=a@to=b", "from=b@to=c",
+		NULL };
+	const char *after[] = { "between=c d", "from=a@to=b", "from=b@to=d",
+		NULL };
+	struct routes *old = table(before, NULL), *new;
+	unsigned number[3];
+
+	(void)state;
+	new = successor(after, old, number);
+	assert_int_equal(number[0], ROUTE_NONE);
+	assert_int_equal(number[1], 1);
+	assert_int_equal(number[2], ROUTE_NONE);
+	routes_free(new);
+	free(old->route[0]->conf->name);
+	old->route[0]->conf->name = strdup("r1");
+	old->route[0]->name = old->route[0]->conf->name;
+	free(old->route[0]->conf->text);
+	old->route[0]->conf->text = strdup("from=a@to=b");
+	new = successor(after, old, number);
+	assert_int_equal(number[0], 1);
+	routes_free(new);
+	routes_free(old);
+}
+
+static void
+what_a_rate_let_pass_still_counts(void **state)
+{
+	const char *before[] = { "from=a@to=b c@rate=2/10s", NULL };
+	const char *after[] = { "from=a@to=b c@rate=2/10s@match=x", NULL };
+	const char *faster[] = { "from=a@to=b c@rate=1/s", NULL };
+	const unsigned was[] = { 0, 2, 1, ROUTE_NONE };
+	struct routes *old = table(before, NULL), *new;
+	unsigned number[1];
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		assert_non_null(route_verdict(&old->source[0].targets[0],
+		    (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	assert_null(route_verdict(
+	    &old->source[0].targets[0], (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	/* b and c have changed their numbers. */
+	new = table(after, NULL);
+	routes_take_over(new, old, was, NSEC_PER_SEC, number);
+	assert_null(route_verdict(
+	    &new->source[0].targets[1], (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	assert_non_null(route_verdict(
+	    &new->source[0].targets[0], (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	routes_free(new);
+	/* Another rate: the time of one frame of it at most. */
+	new = successor(faster, old, NULL);
+	assert_null(route_verdict(
+	    &new->source[0].targets[0], (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	assert_non_null(route_verdict(&new->source[0].targets[0],
+	    (const uint8_t *)"x", 1, 2 * NSEC_PER_SEC));
+	routes_free(new);
+	routes_free(old);
 }
 
 static void
@@ -274,8 +349,8 @@ an_unknown_endpoint_is_named(void **state)
 	char err[256];
 
 	(void)state;
-	assert_int_equal(routes_new(confs, 2, abcd, NULL, 4, NULL, &routes,
-			     &bad, err, sizeof(err)),
+	assert_int_equal(routes_new(confs, 2, abcd, NULL, 4, &routes, &bad, err,
+			     sizeof(err)),
 	    -EINVAL);
 	assert_null(routes);
 	assert_int_equal(bad, 1);
@@ -376,7 +451,7 @@ random_tables_reach_what_their_routes_say(void **state)
 				if ((from & 1U << j / 4) && (to & 1U << j % 4))
 					want[j / 4][j % 4] = true;
 		}
-		r = table(sections, NULL, NULL);
+		r = table(sections, NULL);
 		for (unsigned i = 0; i < 4; i++) {
 			const struct route_source *source = &r->source[i];
 			unsigned n = 0;
@@ -424,7 +499,7 @@ a_rate_holds_for_each_endpoint(void **state)
 {
 	const char *sections[] = { "from=a@to=b c@rate=3/s@reject=y",
 		"from=a@to=b@rate=2/m", NULL };
-	struct routes *r = table(sections, NULL, NULL), *again;
+	struct routes *r = table(sections, NULL), *again;
 
 	(void)state;
 	/* To b: the second route takes what is too much for the first. */
@@ -435,7 +510,7 @@ a_rate_holds_for_each_endpoint(void **state)
 	assert_int_equal(r->route[0]->limited, 7 + 7 + 7 + 7);
 	assert_int_equal(r->route[1]->limited, 5 + 7);
 	assert_int_equal(r->route[0]->rejected, 0);
-	again = table(sections, NULL, r);
+	again = successor(sections, r, NULL);
 	assert_int_equal(again->route[0]->limited, 28);
 	routes_free(r);
 	routes_free(again);
@@ -454,6 +529,9 @@ main(void)
 		cmocka_unit_test(match_hex_is_a_prefix),
 		cmocka_unit_test(counters_live_on_in_the_same_route),
 		cmocka_unit_test(counters_live_on_without_routes),
+		cmocka_unit_test(
+		    routes_keep_their_identity_when_others_come_and_go),
+		cmocka_unit_test(what_a_rate_let_pass_still_counts),
 		cmocka_unit_test(an_unknown_endpoint_is_named),
 		cmocka_unit_test(keys_that_do_not_go_together),
 		cmocka_unit_test(
