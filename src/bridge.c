@@ -38,7 +38,7 @@ static size_t
 port_takes(struct port *port)
 {
 	if (port->conf->overflow != OVERFLOW_BLOCK || !port_open(port) ||
-	    port->stalled)
+	    port->stalled || port->closing)
 		return TURN_BYTES;
 	port->queue.limit = port->conf->queue;
 	return queue_room(&port->queue);
@@ -323,7 +323,6 @@ port_hand(struct port *port, const struct item *item, const uint8_t *data,
 	free(h->payload);
 	if ((h->payload = malloc(MAX(item->len, (size_t)1))) != NULL)
 		memcpy(h->payload, item->payload, item->len);
-	port->handed_seen = len;
 	port->progress_ns = task_now();
 }
 
@@ -436,6 +435,10 @@ port_queue(struct port *port, const struct item *item)
 	bool enter;
 
 	port->queue.limit = port->conf->queue;
+	if (port->closing) {
+		port_drop(port, DROP_CLOSED, item->len);
+		return;
+	}
 	if (latest_replace(port, item, false, &enter))
 		return;
 	if (!port_admits(port, item->len, &reason)) {
@@ -566,6 +569,7 @@ port_flush(struct port *port)
 	if (port->full &&
 	    (!port_open(port) || port->queue.bytes <= port->queue.limit / 2))
 		port_release(port);
+	port_closing_done(port);
 }
 
 void

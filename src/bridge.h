@@ -70,6 +70,13 @@ struct handed {
 	bool partial; /* some of it was written already */
 };
 
+/* What its receiver had taken when it was looked at last (bridge_stall.c). */
+struct progress {
+	uint64_t taken;	   /* bytes, see link_taken */
+	uint64_t delay_ns; /* how long that may stay the same */
+	bool looked;	   /* there was a last time */
+};
+
 struct port {
 	/* What is asked of either side of a message... */
 	_Alignas(CACHE_LINE) TAILQ_ENTRY(port) entry;
@@ -81,6 +88,7 @@ struct port {
 	bool backlog;	 /* there may be whole frames in it */
 	bool full;	 /* its queue holds others back */
 	bool stalled;
+	bool closing; /* sends no more, and gets nothing but what waits... */
 	/* ...of the side it comes from... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
@@ -93,15 +101,16 @@ struct port {
 	_Alignas(CACHE_LINE) struct handed handed; /* before all in the queue */
 	struct queue queue;
 	struct latest_table
-	    *latest;		/* of its messages, NULL until it is needed */
-	struct heir *heir;	/* waits for the link to be up, or NULL */
-	size_t handed_seen;	/* what link_handed was at progress_ns */
+	    *latest;	   /* of its messages, NULL until it is needed */
+	struct heir *heir; /* waits for the link to be up, or NULL */
+	struct progress progress;
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* it is set so, or not at all */
 	struct task timer_task;
 	uint64_t timer_at; /* ns, 0: not armed */
 	uint64_t stall_at; /* the times that it and gap_at stand for, 0: none */
 	uint64_t silence_at, age_at, linger_at;
+	uint64_t close_by; /* ...until then, at most */
 };
 TAILQ_HEAD(port_list, port);
 

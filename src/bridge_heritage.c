@@ -451,7 +451,6 @@ heir_goes_on(struct port *port, const struct heir *heir)
 		link_close(link, "out of memory");
 	else
 		link->tx_bytes -= heir->len;
-	port->handed_seen = heir->len;
 }
 
 void

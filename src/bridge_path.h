@@ -58,4 +58,15 @@ void port_gap(struct port *port, uint64_t now, size_t len);
 /* After a turn at time now: how old the rest is; consumed: some of the bytes left. */
 void port_age(struct port *port, uint64_t now, bool consumed);
 
+/* --- receivers that take nothing (bridge_stall.c) ------------------------ */
+
+/* Its queue is full: from now on it is looked at.  The caller sets the timer. */
+void port_suspect(struct port *port, uint64_t now);
+void port_stall_due(struct port *port, uint64_t now);
+/* The peer sends no more.  The caller sets the timer. */
+void port_ended(struct port *port, uint64_t now);
+void port_linger_due(struct port *port, uint64_t now);
+/* Closes a peer that has ended when nothing waits for it any more. */
+void port_closing_done(struct port *port);
+
 #endif

@@ -16,11 +16,6 @@
 #include "bridge_heritage.h"
 #include "log.h"
 
-/* How long a peer that sends no more is still given what comes for it. */
-#define LINGER_NS NSEC_PER_SEC
-/* How long one that is owed something may take none of it. */
-#define LINGER_STUCK_NS (10 * NSEC_PER_SEC)
-
 /* --- timer --------------------------------------------------------------- */
 
 static uint64_t
@@ -47,8 +42,9 @@ timer_label(const struct task *task, char *buf, size_t size)
 		snprintf(buf, size, "nothing: the time of %s is over", name);
 	else if (at == port->stall_at)
 		snprintf(buf, size,
-		    "%s to take something before it counts as"
-		    " stalled",
+		    port->stalled
+			? "%s to take something: it is stalled"
+			: "%s to take something before it counts as stalled",
 		    name);
 	else if (at == port->silence_at)
 		snprintf(buf, size, "a silence of %s to end a frame", name);
@@ -104,55 +100,11 @@ due(uint64_t *at, uint64_t now)
 	return true;
 }
 
-/* It has had its time: from now on its oldest frames go, and nobody waits. */
-static void
-stall_due(struct port *port, uint64_t now)
-{
-	size_t handed = link_handed(port->link);
-
-	if (!port->full)
-		return;
-	if (handed != port->handed_seen) {
-		port->handed_seen = handed;
-		port->progress_ns = now;
-	}
-	port->stall_at = port->progress_ns + port->conf->stall_timeout;
-	if (port->stall_at > now)
-		return;
-	port->stall_at = 0;
-	port->stalled = true;
-	COUNT(port, stalls, 1);
-	log_to(LOG_WARNING, ABOUT_ENDPOINT, port->link->name,
-	    "stalled: it takes"
-	    " nothing; its oldest frames are dropped until it reads again");
-	port_release(port);
-}
-
 static void
 age_due(struct port *port)
 {
 	port_timeout(port);
 	port->silence_at = 0;
-}
-
-/* A peer that sends no more: closed when it is owed nothing, or takes nothing. */
-static void
-linger_due(struct port *port, uint64_t now)
-{
-	bool owed = !port->link->mute &&
-	    (port->handed.waits || !queue_empty(&port->queue));
-	size_t handed = link_handed(port->link);
-
-	if (handed != port->handed_seen) {
-		port->handed_seen = handed;
-		port->progress_ns = now;
-	}
-	if (!owed)
-		link_close(port->link, "it had ended, and is owed nothing");
-	else if (now - port->progress_ns > LINGER_STUCK_NS)
-		link_close(port->link, "it had ended, and takes nothing");
-	else
-		port->linger_at = now + LINGER_NS / 4;
 }
 
 /*
@@ -186,9 +138,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	port->timer_at = 0;
 	line_due(port, now);
 	if (due(&port->stall_at, now))
-		stall_due(port, now);
+		port_stall_due(port, now);
 	if (due(&port->linger_at, now))
-		linger_due(port, now);
+		port_linger_due(port, now);
 	if (due(&port->gap_at, now))
 		port_flush(port);
 	port_arm(port);
@@ -227,14 +179,12 @@ port_gap(struct port *port, uint64_t now, size_t len)
 
 /* --- what is read -------------------------------------------------------- */
 
-/* The queue is full and holds others back: for stall_timeout at most. */
+/* The queue is full and holds others back, while its receiver takes something. */
 static void
 mark_full(struct port *port)
 {
 	port->full = true;
-	if (port->conf->stall_timeout == 0 || port->stall_at != 0)
-		return;
-	port->stall_at = port->progress_ns + port->conf->stall_timeout;
+	port_suspect(port, task_now());
 	port_arm(port);
 }
 
@@ -264,7 +214,8 @@ port_release(struct port *port)
 	struct port *from;
 
 	port->full = false;
-	port->stall_at = 0;
+	if (!port->stalled)
+		port->stall_at = 0;
 	for (unsigned i = 0; i < node->nfeeders; i++)
 		TAILQ_FOREACH(from, &node->feeder[i]->ports, entry)
 			if (from->by == port)
@@ -389,9 +340,10 @@ on_down(struct link *link, const char *why)
 	}
 	handed_lost(port);
 	exchange_forget(port->node->bridge, port);
-	port->backlog = port->stalled = false;
+	port->backlog = port->stalled = port->closing = false;
 	port->by = NULL;
 	port->silence_at = port->age_at = port->linger_at = port->gap_at = 0;
+	port->stall_at = 0;
 	if (link->endpoint->conf->ops->several)
 		port_free(port);
 	else
@@ -404,8 +356,8 @@ on_readable(struct link *link)
 	struct port *port = link->port;
 
 	port_input(port);
-	if (link->ended && port->linger_at == 0) {
-		port->linger_at = task_now() + LINGER_NS;
+	if (link->ended) {
+		port_ended(port, task_now());
 		port_arm(port);
 	}
 }

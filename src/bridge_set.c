@@ -358,7 +358,8 @@ start_new(struct bridge *b, struct config *c)
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
 			port->full = false;
-			port->stall_at = 0;
+			if (!port->stalled)
+				port->stall_at = 0;
 			latest_forget(port);
 		}
 	}

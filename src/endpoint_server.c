@@ -78,16 +78,20 @@ static const struct key unix_server_keys[] = {
 };
 
 /*
- * One of its connections has ended or gone.  Those that only wait for what they are
- * owed, for a second, do not keep others out.
+ * One of its connections has ended or gone.  Those that send no more, and are only given
+ * what waits for them, keep others out when there are more than max_clients of
+ * them: so there are never more than twice max_clients connections.
  */
 static bool
 server_hangup(struct endpoint *ep)
 {
 	struct server *server = ep->impl;
+	unsigned most = (unsigned)ep->conf->max_clients;
+	unsigned extra = ep->nended > most ? ep->nended - most : 0;
 
 	if (server != NULL && server->listener != NULL)
-		listener_set_clients(server->listener, ep->nlinks - ep->nended);
+		listener_set_clients(
+		    server->listener, ep->nlinks - ep->nended + extra);
 	return true;
 }
 
