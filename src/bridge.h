@@ -168,9 +168,11 @@ int bridge_new(struct event_base *base, struct bridge **ret);
  * -errno with a sentence in err: nothing was changed.
  */
 int bridge_apply(struct bridge *b, struct config *c, char *err, size_t size);
-/* Reads no more and writes out what is queued.  True when nothing is left to write. */
+/* From now on nothing more is read; what was read already is written out. */
 void bridge_stop(struct bridge *b);
-bool bridge_drained(const struct bridge *b);
+/* To be asked again and again then: all is written, and has reached the other sides as far
+ * as the kernel knows.  Connections are told that no more comes. */
+bool bridge_drained(struct bridge *b);
 /* The same of what we hold ourselves: the kernel may still have some of it. */
 bool bridge_written(const struct bridge *b);
 void bridge_free(struct bridge *b);

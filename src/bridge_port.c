@@ -298,6 +298,8 @@ on_up(struct link *link)
 
 	if (port == NULL && (port = port_new(node, link)) == NULL)
 		return -ENOMEM;
+	if (node->bridge->stopping)
+		link_close_read(link);
 	port_inherit(port);
 	port->progress_ns = now_ns();
 	port_flush(port);
@@ -366,6 +368,12 @@ static void
 on_writable(struct link *link)
 {
 	port_flush(link->port);
+}
+
+static void
+on_cut(struct link *link)
+{
+	handed_lost(link->port);
 }
 
 static void
@@ -456,6 +464,7 @@ const struct endpoint_owner bridge_owner = {
 	.down = on_down,
 	.readable = on_readable,
 	.writable = on_writable,
+	.cut = on_cut,
 	.label = on_label,
 	.state = on_state,
 };

@@ -431,8 +431,8 @@ bridge_stop(struct bridge *b)
 	b->stopping = true;
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
+			link_close_read(port->link);
 			port_update(port);
-			port_input(port);
 		}
 	}
 }
@@ -452,12 +452,19 @@ bridge_written(const struct bridge *b)
 }
 
 bool
-bridge_drained(const struct bridge *b)
+bridge_drained(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->nnodes; i++)
-		if (serial_unsent(b->node[i]->endpoint) > 0)
-			return false;
-	return bridge_written(b);
+	const struct port *port;
+	bool done = true;
+
+	if (!bridge_written(b))
+		return false;
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		done &= serial_unsent(b->node[i]->endpoint) == 0;
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+			done &= link_finish(port->link);
+	}
+	return done;
 }
 
 void

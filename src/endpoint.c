@@ -387,6 +387,7 @@ settle_connection(struct link *link)
 	struct endpoint *ep = link->endpoint;
 
 	ep->owner->down(link, link->why);
+	link_discard(link);
 	release(link);
 	link_stop(link);
 	close(link->fd);
@@ -414,6 +415,8 @@ endpoint_settle(struct link *link)
 		endpoint_set_state(ep, ENDPOINT_WAITING, link->why);
 		return;
 	}
+	if (link->close_fd)
+		link_discard(link);
 	release(link);
 	if (link->close_fd)
 		close(link->fd);
@@ -486,6 +489,8 @@ close_now(struct endpoint *ep)
 		ep->owner->down(link, "closed");
 		link_stop(link);
 	}
+	if (link->close_fd && link->fd >= 0)
+		link_discard(link);
 	release(link);
 	if (link->close_fd && link->fd >= 0)
 		close(link->fd);

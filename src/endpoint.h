@@ -116,11 +116,13 @@ struct link {
 	int fd;
 	int met; /* what the last read met: an errno, or the end */
 	bool up;
-	bool reading; /* what link_set_reading was told last */
-	bool ended;   /* the other side sends no more */
-	bool handing; /* the bufferevent holds something */
-	bool mute;    /* takes nothing any more, may still be read */
-	bool doomed;  /* waits for the deferred step */
+	bool reading;	   /* what link_set_reading was told last */
+	bool ended;	   /* the other side sends no more */
+	bool handing;	   /* the bufferevent holds something */
+	bool mute;	   /* takes nothing any more, may still be read */
+	bool read_closed;  /* no more is read from it, by us */
+	bool write_closed; /* the other side was told that no more comes */
+	bool doomed;	   /* waits for the deferred step */
 	uint64_t rx_bytes, tx_bytes;
 	_Alignas(CACHE_LINE) struct task read;
 	struct task write;
@@ -151,6 +153,9 @@ struct endpoint_owner {
 	void (*readable)(struct link *);
 	/* All that was handed over has been written. */
 	void (*writable)(struct link *);
+	/* What was handed over and is not written yet never will be; the link
+	 * stays. */
+	void (*cut)(struct link *);
 	/* What the link's read and write tasks wait for, in words. */
 	void (*label)(const struct link *, bool writing, char *, size_t);
 	/* The state of the endpoint, or a key of its section, has changed. */
@@ -276,6 +281,14 @@ void link_set_reading(struct link *link, bool on);
 /* Closes one link, in a deferred step; down is told.  A single link is reopened by
  * the back-off. */
 void link_close(struct link *link, const char *why);
+/* No more is read from it, whatever comes. */
+void link_close_read(struct link *link);
+/*
+ * All is written to it, and it is about to be closed: tells a connection so, and throws
+ * away what still comes in.  True when the other side has acknowledged all, or closed;
+ * else it is to be called again.
+ */
+bool link_finish(struct link *link);
 /* Frees what all links share, when the last endpoint is gone. */
 void link_machinery_free(void);
 /* Calls readable (EV_READ) or writable (EV_WRITE) once more, from the loop. */
@@ -315,5 +328,8 @@ void endpoint_lost(struct endpoint *ep, const char *why);
  * usable again.  The descriptor stays. */
 void endpoint_wait(struct endpoint *ep, const char *why);
 void endpoint_resume(struct endpoint *ep);
+/* A link whose user has gone has another one, before all that the first had sent
+ * is read. */
+void link_next_user(struct link *link);
 
 #endif

@@ -19,8 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <linux/sockios.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -32,6 +35,8 @@
 /* A read that brought this much may have left more behind: a tty gives at most
  * 4095 bytes at a time. */
 #define FULL_READ 4095
+/* How often, at most, a link that is closed is read at a time. */
+#define DISCARD_READS 16
 /* What a read has met, besides an errno. */
 #define END_OF_INPUT (-1)
 
@@ -133,14 +138,29 @@ poll_now(int fd)
 	return poll(&p, 1, 0) < 0 ? 0 : p.revents;
 }
 
+/*
+ * The user of a pty has gone.  What it left to be read may have to wait for room
+ * elsewhere; the next user is served meanwhile (link_next_user).
+ */
+static void
+link_user_left(struct link *link)
+{
+	if (link->mute || !link->up)
+		return;
+	link_mute(link);
+	link->endpoint->conf->ops->hangup(link->endpoint);
+}
+
 /* It has hung up while it is not read: there may be data behind that. */
 static void
 link_hung(struct link *link)
 {
-	if (link->socket || has_users(link))
+	if (link->socket)
 		link_mute(link);
-	else
+	else if (!has_users(link))
 		link_lose(link, LINK_LOST, "hung up");
+	else if (poll_now(link->fd) & POLLHUP)
+		link_user_left(link);
 }
 
 /* A link that reads hears it from read() itself. */
@@ -272,7 +292,7 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 	size_t n = 0;
 	ssize_t r;
 
-	if (link->bev == NULL || link->ended)
+	if (link->bev == NULL || link->ended || link->read_closed)
 		return 0;
 	do {
 		do
@@ -317,6 +337,8 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	task_begin(&link->write);
 	if (is_closed(link, e))
 		link_mute(link);
+	else if (e == EIO && has_users(link))
+		link_user_left(link);
 	else
 		link_failed(link, e);
 	task_end(&link->write);
@@ -367,24 +389,33 @@ free_events(struct link *link)
 	link->bev = NULL;
 }
 
+static int
+make_output(struct link *link, int fd)
+{
+	link->bev = bufferevent_socket_new(link->endpoint->base, fd, 0);
+	if (link->bev == NULL)
+		return -ENOMEM;
+	bufferevent_setcb(link->bev, NULL, on_write, on_event, link);
+	return 0;
+}
+
 int
 link_start(struct link *link, int fd)
 {
 	struct endpoint *ep = link->endpoint;
 
-	link->bev = bufferevent_socket_new(ep->base, fd, 0);
 	link->readable =
 	    event_new(ep->base, fd, EV_READ | EV_PERSIST, on_readable, link);
-	if (link->bev == NULL || link->readable == NULL) {
+	if (link->readable == NULL || make_output(link, fd) < 0) {
 		free_events(link);
 		return -ENOMEM;
 	}
 	link->fd = fd;
 	link->ended = link->hung = link->watched = link->reading = false;
-	link->mute = link->handing = false;
+	link->mute = link->handing = link->read_closed = false;
+	link->write_closed = false;
 	link->socket = is_stream_socket(fd);
 	link->since_ns = now_ns();
-	bufferevent_setcb(link->bev, NULL, on_write, on_event, link);
 	task_add(&link->read, link, read_label, "%s.read", link->name);
 	task_add(&link->write, link, write_label, "%s.write", link->name);
 	if (ep->conf->ops->several)
@@ -406,6 +437,71 @@ link_stop(struct link *link)
 	link->since_ns = now_ns();
 	task_remove(&link->read);
 	task_remove(&link->write);
+}
+
+void
+link_next_user(struct link *link)
+{
+	struct bufferevent *old = link->bev;
+
+	if (!link->up || !link->mute)
+		return;
+	/* It may hold the rest of a frame that the last user got the start of. */
+	link->endpoint->owner->cut(link);
+	if (make_output(link, link->fd) < 0) {
+		link->bev = old;
+		link_lose(link, LINK_LOST, "out of memory");
+		return;
+	}
+	bufferevent_free(old);
+	link->handing = link->mute = link->hung = false;
+	link_poke(link, EV_WRITE);
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+void
+link_close_read(struct link *link)
+{
+	link->read_closed = true;
+}
+
+/* True when the other side has closed, too. */
+static bool
+discard_input(int fd)
+{
+	uint8_t waste[4096];
+	ssize_t n;
+
+	for (unsigned i = 0; i < DISCARD_READS; i++) {
+		n = read(fd, waste, sizeof(waste));
+		if (n <= 0)
+			return n == 0 || (errno != EAGAIN && errno != EINTR);
+	}
+	return false;
+}
+
+void
+link_discard(const struct link *link)
+{
+	if (link->socket && !link->ended)
+		discard_input(link->fd);
+}
+
+bool
+link_finish(struct link *link)
+{
+	int unsent;
+
+	if (!link->up || !link->socket || link->ended)
+		return true;
+	if (!link->write_closed)
+		shutdown(link->fd, SHUT_WR);
+	link->write_closed = true;
+	/* What the kernel has not sent yet would be lost by a reset. */
+	return discard_input(link->fd) ||
+	    link->endpoint->conf->ops == &endpoint_unix_server ||
+	    ioctl(link->fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
 }
 
 /* --- for the owner ------------------------------------------------------- */
@@ -430,6 +526,8 @@ link_write(struct link *link, const struct iovec *iov, int n)
 	r = -errno;
 	if (is_closed(link, errno))
 		link_mute(link);
+	else if (errno == EIO && has_users(link))
+		link_user_left(link);
 	else
 		link_lose(
 		    link, LINK_LOST, r == -EIO ? "hung up" : strerror(-(int)r));
@@ -500,7 +598,7 @@ link_set_reading(struct link *link, bool on)
 	event_del(link->readable);
 	TASK_SET(&link->read, TASK_PAUSED);
 	watch_hangup(link);
-	if (link->hung && (!has_users(link) || poll_now(link->fd) & POLLHUP))
+	if (link->hung)
 		link_hung(link);
 }
 

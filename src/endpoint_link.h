@@ -27,6 +27,11 @@ void endpoint_settle(struct link *link);
 void link_settle_now(struct link *link);
 /* Copies up to size bytes of what link_handed() counts; returns how many. */
 size_t link_unwritten(const struct link *link, uint8_t *buf, size_t size);
+/*
+ * Before its descriptor is closed: takes what has come in.  A socket that is closed over
+ * unread data resets the connection, and what the kernel still had to send is lost.
+ */
+void link_discard(const struct link *link);
 /* Deals with all doomed links at once: not inside one of their callbacks. */
 void link_settle_all(void);
 /* Another link of an endpoint with several, of that number.  The descriptor is closed

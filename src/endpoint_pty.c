@@ -15,8 +15,12 @@
  *
  * What the last user left unread is thrown away before the next one comes.
  * That needs a descriptor of the slave for a moment, whose own events are
- * thrown away too; poll() is asked behind that, so that nobody who came
- * meanwhile is missed.
+ * thrown away too; poll() is asked after that, so that a user who came
+ * meanwhile is not missed.
+ *
+ * What the last user has sent may have to wait, while a full queue elsewhere keeps it
+ * from being read.  The link stays up then, but nothing is written to it until
+ * the next user opens the slave (link_next_user).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -207,6 +211,25 @@ open_label(const struct task *task, char *buf, size_t size)
 	    buf, size, "somebody to open %s", link != NULL ? link : pty->slave);
 }
 
+/* The last user has gone; what it had sent waits to be read. */
+static bool
+has_leftover(const struct pty *pty)
+{
+	return pty->ep->link.up && pty->ep->link.mute;
+}
+
+/*
+ * Whether somebody has opened it.  Data of one who has gone again counts, too, unless
+ * it is known of already.
+ */
+static bool
+is_opened(const struct pty *pty)
+{
+	short now = master_poll(pty);
+
+	return !(now & POLLHUP) || (now & POLLIN && !has_leftover(pty));
+}
+
 static void on_opened(evutil_socket_t, short, void *);
 
 /*
@@ -217,7 +240,6 @@ static void
 await_opening(struct pty *pty)
 {
 	struct timeval look = { 0, LOOK_MS * 1000 };
-	short now;
 
 	drain_watch(pty);
 	if (event_add(pty->opened, pty->watch < 0 ? &look : NULL) < 0) {
@@ -227,8 +249,7 @@ await_opening(struct pty *pty)
 		event_add(pty->opened, &look);
 	}
 	TASK_WAIT(&pty->open_task);
-	now = master_poll(pty);
-	if (now & POLLIN || !(now & POLLHUP))
+	if (is_opened(pty))
 		event_active(pty->opened, EV_READ, 1);
 }
 
@@ -236,13 +257,11 @@ static void
 on_opened(evutil_socket_t fd, short what, void *arg)
 {
 	struct pty *pty = arg;
-	short now;
 
 	(void)fd, (void)what;
 	task_begin(&pty->open_task);
 	drain_watch(pty);
-	now = master_poll(pty);
-	if (now & POLLHUP && !(now & POLLIN)) {
+	if (!is_opened(pty)) {
 		TASK_WAIT(&pty->open_task);
 		task_end(&pty->open_task);
 		return;
@@ -250,7 +269,10 @@ on_opened(evutil_socket_t fd, short what, void *arg)
 	event_del(pty->opened);
 	TASK_SET(&pty->open_task, TASK_IDLE);
 	task_end(&pty->open_task);
-	endpoint_resume(pty->ep);
+	if (has_leftover(pty))
+		link_next_user(&pty->ep->link);
+	else
+		endpoint_resume(pty->ep);
 }
 
 static void
@@ -262,22 +284,36 @@ say_waiting(struct pty *pty)
 	endpoint_wait(pty->ep, why);
 }
 
-/* The user has gone, and all that was sent has been read. */
+/* What its last user has not read is not for the next one. */
+static void
+flush_slave(const struct pty *pty)
+{
+	int slave = open_slave(pty);
+
+	if (slave < 0)
+		return;
+	serial_tty_raw(slave);
+	tcflush(slave, TCIFLUSH);
+	close(slave);
+}
+
+/*
+ * The user has gone.  The link stays up while what it had sent waits to be read, for
+ * as long as a full queue elsewhere holds it back.
+ */
 static bool
 pty_hangup(struct endpoint *ep)
 {
 	struct pty *pty = ep->impl;
-	int slave;
+	short now;
 
 	if (pty == NULL)
 		return false;
-	say_waiting(pty);
-	if ((master_poll(pty) & (POLLIN | POLLHUP)) == POLLHUP &&
-	    (slave = open_slave(pty)) >= 0) {
-		serial_tty_raw(slave);
-		tcflush(slave, TCIFLUSH);
-		close(slave);
-	}
+	now = master_poll(pty);
+	if (!(has_leftover(pty) && now & POLLIN))
+		say_waiting(pty);
+	if (now & POLLHUP && (has_leftover(pty) || !(now & POLLIN)))
+		flush_slave(pty);
 	await_opening(pty);
 	return true;
 }

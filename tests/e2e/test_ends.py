@@ -1,8 +1,11 @@
 """What the end of a connection, of a section or of a setting must not take with it."""
+import signal
+import socket
+
 import pytest
 
-from harness import (ControlError, Client, expect, fill, flush, free_port,
-                     pump, route, section, serial, tcp_server, wait_for)
+from harness import (ControlError, Client, expect, fill, flush, free_port, move,
+                     pump, route, same, section, serial, tcp_server, wait_for)
 
 
 def numbered(count, size=20):
@@ -160,3 +163,102 @@ def test_a_frame_sent_to_a_full_queue_that_is_down_is_accepted(pty, daemon):
         d.control("send b " + "x" * 200)
     b.plug()
     expect(b, b"".join(b"number%014d\n" % i for i in range(5, 10)))
+
+
+# --- the end of the daemon ----------------------------------------------------
+
+@pytest.mark.parametrize("kind", ["tcp-server", "tcp-client", "unix-server"])
+def test_a_stop_resets_no_connection_that_is_sending(daemon, folder, connect, kind):
+    port = free_port()
+    listener = socket.socket()
+    if kind == "tcp-client":
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        server = section(kind, "lan", connect=f"127.0.0.1:{port}", framing="line")
+    elif kind == "tcp-server":
+        server = tcp_server("lan", port, framing="line")
+    else:
+        server = section(kind, "lan", listen=folder / "lan", framing="line")
+    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line") + server)
+    if kind == "tcp-client":
+        listener.settimeout(20)
+        client, _ = listener.accept()
+    else:
+        client = connect(port if kind == "tcp-server" else folder / "lan").sock
+    listener.close()
+    a = connect(folder / "a")
+    # Less than the buffers of the kernel: nothing is queued.
+    lines = b"".join(numbered(1000, 100))
+    a.send(lines)
+    flush([a])
+    d.wait_number("lan/tx_frames", 1000)
+    # What comes before it sees the signal, and what comes after.
+    d.signal(signal.SIGSTOP)
+    d.signal(signal.SIGTERM)
+    client.setblocking(True)
+    client.settimeout(20)
+    client.sendall(b"a line of mine\n")
+    d.signal(signal.SIGCONT)
+    got = bytearray()
+    while data := client.recv(1000):
+        got += data
+        try:
+            client.sendall(b"another one\n")
+        except OSError:
+            pass
+    assert got == lines
+    client.close()
+    d.exit()
+
+
+def test_a_stop_waits_for_a_client_that_reads_slowly(daemon, folder):
+    port = free_port()
+    d = daemon(section("daemon", "", drain_timeout="20s") +
+               section("unix-server", "a", listen=folder / "a", framing="line") +
+               tcp_server("lan", port, framing="line"))
+    client, a = Client(("127.0.0.1", port), receive_buffer=4096), Client(folder / "a")
+    try:
+        wait_for(lambda: d.number("lan/peers") == 1)
+        lines = b"".join(numbered(3000, 100))
+        a.send(lines)
+        flush([a])
+        d.wait_number("lan/tx_frames", 3000)
+        d.signal(signal.SIGTERM)
+        wait_for(lambda: "stopping" in d.stderr())
+
+        def talks():
+            client.send(b"and another\n")
+            return client.eof
+        pump([client], talks)
+        same(client.take(), lines)
+        assert d.exit() == 0
+    finally:
+        client.close()
+        a.close()
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held back", "free"])
+def test_after_a_stop_nothing_more_is_read(daemon, folder, connect, held):
+    port = free_port()
+    d = daemon(section("daemon", "", drain_timeout="20s") +
+               section("unix-server", "a", listen=folder / "a", framing="line") +
+               tcp_server("lan", port, framing="line", queue="16K", stall_timeout="1h"))
+    client, a = connect(port, receive_buffer=4096), connect(folder / "a")
+    wait_for(lambda: d.number("lan/peers") == 1)
+    if held:
+        while d.tasks()["a#1.read"]["state"] != "paused":
+            if not a.outgoing:
+                a.send(b"".join(numbered(1000, 100)))
+            move([a])
+    d.signal(signal.SIGSTOP)
+    d.signal(signal.SIGTERM)
+    if not held:
+        a.send(b"".join(numbered(100, 100)))
+    sent = a.written
+    d.signal(signal.SIGCONT)
+    wait_for(lambda: "stopping" in d.stderr())
+    # It drains, and all the time there is room for more.
+    pump([client, a], lambda: client.eof)
+    assert a.written == sent
+    assert client.take().count(b"\n") == 0 or held
+    assert d.exit() == 0

@@ -6,7 +6,8 @@ import time
 import pytest
 import serial as pyserial
 
-from harness import expect, fill, flush, pump, section, serial, wait_for
+from harness import (expect, fill, flush, pump, route, same, section, serial,
+                     wait_for)
 
 
 @pytest.fixture
@@ -157,6 +158,85 @@ def test_the_next_user_listens_while_the_last_ones_words_wait(
          lambda: listener.received.endswith(b"still there?\n"))
     listener.send(b"yes\n")
     pump([listener, q], lambda: q.received.endswith(b"yes\n"))
+
+
+@pytest.fixture
+def left_behind(daemon, folder, open_tty, connect):
+    """
+    The user of pty p has gone; what it had sent to q, whose user does not read, is not
+    read yet.  What c sends goes to p.
+    """
+    d = daemon(section("pty", "p", link=folder / "p", framing="line") +
+               section("pty", "q", link=folder / "q", framing="line", queue="2K") +
+               section("unix-server", "c", listen=folder / "c", framing="line") +
+               route("there", from_="p", to="q") + route("back", from_="c", to="p"))
+    p, q = open_tty(folder / "p"), open_tty(folder / "q")
+    c = connect(folder / "c")
+    for name in "pq":
+        d.wait_state(name, "up")
+    q.reading = False
+    sent = b"".join(b"%06d\n" % i for i in range(20_000))
+    p.outgoing += sent
+    fill([p, q])
+    assert p.outgoing
+    sent = sent[:p.written]
+    return d, p, q, c, sent
+
+
+def left(d, p):
+    p.close()
+    wait_for(lambda: d.tasks()["p.open"]["state"] == "waiting",
+             what="the daemon to wait for the next user of p")
+
+
+def test_the_next_user_is_served_while_the_last_ones_data_waits(
+        left_behind, open_tty, folder):
+    d, p, q, c, sent = left_behind
+    left(d, p)
+    for i in range(3):
+        user = open_tty(folder / "p")
+        c.send(b"hello user %d\n" % i)
+        expect(user, b"hello user %d\n" % i, [c])
+        left(d, user)
+    user = open_tty(folder / "p")
+    user.send(b"\nthe next one\n")
+    # What the first had sent is still there, and comes first.
+    q.reading = True
+    pump([q, user], lambda: q.received.endswith(b"the next one\n"))
+    same(q.take(), sent + b"\nthe next one\n")
+    c.send(b"at last\n")
+    expect(user, b"at last\n", [c])
+
+
+def test_what_the_last_user_has_not_read_is_not_for_the_next(
+        left_behind, open_tty, folder):
+    d, p, q, c, _ = left_behind
+    p.reading = False
+    c.send(b"for the last user\n")
+    flush([c])
+    d.wait_number("p/tx_frames", 1)
+    left(d, p)
+    user = open_tty(folder / "p")
+    c.send(b"for the next user\n")
+    expect(user, b"for the next user\n", [c])
+
+
+def test_a_frame_cut_off_by_a_close_is_not_continued_to_the_next_user(
+        left_behind, open_tty, folder):
+    d, p, q, c, _ = left_behind
+    p.reading = False
+    c.outgoing += b"".join((b"%06d" % i).ljust(99, b".") + b"\n"
+                           for i in range(2000))
+    fill([c])
+    assert d.queued("p") > 0
+    left(d, p)
+    user = open_tty(folder / "p")
+    pump([user, c], lambda: user.received.endswith(b"\n") and
+         not c.outgoing and d.queued("p") == 0)
+    lines = user.take().split(b"\n")
+    assert lines.pop() == b""
+    # After what may have been in the terminal's own buffers.
+    assert all(len(line) == 99 for line in lines[1:]), lines[:200]
 
 
 def test_eight_bits_pass_both_ways(pty, daemon, folder, open_tty):

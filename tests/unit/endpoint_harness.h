@@ -59,6 +59,12 @@ owner_writable(struct link *link)
 }
 
 static void
+owner_cut(struct link *link)
+{
+	(void)link;
+}
+
+static void
 owner_label(const struct link *link, bool writing, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s %d", link->name, writing);
@@ -75,6 +81,7 @@ static const struct endpoint_owner owner = {
 	.down = owner_down,
 	.readable = owner_readable,
 	.writable = owner_writable,
+	.cut = owner_cut,
 	.label = owner_label,
 	.state = owner_state,
 };
