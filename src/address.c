@@ -137,8 +137,8 @@ raw_address(const struct sockaddr *sa, int *family)
 	return in6->sin6_addr.s6_addr + 12;
 }
 
-static unsigned
-port_of(const struct sockaddr *sa)
+unsigned
+address_port(const struct sockaddr *sa)
 {
 	return ntohs(sa->sa_family == AF_INET
 		? ((const struct sockaddr_in *)sa)->sin_port
@@ -156,7 +156,7 @@ address_format(const struct sockaddr *sa, socklen_t len, char *buf, size_t size)
 	if ((a = raw_address(sa, &family)) != NULL) {
 		inet_ntop(family, a, host, sizeof(host));
 		snprintf(buf, size, family == AF_INET ? "%s:%u" : "[%s]:%u",
-		    host, port_of(sa));
+		    host, address_port(sa));
 	} else if (sa->sa_family == AF_UNIX &&
 	    len > offsetof(struct sockaddr_un, sun_path) &&
 	    un->sun_path[0] != '\0') {

@@ -25,6 +25,8 @@ int address_parse(const char *s, struct address *ret, char *err, size_t size);
 const char *address_format(
     const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
 bool address_is_loopback(const struct sockaddr *sa);
+/* Of an IPv4 or IPv6 address. */
+unsigned address_port(const struct sockaddr *sa);
 /* Whether two that listen there may be in each other's way: the same port or path. */
 bool address_collides(const char *a, const char *b);
 

@@ -90,7 +90,7 @@ static const struct control_hooks hooks = {
 static void
 on_controls(evutil_socket_t fd, short what, void *arg)
 {
-	char err[300];
+	char err[448];
 
 	(void)fd, (void)what, (void)arg;
 	if (control_ports_change(err, sizeof(err)) < 0)
@@ -147,7 +147,7 @@ reload(char **ret_faults)
 {
 	struct faults faults = { 0 };
 	struct config *c;
-	char err[300] = "";
+	char err[448] = "";
 	int r;
 
 	*ret_faults = NULL;
@@ -434,7 +434,7 @@ find_program(void)
 static int
 start_controls(const struct config *c)
 {
-	char err[300];
+	char err[448];
 	int r = control_ports_open(bridge, &hooks, c, err, sizeof(err));
 
 	if (r < 0)
@@ -446,7 +446,7 @@ start_controls(const struct config *c)
 static int
 start(struct config *c)
 {
-	char err[256] = "";
+	char err[448] = "";
 	int r;
 
 	raise_descriptor_limit();

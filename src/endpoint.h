@@ -209,8 +209,8 @@ struct endpoint {
 	struct event_base *base;
 	uint64_t since_ns; /* in that state */
 	char address[ENDPOINT_ADDRESS_MAX];
-	char error[256];	/* why it is not up, in words */
-	char said[256];		/* the reason that was logged last */
+	char error[448];	/* why it is not up, in words */
+	char said[448];		/* the reason that was logged last */
 	struct link_list links; /* of those with several */
 	unsigned next_link;
 	unsigned nlinks;

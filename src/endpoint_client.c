@@ -18,6 +18,7 @@
 #include "endpoint.h"
 #include "endpoint_resolve.h"
 #include "endpoint_tcp.h"
+#include "sandbox.h"
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
@@ -112,7 +113,7 @@ static void
 failed(struct client *c, const char *why)
 {
 	struct endpoint *ep = c->ep;
-	char text[256];
+	char text[NETWORK_ERROR_MAX];
 
 	snprintf(text, sizeof(text), "%s", why);
 	forget(c);
@@ -213,6 +214,7 @@ static void
 try_next(struct client *c, int e)
 {
 	const struct evutil_addrinfo *ai;
+	char why[NETWORK_ERROR_MAX];
 
 	while ((ai = c->next) != NULL) {
 		c->next = ai->ai_next;
@@ -234,7 +236,7 @@ try_next(struct client *c, int e)
 		e = ENOMEM;
 		break;
 	}
-	failed(c, strerror(e));
+	failed(c, network_error(e, why, sizeof(why)));
 }
 
 static void

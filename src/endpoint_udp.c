@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "endpoint_udp_peer.h"
+#include "sandbox.h"
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
@@ -85,7 +86,7 @@ set_address(
 static int
 make_socket(struct address *from, int family, char *err, size_t size)
 {
-	char text[ADDRESS_TEXT_MAX] = "datagrams";
+	char text[ADDRESS_TEXT_MAX] = "datagrams", why[NETWORK_ERROR_MAX];
 	const int on = 1;
 	int fd, r;
 
@@ -103,7 +104,8 @@ make_socket(struct address *from, int family, char *err, size_t size)
 	if (from != NULL)
 		address_format(sa(from), from->len, text, sizeof(text));
 	snprintf(err, size, "cannot receive %s%s: %s",
-	    from != NULL ? "on " : "", text, strerror(-r));
+	    from != NULL ? "on " : "", text,
+	    network_error(-r, why, sizeof(why)));
 	return r;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "bridge_heritage.h"
 #include "endpoint_serial.h"
 #include "handover.h"
@@ -393,11 +394,43 @@ handover_prune(struct event_base *base, const struct config *c)
 	}
 }
 
+/*
+ * A client that connects to such a socket would wait for ever, so it is closed; the
+ * service manager has a copy, for the next start.
+ */
+static void
+close_unclaimed(void)
+{
+	char address[ADDRESS_TEXT_MAX];
+	struct sockaddr_storage ss;
+	struct left *l, *next;
+
+	for (l = TAILQ_FIRST(left_all()); l != NULL; l = next) {
+		socklen_t len = sizeof(ss);
+
+		next = TAILQ_NEXT(l, entry);
+		if (left_is_kept(l) || l->claimed)
+			continue;
+		if (getsockname(l->fd, (struct sockaddr *)&ss, &len) == 0)
+			address_format((struct sockaddr *)&ss, len, address,
+			    sizeof(address));
+		else
+			snprintf(address, sizeof(address), "no socket");
+		log_at(LOG_WARNING,
+		    "the inherited socket %s (%s) is closed: no section has"
+		    " it as 'listen'; when one does, systemctl stop the"
+		    " socket unit and restart the service",
+		    l->name, address);
+		close(left_free(l));
+	}
+}
+
 void
 handover_end(struct bridge *b)
 {
 	if (b != NULL) {
 		handover_prune(b->base, NULL);
+		close_unclaimed();
 		b->heritage = NULL;
 	}
 	heritage_free(heritage, b);

@@ -105,6 +105,7 @@ left_add(const char *name, int fd)
 		return -ENOMEM;
 	}
 	l->fd = fd;
+	l->claimed = false;
 	memcpy(l->name, name, len);
 	TAILQ_INSERT_TAIL(&lefts, l, entry);
 	return 0;
@@ -152,7 +153,7 @@ left_take_number(const char *begin, const char *end, unsigned *ret)
 	return -ENOENT;
 }
 
-const struct left_list *
+struct left_list *
 left_all(void)
 {
 	return &lefts;

@@ -66,10 +66,11 @@ int left_take_number(const char *begin, const char *end, unsigned *ret);
 struct left {
 	TAILQ_ENTRY(left) entry;
 	int fd;
+	bool claimed; /* a listener has a copy of it */
 	char name[];
 };
 TAILQ_HEAD(left_list, left);
-const struct left_list *left_all(void);
+struct left_list *left_all(void);
 /* Whether it was left by a process before, and is not a socket that the service
  * manager listens on. */
 bool left_is_kept(const struct left *l);

@@ -19,6 +19,7 @@
 #include <event2/listener.h>
 
 #include "listener.h"
+#include "sandbox.h"
 
 #define BACKLOG 128
 
@@ -266,6 +267,7 @@ static int
 bind_socket(struct listener *l, char *err, size_t size)
 {
 	int family = l->conf.address.ss.ss_family, fd, r;
+	char why[NETWORK_ERROR_MAX];
 
 	*err = '\0';
 	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -281,10 +283,7 @@ bind_socket(struct listener *l, char *err, size_t size)
 		return fd;
 	if (*err == '\0')
 		snprintf(err, size, "cannot listen on %s: %s", l->address,
-		    r == -EAFNOSUPPORT
-			? "this process may not (a service without a network"
-			  " gets it from ttybridge.socket)"
-			: strerror(-r));
+		    network_error(-r, why, sizeof(why)));
 	if (fd >= 0)
 		close(fd);
 	return r;
@@ -292,51 +291,93 @@ bind_socket(struct listener *l, char *err, size_t size)
 
 /* --- sockets that are open already --------------------------------------- */
 
-/* Whether it listens in the family of our address; *ret_same: on that very one. */
+/* How well a socket that is open already serves an address, from worst to best. */
+enum fit { FIT_NONE, FIT_FAMILY, FIT_WILDCARD, FIT_SAME };
+
+/* Whether the address is the wildcard of its family. */
 static bool
-socket_fits(const struct listener *l, int fd, bool *ret_same)
+is_wildcard(const struct sockaddr *sa)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+	if (sa->sa_family == AF_INET)
+		return in->sin_addr.s_addr == htonl(INADDR_ANY);
+	return sa->sa_family == AF_INET6 &&
+	    IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+}
+
+/* Whether a socket bound to the wildcard receives what is sent to an IPv4 address. */
+static bool
+takes_ipv4(int fd, int family)
+{
+	socklen_t len = sizeof(int);
+	int only = 1;
+
+	return family == AF_INET ||
+	    (getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 &&
+		!only);
+}
+
+/*
+ * How well the socket serves our address.  A wildcard serves the wildcard of the other
+ * family and a loopback address of its port: whom it lets in is for 'allow' to say.
+ */
+static enum fit
+socket_fit(const struct listener *l, int fd)
 {
 	const struct sockaddr *want =
 	    (const struct sockaddr *)&l->conf.address.ss;
 	struct sockaddr_storage ss;
+	const struct sockaddr *has = (const struct sockaddr *)&ss;
 	socklen_t len = sizeof(ss), size = sizeof(int);
 	char there[ADDRESS_TEXT_MAX];
 	int listens = 0;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 ||
 	    !listens || getsockname(fd, (struct sockaddr *)&ss, &len) < 0 ||
-	    (ss.ss_family == AF_UNIX) != (want->sa_family == AF_UNIX))
-		return false;
-	address_format((struct sockaddr *)&ss, len, there, sizeof(there));
-	*ret_same = strcmp(there, l->address) == 0;
-	return true;
+	    (has->sa_family == AF_UNIX) != (want->sa_family == AF_UNIX))
+		return FIT_NONE;
+	address_format(has, len, there, sizeof(there));
+	if (strcmp(there, l->address) == 0)
+		return FIT_SAME;
+	if (is_wildcard(has) && address_port(has) == address_port(want) &&
+	    (is_wildcard(want) || address_is_loopback(want)) &&
+	    (want->sa_family == AF_INET6 ? has->sa_family == AF_INET6
+					 : takes_ipv4(fd, has->sa_family)))
+		return FIT_WILDCARD;
+	return FIT_FAMILY;
 }
 
 /*
  * A copy of a socket that the service manager listens on for us: it stays the
- * manager's, and is there for us again if we close ours.
+ * manager's, and is there for us again if we close ours.  One with the name of our
+ * section is ours whatever its address.
  */
 static int
 passed_socket(const struct listener *l)
 {
-	const struct left *p, *best = NULL;
-	bool same, named;
-	int fd;
+	struct left *p, *best = NULL;
+	int fd, score, best_score = FIT_FAMILY;
 
 	TAILQ_FOREACH(p, left_all(), entry) {
-		if (left_is_kept(p) || !socket_fits(l, p->fd, &same))
+		if (left_is_kept(p))
 			continue;
-		named = strcmp(p->name, l->conf.name) == 0;
-		if (named || (same && best == NULL))
+		score = (int)socket_fit(l, p->fd);
+		if (score > FIT_NONE && strcmp(p->name, l->conf.name) == 0)
+			score += FIT_SAME;
+		if (score > best_score) {
 			best = p;
-		if (named && same)
-			break;
+			best_score = score;
+		}
 	}
 	fd = best != NULL ? fcntl(best->fd, F_DUPFD_CLOEXEC, 3) : -1;
 	if (fd >= 0 && evutil_make_socket_nonblocking(fd) < 0) {
 		close(fd);
 		fd = -1;
 	}
+	if (fd >= 0)
+		best->claimed = true;
 	return fd;
 }
 
@@ -344,12 +385,12 @@ passed_socket(const struct listener *l)
 static int
 kept_socket(struct listener *l)
 {
-	bool local = l->conf.address.ss.ss_family == AF_UNIX, same;
+	bool local = l->conf.address.ss.ss_family == AF_UNIX;
 	int fd = left_take(l->conf.keep);
 
 	if (fd < 0)
 		return fd;
-	if (socket_fits(l, fd, &same) &&
+	if (socket_fit(l, fd) != FIT_NONE &&
 	    evutil_make_socket_nonblocking(fd) == 0 &&
 	    (!local ||
 		(stat(unix_path(l), &l->socket) == 0 &&

@@ -229,11 +229,62 @@ passed 'the watchdog starts a daemon that hangs again'
 
 /usr/bin/python3 /run/out/restart.py || fail 'a restart was noticed'
 
+# --- TCP ---------------------------------------------------------------------
+
+# journal_has NAME PATTERN: since mark NAME.
+journal_has() {
+	journalctl -u ttybridge -o cat --cursor-file="$bench/cursor.$1" | grep -q "$2"
+}
+mark() {
+	journalctl -u ttybridge -n 0 --cursor-file="$bench/cursor.$1" >/dev/null
+}
+configure server
+printf '[tcp-server lan]\nlisten = 127.0.0.1:5011\nframing = line\n' >>"$conf"
+mark server
+systemctl restart ttybridge || fail 'a server without a network stops it'
+until_true 'the missing network is not explained' journal_has server \
+    "no network.* install -D -t /etc/systemd/system/ttybridge.service.d $examples/network.conf"
+printf '[tcp-client far]\nconnect = 127.0.0.1:5012\n[udp out]\nsend_to = 127.0.0.1:5013\n' >>"$conf"
+mark client
+systemctl restart ttybridge || fail 'a client without a network stops it'
+for name in far out; do
+	ask "json endpoints" | grep -q "\"$name\"" || fail "$name is not there"
+	ask "get $name/error" | grep -q 'has no network.*network.conf' ||
+	    fail "$name does not say why: $(ask "get $name/error")"
+done
+passed 'without a network, the log says how to have one'
+
+# The sequence of ttybridged(8), with an address in the socket unit.
+listens() {
+	printf 'over TCP\n' | nc -N 127.0.0.1 5011
+}
+for address in 127.0.0.1:5011 5011; do
+	mkdir -p /etc/systemd/system/ttybridge.socket.d
+	printf '[Socket]\nListenStream=%s\nListenStream=5019\n' "$address" \
+	    >/etc/systemd/system/ttybridge.socket.d/lan.conf
+	systemctl daemon-reload
+	mark "socket$address"
+	systemctl stop ttybridge.socket || fail 'the socket unit does not stop'
+	systemctl restart ttybridge || fail 'it does not restart with its socket'
+	until_true 'no client over an inherited socket' listens
+	until_true 'the unclaimed socket is not named' journal_has \
+	    "socket$address" 'inherited socket .*:5019) is closed'
+	ask 'get lan/state' | grep -q up || fail 'lan is not up'
+done
+rm -r /etc/systemd/system/ttybridge.socket.d
+systemctl daemon-reload
+passed 'a server whose address is in the socket unit serves clients'
+
+# The same by the single file, as the message has it.
+install -D -t /etc/systemd/system/ttybridge.service.d "$examples/network.conf"
+systemctl daemon-reload
+systemctl stop ttybridge.socket
+systemctl restart ttybridge
+until_true 'no client with the drop-in' listens
+passed 'and with network.conf alone'
+
 # --- all types, and the end --------------------------------------------------
 
-mkdir -p /etc/systemd/system/ttybridge.service.d
-cp "$examples/network.conf" /etc/systemd/system/ttybridge.service.d
-systemctl daemon-reload
 configure again
 systemctl restart ttybridge
 cat >"$conf" <<EOF

@@ -50,7 +50,7 @@ chmod 755 "$dir/out/run"
 [ -d /run/systemd/system ] && scope='' || scope=--keep-unit
 status=0
 # shellcheck disable=SC2086
-timeout -k 5 "${PATIENCE:-180}" systemd-nspawn -q --register=no $scope \
+timeout -k 5 "${PATIENCE:-300}" systemd-nspawn -q --register=no $scope \
     --private-network --link-journal=no --machine="ttybridge-$$" \
     --bind="$dir/out:/run/out" -D "$root" --boot --console=pipe \
     -- --show-status=no systemd.run=/run/out/run \

@@ -1,0 +1,18 @@
+/*
+ * sandbox: what a service is not allowed to do, and how to allow it.
+ */
+#ifndef SANDBOX_H
+#define SANDBOX_H
+
+#include <stddef.h>
+
+/* Enough for any network_error(). */
+#define NETWORK_ERROR_MAX 384
+
+/*
+ * Why a socket could not be made, bound, connected or written to: strerror(e), or, if
+ * this is a service whose unit forbids it, the command that allows it.  Returns buf.
+ */
+const char *network_error(int e, char *buf, size_t size);
+
+#endif
