@@ -113,6 +113,10 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 	size_t want = MIN(MAX(room, (size_t)SMALL_REST), (size_t)TURN_BYTES);
 	size_t n, held = port->held_len;
 
+	if (port->backlog && port->link->up) {
+		*ret = port->held;
+		return held;
+	}
 	if (held > SMALL_REST) {
 		*ret = port->held;
 		if (port_reserve(port, held + SMALL_REST) < 0)
@@ -141,14 +145,11 @@ port_input(struct port *port)
 	uint8_t *in;
 	bool more;
 
-	if (port->link->up && port->node->endpoint->paused) {
-		port->backlog = true;
+	if (port->link->up && port->node->endpoint->paused)
 		return;
-	}
 	/* What a lost link had brought is forwarded all the same. */
 	room = port->link->up ? port_room(port, &by) : TURN_BYTES;
 	if (room == 0) {
-		port->backlog = true;
 		port_update(port);
 		return;
 	}
@@ -466,8 +467,18 @@ port_ready(const struct port *port)
 	    queue_empty(&port->queue);
 }
 
+/* The node has no port but the one that the frames come from. */
+static bool
+is_alone(const struct node *to, const struct port *from)
+{
+	const struct port *first = TAILQ_FIRST(&to->ports);
+
+	return first == NULL ||
+	    (first == from && TAILQ_NEXT(first, entry) == NULL);
+}
+
 static void
-nobody(struct node *to, const struct batch *batch)
+count_no_peer(struct node *to, const struct batch *batch)
 {
 	to->gone.dropped[DROP_NOBODY] += batch->npick;
 	for (unsigned i = 0; i < batch->npick; i++)
@@ -481,8 +492,8 @@ node_deliver(struct node *to, struct batch *batch)
 	struct port *port, *ready;
 	unsigned gone;
 
-	if (TAILQ_EMPTY(&to->ports)) {
-		nobody(to, batch);
+	if (is_alone(to, batch->from)) {
+		count_no_peer(to, batch);
 		return;
 	}
 	TAILQ_FOREACH(ready, &to->ports, entry)

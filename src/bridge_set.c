@@ -113,23 +113,31 @@ inherit(struct node *to, struct node *from)
 
 /* --- the table ----------------------------------------------------------- */
 
+static enum route_end
+end_of(const struct endpoint_conf *conf)
+{
+	if (conf->ops == &endpoint_echo)
+		return END_ECHO;
+	return conf->ops->several ? END_SEVERAL : END_SINGLE;
+}
+
 static int
 make_routes(struct config *c, struct routes **ret, char *err, size_t size)
 {
 	const char **names = calloc(c->nendpoints + 1, sizeof(*names));
-	bool *echo = calloc(c->nendpoints + 1, sizeof(*echo));
+	enum route_end *ends = calloc(c->nendpoints + 1, sizeof(*ends));
 	unsigned bad;
 	int r = -ENOMEM;
 
-	for (unsigned i = 0; names && echo && i < c->nendpoints; i++) {
+	for (unsigned i = 0; names && ends && i < c->nendpoints; i++) {
 		names[i] = c->endpoints[i]->name;
-		echo[i] = c->endpoints[i]->ops == &endpoint_echo;
+		ends[i] = end_of(c->endpoints[i]);
 	}
-	if (names != NULL && echo != NULL)
-		r = routes_new(c->routes, c->nroutes, names, echo,
+	if (names != NULL && ends != NULL)
+		r = routes_new(c->routes, c->nroutes, names, ends,
 		    c->nendpoints, ret, &bad, err, size);
 	free(names);
-	free(echo);
+	free(ends);
 	if (r < 0)
 		return r;
 	c->nroutes = 0; /* they belong to the table now */

@@ -272,6 +272,34 @@ unknown_endpoint(struct check *k, const struct route_conf *route,
 	    near != NULL ? "'?" : "");
 }
 
+/* An endpoint with one link, as the only source and the only target. */
+static void
+check_itself(struct check *k, const struct route_conf *route)
+{
+	const char *from = route->from, *to = route->to, *word;
+	const struct endpoint_conf *endpoint;
+	char name[256];
+	size_t len;
+
+	if (from == NULL || to == NULL ||
+	    (word = route_word(&from, &len)) == NULL)
+		return;
+	snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
+	if (route_word(&from, &len) != NULL ||
+	    (word = route_word(&to, &len)) == NULL ||
+	    route_word(&to, &(size_t){ 0 }) != NULL || len != strlen(name) ||
+	    memcmp(word, name, len) != 0)
+		return;
+	endpoint = find_endpoint(k, name);
+	if (endpoint == NULL || endpoint->ops->several ||
+	    endpoint->ops == &endpoint_echo)
+		return;
+	fault_add(k->faults, route->file, route->to_line,
+	    "[route %s] leads from '%s' to itself, but a frame never goes back"
+	    " to where it came from; name another endpoint in 'to'",
+	    route->name, name);
+}
+
 /* True when there is an endpoint in the list that is no echo, or unknown. */
 static bool
 check_list(struct check *k, const struct route_conf *route, const char *key,
@@ -380,6 +408,7 @@ check_route(struct check *k, const struct route_conf *route)
 		    "[route %s] joins none but echo endpoints: frames would"
 		    " circle for ever",
 		    route->name);
+	check_itself(k, route);
 	check_exchange(k, route);
 }
 

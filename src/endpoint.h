@@ -262,7 +262,8 @@ int endpoint_set(struct endpoint *ep, const char *key, const char *value,
 int endpoint_break(struct endpoint *ep, uint64_t ns);
 
 /* Reads up to size bytes, not 0, once, or, with on, on while reads are full.  0: nothing
- * now, or nothing more; the owner is told of an end behind its readable. */
+ * now, or nothing more; the owner is told of an end behind its readable.  Of an endpoint
+ * that is paused nothing is read, even when it is closed. */
 size_t link_read(struct link *link, uint8_t *buf, size_t size, bool on);
 /*
  * Writes at once what the kernel takes: the number of bytes, 0 when it takes none

@@ -292,7 +292,8 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 	size_t n = 0;
 	ssize_t r;
 
-	if (link->bev == NULL || link->ended || link->read_closed)
+	if (link->bev == NULL || link->ended || link->read_closed ||
+	    link->endpoint->paused)
 		return 0;
 	do {
 		do

@@ -31,7 +31,7 @@ struct making {
 	struct routes *routes;
 	struct name *names; /* of endpoints, sorted */
 	unsigned n;
-	const bool *echo;
+	const enum route_end *ends; /* NULL: all END_SEVERAL */
 	struct pairs pairs;
 	char *err;
 	size_t size;
@@ -78,10 +78,15 @@ compare_pairs(const void *x, const void *y)
 	return a->route < b->route ? -1 : a->route > b->route;
 }
 
+/* Whether anything can go that way. */
 static bool
-both_echo(const struct making *m, unsigned from, unsigned to)
+may_join(const struct making *m, unsigned from, unsigned to)
 {
-	return m->echo != NULL && m->echo[from] && m->echo[to];
+	if (m->ends == NULL)
+		return true;
+	if (from == to)
+		return m->ends[from] == END_SEVERAL;
+	return m->ends[from] != END_ECHO || m->ends[to] != END_ECHO;
 }
 
 static int
@@ -89,7 +94,7 @@ add_pair(struct making *m, unsigned from, unsigned to, unsigned route)
 {
 	struct pairs *p = &m->pairs;
 
-	if (both_echo(m, from, to))
+	if (!may_join(m, from, to))
 		return 0;
 	if (p->n == p->size) {
 		size_t size = p->size == 0 ? 16 : p->size * 2;
@@ -174,7 +179,7 @@ join_all(struct making *m)
 	for (unsigned i = 0; i < m->n; i++) {
 		routes->source[i].targets = target;
 		for (unsigned j = 0; j < m->n; j++)
-			if (i != j && !both_echo(m, i, j))
+			if (i != j && may_join(m, i, j))
 				*target++ =
 				    (struct route_target){ j, 1, routes->via };
 		routes->source[i].ntargets =
@@ -376,11 +381,12 @@ make(struct making *m, struct route_conf **confs, unsigned nconfs,
 
 int
 routes_new(struct route_conf **confs, unsigned nconfs,
-    const char *const *endpoints, const bool *echo, unsigned nendpoints,
-    struct routes **ret, unsigned *bad, char *err, size_t size)
+    const char *const *endpoints, const enum route_end *ends,
+    unsigned nendpoints, struct routes **ret, unsigned *bad, char *err,
+    size_t size)
 {
 	struct making m = { .n = nendpoints,
-		.echo = echo,
+		.ends = ends,
 		.err = err,
 		.size = size,
 		.routes = calloc(1, sizeof(struct routes)) };

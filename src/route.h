@@ -100,17 +100,25 @@ int route_regex(regex_t *regex, const char *s, char *err, size_t size);
  */
 int route_conf_check(const struct route_conf *conf, char *err, size_t size);
 
+/* What a table has to know of an endpoint. */
+enum route_end {
+	END_SEVERAL, /* has several peers */
+	END_SINGLE,  /* has one link: nothing it sends can go back to it */
+	END_ECHO     /* sends back what it gets */
+};
+
 /*
  * Makes the table.  Without any conf every endpoint forwards to every other.
- * An endpoint reaches itself only where from and to both name it.  echo says
- * of each endpoint whether it sends back what it gets (NULL: none does):
- * two of those never reach each other, nor itself, or a frame would circle
- * for ever.  Takes the confs over, unless it fails: -EINVAL with a sentence in
+ * An endpoint with several peers reaches itself where from and to both name
+ * it.  ends says what each endpoint is (NULL: all have several peers).  Two
+ * echoes never reach each other, nor themselves, or a frame would circle for
+ * ever.  Takes the confs over, unless it fails: -EINVAL with a sentence in
  * err and the conf's number in *bad; -ENOMEM.
  */
 int routes_new(struct route_conf **confs, unsigned nconfs,
-    const char *const *endpoints, const bool *echo, unsigned nendpoints,
-    struct routes **ret, unsigned *bad, char *err, size_t size);
+    const char *const *endpoints, const enum route_end *ends,
+    unsigned nendpoints, struct routes **ret, unsigned *bad, char *err,
+    size_t size);
 /*
  * One table takes the place of another one.  Counters go to the route with the
  * same name and text, and what `rate` has let pass so far to the one with the same

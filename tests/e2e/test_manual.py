@@ -218,7 +218,7 @@ def sample_keys():
 NEEDS = {"serial": "device = /dev/tty{n}", "tcp-server": "listen = {n}",
          "tcp-client": "connect = localhost:1", "udp": "send_to = {n}",
          "unix-server": "listen = /tmp/{n}", "control": "listen = /tmp/c{n}",
-         "route": "from = ar1\nto = ar1"}
+         "route": "from = ar1\nto = ar2"}
 FRAMING_NEEDS = {"delimiter": "delimiter = ;\n", "fixed": "frame_size = 9\n"}
 
 

@@ -62,17 +62,18 @@ static void
 make_routes(struct config *c)
 {
 	const char **names = calloc(c->nendpoints, sizeof(*names));
-	bool *echo = calloc(c->nendpoints, sizeof(*echo));
+	enum route_end *ends = calloc(c->nendpoints, sizeof(*ends));
 	struct routes *routes = NULL;
 	char err[256];
 	unsigned bad;
 
-	expect(names != NULL && echo != NULL, "there is memory");
+	expect(names != NULL && ends != NULL, "there is memory");
 	for (unsigned i = 0; i < c->nendpoints; i++) {
 		names[i] = c->endpoints[i]->name;
-		echo[i] = c->endpoints[i]->ops == &endpoint_echo;
+		ends[i] = c->endpoints[i]->ops == &endpoint_echo ? END_ECHO
+								 : END_SINGLE;
 	}
-	expect(routes_new(c->routes, c->nroutes, names, echo, c->nendpoints,
+	expect(routes_new(c->routes, c->nroutes, names, ends, c->nendpoints,
 		   &routes, &bad, err, sizeof(err)) == 0,
 	    "routes without a fault make a table");
 	c->nroutes = 0;
@@ -82,7 +83,7 @@ make_routes(struct config *c)
 			    (const uint8_t *)"a\0b", 3, 1);
 	routes_free(routes);
 	free(names);
-	free(echo);
+	free(ends);
 }
 
 int

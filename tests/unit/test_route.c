@@ -39,7 +39,7 @@ section(const char *name, const char *text)
 
 /* A table of those sections, called r0, r1, ...; NULL at the end. */
 static struct routes *
-table(const char *const *sections, const bool *echo)
+table(const char *const *sections, const enum route_end *ends)
 {
 	struct route_conf *confs[16];
 	struct routes *routes = NULL;
@@ -51,7 +51,7 @@ table(const char *const *sections, const bool *echo)
 		confs[n] = section(name, sections[n]);
 	}
 	if (routes_new(
-		confs, n, abcd, echo, 4, &routes, &bad, err, sizeof(err)) != 0)
+		confs, n, abcd, ends, 4, &routes, &bad, err, sizeof(err)) != 0)
 		fail_msg("%s", err);
 	return routes;
 }
@@ -130,18 +130,33 @@ without_routes_everyone_reaches_every_other(void **state)
 }
 
 static void
+only_an_endpoint_with_several_peers_reaches_itself(void **state)
+{
+	const char *const sections[] = { "from=a b@to=a b c", NULL };
+	const enum route_end ends[] = { END_SINGLE, END_SEVERAL, END_SINGLE,
+		END_SINGLE };
+	struct routes *r = table(sections, ends);
+
+	(void)state;
+	assert_string_equal(reach(r, 0), "b:r0 c:r0");
+	assert_string_equal(reach(r, 1), "a:r0 b:r0 c:r0");
+	routes_free(r);
+}
+
+static void
 two_echoes_never_reach_each_other(void **state)
 {
 	const char *none[] = { NULL };
 	const char *sections[] = { "between=a b c", "from=c@to=b,c", NULL };
-	const bool echo[] = { false, true, true, false };
-	struct routes *r = table(none, echo);
+	const enum route_end ends[] = { END_SEVERAL, END_ECHO, END_ECHO,
+		END_SEVERAL };
+	struct routes *r = table(none, ends);
 
 	(void)state;
 	assert_string_equal(reach(r, 0), "b:all c:all d:all");
 	assert_string_equal(reach(r, 1), "a:all d:all");
 	routes_free(r);
-	r = table(sections, echo);
+	r = table(sections, ends);
 	assert_string_equal(reach(r, 1), "a:r0");
 	assert_string_equal(reach(r, 2), "a:r0");
 	routes_free(r);
@@ -521,6 +536,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_routes_everyone_reaches_every_other),
+		cmocka_unit_test(
+		    only_an_endpoint_with_several_peers_reaches_itself),
 		cmocka_unit_test(two_echoes_never_reach_each_other),
 		cmocka_unit_test(between_joins_each_to_every_other),
 		cmocka_unit_test(from_leads_to_one_way),
