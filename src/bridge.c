@@ -104,7 +104,9 @@ port_reserve(struct port *port, size_t size)
 
 /*
  * Brings the bytes together, those kept first: in the shared buffer, or, when many
- * are kept, in the port's own.  Returns how many there are.
+ * are kept, in the port's own.  While those kept may hold whole frames, nothing is
+ * read: so a port keeps at most one read and the beginning of a frame.  Returns how
+ * many there are.
  */
 static size_t
 port_gather(struct port *port, size_t room, uint8_t **ret)
@@ -514,9 +516,8 @@ node_deliver(struct node *to, struct batch *batch)
 
 /* --- 4. out, later: from the queue --------------------------------------- */
 
-/* What the bufferevent had of a frame is written. */
-static void
-handed_out(struct port *port)
+void
+port_handed_out(struct port *port)
 {
 	struct handed *h = &port->handed;
 	struct batch *batch = port->node->bridge->batch;
@@ -569,8 +570,8 @@ port_flush(struct port *port)
 {
 	bool under_way = port->handed.waits && port->handed.wire > 0;
 
-	if (under_way && link_handed(port->link) == 0) {
-		handed_out(port);
+	if (under_way && port->link->up && link_handed(port->link) == 0) {
+		port_handed_out(port);
 		under_way = false;
 	}
 	while (!under_way && port_open(port) && port->gap_at == 0 &&

@@ -66,8 +66,11 @@ struct handed {
 			 * yet, it is to be sent again */
 	uint64_t since_ns;
 	unsigned route;
-	bool waits;   /* there is one */
-	bool partial; /* some of it was written already */
+	bool waits;    /* there is one */
+	bool partial;  /* some of it was written already */
+	uint8_t *rest; /* the end of it, while its line is closed, or NULL */
+	size_t rest_len;
+	struct device_id device; /* that line */
 };
 
 /* What its receiver had taken when it was looked at last (bridge_stall.c). */
@@ -163,8 +166,8 @@ struct bridge {
 int bridge_new(struct event_base *base, struct bridge **ret);
 /*
  * Makes the bridge what the configuration says, taking its endpoint and route confs
- * over: new endpoints are opened, those whose section changed are closed and
- * opened again, those gone are closed, the others are not touched.
+ * over: new endpoints are opened, those that are opened in another way now are closed
+ * and opened again, those gone are closed, the others stay open.
  * -errno with a sentence in err: nothing was changed.
  */
 int bridge_apply(struct bridge *b, struct config *c, char *err, size_t size);

@@ -447,10 +447,12 @@ heir_goes_on(struct port *port, const struct heir *heir)
 	port->backlog = port->held_len > 0;
 	if (heir->len == 0)
 		return;
-	if (link_hand(link, heir->rest, heir->len) < 0)
+	if (link_hand(link, heir->rest, heir->len) < 0) {
+		heir_lost(port, heir);
 		link_close(link, "out of memory");
-	else
-		link->tx_bytes -= heir->len;
+		return;
+	}
+	link->tx_bytes -= heir->len;
 }
 
 void

@@ -23,6 +23,8 @@ void port_silent(struct port *port);
 void port_timeout(struct port *port);
 /* Writes what waits, as far as it goes. */
 void port_flush(struct port *port);
+/* What the bufferevent had of a frame is written. */
+void port_handed_out(struct port *port);
 void port_drop(struct port *port, enum drop_reason reason, size_t len);
 /* To every port of a node, as if a route had brought it. */
 void node_send_frame(struct node *node, const struct queued *q);

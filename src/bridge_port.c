@@ -14,6 +14,7 @@
 
 #include "bridge_exchange.h"
 #include "bridge_heritage.h"
+#include "endpoint_link.h"
 #include "log.h"
 
 /* --- timer --------------------------------------------------------------- */
@@ -251,6 +252,14 @@ port_new(struct node *node, struct link *link)
 	return port;
 }
 
+static void
+handed_clear(struct handed *h)
+{
+	free(h->payload);
+	free(h->rest);
+	memset(h, 0, sizeof(*h));
+}
+
 void
 port_drop_waiting(struct port *port)
 {
@@ -262,8 +271,7 @@ port_drop_waiting(struct port *port)
 	}
 	if (port->handed.waits)
 		port_drop(port, DROP_CLOSED, port->handed.len);
-	free(port->handed.payload);
-	memset(&port->handed, 0, sizeof(port->handed));
+	handed_clear(&port->handed);
 }
 
 void
@@ -290,6 +298,68 @@ port_free(struct port *port)
 
 /* --- what the endpoints tell --------------------------------------------- */
 
+/* The frame cannot be ended any more; left: bytes of it that were not written. */
+static void
+handed_cut(struct port *port, size_t left)
+{
+	port->traffic.tx_bytes -= left;
+	port_drop(port, DROP_CUT, port->handed.len);
+	handed_clear(&port->handed);
+}
+
+/* The line stays, and half of the frame is on it: the end is kept until it is open
+ * again, or the next frame would follow that half. */
+static bool
+keep_rest(struct port *port, size_t left)
+{
+	struct handed *h = &port->handed;
+
+	if (!link_device(port->link, &h->device) ||
+	    (h->rest = malloc(left)) == NULL)
+		return false;
+	h->rest_len = link_unwritten(port->link, h->rest, left);
+	return true;
+}
+
+/* The frame that was on its way: ended or sent again later, or cut. */
+static void
+handed_lost(struct port *port)
+{
+	struct handed *h = &port->handed;
+	size_t left = link_handed(port->link);
+
+	if (!h->waits || h->wire == 0)
+		return;
+	if (left == 0) {
+		port_handed_out(port);
+	} else if (!h->partial && left == h->wire && h->payload != NULL) {
+		port->traffic.tx_bytes -= left;
+		h->wire = 0;
+	} else if (!keep_rest(port, left))
+		handed_cut(port, left);
+}
+
+/* The link is up: the rest goes out first, if that is the same line. */
+static void
+give_rest(struct port *port)
+{
+	struct handed *h = &port->handed;
+	struct link *link = port->link;
+	struct device_id now;
+
+	if (h->rest == NULL)
+		return;
+	if (!link_device(link, &now) ||
+	    memcmp(&now, &h->device, sizeof(now)) != 0 ||
+	    link_hand(link, h->rest, h->rest_len) < 0) {
+		handed_cut(port, h->rest_len);
+		return;
+	}
+	link->tx_bytes -= h->rest_len; /* counted before */
+	free(h->rest);
+	h->rest = NULL;
+}
+
 static int
 on_up(struct link *link)
 {
@@ -301,29 +371,11 @@ on_up(struct link *link)
 	if (node->bridge->stopping)
 		link_close_read(link);
 	port_inherit(port);
+	give_rest(port);
 	port->progress_ns = now_ns();
 	port_flush(port);
 	port_update(port);
 	return 0;
-}
-
-/* The frame that was on its way: sent again later, unless half of it is out. */
-static void
-handed_lost(struct port *port)
-{
-	struct handed *h = &port->handed;
-	size_t left = link_handed(port->link);
-
-	if (!h->waits || h->wire == 0)
-		return;
-	port->traffic.tx_bytes -= left;
-	if (!h->partial && left == h->wire && h->payload != NULL) {
-		h->wire = 0;
-		return;
-	}
-	port_drop(port, DROP_CUT, h->len);
-	free(h->payload);
-	memset(h, 0, sizeof(*h));
 }
 
 static void

@@ -54,6 +54,10 @@ save_rest(const struct port *port, struct pack *p)
 		pack_bytes(p, port->heir->rest, port->heir->len);
 		return;
 	}
+	if (port->handed.rest != NULL) {
+		pack_bytes(p, port->handed.rest, port->handed.rest_len);
+		return;
+	}
 	pack_number(p, len);
 	if ((at = pack_room(p, len)) != NULL)
 		link_unwritten(port->link, at, len);

@@ -3,8 +3,9 @@
  *
  * A change is a transaction: all that can fail is done first, beside what runs; then
  * the new table of routes and nodes takes the old one's place.  A node whose section
- * is the same goes over as it is.  One whose section changed is made anew, and takes
- * over counters and, if it has one port, what waits in it.
+ * is the same goes over as it is, and one of which only keys that every endpoint takes
+ * changed follows them while it stays open.  One that has to be opened in another way is
+ * made anew, and takes over counters and, if it has one port, what waits in it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -78,11 +79,12 @@ bridge_find(const struct bridge *b, const char *name)
 	return NULL;
 }
 
+/* It need not be opened anew. */
 static bool
-same_section(const struct endpoint_conf *a, const struct endpoint_conf *b)
+same_wire(const struct endpoint_conf *a, const struct endpoint_conf *b)
 {
 	return a->ops == b->ops && strcmp(a->name, b->name) == 0 &&
-	    strcmp(a->text, b->text) == 0;
+	    strcmp(a->wire, b->wire) == 0;
 }
 
 /* What waits for the old node's one port, and all that was counted. */
@@ -170,7 +172,7 @@ make_nodes(struct bridge *b, struct config *c)
 		struct node *old = bridge_find(b, c->endpoints[i]->name);
 
 		if (old != NULL &&
-		    same_section(old->endpoint->conf, c->endpoints[i]))
+		    same_wire(old->endpoint->conf, c->endpoints[i]))
 			node[i] = old;
 		else if ((node[i] = node_new(b, c->endpoints[i])) == NULL)
 			break;
@@ -348,6 +350,24 @@ use_routes(struct bridge *b, struct routes *routes, const unsigned *was,
 	b->routes = routes;
 }
 
+/* Makes a node that stays open follow its section, if that has changed. */
+static void
+change_node(struct node *node, struct endpoint_conf *conf)
+{
+	struct endpoint *ep = node->endpoint;
+	struct port *port;
+
+	if (strcmp(ep->conf->text, conf->text) == 0)
+		return;
+	endpoint_follow(ep, conf);
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
+	    "its section has changed; it stays open");
+	TAILQ_FOREACH(port, &node->ports, entry) {
+		port->age_at = 0; /* of another frame_timeout */
+		port_age(port, task_now(), true);
+	}
+}
+
 static void
 start_new(struct bridge *b, struct config *c)
 {
@@ -356,10 +376,12 @@ start_new(struct bridge *b, struct config *c)
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		struct endpoint *ep = b->node[i]->endpoint;
 
-		if (ep->conf == c->endpoints[i])
+		if (ep->conf == c->endpoints[i]) {
 			endpoint_start(ep);
-		else
-			endpoint_conf_free(c->endpoints[i]);
+			continue;
+		}
+		change_node(b->node[i], c->endpoints[i]);
+		endpoint_conf_free(c->endpoints[i]);
 	}
 	c->nendpoints = 0;
 	/* Who holds back whom may be different now, and so may routes be. */

@@ -260,9 +260,10 @@ compare_entries(const void *x, const void *y)
 	return strcmp((*a)->key, (*b)->key);
 }
 
-/* The section as text that is the same when it says the same. */
+/* The section as text that is the same when it says the same, but for those keys. */
 static char *
-section_text(const struct config_section *s, const char *name)
+section_text(
+    const struct config_section *s, const char *name, const struct key *without)
 {
 	const struct config_entry **sorted = calloc(s->n + 1, sizeof(*sorted));
 	char *text = NULL;
@@ -278,7 +279,9 @@ section_text(const struct config_section *s, const char *name)
 	qsort(sorted, s->n, sizeof(*sorted), compare_entries);
 	fprintf(f, "[%s %s]\n", s->type, name);
 	for (unsigned i = 0; i < s->n; i++)
-		fprintf(f, "%s=%s\n", sorted[i]->key, sorted[i]->value);
+		if (without == NULL ||
+		    key_find(without, sorted[i]->key) == NULL)
+			fprintf(f, "%s=%s\n", sorted[i]->key, sorted[i]->value);
 	free(sorted);
 	if (fclose(f) != 0) {
 		free(text);
@@ -310,8 +313,15 @@ reading_name(
 	if (given == NULL)
 		given = otherwise == NULL ? "" : otherwise;
 	*name = strdup(given);
-	*text = section_text(rd->section, given);
+	*text = section_text(rd->section, given, NULL);
 	return *name == NULL || *text == NULL ? -ENOMEM : 0;
+}
+
+int
+reading_wire(struct reading *rd, const char *name, char **wire)
+{
+	*wire = section_text(rd->section, name, endpoint_common_keys);
+	return *wire == NULL ? -ENOMEM : 0;
 }
 
 bool

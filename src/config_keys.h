@@ -49,6 +49,9 @@ void reading_failed(struct reading *rd, const char *err);
  */
 int reading_name(
     struct reading *rd, const char *otherwise, char **name, char **text);
+/* The text without the keys that every endpoint takes, which may change while it is open.
+ * 0 or -ENOMEM. */
+int reading_wire(struct reading *rd, const char *name, char **wire);
 /* False, and a fault, when there are as many as there may be. */
 bool reading_room(
     struct reading *rd, unsigned n, unsigned max, const char *what);

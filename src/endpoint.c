@@ -121,6 +121,7 @@ endpoint_conf_free(struct endpoint_conf *conf)
 		key_free(conf->ops->keys, conf);
 	free(conf->name);
 	free(conf->text);
+	free(conf->wire);
 	free(conf);
 }
 
@@ -532,6 +533,18 @@ endpoint_reopen(struct endpoint *ep)
 	close_now(ep);
 	endpoint_set_state(ep, ENDPOINT_CLOSED, "reopened by hand");
 	try_open(ep);
+}
+
+void
+endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
+{
+	char *text = ep->conf->text;
+
+	key_swap(endpoint_common_keys, ep->conf, conf);
+	ep->conf->text = conf->text;
+	ep->conf->file = conf->file;
+	ep->conf->line = conf->line;
+	conf->text = text;
 }
 
 /* A key that may change while the endpoint is open, and what knows of it. */

@@ -61,6 +61,7 @@ struct endpoint_conf {
 	struct framing_conf framing;
 	char *name;
 	char *text;	  /* the section, for comparing */
+	char *wire;	  /* the part of it that says how it is opened */
 	const char *file; /* where it stands, for messages */
 	int line;
 
@@ -105,6 +106,11 @@ enum endpoint_state {
 	ENDPOINT_WAITING, /* a pty that nobody has open */
 	ENDPOINT_UP,
 	ENDPOINT_LOST /* to be reopened */
+};
+
+/* Which device file something is open on. */
+struct device_id {
+	uint64_t device, inode, number;
 };
 
 /* One open byte stream.  What each message needs comes first. */
@@ -166,6 +172,9 @@ struct endpoint_ops {
 	const char *type;	/* as in the section's head */
 	const struct key *keys; /* its own, offsets into endpoint_conf */
 	bool several;		/* has a link for each connection */
+	/* The other side does not notice that it is closed and opened again: a
+	 * frame of which half is written is ended then. */
+	bool line;
 	/* Each frame is a datagram, of at most that many bytes; each read and
 	 * each write of a link is one.  0: byte streams. */
 	size_t datagram;
@@ -256,6 +265,9 @@ void endpoint_free(struct endpoint *ep);
 void endpoint_retry(struct endpoint *ep);
 /* Closes and opens again at once. */
 void endpoint_reopen(struct endpoint *ep);
+/* Takes over what the section says now for the keys of every endpoint, which may change
+ * while it is open, and leaves the old values in conf. */
+void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
 /* Changes a key of the section while it is open; -errno, sentence in err. */
 int endpoint_set(struct endpoint *ep, const char *key, const char *value,
     char *err, size_t size);
@@ -274,6 +286,9 @@ ssize_t link_write(struct link *link, const struct iovec *iov, int n);
 /* Leaves bytes to the bufferevent, which writes them as soon as it can; writable
  * follows.  -ENOMEM. */
 int link_hand(struct link *link, const uint8_t *data, size_t len);
+/* The device that the link is open on, and that is still there; false where none would
+ * be the same after it was opened again. */
+bool link_device(const struct link *link, struct device_id *ret);
 /* Bytes handed over and not yet written. */
 size_t link_handed(const struct link *link);
 /* Whether more is to be read; may be called from inside callbacks. A hang-up is noticed all

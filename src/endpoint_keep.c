@@ -17,7 +17,7 @@ endpoint_keep_name(
     const struct endpoint *ep, const char *part, char *buf, size_t size)
 {
 	keep_name(buf, size, ep->conf->ops->type, ep->conf->name,
-	    ep->conf->text, part);
+	    ep->conf->wire, part);
 }
 
 void

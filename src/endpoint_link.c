@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/sockios.h>
@@ -547,6 +548,21 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 	if (bufferevent_enable(link->bev, EV_WRITE) < 0)
 		link_lose(link, LINK_LOST, strerror(errno));
 	return 0;
+}
+
+bool
+link_device(const struct link *link, struct device_id *ret)
+{
+	struct stat st;
+
+	if (!link->endpoint->conf->ops->line ||
+	    poll_now(link->fd) & (POLLHUP | POLLERR | POLLNVAL) ||
+	    fstat(link->fd, &st) < 0)
+		return false;
+	ret->device = st.st_dev;
+	ret->inode = st.st_ino;
+	ret->number = st.st_rdev;
+	return true;
 }
 
 size_t

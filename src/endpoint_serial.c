@@ -542,6 +542,7 @@ serial_finish(void)
 const struct endpoint_ops endpoint_serial = {
 	.type = "serial",
 	.keys = serial_keys,
+	.line = true,
 	.check = serial_check,
 	.open = serial_open,
 	.close = serial_close,

@@ -264,7 +264,7 @@ find_queues(struct remains *rem, struct endpoint_conf *conf)
 
 	TAILQ_FOREACH(l, left_all(), entry) {
 		if (!is_queue(l) ||
-		    !is_of(l, conf->ops->type, conf->name, conf->text))
+		    !is_of(l, conf->ops->type, conf->name, conf->wire))
 			continue;
 		if (node == NULL && (node = remains_node(rem, conf)) == NULL)
 			return -ENOMEM;
@@ -351,7 +351,7 @@ is_wanted(const struct left *l, const struct config *c)
 {
 	for (unsigned i = 0; i < c->nendpoints; i++)
 		if (is_of(l, c->endpoints[i]->ops->type, c->endpoints[i]->name,
-			c->endpoints[i]->text))
+			c->endpoints[i]->wire))
 			return true;
 	for (unsigned i = 0; i < c->ncontrols; i++)
 		if (is_of(l, "control", c->controls[i]->name,

@@ -610,3 +610,33 @@ key_free(const struct key *keys, void *base)
 		*string = NULL;
 	}
 }
+
+static const size_t value_size[] = {
+	[KEY_BOOL] = sizeof(bool),
+	[KEY_NUMBER] = sizeof(uint64_t),
+	[KEY_SIZE] = sizeof(uint64_t),
+	[KEY_TIME] = sizeof(uint64_t),
+	[KEY_WORD] = sizeof(int),
+	[KEY_STRING] = sizeof(char *),
+	[KEY_BYTES] = sizeof(struct bytes),
+	[KEY_HEX] = sizeof(struct bytes),
+	[KEY_MODE] = sizeof(uint64_t),
+	[KEY_SILENCE] = sizeof(struct silence),
+};
+
+void
+key_swap(const struct key *keys, void *a, void *b)
+{
+	char *x, *y, byte;
+
+	for (; keys->name != NULL; keys++) {
+		assert(keys->type != KEY_CUSTOM);
+		x = (char *)a + keys->offset;
+		y = (char *)b + keys->offset;
+		for (size_t i = 0; i < value_size[keys->type]; i++) {
+			byte = x[i];
+			x[i] = y[i];
+			y[i] = byte;
+		}
+	}
+}

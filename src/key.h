@@ -60,6 +60,8 @@ int key_parse(const struct key *key, void *base, const char *value, char *err,
 int key_defaults(const struct key *keys, void *base);
 /* The value as it would be written in a file. */
 void key_print(const struct key *key, const void *base, char *buf, size_t size);
+/* Exchanges the values of the table's keys, none of them KEY_CUSTOM. */
+void key_swap(const struct key *keys, void *a, void *b);
 /* Frees the strings that the table's keys own and sets them to NULL. */
 void key_free(const struct key *keys, void *base);
 

@@ -1,7 +1,8 @@
 """How sources are held back by what is slow, and what is read of them meanwhile."""
 import pytest
 
-from harness import (expect, flush, move, route, section, serial, wait_for)
+from harness import (expect, flush, move, pump, route, section, serial,
+                     wait_for)
 
 MAX_FRAME = 4096
 ONE_READ = 4096
@@ -88,3 +89,121 @@ def test_frames_of_a_server_to_itself_without_another_peer_are_counted(
     first.send(b"hello\n")
     expect(second, b"hello\n", [first])
     assert d.dropped("a") == 1
+
+
+# --- half a frame on a line --------------------------------------------------
+
+LINES = [b"%06d:" % i + bytes([65 + i % 26]) * 900 for i in range(300)]
+
+
+def stuck_in_a_frame(d, a, b):
+    """Sends until b takes no more; whether it has a part of a frame."""
+    b.reading = False
+    pump([a], lambda: d.tasks()["b.write"]["state"] == "waiting")
+    held = d.tasks()["b.write"]["label"]
+    assert "queued" in held, held
+
+
+def read_some(a, b, count):
+    """Moves bytes until so many more have come out of b."""
+    b.reading = True
+    until = len(b.received) + count
+    pump([a, b], lambda: len(b.received) >= until)
+
+
+@pytest.mark.parametrize("how", ["reopen", "baud", "label", "framing"])
+def test_half_a_frame_on_a_line_is_ended_first(
+        folder, pty, daemon, connect, how):
+    b = pty("b")
+
+    def conf(**keys):
+        return server("a", folder, framing="line") + serial(
+            "b", b, **{"framing": "line", "queue": "1M"} | keys)
+    d = daemon(conf())
+    a = connect(folder / "a.sock")
+    a.send(b"".join(line + b"\n" for line in LINES))
+    for i in range(1, 5):
+        stuck_in_a_frame(d, a, b)
+        if how == "reopen":
+            d.control("reopen b")
+        else:
+            d.reload(conf(**{
+                "baud": {"baud": 9600 * (1 + i)},
+                "label": {"label": f"number {i}"},
+                "framing": {"max_frame": 2000 + i}}[how]))
+        d.wait_state("b", "up")
+        read_some(a, b, 10_000 + 111 * i)
+    b.reading = True
+    pump([a, b], lambda: len(b.lines()) >= len(LINES))
+    assert b.lines() == LINES
+    assert d.number("b/tx_frames") == len(LINES)
+    assert d.number("b/tx_bytes") == len(b.received)
+    assert d.dropped("b") == 0
+    opened = d.stderr().count("b: opening -> up")
+    assert opened == (1 if how == "label" else 5)
+
+
+def test_a_line_that_is_disconnected_for_a_full_queue_gets_whole_frames(
+        folder, pty, daemon, connect):
+    b = pty("b")
+    d = daemon(server("a", folder, framing="line") +
+               serial("b", b, framing="line", queue="8K",
+                      overflow="disconnect"))
+    a = connect(folder / "a.sock")
+    a.send(b"".join(line + b"\n" for line in LINES))
+    b.reading = False
+    pump([a], lambda: d.number("b/opens") > 1 and
+         d.number("a/rx_frames") == len(LINES))
+    b.reading = True
+
+    def balanced():
+        return d.number("b/tx_frames") + d.dropped("b") == len(LINES)
+    pump([b], balanced)
+    pump([b], lambda: len(b.received) == d.number("b/tx_bytes"))
+    assert b.received.endswith(b"\n")
+    assert len(b.lines()) == d.number("b/tx_frames")
+    assert set(b.lines()) <= set(LINES)
+    assert d.dropped("b", "cut") == 0
+
+
+def test_the_end_of_a_frame_is_not_for_another_device(
+        folder, pty, daemon, connect):
+    b, other = pty("b"), pty("other")
+    d = daemon(server("a", folder, framing="line") +
+               serial("b", b, framing="line", queue="1M"))
+    a = connect(folder / "a.sock")
+    a.send(b"".join(line + b"\n" for line in LINES))
+    flush([a])
+    d.wait_number("a/rx_frames", len(LINES))
+    before = d.number("b/tx_frames")
+    d.reload(server("a", folder, framing="line") +
+             serial("b", other, framing="line", queue="1M"))
+    pump([other], lambda: len(other.lines()) +
+         d.dropped("b", "cut") + before == len(LINES))
+    assert d.dropped("b", "cut") == 1
+    assert other.lines() == LINES[before + 1:]
+
+
+@pytest.mark.parametrize("key, value, shown", [
+    ("label", "the right one", "the right one"), ("queue", "128K", "128K"),
+    ("overflow", "drop-oldest", "drop-oldest"), ("stall_timeout", "3s", "3s"),
+    ("frame_timeout", "5s", "5s"), ("reopen_min", "50ms", "50ms"),
+    ("reopen_max", "7s", "7s")])
+def test_what_every_endpoint_takes_is_changed_while_it_is_open(
+        folder, pty, daemon, connect, key, value, shown):
+    b = pty("b")
+    keys = {"framing": "line"}
+    d = daemon(server("a", folder, **keys) + serial("b", b, **keys))
+    a = connect(folder / "a.sock")
+    wait_for(lambda: d.json("peers"))
+    a.send(b"half a ")
+    d.wait_number("a/rx_bytes", 7)
+    keys[key] = value
+    d.reload(server("a", folder, **keys) + serial("b", b, **keys))
+    for name in "a", "b":
+        assert d.get(f"{name}/{key}") == shown
+    assert d.opens("a", "b") == {"a": 1, "b": 1}
+    a.send(b"line\n")
+    expect(b, b"half a line\n", [a])
+    b.send(b"hello\n")
+    expect(a, b"hello\n", [b])
