@@ -143,12 +143,26 @@ struct tap {
 };
 TAILQ_HEAD(tap_list, tap);
 
+/*
+ * A place in the order of endpoints, their peers and routes, for a reply that is
+ * produced in pieces.  A reload and a peer that leaves move it: what is there all the
+ * time, in the same order, is returned once.
+ */
+struct cursor {
+	struct bridge *bridge;	 /* NULL: not open */
+	unsigned node, route;	 /* the next ones */
+	const struct port *port; /* the next peer, or NULL */
+	LIST_ENTRY(cursor) entry;
+};
+LIST_HEAD(cursor_list, cursor);
+
 struct bridge {
 	struct event_base *base;
 	struct routes *routes;
 	struct node **node; /* by number */
 	unsigned nnodes;
 	struct tap_list taps;
+	struct cursor_list cursors;
 	struct exchange_list exchanges;
 	uint8_t *turn;	 /* where bytes are cut into frames */
 	uint8_t *out;	 /* where frames are encoded... */
@@ -196,6 +210,14 @@ uint64_t traffic_errors(const struct traffic *t);
 int node_send(struct node *n, const uint8_t *payload, size_t len);
 /* Stops reading from and writing to it; frames for it are held as while down. */
 void node_pause(struct node *n, bool paused);
+/* From the first of each on; it was zero or opened before. */
+void cursor_open(struct cursor *cursor, struct bridge *b);
+/* Harmless when it is not open. */
+void cursor_close(struct cursor *cursor);
+/* The next endpoint, peer of one that has several, or route; NULL at the end. */
+const struct node *cursor_node(struct cursor *cursor);
+const struct port *cursor_peer(struct cursor *cursor);
+const struct route *cursor_route(struct cursor *cursor);
 void bridge_tap(struct bridge *b, struct tap *tap);
 /* Frees its names, too. */
 void bridge_untap(struct bridge *b, struct tap *tap);

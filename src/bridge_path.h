@@ -39,6 +39,14 @@ void latest_forget(struct port *port);
 void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
     size_t len);
 
+/* --- places of replies in pieces (bridge_cursor.c) ----------------------- */
+
+/* The port is about to be taken off its node. */
+void cursors_leave_port(const struct bridge *b, const struct port *port);
+/* These nodes and routes are about to take the place of the bridge's. */
+void cursors_change(const struct bridge *b, struct node *const *node,
+    unsigned n, const struct routes *routes);
+
 /* --- the state of ports (bridge_port.c) ---------------------------------- */
 
 /* What the endpoints tell. */

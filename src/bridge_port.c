@@ -281,6 +281,7 @@ port_free(struct port *port)
 		return;
 	port_drop_waiting(port);
 	traffic_add(&port->node->gone, &port->traffic);
+	cursors_leave_port(port->node->bridge, port);
 	TAILQ_REMOVE(&port->node->ports, port, entry);
 	port_release(port);
 	if (port->timer != NULL) {

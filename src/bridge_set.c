@@ -30,6 +30,7 @@ bridge_new(struct event_base *base, struct bridge **ret)
 	b->base = base;
 	TAILQ_INIT(&b->taps);
 	TAILQ_INIT(&b->exchanges);
+	LIST_INIT(&b->cursors);
 	*ret = b;
 	return 0;
 }
@@ -438,6 +439,7 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 		free(was);
 		return -ENOMEM;
 	}
+	cursors_change(b, node, n, routes);
 	exchanges_use(b, &exchanges);
 	leave_old(b, node, n);
 	free(b->node);

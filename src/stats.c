@@ -20,6 +20,7 @@ _Static_assert(BUCKETS == HISTOGRAM_BUCKETS, "as others know it");
 
 static struct task_list tasks = TAILQ_HEAD_INITIALIZER(tasks);
 static struct task *running;
+static LIST_HEAD(, task_cursor) cursors = LIST_HEAD_INITIALIZER(cursors);
 
 static const char *const state_names[] = {
 	[TASK_IDLE] = "idle",
@@ -48,12 +49,44 @@ task_add(struct task *task, void *arg,
 void
 task_remove(struct task *task)
 {
+	struct task_cursor *cursor;
+
 	if (task->label == NULL)
 		return;
+	LIST_FOREACH(cursor, &cursors, entry)
+	if (cursor->next == task)
+		cursor->next = TAILQ_NEXT(task, entry);
 	TAILQ_REMOVE(&tasks, task, entry);
 	task->label = NULL;
 	if (running == task)
 		running = NULL;
+}
+
+void
+task_cursor_open(struct task_cursor *cursor)
+{
+	cursor->next = TAILQ_FIRST(&tasks);
+	if (!cursor->open)
+		LIST_INSERT_HEAD(&cursors, cursor, entry);
+	cursor->open = true;
+}
+
+const struct task *
+task_cursor_next(struct task_cursor *cursor)
+{
+	const struct task *task = cursor->next;
+
+	if (task != NULL)
+		cursor->next = TAILQ_NEXT(task, entry);
+	return task;
+}
+
+void
+task_cursor_close(struct task_cursor *cursor)
+{
+	if (cursor->open)
+		LIST_REMOVE(cursor, entry);
+	cursor->open = false;
 }
 
 const struct task_list *

@@ -75,6 +75,22 @@ void task_add(struct task *task, void *arg,
 void task_remove(struct task *task);
 const struct task_list *task_all(void);
 struct task *task_find(const char *name);
+
+/*
+ * A place in the registry that stays valid while tasks come and go: each task that
+ * is there all the time is returned once.
+ */
+struct task_cursor {
+	struct task *next;
+	bool open;
+	LIST_ENTRY(task_cursor) entry;
+};
+/* From the first task on. */
+void task_cursor_open(struct task_cursor *cursor);
+/* NULL at the end. */
+const struct task *task_cursor_next(struct task_cursor *cursor);
+/* Harmless when it is not open. */
+void task_cursor_close(struct task_cursor *cursor);
 /* How many tasks are WAITING (or RUNNING and about to wait again). */
 unsigned task_waiting(void);
 
