@@ -4,6 +4,11 @@
  * Text goes to a buffer as it comes, but for tables: their cells are kept until
  * all are known, because the widest one makes the column.  JSON is built as
  * values, one for each kind of data, and put together at the end.
+ *
+ * A reply in pieces keeps no more than a piece.  Of a table in text the first walk
+ * leaves the widths of the columns alone, and the second one writes its rows as they
+ * are completed.  Of JSON what was built so far is written without the bracket at its
+ * end, and what follows goes on inside of it.
  */
 #include <assert.h>
 #include <ctype.h>
@@ -22,9 +27,19 @@
 /* As many digits as a double has for certain: 0.3 s stays 0.3. */
 #define JSON_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
 
+/* How far the table in text has come that is on. */
+enum table_state {
+	TABLE_KEPT,	/* all its cells are there */
+	TABLE_MEASURED, /* the widths alone are known so far */
+	TABLE_FIXED,	/* rows are written as they are completed */
+};
+
 struct output {
 	enum output_format format;
 	bool failed; /* memory ran out */
+	bool inside; /* JSON has begun to be written */
+	enum table_state table;
+	size_t *widths; /* of the columns, NULL until they are measured */
 
 	/* The table that is on: its headings, in text its rows behind them. */
 	size_t columns;
@@ -67,14 +82,24 @@ output_new(enum output_format format)
 	return o;
 }
 
+/* Forgets the cells from that one on. */
+static void
+cut_cells(struct output *o, size_t from)
+{
+	while (o->ncells > from)
+		free(o->cells[--o->ncells]);
+}
+
 static void
 end_table(struct output *o)
 {
-	for (size_t i = 0; i < o->ncells; i++)
-		free(o->cells[i]);
+	cut_cells(o, 0);
 	free(o->cells);
+	free(o->widths);
 	o->cells = NULL;
-	o->columns = o->ncells = o->room = o->column = 0;
+	o->widths = NULL;
+	o->table = TABLE_KEPT;
+	o->columns = o->room = o->column = 0;
 }
 
 static void
@@ -200,13 +225,15 @@ text_width(const char *text)
 }
 
 static void
-write_row(struct output *o, char *const *cells, const size_t *widths)
+write_row(struct output *o, char *const *cells)
 {
-	size_t last = o->columns - 1;
+	size_t last = o->columns - 1, width;
 	int pad, r;
 
 	for (size_t i = 0; i < last; i++) {
-		pad = (int)(widths[i] - text_width(cells[i])) + GAP;
+		width = text_width(cells[i]);
+		/* Of a second walk a cell may be wider than all were before. */
+		pad = (int)(MAX(o->widths[i], width) - width) + GAP;
 		r = evbuffer_add_printf(o->text, "%s%*s", cells[i], pad, "");
 		o->failed |= r == -1;
 	}
@@ -214,29 +241,45 @@ write_row(struct output *o, char *const *cells, const size_t *widths)
 		o->failed = true;
 }
 
+static void
+measure_cells(struct output *o)
+{
+	size_t *width;
+
+	if (o->widths == NULL)
+		o->widths = calloc(o->columns, sizeof *o->widths);
+	if (o->widths == NULL) {
+		o->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < o->ncells; i++) {
+		width = &o->widths[i % o->columns];
+		*width = MAX(*width, text_width(o->cells[i]));
+	}
+}
+
+static void
+write_rows(struct output *o, size_t from)
+{
+	for (size_t i = from; i < o->ncells && !o->failed; i += o->columns)
+		write_row(o, o->cells + i);
+}
+
 /* Writes the table that is on, if one is. */
 static void
 flush_table(struct output *o)
 {
-	size_t *widths;
-
 	if (o->format != OUTPUT_TEXT || o->columns == 0 || o->failed) {
 		end_table(o);
 		return;
 	}
 	while (o->column != 0 && !o->failed)
 		output_cell(o, "-");
-	widths = calloc(o->columns, sizeof *widths);
-	if (widths == NULL || o->failed) {
-		o->failed = true;
-	} else {
-		for (size_t i = 0; i < o->ncells; i++)
-			widths[i % o->columns] = MAX(
-			    widths[i % o->columns], text_width(o->cells[i]));
-		for (size_t i = 0; i < o->ncells; i += o->columns)
-			write_row(o, o->cells + i, widths);
+	assert(o->table != TABLE_MEASURED);
+	if (o->table == TABLE_KEPT) {
+		measure_cells(o);
+		write_rows(o, 0);
 	}
-	free(widths);
 	end_table(o);
 }
 
@@ -307,6 +350,10 @@ add_cell(struct output *o, struct datum d)
 	else
 		keep_cell(o, d.text);
 	o->column = (o->column + 1) % o->columns;
+	if (o->column == 0 && o->table == TABLE_FIXED) {
+		write_rows(o, o->columns);
+		cut_cells(o, o->columns);
+	}
 }
 
 void
@@ -507,6 +554,93 @@ output_line(struct output *o, const char *fmt, ...)
 	free(text);
 }
 
+/* The kind of which a reply in pieces is, NULL when there is nothing yet. */
+static json_t *
+only_json(const struct output *o)
+{
+	json_t *const kinds[] = { o->pairs, o->rows, o->lines };
+	json_t *only = NULL;
+
+	for (size_t i = 0; i < NELEM(kinds); i++) {
+		if (kinds[i] == NULL)
+			continue;
+		assert(only == NULL);
+		only = kinds[i];
+	}
+	return only;
+}
+
+static void
+empty_json(json_t *json)
+{
+	if (json_is_array(json))
+		json_array_clear(json);
+	else
+		json_object_clear(json);
+}
+
+/* Writes the members that it has so far, and at its end the bracket. */
+static int
+write_members(struct output *o, struct evbuffer *dst, bool end)
+{
+	json_t *json = only_json(o);
+	char *text;
+	size_t len;
+	int r = 0;
+
+	if (json == NULL)
+		return 0;
+	if ((text = json_dumps(json, JSON_FLAGS)) == NULL)
+		return -ENOMEM;
+	len = strlen(text);
+	if (len > 2) {
+		if (o->inside)
+			text[0] = ',';
+		r |= evbuffer_add(dst, text, len - 1);
+	} else if (!o->inside)
+		r |= evbuffer_add(dst, text, 1);
+	if (end)
+		r |= evbuffer_add_printf(dst, "%c\n", text[len - 1]) == -1;
+	o->inside = true;
+	free(text);
+	empty_json(json);
+	return r != 0 ? -ENOMEM : 0;
+}
+
+static int
+write_text(struct output *o, struct evbuffer *dst)
+{
+	return evbuffer_add_buffer(dst, o->text) != 0 ? -ENOMEM : 0;
+}
+
+int
+output_flush(struct output *o, struct evbuffer *dst)
+{
+	if (!o->failed && o->format == OUTPUT_TEXT && o->columns > 0 &&
+	    o->table != TABLE_FIXED) {
+		assert(o->column == 0);
+		measure_cells(o);
+		cut_cells(o, o->columns);
+		o->table = TABLE_MEASURED;
+	}
+	if (o->failed)
+		return -ENOMEM;
+	return o->format == OUTPUT_JSON ? write_members(o, dst, false)
+					: write_text(o, dst);
+}
+
+bool
+output_again(struct output *o)
+{
+	if (o->failed || o->table != TABLE_MEASURED)
+		return false;
+	measure_cells(o);
+	cut_cells(o, o->columns);
+	o->table = TABLE_FIXED;
+	write_rows(o, 0);
+	return true;
+}
+
 /* The reply: its one kind of data, or an object of several. */
 static json_t *
 join_json(struct output *o)
@@ -564,12 +698,14 @@ output_finish(struct output *o, struct evbuffer *dst)
 	flush_table(o);
 	if (o->failed)
 		error = -ENOMEM;
-	else if (o->format == OUTPUT_JSON)
+	else if (o->format == OUTPUT_TEXT)
+		error = write_text(o, dst);
+	else if (o->inside)
+		error = write_members(o, dst, true);
+	else
 		error = finish_json(o, dst);
-	else if (evbuffer_add_buffer(dst, o->text) != 0)
-		error = -ENOMEM;
 	evbuffer_drain(o->text, evbuffer_get_length(o->text));
 	clear_json(o);
-	o->failed = false;
+	o->failed = o->inside = false;
 	return error;
 }

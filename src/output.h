@@ -56,6 +56,18 @@ void output_value(struct output *o, const char *value);
 void output_line(struct output *o, const char *fmt, ...) PRINTF(2, 3);
 
 /*
+ * For a long reply that is produced in pieces.  Appends to dst what is finished of it;
+ * what follows is of the same kind.  Returns 0, or -ENOMEM as output_finish does.
+ *
+ * A table in text is not written then, but measured and forgotten: the widest cell of
+ * all rows makes the column.  When its last row has come, output_again() is true once,
+ * and its rows are written again, from the first, to appear this time.  A table that
+ * comes in one piece need not be written twice.
+ */
+int output_flush(struct output *o, struct evbuffer *dst);
+bool output_again(struct output *o);
+
+/*
  * Appends what was written to dst: text lines, or one line of JSON; o is empty
  * then and may be used again.  Returns 0, or -ENOMEM if anything since
  * output_new (or the last call) failed for want of memory.
