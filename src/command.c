@@ -11,6 +11,7 @@
 
 #include "command.h"
 #include "command_call.h"
+#include "control_turns.h"
 
 #define BREAK_DEFAULT (250 * NSEC_PER_MSEC)
 #define BREAK_MAX (10 * NSEC_PER_SEC)
@@ -23,6 +24,7 @@ static int run_reopen(struct call *);
 static int run_break(struct call *);
 static int run_cancel(struct call *);
 static int run_reload(struct call *);
+static int run_quit(struct call *);
 
 static const struct command commands[] = {
 	{ .name = "help",
@@ -142,6 +144,10 @@ static const struct command commands[] = {
 	    .usage = "version",
 	    .help = "what runs here, and since when",
 	    .run = show_version },
+	{ .name = "quit",
+	    .usage = "quit",
+	    .help = "ends this session",
+	    .run = run_quit },
 	{ .name = "json",
 	    .usage = "json COMMAND",
 	    .help = "the reply to another command, as one line of JSON" },
@@ -232,6 +238,37 @@ call_names(struct call *call, int first)
 	return names;
 }
 
+bool
+call_pause(struct call *call)
+{
+	return ++call->rows >= CALL_ROWS || now_ns() >= call->until;
+}
+
+/* From the first endpoint, route and task on. */
+static void
+call_rewind(struct call *call)
+{
+	cursor_open(&call->at, call->bridge);
+	task_cursor_open(&call->task);
+}
+
+int
+call_table(
+    struct call *call, const char *const *headings, bool (*row)(struct call *))
+{
+	if (!call->begun) {
+		output_table(call->out, headings);
+		call_rewind(call);
+	}
+	while (row(call))
+		if (call_pause(call))
+			return CALL_MORE;
+	if (!output_again(call->out))
+		return 0;
+	call_rewind(call);
+	return CALL_MORE;
+}
+
 /* --- dispatch ------------------------------------------------------------ */
 
 static const struct command *
@@ -308,8 +345,9 @@ take_words(struct call *call, const struct command *cmd, char *line)
 	return 0;
 }
 
+/* Understands the line, as far as all commands have it in common. */
 static int
-call_run(struct call *call, char *line)
+call_start(struct call *call, char *line)
 {
 	const struct command *cmd;
 	char *word = take_word(&line);
@@ -330,46 +368,104 @@ call_run(struct call *call, char *line)
 		return call_fail(call, EACCES,
 		    "this port has access = read; %s needs access = full",
 		    cmd->name);
+	call->command = cmd;
 	call->argv[call->argc++] = word;
 	if ((r = take_words(call, cmd, line)) < 0)
 		return r;
 	call->out = output_new(call->json ? OUTPUT_JSON : OUTPUT_TEXT);
 	if (call->out == NULL)
 		return call_fail(call, ENOMEM, "out of memory");
-	return cmd->run(call);
+	return 0;
 }
 
-/* The body, if it has one, and the last line. */
+static void
+call_free(struct call *call)
+{
+	if (call == NULL)
+		return;
+	call->session->call = NULL;
+	cursor_close(&call->at);
+	task_cursor_close(&call->task);
+	output_free(call->out);
+	free(call);
+}
+
+/* The next piece of the body. */
+static int
+call_piece(struct call *call)
+{
+	int r;
+
+	call->rows = 0;
+	call->until = now_ns() + TURN_NS;
+	call->session->busy = true;
+	r = call->command->run(call);
+	call->session->busy = false;
+	call->begun = true;
+	return r;
+}
+
+/* What a piece has made of the reply: more of it, or its end with the last line. */
 static void
 call_reply(struct call *call, int r)
 {
-	struct evbuffer *reply = call->session->reply;
+	struct session *s = call->session;
+	struct evbuffer *reply = s->reply;
 
-	if (r == CALL_OPEN)
+	if (r == CALL_MORE && output_flush(call->out, reply) == 0)
 		return;
-	if (r == 0 && output_finish(call->out, reply) < 0)
+	if (r == CALL_MORE || (r == 0 && output_finish(call->out, reply) < 0)) {
+		/* Half of the reply may be out already. */
 		r = call_fail(call, ENOMEM, "out of memory");
+		s->closing = true;
+	}
 	if (r < 0)
-		command_error(call->session, call->err);
-	else
+		command_error(s, call->err);
+	else if (r == 0)
 		evbuffer_add(reply, "OK\n", 3);
+	call_free(call);
 }
 
 void
 command_run(struct session *s, char *line)
 {
-	struct call call;
+	struct call *call;
 	char *rest = line;
+	size_t len;
+	int r;
 
-	/* Not all of it: it is large, and an idle field costs nothing. */
-	memset(&call, 0, offsetof(struct call, argv));
-	call.err[0] = '\0';
-	call.session = s;
-	call.bridge = control_bridge(s->control);
 	if (take_rest(&rest) == NULL)
 		return;
-	call_reply(&call, call_run(&call, rest));
-	output_free(call.out);
+	len = strlen(rest);
+	if ((call = malloc(sizeof(*call) + len + 1)) == NULL) {
+		command_error(s, "out of memory");
+		return;
+	}
+	/* Not all of it: it is large. */
+	memset(call, 0, offsetof(struct call, argv));
+	call->err[0] = '\0';
+	memcpy(call->line, rest, len + 1);
+	call->session = s;
+	call->bridge = control_bridge(s->control);
+	s->call = call;
+	if ((r = call_start(call, call->line)) == 0)
+		r = call_piece(call);
+	call_reply(call, r);
+}
+
+void
+command_go_on(struct session *s)
+{
+	call_reply(s->call, call_piece(s->call));
+}
+
+void
+command_forget(struct session *s)
+{
+	call_free(s->call);
+	if (s->tapped)
+		bridge_untap(control_bridge(s->control), &s->tap);
+	s->tapped = s->watching = s->asking = s->answered = false;
 }
 
 void
@@ -544,6 +640,13 @@ run_cancel(struct call *call)
 		    "capture and pending reopens can",
 		    task->name);
 	task->cancel(task);
+	return 0;
+}
+
+static int
+run_quit(struct call *call)
+{
+	call->session->closing = true;
 	return 0;
 }
 

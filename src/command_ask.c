@@ -2,8 +2,8 @@
  * command_ask: a frame to an endpoint, and the next one that comes from it.
  *
  * The session carries out nothing else meanwhile, so that replies keep their order.
- * The answer comes in the middle of the data path: it is only written down there, and
- * the session goes on from its timer.
+ * The answer comes in the middle of the data path: it is only copied there, and shown
+ * in the session's turns.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,41 +17,8 @@
 #define ASK_DEFAULT (2 * NSEC_PER_SEC)
 /* A client that goes meanwhile keeps its place until then. */
 #define ASK_MAX (60 * NSEC_PER_SEC)
-
-static void
-answer_text(struct evbuffer *out, const uint8_t *payload, size_t len)
-{
-	char text[4 * 256 + 4];
-	size_t part;
-
-	for (; len > 0; payload += part, len -= part) {
-		part = MIN(len, (size_t)256);
-		escape(payload, part, text, sizeof(text));
-		evbuffer_add(out, text, strlen(text));
-	}
-	evbuffer_add(out, "\n", 1);
-}
-
-static void
-answer_json(
-    struct evbuffer *out, const char *from, const uint8_t *payload, size_t len)
-{
-	struct evbuffer *text = evbuffer_new();
-	struct output *o = output_new(OUTPUT_JSON);
-
-	if (text != NULL && o != NULL) {
-		answer_text(text, payload, len);
-		output_pair(o, "from", "%s", from);
-		output_pair_number(o, "size", len);
-		output_pair(o, "text", "%.*s",
-		    (int)(evbuffer_get_length(text) - 1),
-		    (const char *)evbuffer_pullup(text, -1));
-		output_finish(o, out);
-	}
-	output_free(o);
-	if (text != NULL)
-		evbuffer_free(text);
-}
+/* Of an answer, in one step. */
+#define STEP_BYTES 4096
 
 static void
 on_frame(struct tap *tap, const struct port *from, const char *to,
@@ -60,29 +27,53 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 	struct session *s = CONTAINER_OF(tap, struct session, tap);
 
 	(void)to;
-	if (s->doomed || s->answered ||
+	if (s->doomed || !s->asking ||
 	    strcmp(from->node->endpoint->conf->name, s->asked) != 0)
 		return;
-	s->answered = true;
 	if (s->json)
-		answer_json(s->reply, from->link->name, payload, len);
-	else
-		answer_text(s->reply, payload, len);
-	evbuffer_add(s->reply, "OK\n", 3);
-	event_active(s->timer, EV_TIMEOUT, 1);
+		evbuffer_add_printf(s->reply,
+		    "{\"from\":\"%s\",\"size\":%zu,\"text\":\"",
+		    from->link->name, len);
+	evbuffer_add(s->frames, payload, len);
+	s->asking = false;
+	s->answered = true;
+	session_wake(s);
+}
+
+static void
+untap(struct session *s)
+{
+	if (s->tapped)
+		bridge_untap(control_bridge(s->control), &s->tap);
+	s->tapped = false;
 }
 
 void
-command_asked(struct session *s)
+command_answer(struct session *s)
+{
+	size_t len = MIN(evbuffer_get_length(s->frames), (size_t)STEP_BYTES);
+	const uint8_t *part = evbuffer_pullup(s->frames, (ssize_t)len);
+
+	untap(s);
+	if (part != NULL)
+		call_escape(s->reply, s->json, part, len);
+	evbuffer_drain(s->frames, len);
+	if (evbuffer_get_length(s->frames) > 0)
+		return;
+	evbuffer_add_printf(s->reply, "%s\nOK\n", s->json ? "\"}" : "");
+	s->answered = false;
+}
+
+void
+command_no_answer(struct session *s)
 {
 	char text[64], after[24];
 
-	if (!s->answered) {
-		snprintf(text, sizeof(text), "timed out after %s",
-		    format_time(s->ask_timeout, after, sizeof(after)));
-		command_error(s, text);
-	}
-	command_forget(s);
+	snprintf(text, sizeof(text), "timed out after %s",
+	    format_time(s->ask_timeout, after, sizeof(after)));
+	command_error(s, text);
+	untap(s);
+	s->asking = false;
 }
 
 /* A last word with a unit behind other words is the timeout; it is cut off. */
@@ -116,10 +107,31 @@ who_asks(const struct bridge *b, const char *name)
 		if (tap->frame != on_frame)
 			continue;
 		s = CONTAINER_OF(tap, struct session, tap);
-		if (!s->doomed && !s->answered && strcmp(s->asked, name) == 0)
+		if (!s->doomed && s->asking && strcmp(s->asked, name) == 0)
 			return s;
 	}
 	return NULL;
+}
+
+/* A question to what cannot answer is told so at once. */
+static int
+check_there(struct call *call, const struct node *node)
+{
+	const struct endpoint *ep = node->endpoint;
+	const char *state = ep->paused && ep->state == ENDPOINT_UP
+	    ? "paused"
+	    : endpoint_state_name(ep->state);
+
+	if (ep->state == ENDPOINT_UP && !ep->paused)
+		return 0;
+	call_fail(call, ENOTCONN, "%s cannot answer: it is %s", ep->conf->name,
+	    state);
+	if (ep->state == ENDPOINT_WAITING)
+		append(call->err, sizeof(call->err),
+		    " for a program to open %s", ep->address);
+	else if (ep->state != ENDPOINT_UP && ep->error[0] != '\0')
+		append(call->err, sizeof(call->err), " (%s)", ep->error);
+	return -ENOTCONN;
 }
 
 int
@@ -138,14 +150,17 @@ ask_start(struct call *call)
 		    "%s is being asked by %s (%s); the next frame is its "
 		    "answer",
 		    call->argv[1], other->name, other->address);
+	if ((r = check_there(call, node)) < 0)
+		return r;
+	if (s->frames == NULL && (s->frames = evbuffer_new()) == NULL)
+		return call_fail(call, ENOMEM, "out of memory");
 	if ((r = take_timeout(call, call->argv[2], &timeout)) < 0 ||
 	    (r = call_send(call, node, call->argv[2])) < 0)
 		return r;
 	snprintf(s->asked, sizeof(s->asked), "%s", node->endpoint->conf->name);
 	s->ask_timeout = timeout;
 	s->ask_until = now_ns() + timeout;
-	s->asking = true;
-	s->answered = false;
+	s->asking = s->tapped = true;
 	s->json = call->json;
 	s->tap.frame = on_frame;
 	bridge_tap(call->bridge, &s->tap);

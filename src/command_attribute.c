@@ -134,9 +134,17 @@ attribute_list(struct call *call)
 
 	w.prefix = call->argc > 1 ? call->argv[1] : "";
 	/* `list ar1` is about ar1, not about ar10 too. */
-	if (*w.prefix == '\0' || !walk_object(&w, w.prefix))
-		walk_all(&w);
-	return w.n > 0 ? 0 : fail_unknown(call, w.prefix);
+	if (!call->begun && *w.prefix != '\0' && walk_object(&w, w.prefix))
+		return w.n > 0 ? 0 : fail_unknown(call, w.prefix);
+	if (!call->begun)
+		cursor_open(&call->at, call->bridge);
+	while (walk_next(&w, &call->at, &call->stage)) {
+		call->shown += w.n;
+		w.n = 0;
+		if (call_pause(call))
+			return CALL_MORE;
+	}
+	return call->shown > 0 ? 0 : fail_unknown(call, w.prefix);
 }
 
 static void

@@ -11,15 +11,30 @@
 #define CALL_WORDS_MAX 64
 /* The reply goes on: no "OK" yet. */
 #define CALL_OPEN 1
+/* There is more of the body: the function is to be called again. */
+#define CALL_MORE 2
+/* Rows that one piece of a body has at most. */
+#define CALL_ROWS 32
 
 struct call {
 	struct session *session;
 	struct bridge *bridge;
+	const struct command *command;
 	struct output *out;
 	bool json;
+	bool begun; /* it has been called before */
+	/* Of a body in pieces: where it is... */
+	struct cursor at;
+	struct task_cursor task;
+	unsigned stage;
+	size_t shown;
+	/* ...and what this piece has left. */
+	uint64_t until;
+	unsigned rows;
 	int argc;
 	char *argv[CALL_WORDS_MAX + 1]; /* [0]: the command */
 	char err[2048];
+	char line[]; /* that argv points into */
 };
 
 struct command {
@@ -29,7 +44,8 @@ struct command {
 	bool full;	  /* needs access = full */
 	bool rest;	  /* its last word takes the rest of the line */
 	int min, max;	  /* words behind the name */
-	/* 0, CALL_OPEN, or -errno with a sentence in err.  NULL: only listed. */
+	/* 0, CALL_OPEN, CALL_MORE, or -errno with a sentence in err.  NULL: only
+	 * listed. */
 	int (*run)(struct call *);
 };
 
@@ -39,6 +55,17 @@ int call_fail(struct call *call, int error, const char *fmt, ...) PRINTF(3, 4);
 struct node *call_node(struct call *call, const char *name);
 /* The task of that name, or NULL with a sentence that has the nearest name. */
 struct task *call_task(struct call *call, const char *name);
+
+/*
+ * A row more is done: whether this piece is long enough, so that CALL_MORE is due.
+ */
+bool call_pause(struct call *call);
+/*
+ * A table in pieces: row writes the next row, and is false when there was none.  To be
+ * called as the whole of a command's function.
+ */
+int call_table(
+    struct call *call, const char *const *headings, bool (*row)(struct call *));
 
 /*
  * A copy of the words from that one on, which are names of endpoints, for a tap; NULL
@@ -68,6 +95,9 @@ const char *attribute_state(const struct node *node);
 uint64_t attribute_uptime(void);
 
 /* command_watch.c */
+/* Bytes as text with C escapes, or the same as the inside of a JSON string. */
+void call_escape(
+    struct evbuffer *out, bool json, const uint8_t *data, size_t len);
 int watch_start(struct call *call);
 
 /* command_ask.c */

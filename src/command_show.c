@@ -27,6 +27,27 @@ task_words(const struct task *task, char *buf, size_t size)
 	task->label(task, buf, size);
 }
 
+static bool
+show_task(struct call *call)
+{
+	const struct task *task = task_cursor_next(&call->task);
+	struct output *o = call->out;
+	char label[TASK_LABEL_MAX], site[64];
+
+	if (task == NULL)
+		return false;
+	task_words(task, label, sizeof(label));
+	output_cell(o, "%s", task->name);
+	output_cell(o, "%s", task_state_name(task->state));
+	output_cell(o, "%s", task_site_name(task->site, site, sizeof(site)));
+	output_cell_time(o, task_idle(task, now_ns()), false);
+	output_cell_number(o, task->runs);
+	output_cell_time(o, task->busy_ns, false);
+	output_cell_time(o, task->max_ns, false);
+	output_cell(o, "%s", label);
+	return true;
+}
+
 int
 show_ps(struct call *call)
 {
@@ -41,25 +62,8 @@ show_ps(struct call *call)
 		"LABEL",
 		NULL,
 	};
-	struct output *o = call->out;
-	uint64_t now = now_ns();
-	char label[TASK_LABEL_MAX], site[64];
-	const struct task *task;
 
-	output_table(o, headings);
-	TAILQ_FOREACH(task, task_all(), entry) {
-		task_words(task, label, sizeof(label));
-		output_cell(o, "%s", task->name);
-		output_cell(o, "%s", task_state_name(task->state));
-		output_cell(
-		    o, "%s", task_site_name(task->site, site, sizeof(site)));
-		output_cell_time(o, task_idle(task, now), false);
-		output_cell_number(o, task->runs);
-		output_cell_time(o, task->busy_ns, false);
-		output_cell_time(o, task->max_ns, false);
-		output_cell(o, "%s", label);
-	}
-	return 0;
+	return call_table(call, headings, show_task);
 }
 
 /* Its last waits, the latest first. */
@@ -120,13 +124,18 @@ show_where(struct call *call)
 
 /* --- endpoints, peers and routes ----------------------------------------- */
 
-static void
-show_endpoint(struct output *o, const struct node *node, uint64_t now)
+static bool
+show_endpoint(struct call *call)
 {
-	const struct endpoint *ep = node->endpoint;
+	const struct node *node = cursor_node(&call->at);
+	struct output *o = call->out;
+	const struct endpoint *ep;
 	struct traffic t;
 	size_t bytes, frames;
 
+	if (node == NULL)
+		return false;
+	ep = node->endpoint;
 	node_traffic(node, &t);
 	node_queued(node, &bytes, &frames);
 	output_cell(o, "%s", ep->conf->name);
@@ -141,7 +150,8 @@ show_endpoint(struct output *o, const struct node *node, uint64_t now)
 	output_cell_size(o, bytes);
 	output_cell_number(o, traffic_dropped(&t));
 	output_cell_number(o, traffic_errors(&t));
-	output_cell_time(o, now - ep->since_ns, ep->state != ENDPOINT_UP);
+	output_cell_time(o, now_ns() - ep->since_ns, ep->state != ENDPOINT_UP);
+	return true;
 }
 
 int
@@ -163,21 +173,21 @@ show_endpoints(struct call *call)
 		"UP",
 		NULL,
 	};
-	const struct bridge *b = call->bridge;
-	uint64_t now = now_ns();
 
-	output_table(call->out, headings);
-	for (unsigned i = 0; i < b->nnodes; i++)
-		show_endpoint(call->out, b->node[i], now);
-	return 0;
+	return call_table(call, headings, show_endpoint);
 }
 
-static void
-show_peer(struct output *o, const struct port *port, uint64_t now)
+static bool
+show_peer(struct call *call)
 {
-	const struct link *link = port->link;
+	const struct port *port = cursor_peer(&call->at);
+	struct output *o = call->out;
+	const struct link *link;
 	size_t bytes, frames;
 
+	if (port == NULL)
+		return false;
+	link = port->link;
 	port_queued(port, &bytes, &frames);
 	output_cell(o, "%s", link->name);
 	output_cell(o, "%s", link->endpoint->conf->name);
@@ -187,7 +197,8 @@ show_peer(struct output *o, const struct port *port, uint64_t now)
 	output_cell_size(o, bytes);
 	output_cell_number(o, traffic_dropped(&port->traffic));
 	output_cell(o, "%s", port->stalled ? "yes" : "no");
-	output_cell_time(o, now - link->since_ns, !link->up);
+	output_cell_time(o, now_ns() - link->since_ns, !link->up);
+	return true;
 }
 
 int
@@ -205,18 +216,32 @@ show_peers(struct call *call)
 		"UP",
 		NULL,
 	};
-	const struct bridge *b = call->bridge;
-	const struct port *port;
-	uint64_t now = now_ns();
 
-	output_table(call->out, headings);
-	for (unsigned i = 0; i < b->nnodes; i++) {
-		if (!b->node[i]->endpoint->conf->ops->several)
-			continue;
-		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
-			show_peer(call->out, port, now);
-	}
-	return 0;
+	return call_table(call, headings, show_peer);
+}
+
+static bool
+show_route(struct call *call)
+{
+	const struct route *r = cursor_route(&call->at);
+	struct output *o = call->out;
+	const struct histogram *h;
+	bool none;
+
+	if (r == NULL)
+		return false;
+	h = &r->latency;
+	none = h->total == 0;
+	output_cell(o, "%s", r->name);
+	output_cell(o, "%s", r->from);
+	output_cell(o, "%s", r->to);
+	output_cell_number(o, r->frames);
+	output_cell_size(o, r->bytes);
+	output_cell_number(o, r->rejected);
+	output_cell_time(o, histogram_percentile(h, 50), none);
+	output_cell_time(o, histogram_percentile(h, 99), none);
+	output_cell_time(o, h->max_ns, none);
+	return true;
 }
 
 int
@@ -234,26 +259,8 @@ show_routes(struct call *call)
 		"MAX",
 		NULL,
 	};
-	const struct routes *routes = call->bridge->routes;
-	struct output *o = call->out;
 
-	output_table(o, headings);
-	for (unsigned i = 0; i < routes->nroutes; i++) {
-		const struct route *r = routes->route[i];
-		const struct histogram *h = &r->latency;
-		bool none = h->total == 0;
-
-		output_cell(o, "%s", r->name);
-		output_cell(o, "%s", r->from);
-		output_cell(o, "%s", r->to);
-		output_cell_number(o, r->frames);
-		output_cell_size(o, r->bytes);
-		output_cell_number(o, r->rejected);
-		output_cell_time(o, histogram_percentile(h, 50), none);
-		output_cell_time(o, histogram_percentile(h, 99), none);
-		output_cell_time(o, h->max_ns, none);
-	}
-	return 0;
+	return call_table(call, headings, show_route);
 }
 
 /* --- version ------------------------------------------------------------- */

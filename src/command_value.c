@@ -60,6 +60,13 @@ attribute_state(const struct node *node)
 	return endpoint_state_name(ep->state);
 }
 
+/* A node, and what is summed up over its ports, which may be many: once for all. */
+struct node_sums {
+	const struct node *node;
+	struct traffic traffic;
+	size_t bytes, frames; /* that wait */
+};
+
 enum node_value {
 	NODE_TYPE,
 	NODE_STATE,
@@ -103,13 +110,10 @@ count_ports(const struct node *node)
 }
 
 static uint64_t
-node_number(const struct node *node, enum node_value value)
+node_number(const struct node_sums *sums, enum node_value value)
 {
-	struct traffic t;
-	size_t bytes, frames;
+	const struct node *node = sums->node;
 
-	node_traffic(node, &t);
-	node_queued(node, &bytes, &frames);
 	switch (value) {
 	case NODE_OPENS:
 		return node->endpoint->opens;
@@ -120,22 +124,23 @@ node_number(const struct node *node, enum node_value value)
 	case NODE_PEERS:
 		return count_ports(node);
 	case NODE_QUEUED:
-		return bytes;
+		return sums->bytes;
 	case NODE_QUEUED_FRAMES:
-		return frames;
+		return sums->frames;
 	case NODE_HELD:
 		return count_held(node);
 	case NODE_DROPPED:
-		return traffic_dropped(&t);
+		return traffic_dropped(&sums->traffic);
 	default:
-		return traffic_errors(&t);
+		return traffic_errors(&sums->traffic);
 	}
 }
 
 static bool
 print_node(const void *object, size_t at, char *buf, size_t size)
 {
-	const struct node *node = object;
+	const struct node_sums *sums = object;
+	const struct node *node = sums->node;
 	const struct endpoint *ep = node->endpoint;
 	const char *text;
 
@@ -164,7 +169,7 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 		    buf, size);
 		return true;
 	default:
-		print_number(node_number(node, (enum node_value)at), buf, size);
+		print_number(node_number(sums, (enum node_value)at), buf, size);
 		return (at != NODE_PEERS && at != NODE_REFUSED) ||
 		    ep->conf->ops->several;
 	}
@@ -175,10 +180,9 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 static bool
 print_traffic(const void *object, size_t at, char *buf, size_t size)
 {
-	struct traffic t;
+	const struct node_sums *sums = object;
 
-	node_traffic(object, &t);
-	return print_counter(&t, at, buf, size);
+	return print_counter(&sums->traffic, at, buf, size);
 }
 
 #define TRAFFIC(member) print_traffic, offsetof(struct traffic, member)
@@ -189,7 +193,7 @@ enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
 static bool
 print_line_error(const void *object, size_t at, char *buf, size_t size)
 {
-	const struct node *node = object;
+	const struct node *node = ((const struct node_sums *)object)->node;
 	struct serial_icounter_struct c;
 
 	if (node->endpoint->conf->ops != &endpoint_serial ||
@@ -509,16 +513,18 @@ static void
 walk_node(struct walk *w, const struct node *node)
 {
 	const struct endpoint_conf *conf = node->endpoint->conf;
-	struct traffic t;
+	struct node_sums sums = { .node = node };
+	const struct traffic *t = &sums.traffic;
 
-	node_traffic(node, &t);
+	node_traffic(node, &sums.traffic);
+	node_queued(node, &sums.bytes, &sums.frames);
 	snprintf(w->object, sizeof(w->object), "%s/", conf->name);
-	walk_rows(w, node_rows, node);
-	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t.bad);
+	walk_rows(w, node_rows, &sums);
+	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t->bad);
 	walk_reasons(
-	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t.bad_bytes);
+	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t->bad_bytes);
 	walk_reasons(
-	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t.dropped);
+	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t->dropped);
 	walk_keys(w, endpoint_common_keys, conf);
 	walk_keys(w, conf->ops->keys, conf);
 	walk_keys(w, framing_common_keys, &conf->framing);
@@ -546,17 +552,30 @@ walk_top(struct walk *w)
 	walk_rows(w, top_rows, w->call);
 }
 
-void
-walk_all(struct walk *w)
+bool
+walk_next(struct walk *w, struct cursor *at, unsigned *stage)
 {
-	const struct bridge *b = w->call->bridge;
+	const struct route *route;
+	const struct node *node;
 
-	walk_top(w);
-	walk_daemon(w);
-	for (unsigned i = 0; i < b->nnodes; i++)
-		walk_node(w, b->node[i]);
-	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		walk_route(w, b->routes->route[i]);
+	switch (*stage) {
+	case 0:
+		walk_top(w);
+		++*stage;
+		return true;
+	case 1:
+		walk_daemon(w);
+		++*stage;
+		return true;
+	default:
+		if ((node = cursor_node(at)) != NULL)
+			walk_node(w, node);
+		else if ((route = cursor_route(at)) != NULL)
+			walk_route(w, route);
+		else
+			return false;
+		return true;
+	}
 }
 
 static const struct route *

@@ -23,8 +23,9 @@ struct walk {
 	size_t n;
 };
 
-/* Every attribute that there is. */
-void walk_all(struct walk *w);
+/* The attributes of the next object of all, in pieces: at and *stage say which. False
+ * when there is none left. */
+bool walk_next(struct walk *w, struct cursor *at, unsigned *stage);
 /*
  * Those of one object, as it is written before the last '/' of a path ("" for those
  * that have none).  False when there is no such object.

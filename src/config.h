@@ -36,6 +36,7 @@ struct control_conf {
 	uint64_t mode; /* 0: not given */
 	char *group;
 	uint64_t max_clients;
+	uint64_t stall_timeout; /* of a watch, ns, 0: none */
 };
 extern const struct key control_keys[];
 void control_conf_free(struct control_conf *conf);

@@ -128,6 +128,12 @@ const struct key control_keys[] = {
 	    .min = 1,
 	    .max = 1024,
 	    .help = "at a time" },
+	{ .name = "stall_timeout",
+	    .type = KEY_TIME,
+	    .def = "10s",
+	    .offset = CONTROL(stall_timeout),
+	    .help = "a client that takes nothing of what it watches for that"
+		    " long is closed" },
 	{ .name = NULL },
 };
 

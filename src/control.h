@@ -11,10 +11,11 @@
 #define CONTROL_LINE_MAX 4096
 /* While this much waits for a client, its next commands have to wait too. */
 #define CONTROL_OUTPUT_MARK (64 * 1024)
-/* A watch whose client does not read is closed when this much waits. */
-#define CONTROL_OUTPUT_MAX (1024 * 1024)
+/* What may wait to be shown by a watch, or by the answer to a question. */
+#define CONTROL_FRAMES_MAX (256 * 1024)
 
 struct control; /* one port */
+struct call;
 struct evbuffer;
 
 /* What the commands may reach beyond the bridge. */
@@ -27,27 +28,37 @@ struct control_hooks {
 
 /* One connected client. */
 struct session {
-	TAILQ_ENTRY(session) entry;
+	TAILQ_ENTRY(session) entry, turn;
 	struct control *control;
 	char name[ENDPOINT_NAME_MAX + 24]; /* "control.client#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
 	struct bufferevent *bev;
 	struct evbuffer *reply; /* not handed to the bufferevent yet */
-	/* Its next turn, the end of its lingering, or the step that frees it. */
+	/* The time for an answer, the end of its lingering, or the step that frees
+	 * it. */
 	struct event *timer;
-	bool full;	/* access */
-	bool ended;	/* the client sends no more */
-	bool closing;	/* no more commands: closed once all is out */
-	bool lingering; /* all is out: for the client to close */
-	bool busy;	/* a command of it is being carried out */
-	bool doomed;	/* waits for the step that frees it */
-	bool watching;	/* the tap is in use: each frame is shown... */
-	bool asking;	/* ...or the next one of an endpoint is awaited */
-	bool answered;	/* it has come */
-	bool json;	/* how they are shown */
+	struct call *call; /* a command whose reply comes in pieces, or NULL */
+	bool full;	   /* access */
+	bool ended;	   /* the client sends no more */
+	bool closing;	   /* no more commands: closed once all is out */
+	bool lingering;	   /* all is out: for the client to close */
+	bool busy;	   /* a command of it is being carried out */
+	bool doomed;	   /* waits for the step that frees it */
+	bool in_line;	   /* waits for its turn */
+	bool watching;	   /* each frame is shown... */
+	bool asking;	   /* ...or the next one of an endpoint is awaited */
+	bool tapped;	   /* the tap is in use, for either */
+	bool answered;	   /* the answer has come, and is being shown */
+	bool json;	   /* how they are shown */
 	struct tap tap;
+	struct evbuffer *frames; /* to be shown, NULL until there is one */
 	char asked[ENDPOINT_NAME_MAX];
 	uint64_t ask_timeout, ask_until; /* ns */
+	uint64_t hidden;    /* frames not shown since the last one */
+	uint64_t full_ns;   /* since then, and since it took something... */
+	uint64_t taken;	    /* ...namely so much */
+	uint64_t looked_ns; /* when that was looked at */
+	uint64_t handed;    /* bytes to the bufferevent */
 	struct task read, write;
 	uint64_t commands;
 };
@@ -70,7 +81,9 @@ unsigned control_sessions(const struct control *c);
 
 /* A session that may end now, in a deferred step. */
 void session_close(struct session *s, const char *why);
-/* Hands s->reply over outside of a command: a line of a watch. */
-void session_show(struct session *s);
+/* There is something new to show: the session goes on when its turn comes. */
+void session_wake(struct session *s);
+/* Bytes that the client has taken, as far as the kernel tells. */
+uint64_t session_taken(const struct session *s);
 
 #endif

@@ -4,14 +4,20 @@
  * session_update() alone decides from a session's state what is waited for:
  *
  *	task	waits for
- *	read	a command (the bufferevent reads), or, when more commands came
- *		than one turn carries out, its next turn (a timer), or an
- *		endpoint's answer (the timer)
+ *	read	a command (the bufferevent reads), or an endpoint's answer (the
+ *		timer); paused while there is more to do, until its next turn, or
+ *		until the client has read what it has
  *	write	the client to take its replies (the bufferevent writes), or, while
  *		it lingers, the client to close (the timer)
  *
  * So a task has at most one event.  The replies of a turn are collected in s->reply
  * and handed to the bufferevent when it is over.
+ *
+ * Turns.  A session works in turns of TURN_NS, which control_turns.c gives out so that
+ * all of them together never hold up the bridge.  A step of a turn takes the next line,
+ * or produces the next piece of a reply, or shows some of the frames that a watch has
+ * collected.  While more than CONTROL_OUTPUT_MARK waits for the client to read, it gets
+ * no turn, so a client that does not read costs that and a piece.
  *
  * Ends.  A client that sends no more (nc -N) gets all that it asked for and is closed
  * then.  One that is told to go is first told why; it then lingers, that is, what
@@ -23,6 +29,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,16 +40,22 @@
 
 #include "command.h"
 #include "control_session.h"
+#include "control_turns.h"
 
-/* What one turn of a session may take, so that no client holds the loop. */
-#define TURN_COMMANDS 64
-#define TURN_NS (5 * NSEC_PER_MSEC)
 #define LINGER_SECONDS 1
 
 static size_t
 output_length(const struct session *s)
 {
 	return evbuffer_get_length(bufferevent_get_output(s->bev));
+}
+
+/* Whether the client has to read first. */
+static bool
+output_full(const struct session *s)
+{
+	return output_length(s) + evbuffer_get_length(s->reply) >
+	    CONTROL_OUTPUT_MARK;
 }
 
 /* --- what is waited for, and from whom ----------------------------------- */
@@ -68,16 +82,16 @@ read_label(const struct task *task, char *buf, size_t size)
 		snprintf(buf, size, "%s to close", s->address);
 	else if (s->ended || s->closing)
 		snprintf(buf, size, "nothing more from %s", s->address);
+	else if (s->asking)
+		ask_label(s, buf, size);
+	else if (s->watching)
+		snprintf(buf, size, "%s to end its watch", s->address);
+	else if (s->in_line)
+		snprintf(buf, size, "its turn to go on with the commands of %s",
+		    s->address);
 	else if (task->state == TASK_PAUSED)
 		snprintf(
 		    buf, size, "%s to read the replies it has", s->address);
-	else if (s->watching)
-		snprintf(buf, size, "%s to end its watch", s->address);
-	else if (s->asking)
-		ask_label(s, buf, size);
-	else if (evtimer_pending(s->timer, NULL))
-		snprintf(buf, size, "its turn to go on with the commands of %s",
-		    s->address);
 	else
 		snprintf(buf, size, "a command from %s", s->address);
 }
@@ -145,56 +159,68 @@ session_await(struct session *s)
 		(suseconds_t)(left % NSEC_PER_SEC / NSEC_PER_USEC) + 1 };
 
 	bufferevent_disable(s->bev, EV_READ);
-	if (!s->answered)
-		event_add(s->timer, &tv);
+	turns_wait(s, false);
+	event_add(s->timer, &tv);
 	TASK_WAIT(&s->read);
-	if (output_length(s) > 0)
-		TASK_WAIT(&s->write);
-	else
-		TASK_SET(&s->write, TASK_IDLE);
+}
+
+/* Whether it has something to do, apart from lines that have not come whole yet. */
+static bool
+session_busy(const struct session *s)
+{
+	if (s->closing)
+		return false;
+	if (s->call != NULL || s->answered || line_length(s) >= 0)
+		return true;
+	return s->watching && (s->ended || command_watch_waits(s));
+}
+
+static void
+session_read(struct session *s, bool on)
+{
+	if (!on)
+		bufferevent_disable(s->bev, EV_READ);
+	else if (!(bufferevent_get_enabled(s->bev) & EV_READ) &&
+	    bufferevent_enable(s->bev, EV_READ) < 0)
+		session_close(s, strerror(errno));
 }
 
 static void
 session_update(struct session *s)
 {
-	static const struct timeval at_once = { 0, 0 };
 	bool over, more, reading;
 
 	if (s->doomed)
 		return;
+	if (output_length(s) > 0 || s->lingering)
+		TASK_WAIT(&s->write);
+	else
+		TASK_SET(&s->write, TASK_IDLE);
 	if (s->asking) {
 		session_await(s);
 		return;
 	}
-	more = !s->closing && line_length(s) >= 0;
+	more = session_busy(s);
+	over = output_full(s);
+	turns_wait(s, more && !over);
 	if ((s->closing || (s->ended && !more)) && session_finish(s))
 		return;
-	over = output_length(s) > CONTROL_OUTPUT_MARK && !s->watching;
-	reading =
-	    !s->ended && (s->lingering || (!s->closing && !over && !more));
-	if (!reading)
-		bufferevent_disable(s->bev, EV_READ);
-	else if (!(bufferevent_get_enabled(s->bev) & EV_READ) &&
-	    bufferevent_enable(s->bev, EV_READ) < 0) {
-		session_close(s, strerror(errno));
-		return;
-	}
+	/* A line ends a watch, whatever else waits. */
+	reading = !s->ended &&
+	    (s->lingering ||
+		(!s->closing && (s->watching || (!over && !more))));
+	if (reading && s->watching)
+		reading = line_length(s) < 0;
+	session_read(s, reading);
 	if (!s->lingering)
 		event_del(s->timer);
-	if (reading) {
+	if (reading)
 		TASK_WAIT(&s->read);
-	} else if (more && !over) {
-		event_add(s->timer, &at_once);
-		TASK_WAIT(&s->read);
-	} else
-		TASK_SET(
-		    &s->read, over && !s->closing ? TASK_PAUSED : TASK_IDLE);
-	if (output_length(s) > 0)
-		TASK_WAIT(&s->write);
-	else if (s->lingering)
-		TASK_WAIT(&s->write);
 	else
-		TASK_SET(&s->write, TASK_IDLE);
+		TASK_SET(&s->read,
+		    !s->closing && (over || more) ? TASK_PAUSED : TASK_IDLE);
+	if (s->lingering)
+		TASK_WAIT(&s->write);
 }
 
 /* -1: it is text; else the byte that is not. */
@@ -219,8 +245,6 @@ session_line(struct session *s, char *line, size_t len)
 	if (len > 0 && line[len - 1] == '\r')
 		len--;
 	line[len] = '\0';
-	if (s->watching)
-		command_unwatch(s);
 	if ((c = not_text(line, len)) >= 0) {
 		snprintf(text, sizeof(text),
 		    "a command is text; this line has a byte 0x%02x in it",
@@ -229,9 +253,7 @@ session_line(struct session *s, char *line, size_t len)
 		return;
 	}
 	s->commands++;
-	s->busy = true;
 	command_run(s, line);
-	s->busy = false;
 }
 
 /* Takes the next line and carries it out; false when there is none. */
@@ -245,8 +267,6 @@ session_next(struct session *s)
 	if (len < 0)
 		return false;
 	if (len > CONTROL_LINE_MAX) {
-		if (s->watching)
-			command_unwatch(s);
 		snprintf(line, sizeof(line), "line longer than %u bytes",
 		    CONTROL_LINE_MAX);
 		command_error(s, line);
@@ -262,76 +282,90 @@ session_next(struct session *s)
 static void
 session_hand_over(struct session *s)
 {
-	if (evbuffer_get_length(s->reply) > 0 &&
+	size_t len = evbuffer_get_length(s->reply);
+
+	if (len > 0 &&
 	    (bufferevent_write_buffer(s->bev, s->reply) < 0 ||
 		bufferevent_enable(s->bev, EV_WRITE) < 0))
 		session_close(s, strerror(errno));
+	s->handed += len;
+}
+
+/* One of the things that it has to do; false: there is none. */
+static bool
+session_step(struct session *s)
+{
+	if (s->closing || s->doomed || s->asking)
+		return false;
+	if (s->answered) {
+		command_answer(s);
+		return true;
+	}
+	if (s->call != NULL) {
+		command_go_on(s);
+		return true;
+	}
+	if (s->watching && (s->ended || line_length(s) >= 0)) {
+		command_unwatch(s);
+		return true;
+	}
+	if (s->watching)
+		return command_watch(s);
+	return session_next(s);
 }
 
 /*
- * The time that all sessions together have used in this pass of the loop, which its
- * cached time tells from the next: many of them may not hold up the bridge either.
+ * Does as much of what it has to do as one turn allows, but two short commands in any
+ * case, so that two values can be read of one moment.
  */
-static uint64_t *
-used_in_pass(const struct session *s)
-{
-	static struct timeval pass;
-	static uint64_t used;
-	struct timeval now;
-
-	event_base_gettimeofday_cached(bufferevent_get_base(s->bev), &now);
-	if (timercmp(&now, &pass, !=)) {
-		pass = now;
-		used = 0;
-	}
-	return &used;
-}
-
-/* Carries out as many of its lines as one turn allows. */
 static void
 session_turn(struct session *s)
 {
-	uint64_t start = now_ns(), *used = used_in_pass(s);
-	size_t had = output_length(s);
+	uint64_t start = turn_begin();
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
-	for (unsigned n = 0; n < TURN_COMMANDS && !s->closing && !s->doomed &&
-	     !s->asking && *used < TURN_NS;
-	     n++) {
-		if (had + evbuffer_get_length(s->reply) > CONTROL_OUTPUT_MARK &&
-		    !s->watching)
+	for (unsigned n = 1; !output_full(s) && session_step(s); n++)
+		if (now_ns() - start >= TURN_NS && (n > 1 || s->call != NULL))
 			break;
-		if (!session_next(s) || now_ns() - start > TURN_NS)
-			break;
-	}
-	if (s->ended && s->watching && line_length(s) < 0)
-		command_unwatch(s);
 	if (s->closing)
 		evbuffer_drain(in, evbuffer_get_length(in));
 	session_hand_over(s);
 	session_update(s);
-	*used += now_ns() - start;
+	turn_end(start);
+}
+
+/* Goes on at once where that is fair, or when its turn comes. */
+static void
+session_try(struct session *s)
+{
+	if (turns_free())
+		session_turn(s);
+	else
+		session_update(s);
 }
 
 void
-session_show(struct session *s)
+session_go_on(struct session *s)
 {
-	char text[24];
-	size_t waits;
+	task_begin(&s->read);
+	session_turn(s);
+	task_end(&s->read);
+}
 
-	if (s->doomed || s->bev == NULL)
-		return;
-	session_hand_over(s);
-	waits = output_length(s);
-	if (waits > CONTROL_OUTPUT_MAX) {
-		log_to(LOG_NOTICE, ABOUT_CONTROL, s->name,
-		    "%s does not read what it watches, and %s wait for it: "
-		    "closed",
-		    s->address, format_size(waits, text, sizeof(text)));
-		session_close(s, "does not read");
-	}
-	if (!s->doomed && waits > 0)
-		TASK_WAIT(&s->write);
+void
+session_wake(struct session *s)
+{
+	if (!s->doomed && !s->closing && !output_full(s))
+		turns_wait(s, true);
+}
+
+uint64_t
+session_taken(const struct session *s)
+{
+	int unread = 0;
+
+	ioctl(bufferevent_getfd(s->bev), SIOCOUTQ, &unread);
+	return s->handed - output_length(s) - (uint64_t)unread;
 }
 
 static void
@@ -341,7 +375,7 @@ on_read(struct bufferevent *bev, void *arg)
 
 	(void)bev;
 	task_begin(&s->read);
-	session_turn(s);
+	session_try(s);
 	task_end(&s->read);
 }
 
@@ -371,7 +405,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	if (s->lingering)
 		session_close(s, "done");
 	else
-		session_turn(s);
+		session_try(s);
 	task_end(&s->read);
 }
 
@@ -390,8 +424,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	} else {
 		task_begin(&s->read);
 		if (s->asking)
-			command_asked(s);
-		session_turn(s);
+			command_no_answer(s);
+		session_try(s);
 		task_end(&s->read);
 	}
 }
@@ -406,6 +440,7 @@ session_close(struct session *s, const char *why)
 	    "%s is gone after %llu commands (%s)", s->address,
 	    (unsigned long long)s->commands, why);
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
+	turns_wait(s, false);
 	TASK_SET(&s->read, TASK_IDLE);
 	TASK_SET(&s->write, TASK_IDLE);
 	event_del(s->timer);
@@ -430,6 +465,8 @@ session_free(struct session *s)
 	struct control *c = s->control;
 
 	command_forget(s);
+	turns_wait(s, false);
+	turns_release();
 	task_remove(&s->read);
 	task_remove(&s->write);
 	if (s->bev != NULL)
@@ -438,6 +475,8 @@ session_free(struct session *s)
 		event_free(s->timer);
 	if (s->reply != NULL)
 		evbuffer_free(s->reply);
+	if (s->frames != NULL)
+		evbuffer_free(s->frames);
 	TAILQ_REMOVE(&c->sessions, s, entry);
 	listener_set_clients(c->listener, --c->nsessions);
 	free(s);
@@ -463,7 +502,8 @@ session_new(struct control *c, int fd, const char *peer)
 	struct session *s = calloc(1, sizeof(*s));
 	int on = 1;
 
-	if (s == NULL) {
+	if (s == NULL || turns_hold(c->bridge->base) < 0) {
+		free(s);
 		close(fd);
 		return -ENOMEM;
 	}

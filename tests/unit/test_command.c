@@ -23,7 +23,7 @@
 #include <jansson.h>
 
 #include "command.h"
-#include "control.h"
+#include "control_session.h"
 #include "log.h"
 
 #define PATIENCE (10 * NSEC_PER_SEC)
@@ -357,6 +357,11 @@ test_replies(void **state)
 		    "ERR unknown endpoint 'oen'; did you mean 'one'?\n" },
 		{ "watch\n", "OK\n" },
 		{ "watch\nget one/state\n", "OK\nup\nOK\n" },
+		{ "quit\n", "OK\n" },
+		{ "json quit\n", "null\nOK\n" },
+		{ "get one/state\nquit\nget one/state\n", "up\nOK\nOK\n" },
+		{ "watch\nquit\n", "OK\nOK\n" },
+		{ "quit now\n", "ERR 'now' is too much: quit\n" },
 		{ "set log_level error\n", "OK\n" },
 		{ "set one/label  two words \nget one/label\n",
 		    "OK\ntwo words\nOK\n" },
@@ -417,7 +422,7 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 21);
+	assert_int_equal(n, 22);
 	assert_int_equal(refused, 9);
 	free(reply);
 }
@@ -704,23 +709,98 @@ test_watch_as_json(void **state)
 	assert_true(TAILQ_EMPTY(&bridge->taps));
 }
 
-static void
-test_a_watcher_that_does_not_read_is_closed(void **state)
+/* Of 1000 bytes each, to a watcher that does not read meanwhile. */
+static unsigned
+flood(struct client *c, unsigned n)
 {
-	struct client w = dial(full_path), c = dial(full_path);
 	char line[1100] = "send one ";
-	unsigned n;
 
-	(void)state;
 	memset(line + 9, 'x', 1000);
 	line[1009] = '\n';
+	for (unsigned i = 0; i < n && !TAILQ_EMPTY(&bridge->taps); i++)
+		ask(c, line);
+	return n;
+}
+
+/* The frames that a watch has shown, and those that it says it has not. */
+static unsigned
+shown_and_not(const char *text)
+{
+	unsigned n = 0, hidden;
+	const char *p;
+
+	for (p = text; (p = strstr(p, " xxxx")) != NULL; p++)
+		n++;
+	for (p = text; (p = strstr(p, "\xe2\x80\xa6 ")) != NULL; p++) {
+		assert_int_equal(sscanf(p + 4, "%u frames", &hidden), 1);
+		n += hidden;
+	}
+	return n;
+}
+
+static void
+test_a_watcher_is_told_how_many_frames_it_was_not_shown(void **state)
+{
+	struct client w = dial(full_path), c = dial(full_path);
+	uint64_t end = now_ns() + PATIENCE;
+
+	(void)state;
 	say(&w, "watch\n", 6);
 	until_taps(1);
-	for (n = 0; n < 10000 && !TAILQ_EMPTY(&bridge->taps); n++) {
-		ask(&c, line);
+	flood(&c, 2000);
+	until_taps(1);
+	while (shown_and_not(w.text) < 2000) {
+		if (now_ns() > end)
+			fail_msg("%u", shown_and_not(w.text));
+		turn(&w);
 	}
-	assert_true(n > 900 && n < 10000);
-	assert_true(TAILQ_EMPTY(&bridge->taps));
+	assert_int_equal(shown_and_not(w.text), 2000);
+	assert_non_null(strstr(w.text, " frames not shown\n"));
+	ask(&c, "send one xxxx\n");
+	while (shown_and_not(w.text) < 2001) {
+		assert_true(now_ns() < end);
+		turn(&w);
+	}
+	say(&w, "get one/state\n", 14);
+	until_text(&w, "OK\nup\nOK\n");
+	hang_up(&c);
+	hang_up(&w);
+}
+
+static void
+test_a_watch_ends_with_what_it_was_not_shown(void **state)
+{
+	struct client w = dial(full_path), c = dial(full_path);
+
+	(void)state;
+	say(&w, "json watch\n", 11);
+	until_taps(1);
+	flood(&c, 2000);
+	assert_int_equal(send(w.fd, "\n", 1, 0), 1);
+	until_text(&w, "{\"not_shown\":");
+	until_text(&w, "}\nOK\n");
+	until_taps(0);
+	hang_up(&c);
+	hang_up(&w);
+}
+
+static void
+test_a_watcher_that_takes_nothing_is_closed_in_the_end(void **state)
+{
+	struct client w, c = dial(full_path);
+	uint64_t end = now_ns() + PATIENCE;
+
+	(void)state;
+	control_free(reader);
+	reader = open_control("reader", read_path, ACCESS_READ, 2);
+	reader->conf.stall_timeout = 20 * NSEC_PER_MSEC;
+	w = dial(read_path);
+	say(&w, "watch\n", 6);
+	until_taps(1);
+	while (!TAILQ_EMPTY(&bridge->taps)) {
+		assert_true(now_ns() < end);
+		flood(&c, 100);
+	}
 	assert_string_equal(ask(&c, "get one/state\n"), "up\nOK\n");
 	hang_up(&c);
 	hang_up(&w);
@@ -754,7 +834,6 @@ test_cancel_ends_a_session(void **state)
 static void
 test_waits_are_events(void **state)
 {
-	static const char both[] = "get daemon/waits\nget daemon/events\n";
 	struct client clients[6];
 	unsigned waits, events;
 	char *reply;
@@ -773,9 +852,12 @@ test_waits_are_events(void **state)
 		turn(i % 3 == 0 ? &clients[3] : NULL);
 		if (i % 10 != 0)
 			continue;
-		reply = netcat(full_path, both);
-		assert_int_equal(
-		    sscanf(reply, "%u\nOK\n%u\nOK\n", &waits, &events), 2);
+		/* One reply, so of one moment. */
+		reply = netcat(full_path, "list daemon\n");
+		assert_int_equal(sscanf(strstr(reply, "daemon/waits"),
+				     "daemon/waits = %u\ndaemon/events = %u\n",
+				     &waits, &events),
+		    2);
 		assert_int_equal(waits, events);
 		free(reply);
 	}
@@ -838,7 +920,9 @@ main(void)
 		TEST(test_one_client_too_many_is_told),
 		TEST(test_watch_shows_frames_until_the_next_line),
 		TEST(test_watch_as_json),
-		TEST(test_a_watcher_that_does_not_read_is_closed),
+		TEST(test_a_watcher_is_told_how_many_frames_it_was_not_shown),
+		TEST(test_a_watch_ends_with_what_it_was_not_shown),
+		TEST(test_a_watcher_that_takes_nothing_is_closed_in_the_end),
 		TEST(test_cancel_ends_a_session),
 		TEST(test_waits_are_events),
 		TEST(test_where_has_the_last_sixteen_waits),

@@ -1,0 +1,26 @@
+/*
+ * control_turns: the time that all control sessions together get in one pass of the
+ * event loop, and whose turn it is.
+ */
+#ifndef CONTROL_TURNS_H
+#define CONTROL_TURNS_H
+
+#include "control.h"
+
+/* Around the life of a session; the first one makes what is shared.  -ENOMEM. */
+int turns_hold(struct event_base *base);
+void turns_release(void);
+
+/* Whether a session may go on at once: time is left, and no other waits for it. */
+bool turns_free(void);
+/* Puts the session at the end of those that wait for a turn, or takes it out. */
+void turns_wait(struct session *s, bool on);
+/* What one turn may take. */
+#define TURN_NS (500 * NSEC_PER_USEC)
+/* Around a turn: the time in between counts.  Returns its start. */
+uint64_t turn_begin(void);
+void turn_end(uint64_t start);
+/* Whether a frame may still be copied for one that watches, in a turn of its own. */
+bool turns_left(void);
+
+#endif
