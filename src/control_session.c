@@ -236,6 +236,56 @@ not_text(const char *line, size_t len)
 	return -1;
 }
 
+/* "HTTP/1.1", in any case. */
+static bool
+is_http_version(const char *word, size_t len)
+{
+	return len >= 6 && strncasecmp(word, "HTTP/", 5) == 0 &&
+	    word[5] >= '0' && word[5] <= '9';
+}
+
+static bool
+is_http_method(const char *word, size_t len)
+{
+	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT",
+		"DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI" };
+
+	for (size_t i = 0; i < NELEM(methods); i++)
+		if (strlen(methods[i]) == len &&
+		    memcmp(methods[i], word, len) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Whether the line is one of an HTTP request: a web page can make a browser send one,
+ * with commands in its body.  METHOD TARGET VERSION, with any method and a target that
+ * is no endpoint's name; a known method alone; or the field of a header, NAME: VALUE.
+ */
+static bool
+is_http(const char *line)
+{
+	const char *word[4] = { NULL };
+	size_t len[4] = { 0 }, n = 0;
+
+	for (; n < NELEM(word); n++) {
+		line += strspn(line, " \t");
+		if (*line == '\0')
+			break;
+		word[n] = line;
+		len[n] = strcspn(line, " \t");
+		line += len[n];
+	}
+	if (n == 0)
+		return false;
+	if (is_http_method(word[0], len[0]) || is_http_version(word[0], len[0]))
+		return true;
+	if (n >= 2 && len[0] > 1 && word[0][len[0] - 1] == ':')
+		return true;
+	return n == 3 && is_http_version(word[2], len[2]) &&
+	    strcspn(word[1], "/*:?%") < len[1];
+}
+
 static void
 session_line(struct session *s, char *line, size_t len)
 {
@@ -250,6 +300,16 @@ session_line(struct session *s, char *line, size_t len)
 		    "a command is text; this line has a byte 0x%02x in it",
 		    (unsigned)c);
 		command_error(s, text);
+		return;
+	}
+	if (is_http(line)) {
+		command_error(s,
+		    "this is a control port, not a web server: the session "
+		    "ends");
+		log_to(LOG_WARNING, ABOUT_CONTROL, s->name,
+		    "%s has sent an HTTP request: its session ends",
+		    s->address);
+		s->closing = true;
 		return;
 	}
 	s->commands++;

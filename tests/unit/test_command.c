@@ -375,6 +375,48 @@ test_replies(void **state)
 		assert_reply(full_path, replies[i].line, replies[i].reply);
 }
 
+/* Nothing of a request is carried out: neither the lines before the first that gives it
+ * away, for there are none, nor those behind it. */
+static void
+test_http_ends_the_session(void **state)
+{
+	static const char *const firsts[] = {
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"POST /x HTTP/1.0\r\n\r\n",
+		"PUT /",
+		"OPTIONS * HTTP/1.1\r\n",
+		"PROPFIND / HTTP/1.1\r\n",
+		"reload / HTTP/1.1\r\n",
+		"pause /one HTTP/1.1\r\n",
+		"get /log_level http/1.1\r\n",
+		"CONNECT localhost:1 HTTP/1.1\r\n",
+		"M-SEARCH * HTTP/1.1\r\n",
+		"PRI * HTTP/2.0\r\n",
+		"HTTP/1.1 200 OK\r\n",
+		"Content-Type: text/plain\r\n",
+		"Host: 127.0.0.1:5010",
+		" \t GET /",
+		"GET",
+	};
+	char *reply, text[256];
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(firsts); i++) {
+		snprintf(text, sizeof(text), "%s\nget one/state\nreload\n",
+		    firsts[i]);
+		reply = netcat(full_path, text);
+		assert_string_equal(reply,
+		    "ERR this is a control port, not a web server: the session"
+		    " ends\n");
+		free(reply);
+	}
+	assert_int_equal(reloads, 0);
+	/* Text for a device may look like it. */
+	assert_reply(full_path, "send one GET / HTTP/1.1\n", "OK\n");
+	assert_reply(full_path, "send one HTTP/1.1\n", "OK\n");
+	assert_reply(full_path, "set one/label Host: HTTP/1.1\n", "OK\n");
+}
+
 static void
 test_access(void **state)
 {
@@ -906,6 +948,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_replies),
+		TEST(test_http_ends_the_session),
 		TEST(test_access),
 		TEST(test_help_has_a_line_for_each_command),
 		TEST(test_list_and_get_agree),
