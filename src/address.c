@@ -208,6 +208,33 @@ parse_network(const char *s, size_t len, struct network *ret)
 	return 0;
 }
 
+/* Says what would be right instead of a word that is no network. */
+static void
+say_network(const char *s, size_t len, char *err, size_t size)
+{
+	static const char *const all[] = { "any", "all", "*", "everyone",
+		"everybody", "everywhere", "anywhere", "anyone", "world",
+		"public", "yes" };
+	static const char *const own[] = { "localhost", "local", "loopback",
+		"none", "no" };
+
+	snprintf(err, size, "'%.*s' is not a network; ",
+	    (int)MIN(len, (size_t)64), s);
+	for (size_t i = 0; i < NELEM(all); i++)
+		if (strlen(all[i]) == len && strncasecmp(all[i], s, len) == 0) {
+			append(err, size,
+			    "for every network write 0.0.0.0/0 ::/0");
+			return;
+		}
+	for (size_t i = 0; i < NELEM(own); i++)
+		if (strlen(own[i]) == len && strncasecmp(own[i], s, len) == 0) {
+			append(err, size,
+			    "without 'allow' only this machine may connect");
+			return;
+		}
+	append(err, size, "right are 192.168.1.0/24 or fd00::/8");
+}
+
 int
 networks_parse(const char *s, struct networks **ret, char *err, size_t size)
 {
@@ -226,10 +253,7 @@ networks_parse(const char *s, struct networks **ret, char *err, size_t size)
 			goto nomem;
 		list = grown;
 		if (parse_network(s, len, &list->net[list->n]) < 0) {
-			snprintf(err, size,
-			    "'%.*s' is not a network; right are"
-			    " 192.168.1.0/24 or fd00::/8",
-			    (int)MIN(len, (size_t)64), s);
+			say_network(s, len, err, size);
 			free(list);
 			return -EINVAL;
 		}

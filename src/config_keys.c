@@ -5,10 +5,12 @@
  * stops at the first fault; a check across keys is left out only where it
  * would complain of a key that has been complained of already.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config_hint.h"
 #include "config_keys.h"
 
 /* --- keys that are not known --------------------------------------------- */
@@ -66,32 +68,6 @@ nearest_key(const struct reading *rd, const char *key)
 	return nearest(key, words);
 }
 
-static void
-unknown_key(struct reading *rd, const struct config_entry *e)
-{
-	char owners[200], quote[CONFIG_QUOTE_MAX];
-	const char *near;
-
-	if (faults_full(rd->faults)) {
-		fault_add(rd->faults, rd->file, e->line, "unknown key");
-		return;
-	}
-	config_quote(e->key, quote, sizeof(quote));
-	find_owners(rd, e->key, owners, sizeof(owners));
-	if (strncmp(owners, "framing", 7) == 0 && rd->endpoint &&
-	    rd->rule == NULL)
-		return; /* it may be right: the framing is wrong */
-	if (*owners != '\0') {
-		fault_add(rd->faults, rd->file, e->line,
-		    "key '%s' in %s belongs to %s", quote, rd->where, owners);
-		return;
-	}
-	near = nearest_key(rd, e->key);
-	fault_add(rd->faults, rd->file, e->line, "unknown key '%s' in %s%s%s%s",
-	    quote, rd->where, near != NULL ? "; did you mean '" : "",
-	    near != NULL ? near : "", near != NULL ? "'?" : "");
-}
-
 /* --- keys of a section --------------------------------------------------- */
 
 void
@@ -128,6 +104,56 @@ find_key(const struct reading *rd, const char *name, void **base)
 	return NULL;
 }
 
+static bool
+has_key(const void *arg, const char *key)
+{
+	void *base;
+
+	return find_key(arg, key, &base) != NULL;
+}
+
+/* "; did you mean 'mode', such as mode = 8E1?", or nothing. */
+static void
+say_meant(const struct reading *rd, const char *key, bool owned, char *buf,
+    size_t size)
+{
+	const struct hint *hint = hint_key(key, has_key, rd);
+	const char *near = hint == NULL && !owned ? nearest_key(rd, key) : NULL;
+
+	buf[0] = '\0';
+	if (hint != NULL)
+		snprintf(buf, size, "; did you mean '%s', such as %s = %s?",
+		    hint->key, hint->key, hint->example);
+	else if (near != NULL)
+		snprintf(buf, size, "; did you mean '%s'?", near);
+}
+
+static void
+unknown_key(struct reading *rd, const struct config_entry *e)
+{
+	char owners[200], meant[200], quote[CONFIG_QUOTE_MAX];
+
+	if (faults_full(rd->faults)) {
+		fault_add(rd->faults, rd->file, e->line, "unknown key");
+		return;
+	}
+	config_quote(e->key, quote, sizeof(quote));
+	find_owners(rd, e->key, owners, sizeof(owners));
+	if (strncmp(owners, "framing", 7) == 0 && rd->endpoint &&
+	    rd->rule == NULL)
+		return; /* it may be right: the framing is wrong */
+	meant[0] = '\0';
+	if (strncmp(owners, "framing", 7) != 0)
+		say_meant(rd, e->key, *owners != '\0', meant, sizeof(meant));
+	if (*owners != '\0')
+		fault_add(rd->faults, rd->file, e->line,
+		    "key '%s' in %s belongs to %s%s", quote, rd->where, owners,
+		    meant);
+	else
+		fault_add(rd->faults, rd->file, e->line,
+		    "unknown key '%s' in %s%s", quote, rd->where, meant);
+}
+
 /* False, and a fault, when the section has had the key before. */
 static bool
 first_time(
@@ -152,28 +178,67 @@ first_time(
 	return true;
 }
 
+/* Whether all of the value stands in quotes, where they cannot belong to it. */
+static bool
+in_quotes(const struct key *key, const char *value)
+{
+	static const char *const free_text[] = { "label", "match", "reject" };
+	size_t len = strlen(value);
+
+	for (size_t i = 0; i < NELEM(free_text); i++)
+		if (strcmp(key->name, free_text[i]) == 0)
+			return false;
+	return key->type != KEY_BYTES && len >= 2 &&
+	    (*value == '"' || *value == '\'') && value[len - 1] == *value;
+}
+
+/* The '#' of what is meant to be a comment, or NULL. */
+static const char *
+find_comment(const char *value)
+{
+	const char *hash = strchr(value, '#');
+
+	for (; hash != NULL; hash = strchr(hash + 1, '#'))
+		if (hash == value ? isblank((unsigned char)hash[1])
+				  : isblank((unsigned char)hash[-1]))
+			return hash;
+	return NULL;
+}
+
+/* What is wrong with the value as a whole, whatever its key is; NULL: nothing. */
+static const char *
+wrong_whole(const struct reading *rd, const struct key *key,
+    const struct config_entry *e)
+{
+	if (rd->section->word == NULL && find_comment(e->value) != NULL)
+		return "a comment after a value begins with ';', not with '#'"
+		       " (a '#' of the value itself must not follow a blank)";
+	if (*e->value == '\0' && e->comment)
+		return "it has no value (';' behind a blank starts a comment;"
+		       " where the key takes escapes, write \\x3b)";
+	if (*e->value == '\0')
+		return "it has no value";
+	if (in_quotes(key, e->value))
+		return "a value is written without quotes";
+	return NULL;
+}
+
 static int
 read_value(struct reading *rd, const struct key *key, void *base,
     const struct config_entry *e)
 {
-	static const char hint[] =
-	    " (';' behind a blank starts a comment; where the key takes"
-	    " escapes, write \\x3b)";
-	char err[300] = "it has no value";
-	const char *more = "", *hash = strchr(e->value, '#');
+	const char *why = wrong_whole(rd, key, e);
+	char err[300];
 	int r = -EINVAL;
 
-	if (*e->value != '\0')
+	if (why == NULL) {
 		r = key_parse(key, base, e->value, err, sizeof(err));
+		why = err;
+	}
 	if (r == 0 || r == -ENOMEM)
 		return r;
-	if (e->comment && *e->value == '\0')
-		more = hint;
-	else if (hash != NULL && hash > e->value &&
-	    strchr(" \t", hash[-1]) != NULL)
-		more = " (a comment behind a value begins with ';')";
-	fault_add(rd->faults, rd->file, e->line, "key '%s' in %s: %s%s",
-	    key->name, rd->where, err, more);
+	fault_add(rd->faults, rd->file, e->line, "key '%s' in %s: %s",
+	    key->name, rd->where, why);
 	if (rd->nbad < CONFIG_KEYS_MAX)
 		rd->bad[rd->nbad++] = e;
 	return 0;

@@ -5,11 +5,13 @@
  * stands in the section: it is looked up before the others are read.
  */
 #include <errno.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "address.h"
 #include "endpoint_serial.h"
+#include "config_hint.h"
 #include "config_keys.h"
 #include "log.h"
 
@@ -59,7 +61,7 @@ parse_framing(void *field, const char *value, char *err, size_t size)
 	}
 	snprintf(err, size, "'%s' is not a framing",
 	    config_quote(value, quote, sizeof(quote)));
-	near = nearest(value, names);
+	near = key_meant(value, names);
 	if (near != NULL)
 		append(err, size, "; did you mean '%s'?", near);
 	else
@@ -167,6 +169,22 @@ read_daemon(struct config *c, struct reading *rd)
 	return reading_keys(rd);
 }
 
+/* What the service could not open should not pass the check. */
+static void
+check_group(struct reading *rd, const char *group)
+{
+	char err[200], quote[40];
+
+	errno = 0;
+	if (group == NULL || getgrnam(group) != NULL ||
+	    (errno != 0 && errno != ENOENT && errno != ESRCH))
+		return;
+	snprintf(err, sizeof(err),
+	    "group: there is no group '%s'; `getent group` lists them",
+	    config_quote(group, quote, sizeof(quote)));
+	reading_failed(rd, err);
+}
+
 static void
 check_control(struct reading *rd, struct control_conf *conf)
 {
@@ -197,6 +215,8 @@ check_control(struct reading *rd, struct control_conf *conf)
 		reading_failed(rd, "'mode' is for a Unix socket");
 	if (!is_unix && conf->group != NULL)
 		reading_failed(rd, "'group' is for a Unix socket");
+	else
+		check_group(rd, conf->group);
 	if (!is_unix && conf->allow == NULL &&
 	    !address_is_loopback((struct sockaddr *)&address.ss))
 		reading_failed(rd,
@@ -371,6 +391,7 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 {
 	char err[300];
 
+	check_group(rd, conf->group);
 	if (conf->reopen_min > conf->reopen_max)
 		reading_failed(rd, "'reopen_min' is longer than 'reopen_max'");
 	if (conf->ops->check != NULL &&
@@ -435,7 +456,7 @@ unknown_section(struct reading *rd)
 	words[n] = NULL;
 	if (faults_full(rd->faults))
 		near = NULL;
-	else
+	else if ((near = hint_type(rd->section->type, words)) == NULL)
 		near = nearest(rd->section->type, words);
 	fault_add(rd->faults, rd->file, rd->section->line,
 	    "unknown section type '%s' in %s%s%s%s",

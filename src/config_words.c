@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config_hint.h"
 #include "config_read.h"
 
 #define COMMA "\\x2c"
@@ -59,7 +60,8 @@ unknown_type(struct words *w, const char *word, size_t len)
 	types[NELEM(addresses)] = NULL;
 	w->sections->lost++;
 	snprintf(type, sizeof(type), "%.*s", (int)MIN(len, 39), word);
-	near = nearest(type, types);
+	if ((near = hint_type(type, types)) == NULL)
+		near = nearest(type, types);
 	if (near != NULL)
 		fault_add(w->faults, CONFIG_WORDS, w->number,
 		    "'%s' has an unknown type; did you mean '%s'?", w->quote,

@@ -445,10 +445,90 @@ key_find(const struct key *keys, const char *name)
 	return NULL;
 }
 
+/* Words of other programs, and ours. */
+static const struct {
+	const char *word, *ours;
+} synonyms[] = {
+	{ "hardware", "rtscts" },
+	{ "hw", "rtscts" },
+	{ "crtscts", "rtscts" },
+	{ "rts/cts", "rtscts" },
+	{ "cts", "rtscts" },
+	{ "software", "xonxoff" },
+	{ "sw", "xonxoff" },
+	{ "xon/xoff", "xonxoff" },
+	{ "soft", "xonxoff" },
+	{ "off", "none" },
+	{ "no", "none" },
+	{ "yes", "on" },
+	{ "high", "on" },
+	{ "low", "off" },
+	{ "1", "on" },
+	{ "0", "off" },
+	{ "readonly", "read" },
+	{ "ro", "read" },
+	{ "r", "read" },
+	{ "write", "full" },
+	{ "rw", "full" },
+	{ "admin", "full" },
+	{ "all", "full" },
+	{ "wait", "block" },
+	{ "pause", "block" },
+	{ "drop", "drop-oldest" },
+	{ "oldest", "drop-oldest" },
+	{ "newest", "drop-newest" },
+	{ "close", "disconnect" },
+	{ "\\n", "lf" },
+	{ "\\r\\n", "crlf" },
+	{ "\\r", "cr" },
+	{ "unix", "lf" },
+	{ "dos", "crlf" },
+	{ "windows", "crlf" },
+	{ "be", "big" },
+	{ "network", "big" },
+	{ "le", "little" },
+	{ "warn", "warning" },
+	{ "err", "error" },
+	{ "verbose", "debug" },
+	{ "trace", "debug" },
+	{ "newline", "line" },
+	{ "lines", "line" },
+	{ "text", "line" },
+	{ "ascii", "line" },
+	{ "json", "line" },
+	{ "ndjson", "line" },
+	{ "binary", "raw" },
+	{ "none", "raw" },
+	{ "ppp", "hdlc" },
+	{ "rtu", "modbus-rtu" },
+	{ "modbus", "modbus-rtu" },
+	{ "gps", "nmea" },
+	{ "nmea0183", "nmea" },
+	{ "ublox", "ubx" },
+	{ "length-prefixed", "length" },
+	{ "silence", "idle" },
+	{ "timeout", "idle" },
+	{ "separator", "delimiter" },
+	{ "terminator", "delimiter" },
+};
+
+const char *
+key_meant(const char *value, const char *const *words)
+{
+	for (size_t i = 0; i < NELEM(synonyms); i++) {
+		if (strcasecmp(synonyms[i].word, value) != 0)
+			continue;
+		for (size_t j = 0; words[j] != NULL; j++)
+			if (strcmp(words[j], synonyms[i].ours) == 0)
+				return words[j];
+	}
+	return nearest(value, words);
+}
+
 static void
 say_nearest(const char *value, const char *const *words, char *err, size_t size)
 {
-	const char *near = nearest(value, words);
+	const char *near = key_meant(value, words);
 
 	if (near != NULL)
 		append(err, size, "; did you mean '%s'?", near);
@@ -459,6 +539,11 @@ static void
 say_words(const struct key *key, const char *quoted, const char *value,
     char *err, size_t size)
 {
+	if (key->words[1] == NULL) {
+		append(err, size, "'%s' is not supported; the only %s is %s",
+		    quoted, key->name, key->words[0]);
+		return;
+	}
 	append(err, size, "'%s' is not one of", quoted);
 	for (size_t i = 0; key->words[i] != NULL; i++)
 		append(err, size, "%s %s", i > 0 ? "," : "", key->words[i]);

@@ -47,6 +47,8 @@ struct key {
 
 /* The row of that name in a table that ends with a NULL name, or NULL. */
 const struct key *key_find(const struct key *keys, const char *name);
+/* The word of the list that is another name of the value, or the nearest; or NULL. */
+const char *key_meant(const char *value, const char *const *words);
 /*
  * Stores value into base + offset, only on success; a string that was there is
  * freed.  -EINVAL with a sentence in err that says what was read and what would
