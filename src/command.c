@@ -332,6 +332,9 @@ take_words(struct call *call, const struct command *cmd, char *line)
 			word = take_word(&line);
 		if (word == NULL)
 			break;
+		if (cmd->max == 0)
+			return call_fail(
+			    call, EINVAL, "%s takes no argument", cmd->name);
 		if (call->argc > cmd->max)
 			return call_fail(call, EINVAL,
 			    "'%.64s' is too much: %s", word, cmd->usage);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "command_value.h"
+#include "config_hint.h"
 #include "log.h"
 
 /* Cuts a path into the object, which is copied, and the name, which is returned. */
@@ -81,6 +82,82 @@ nearest_object(struct walk *w, const char *object, char *buf, size_t size)
 	return near != NULL;
 }
 
+static bool
+is_key(const struct endpoint_conf *conf, const char *name)
+{
+	const struct key *tables[] = { endpoint_common_keys, conf->ops->keys,
+		framing_common_keys, conf->framing.rule->keys };
+
+	for (size_t i = 0; i < NELEM(tables); i++)
+		if (tables[i] != NULL && key_find(tables[i], name) != NULL)
+			return true;
+	return strcmp(name, "framing") == 0;
+}
+
+static bool
+has_key(const void *conf, const char *key)
+{
+	return is_key(conf, key);
+}
+
+static bool
+some_type_has(const void *arg, const char *key)
+{
+	(void)arg;
+	for (size_t i = 0; endpoint_types[i] != NULL; i++)
+		if (endpoint_types[i]->keys != NULL &&
+		    key_find(endpoint_types[i]->keys, key) != NULL)
+			return true;
+	return false;
+}
+
+/* What a key is called in a sentence. */
+static const char *
+key_noun(const char *key, char *buf, size_t size)
+{
+	static const struct {
+		const char *key, *noun;
+	} nouns[] = {
+		{ "baud", "baud rate" },
+		{ "flow", "flow control" },
+		{ "dtr", "DTR line" },
+		{ "rts", "RTS line" },
+	};
+
+	for (size_t i = 0; i < NELEM(nouns); i++)
+		if (strcmp(nouns[i].key, key) == 0)
+			return nouns[i].noun;
+	snprintf(buf, size, "key '%s'", key);
+	return buf;
+}
+
+/* The endpoint is there, but has no such key: whether it could be told what is meant. */
+static bool
+fail_key(struct call *call, const struct endpoint_conf *conf, const char *path,
+    const char *name)
+{
+	const struct hint *hint = hint_key(name, has_key, conf);
+	const char *type = conf->ops->type, *key = name;
+	char noun[64];
+
+	if (hint != NULL) {
+		append(call->err, sizeof(call->err),
+		    "; did you mean '%s/%s', such as %s?", conf->name,
+		    hint->key, hint->example);
+		return true;
+	}
+	if (!some_type_has(NULL, name)) {
+		hint = hint_key(name, some_type_has, NULL);
+		key = hint != NULL ? hint->key : NULL;
+	}
+	if (key == NULL)
+		return false;
+	call_fail(call, ENOENT, "unknown attribute '%.96s': %s %s has no %s",
+	    path, strchr("aeiou", *type) != NULL ? "an" : "a", type,
+	    key_noun(key, noun, sizeof(noun)));
+	return true;
+}
+
 static int
 fail_unknown(struct call *call, const char *path)
 {
@@ -88,12 +165,16 @@ fail_unknown(struct call *call, const char *path)
 	char object[PATH_TEXT_MAX], meant[2 * PATH_TEXT_MAX];
 	const char *name = split_path(path, object, sizeof(object));
 	const char *near = NULL;
+	const struct node *node;
 
 	call_fail(call, ENOENT, "unknown attribute '%.96s'", path);
 	if (*object == '\0' && bridge_find(call->bridge, name) != NULL)
 		return call_fail(call, ENOENT,
 		    "unknown attribute '%.96s', but an endpoint: list %s", path,
 		    name);
+	if ((node = bridge_find(call->bridge, object)) != NULL &&
+	    fail_key(call, node->endpoint->conf, path, name))
+		return -ENOENT;
 	if (!walk_object(&w, object)) {
 		if (!nearest_object(&w, object, object, sizeof(object)))
 			return -ENOENT;
@@ -187,7 +268,7 @@ static int
 set_log_level(struct call *call, const char *value)
 {
 	int level = log_level_parse(value);
-	const char *near = nearest(value, log_level_words);
+	const char *near = key_meant(value, log_level_words);
 
 	if (level >= 0) {
 		log_set_level(level);
@@ -201,18 +282,6 @@ set_log_level(struct call *call, const char *value)
 		append(
 		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
 	return -EINVAL;
-}
-
-static bool
-is_key(const struct endpoint_conf *conf, const char *name)
-{
-	const struct key *tables[] = { endpoint_common_keys, conf->ops->keys,
-		framing_common_keys, conf->framing.rule->keys };
-
-	for (size_t i = 0; i < NELEM(tables); i++)
-		if (tables[i] != NULL && key_find(tables[i], name) != NULL)
-			return true;
-	return strcmp(name, "framing") == 0;
 }
 
 int

@@ -307,7 +307,8 @@ test_replies(void **state)
 		{ "json\n", "ERR something is missing: json COMMAND\n" },
 		{ "json json ps\n",
 		    "ERR 'json' once is enough: json COMMAND\n" },
-		{ "ps now\n", "ERR 'now' is too much: ps\n" },
+		{ "ps now\n", "ERR ps takes no argument\n" },
+		{ "json ps extra\n", "ERR ps takes no argument\n" },
 		{ "where\n", "ERR something is missing: where TASK\n" },
 		{ "where one.reed\n",
 		    "ERR unknown task 'one.reed'; did you mean 'one.read'?\n" },
@@ -336,6 +337,27 @@ test_replies(void **state)
 		{ "set log_level warm\n",
 		    "ERR 'warm' is not a log level; error, warning, notice, "
 		    "info and debug are\n" },
+		{ "set two/baud 9600\n",
+		    "ERR unknown attribute 'two/baud': a pty has no baud "
+		    "rate\n" },
+		{ "get two/speed\n",
+		    "ERR unknown attribute 'two/speed': a pty has no baud "
+		    "rate\n" },
+		{ "set one/dtr on\n",
+		    "ERR unknown attribute 'one/dtr': an echo has no DTR "
+		    "line\n" },
+		{ "get one/max_clients\n",
+		    "ERR unknown attribute 'one/max_clients': an echo has no "
+		    "key 'max_clients'\n" },
+		{ "set two/symlink /tmp/x\n",
+		    "ERR unknown attribute 'two/symlink'; did you mean "
+		    "'two/link', such as /run/ttybridge/modem?\n" },
+		{ "set one/buffer 1K\n",
+		    "ERR unknown attribute 'one/buffer'; did you mean "
+		    "'one/queue', such as 64K?\n" },
+		{ "set log_level verbose\n",
+		    "ERR 'verbose' is not a log level; error, warning, notice, "
+		    "info and debug are; did you mean 'debug'?\n" },
 		{ "send oen hi\n",
 		    "ERR unknown endpoint 'oen'; did you mean 'one'?\n" },
 		{ "send one a\\nb\n",
@@ -361,7 +383,7 @@ test_replies(void **state)
 		{ "json quit\n", "null\nOK\n" },
 		{ "get one/state\nquit\nget one/state\n", "up\nOK\nOK\n" },
 		{ "watch\nquit\n", "OK\nOK\n" },
-		{ "quit now\n", "ERR 'now' is too much: quit\n" },
+		{ "quit now\n", "ERR quit takes no argument\n" },
 		{ "set log_level error\n", "OK\n" },
 		{ "set one/label  two words \nget one/label\n",
 		    "OK\ntwo words\nOK\n" },
@@ -415,6 +437,29 @@ test_http_ends_the_session(void **state)
 	assert_reply(full_path, "send one GET / HTTP/1.1\n", "OK\n");
 	assert_reply(full_path, "send one HTTP/1.1\n", "OK\n");
 	assert_reply(full_path, "set one/label Host: HTTP/1.1\n", "OK\n");
+}
+
+/* It would time out otherwise. */
+static void
+test_a_question_to_what_is_not_up(void **state)
+{
+	static const char *const lines[] = { "ask two hello 30s\n",
+		"json ask two hello 30s\n" };
+	char want[256], *reply;
+
+	(void)state;
+	snprintf(want, sizeof(want),
+	    "ERR two cannot answer: it is waiting for a program to open"
+	    " %s/two ",
+	    folder);
+	for (size_t i = 0; i < NELEM(lines); i++) {
+		reply = netcat(full_path, lines[i]);
+		assert_memory_equal(reply, want, strlen(want));
+		free(reply);
+	}
+	assert_reply(full_path, "pause one\nask one hello 30s\nresume one\n",
+	    "OK\nERR one cannot answer: it is paused\nOK\n");
+	assert_reply(full_path, "get two/queued_frames\n", "0\nOK\n");
 }
 
 static void
@@ -949,6 +994,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_replies),
 		TEST(test_http_ends_the_session),
+		TEST(test_a_question_to_what_is_not_up),
 		TEST(test_access),
 		TEST(test_help_has_a_line_for_each_command),
 		TEST(test_list_and_get_agree),
