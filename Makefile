@@ -9,6 +9,7 @@ VERSION = 0.1.0
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+BINDIR = $(DESTDIR)$(PREFIX)/bin
 SBINDIR = $(DESTDIR)$(PREFIX)/sbin
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
 FLAVOUR ?= plain
@@ -114,18 +115,25 @@ fuzzers: $(FUZZ:%=build/fuzz/fuzzer/%)
 # --- dependencies ------------------------------------------------------------
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# $(call install,PACKAGES): those that are missing, where there is apt.
+# $(call install,PACKAGES): those that are missing, where there is apt and the right to
+# use it without a password.
 define install
 @missing=$$(for p in $(1); do \
 	    dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | \
 	    grep -q '^ii' || echo $$p; done); \
 	if [ -z "$$missing" ]; then :; \
-	elif command -v apt-get >/dev/null; then \
+	elif ! command -v apt-get >/dev/null; then \
+	    echo "please install what Debian calls:" $$missing; \
+	elif [ -n "$(SUDO)" ] && ! sudo -n true 2>/dev/null; then \
+	    echo "packages are missing; install them, then run make again:"; \
+	    echo "    sudo apt-get install --no-install-recommends" $$missing; \
+	    exit 1; \
+	else \
 	    echo "installing:" $$missing; \
 	    $(SUDO) apt-get update -qq && \
 	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
 	        --no-install-recommends $$missing >/dev/null; \
-	else echo "please install what Debian calls:" $$missing; fi
+	fi
 endef
 
 # Without dpkg there is nothing to ask: the compiler will say what is missing.
@@ -201,14 +209,16 @@ check-vm: all deps-vm
 # --- install -----------------------------------------------------------------
 
 install: all
-	install -d $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8 \
+	install -d $(BINDIR) $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8 \
 	    $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/ttybridge
-	install -m 755 build/plain/ttybridged $(SBINDIR)
+	install -m 755 build/plain/ttybridged $(BINDIR)
+	[ $(BINDIR) -ef $(SBINDIR) ] || \
+	    ln -sf ../bin/ttybridged $(SBINDIR)/ttybridged
 	install -m 644 man/ttybridged.8 $(MANDIR)/man8
 	install -m 644 man/ttybridge.conf.5 $(MANDIR)/man5
 	install -m 644 man/ttybridge-control.7 $(MANDIR)/man7
 	for unit in ttybridge.service ttybridge@.service ttybridge.socket; do \
-	    sed 's,/usr/sbin,$(PREFIX)/sbin,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
+	    sed 's,/usr\(/s\?bin/ttybridged\),$(PREFIX)\1,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
 	        systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit; done
 	install -D -m 644 systemd/ttybridge.sysusers \
 	    $(DESTDIR)$(PREFIX)/lib/sysusers.d/ttybridge.conf
@@ -225,7 +235,7 @@ install: all
 	    $(DESTDIR)$(SYSCONFDIR)/ttybridge/ttybridge.conf
 
 uninstall:
-	rm -f $(SBINDIR)/ttybridged $(MANDIR)/man8/ttybridged.8 \
+	rm -f $(BINDIR)/ttybridged $(SBINDIR)/ttybridged $(MANDIR)/man8/ttybridged.8 \
 	    $(MANDIR)/man5/ttybridge.conf.5 $(MANDIR)/man7/ttybridge-control.7 \
 	    $(DESTDIR)$(UNITDIR)/ttybridge.service \
 	    $(DESTDIR)$(UNITDIR)/ttybridge@.service \
@@ -241,12 +251,12 @@ deb: deps
 	$(if $(HAVE_DPKG),$(call install,dpkg-dev))
 	rm -rf build/deb
 	$(MAKE) install DESTDIR=build/deb/root PREFIX=/usr SYSCONFDIR=/etc
-	strip build/deb/root/usr/sbin/ttybridged
+	strip build/deb/root/usr/bin/ttybridged
 	install -D -m 644 LICENSE build/deb/root/usr/share/doc/ttybridge/copyright
 	install -d build/deb/root/DEBIAN build/deb/debian
 	printf '%s\n' 'Source: ttybridge' '' 'Package: ttybridge' \
 	    'Architecture: any' >build/deb/debian/control
-	cd build/deb && dpkg-shlibdeps -O root/usr/sbin/ttybridged >needs
+	cd build/deb && dpkg-shlibdeps -O root/usr/bin/ttybridged >needs
 	printf '%s\n' 'Package: ttybridge' 'Version: $(VERSION)' \
 	    "Architecture: $$(dpkg --print-architecture)" 'Section: comm' \
 	    'Priority: optional' \

@@ -25,7 +25,7 @@ guest() {
 	shift
 	# shellcheck disable=SC2086
 	tests/vm/run.sh $options env "VM_PULLS=$pulls" "VM_RESTARTS=$restarts" \
-	    TTYBRIDGED="$tree/usr/sbin/ttybridged" TTYBRIDGE_PATIENCE=60 \
+	    TTYBRIDGED="$tree/usr/bin/ttybridged" TTYBRIDGE_PATIENCE=60 \
 	    PYTHONPATH=tests/e2e /usr/bin/python3 "$@"
 }
 

@@ -1,0 +1,96 @@
+"""`make install`, and `make` where packages are missing, as their users see them."""
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import ROOT, run
+
+UNITS = ("ttybridge.service", "ttybridge@.service")
+
+
+def make(*words, path=None):
+    env = {k: v for k, v in os.environ.items()
+           if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    if path is not None:
+        env["PATH"] = f"{path}:{env['PATH']}"
+    return subprocess.run(["make", "-s", *words], cwd=ROOT, env=env, timeout=300,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True)
+
+
+@pytest.fixture
+def program():
+    """What `make` has built is there, or the tree cannot be installed."""
+    if not (ROOT / "build/plain/ttybridged").exists():
+        pytest.skip("build/plain/ttybridged is not built")
+
+
+@pytest.mark.parametrize("prefix", ["/usr", "/opt/tty"])
+def test_the_program_is_in_bin_and_found_in_sbin_too(program, folder, prefix):
+    words = (f"DESTDIR={folder}", f"PREFIX={prefix}", "SYSCONFDIR=/etc")
+    done = make("install", *words)
+    assert done.returncode == 0, done.stderr
+    top = Path(f"{folder}{prefix}")
+    old, new = top / "sbin/ttybridged", top / "bin/ttybridged"
+    assert new.is_file() and not new.is_symlink() and os.access(new, os.X_OK)
+    assert old.is_symlink() and old.resolve() == new.resolve()
+    for path in (old, new):
+        said = subprocess.run([path, "--version"], stdout=subprocess.PIPE)
+        assert said.stdout.decode() == run("--version").stdout
+    for unit in UNITS:
+        lines = (folder / "lib/systemd/system" / unit).read_text().split("\n")
+        exec_paths, = [x for x in lines if x.startswith("ExecPaths=")]
+        for path in ("bin", "sbin"):
+            assert f"{prefix}/{path}/ttybridged" in exec_paths
+        for line in lines:
+            if "--check" in line or line.startswith("ExecStart="):
+                assert f"={prefix}/bin/ttybridged " in line
+    assert make("uninstall", *words).returncode == 0
+    assert not new.exists() and not old.is_symlink()
+
+
+def test_where_sbin_is_bin_the_program_stays(program, folder):
+    (folder / "usr/bin").mkdir(parents=True)
+    (folder / "usr/sbin").symlink_to("bin")
+    done = make("install", f"DESTDIR={folder}", "PREFIX=/usr")
+    assert done.returncode == 0, done.stderr
+    installed = folder / "usr/bin/ttybridged"
+    assert installed.is_file() and not installed.is_symlink()
+
+
+def stub(folder, name, text):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_without_the_right_to_install_the_command_is_printed(folder):
+    if shutil.which("dpkg-query") is None:
+        pytest.skip("there is no dpkg here")
+    stub(folder, "dpkg-query", 'case $* in *libjansson-dev*) exit 1 ;; esac; '
+         'printf "ii \\n"')
+    stub(folder, "id", "echo 1000")
+    stub(folder, "sudo", "exit 1")
+    stub(folder, "apt-get", f"touch {folder}/called")
+    done = make("deps-build", path=folder)
+    assert done.returncode != 0
+    line, = [x.strip() for x in done.stdout.split("\n") if "apt-get" in x]
+    assert line.startswith("sudo apt-get install ")
+    assert line.endswith(" libjansson-dev")
+    assert not (folder / "called").exists()
+
+
+def test_with_the_right_to_install_it_is_used(folder):
+    if shutil.which("dpkg-query") is None:
+        pytest.skip("there is no dpkg here")
+    stub(folder, "dpkg-query", 'case $* in *libjansson-dev*) exit 1 ;; esac; '
+         'printf "ii \\n"')
+    stub(folder, "id", "echo 1000")
+    stub(folder, "sudo", f'echo "$@" >>{folder}/called')
+    stub(folder, "apt-get", "exit 1")
+    assert make("deps-build", path=folder).returncode == 0
+    called = (folder / "called").read_text()
+    assert "apt-get install" in called and "libjansson-dev" in called
