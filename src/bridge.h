@@ -194,6 +194,9 @@ bool bridge_drained(struct bridge *b);
 bool bridge_written(const struct bridge *b);
 void bridge_free(struct bridge *b);
 
+/* Ends breaks that are in progress. */
+void bridge_end_breaks(struct bridge *b);
+
 struct node *bridge_find(const struct bridge *b, const char *name);
 /* How many endpoints are up. */
 unsigned bridge_up(const struct bridge *b);

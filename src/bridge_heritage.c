@@ -17,10 +17,12 @@
 #include "bridge_heritage.h"
 #include "bridge_path.h"
 #include "endpoint_link.h"
+#include "log.h"
 
 #define FRAME_SIZE_MIN (3 * sizeof(uint64_t))
 #define PORT_SIZE_MIN (16 * sizeof(uint64_t))
 #define NODE_SIZE_MIN (8 * sizeof(uint64_t))
+#define RATE_SIZE_MIN (3 * sizeof(uint64_t))
 #define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
 #define NONE UINT32_MAX
 
@@ -65,9 +67,10 @@ struct old_route {
 };
 
 struct heritage {
-	size_t nroutes, nnodes;
+	size_t nroutes, nnodes, nrates;
 	struct old_route *route;
 	struct old_node *node;
+	struct unpack rates;
 };
 
 /* --- reading ------------------------------------------------------------- */
@@ -185,6 +188,20 @@ read_node(struct unpack *u, struct old_node *node)
 	return 0;
 }
 
+static void
+read_rates(struct heritage *h, struct unpack *u)
+{
+	struct span span;
+
+	h->nrates = unpack_count(u, RATE_SIZE_MIN);
+	h->rates = *u;
+	for (size_t i = 0; i < h->nrates; i++) {
+		read_span(u, &span);
+		read_span(u, &span);
+		unpack_number(u);
+	}
+}
+
 static int
 read_all(struct heritage *h, struct unpack *u)
 {
@@ -200,6 +217,9 @@ read_all(struct heritage *h, struct unpack *u)
 	for (; h->nnodes < n; h->nnodes++)
 		if (read_node(u, &h->node[h->nnodes]) < 0)
 			return -ENOMEM;
+	/* The first version ended here. */
+	if (u->left > 0)
+		read_rates(h, u);
 	return u->failed || u->left > 0 ? -EINVAL : 0;
 }
 
@@ -266,6 +286,39 @@ inherit_routes(struct bridge *b)
 			inherit_route(old, new);
 			break;
 		}
+	}
+}
+
+static struct route *
+route_of(const struct bridge *b, const struct span *name)
+{
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		if (is(name, b->routes->route[i]->name))
+			return b->routes->route[i];
+	return NULL;
+}
+
+static void
+inherit_rates(struct bridge *b)
+{
+	struct unpack u = b->heritage->rates;
+	uint64_t now = now_ns();
+
+	for (size_t i = 0; i < b->heritage->nrates; i++) {
+		struct span name, to;
+		struct route *route;
+		uint64_t until;
+
+		read_span(&u, &name);
+		read_span(&u, &to);
+		until = unpack_number(&u);
+		route = route_of(b, &name);
+		for (unsigned j = 0;
+		     route != NULL && route->until != NULL && j < b->nnodes;
+		     j++)
+			if (is(&to, b->node[j]->endpoint->conf->name))
+				route->until[j] =
+				    rate_carry(&route->conf->rate, until, now);
 	}
 }
 
@@ -368,8 +421,7 @@ static struct old_node *
 old_node(const struct heritage *h, const struct endpoint *ep)
 {
 	for (size_t i = 0; i < h->nnodes; i++)
-		if (is(&h->node[i].name, ep->conf->name) &&
-		    is(&h->node[i].type, ep->conf->ops->type))
+		if (is(&h->node[i].name, ep->conf->name))
 			return &h->node[i];
 	return NULL;
 }
@@ -382,6 +434,7 @@ bridge_inherit(struct bridge *b)
 	if (b->heritage == NULL)
 		return;
 	inherit_routes(b);
+	inherit_rates(b);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		if ((old = old_node(b->heritage, b->node[i]->endpoint)) != NULL)
 			inherit_node(b->node[i], b->heritage, old);
@@ -396,7 +449,8 @@ inherit_connection(struct port *port)
 	struct old_node *node;
 
 	if (h == NULL || !link->endpoint->conf->ops->several ||
-	    (node = old_node(h, link->endpoint)) == NULL)
+	    (node = old_node(h, link->endpoint)) == NULL ||
+	    !is(&node->type, link->endpoint->conf->ops->type))
 		return;
 	for (size_t i = 0; i < node->nports; i++) {
 		struct old_port *old = &node->port[i];
@@ -481,7 +535,8 @@ heir_free(struct heir *heir)
 
 /* --- the end ------------------------------------------------------------- */
 
-/* What waited for a connection that is no more. */
+/* What waited for a connection that is no more, or an endpoint of another type, and
+ * what of a frame had come from it. */
 static void
 drop_untaken(struct node *node, const struct old_port *old)
 {
@@ -491,6 +546,9 @@ drop_untaken(struct node *node, const struct old_port *old)
 	if (old->taken)
 		return;
 	traffic_add(&node->gone, &old->traffic);
+	node->gone.tx_bytes -= old->rest.len;
+	node->gone.bad[BAD_MALFORMED] += old->held.len > 0;
+	node->gone.bad_bytes[BAD_MALFORMED] += old->held.len;
 	for (size_t i = 0; i < old->nframes; i++) {
 		unpack_number(&u);
 		unpack_number(&u);
@@ -504,18 +562,45 @@ drop_untaken(struct node *node, const struct old_port *old)
 	node->gone.dropped_bytes += old->handed.len;
 }
 
+/* The endpoint is no more, and nobody will ask what became of its frames. */
+static void
+say_dropped(const struct old_node *old)
+{
+	size_t frames = 0;
+
+	for (size_t i = 0; i < old->nports; i++)
+		frames += old->port[i].nframes + old->port[i].handed.waits;
+	if (frames > 0)
+		log_at(LOG_NOTICE,
+		    "%.*s is no longer configured; %zu frame%s that waited for"
+		    " it are dropped",
+		    (int)old->name.len, (const char *)old->name.at, frames,
+		    frames == 1 ? "" : "s");
+}
+
+static struct node *
+node_now(const struct bridge *b, const struct old_node *old)
+{
+	for (unsigned i = 0; i < b->nnodes; i++)
+		if (is(&old->name, b->node[i]->endpoint->conf->name))
+			return b->node[i];
+	return NULL;
+}
+
 void
 heritage_free(struct heritage *h, struct bridge *b)
 {
-	struct old_node *old;
+	struct node *node;
 
 	if (h == NULL)
 		return;
-	for (unsigned i = 0; b != NULL && i < b->nnodes; i++) {
-		if ((old = old_node(h, b->node[i]->endpoint)) == NULL)
-			continue;
-		for (size_t j = 0; j < old->nports; j++)
-			drop_untaken(b->node[i], &old->port[j]);
+	for (size_t i = 0; b != NULL && i < h->nnodes; i++) {
+		struct old_node *old = &h->node[i];
+
+		if ((node = node_now(b, old)) == NULL)
+			say_dropped(old);
+		for (size_t j = 0; node != NULL && j < old->nports; j++)
+			drop_untaken(node, &old->port[j]);
 	}
 	for (size_t i = 0; i < h->nnodes; i++)
 		free(h->node[i].port);

@@ -119,6 +119,27 @@ save_node(const struct node *node, struct pack *p)
 		save_port(port, p);
 }
 
+/* What each route with a rate has let pass for each endpoint. */
+static void
+save_rates(const struct bridge *b, struct pack *p)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		n += b->routes->route[i]->until != NULL ? b->nnodes : 0;
+	pack_number(p, n);
+	for (unsigned i = 0; i < b->routes->nroutes; i++) {
+		const struct route *route = b->routes->route[i];
+
+		for (unsigned j = 0; route->until != NULL && j < b->nnodes;
+		     j++) {
+			pack_string(p, route->name);
+			pack_string(p, b->node[j]->endpoint->conf->name);
+			pack_number(p, route->until[j]);
+		}
+	}
+}
+
 void
 bridge_save(const struct bridge *b, struct pack *p)
 {
@@ -128,4 +149,5 @@ bridge_save(const struct bridge *b, struct pack *p)
 	pack_number(p, b->nnodes);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		save_node(b->node[i], p);
+	save_rates(b, p);
 }

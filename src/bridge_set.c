@@ -500,6 +500,13 @@ bridge_drained(struct bridge *b)
 }
 
 void
+bridge_end_breaks(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->nnodes; i++)
+		endpoint_end_break(b->node[i]->endpoint);
+}
+
+void
 bridge_free(struct bridge *b)
 {
 	if (b == NULL)

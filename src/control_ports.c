@@ -1,15 +1,22 @@
 /*
  * control_ports: a reload opens first and closes last, so that a port that cannot be
  * opened refuses it.  Where a port that goes listens on the address of one that comes,
- * the new one can only be opened when the old one is closed.
+ * the new one can only be opened when the old one is closed.  One that cannot be opened
+ * then, or after a hand-over, when it is too late to refuse anything, is tried again
+ * and again.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
+
 #include "address.h"
 #include "control_ports.h"
 #include "log.h"
+
+/* How long it is until ports that could not be opened are tried again. */
+static const struct timeval retry_time = { .tv_sec = 1 };
 
 struct port_set {
 	struct control **port; /* NULL: still to be opened */
@@ -19,11 +26,14 @@ struct port_set {
 static struct bridge *bridge;
 static const struct control_hooks *hooks;
 static struct port_set used, prepared;
+static struct config *config; /* that of the ports in use */
 /* What was committed and is not in place yet. */
 static struct {
 	struct port_set set;
 	struct config *config;
 } next;
+static struct event *retry; /* armed while one in use is not open */
+static struct task retry_task;
 
 static struct control *
 same_port(const struct port_set *set, const struct control_conf *c)
@@ -154,45 +164,129 @@ control_ports_commit(struct config *c)
 	next.config = c;
 }
 
+static void
+retry_label(const struct task *task, char *buf, size_t size)
+{
+	(void)task;
+	for (unsigned i = 0; i < used.n; i++)
+		if (used.port[i] == NULL) {
+			snprintf(buf, size, "%s to be free for control port %s",
+			    config->controls[i]->listen,
+			    config->controls[i]->name);
+			return;
+		}
+	snprintf(buf, size, "nothing: all control ports are open");
+}
+
+/* Opens those in use that are not open; -errno with a sentence of the last that fails. */
+static int
+open_missing(bool quiet, char *err, size_t size)
+{
+	int r = 0, e;
+
+	for (unsigned i = 0; i < used.n; i++) {
+		const struct control_conf *c = config->controls[i];
+
+		if (used.port[i] != NULL ||
+		    (e = open_port(c, &used.port[i], err, size)) == 0)
+			continue;
+		if (!quiet)
+			log_to(LOG_ERR, ABOUT_CONTROL, c->name,
+			    "%s; it is tried again", err);
+		r = e;
+	}
+	return r;
+}
+
+static void on_retry(evutil_socket_t, short, void *);
+
+static void
+retry_later(void)
+{
+	if (retry == NULL &&
+	    (retry = evtimer_new(bridge->base, on_retry, NULL)) == NULL)
+		return;
+	if (retry_task.label == NULL)
+		task_add(&retry_task, NULL, retry_label, "daemon.controls");
+	evtimer_add(retry, &retry_time);
+	TASK_WAIT(&retry_task);
+}
+
+static void
+retry_no_more(void)
+{
+	if (retry != NULL)
+		evtimer_del(retry);
+	task_remove(&retry_task);
+}
+
+static void
+on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	char err[448];
+
+	(void)fd, (void)what, (void)arg;
+	task_begin(&retry_task);
+	TASK_SET(&retry_task, TASK_IDLE);
+	if (open_missing(true, err, sizeof(err)) < 0)
+		retry_later();
+	task_end(&retry_task);
+	if (!evtimer_pending(retry, NULL))
+		retry_no_more();
+}
+
 int
 control_ports_change(char *err, size_t size)
 {
 	struct port_set old = used;
-	int r = 0, e;
+	int r;
 
 	if (next.config == NULL)
 		return 0;
 	used = next.set;
 	memset(&next.set, 0, sizeof(next.set));
-	close_set(&old);
-	for (unsigned i = 0; i < used.n; i++) {
-		const struct control_conf *c = next.config->controls[i];
-
-		if (used.port[i] != NULL)
-			continue;
-		if ((e = open_port(c, &used.port[i], err, size)) == 0)
-			continue;
-		log_to(LOG_ERR, ABOUT_CONTROL, c->name, "%s", err);
-		r = e;
-	}
-	config_free(next.config);
+	config_free(config);
+	config = next.config;
 	next.config = NULL;
+	close_set(&old);
+	retry_no_more();
+	if ((r = open_missing(false, err, size)) < 0)
+		retry_later();
 	return r;
+}
+
+/* The ports of a configuration, none of which is open yet, become those in use. */
+static int
+take_controls(struct config *c, char *err, size_t size)
+{
+	config = calloc(1, sizeof(*config));
+	used.port = calloc(c->ncontrols + 1, sizeof(*used.port));
+	if (config == NULL || used.port == NULL) {
+		snprintf(err, size, "out of memory");
+		return -ENOMEM;
+	}
+	used.n = config->ncontrols = c->ncontrols;
+	config->controls = c->controls;
+	c->controls = NULL;
+	c->ncontrols = 0;
+	return 0;
 }
 
 int
 control_ports_open(struct bridge *b, const struct control_hooks *h,
-    const struct config *c, char *err, size_t size)
+    struct config *c, bool must, char *err, size_t size)
 {
 	int r;
 
 	bridge = b;
 	hooks = h;
-	if ((r = control_ports_prepare(c, err, size)) < 0)
+	if ((r = take_controls(c, err, size)) < 0)
 		return r;
-	used = prepared;
-	memset(&prepared, 0, sizeof(prepared));
-	return 0;
+	if ((r = open_missing(must, err, size)) < 0 && !must) {
+		retry_later();
+		r = 0;
+	}
+	return r;
 }
 
 void
@@ -201,6 +295,11 @@ control_ports_free(void)
 	close_set(&prepared);
 	close_set(&next.set);
 	close_set(&used);
+	retry_no_more();
+	if (retry != NULL)
+		event_free(retry);
+	retry = NULL;
 	config_free(next.config);
-	next.config = NULL;
+	config_free(config);
+	config = next.config = NULL;
 }

@@ -7,9 +7,12 @@
 
 #include "control.h"
 
-/* At the start: opens those of the configuration.  -errno with a sentence. */
+/*
+ * At the start: opens those of the configuration, which are taken out of it.  must:
+ * -errno with a sentence when one cannot be opened.  Else it is logged, and tried again.
+ */
 int control_ports_open(struct bridge *b, const struct control_hooks *hooks,
-    const struct config *c, char *err, size_t size);
+    struct config *c, bool must, char *err, size_t size);
 
 /*
  * A reload.  prepare opens what is new; the ports in use stay as they are.  -errno with
@@ -22,7 +25,7 @@ void control_ports_commit(struct config *c);
 /*
  * Puts in place what was committed, if anything was, and closes what is not in it.  Not
  * from inside a session's callback.  -errno with a sentence for one that could only
- * be opened now, and was not; the others are.
+ * be opened now, and was not; the others are, and that one is tried again.
  */
 int control_ports_change(char *err, size_t size);
 /* Closes them all. */

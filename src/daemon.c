@@ -265,27 +265,54 @@ try_program(void)
 	return status == 0 ? 0 : -EINVAL;
 }
 
+/*
+ * Opens the control ports that the next process will have: it gets them open.  A
+ * configuration that only the new program understands is left to that.
+ */
+static int
+try_controls(char *err, size_t size)
+{
+	struct faults faults = { 0 };
+	struct config *c;
+	int r;
+
+	if (options_config(options, &c, &faults) < 0) {
+		faults_free(&faults);
+		return 0;
+	}
+	r = control_ports_prepare(c, err, size);
+	config_free(c);
+	return r;
+}
+
+/* What is done at the very last, when nothing but execv() can fail any more. */
+static void
+before_exec(void)
+{
+	capture_stop("the daemon starts again");
+	bridge_end_breaks(bridge);
+}
+
 /* Becomes the next process, or goes on as if nothing had been. */
 static void
 restart(void)
 {
+	char err[448] = "it does not run with this configuration";
 	int r;
 
 	if (drain_until != 0)
 		return;
 	log_at(LOG_NOTICE, "starting %s again", program);
-	if ((r = try_program()) < 0) {
-		log_at(LOG_ERR, "cannot start %s again, goes on: %s", program,
-		    r == -EINVAL ? "it does not run with this configuration"
-				 : strerror(-r));
-		return;
+	r = try_program();
+	if (r != 0 && r != -EINVAL)
+		snprintf(err, sizeof(err), "%s", strerror(-r));
+	if (r == 0 && (r = try_controls(err, sizeof(err))) == 0) {
+		link_settle_all();
+		r = handover_exec(bridge, program, options->argv, before_exec);
+		snprintf(err, sizeof(err), "%s", strerror(-r));
+		control_ports_drop();
 	}
-	capture_stop("the daemon starts again");
-	link_settle_all();
-	serial_finish();
-	r = handover_exec(bridge, program, options->argv);
-	log_at(LOG_ERR, "cannot start %s again, goes on: %s", program,
-	    strerror(-r));
+	log_at(LOG_ERR, "cannot start %s again, goes on: %s", program, err);
 }
 
 static void
@@ -431,11 +458,13 @@ find_program(void)
 	program[MAX(n, (ssize_t)0)] = '\0';
 }
 
+/* Where a process before has left something, that is not lost for a control port. */
 static int
-start_controls(const struct config *c)
+start_controls(struct config *c, bool continues)
 {
 	char err[448];
-	int r = control_ports_open(bridge, &hooks, c, err, sizeof(err));
+	int r =
+	    control_ports_open(bridge, &hooks, c, !continues, err, sizeof(err));
 
 	if (r < 0)
 		log_at(LOG_ERR, "cannot start: %s", err);
@@ -447,6 +476,7 @@ static int
 start(struct config *c)
 {
 	char err[448] = "";
+	bool continues;
 	int r;
 
 	raise_descriptor_limit();
@@ -460,7 +490,7 @@ start(struct config *c)
 		return -ENOMEM;
 	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
 		return r;
-	handover_begin(c, &bridge->heritage);
+	continues = handover_begin(c, &bridge->heritage);
 	handover_prune(base, c);
 	bridge->changed = show_status;
 	take_daemon_conf(c);
@@ -469,7 +499,7 @@ start(struct config *c)
 			log_at(LOG_ERR, "cannot start: %s", err);
 		return r;
 	}
-	if ((r = start_controls(c)) < 0)
+	if ((r = start_controls(c, continues)) < 0)
 		return r;
 	handover_end(bridge);
 	if ((r = systemd_start(base)) < 0)
@@ -491,6 +521,8 @@ leave(int status)
 	int r = 0;
 
 	capture_stop("the daemon has ended");
+	if (bridge != NULL)
+		bridge_end_breaks(bridge);
 	link_settle_all();
 	if (bridge != NULL && (r = handover_store(bridge)) < 0)
 		log_at(

@@ -648,3 +648,10 @@ endpoint_break(struct endpoint *ep, uint64_t ns)
 		return -EOPNOTSUPP;
 	return ep->conf->ops->send_break(ep, ns);
 }
+
+void
+endpoint_end_break(struct endpoint *ep)
+{
+	if (ep->conf->ops->send_break != NULL)
+		ep->conf->ops->send_break(ep, 0);
+}

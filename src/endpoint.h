@@ -192,7 +192,8 @@ struct endpoint_ops {
 	/* A key of the section has changed in ep->conf: makes the open endpoint
 	 * follow.  -errno with a sentence in ep->error.  NULL: no key may. */
 	int (*apply)(struct endpoint *, const struct key *);
-	/* Sends a break of that length. NULL: this type has none. */
+	/* Sends a break of that length; 0: ends the one in progress.  NULL: this type
+	 * has none. */
 	int (*send_break)(struct endpoint *, uint64_t ns);
 	/* The one link has hung up: true if the type has dealt with it (a pty
 	 * waits for the next one to open it). NULL: it is lost.  Of a type with
@@ -272,6 +273,8 @@ void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
 int endpoint_set(struct endpoint *ep, const char *key, const char *value,
     char *err, size_t size);
 int endpoint_break(struct endpoint *ep, uint64_t ns);
+/* Ends a break that is in progress, if any is. */
+void endpoint_end_break(struct endpoint *ep);
 
 /* Reads up to size bytes, not 0, once, or, with on, on while reads are full.  0: nothing
  * now, or nothing more; the owner is told of an end behind its readable.  Of an endpoint

@@ -305,6 +305,10 @@ serial_send_break(struct endpoint *ep, uint64_t ns)
 
 	if (s == NULL || s->port.fd < 0)
 		return -ENOTCONN;
+	if (ns == 0) {
+		break_stop(s);
+		return 0;
+	}
 	if (s->break_end != NULL)
 		return -EBUSY;
 	s->break_end = evtimer_new(ep->base, on_break_end, s);

@@ -22,7 +22,8 @@
 #include "systemd.h"
 
 /* The last two digits: the version of the format. */
-#define MAGIC "ttybho01"
+#define MAGIC "ttybho02"
+#define MAGIC_FIRST "ttybho01" /* ends with the nodes */
 #define MAGIC_LEN 8
 #define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
 #define FILE_MAX ((size_t)1 << 31)
@@ -45,7 +46,9 @@ handover_read(const uint8_t *data, size_t len, struct heritage **ret,
 	size_t n;
 	int fd;
 
-	if (len < HEAD_LEN || memcmp(data, MAGIC, MAGIC_LEN) != 0)
+	if (len < HEAD_LEN ||
+	    (memcmp(data, MAGIC, MAGIC_LEN) != 0 &&
+		memcmp(data, MAGIC_FIRST, MAGIC_LEN) != 0))
 		return -EINVAL;
 	u.at += MAGIC_LEN;
 	u.left -= MAGIC_LEN;
@@ -325,7 +328,19 @@ forget_queues(void)
 	}
 }
 
-void
+/* Besides the sockets that the service manager listens on. */
+static bool
+anything_left(void)
+{
+	const struct left *l;
+
+	TAILQ_FOREACH(l, left_all(), entry)
+		if (left_is_kept(l))
+			return true;
+	return false;
+}
+
+bool
 handover_begin(const struct config *c, struct heritage **ret)
 {
 	int fd = exec_file();
@@ -342,6 +357,7 @@ handover_begin(const struct config *c, struct heritage **ret)
 	if (heritage != NULL)
 		systemd_store_settle();
 	*ret = heritage;
+	return heritage != NULL || anything_left();
 }
 
 /* --- what nobody takes --------------------------------------------------- */
@@ -360,6 +376,24 @@ is_wanted(const struct left *l, const struct config *c)
 	return false;
 }
 
+/*
+ * What it is to a person: "lan#3" of a connection, "lan listener" of one that has the
+ * identity of its file in the name as well, "ar1" of a port whose output is still on
+ * its way.
+ */
+static void
+short_name(char *name, int fd)
+{
+	char *part = strchr(name, ' ');
+
+	if (part != NULL && isatty(fd))
+		*part = '\0';
+	else if (part != NULL)
+		part[strcspn(part, "#@")] = '\0';
+	else
+		name[strcspn(name, "@")] = '\0';
+}
+
 static void
 close_left(struct left *l, struct event_base *base)
 {
@@ -369,7 +403,7 @@ close_left(struct left *l, struct event_base *base)
 	snprintf(name, sizeof(name), "%s", l->name);
 	fd = left_free(l);
 	keep_forget(name);
-	name[strcspn(name, "@")] = '\0';
+	short_name(name, fd);
 	log_at(LOG_NOTICE,
 	    "%s was left open by the process before and is"
 	    " not wanted any more: closed",
@@ -559,7 +593,8 @@ set_inheritable(bool on)
 }
 
 int
-handover_exec(const struct bridge *b, const char *path, char *const *argv)
+handover_exec(const struct bridge *b, const char *path, char *const *argv,
+    void (*last)(void))
 {
 	char value[32];
 	int fd, r;
@@ -575,6 +610,7 @@ handover_exec(const struct bridge *b, const char *path, char *const *argv)
 	}
 	r = fcntl(fd, F_SETFD, 0) < 0 ? -errno : set_inheritable(true);
 	if (r == 0) {
+		last();
 		execv(path, argv);
 		r = -errno;
 	}

@@ -14,12 +14,13 @@
 #include "config.h"
 
 /*
- * Collects what was left for this process.  *ret: what the bridge before had in
- * memory, NULL when there is none, or none that can be read (which is logged).  Of
+ * Collects what was left for this process: true when there is something.  *ret: what
+ * the bridge before had in memory, NULL when there is none, or none that can be read
+ * (which is logged).  Of
  * one that was killed, or left none: its long queues, those of sections that are
  * still the same.  It lives until handover_end().
  */
-void handover_begin(const struct config *c, struct heritage **ret);
+bool handover_begin(const struct config *c, struct heritage **ret);
 /* Closes what was left of sections that are no more, or not the same any more. */
 void handover_prune(struct event_base *base, const struct config *c);
 /* All has started: closes what nobody took. */
@@ -29,8 +30,10 @@ void handover_end(struct bridge *b);
 bool handover_store_there(void);
 /* Leaves what the bridge has in memory there.  -errno: nothing was left. */
 int handover_store(const struct bridge *b);
-/* Becomes the program at that path; returns only when that failed: -errno. */
-int handover_exec(const struct bridge *b, const char *path, char *const *argv);
+/* Becomes the program at that path; returns only when that failed: -errno.  last is
+ * called when nothing else can fail. */
+int handover_exec(const struct bridge *b, const char *path, char *const *argv,
+    void (*last)(void));
 
 /* Reads the file: for tests and fuzzing.  As heritage_read(). */
 int handover_read(const uint8_t *data, size_t len, struct heritage **ret,

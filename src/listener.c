@@ -18,6 +18,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "checksum.h"
 #include "listener.h"
 #include "sandbox.h"
 
@@ -246,7 +247,8 @@ bind_unix(struct listener *l, int fd, char *err, size_t size)
 		umask(old);
 	if (r < 0)
 		return r;
-	stat(unix_path(l), &l->socket);
+	if (lstat(unix_path(l), &l->socket) < 0)
+		return -errno;
 	return set_owner(l, err, size);
 }
 
@@ -381,31 +383,89 @@ passed_socket(const struct listener *l)
 	return fd;
 }
 
-/* That of the process before, if clients still find it. */
+/*
+ * What tells the file of a Unix socket from one that another program puts in its place:
+ * never 0.  Permissions and owner may change.
+ */
+static uint32_t
+file_identity(const struct stat *st)
+{
+	const uint64_t part[] = { st->st_dev, st->st_ino,
+		(uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec };
+
+	return MAX(crc32_ieee(0, (const uint8_t *)part, sizeof(part)), 1u);
+}
+
+/* The name for the next process says which file is ours: "lan listener#ID@TEXT". */
+static void
+kept_name(const struct listener *l, char *buf, size_t size)
+{
+	const char *end = strrchr(l->conf.keep, '@');
+
+	if (l->socket.st_ino == 0 || end == NULL)
+		snprintf(buf, size, "%s", l->conf.keep);
+	else
+		snprintf(buf, size, "%.*s#%u%s", (int)(end - l->conf.keep),
+		    l->conf.keep, file_identity(&l->socket), end);
+}
+
+/* Takes it; name: that which it had.  An older version did not say which file it is: 0. */
+static int
+take_socket(const struct listener *l, char *name, size_t size, unsigned *ret_id)
+{
+	const char *end = strrchr(l->conf.keep, '@');
+	int at = end != NULL ? (int)(end - l->conf.keep) : 0, fd = -ENOENT;
+
+	*ret_id = 0;
+	snprintf(name, size, "%.*s#", at, l->conf.keep);
+	if (at > 0 && l->conf.address.ss.ss_family == AF_UNIX)
+		fd = left_take_number(name, end, ret_id);
+	if (fd >= 0) {
+		append(name, size, "%u%s", *ret_id, end);
+		return fd;
+	}
+	snprintf(name, size, "%s", l->conf.keep);
+	return left_take(name);
+}
+
+/* Whether clients still find it at its path. */
+static bool
+is_found(struct listener *l, unsigned id)
+{
+	struct stat st;
+
+	if (l->conf.address.ss.ss_family != AF_UNIX)
+		return true;
+	if (lstat(unix_path(l), &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	if (id != 0 && id == file_identity(&st))
+		l->socket = st;
+	return id == 0 || id == file_identity(&st);
+}
+
+/* That of the process before. */
 static int
 kept_socket(struct listener *l)
 {
-	bool local = l->conf.address.ss.ss_family == AF_UNIX;
-	int fd = left_take(l->conf.keep);
+	char name[KEEP_NAME_MAX];
+	unsigned id;
+	int fd = take_socket(l, name, sizeof(name), &id);
 
 	if (fd < 0)
 		return fd;
 	if (socket_fit(l, fd) != FIT_NONE &&
-	    evutil_make_socket_nonblocking(fd) == 0 &&
-	    (!local ||
-		(stat(unix_path(l), &l->socket) == 0 &&
-		    S_ISSOCK(l->socket.st_mode))))
+	    evutil_make_socket_nonblocking(fd) == 0 && is_found(l, id))
 		return fd;
-	memset(&l->socket, 0, sizeof(l->socket));
 	shutdown(fd, SHUT_RDWR);
 	close(fd);
-	keep_forget(l->conf.keep);
+	keep_forget(name);
 	return -1;
 }
 
 static int
 make_socket(struct listener *l, char *err, size_t size)
 {
+	char name[KEEP_NAME_MAX];
 	int fd = passed_socket(l);
 
 	l->adopted = fd >= 0;
@@ -414,8 +474,9 @@ make_socket(struct listener *l, char *err, size_t size)
 			fd = bind_socket(l, err, size);
 		else
 			l->adopted = true;
+		kept_name(l, name, sizeof(name));
 		if (fd >= 0)
-			keep_add(&l->kept, fd, l->conf.keep);
+			keep_add(&l->kept, fd, name);
 	} else if (fd < 0)
 		fd = bind_socket(l, err, size);
 	return fd;
@@ -509,8 +570,8 @@ listener_free(struct listener *l)
 		return;
 	if (keep_remove(&l->kept))
 		shutdown(l->kept.fd, SHUT_RDWR);
-	if (l->socket.st_ino != 0 && stat(unix_path(l), &st) == 0 &&
-	    st.st_ino == l->socket.st_ino && st.st_dev == l->socket.st_dev)
+	if (l->socket.st_ino != 0 && lstat(unix_path(l), &st) == 0 &&
+	    file_identity(&st) == file_identity(&l->socket))
 		unlink(unix_path(l));
 	if (l->ev != NULL)
 		evconnlistener_free(l->ev);

@@ -47,6 +47,7 @@ struct leaving {
 	struct event *timer;
 	struct task task;
 	char name[ENDPOINT_NAME_MAX];
+	struct kept kept;
 	unsigned unsent;
 	uint64_t moved_ns, stuck_ns, end_ns;
 };
@@ -237,6 +238,8 @@ serial_port_adopt(struct serial_port *port, int fd, bool exclusive)
 		close(fd);
 		return -ENODEV;
 	}
+	/* One that was killed may have been sending a break. */
+	serial_tty_break(fd, false);
 	port->fd = fd;
 	port->exclusive = exclusive;
 	return 0;
@@ -329,6 +332,7 @@ leave_end(struct leaving *l)
 		    "%u bytes did not leave %s and were thrown away", left,
 		    l->port.path);
 	TAILQ_REMOVE(&leavings, l, entry);
+	keep_remove(&l->kept);
 	close_now(&l->port, l->name);
 	event_free(l->timer);
 	task_remove(&l->task);
@@ -373,6 +377,7 @@ static bool
 leave_start(struct serial_port *port, struct event_base *base, const char *name)
 {
 	struct timeval tv = { 0, LEAVE_LOOK_MS * 1000 };
+	char keep[KEEP_NAME_MAX];
 	struct leaving *l = calloc(1, sizeof(*l));
 
 	if (l == NULL)
@@ -393,6 +398,8 @@ leave_start(struct serial_port *port, struct event_base *base, const char *name)
 		MAX(port->baud, 1);
 	l->end_ns = l->moved_ns + LEAVE_MAX_NS;
 	TAILQ_INSERT_TAIL(&leavings, l, entry);
+	snprintf(keep, sizeof(keep), "%s drain@", name);
+	keep_add(&l->kept, port->fd, keep);
 	task_add(&l->task, l, leave_label, "%s.drain", name);
 	l->task.cancel = leave_cancel;
 	TASK_WAIT(&l->task);
@@ -418,6 +425,7 @@ serial_port_let_go(int fd, struct event_base *base, const char *name)
 
 	if (ttyname_r(fd, port.path, sizeof(port.path)) != 0)
 		port.path[0] = '\0';
+	serial_tty_break(fd, false);
 	serial_port_close(&port, base, name);
 }
 

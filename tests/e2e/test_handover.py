@@ -3,9 +3,12 @@ import os
 import re
 import shutil
 import signal
+import socket
+
+import pytest
 
 import harness
-from harness import (expect, fill, flush, free_port, pump, same, section, serial,
+from harness import (expect, fill, flush, free_port, pump, route, same, section, serial,
                      tcp_server, wait_for)
 
 TIMES = 20
@@ -294,3 +297,193 @@ def test_it_stops_as_ever_after_a_restart(pty, daemon, folder):
     d.stop()
     assert not here.exists() and not d.socket.exists()
     assert not a.opened()
+
+
+# --- before the point of no return -------------------------------------------
+
+@pytest.mark.parametrize("how", ["taken", "no such folder", "a group that is not there"])
+def test_a_control_port_that_cannot_be_opened_is_no_end(how, pty, daemon, connect, folder):
+    a, b, port = pty("a"), pty("b"), free_port()
+    conf = serial("a", a, framing="line") + serial("b", b, framing="line") + \
+        tcp_server("lan", port, framing="line")
+    d = daemon(conf)
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"one\ntwo\n")
+    wait_for(lambda: d.queued("b") == 2)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        keys = {"taken": dict(listen=f"127.0.0.1:{taken}"),
+                "no such folder": dict(listen=f"unix:{folder}/nowhere/sock"),
+                "a group that is not there": dict(listen=f"unix:{folder}/two",
+                                                  group="nosuchgroup")}[how]
+        d.write(conf + section("control", "two", **keys)
+                + section("control", "three", listen=f"unix:{folder}/three"))
+        d.signal(signal.SIGUSR2)
+        wait_for(lambda: "again, goes on: " in d.stderr())
+    # Nothing is open that was not, and all is as it had been.
+    assert not (folder / "three").exists()
+    assert d.queued("b") == 2
+    client.send(b"three\n")
+    expect(a, b"three\n", [client])
+    d.write(conf + section("control", "two", listen=f"127.0.0.1:{taken}"))
+    restart(d, [a, client])
+    assert d.control("version", ("127.0.0.1", taken))
+    assert d.queued("b") == 3
+    b.plug()
+    expect(b, b"one\ntwo\nthree\n", [a, client])
+    expect(client, b"one\ntwo\n", [a])
+    assert d.dropped("b") == 0
+
+
+def test_a_control_port_changes_with_the_restart(pty, daemon, folder):
+    """In its place it can only be opened when the old one is closed."""
+    a, b, here = pty("a"), pty("b"), folder / "here"
+    conf = serial("a", a) + serial("b", b)
+    d = daemon(conf + section("control", "one", listen=f"unix:{here}"))
+    d.control("set log_level info", here)
+    d.write(conf + section("control", "one", listen=f"unix:{here}", access="read"))
+    restart(d)
+    wait_for(here.exists)
+    with pytest.raises(harness.ControlError):
+        d.control("set log_level info", here)
+
+
+def test_a_capture_goes_on_when_the_new_program_is_refused(pty, daemon, folder):
+    a, b = pty("a"), pty("b")
+    conf = serial("a", a, framing="line") + serial("b", b, framing="line")
+    d = daemon(conf)
+    d.control(f"capture start {folder}/c.pcap")
+    d.write(conf + section("control", "two", listen=f"unix:{folder}/no/where"))
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: "again, goes on: " in d.stderr())
+    a.send(b"one\n")
+    expect(b, b"one\n", [a])
+    assert "frames: 1" in d.control("capture status")
+
+
+# --- what goes over ----------------------------------------------------------
+
+def test_what_is_on_its_way_through_an_echo_goes_over(daemon, connect, folder):
+    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line")
+               + section("echo", "e"))
+    client = connect(folder / "a")
+    wait_for(lambda: len(d.json("peers")) == 1)
+    sent = b"".join(b"%06d %s\n" % (n, b"." * (n * 37 % 300)) for n in range(9000))
+    client.send(sent)
+    client.reading = False
+    for n in range(3):
+        fill([client], quiet=0.1)
+        restart(d)
+        client.reading = True
+        goal = len(client.received) + 100000
+        pump([client], lambda: len(client.received) >= goal)
+        client.reading = False
+    client.reading = True
+    pump([client], lambda: len(client.received) >= len(sent))
+    same(client.take(), sent)
+    assert d.number("e/tx_frames") == d.number("a/rx_frames") == 9000
+    assert d.number("a/tx_bytes") == len(sent)
+    assert d.number("e/opens") == 1
+
+
+def test_a_rate_goes_over(pty, daemon):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    ends = [serial(p.name, p, framing="line") for p in (a, b, c)]
+    rate = dict(from_="a", to="b c", rate="2/1h")
+    d = daemon("".join(ends) + route("r", **rate))
+    a.send(b"1\n2\n3\n")
+    for s in (b, c):
+        expect(s, b"1\n2\n", [a])
+    for conf in ("".join(ends) + route("r", **rate),
+                 "".join(ends[::-1]) + route("x", from_="b", to="a")
+                 + route("r", match="4", **rate)):
+        d.write(conf)
+        restart(d)
+        d.settle()
+        before = d.number("routes/r/limited")
+        a.send(b"4\n")
+        wait_for(lambda: d.number("routes/r/limited") == before + 2)
+    assert not b.received and not c.received
+
+
+def test_half_a_frame_of_a_section_that_changes_is_counted(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") + tcp_server("lan", port, framing="line"))
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    a.send(b"half")
+    client.send(b"half a")
+    d.wait_number("a/rx_bytes", 4)
+    d.wait_number("lan/rx_bytes", 6)
+    d.write(serial("a", a, framing="slip") + tcp_server("lan", port, framing="slip"))
+    restart(d)
+    wait_for(lambda: d.bad("a", "malformed") == 1 and d.bad("lan", "malformed") == 1)
+    assert d.bytes_in("a")["bad_malformed_bytes"] == 4
+    assert d.bytes_in("lan")["bad_malformed_bytes"] == 6
+
+
+def test_what_waits_for_an_endpoint_of_another_type_is_counted(pty, daemon):
+    a, b = pty("a"), pty("b")
+    lines = dict(framing="line")
+    d = daemon(serial("a", a, **lines) + serial("b", b, **lines))
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"one\n" * 3)
+    wait_for(lambda: d.queued("b") == 3)
+    d.control("pause b")
+    d.write(serial("a", a, **lines) + tcp_server("b", free_port(), **lines))
+    restart(d)
+    assert d.get("b/paused") == "yes"
+    assert (d.queued("b"), d.dropped("b", "closed")) == (0, 3)
+    d.write(serial("a", a, **lines) + serial("b", b, **lines))
+    restart(d)
+    assert (d.get("b/paused"), d.dropped("b", "closed")) == ("yes", 3)
+    a.send(b"one\n" * 3)
+    wait_for(lambda: d.queued("b") == 3)
+    d.write(serial("a", a, **lines))
+    restart(d)
+    assert "3 frames that waited for it are dropped" in d.stderr()
+
+
+# --- whose socket it is ------------------------------------------------------
+
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_only_the_daemons_own_socket_is_removed(restarts, daemon, folder):
+    here, there = folder / "here", folder / "there"
+    d = daemon(section("unix-server", "a", listen=here, framing="line")
+               + section("unix-server", "b", listen=there)
+               + section("control", "c", listen=f"unix:{folder}/c"))
+    for n in range(restarts):
+        restart(d)
+    others = []
+    for path in (here, folder / "c"):
+        path.rename(f"{path}.moved")
+        others.append(socket.socket(socket.AF_UNIX))
+        others[-1].bind(str(path))
+        others[-1].listen()
+    if restarts:
+        restart(d)
+        # Nobody would find it where it is, and where it should be is another one.
+        wait_for(lambda: d.state("a") == "lost")
+        assert "another program does" in d.stderr()
+    d.stop()
+    assert here.is_socket() and (folder / "c").is_socket() and not there.exists()
+    for other in others:
+        other.close()
+
+
+def test_a_socket_with_other_permissions_is_still_the_daemons(daemon, connect, folder):
+    here = folder / "here"
+    d = daemon(section("unix-server", "a", listen=here) + section("echo", "e"))
+    here.chmod(0o600)
+    client = connect(here)
+    restart(d)
+    client.send(b"hello")
+    expect(client, b"hello")
+    d.stop()
+    assert not here.exists()

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from harness import (Client, Daemon, fill, flush, free_port, pump, serial, tcp_server,
-                     wait_for)
+from harness import (Client, Daemon, expect, fill, flush, free_port, pump, section,
+                     serial, tcp_server, wait_for)
 
 LOST_AT_MOST = 64 << 10
 PLACES = 64
@@ -60,7 +60,7 @@ class Manager:
         st = os.fstat(fd)
         return st.st_dev, st.st_ino
 
-    def start(self, folder, conf, **keys):
+    def start(self, folder, conf, env=(), **keys):
         """Gives it what is in the store, as systemd does."""
         given, self.store = self.store, list(self.store)
 
@@ -69,7 +69,7 @@ class Manager:
                     for i, (_, fd) in enumerate(given)]
             for i, fd in enumerate(high):
                 os.dup2(fd, 3 + i, inheritable=True)
-        env = {"NOTIFY_SOCKET": str(self.path), "FDSTORE": str(PLACES)}
+        env = {"NOTIFY_SOCKET": str(self.path), "FDSTORE": str(PLACES), **dict(env)}
         wrapper = []
         if given:
             env |= {"LISTEN_FDS": str(len(given)),
@@ -225,3 +225,64 @@ def test_killed_at_any_moment_under_traffic(story):
     lost = s.end(kills)
     assert lost <= kills * LOST_AT_MOST, f"{lost} bytes"
     print(f"{lost} bytes lost by {kills} kills")
+
+
+@pytest.fixture
+def manager(folder):
+    m = Manager(folder)
+    yield m
+    m.close()
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_control_port_that_is_taken_meanwhile_is_no_end(
+        how, manager, pty, folder, connect):
+    a, port, control = pty("a"), free_port(), free_port()
+    conf = serial("a", a, framing="line") + tcp_server("lan", port, framing="line")
+    two = section("control", "two", listen=f"127.0.0.1:{control}")
+    d = manager.start(folder, conf)
+    d.settle()
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    d.kill() if how == "killed" else d.stop()
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", control))
+        holder.listen()
+        with manager.start(folder, conf + two) as d:
+            assert "control two: cannot listen" in d.stderr()
+            assert "two" in d.tasks()["daemon.controls"]["label"]
+            client.send(b"still here\n")
+            expect(a, b"still here\n", [client])
+            waits, _, events, _ = d.raw(
+                "get daemon/waits\nget daemon/events\n").split()
+            assert waits == events
+            holder.close()
+            wait_for(lambda: "daemon.controls" not in d.tasks())
+            assert d.control("version", ("127.0.0.1", control))
+            d.kill()
+    # With nothing left to lose it says so, and ends.
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        two = section("control", "two", listen=f"127.0.0.1:{holder.getsockname()[1]}")
+        with pytest.raises(AssertionError, match="cannot start: control two"):
+            Daemon(folder, conf + two, name="cold")
+
+
+def test_a_socket_that_another_program_has_put_there_is_left_alone(
+        manager, folder):
+    here = folder / "here"
+    conf = section("unix-server", "a", listen=here, framing="line")
+    d = manager.start(folder, conf)
+    d.settle()
+    d.kill()
+    assert here.is_socket()
+    here.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(here))
+        other.listen()
+        d = manager.start(folder, conf)
+        d.wait_state("a", "lost")
+        d.stop()
+        assert here.is_socket()

@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from harness import ControlError, expect, serial, wait_for
+from test_kill import Manager
 from uart import (DTR, LOW_LATENCY, NO_COUNTS, NO_DELAYS, NO_LATENCY, NO_MODEM,
                   NO_RS485, NO_RTSCTS, NO_SPEED, NO_XONXOFF, RS485, RTS,
                   RTS_AFTER_SEND, RTS_ON_SEND, RX_DURING_TX, Uarts)
@@ -165,6 +166,41 @@ def test_a_break_ends_when_its_port_is_closed(uart):
 
 # --- special drivers ---------------------------------------------------------
 
+def test_a_break_ends_with_a_restart(uart):
+    d, a, b, line = uart()
+    d.control("break a 10s")
+    assert line.breaking == 1
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: d.stderr().count(" endpoints up") > 1)
+    assert line.breaking == 0 and "a.break" not in d.tasks()
+    passes(a, b)
+    assert line.opens == 1
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped", "no longer configured"])
+def test_a_break_ends_with_the_process(how, pty, folder):
+    uarts, manager, a, b = Uarts(folder / "lines"), Manager(folder), pty("a"), pty("b")
+    line = uarts.line(a)
+    conf = serial("b", b, framing="line")
+    whole = serial("a", a, framing="line") + conf
+    try:
+        d = manager.start(folder, whole, env=uarts.env)
+        d.settle()
+        d.control("break a 10s")
+        assert line.breaking == 1
+        if how == "stopped":
+            d.stop()
+            assert line.breaking == 0
+        else:
+            d.kill()
+            assert line.breaking == 1
+        with manager.start(folder, conf if "no" in how else whole, env=uarts.env):
+            wait_for(lambda: line.breaking == 0)
+    finally:
+        d.kill()
+        manager.close()
+
+
 def test_low_latency_is_on_while_the_port_is_open(uart):
     d, _, _, line = uart(low_latency="yes")
     assert line.latency & LOW_LATENCY
@@ -236,6 +272,26 @@ def test_output_on_its_way_leaves_before_the_port_is_closed(uart):
     assert re.match(r"the last 100 bytes to leave /dev/pts/\d+, to close it",
                     label)
     assert d.state("a") == "lost" and "still on its way" in d.get("a/error")
+    line.unsent = 0
+    d.wait_state("a", "up")
+    assert (line.flushed, line.rises) == (0, 1)
+    passes(a, b)
+
+
+def test_output_on_its_way_is_not_lost_by_a_restart(uart):
+    d, a, b, line = uart(baud=300)
+    line.unsent = 2000
+    d.control("reopen a")
+    assert "a.drain" in d.tasks()
+
+    def restarted():
+        line.unsent -= 1
+        return d.stderr().count(" endpoints up") > n
+    for n in (1, 2):
+        d.signal(signal.SIGUSR2)
+        wait_for(restarted)
+    assert line.flushed == 0
+    assert "a.drain" in d.tasks()
     line.unsent = 0
     d.wait_state("a", "up")
     assert (line.flushed, line.rises) == (0, 1)
