@@ -155,9 +155,9 @@ port_age(struct port *port, uint64_t now, bool consumed)
 	uint64_t timeout = port->conf->frame_timeout;
 	uint64_t silence;
 
-	if (framing->rule->silent == NULL && timeout == 0)
-		return;
 	silence = framing->rule->silent != NULL ? framing_silence(framing) : 0;
+	if (silence == 0 && timeout == 0)
+		return;
 	port->silence_at =
 	    port->held_len > 0 && silence != 0 ? now + silence : 0;
 	if (port->held_len == 0 || timeout == 0)

@@ -24,6 +24,8 @@ const struct framing *const framings[] = {
 	&framing_modbus_ascii,
 	&framing_mavlink,
 	&framing_ubx,
+	&framing_rtcm3,
+	&framing_gnss,
 	&framing_min,
 	NULL,
 };
@@ -343,10 +345,7 @@ framing_silence(const struct framing_conf *conf)
 
 	if (conf->rule == &framing_modbus_ascii)
 		return NSEC_PER_SEC;
-	if (!modbus && conf->rule != &framing_idle &&
-	    conf->rule != &framing_fixed && conf->rule != &framing_length)
-		return 0;
-	if (conf->idle.ns != 0)
+	if (conf->idle.ns != 0 || conf->idle.tenths == 0)
 		return conf->idle.ns;
 	if (modbus)
 		bits = 11;

@@ -47,15 +47,44 @@ const struct framing framing_raw = {
 
 /* --- what line and delimiter share --------------------------------------- */
 
+#define FRAMING_KEY_FLUSH                                                     \
+	{                                                                     \
+		.name = "flush", .type = KEY_SILENCE,                         \
+		.offset = offsetof(struct framing_conf, idle), .def = "none", \
+		.help = "a silence that ends an unfinished frame, in "        \
+			"characters or as a time"                             \
+	}
+
+static inline bool
+flushes(const struct framing_conf *conf)
+{
+	return conf->idle.ns != 0 || conf->idle.tenths != 0;
+}
+
+/*
+ * Silence: the first n bytes are the payload of an unfinished frame.  It is not
+ * verbatim, so that what is written behind it to another endpoint begins a frame.
+ */
+static enum decode_result
+flush(struct decoder *d, uint8_t *in, size_t len, size_t n, struct decoded *out)
+{
+	if (d->discarding || n > d->max)
+		return rule_bad(d, out, len, BAD_OVERSIZE);
+	if (!flushes(d->conf))
+		return rule_bad(d, out, len, BAD_MALFORMED);
+	return rule_frame(d, out, len, in, n, false);
+}
+
 /*
  * The end is not at hand.  A frame that with its end of size bytes would be longer
- * than the rule allows is thrown away, but for bytes that may begin the end.
+ * than the rule allows is thrown away, but for bytes that may begin the end, and for
+ * one that a silence will end.
  */
 static enum decode_result
 not_ended(struct decoder *d, struct decoded *out, size_t len, size_t longest,
     size_t size)
 {
-	size_t keep = size - 1;
+	size_t keep = MAX(size - 1, (size_t)flushes(d->conf));
 
 	if (d->discarding ? len <= keep : len < longest)
 		return rule_more(d, len);
@@ -82,6 +111,7 @@ static const struct key line_keys[] = {
 	    .words = eol_words,
 	    .help = "what ends a line that is written; LF and CR LF are read",
 	},
+	FRAMING_KEY_FLUSH,
 	{ 0 },
 };
 
@@ -101,6 +131,12 @@ line_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (n > d->max || d->discarding)
 		return rule_bad(d, out, used, BAD_OVERSIZE);
 	return rule_frame(d, out, used, in, n, d->conf->eol == (int)cr);
+}
+
+static enum decode_result
+line_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	return flush(d, in, len, len - (in[len - 1] == '\r'), out);
 }
 
 static long
@@ -134,6 +170,7 @@ const struct framing framing_line = {
 	.summary = "lines of text, ended by LF or CR LF",
 	.keys = line_keys,
 	.decode = line_decode,
+	.silent = line_silent,
 	.encode = line_encode,
 	.bound = line_bound,
 };
@@ -149,17 +186,34 @@ static const struct key delimiter_keys[] = {
 	    .max = 8,
 	    .help = "1 to 8 bytes that end a frame, with C escapes",
 	},
+	{
+	    .name = "trailer",
+	    .type = KEY_NUMBER,
+	    .offset = offsetof(struct framing_conf, trailer),
+	    .def = "0",
+	    .max = 64,
+	    .help = "bytes of a frame behind the delimiter, which then "
+		    "belongs to the payload",
+	},
+	FRAMING_KEY_FLUSH,
 	{ 0 },
 };
 
 static int
 delimiter_check(struct framing_conf *conf, char *err, size_t size)
 {
-	if (conf->delimiter.len > 0)
+	if (conf->delimiter.len == 0)
+		snprintf(err, size,
+		    "framing 'delimiter' needs 'delimiter', "
+		    "the bytes that end a frame, such as \\x03");
+	else if (conf->trailer > 0 &&
+	    conf->delimiter.len + conf->trailer > conf->max_frame)
+		snprintf(err, size,
+		    "max_frame has no room for the delimiter and the %u "
+		    "bytes of its trailer",
+		    (unsigned)conf->trailer);
+	else
 		return 0;
-	snprintf(err, size,
-	    "framing 'delimiter' needs 'delimiter', "
-	    "the bytes that end a frame, such as \\x03");
 	return -EINVAL;
 }
 
@@ -181,18 +235,45 @@ delimiter_find(
 	return 0;
 }
 
+/* The delimiter ends at used, but not all of its trailer is at hand. */
+static enum decode_result
+no_trailer(struct decoder *d, struct decoded *out, size_t used)
+{
+	size_t size = d->conf->delimiter.len;
+
+	if (used > size && (d->discarding || used > d->max)) {
+		rule_discard(d, out, used - size, BAD_OVERSIZE);
+		d->scanned = size - 1;
+		return DECODE_BAD;
+	}
+	return rule_more(d, used - 1);
+}
+
 static enum decode_result
 delimiter_decode(
     struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	const struct bytes *end = &d->conf->delimiter;
+	size_t trailer = (size_t)d->conf->trailer, n;
 	size_t used = delimiter_find(end, in, d->scanned, len);
 
 	if (used == 0)
-		return not_ended(d, out, len, d->max + end->len, end->len);
-	if (used - end->len > d->max || d->discarding)
-		return rule_bad(d, out, used, BAD_OVERSIZE);
-	return rule_frame(d, out, used, in, used - end->len, true);
+		return not_ended(d, out, len,
+		    trailer > 0 ? d->max - trailer : d->max + end->len,
+		    end->len);
+	if (len - used < trailer)
+		return no_trailer(d, out, used);
+	n = trailer > 0 ? used + trailer : used - end->len;
+	if (n > d->max || d->discarding)
+		return rule_bad(d, out, used + trailer, BAD_OVERSIZE);
+	return rule_frame(d, out, used + trailer, in, n, true);
+}
+
+static enum decode_result
+delimiter_silent(
+    struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	return flush(d, in, len, len, out);
 }
 
 static long
@@ -200,12 +281,16 @@ delimiter_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
 	const struct bytes *end = &conf->delimiter;
-	size_t total = len + end->len;
+	size_t total = len, at;
 
 	memcpy(out, in, len);
-	memcpy(out + len, end->b, end->len);
+	if (conf->trailer == 0) {
+		memcpy(out + len, end->b, end->len);
+		total += end->len;
+	}
 	/* The first one found must be the one at the end. */
-	if (delimiter_find(end, out, 0, total) != total)
+	at = delimiter_find(end, out, 0, total);
+	if (at == 0 || at + conf->trailer != total)
 		return -EINVAL;
 	return (long)total;
 }
@@ -222,6 +307,7 @@ const struct framing framing_delimiter = {
 	.keys = delimiter_keys,
 	.check = delimiter_check,
 	.decode = delimiter_decode,
+	.silent = delimiter_silent,
 	.encode = delimiter_encode,
 	.bound = delimiter_bound,
 };

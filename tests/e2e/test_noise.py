@@ -34,6 +34,9 @@ NOISE = {
     "mavlink": ({}, b"\xfe\xfd\0\1\x09",
                 b"\xfe\x09\x4e\1\1\0\0\0\0\0\2\3\x51\4\3\x1c\x7f"),
     "ubx": ({}, b"\xb5\x62\0\1", b"\xb5\x62\x0a\4\0\0\x0e\x34"),
+    "rtcm3": ({}, b"\xd3\0\1\2\3", b"\xd3\0\2hi\x98\x0c\x6a"),
+    "gnss": ({}, b"\xd3\xb5\x62\0\1$!*\\\r\n",
+             b"\xb5\x62\x0a\4\0\0\x0e\x34"),
     "min": ({}, b"\xaa\x55\0\1", b"\xaa\xaa\xaa\1\2hi\3\x36TDU"),
 }
 

@@ -146,6 +146,12 @@ choose(struct framing_conf *conf, const uint8_t *c)
 		choose_length(conf, c[1], c[4]);
 	else if (strcmp(conf->rule->name, "fixed") == 0)
 		choose_fixed(conf, c[4]);
+	else if (strcmp(conf->rule->name, "line") == 0)
+		conf->idle.ns = c[4] & 1 ? NSEC_PER_MSEC : 0;
+	else if (strcmp(conf->rule->name, "delimiter") == 0) {
+		conf->idle.ns = c[4] & 1 ? NSEC_PER_MSEC : 0;
+		conf->trailer = (c[4] >> 1) % 4;
+	}
 	return framing_check(conf, err, sizeof(err)) == 0;
 }
 
@@ -217,6 +223,9 @@ sample(const struct framing_conf *conf, uint8_t *payload, uint8_t *wire,
 		    { "\xfe\t\x4e\1\1\0\0\0\0\0\2\3\x51\4\3\x1c\x7f",
 			"\t\x4e\1\1\0\0\0\0\0\2\3\x51\4\3" } },
 		{ "ubx", { 8, 2 }, { "\xb5\x62\12\4\0\0\16\64", "\12\4" } },
+		{ "rtcm3", { 8, 2 }, { "\xd3\0\2hi\x98\x0c\x6a", "hi" } },
+		{ "gnss", { 8, 8 },
+		    { "\xd3\0\2hi\x98\x0c\x6a", "\xb5\x62\12\4\0\0\16\64" } },
 		{ "min", { 12, 2 }, { "\xaa\xaa\xaa\1\2hi\3\66TDU", "hi" } },
 	};
 	size_t len = MIN(conf->max_frame, 5u);
@@ -224,9 +233,14 @@ sample(const struct framing_conf *conf, uint8_t *payload, uint8_t *wire,
 
 	if (strcmp(conf->rule->name, "fixed") == 0)
 		len = conf->frame_size - checksum_size(conf->checksum);
-	memset(payload, 'h', len);
+	memset(payload, 'h', MAX(len, 16u));
 	if (strcmp(conf->rule->name, "fixed") == 0)
 		memcpy(payload, conf->sync.b, MIN(len, conf->sync.len));
+	if (conf->trailer > 0) {
+		memcpy(payload + 2, conf->delimiter.b, conf->delimiter.len);
+		len = 2 + conf->delimiter.len + conf->trailer -
+		    MIN(conf->trailer, checksum_size(conf->checksum));
+	}
 	for (size_t i = 0; i < NELEM(special); i++)
 		if (strcmp(special[i].framing, conf->rule->name) == 0) {
 			len = special[i].len[conf->payload];
@@ -295,7 +309,9 @@ is_payload(const struct framing_conf *conf, const struct tally *t, size_t n,
 	size_t have;
 	const uint8_t *p = tally_payload(t, n, &have);
 
-	if (strcmp(conf->rule->name, "nmea") == 0 && have == len + 3)
+	if ((strcmp(conf->rule->name, "nmea") == 0 ||
+		strcmp(conf->rule->name, "gnss") == 0) &&
+	    have == len + 3)
 		return memcmp(p, payload, len) == 0 && p[len] == '*';
 	if (strcmp(conf->rule->name, "modbus-ascii") == 0 &&
 	    conf->payload == PAYLOAD_WHOLE)
@@ -313,7 +329,8 @@ ends_early(const struct framing_conf *conf, const struct tally *t,
 {
 	size_t have;
 
-	if (strcmp(conf->rule->name, "nmea") == 0)
+	if (strcmp(conf->rule->name, "nmea") == 0 ||
+	    strcmp(conf->rule->name, "gnss") == 0)
 		return len + 3 > conf->max_frame;
 	if (strcmp(conf->rule->name, "modbus-rtu") != 0 || t->count < frames)
 		return false;

@@ -499,6 +499,7 @@ static const struct side sides[] = {
 	{ "modbus-ascii", true, false, carries_modbus },
 	{ "mavlink", false, false, carries_mavlink },
 	{ "ubx", true, false, carries_two },
+	{ "rtcm3", true, false, carries_all },
 	{ "min", true, false, carries_255 },
 };
 
@@ -710,6 +711,8 @@ test_timeout_hidden(void **state)
 		{ "mavlink", "\xfe\x40\1",
 		    "\xfe\t\x4e\1\1\0\0\0\0\0\2\3\x51\4\3\x1c\x7f", 3, 17 },
 		{ "length", "\x7f\1", "\x7f\0\2ok", 2, 5 },
+		{ "rtcm3", "\xd3\3", "\xd3\0\0\x47\xea\x4b", 2, 6 },
+		{ "gnss", "\xd3\3\xff", "\xb5\x62\12\4\0\0\16\64", 3, 8 },
 	};
 
 	(void)state;
@@ -743,6 +746,7 @@ test_timeout_all(void **state)
 		{ "fixed", "x" }, { "stx", "\2x" }, { "nmea", "$GP" },
 		{ "modbus-rtu", "\1\3" }, { "modbus-ascii", ":01" },
 		{ "mavlink", "\xfd\1" }, { "ubx", "\xb5\x62\1" },
+		{ "rtcm3", "\xd3" }, { "gnss", "$GP" },
 		{ "min", "\xaa\xaa\xaa\1" } };
 
 	(void)state;
@@ -813,6 +817,10 @@ test_check(void **state)
 	} cases[] = {
 		{ "delimiter", { 0 }, { 0 }, "needs 'delimiter'" },
 		{ "delimiter", { "delimiter" }, { "\\x03" }, NULL },
+		{ "delimiter", { "delimiter", "trailer", "max_frame" },
+		    { "ab", "3", "4" }, "3 bytes of its trailer" },
+		{ "delimiter", { "delimiter", "trailer", "max_frame" },
+		    { "ab", "2", "4" }, NULL },
 		{ "fixed", { 0 }, { 0 }, "needs 'frame_size'" },
 		{ "fixed", { "frame_size" }, { "8000" }, "max_frame" },
 		{ "fixed", { "frame_size", "max_frame" }, { "8000", "8000" },
@@ -968,6 +976,9 @@ test_silence(void **state)
 		{ "idle", NULL, 9600, 11, 4010416 },
 		{ "idle", "5ms", 9600, 11, 5000000 },
 		{ "idle", "10", 1000000, 10, 100000 },
+		{ "line", "20ms", 9600, 10, 20000000 },
+		{ "line", "2", 9600, 10, 2083333 },
+		{ "delimiter", "20ms", 9600, 10, 20000000 },
 		/* Modbus counts eleven bits, whatever the line has. */
 		{ "modbus-rtu", NULL, 9600, 10, 4010416 },
 		{ "modbus-rtu", NULL, 19200, 10, 2005208 },
@@ -985,7 +996,10 @@ test_silence(void **state)
 		framing_conf_init(&conf);
 		framing_use(&conf, framing_find(cases[i].framing));
 		if (cases[i].idle != NULL)
-			set(&conf, "idle", cases[i].idle);
+			set(&conf,
+			    key_find(conf.rule->keys, "idle") != NULL ? "idle"
+								      : "flush",
+			    cases[i].idle);
 		conf.baud = cases[i].baud;
 		conf.char_bits = cases[i].char_bits;
 		assert_int_equal(framing_silence(&conf), cases[i].ns);
