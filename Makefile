@@ -99,6 +99,7 @@ build/fuzz/fuzzer/%: tests/fuzz/%.c $(LIBOBJ)
 -include $(wildcard build/*/*.d build/*/unit/*.d)
 include tests/boards/boards.mk
 include tests/bench/bench.mk
+include tests/mutants/mutants.mk
 
 # Preloaded into a daemon of any flavour.
 build/fault.so: tests/fault/fault.c tests/fault/uart.c tests/fault/uart.h
@@ -287,6 +288,7 @@ help:
 	@echo 'make check-systemd  the service under systemd, in a container (root)'
 	@echo 'make check-vm  real serial drivers, udev and systemd, in a virtual machine'
 	@echo 'make bench     beside a hand-written loop and others (SUITES=, ROUNDS=)'
+	@echo 'make mutants   plant faults; the tests named for each have to notice (ONLY=WORD)'
 	@echo 'make lint      layers, headers, formatting, manual pages'
 	@echo 'make fuzz T=60 each fuzz target, for T seconds (FRAMING=NAME, each)'
 	@echo 'make soak T=1800  everything at once, for a long time (SEED=, FLAVOUR=san)'

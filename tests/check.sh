@@ -17,6 +17,9 @@ quiet() {
 	"$@" >build/check.log 2>&1 || { cat build/check.log; exit 1; }
 }
 
+step planted faults
+tests/mutants/run.py --check
+
 step unit tests
 for t in build/san/unit/test_*; do
 	case $t in *.d) continue ;; esac

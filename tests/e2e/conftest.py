@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from harness import Client, Daemon, Pty, Slave
+from harness import Client, Clock, Daemon, Pty, Slave
 
 # Room for a thousand connections at once.
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -63,6 +63,13 @@ def open_tty():
     yield make
     for s in made:
         s.close()
+
+
+@pytest.fixture
+def clock(folder):
+    made = Clock(folder)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -395,6 +395,39 @@ def route(name, **keys):
     return section("route", name, **keys)
 
 
+# --- the clock ---------------------------------------------------------------
+
+class Clock:
+    """
+    The time since the machine was started, as a daemon sees it that is started with
+    env=clock.env; the test moves it on.
+    """
+
+    def __init__(self, folder):
+        self.seconds = 0
+        file = folder / "uptime"
+        self.fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        self.set()
+        self.env = {"LD_PRELOAD": str(FAULTS), "FAULT_UPTIME": str(file),
+                    "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+    def set(self):
+        # In one write of the same length, as the daemon reads it at any time.
+        os.pwrite(self.fd, b"%020d" % self.seconds, 0)
+
+    def move(self, d, seconds):
+        """Moves it on; after that, what was due by then is done."""
+        # Not in the middle of a turn of the loop that reckons with the time before.
+        d.control("version")
+        self.seconds += seconds
+        self.set()
+        # Timers are looked at in each turn of the loop, and a request takes several.
+        d.control("version")
+
+    def close(self):
+        os.close(self.fd)
+
+
 # --- the daemon --------------------------------------------------------------
 
 def run(*args, timeout=None, **kwargs):
