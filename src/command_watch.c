@@ -63,15 +63,28 @@ call_escape(struct evbuffer *out, bool json, const uint8_t *data, size_t len)
 	}
 }
 
+/* The time of day, which is the same for many frames. */
+static const char *
+time_of_day(time_t sec)
+{
+	static char text[16];
+	static time_t of = -1;
+	struct tm tm;
+
+	if (sec != of) {
+		localtime_r(&sec, &tm);
+		strftime(text, sizeof(text), "%H:%M:%S", &tm);
+		of = sec;
+	}
+	return text;
+}
+
 static void
 show_text(struct evbuffer *out, const struct shown *f, const char *from,
     const char *to, const char *text)
 {
-	char when[16];
-	struct tm tm;
+	const char *when = time_of_day(f->ts.tv_sec);
 
-	localtime_r(&f->ts.tv_sec, &tm);
-	strftime(when, sizeof(when), "%H:%M:%S", &tm);
 	evbuffer_add_printf(out, "%s.%03ld %-8s %-8s %4zu %s\n", when,
 	    f->ts.tv_nsec / (long)NSEC_PER_MSEC, from, to, f->size, text);
 }

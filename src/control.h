@@ -11,7 +11,7 @@
 #define CONTROL_LINE_MAX 4096
 /* While this much waits for a client, its next commands have to wait too. */
 #define CONTROL_OUTPUT_MARK (64 * 1024)
-/* What may wait to be shown by a watch, or by the answer to a question. */
+/* What may wait to be shown by a watch, and as much again once it is shown. */
 #define CONTROL_FRAMES_MAX (256 * 1024)
 
 struct control; /* one port */

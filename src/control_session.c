@@ -16,8 +16,9 @@
  * Turns.  A session works in turns of TURN_NS, which control_turns.c gives out so that
  * all of them together never hold up the bridge.  A step of a turn takes the next line,
  * or produces the next piece of a reply, or shows some of the frames that a watch has
- * collected.  While more than CONTROL_OUTPUT_MARK waits for the client to read, it gets
- * no turn, so a client that does not read costs that and a piece.
+ * collected.  While more than CONTROL_OUTPUT_MARK waits for the client to read, or
+ * CONTROL_FRAMES_MAX of a watch, it gets no turn, so a client that does not read costs
+ * that and a piece.
  *
  * Ends.  A client that sends no more (nc -N) gets all that it asked for and is closed
  * then.  One that is told to go is first told why; it then lingers, that is, what
@@ -54,8 +55,9 @@ output_length(const struct session *s)
 static bool
 output_full(const struct session *s)
 {
-	return output_length(s) + evbuffer_get_length(s->reply) >
-	    CONTROL_OUTPUT_MARK;
+	size_t mark = s->watching ? CONTROL_FRAMES_MAX : CONTROL_OUTPUT_MARK;
+
+	return output_length(s) + evbuffer_get_length(s->reply) > mark;
 }
 
 /* --- what is waited for, and from whom ----------------------------------- */
@@ -590,6 +592,8 @@ session_new(struct control *c, int fd, const char *peer)
 	task_add(&s->write, s, write_label, "%s.write", s->name);
 	s->read.cancel = s->write.cancel = session_cancel;
 	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
+	/* In one pass, what a watch shows in one. */
+	bufferevent_set_max_single_write(s->bev, CONTROL_FRAMES_MAX);
 	bufferevent_setwatermark(s->bev, EV_WRITE, CONTROL_OUTPUT_MARK / 2, 0);
 	session_update(s);
 	return 0;
