@@ -208,9 +208,15 @@ void node_traffic(const struct node *n, struct traffic *ret);
 void traffic_add(struct traffic *to, const struct traffic *t);
 uint64_t traffic_dropped(const struct traffic *t);
 uint64_t traffic_errors(const struct traffic *t);
-/* One frame to every link of a node. -EINVAL: not expressible; -ENOBUFS: full;
- * -ENOTCONN: no peer. */
-int node_send(struct node *n, const uint8_t *payload, size_t len);
+/*
+ * One frame to every link of a node. -EINVAL: not expressible; -ENOBUFS: full;
+ * -ENOTCONN: no peer.  To the bus of an exchange it goes as a request when it is its turn,
+ * of that tap, which is on the bridge then, or NULL; see exchange_send() for errors.
+ */
+int node_send(
+    struct node *n, const struct tap *tap, const uint8_t *payload, size_t len);
+/* Whether a frame of the node that a tap is told of is what it has asked for. */
+bool node_answers(const struct node *n, const struct tap *tap);
 /* Stops reading from and writing to it; frames for it are held as while down. */
 void node_pause(struct node *n, bool paused);
 /* From the first of each on; it was zero or opened before. */

@@ -11,6 +11,13 @@
  *	IDLE -> AWAITING (a request is out) -> RESTING (silence before the next) -> IDLE
  *	     -> RESTING (a broadcast is out, nobody answers it)
  *
+ * The answer to a request whose time is over may still come, and nothing in it says
+ * that it is late.  So a request of the same unit and function waits for late_guard
+ * (struct guard); others do not.
+ *
+ * A frame of the control port takes its turn as a request of a master does.  Its master
+ * is the session's tap, or none, when only the frame is to be sent.
+ *
  * All that follows from a request or an answer is done in the exchange's own
  * callback, not in the turn that brought it, where the batch and the buffers of the path
  * are in use.
@@ -34,19 +41,32 @@
 #define BREATH (20 * NSEC_PER_MSEC)
 /* How often an answer that has begun in time is looked at again. */
 #define ARRIVING (50 * NSEC_PER_MSEC)
+/* How often a bus that has not taken a request is looked at again. */
+#define UNWRITTEN (50 * NSEC_PER_MSEC)
 /* Bits of a character on the line. */
 #define CHARACTER 11
+/* The longest message of modbus-rtu. */
+#define LONGEST_RTU 256
+/* Late answers that are waited for at a time; with more, all requests wait. */
+#define GUARDS 16
 
 enum phase { IDLE, AWAITING, RESTING };
 
-/* A master, with what it is still to ask. */
+/* A master, with what it is still to ask: a port, or the control port. */
 struct asker {
 	TAILQ_ENTRY(asker) entry;
-	struct port *port;
+	struct port *port;     /* NULL: the control port... */
+	const struct tap *tap; /* ...for `ask`; NULL: for `send` */
 	struct queue queue;
 	uint64_t last_ns; /* when it asked last */
 };
 TAILQ_HEAD(asker_list, asker);
+
+/* A request that was not answered in time. */
+struct guard {
+	struct modbus request;
+	uint64_t until_ns; /* its answer may come until then */
+};
 
 struct exchange {
 	TAILQ_ENTRY(exchange) entry;
@@ -58,14 +78,17 @@ struct exchange {
 	struct precise precise;
 	struct task task;
 	enum phase phase;
-	struct port *asker; /* who gets the answer; NULL: nobody any more */
+	struct asker *asker; /* who gets the answer; NULL: nobody any more */
 	struct modbus request;
 	uint64_t sent_ns, until_ns;
 	size_t arriving; /* bytes of an answer that were there already */
 	bool answered;
+	bool shown; /* to a session of the control port, as it came */
 	uint8_t answer[MODBUS_LONGEST];
 	size_t answer_len;
 	uint64_t answer_ns;
+	struct guard guard[GUARDS];
+	unsigned nguards;
 };
 
 static const struct framing_conf *
@@ -96,27 +119,104 @@ drop(struct exchange *ex, enum drop_reason reason, size_t len)
 	ex->to->gone.dropped_bytes += len;
 }
 
+/* --- what the bus has not taken yet -------------------------------------- */
+
+/* Nothing waits in front of the next request; at a bus that is down it will not either. */
+static bool
+bus_clear(const struct exchange *ex)
+{
+	const struct port *port;
+
+	TAILQ_FOREACH(port, &ex->to->ports, entry)
+		if (port_open(port) &&
+		    (port->handed.waits || !queue_empty(&port->queue)))
+			return false;
+	return true;
+}
+
+/* The frame that the port has handed over is dropped if none of it is written. */
+static bool
+withdraw_handed(struct port *port, enum drop_reason reason)
+{
+	struct handed *h = &port->handed;
+
+	if (!h->waits || h->partial ||
+	    (h->wire > 0 && link_handed(port->link) < h->wire))
+		return false;
+	if (h->wire > 0)
+		port->traffic.tx_bytes -= link_take_back(port->link);
+	port_drop(port, reason, h->len);
+	free(h->payload);
+	memset(h, 0, sizeof(*h));
+	return true;
+}
+
+/* Its callback comes as soon as the turn at hand is over. */
+static void
+wake(struct exchange *ex)
+{
+	event_del(ex->event);
+	TASK_SET(&ex->task, TASK_IDLE);
+	event_active(ex->event, EV_TIMEOUT, 0);
+}
+
+/*
+ * A request that nobody waits for any more must not be sent when the bus takes
+ * something again.
+ */
+static void
+withdraw(struct exchange *ex, enum drop_reason reason)
+{
+	struct port *port;
+	struct queued q;
+	bool any = false;
+
+	TAILQ_FOREACH(port, &ex->to->ports, entry) {
+		any |= withdraw_handed(port, reason);
+		for (; queue_head(&port->queue, &q); any = true) {
+			port_drop(port, reason, q.len);
+			queue_pop(&port->queue);
+		}
+	}
+	if (!any || ex->phase != AWAITING)
+		return;
+	ex->phase = IDLE;
+	ex->asker = NULL;
+	wake(ex);
+}
+
+/* Nobody waits for the answer to the request that is out any more. */
+static void
+abandon(struct exchange *ex, enum drop_reason reason)
+{
+	ex->asker = NULL;
+	if (ex->phase == AWAITING)
+		withdraw(ex, reason);
+}
+
 /* --- requests ------------------------------------------------------------ */
 
 static struct asker *
-find_asker(const struct exchange *ex, const struct port *port)
+find_asker(
+    const struct exchange *ex, const struct port *port, const struct tap *tap)
 {
 	struct asker *asker;
 
 	TAILQ_FOREACH(asker, &ex->askers, entry)
-		if (asker->port == port)
+		if (asker->port == port && asker->tap == tap)
 			return asker;
 	return NULL;
 }
 
 static struct asker *
-add_asker(struct exchange *ex, struct port *port)
+add_asker(struct exchange *ex, struct port *port, const struct tap *tap)
 {
 	struct asker *asker = calloc(1, sizeof(*asker));
 
 	if (asker == NULL)
 		return NULL;
 	asker->port = port;
+	asker->tap = tap;
 	queue_init(&asker->queue, ex->to->endpoint->conf->queue);
 	TAILQ_INSERT_TAIL(&ex->askers, asker, entry);
 	return asker;
@@ -132,8 +232,8 @@ free_asker(struct exchange *ex, struct asker *asker, enum drop_reason reason)
 		drop(ex, reason, q.len);
 		queue_pop(&asker->queue);
 	}
-	if (ex->asker == asker->port)
-		ex->asker = NULL;
+	if (ex->asker == asker)
+		abandon(ex, reason);
 	TAILQ_REMOVE(&ex->askers, asker, entry);
 	queue_free(&asker->queue);
 	free(asker);
@@ -159,8 +259,8 @@ give_up(struct exchange *ex, struct asker *asker)
 			     q.route) < 0)
 			drop(ex, DROP_MEMORY, q.len);
 	}
-	if (ex->phase == AWAITING && ex->asker == asker->port && !ex->answered)
-		ex->asker = NULL;
+	if (ex->phase == AWAITING && ex->asker == asker && !ex->answered)
+		abandon(ex, DROP_REPLACED);
 }
 
 static void
@@ -182,22 +282,13 @@ add_request(struct exchange *ex, struct asker *asker, const struct item *item)
 		drop(ex, DROP_MEMORY, item->len);
 }
 
-/* Its callback comes as soon as the turn at hand is over. */
-static void
-wake(struct exchange *ex)
-{
-	event_del(ex->event);
-	TASK_SET(&ex->task, TASK_IDLE);
-	event_active(ex->event, EV_TIMEOUT, 0);
-}
-
 void
 exchange_ask(struct exchange *ex, const struct batch *batch)
 {
-	struct asker *asker = find_asker(ex, batch->from);
+	struct asker *asker = find_asker(ex, batch->from, NULL);
 
 	if (asker == NULL)
-		asker = add_asker(ex, batch->from);
+		asker = add_asker(ex, batch->from, NULL);
 	for (unsigned i = 0; i < batch->npick; i++) {
 		const struct item *item = &batch->item[batch->pick[i]];
 
@@ -210,6 +301,51 @@ exchange_ask(struct exchange *ex, const struct batch *batch)
 		wake(ex);
 }
 
+int
+exchange_send(struct exchange *ex, const struct tap *tap,
+    const uint8_t *payload, size_t len)
+{
+	const struct port *port = TAILQ_FIRST(&ex->to->ports);
+	struct asker *asker = find_asker(ex, NULL, tap);
+	struct modbus request;
+
+	if (!modbus_read(payload, len, &request))
+		return -EINVAL;
+	if (port == NULL)
+		return -ENOTCONN;
+	if (!port_open(port))
+		return -ENETDOWN;
+	if (asker == NULL && (asker = add_asker(ex, NULL, tap)) == NULL)
+		return -ENOMEM;
+	if (asker->queue.bytes + queue_cost(len) > asker->queue.limit)
+		return -ENOBUFS;
+	if (queue_push(
+		&asker->queue, payload, len, now_ns(), ex->route->number) < 0)
+		return -ENOMEM;
+	if (ex->phase == IDLE)
+		wake(ex);
+	return 0;
+}
+
+bool
+exchange_answers(const struct exchange *ex, const struct tap *tap)
+{
+	return ex->answered && ex->asker != NULL && ex->asker->tap == tap;
+}
+
+void
+exchange_forget_tap(struct bridge *b, const struct tap *tap)
+{
+	struct exchange *ex;
+	struct asker *asker;
+
+	TAILQ_FOREACH(ex, &b->exchanges, entry) {
+		asker = find_asker(ex, NULL, tap);
+		if (asker != NULL)
+			free_asker(ex, asker, DROP_CLOSED);
+	}
+}
+
 void
 exchange_forget(struct bridge *b, const struct port *port)
 {
@@ -217,7 +353,9 @@ exchange_forget(struct bridge *b, const struct port *port)
 	struct asker *asker;
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
-		asker = find_asker(ex, port);
+		if (ex->to == port->node && ex->phase != IDLE)
+			withdraw(ex, DROP_DOWN);
+		asker = find_asker(ex, port, NULL);
 		if (asker != NULL)
 			free_asker(ex, asker, DROP_CLOSED);
 	}
@@ -284,6 +422,91 @@ put_on_bus(struct exchange *ex, const struct queued *q)
 	return true;
 }
 
+/* --- answers that are late ----------------------------------------------- */
+
+/* How long after its timeout the answer to a request may still come. */
+static uint64_t
+guard_time(const struct exchange *ex)
+{
+	uint64_t given = ex->route->conf->late_guard;
+
+	return MAX(given != 0 ? given : answer_timeout(ex) / 2,
+	    line_time(ex, LONGEST_RTU));
+}
+
+/* The request that is out was not answered in time. */
+static void
+add_guard(struct exchange *ex, uint64_t now)
+{
+	ex->guard[ex->nguards++] =
+	    (struct guard){ ex->request, now + guard_time(ex) };
+}
+
+/* Whether a late answer could be taken for that to the master's next request. */
+static bool
+is_guarded(const struct exchange *ex, const struct asker *asker)
+{
+	struct modbus request;
+	struct queued q;
+
+	if (ex->nguards == GUARDS)
+		return true;
+	if (!queue_head(&asker->queue, &q) ||
+	    !modbus_read(q.payload, q.len, &request))
+		return false;
+	/* An exception tells nothing but these two. */
+	for (unsigned i = 0; i < ex->nguards; i++)
+		if (ex->guard[i].request.unit == request.unit &&
+		    ex->guard[i].request.function == request.function)
+			return true;
+	return false;
+}
+
+/* Whether it is the late answer to a request. */
+static bool
+is_late(const struct exchange *ex, const struct item *item)
+{
+	struct modbus m;
+
+	if (ex->nguards == 0 || !modbus_read(item->payload, item->len, &m))
+		return false;
+	for (unsigned i = 0; i < ex->nguards; i++)
+		if (modbus_answers(&ex->guard[i].request, &m))
+			return true;
+	return false;
+}
+
+/* When the first of them is over, 0 without any. */
+static uint64_t
+first_guard(const struct exchange *ex)
+{
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < ex->nguards; i++)
+		if (first == 0 || ex->guard[i].until_ns < first)
+			first = ex->guard[i].until_ns;
+	return first;
+}
+
+/* Removes those that are over, unless an answer is arriving. */
+static void
+end_guards(struct exchange *ex, uint64_t now, bool arriving)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ex->nguards; i++) {
+		struct guard *guard = &ex->guard[i];
+
+		if (guard->until_ns <= now && arriving)
+			guard->until_ns = now + ARRIVING;
+		if (guard->until_ns > now)
+			ex->guard[n++] = *guard;
+	}
+	ex->nguards = n;
+}
+
+/* --- the next request ---------------------------------------------------- */
+
 /* Sends the oldest request of a master, or drops it. */
 static void
 ask(struct exchange *ex, struct asker *asker)
@@ -298,7 +521,7 @@ ask(struct exchange *ex, struct asker *asker)
 	queue_pop(&asker->queue);
 	if (!sent)
 		return;
-	ex->asker = asker->port;
+	ex->asker = asker;
 	ex->arriving = 0;
 	if (ex->request.unit == MODBUS_BROADCAST) {
 		ex->phase = RESTING;
@@ -309,14 +532,14 @@ ask(struct exchange *ex, struct asker *asker)
 	}
 }
 
-/* Whose turn it is: who has not had one for the longest time. */
+/* Whose turn it is: who has not had one for the longest time, and may ask now. */
 static struct asker *
 next_asker(struct exchange *ex)
 {
 	struct asker *asker;
 
 	TAILQ_FOREACH(asker, &ex->askers, entry)
-		if (!queue_empty(&asker->queue))
+		if (!queue_empty(&asker->queue) && !is_guarded(ex, asker))
 			break;
 	if (asker != NULL) {
 		TAILQ_REMOVE(&ex->askers, asker, entry);
@@ -347,7 +570,8 @@ exchange_answer(
 		const struct item *item = &batch->item[i];
 
 		if (!is_answer(ex, item)) {
-			if (ex->phase == AWAITING && !ex->answered)
+			if (ex->phase == AWAITING && !ex->answered &&
+			    !is_late(ex, item))
 				ex->route->foreign++;
 			else
 				ex->route->late++;
@@ -357,10 +581,12 @@ exchange_answer(
 		ex->answer_len = item->len;
 		ex->answer_ns = item->since_ns;
 		ex->answered = true;
+		ex->shown = ex->asker != NULL && ex->asker->port == NULL;
 		wake(ex);
-		if (names != NULL && ex->asker != NULL)
+		if (names != NULL && ex->asker != NULL &&
+		    ex->asker->port != NULL)
 			append(names, size, "%s%s", *names != '\0' ? "," : "",
-			    ex->asker->node->endpoint->conf->name);
+			    ex->asker->port->node->endpoint->conf->name);
 	}
 }
 
@@ -371,17 +597,20 @@ give_answer(struct exchange *ex)
 		.len = ex->answer_len,
 		.since_ns = ex->answer_ns,
 		.route = ex->route->number };
-	struct port *port = ex->asker;
+	const struct asker *asker = ex->asker;
+	struct port *port = asker != NULL ? asker->port : NULL;
 
 	ex->answered = false;
 	ex->asker = NULL;
 	ex->phase = RESTING;
 	ex->until_ns = ex->answer_ns + framing_gap(bus_framing(ex), 0);
-	if (port == NULL) {
+	if (asker == NULL && !ex->shown) {
 		ex->route->late++;
 		return;
 	}
 	ex->route->answers++;
+	if (port == NULL)
+		return;
 	if (queue_room(&port->queue) < queue_cost(q.len))
 		port_drop(port, DROP_OVERFLOW, q.len);
 	else
@@ -399,21 +628,31 @@ arrives(struct exchange *ex)
 	return ex->arriving > had;
 }
 
+static const char *
+asker_name(const struct asker *asker, const char *none)
+{
+	if (asker == NULL)
+		return none;
+	return asker->port != NULL ? asker->port->link->name
+				   : "the control port";
+}
+
 static void
-answer_due(struct exchange *ex, uint64_t now)
+answer_due(struct exchange *ex, uint64_t now, bool arriving)
 {
 	static struct log_limit limit;
 
-	if (arrives(ex)) {
+	if (arriving) {
 		ex->until_ns = now + ARRIVING;
 		return;
 	}
 	ex->phase = IDLE;
 	ex->route->timeouts++;
+	add_guard(ex, now);
+	withdraw(ex, DROP_STALLED);
 	log_limited(&limit, LOG_INFO, ABOUT_ROUTE, ex->route->name,
 	    "unit %u did not answer %s (function %u)", ex->request.unit,
-	    ex->asker != NULL ? ex->asker->link->name : "in time",
-	    ex->request.function);
+	    asker_name(ex->asker, "in time"), ex->request.function);
 	ex->asker = NULL;
 }
 
@@ -423,16 +662,22 @@ static void
 exchange_label(const struct task *task, char *buf, size_t size)
 {
 	const struct exchange *ex = task->arg;
-	const char *asker =
-	    ex->asker != NULL ? ex->asker->link->name : "nobody any more";
+	const char *asker = asker_name(ex->asker, "nobody any more");
 	char since[24], of[24];
 	size_t bytes = 0, frames = 0;
 
 	format_time(now_ns() - ex->sent_ns, since, sizeof(since));
 	format_time(answer_timeout(ex), of, sizeof(of));
-	if (ex->phase == IDLE)
+	exchange_queued(ex, &bytes, &frames);
+	if (ex->phase == IDLE && frames == 0)
 		snprintf(buf, size, "nothing: no request for %s",
 		    ex->to->endpoint->conf->name);
+	else if (ex->phase == IDLE && !bus_clear(ex))
+		snprintf(buf, size, "%s to take the request before",
+		    ex->to->endpoint->conf->name);
+	else if (ex->phase == IDLE)
+		snprintf(buf, size,
+		    "a late answer, before the same unit is asked again");
 	else if (ex->phase == AWAITING)
 		snprintf(buf, size, "unit %u's answer to %s, %s of %s",
 		    ex->request.unit, asker, since, of);
@@ -441,23 +686,36 @@ exchange_label(const struct task *task, char *buf, size_t size)
 		    buf, size, "every unit to deal with %s's broadcast", asker);
 	else
 		snprintf(buf, size, "the silence before the next request");
-	exchange_queued(ex, &bytes, &frames);
 	if (frames > 0)
 		append(buf, size, " (%zu request%s more)", frames,
 		    frames == 1 ? "" : "s");
 }
 
+/* When there is something to do next, 0: when a request comes. */
+static uint64_t
+next_time(const struct exchange *ex, uint64_t now)
+{
+	size_t bytes = 0, frames = 0;
+
+	if (ex->phase != IDLE)
+		return ex->until_ns;
+	exchange_queued(ex, &bytes, &frames);
+	if (frames == 0)
+		return 0;
+	return bus_clear(ex) ? first_guard(ex) : now + UNWRITTEN;
+}
+
 static void
 arm(struct exchange *ex, uint64_t now)
 {
-	uint64_t wait = ex->until_ns > now ? ex->until_ns - now : 0;
+	uint64_t at = next_time(ex, now), wait = at > now ? at - now : 0;
 	struct timeval tv = {
 		.tv_sec = (time_t)(wait / NSEC_PER_SEC),
 		.tv_usec =
 		    (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + 1,
 	};
 
-	if (ex->phase == IDLE) {
+	if (at == 0) {
 		TASK_SET(&ex->task, TASK_IDLE);
 		return;
 	}
@@ -465,6 +723,26 @@ arm(struct exchange *ex, uint64_t now)
 	if (ex->phase == RESTING)
 		precise_set(&ex->precise, ex->event, ex->until_ns);
 	TASK_WAIT(&ex->task);
+}
+
+/* The times that have come. */
+static void
+times_due(struct exchange *ex, uint64_t now)
+{
+	uint64_t guard = first_guard(ex);
+	bool over = ex->phase != IDLE && now >= ex->until_ns;
+	bool arriving = false;
+
+	if ((over && ex->phase == AWAITING) || (guard != 0 && now >= guard))
+		arriving = arrives(ex);
+	end_guards(ex, now, arriving);
+	if (over && ex->phase == AWAITING)
+		answer_due(ex, now, arriving);
+	else if (over) {
+		ex->phase = IDLE;
+		if (ex->request.unit == MODBUS_BROADCAST)
+			withdraw(ex, DROP_STALLED);
+	}
 }
 
 static void
@@ -478,11 +756,8 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	precise_stop(&ex->precise);
 	if (ex->answered)
 		give_answer(ex);
-	else if (ex->phase == AWAITING && now >= ex->until_ns)
-		answer_due(ex, now);
-	if (ex->phase == RESTING && now >= ex->until_ns)
-		ex->phase = IDLE;
-	while (ex->phase == IDLE && !ex->bridge->stopping &&
+	times_due(ex, now);
+	while (ex->phase == IDLE && !ex->bridge->stopping && bus_clear(ex) &&
 	    (asker = next_asker(ex)) != NULL)
 		ask(ex, asker);
 	arm(ex, now);
@@ -578,9 +853,12 @@ take_over(struct exchange *ex, struct exchange *old)
 	ex->until_ns = old->until_ns;
 	ex->arriving = old->arriving;
 	ex->answered = old->answered;
+	ex->shown = old->shown;
 	memcpy(ex->answer, old->answer, old->answer_len);
 	ex->answer_len = old->answer_len;
 	ex->answer_ns = old->answer_ns;
+	memcpy(ex->guard, old->guard, sizeof(ex->guard));
+	ex->nguards = old->nguards;
 }
 
 void

@@ -28,7 +28,18 @@ void exchange_ask(struct exchange *ex, const struct batch *batch);
  */
 void exchange_answer(
     struct exchange *ex, const struct batch *batch, char *names, size_t size);
-/* The port is gone, and with it what it had asked. */
+/*
+ * A request of the control port.  tap: who awaits its answer, with exchange_answers; NULL:
+ * it is to be sent, no more.  -EINVAL: no Modbus message; -ENOTCONN: no peer; -ENETDOWN:
+ * the bus is not up; -ENOBUFS; -ENOMEM.
+ */
+int exchange_send(struct exchange *ex, const struct tap *tap,
+    const uint8_t *payload, size_t len);
+/* Whether the frame that a tap is being told of is the answer to its request. */
+bool exchange_answers(const struct exchange *ex, const struct tap *tap);
+/* It waits for no answer any more; what has not been sent is dropped. */
+void exchange_forget_tap(struct bridge *b, const struct tap *tap);
+/* The port is down, and with it what it had asked, or what was to be sent to it. */
 void exchange_forget(struct bridge *b, const struct port *port);
 /* What waits to be asked is added to bytes and frames. */
 void exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames);

@@ -620,8 +620,15 @@ traffic_errors(const struct traffic *t)
 	return sum;
 }
 
+bool
+node_answers(const struct node *n, const struct tap *tap)
+{
+	return n->exchange == NULL || exchange_answers(n->exchange, tap);
+}
+
 int
-node_send(struct node *n, const uint8_t *payload, size_t len)
+node_send(
+    struct node *n, const struct tap *tap, const uint8_t *payload, size_t len)
 {
 	const struct framing_conf *conf = &n->endpoint->conf->framing;
 	const struct queued q = { .payload = payload,
@@ -640,6 +647,8 @@ node_send(struct node *n, const uint8_t *payload, size_t len)
 	free(wire);
 	if (r < 0)
 		return (int)r;
+	if (n->exchange != NULL)
+		return exchange_send(n->exchange, tap, payload, len);
 	TAILQ_FOREACH(port, &n->ports, entry)
 		if (port_open(port) ? queue_full(&port->queue)
 				    : queue_cost(len) > port->queue.limit)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge_path.h"
+#include "bridge_exchange.h"
 
 /* Whether word stands in the list that commas separate. */
 static bool
@@ -53,6 +53,7 @@ void
 bridge_untap(struct bridge *b, struct tap *tap)
 {
 	TAILQ_REMOVE(&b->taps, tap, entry);
+	exchange_forget_tap(b, tap);
 	tap_free_names(tap->names);
 	tap->names = NULL;
 }

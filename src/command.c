@@ -524,7 +524,8 @@ run_help(struct call *call)
 /* --- what changes something ---------------------------------------------- */
 
 int
-call_send(struct call *call, struct node *node, char *text)
+call_send(
+    struct call *call, struct node *node, const struct tap *tap, char *text)
 {
 	const struct endpoint_conf *conf = node->endpoint->conf;
 	uint8_t frame[CONTROL_LINE_MAX];
@@ -536,7 +537,7 @@ call_send(struct call *call, struct node *node, char *text)
 		return call_fail(call, EINVAL,
 		    "a bad escape in the text; \\n \\r \\t \\s \\\\ \\xHH and "
 		    "\\OOO are right");
-	switch (r = node_send(node, frame, (size_t)len)) {
+	switch (r = node_send(node, tap, frame, (size_t)len)) {
 	case 0:
 		return 0;
 	case -EINVAL:
@@ -553,6 +554,10 @@ call_send(struct call *call, struct node *node, char *text)
 	case -ENOTCONN:
 		return call_fail(
 		    call, ENOTCONN, "nobody is connected to %s", conf->name);
+	case -ENETDOWN:
+		return call_fail(call, ENETDOWN,
+		    "%s is %s: requests do not wait for a bus that is not up",
+		    conf->name, attribute_state(node));
 	default:
 		return call_fail(call, -r, "%s: %s", conf->name, strerror(-r));
 	}
@@ -563,7 +568,8 @@ run_send(struct call *call)
 {
 	struct node *node = call_node(call, call->argv[1]);
 
-	return node != NULL ? call_send(call, node, call->argv[2]) : -ENOENT;
+	return node != NULL ? call_send(call, node, NULL, call->argv[2])
+			    : -ENOENT;
 }
 
 static int

@@ -28,7 +28,8 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 
 	(void)to;
 	if (s->doomed || !s->asking ||
-	    strcmp(from->node->endpoint->conf->name, s->asked) != 0)
+	    strcmp(from->node->endpoint->conf->name, s->asked) != 0 ||
+	    !node_answers(from->node, tap))
 		return;
 	if (s->json)
 		evbuffer_add_printf(s->reply,
@@ -145,7 +146,9 @@ ask_start(struct call *call)
 
 	if (node == NULL)
 		return -ENOENT;
-	if ((other = who_asks(call->bridge, call->argv[1])) != NULL)
+	/* An exchange knows whose answer it is. */
+	if (node->exchange == NULL &&
+	    (other = who_asks(call->bridge, call->argv[1])) != NULL)
 		return call_fail(call, EBUSY,
 		    "%s is being asked by %s (%s); the next frame is its "
 		    "answer",
@@ -155,7 +158,7 @@ ask_start(struct call *call)
 	if (s->frames == NULL && (s->frames = evbuffer_new()) == NULL)
 		return call_fail(call, ENOMEM, "out of memory");
 	if ((r = take_timeout(call, call->argv[2], &timeout)) < 0 ||
-	    (r = call_send(call, node, call->argv[2])) < 0)
+	    (r = call_send(call, node, &s->tap, call->argv[2])) < 0)
 		return r;
 	snprintf(s->asked, sizeof(s->asked), "%s", node->endpoint->conf->name);
 	s->ask_timeout = timeout;

@@ -72,8 +72,10 @@ int call_table(
  * with a sentence.
  */
 char **call_names(struct call *call, int first);
-/* Sends one frame, with C escapes, to an endpoint; -errno with a sentence. */
-int call_send(struct call *call, struct node *node, char *text);
+/* Sends one frame, with C escapes, to an endpoint; -errno with a sentence.  tap: who
+ * awaits the answer, or NULL. */
+int call_send(
+    struct call *call, struct node *node, const struct tap *tap, char *text);
 
 /* command_show.c: the tables. */
 int show_ps(struct call *call);

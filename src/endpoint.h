@@ -292,6 +292,8 @@ int link_hand(struct link *link, const uint8_t *data, size_t len);
 /* The device that the link is open on, and that is still there; false where none would
  * be the same after it was opened again. */
 bool link_device(const struct link *link, struct device_id *ret);
+/* Takes all bytes back that are handed over and not yet written; returns how many. */
+size_t link_take_back(struct link *link);
 /* Bytes handed over and not yet written. */
 size_t link_handed(const struct link *link);
 /* Whether more is to be read; may be called from inside callbacks. A hang-up is noticed all

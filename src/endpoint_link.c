@@ -573,6 +573,23 @@ link_handed(const struct link *link)
 	    : 0;
 }
 
+size_t
+link_take_back(struct link *link)
+{
+	size_t len = link_handed(link);
+	struct evbuffer *output;
+
+	if (len == 0)
+		return 0;
+	/* Nothing but the bufferevent may take bytes off the front otherwise. */
+	output = bufferevent_get_output(link->bev);
+	evbuffer_unfreeze(output, 1);
+	evbuffer_drain(output, len);
+	evbuffer_freeze(output, 1);
+	link->tx_bytes -= len;
+	return len;
+}
+
 /* evbuffer_copyout() refuses a bufferevent's output. */
 size_t
 link_unwritten(const struct link *link, uint8_t *buf, size_t size)

@@ -36,6 +36,7 @@ struct route_conf {
 	int latest;		 /* enum latest */
 	int exchange;		 /* enum exchange_kind */
 	uint64_t answer_timeout; /* ns, 0: not given */
+	uint64_t late_guard;	 /* the same */
 };
 extern const struct key route_keys[];
 

@@ -243,6 +243,13 @@ const struct key route_keys[] = {
 	    .min = NSEC_PER_MSEC,
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "how long the answer to a request is awaited" },
+	{ .name = "late_guard",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(late_guard),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long after that a late answer keeps the same unit"
+		    " from being asked the same function" },
 	{ .name = NULL },
 };
 
@@ -332,9 +339,11 @@ route_conf_check(const struct route_conf *conf, char *err, size_t size)
 {
 	int n;
 
-	if (conf->exchange == EXCHANGE_NONE && conf->answer_timeout != 0) {
-		snprintf(
-		    err, size, "'answer_timeout' needs 'exchange' beside it");
+	if (conf->exchange == EXCHANGE_NONE &&
+	    (conf->answer_timeout != 0 || conf->late_guard != 0)) {
+		snprintf(err, size, "'%s' needs 'exchange' beside it",
+		    conf->answer_timeout != 0 ? "answer_timeout"
+					      : "late_guard");
 		return -EINVAL;
 	}
 	if (conf->between != NULL && conf->exchange != EXCHANGE_NONE) {

@@ -251,7 +251,7 @@ def test_every_line_of_the_sample_configuration_is_right(folder):
         needs = [x for x in needs if x.split(" = ")[0] != key]
         if key in ("usb", "between"):
             needs = []
-        if key in ("exchange", "answer_timeout"):
+        if key in ("exchange", "answer_timeout", "late_guard"):
             text.append(f"[serial bus{n}]\ndevice = /dev/bus{n}\n"
                         "framing = modbus-rtu\n")
             needs = ["from = ar1", f"to = bus{n}"]

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import (PATIENCE, ROOT, expect, flush, free_port, pump, route,
+from harness import (ControlError, PATIENCE, ROOT, expect, flush, free_port, pump, route,
                      serial, tcp_server, wait_for)
 
 RTU = dict(framing="modbus-rtu", baud=115200)
@@ -161,6 +161,241 @@ def test_what_does_not_fit_the_request_is_given_to_nobody(masters, daemon):
     bus.send(rtu(3, 0x86, "02"))
     expect(m2, rtu(3, 0x86, "02"), masters)
     assert bytes(m1.received) == b""
+
+
+def test_a_late_answer_is_not_taken_for_that_to_the_next_request(
+        masters, daemon):
+    m1, m2, bus = masters
+    conf = shared(*masters, answer_timeout="200ms", late_guard="20s")
+    d = daemon(conf)
+
+    def label():
+        return d.tasks()["shared.exchange"]["label"]
+    m1.send(read(3, 100))
+    expect(bus, read(3, 100), masters)
+    wait_count(d, "timeouts", 1)
+    # The same unit and function, whatever is asked; others do not wait.
+    m2.send(read(3, 200))
+    flush([m2])
+    asks(d, 2)
+    wait_for(lambda: label() == "a late answer, before the same unit is asked"
+             " again (1 request more)")
+    every_wait_is_told(d)
+    for other in read(4, 300), rtu(3, 4, "01900001"):
+        m1.send(other)
+        expect(bus, other, masters)
+        # It is late, too, while another answer is awaited.
+        if other == read(4, 300):
+            bus.send(holds(3, 1111))
+            flush([bus])
+            wait_count(d, "late", 1)
+            bus.send(holds(4, 4444))
+            expect(m1, holds(4, 4444), masters)
+        else:
+            bus.send(rtu(3, 4, "020005"))
+            expect(m1, rtu(3, 4, "020005"), masters)
+    bus.send(rtu(3, 0x83, "0b") + holds(3, 1111, 2222))
+    flush([bus])
+    wait_count(d, "late", 3)
+    assert count(d, "foreign") == 0
+    assert bytes(m2.received) == b""
+    assert bytes(bus.received) == b""
+    assert d.queued("bus") == 1
+    # A reload that leaves the route alone changes none of this.
+    d.reload("[echo other]\n" + conf)
+    assert "late answer" in label()
+    assert bytes(bus.received) == b""
+
+
+def test_a_unit_is_asked_again_when_its_answer_can_come_no_more(
+        masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters, answer_timeout="300ms"))
+    m1.send(read(3, 100))
+    expect(bus, read(3, 100), masters)
+    m2.send(read(3, 200))
+    flush([m2])
+    asks(d, 2)
+    wait_count(d, "timeouts", 1)
+    expect(bus, read(3, 200), masters)
+    bus.send(holds(3, 2222))
+    expect(m2, holds(3, 2222), masters)
+    assert bytes(m1.received) == b""
+    assert (count(d, "late"), count(d, "answers")) == (0, 1)
+
+
+def test_more_late_answers_than_can_be_told_apart_hold_all_requests(
+        masters, daemon):
+    m1, _, bus = masters
+    d = daemon(shared(*masters, answer_timeout="5ms", late_guard="3s"))
+    m1.send(b"".join(read(unit) for unit in range(1, 17)))
+    expect(bus, b"".join(read(unit) for unit in range(1, 17)), masters)
+    wait_count(d, "timeouts", 16)
+    m1.send(read(99))
+    flush([m1])
+    asks(d, 17)
+    assert d.queued("bus") == 1
+    expect(bus, read(99), masters)
+
+
+# --- requests that the bus does not take -------------------------------------
+
+def xonxoff(conf):
+    return conf.replace("[serial bus]\n", "[serial bus]\nflow = xonxoff\n")
+
+
+def stopped(d, masters):
+    """m1 has asked something that the bus does not take."""
+    m1, _, bus = masters
+    bus.send(b"\x13")
+    flush([bus])
+    m1.send(read(3, 1))
+    flush([m1])
+    asks(d, 1)
+    wait_for(lambda: d.queued("bus") == 1)
+
+
+def test_a_request_is_not_sent_after_the_bus_was_away(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(xonxoff(shared(*masters, answer_timeout="500ms")))
+    stopped(d, masters)
+    bus.unplug()
+    d.wait_state("bus", "lost")
+    assert d.dropped("bus", "down") == 1
+    assert d.queued("bus") == 0
+    bus.plug()
+    d.wait_state("bus", "up")
+    m2.send(read(4, 2))
+    expect(bus, read(4, 2), masters)
+    bus.send(holds(4, 2))
+    expect(m2, holds(4, 2), masters)
+    assert count(d, "timeouts") == 0
+
+
+@pytest.mark.parametrize("how", ["timeout", "again", "paused"])
+def test_a_request_is_not_sent_when_its_master_has_given_up(
+        masters, daemon, how):
+    m1, m2, bus = masters
+    d = daemon(xonxoff(shared(*masters, answer_timeout="500ms"
+                              if how != "again" else "5s")))
+    stopped(d, masters)
+    if how == "paused":
+        d.control("pause bus")
+    if how == "again":
+        time.sleep(0.1)     # longer than it takes to ask two things at once
+        m1.send(read(3, 5))
+        flush([m1])
+        d.wait_number("bus/dropped_replaced", 1)
+        assert d.queued("bus") == 1
+    else:
+        wait_count(d, "timeouts", 1)
+        d.wait_number("bus/dropped_stalled", 1)
+        assert d.queued("bus") == 0
+    if how == "paused":
+        d.control("resume bus")
+    bus.send(b"\x11")
+    m2.send(read(4, 2))
+    if how == "again":
+        expect(bus, read(3, 5), masters)
+        bus.send(holds(3, 5))
+        expect(m1, holds(3, 5), masters)
+    expect(bus, read(4, 2), masters)
+    bus.send(holds(4, 2))
+    expect(m2, holds(4, 2), masters)
+
+
+# --- the control port --------------------------------------------------------
+
+def escaped(data):
+    return "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def answer(session):
+    (line,), last = session.reply()
+    assert last == "OK"
+    return line.encode().decode("unicode_escape").encode("latin-1")
+
+
+def test_what_the_control_port_sends_waits_for_its_turn(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+    m1.send(read(3, 100))
+    expect(bus, read(3, 100), masters)
+    d.control("send bus " + escaped(rtu(4, 6, "00010002")))
+    d.control("send bus " + escaped(rtu(4, 6, "00020002")))
+    m2.send(read(3, 200))
+    flush([m2])
+    asks(d, 2)
+    assert d.queued("bus") == 3
+    assert bytes(bus.received) == b""
+    bus.send(holds(3, 1111))
+    expect(m1, holds(3, 1111), masters)
+    # The masters take turns; what is sent is answered, and given to none of them.
+    expect(bus, rtu(4, 6, "00010002"), masters)
+    assert d.tasks()["shared.exchange"]["label"].startswith(
+        "unit 4's answer to the control port, ")
+    bus.send(rtu(4, 6, "00010002"))
+    expect(bus, read(3, 200), masters)
+    bus.send(holds(3, 2222))
+    expect(m2, holds(3, 2222), masters)
+    expect(bus, rtu(4, 6, "00020002"), masters)
+    bus.send(rtu(4, 6, "00020002"))
+    wait_count(d, "answers", 4)
+    assert (count(d, "late"), count(d, "foreign")) == (0, 0)
+    assert bytes(m1.received) == bytes(m2.received) == b""
+
+
+def test_asking_a_bus_is_one_request_among_others(masters, daemon):
+    m1, _, bus = masters
+    d = daemon(shared(*masters))
+    m1.send(read(3, 100))
+    expect(bus, read(3, 100), masters)
+    one, gone, two = (d.session() for _ in range(3))
+    one.send(b"ask bus " + escaped(read(3, 200)).encode() + b" 20s\n")
+    wait_for(lambda: d.queued("bus") == 1)
+    gone.send(b"ask bus " + escaped(read(3, 300)).encode() + b" 20s\n")
+    wait_for(lambda: d.queued("bus") == 2)
+    two.send(b"ask bus " + escaped(read(3, 400)).encode() + b" 20s\n")
+    wait_for(lambda: d.queued("bus") == 3)
+    with pytest.raises(ControlError, match="timed out after 50ms"):
+        d.control("ask bus " + escaped(read(3, 500)) + " 50ms")
+    assert d.queued("bus") == 3
+    # The next frame that comes from the bus is not the answer to theirs.
+    bus.send(holds(3, 1))
+    expect(m1, holds(3, 1), masters)
+    expect(bus, read(3, 200), masters)
+    waiting = [name for name, row in d.tasks().items()
+               if row["label"].startswith("an answer of bus")]
+    d.control(f"cancel {waiting[1]}")
+    assert d.queued("bus") == 1
+    bus.send(holds(4, 9) + holds(3, 2))
+    assert answer(one) == holds(3, 2)
+    expect(bus, read(3, 400), masters)
+    bus.send(holds(3, 4))
+    assert answer(two) == holds(3, 4)
+    assert bytes(m1.received) == b""
+    assert (count(d, "answers"), count(d, "foreign")) == (3, 1)
+    for s in one, two, gone:
+        s.close()
+
+
+def test_what_cannot_be_asked_is_refused_at_once(masters, daemon):
+    m1, _, bus = masters
+    d = daemon(shared(*masters).replace("[serial bus]\n",
+                                        "[serial bus]\nqueue = 64\n"))
+    m1.send(read(3))
+    expect(bus, read(3), masters)
+    request = escaped(read(3))
+    for _ in range(4):
+        d.control(f"send bus {request}")
+    with pytest.raises(ControlError, match="queue of bus is full"):
+        d.control(f"send bus {request}")
+    with pytest.raises(ControlError, match="cannot express"):
+        d.control("send bus x")
+    bus.unplug()
+    d.wait_state("bus", "lost")
+    with pytest.raises(ControlError, match="bus is lost: requests do not wait"):
+        d.control(f"send bus {request}")
 
 
 def test_nobody_answers_a_broadcast(masters, daemon):
