@@ -238,6 +238,7 @@ show_route(struct call *call)
 	output_cell_number(o, r->frames);
 	output_cell_size(o, r->bytes);
 	output_cell_number(o, r->rejected);
+	output_cell_number(o, r->limited);
 	output_cell_time(o, histogram_percentile(h, 50), none);
 	output_cell_time(o, histogram_percentile(h, 99), none);
 	output_cell_time(o, h->max_ns, none);
@@ -254,6 +255,7 @@ show_routes(struct call *call)
 		"FRAMES",
 		"BYTES",
 		"REJECTED",
+		"LIMITED",
 		"P50",
 		"P99",
 		"MAX",

@@ -133,7 +133,7 @@ def test_the_routes_table_counts_frames_bytes_and_times(four, daemon):
     assert there["p50"] <= there["max"] < 10
     heading = d.control("routes")[0].split()
     assert heading == ["NAME", "FROM", "TO", "FRAMES", "BYTES", "REJECTED",
-                       "P50", "P99", "MAX"]
+                       "LIMITED", "P50", "P99", "MAX"]
 
 
 # --- filters that know messages ----------------------------------------------
