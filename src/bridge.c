@@ -276,6 +276,7 @@ port_drop(struct port *port, enum drop_reason reason, size_t len)
 {
 	COUNT(port, dropped[reason], 1);
 	COUNT(port, dropped_bytes, len);
+	loss_dropped(port->node, reason, 1, len);
 }
 
 /* These frames are out: counters, latency, and the port is alive. */
@@ -485,6 +486,8 @@ count_no_peer(struct node *to, const struct batch *batch)
 	to->gone.dropped[DROP_NOBODY] += batch->npick;
 	for (unsigned i = 0; i < batch->npick; i++)
 		to->gone.dropped_bytes += batch->item[batch->pick[i]].len;
+	loss_dropped(
+	    to, DROP_NOBODY, batch->npick, batch->item[batch->pick[0]].len);
 }
 
 /* The picked frames to every port of a node but the one they came from. */

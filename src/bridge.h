@@ -54,6 +54,8 @@ struct batch;
 struct heir;
 struct heritage;
 struct latest_table;
+struct losses;
+struct node_losses;
 
 /*
  * The frame of which the bufferevent holds the end, or all.  Kept until it is out:
@@ -128,6 +130,7 @@ struct node {
 	struct traffic gone;	   /* of ports that are no more, or of none */
 	struct node **feeder;	   /* whose frames may come here */
 	unsigned nfeeders;
+	struct node_losses *losses; /* that were logged, NULL: none */
 };
 
 struct exchange;
@@ -170,6 +173,7 @@ struct bridge {
 	char *names;	 /* where it goes, for the taps: at most everywhere */
 	size_t names_size;
 	struct batch *batch;
+	struct losses *losses;	   /* NULL until some are logged */
 	struct heritage *heritage; /* while it starts, or NULL */
 	bool queued; /* something has joined a queue in this turn */
 	bool stopping;

@@ -43,8 +43,10 @@ static void
 count_bad(struct port *port, const struct decoded *d)
 {
 	COUNT(port, bad_bytes[d->reason], d->used);
-	if (!d->again)
-		COUNT(port, bad[d->reason], 1);
+	if (d->again)
+		return;
+	COUNT(port, bad[d->reason], 1);
+	loss_discarded(port->node, d->reason, d->used);
 }
 
 void

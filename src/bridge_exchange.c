@@ -117,6 +117,7 @@ drop(struct exchange *ex, enum drop_reason reason, size_t len)
 	}
 	ex->to->gone.dropped[reason]++;
 	ex->to->gone.dropped_bytes += len;
+	loss_dropped(ex->to, reason, 1, len);
 }
 
 /* --- what the bus has not taken yet -------------------------------------- */

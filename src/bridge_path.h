@@ -31,6 +31,18 @@ void node_send_frame(struct node *node, const struct queued *q);
 /* The same to one port alone. */
 void port_send(struct port *port, const struct queued *q);
 
+/*
+ * Of a node, n frames were dropped and counted, the first one of that length; or so many
+ * bytes of input were discarded and counted.  At log level debug it is told, and once a
+ * minute how many there were since.  (bridge_loss.c)
+ */
+void loss_dropped(
+    struct node *node, enum drop_reason reason, uint64_t n, size_t len);
+void loss_discarded(struct node *node, enum bad_reason reason, size_t len);
+/* Tells how many there were since; whether there were any. */
+bool losses_count(struct bridge *b);
+void losses_free(struct bridge *b);
+
 /* The table of what the port's queue has the latest of is no longer right: routes have
  * changed, or the port ends.  (bridge_latest.c) */
 void latest_forget(struct port *port);

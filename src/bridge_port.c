@@ -391,6 +391,7 @@ on_down(struct link *link, const char *why)
 	if (port->held_len > 0) {
 		COUNT(port, bad[BAD_MALFORMED], 1);
 		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);
+		loss_discarded(port->node, BAD_MALFORMED, port->held_len);
 		port->held_len = 0;
 	}
 	handed_lost(port);

@@ -43,6 +43,7 @@ node_free(struct node *node)
 	port_free(TAILQ_FIRST(&node->ports));
 	endpoint_free(node->endpoint);
 	free(node->feeder);
+	free(node->losses);
 	free(node);
 }
 
@@ -518,6 +519,7 @@ bridge_free(struct bridge *b)
 		b->node[i]->nfeeders = 0;
 	for (unsigned i = 0; i < b->nnodes; i++)
 		node_free(b->node[i]);
+	losses_free(b);
 	routes_free(b->routes);
 	free(b->node);
 	free(b->turn);

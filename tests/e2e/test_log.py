@@ -1,11 +1,13 @@
 """Where messages go: the journal with its fields, a socket, and when neither takes them."""
+import functools
+import operator
 import os
 import signal
 import socket
 
 import pytest
 
-from harness import FAULTS, serial, wait_for
+from harness import FAULTS, flush, serial, wait_for
 
 
 class Journal:
@@ -101,3 +103,23 @@ def test_a_socket_as_standard_error_is_written_to_and_never_waited_for(
             return b" messages lost\n" in heard
         wait_for(told)
         assert heard.count(b"paused by hand") < 300
+
+
+def test_verbose_tells_the_first_frame_that_is_lost(pty, daemon):
+    a, b = pty("a"), pty("b")
+    conf = (serial("a", a, framing="nmea") +
+            serial("b", b, framing="cobs", queue="16"))
+    b.unplug()
+    d = daemon(conf, settled=False, options=("-v",))
+    d.wait_state("a", "up")
+    good = b"$GPGLL,1*%02X\r\n" % functools.reduce(
+        operator.xor, b"GPGLL,1")
+    a.send(b"garbage\r\n$GPGGA,1*00\r\n$GPGGA,2*00\r\n" + 3 * good)
+    flush([a])
+    d.wait_number("a/rx_frames", 3)
+    told = [line.partition(": ")[2] for line in d.stderr().splitlines()
+            if "dropped" in line or "discarded" in line]
+    assert told == ["a: 9 bytes discarded: noise",
+                    "a: 13 bytes discarded: checksum",
+                    "b: a frame of 11 bytes was dropped: down"]
+    assert "a minute to end" in d.tasks()["losses.timer"]["label"]
