@@ -56,3 +56,39 @@ def test_an_endpoint_that_cannot_be_is_a_fault_with_its_reason(
     assert done.returncode == 2
     first = done.stderr.splitlines()[0]
     assert first.startswith(f"{conf}:") and said in first, done.stderr
+
+
+RIGHT = [
+    *[("exclusive", word) for word in
+      "yes no true false on off 1 0 Yes OFF True".split()],
+    *[("queue", size) for size in "4096 64K 64k 1.5M 1G".split()],
+    *[("stall_timeout", time) for time in
+      "2 2s 250ms 10us 5m 1h 1d none".split()],
+]
+WRONG = [("exclusive", "2"), ("exclusive", "y"), ("queue", "64KB"),
+         ("queue", "1T"), ("stall_timeout", "2 s"), ("stall_timeout", "1w")]
+LISTS = ["b c", "b,c", "b, c", "b ,c", "b\tc", ",b,,c,"]
+
+
+def serials(values):
+    return "".join(f"[serial s{n}]\ndevice = /dev/tty{n}\n{key} = {value}\n"
+                   for n, (key, value) in enumerate(values))
+
+
+def test_values_may_be_written_as_the_manual_says(folder):
+    conf = folder / "right.conf"
+    conf.write_text(serials(RIGHT) + "[pty a]\n[pty b]\n[pty c]\n" +
+                    "".join(f"[route r{n}]\nfrom = a\nto = {names}\n"
+                            for n, names in enumerate(LISTS)))
+    done = run("-c", conf, "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_other_ways_to_write_them_are_faults(folder):
+    conf = folder / "wrong.conf"
+    conf.write_text(serials(WRONG))
+    done = run("-c", conf, "--check")
+    assert done.returncode == 2
+    for n, (key, value) in enumerate(WRONG):
+        assert f"{conf}:{3 * n + 3}: key '{key}' in [serial s{n}]: " \
+            f"'{value}' is " in done.stderr
