@@ -239,7 +239,9 @@ add_route(struct making *m, const struct route_conf *conf)
 	routes->route[routes->nroutes++] = route;
 	if (conf != NULL && conf->rate.n > 0) {
 		route->until = calloc(m->n + 1UL, sizeof(*route->until));
-		if (route->until == NULL)
+		route->messages = calloc(m->n + 1UL, sizeof(*route->messages));
+		route->nmessages = m->n;
+		if (route->until == NULL || route->messages == NULL)
 			return -ENOMEM;
 	}
 	r = route_start(route, conf, m->err, m->size);
@@ -315,15 +317,29 @@ take_counters(struct route *to, struct route *from)
 	memset(&from->latency, 0, sizeof(from->latency));
 }
 
+/* What has passed to an endpoint, which had another number. */
+static void
+take_rate(struct route *to, unsigned i, struct route *from, unsigned was,
+    uint64_t now)
+{
+	const struct rate *rate = &to->conf->rate;
+	struct message_rates *rates = from->messages[was];
+
+	to->until[i] = rate_carry(rate, from->until[was], now);
+	to->messages[i] = rates;
+	from->messages[was] = NULL;
+	for (unsigned n = 0; rates != NULL && n < RATE_MESSAGES; n++)
+		rates->at[n].until = rate_carry(rate, rates->at[n].until, now);
+}
+
 /* What a rate has let pass still counts, for each endpoint that there was. */
 static void
-take_rates(struct route *to, const struct route *from, unsigned nendpoints,
+take_rates(struct route *to, struct route *from, unsigned nendpoints,
     const unsigned *was, uint64_t now)
 {
 	for (unsigned i = 0; i < nendpoints; i++)
 		if (was[i] != ROUTE_NONE)
-			to->until[i] = rate_carry(
-			    &to->conf->rate, from->until[was[i]], now);
+			take_rate(to, i, from, was[i], now);
 }
 
 void
@@ -418,6 +434,10 @@ route_free(struct route *route)
 		regfree(&route->reject);
 	histogram_free(&route->latency);
 	route_conf_free(route->conf);
+	for (unsigned i = 0; route->messages != NULL && i < route->nmessages;
+	     i++)
+		free(route->messages[i]);
+	free(route->messages);
 	free(route->until);
 	free(route->from);
 	free(route->to);
@@ -477,6 +497,26 @@ passes(const struct route *route, const uint8_t *payload, size_t len)
 	return !route->has_reject || finds(&route->reject, payload, len) == 0;
 }
 
+/* Whether a frame is within the rate: of its message, if the filter names messages. */
+static bool
+within_rate(struct route *route, unsigned to, const uint8_t *payload,
+    size_t len, uint64_t now)
+{
+	const struct route_conf *conf = route->conf;
+	uint64_t message = 0;
+
+	if (conf->match_nmea != NULL)
+		message = nmea_message(payload, len);
+	else if (conf->match_mavlink.n > 0)
+		message = mavlink_message(payload, len);
+	if (message == 0)
+		return rate_allows(&conf->rate, &route->until[to], now);
+	if (route->messages[to] == NULL)
+		route->messages[to] = calloc(1, sizeof(**route->messages));
+	return route->messages[to] != NULL &&
+	    message_rate_allows(&conf->rate, route->messages[to], message, now);
+}
+
 struct route *
 route_verdict(const struct route_target *target, const uint8_t *payload,
     size_t len, uint64_t now)
@@ -489,8 +529,7 @@ route_verdict(const struct route_target *target, const uint8_t *payload,
 		if (!passes(route, payload, len))
 			route->rejected++;
 		else if (route->until != NULL &&
-		    !rate_allows(
-			&route->conf->rate, &route->until[target->to], now))
+		    !within_rate(route, target->to, payload, len, now))
 			route->limited++;
 		else
 			return route;

@@ -54,6 +54,10 @@ struct route {
 	uint64_t rejected; /* by its filter */
 	uint64_t limited;  /* over its rate */
 	uint64_t *until;   /* of its rate, one an endpoint; or NULL */
+	/* The same for each message that its filter names: NULL, or one an endpoint, which
+	 * is NULL until there was a message. */
+	struct message_rates **messages;
+	unsigned nmessages;
 	uint64_t answers;  /* of an exchange: given to who asked... */
 	uint64_t timeouts; /* ...not come in time... */
 	uint64_t late;	   /* ...come when nobody waited for one... */

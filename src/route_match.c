@@ -127,6 +127,36 @@ rate_carry(const struct rate *rate, uint64_t until, uint64_t now)
 	return MIN(until, now + rate->per_ns);
 }
 
+/* The rate of a message, or a place for it; NULL: there is none. */
+static struct message_rate *
+find_rate(struct message_rates *rates, uint64_t message, uint64_t now)
+{
+	size_t first = (size_t)(message * 0x9e3779b97f4a7c15 >> 32);
+	struct message_rate *at, *vacant = NULL;
+
+	for (size_t i = 0; i < RATE_MESSAGES; i++) {
+		at = &rates->at[(first + i) % RATE_MESSAGES];
+		if (at->message == message)
+			return at;
+		if (vacant == NULL && at->until <= now)
+			vacant = at;
+		if (at->message == 0)
+			break;
+	}
+	if (vacant != NULL)
+		*vacant = (struct message_rate){ message, 0 };
+	return vacant;
+}
+
+bool
+message_rate_allows(const struct rate *rate, struct message_rates *rates,
+    uint64_t message, uint64_t now)
+{
+	struct message_rate *at = find_rate(rates, message, now);
+
+	return at != NULL && rate_allows(rate, &at->until, now);
+}
+
 /* --- NMEA ---------------------------------------------------------------- */
 
 #define NMEA_NAME 15
@@ -264,6 +294,22 @@ match_nmea(const char *list, const uint8_t *payload, size_t len)
 	return wanted || !only;
 }
 
+uint64_t
+nmea_message(const uint8_t *payload, size_t len)
+{
+	const uint8_t *name;
+	bool encapsulated;
+	uint64_t hash = 0xcbf29ce484222325;
+	size_t n;
+
+	if (!nmea_text(&payload, &len, &encapsulated) ||
+	    (name = nmea_name(payload, len, &n)) == NULL)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ (uint64_t)toupper(name[i])) * 0x100000001b3;
+	return MAX(hash, (uint64_t)1);
+}
+
 /* --- MAVLink ------------------------------------------------------------- */
 
 struct mavlink {
@@ -340,6 +386,14 @@ match_mavlink(const struct ranges *ids, const uint8_t *payload, size_t len)
 	struct mavlink m;
 
 	return mavlink_read(payload, len, &m) && ranges_have(ids, m.id);
+}
+
+uint64_t
+mavlink_message(const uint8_t *payload, size_t len)
+{
+	struct mavlink m;
+
+	return mavlink_read(payload, len, &m) ? m.id + 1ULL : 0;
 }
 
 /* --- the newest of its kind ---------------------------------------------- */

@@ -68,6 +68,25 @@ bool rate_allows(const struct rate *rate, uint64_t *until, uint64_t now);
 uint64_t rate_carry(const struct rate *rate, uint64_t until, uint64_t now);
 
 /*
+ * The same for each message of its own.  A rate that is not used up is no different
+ * from one that is new, so only those that are used up take a place; when there are more
+ * of them than places, the rate of one more is used up, too.
+ */
+#define RATE_MESSAGES 128
+struct message_rates {
+	struct message_rate {
+		uint64_t message; /* 0: free, and has always been */
+		uint64_t until;
+	} at[RATE_MESSAGES];
+};
+bool message_rate_allows(const struct rate *rate, struct message_rates *rates,
+    uint64_t message, uint64_t now);
+/* A number for the name of an NMEA sentence, or the id of a MAVLink message; 0: it is
+ * none. */
+uint64_t nmea_message(const uint8_t *payload, size_t len);
+uint64_t mavlink_message(const uint8_t *payload, size_t len);
+
+/*
  * Messages of the same key replace each other.  False: it has none, and
  * neither replaces anything nor is replaced.
  */

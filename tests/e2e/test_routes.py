@@ -217,6 +217,30 @@ def test_rate_drops_what_is_too_much(four, daemon):
         d.get("routes/all/limited")
 
 
+def test_rate_counts_each_message_that_the_filter_names(four, daemon):
+    a, b, c, e = four
+    d = daemon(serial("a", a, framing="nmea") + serial("b", b, framing="nmea") +
+               serial("c", c, framing="mavlink") +
+               serial("d", e, framing="mavlink") +
+               route("gps", from_="a", to="b", rate="2/h",
+                     match_nmea="GPGGA GPRMC,GPV*") +
+               route("mav", from_="c", to="d", rate="1/h",
+                     match_mavlink="200-209"))
+    each = [sentence(f"{name},{n}") for n in range(4)
+            for name in ("GPGGA", "GPRMC", "GPVTG", "GPGLL")]
+    a.send(b"".join(each))
+    passed = [s for s in each[:8] if b"GPGLL" not in s]
+    expect(b, b"".join(passed), [a])
+    d.wait_number("a/rx_frames", 16)
+    row = d.routes()["gps"]
+    assert (row["limited"], row["rejected"], row["frames"]) == (6, 4, 6)
+    packets = [packet(number, 1, n) for n in range(2)
+               for number in (203, 204, 209)]
+    c.send(b"".join(packets))
+    expect(e, b"".join(packets[:3]), [c])
+    d.wait_number("routes/mav/limited", 3)
+
+
 def test_latest_keeps_the_newest_of_each_sentence(four, daemon):
     a, b, c, e = four
     b.unplug()

@@ -531,6 +531,64 @@ a_rate_holds_for_each_endpoint(void **state)
 	routes_free(again);
 }
 
+static bool
+passes_at(struct routes *r, unsigned target, const char *text, uint64_t now)
+{
+	return route_verdict(&r->source[0].targets[target],
+		   (const uint8_t *)text, strlen(text), now) != NULL;
+}
+
+static void
+each_message_that_a_filter_names_has_its_own_rate(void **state)
+{
+	const char *sections[] = { "from=a@to=b c@rate=1/10s@match_nmea=GP*",
+		NULL };
+	const uint64_t now = 5 * NSEC_PER_SEC;
+	struct routes *r = table(sections, NULL), *again;
+
+	(void)state;
+	for (unsigned target = 0; target < 2; target++) {
+		assert_true(passes_at(r, target, "$GPGGA,1", now));
+		assert_true(passes_at(r, target, "$GPRMC,1", now));
+		assert_false(passes_at(r, target, "GPGGA,2", now));
+		assert_false(passes_at(r, target, "$gprmc,2*00", now));
+		assert_true(passes_at(r, target, "$GPGLL,1", now));
+	}
+	assert_int_equal(r->route[0]->limited, 4);
+	/* They still count in the table that takes its place. */
+	again = successor(sections, r, NULL);
+	routes_free(r);
+	assert_false(passes_at(again, 0, "$GPGGA,3", now));
+	assert_true(passes_at(again, 0, "$GPVTG,1", now));
+	assert_true(passes_at(again, 0, "$GPGGA,4", now + 10 * NSEC_PER_SEC));
+	routes_free(again);
+}
+
+/* However many there are, none gets more, and those that were quiet take no place. */
+static void
+the_rates_of_messages_are_bounded(void **state)
+{
+	const char *sections[] = { "from=a@to=b@rate=1/10s@match_nmea=*",
+		NULL };
+	struct routes *r = table(sections, NULL);
+	uint64_t now = NSEC_PER_SEC;
+	char text[32];
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 2 * RATE_MESSAGES; i++) {
+			unsigned number = round * 1000 + i;
+
+			snprintf(text, sizeof(text), "$GP%u,1", number);
+			assert_int_equal(
+			    passes_at(r, 0, text, now), i < RATE_MESSAGES);
+			assert_false(passes_at(r, 0, text, now));
+		}
+		now += 10 * NSEC_PER_SEC;
+	}
+	routes_free(r);
+}
+
 int
 main(void)
 {
@@ -555,6 +613,9 @@ main(void)
 		    an_expression_that_would_take_all_memory_is_refused),
 		cmocka_unit_test(messages_are_told_by_what_they_are),
 		cmocka_unit_test(a_rate_holds_for_each_endpoint),
+		cmocka_unit_test(
+		    each_message_that_a_filter_names_has_its_own_rate),
+		cmocka_unit_test(the_rates_of_messages_are_bounded),
 		cmocka_unit_test(random_tables_reach_what_their_routes_say),
 	};
 
