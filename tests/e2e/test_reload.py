@@ -1,5 +1,6 @@
 """A new configuration is a transaction, and who did not change does not notice."""
 import os
+import re
 import random
 import signal
 import socket
@@ -390,7 +391,7 @@ def test_a_control_port_that_cannot_be_opened_refuses_the_reload(
         with pytest.raises(ControlError) as e:
             d.reload(lines(a) + control("good", f"unix:{folder}/good")
                      + control("new", bad[0], **bad[1]))
-        assert "control new: " in str(e.value)
+        assert re.search(r"\bcontrol new\b", str(e.value))
         assert "nothing was changed" in d.stderr()
     # All is as before: the ports, the endpoints, and those that were tried are gone.
     assert d.control("version", folder / "old")
