@@ -22,6 +22,7 @@
 #define FRAME_SIZE_MIN (3 * sizeof(uint64_t))
 #define PORT_SIZE_MIN (16 * sizeof(uint64_t))
 #define NODE_SIZE_MIN (8 * sizeof(uint64_t))
+#define LINE_SIZE (4 * sizeof(uint64_t))
 #define RATE_SIZE_MIN (3 * sizeof(uint64_t))
 #define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
 #define NONE UINT32_MAX
@@ -53,6 +54,8 @@ struct old_node {
 	uint64_t opens, losses, refused;
 	unsigned next_link;
 	struct traffic traffic;
+	bool half;	       /* half of a frame is... */
+	struct device_id line; /* ...on this one */
 	size_t nports;
 	struct old_port *port;
 };
@@ -202,6 +205,21 @@ read_rates(struct heritage *h, struct unpack *u)
 	}
 }
 
+static void
+read_lines(struct heritage *h, struct unpack *u)
+{
+	size_t n = unpack_count(u, LINE_SIZE);
+	struct old_node *node;
+
+	for (size_t i = 0; i < n && h->nnodes > 0; i++) {
+		node = &h->node[unpack_number_to(u, h->nnodes - 1)];
+		node->half = true;
+		node->line.device = unpack_number(u);
+		node->line.inode = unpack_number(u);
+		node->line.number = unpack_number(u);
+	}
+}
+
 static int
 read_all(struct heritage *h, struct unpack *u)
 {
@@ -218,8 +236,10 @@ read_all(struct heritage *h, struct unpack *u)
 		if (read_node(u, &h->node[h->nnodes]) < 0)
 			return -ENOMEM;
 	/* The first version ended here. */
-	if (u->left > 0)
+	if (u->left > 0) {
 		read_rates(h, u);
+		read_lines(h, u);
+	}
 	return u->failed || u->left > 0 ? -EINVAL : 0;
 }
 
@@ -371,7 +391,7 @@ inherit_handed(
 static void
 inherit_port(struct port *port, const struct heritage *h, struct old_port *old)
 {
-	struct heir *heir = malloc(sizeof(*heir) + old->rest.len);
+	struct heir *heir = calloc(1, sizeof(*heir) + old->rest.len);
 
 	old->taken = true;
 	port->traffic = old->traffic;
@@ -413,8 +433,13 @@ inherit_node(struct node *node, const struct heritage *h, struct old_node *old)
 	ep->losses = old->losses;
 	ep->refused = old->refused;
 	ep->next_link = old->next_link;
-	if (!ep->conf->ops->several && port != NULL && old->nports == 1)
-		inherit_port(port, h, &old->port[0]);
+	if (ep->conf->ops->several || port == NULL || old->nports != 1)
+		return;
+	inherit_port(port, h, &old->port[0]);
+	if (port->heir != NULL) {
+		port->heir->half = old->half;
+		port->heir->line = old->line;
+	}
 }
 
 static struct old_node *
@@ -465,6 +490,20 @@ inherit_connection(struct port *port)
 	}
 }
 
+/* It was a line, and that may be what is open now: the caller finds out. */
+static bool
+heir_keeps_rest(struct port *port, const struct heir *heir)
+{
+	struct handed *h = &port->handed;
+
+	if (!heir->half || (h->rest = malloc(MAX(heir->len, 1u))) == NULL)
+		return false;
+	memcpy(h->rest, heir->rest, heir->len);
+	h->rest_len = heir->len;
+	h->device = heir->line;
+	return true;
+}
+
 /* The stream it belongs to is gone. */
 static void
 heir_lost(struct port *port, const struct heir *heir)
@@ -477,6 +516,12 @@ heir_lost(struct port *port, const struct heir *heir)
 		port->held_len = 0;
 	}
 	if (!h->waits || h->wire == 0)
+		return;
+	if (heir->len == 0) {
+		port_handed_out(port);
+		return;
+	}
+	if (h->partial && heir_keeps_rest(port, heir))
 		return;
 	port->traffic.tx_bytes -= heir->len;
 	if (!h->partial && heir->len == h->wire && h->payload != NULL) {
@@ -558,6 +603,11 @@ drop_untaken(struct node *node, const struct old_port *old)
 	}
 	if (!old->handed.waits)
 		return;
+	if (old->handed.wire > 0 && old->rest.len == 0) {
+		node->gone.tx_frames++;
+		node->gone.tx_payload += old->handed.len;
+		return;
+	}
 	node->gone.dropped[DROP_CLOSED]++;
 	node->gone.dropped_bytes += old->handed.len;
 }

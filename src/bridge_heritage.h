@@ -29,7 +29,9 @@ struct heir {
 	uint64_t since_ns;
 	bool discarding;
 	uint32_t state[2];
-	size_t len; /* of the rest */
+	bool half;	       /* half of a frame is... */
+	struct device_id line; /* ...on this one, if it was a line */
+	size_t len;	       /* of the rest */
 	uint8_t rest[];
 };
 

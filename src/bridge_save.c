@@ -140,6 +140,40 @@ save_rates(const struct bridge *b, struct pack *p)
 	}
 }
 
+/* The line on which half of a frame is; false: there is none. */
+static bool
+half_on_line(const struct node *node, struct device_id *ret)
+{
+	const struct port *port = TAILQ_FIRST(&node->ports);
+
+	if (port == NULL || !port->handed.partial)
+		return false;
+	if (port->heir == NULL && port->handed.rest == NULL)
+		return link_device(port->link, ret);
+	*ret = port->heir != NULL ? port->heir->line : port->handed.device;
+	return port->heir == NULL || port->heir->half;
+}
+
+/* By the number of their nodes. */
+static void
+save_lines(const struct bridge *b, struct pack *p)
+{
+	struct device_id line;
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		n += half_on_line(b->node[i], &line);
+	pack_number(p, n);
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		if (!half_on_line(b->node[i], &line))
+			continue;
+		pack_number(p, i);
+		pack_number(p, line.device);
+		pack_number(p, line.inode);
+		pack_number(p, line.number);
+	}
+}
+
 void
 bridge_save(const struct bridge *b, struct pack *p)
 {
@@ -150,4 +184,5 @@ bridge_save(const struct bridge *b, struct pack *p)
 	for (unsigned i = 0; i < b->nnodes; i++)
 		save_node(b->node[i], p);
 	save_rates(b, p);
+	save_lines(b, p);
 }

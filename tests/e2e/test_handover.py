@@ -411,6 +411,27 @@ def test_a_rate_goes_over(pty, daemon):
     assert not b.received and not c.received
 
 
+@pytest.mark.parametrize("again", [0, 1])
+def test_the_rest_of_a_frame_follows_on_a_line_that_is_opened_anew(again, pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"))
+    b.reading = False
+    sent = b"".join(b"%06d %s\n" % (n, b"." * (n * 37 % 300)) for n in range(2000))
+    a.send(sent)
+    fill([a, b])
+    d.write(serial("a", a, framing="line")
+            + serial("b", b, framing="line", baud=19200))
+    restart(d)
+    for _ in range(again):
+        # Meanwhile it may be closed again.
+        d.control("reopen b")
+        restart(d)
+    b.reading = True
+    expect(b, sent, [a])
+    assert d.number("b/tx_bytes") == len(sent)
+    assert d.number("b/tx_frames") == 2000 and d.dropped("b") == 0
+
+
 def test_half_a_frame_of_a_section_that_changes_is_counted(pty, daemon, connect):
     a, port = pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") + tcp_server("lan", port, framing="line"))

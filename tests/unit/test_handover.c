@@ -186,9 +186,11 @@ a_strange_file_is_refused(void **state)
 	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
 	assert_int_equal(heritage_read(file, 16, &h), 0);
 	heritage_free(h, NULL);
-	assert_int_equal(heritage_read(file, 24, &h), 0);
+	/* Rates and lines, or neither. */
+	assert_int_equal(heritage_read(file, 24, &h), -EINVAL);
+	assert_int_equal(heritage_read(file, 32, &h), 0);
 	heritage_free(h, NULL);
-	assert_int_equal(heritage_read(file, 32, &h), -EINVAL);
+	assert_int_equal(heritage_read(file, 40, &h), -EINVAL);
 	assert_int_equal(heritage_read(file, 8, &h), -EINVAL);
 }
 
