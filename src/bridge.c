@@ -8,8 +8,8 @@
  * port cannot take now becomes a copy in its queue.
  *
  * Room.  Before frames are cut, port_room() asks how much every destination can
- * still take.  No room in a queue with overflow = block: the source is not read,
- * until that queue is half empty (port_release).
+ * still take.  No room in a queue with overflow = block: the source is not read
+ * until that queue is half empty and it is the source's turn (bridge_waiters.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -34,14 +34,16 @@ port_open(const struct port *port)
 /* --- 1. in: from bytes to frames ----------------------------------------- */
 
 /* What the port can still take, and whether it may be kept waiting for it. */
-static size_t
-port_takes(struct port *port)
+static inline size_t
+port_takes(const struct port *from, struct port *port)
 {
-	if (port->conf->overflow != OVERFLOW_BLOCK || !port_open(port) ||
-	    port->stalled || port->closing)
+	size_t room;
+
+	if (!port_blocks(port))
 		return TURN_BYTES;
 	port->queue.limit = port->conf->queue;
-	return queue_room(&port->queue);
+	room = queue_room(&port->queue);
+	return port->fair && room > 0 ? waiter_room(from, port, room) : room;
 }
 
 size_t
@@ -55,7 +57,8 @@ port_room(const struct port *from, struct port **ret_by)
 	*ret_by = NULL;
 	for (unsigned i = 0; i < s->ntargets; i++) {
 		TAILQ_FOREACH(to, &b->node[s->targets[i].to]->ports, entry) {
-			if (to == from || (takes = port_takes(to)) >= room)
+			if (to == from ||
+			    (takes = port_takes(from, to)) >= room)
 				continue;
 			room = takes;
 			*ret_by = to;
@@ -142,7 +145,8 @@ port_input(struct port *port)
 {
 	struct bridge *b = port->node->bridge;
 	uint64_t now = task_now();
-	size_t room, len, had;
+	size_t room, len, had, got, held = port->held_len;
+	bool backlog = port->backlog;
 	struct port *by;
 	uint8_t *in;
 	bool more;
@@ -156,6 +160,7 @@ port_input(struct port *port)
 		return;
 	}
 	had = len = port_gather(port, room, &in);
+	got = backlog ? held : had - held;
 	do {
 		more = batch_cut(b->batch, port, &in, &len, room, now);
 		b->queued = false;
@@ -173,7 +178,9 @@ port_input(struct port *port)
 	if (len > 0 || port->held_len > 0)
 		port_keep(port, in, len);
 	port->backlog = more;
-	if (room == 0)
+	if (port->turn && !more)
+		waiter_turn_end(port, got);
+	else if (room == 0)
 		port_update(port);
 	port_age(port, now, had > 0);
 }

@@ -8,7 +8,8 @@
  *
  * A node is an endpoint as the bridge sees it; a port is one of its links with a
  * decoder and a queue.  A full queue pauses the ports whose frames it would
- * take; port_update() alone decides from the state what is read.
+ * take, and lets them take turns then; port_update() alone decides from the state
+ * what is read.
  */
 #ifndef BRIDGE_H
 #define BRIDGE_H
@@ -82,6 +83,8 @@ struct progress {
 	bool looked;	   /* there was a last time */
 };
 
+TAILQ_HEAD(port_list, port);
+
 struct port {
 	/* What is asked of either side of a message... */
 	_Alignas(CACHE_LINE) TAILQ_ENTRY(port) entry;
@@ -91,14 +94,19 @@ struct port {
 	uint64_t gap_at; /* until then nothing may be written */
 	size_t held_len; /* of held */
 	bool backlog;	 /* there may be whole frames in it */
-	bool full;	 /* its queue holds others back */
+	bool full;	 /* its queue holds others back: it has waiters */
+	bool fair;	 /* several sources may send to it */
+	bool shared;	 /* several of them waited, not long ago */
 	bool stalled;
 	bool closing; /* sends no more, and gets nothing but what waits... */
 	/* ...of the side it comes from... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
-	struct port *by; /* whose full queue holds it back, or NULL */
+	struct port *by;  /* among whose waiters it is, or NULL */
+	bool turn;	  /* and may take of the room there */
+	size_t turn_left; /* bytes, of datagrams */
+	TAILQ_ENTRY(port) waiting;
 	/* ...counted on both (and when it last took something)... */
 	_Alignas(CACHE_LINE) uint64_t progress_ns;
 	struct traffic traffic;
@@ -116,20 +124,23 @@ struct port {
 	uint64_t stall_at; /* the times that it and gap_at stand for, 0: none */
 	uint64_t silence_at, age_at, linger_at;
 	uint64_t close_by; /* ...until then, at most */
+	uint64_t turn_at;
+	struct port_list waiters; /* for room in the queue */
+	uint64_t shared_ns;	  /* there were several of them then */
+	size_t window;	    /* that a source may take while nothing waits... */
+	uint64_t window_tx; /* ...and tx_bytes when it was asked for */
 };
-TAILQ_HEAD(port_list, port);
 
 struct node {
 	_Alignas(CACHE_LINE) struct bridge *bridge;
 	struct endpoint *endpoint;
-	struct port_list ports;	   /* one, or one a connection */
-	unsigned number;	   /* in the routes' table */
-	unsigned framing_class;	   /* nodes with the same framing share it */
-	struct exchange *exchange; /* asks it one thing at a time, or NULL */
-	bool gather;		   /* reads on: one large write is worth it */
-	struct traffic gone;	   /* of ports that are no more, or of none */
-	struct node **feeder;	   /* whose frames may come here */
-	unsigned nfeeders;
+	struct port_list ports;	    /* one, or one a connection */
+	unsigned number;	    /* in the routes' table */
+	unsigned framing_class;	    /* nodes with the same framing share it */
+	unsigned nsources;	    /* links that may send to it: 0, 1, more */
+	struct exchange *exchange;  /* asks it one thing at a time, or NULL */
+	bool gather;		    /* reads on: one large write is worth it */
+	struct traffic gone;	    /* of ports that are no more, or of none */
 	struct node_losses *losses; /* that were logged, NULL: none */
 };
 

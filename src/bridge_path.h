@@ -73,8 +73,8 @@ void port_drop_waiting(struct port *port);
 void port_free(struct port *port);
 /* Decides from the state what is read. */
 void port_update(struct port *port);
-/* Lets those read on that the port's queue held back. */
-void port_release(struct port *port);
+/* After a pass of the loop its waiters get their next turns. */
+void port_next_turn(struct port *port);
 /* A frame of len bytes was written at time now: when the next one may be. */
 void port_gap(struct port *port, uint64_t now, size_t len);
 /* After a turn at time now: how old the rest is; consumed: some of the bytes left. */
@@ -90,5 +90,19 @@ void port_ended(struct port *port, uint64_t now);
 void port_linger_due(struct port *port, uint64_t now);
 /* Closes a peer that has ended when nothing waits for it any more. */
 void port_closing_done(struct port *port);
+
+/* --- sources that wait for room (bridge_waiters.c) ----------------------- */
+
+/* Its queue, once full, holds sources back. */
+bool port_blocks(const struct port *port);
+/* What a source may take of the room in the queue of a port that has several. */
+size_t waiter_room(const struct port *from, struct port *to, size_t room);
+/* The source waits for that port from now on; for none. */
+void waiter_join(struct port *from, struct port *to);
+void waiter_leave(struct port *from);
+/* A source that had a turn took len bytes. */
+void waiter_turn_end(struct port *from, size_t len);
+/* The port's waiters get a turn, or wait no more if it blocks none now. */
+void port_release(struct port *port);
 
 #endif

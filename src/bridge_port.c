@@ -23,7 +23,7 @@ static uint64_t
 earliest(const struct port *port)
 {
 	const uint64_t at[] = { port->stall_at, port->silence_at, port->age_at,
-		port->linger_at, port->gap_at };
+		port->linger_at, port->gap_at, port->turn_at };
 	uint64_t first = 0;
 
 	for (size_t i = 0; i < NELEM(at); i++)
@@ -54,6 +54,8 @@ timer_label(const struct task *task, char *buf, size_t size)
 		    "the rest of a frame from %s, before it is"
 		    " too old",
 		    name);
+	else if (at == port->turn_at)
+		snprintf(buf, size, "the next turn of the sources of %s", name);
 	else if (at == port->gap_at)
 		snprintf(buf, size, "the silence behind a frame to %s", name);
 	else
@@ -83,7 +85,8 @@ port_arm(struct port *port)
 	now = now_ns();
 	wait = at > now ? at - now : 0;
 	tv.tv_sec = (time_t)(wait / NSEC_PER_SEC);
-	tv.tv_usec = (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + 1;
+	tv.tv_usec =
+	    (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + (wait > 0);
 	event_add(port->timer, &tv);
 	port->timer_at = at;
 	/* Where silence counts, any other time may stand before that. */
@@ -144,6 +147,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		port_linger_due(port, now);
 	if (due(&port->gap_at, now))
 		port_flush(port);
+	if (due(&port->turn_at, now))
+		port_release(port);
 	port_arm(port);
 	task_end(&port->timer_task);
 }
@@ -182,9 +187,8 @@ port_gap(struct port *port, uint64_t now, size_t len)
 
 /* The queue is full and holds others back, while its receiver takes something. */
 static void
-mark_full(struct port *port)
+watch_stall(struct port *port)
 {
-	port->full = true;
 	port_suspect(port, task_now());
 	port_arm(port);
 }
@@ -193,34 +197,28 @@ void
 port_update(struct port *port)
 {
 	struct port *by;
+	bool can = port->link->up && !port->node->endpoint->paused;
 	bool room = port_room(port, &by) > 0;
-	bool read = port->link->up && !port->node->endpoint->paused && room &&
-	    !port->node->bridge->stopping;
+	bool read = can && room && !port->node->bridge->stopping;
 
-	port->by = room ? NULL : by;
-	if (port->by != NULL)
-		mark_full(port->by);
+	if (can && !room) {
+		waiter_join(port, by);
+		watch_stall(port->by);
+	} else if (!port->turn || !can)
+		waiter_leave(port);
+	read &= !port->turn;
 	if (read && !port->link->reading)
 		port_age(port, task_now(), true);
 	link_set_reading(port->link, read);
-	if (room && port->backlog && port->link->up &&
-	    !port->node->endpoint->paused)
+	if (can && room && (port->backlog || port->turn))
 		link_poke(port->link, EV_READ);
 }
 
 void
-port_release(struct port *port)
+port_next_turn(struct port *port)
 {
-	struct node *node = port->node;
-	struct port *from;
-
-	port->full = false;
-	if (!port->stalled)
-		port->stall_at = 0;
-	for (unsigned i = 0; i < node->nfeeders; i++)
-		TAILQ_FOREACH(from, &node->feeder[i]->ports, entry)
-			if (from->by == port)
-				port_update(from);
+	port->turn_at = now_ns();
+	port_arm(port);
 }
 
 /* --- ports come and go --------------------------------------------------- */
@@ -245,6 +243,8 @@ port_new(struct node *node, struct link *link)
 	port->link = link;
 	port->conf = node->endpoint->conf;
 	link->port = port;
+	TAILQ_INIT(&port->waiters);
+	port->fair = node->nsources > 1;
 	queue_init(&port->queue, node->endpoint->conf->queue);
 	port_keep_queue(port);
 	framing_start(&port->decoder, &node->endpoint->conf->framing);
@@ -283,6 +283,7 @@ port_free(struct port *port)
 	traffic_add(&port->node->gone, &port->traffic);
 	cursors_leave_port(port->node->bridge, port);
 	TAILQ_REMOVE(&port->node->ports, port, entry);
+	waiter_leave(port);
 	port_release(port);
 	if (port->timer != NULL) {
 		precise_stop(&port->precise);
@@ -397,9 +398,9 @@ on_down(struct link *link, const char *why)
 	handed_lost(port);
 	exchange_forget(port->node->bridge, port);
 	port->backlog = port->stalled = port->closing = false;
-	port->by = NULL;
+	waiter_leave(port);
 	port->silence_at = port->age_at = port->linger_at = port->gap_at = 0;
-	port->stall_at = 0;
+	port->stall_at = port->turn_at = 0;
 	if (link->endpoint->conf->ops->several)
 		port_free(port);
 	else

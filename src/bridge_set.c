@@ -42,7 +42,6 @@ node_free(struct node *node)
 	endpoint_stop(node->endpoint);
 	port_free(TAILQ_FIRST(&node->ports));
 	endpoint_free(node->endpoint);
-	free(node->feeder);
 	free(node->losses);
 	free(node);
 }
@@ -185,42 +184,15 @@ make_nodes(struct bridge *b, struct config *c)
 	return NULL;
 }
 
-/* How many sources have each node among their targets. */
-static unsigned *
-count_feeders(const struct routes *routes, unsigned n)
+/* The longest frame that any node may have. */
+static size_t
+longest_frame(const struct config *c)
 {
-	unsigned *count = calloc(n + 1, sizeof(*count));
+	uint64_t longest = 0;
 
-	for (unsigned i = 0; count != NULL && i < n; i++)
-		for (unsigned t = 0; t < routes->source[i].ntargets; t++)
-			count[routes->source[i].targets[t].to]++;
-	return count;
-}
-
-/* All that the new table needs of memory, so that putting it in place cannot fail. */
-static struct node ***
-make_feeders(struct bridge *b, struct node **node, unsigned n,
-    const struct routes *routes)
-{
-	struct node ***feeder = calloc(n + 1, sizeof(*feeder));
-	unsigned *count = count_feeders(routes, n), i = 0;
-	uint64_t largest = 0;
-
-	for (; feeder != NULL && count != NULL && i < n; i++) {
-		largest =
-		    MAX(largest, node[i]->endpoint->conf->framing.max_frame);
-		feeder[i] = calloc(count[i] + 1, sizeof(**feeder));
-		if (feeder[i] == NULL)
-			break;
-	}
-	free(count);
-	if (feeder != NULL && i == n &&
-	    bridge_buffers(b, (size_t)largest, n) == 0)
-		return feeder;
-	for (i = 0; feeder != NULL && i < n; i++)
-		free(feeder[i]);
-	free(feeder);
-	return NULL;
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		longest = MAX(longest, c->endpoints[i]->framing.max_frame);
+	return (size_t)longest;
 }
 
 /* A tty takes a few KB at a time; a socket much more, and each write costs more. */
@@ -231,10 +203,9 @@ is_tty(const struct node *node)
 	    node->endpoint->conf->ops == &endpoint_pty;
 }
 
-/* Numbers the nodes; who feeds whom, and who speaks alike. */
+/* Numbers the nodes; which have the same framing, and which read on. */
 static void
-connect_nodes(struct node **node, unsigned n, struct node ***feeder,
-    const struct routes *routes)
+connect_nodes(struct node **node, unsigned n, const struct routes *routes)
 {
 	for (unsigned i = 0; i < n; i++) {
 		const struct framing_conf *f =
@@ -244,10 +215,8 @@ connect_nodes(struct node **node, unsigned n, struct node ***feeder,
 		while (class < i &&
 		    !framing_same(f, &node[class]->endpoint->conf->framing))
 			class ++;
-		free(node[i]->feeder);
-		node[i]->feeder = feeder[i];
-		node[i]->nfeeders = 0;
 		node[i]->gather = false;
+		node[i]->nsources = 0;
 		node[i]->number = i;
 		node[i]->framing_class = class;
 	}
@@ -257,12 +226,12 @@ connect_nodes(struct node **node, unsigned n, struct node ***feeder,
 		for (unsigned t = 0; t < s->ntargets; t++) {
 			struct node *to = node[s->targets[t].to];
 
-			to->feeder[to->nfeeders++] = node[i];
 			node[i]->gather |= !is_tty(to) &&
 			    node[i]->endpoint->conf->ops->datagram == 0;
+			to->nsources +=
+			    node[i]->endpoint->conf->ops->several ? 2 : 1;
 		}
 	}
-	free(feeder);
 }
 
 static bool
@@ -282,6 +251,17 @@ successor(const struct node *old, struct node *const *node, unsigned n)
 			old->endpoint->conf->name) == 0)
 			return node[i];
 	return NULL;
+}
+
+/* No port waits for room in another one: some will be freed, or routes change. */
+static void
+stop_waiting(struct bridge *b)
+{
+	struct port *port;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+			waiter_leave(port);
 }
 
 static void
@@ -321,8 +301,7 @@ leave_old(struct bridge *b, struct node **node, unsigned n)
 		    (new = successor(old, node, n)) != NULL)
 			inherit(new, old);
 	}
-	for (unsigned i = 0; i < b->nnodes; i++)
-		b->node[i]->nfeeders = 0;
+	stop_waiting(b);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		if (!stays(b->node[i], node, n))
 			node_free(b->node[i]);
@@ -386,12 +365,10 @@ start_new(struct bridge *b, struct config *c)
 		endpoint_conf_free(c->endpoints[i]);
 	}
 	c->nendpoints = 0;
-	/* Who holds back whom may be different now, and so may routes be. */
+	/* Which are held back may be different now, and so may routes be. */
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
-			port->full = false;
-			if (!port->stalled)
-				port->stall_at = 0;
+			port->fair = b->node[i]->nsources > 1;
 			latest_forget(port);
 		}
 	}
@@ -420,21 +397,25 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 {
 	struct routes *routes = NULL;
 	struct exchange_list exchanges;
-	struct node **node, ***feeder = NULL;
+	struct node **node;
 	unsigned n = c->nendpoints, *was;
 	int r;
 
 	if ((r = make_routes(c, &routes, err, size)) < 0)
 		return r;
+	r = -ENOMEM;
 	was = make_numbers(b, c);
 	node = was != NULL ? make_nodes(b, c) : NULL;
-	if (node != NULL &&
-	    (exchanges_new(b, routes, node, n, &exchanges) < 0 ||
-		(feeder = make_feeders(b, node, n, routes)) == NULL)) {
-		exchanges_free(&exchanges);
-		unmake_nodes(c, node, n);
+	if (node != NULL) {
+		r = exchanges_new(b, routes, node, n, &exchanges);
+		if (r == 0)
+			r = bridge_buffers(b, longest_frame(c), n);
+		if (r < 0) {
+			exchanges_free(&exchanges);
+			unmake_nodes(c, node, n);
+		}
 	}
-	if (feeder == NULL) {
+	if (r < 0) {
 		snprintf(err, size, "out of memory");
 		routes_free(routes);
 		free(was);
@@ -448,7 +429,7 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	b->nnodes = n;
 	use_routes(b, routes, was, was + n);
 	free(was);
-	connect_nodes(node, n, feeder, routes);
+	connect_nodes(node, n, routes);
 	bridge_inherit(b);
 	start_new(b, c);
 	return 0;
@@ -515,8 +496,7 @@ bridge_free(struct bridge *b)
 	exchanges_free(&b->exchanges);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		endpoint_stop(b->node[i]->endpoint);
-	for (unsigned i = 0; i < b->nnodes; i++)
-		b->node[i]->nfeeders = 0;
+	stop_waiting(b);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		node_free(b->node[i]);
 	losses_free(b);

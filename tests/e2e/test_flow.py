@@ -207,3 +207,94 @@ def test_what_every_endpoint_takes_is_changed_while_it_is_open(
     expect(b, b"half a line\n", [a])
     b.send(b"hello\n")
     expect(a, b"hello\n", [b])
+
+
+# --- turns -------------------------------------------------------------------
+
+def jain(shares):
+    """Jain's fairness index: 1 when all are equal, 1/n when one has all."""
+    return sum(shares) ** 2 / (len(shares) * sum(x * x for x in shares))
+
+
+def share_out(sources, sizes, outputs, count):
+    """
+    Floods from all sources, with lines that say from which; what each got through to
+    each output, in bytes, once all of them wait.
+    """
+    for i, s in enumerate(sources):
+        line = b"%02d" % i + b"x" * (sizes[i % len(sizes)] - 3) + b"\n"
+        s.send(line * (count // len(line)))
+
+    def move_to(total):
+        while min(len(b.received) for b in outputs) < total:
+            for b in outputs:       # the slower one is not left behind
+                b.reading = len(b.received) < total
+            move([*sources, *outputs])
+            assert all(s.outgoing for s in sources)
+    move_to(200_000)
+    for b in outputs:
+        b.take()
+    # Of many frames, so that one more or less does not count.
+    move_to(len(sources) * max(40_000, 15 * max(sizes)))
+    shares = []
+    for b in outputs:
+        share = [0] * len(sources)
+        for line in b.lines()[1:]:
+            share[int(line[:2])] += len(line) + 1
+        shares.append(share)
+    return shares
+
+
+@pytest.mark.parametrize("n, queue, sizes", [
+    (2, "64K", [31]), (5, "1K", [31]), (16, "64K", [31]),
+    (3, "64K", [20, 900, 3000]), (2, "64K", [30, 20_000])])
+def test_peers_that_flood_one_destination_get_equal_shares(
+        folder, pty, daemon, connect, n, queue, sizes):
+    b = pty("b")
+    d = daemon(server("s", folder, framing="line", max_frame="64K") +
+               serial("b", b, framing="line", queue=queue, max_frame="64K") +
+               route("r", from_="s", to="b"))
+    peers = [connect(folder / "s.sock") for _ in range(n)]
+    wait_for(lambda: len(d.json("peers")) == n)
+    for share in share_out(peers, sizes, [b], 2_000_000):
+        assert jain(share) > 0.98, share
+    assert d.dropped("b") == 0
+
+
+@pytest.mark.parametrize("n, outputs", [(2, 1), (4, 1), (3, 2)])
+@pytest.mark.parametrize("kind", ["serial", "unix-server"])
+def test_endpoints_that_flood_one_destination_get_equal_shares(
+        folder, pty, daemon, connect, kind, n, outputs):
+    to = [pty(f"b{i}") for i in range(outputs)]
+    names = [f"s{i}" for i in range(n)]
+    conf = "".join(serial(b.name, b, framing="line") for b in to) + \
+        route("r", from_=" ".join(names), to=" ".join(b.name for b in to))
+    if kind == "serial":
+        sources = [pty(name) for name in names]
+        daemon(conf + "".join(serial(s.name, s, framing="line")
+                              for s in sources))
+    else:
+        d = daemon(conf + "".join(server(name, folder, framing="line")
+                                  for name in names))
+        sources = [connect(folder / f"{name}.sock") for name in names]
+        wait_for(lambda: len(d.json("peers")) == n)
+    for share in share_out(sources, [31], to, 2_000_000):
+        assert jain(share) > 0.98, share
+
+
+def test_one_that_sends_little_is_not_kept_waiting_by_one_that_floods(
+        folder, pty, daemon, connect):
+    b = pty("b")
+    d = daemon(server("s", folder, framing="line") +
+               serial("b", b, framing="line") +
+               route("r", from_="s", to="b"))
+    flood, single = connect(folder / "s.sock"), connect(folder / "s.sock")
+    wait_for(lambda: len(d.json("peers")) == 2)
+    flood.send((b"x" * 99 + b"\n") * 40_000)
+    b.reading = False
+    pump([flood], lambda: d.tasks()["s#1.read"]["state"] == "paused")
+    single.send(b"now\n")
+    b.reading = True
+    pump([flood, b], lambda: b"now\n" in b.received)
+    assert len(b.received) < 300_000
+    assert d.dropped("b") == 0
