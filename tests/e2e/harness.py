@@ -18,6 +18,7 @@ import errno
 import fcntl
 import json
 import os
+import random
 import re
 import resource
 import select
@@ -365,10 +366,27 @@ def run_apart(script, file, folder, what):
     assert done.returncode == 0, done.stdout[-6000:]
 
 
+# Not of those that the kernel gives to clients, who could be faster.
+PORTS = range(20000, 32000)
+reserved = []
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that is free, and that tests in other processes do not take, either."""
+    first = random.randrange(len(PORTS))
+    for port in (*PORTS[first:], *PORTS[:first]):
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            mark.bind(f"\0ttybridge test port {port}")
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                s.bind(("127.0.0.1", port))
+        except OSError:
+            mark.close()
+            continue
+        reserved.append(mark)
+        return port
+    raise AssertionError("no port is free")
 
 
 # --- configuration -----------------------------------------------------------
