@@ -1,5 +1,8 @@
 """Bytes from one serial device to another: whole, in order, once, or counted."""
+import os
 import random
+import re
+import signal
 import time
 
 import pytest
@@ -405,6 +408,20 @@ def test_a_device_comes_back_by_its_name_before_the_next_try(pty, daemon):
     expect(b, b"here again", [a])
 
 
+def test_after_each_loss_the_first_wait_is_reopen_min(pty, daemon):
+    a = pty("a")
+    d = daemon(serial("a", a, reopen_min="10m", reopen_max="60m"))
+    for n in range(1, 5):
+        a.unplug()
+        d.wait_state("a", "lost")
+        said = d.tasks()["a.reopen"]["label"]
+        assert re.search(r"next try in (9m|10m|5\d\d)", said), said
+        assert d.number("a/losses") == n
+        a.plug()
+        d.wait_state("a", "up")
+    assert d.number("a/opens") == 5
+
+
 def test_the_device_may_come_back_where_it_was_before_the_hangup_is_seen(
         pty, daemon):
     a, b = pty("a"), pty("b")
@@ -676,6 +693,57 @@ def test_a_slow_reader_is_not_a_stalled_one(pty, daemon):
         b.reading = False
     same(b.take(), lines)
     assert d.dropped("b") == 0
+
+
+def until_full(d, source, name):
+    """Sends lines one by one until the endpoint's device takes no more of them."""
+    while d.queued(name) == 0:
+        before = d.number("a/rx_frames")
+        source.send(b"x" * 999 + b"\n")
+        flush([source])
+        d.wait_number("a/rx_frames", before + 1)
+
+
+def test_a_burst_of_the_shortest_lines_fills_a_queue_and_no_more(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") +
+               serial("b", b, framing="line", queue="16K", stall_timeout="none"))
+    b.reading = False
+    until_full(d, a, "b")
+    first = b"x" * 999 + b"\n"
+    written = first * d.number("a/rx_frames")
+    # Each takes up 16 bytes of the queue.
+    a.send(b".\n" * 1599)
+    pump([a], lambda: d.tasks()["a.read"]["state"] == "paused")
+    assert (d.queued("b") - 1) * 16 <= 16384 + 16
+    b.reading = True
+    expect(b, written + b".\n" * 1599, [a])
+    assert d.dropped("b") == 0
+
+
+def test_what_was_written_of_a_frame_is_counted_and_the_frame_as_cut(daemon, folder, connect):
+    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line",
+                       max_frame="1M") +
+               section("unix-server", "b", listen=folder / "b", framing="line",
+                       max_frame="1M", stall_timeout="none"))
+    a, b = connect(folder / "a"), connect(folder / "b")
+    wait_for(lambda: len(d.json("peers")) == 2)
+    b.reading = False
+    a.send(b"x" * 1000000 + b"\n")
+    pump([a], lambda: d.queued("b") == 1)
+    # What it has of the frame, it reads while the daemon cannot write more.
+    os.kill(d.pid, signal.SIGSTOP)
+    try:
+        while b._read():
+            pass
+        b.close()
+    finally:
+        os.kill(d.pid, signal.SIGCONT)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    assert 0 < len(b.received) < 1000000
+    assert d.number("b/tx_bytes") == len(b.received)
+    assert d.number("b/tx_frames") == 0
+    assert d.dropped("b") == d.dropped("b", "cut") == 1
 
 
 def test_a_frame_larger_than_the_queue_passes_all_the_same(pty, daemon):

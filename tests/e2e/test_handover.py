@@ -160,6 +160,84 @@ def test_the_rest_of_a_frame_follows_its_beginning(daemon, connect):
     assert d.dropped("out") == 0
 
 
+def test_whole_frames_that_were_not_forwarded_yet_go_on(pty, daemon, folder, connect):
+    b = pty("b")
+    d = daemon(section("unix-server", "in", listen=folder / "in", framing="line") +
+               serial("b", b, framing="line", queue="4K", stall_timeout="none"))
+    source = connect(folder / "in")
+    wait_for(lambda: len(d.json("peers")) == 1)
+    b.reading = False
+    sent = b""
+
+    def send(data):
+        nonlocal sent
+        source.send(data)
+        flush([source])
+        sent += data
+        d.wait_number("in/rx_bytes", len(sent))
+    while d.queued("b") < 30:
+        send(b"x" * 99 + b"\n" if d.queued("b") else b"x" * 999 + b"\n")
+    # Too much for the queue, in one read; after that nothing comes.
+    send((b"y" * 99 + b"\n") * 30)
+    assert d.bytes_in("in")["rx_held"] >= 1000
+    restart(d)
+    assert d.bytes_in("in")["rx_held"] >= 1000
+    b.reading = True
+    expect(b, sent)
+    assert d.dropped("b") == 0
+
+
+def test_what_waits_keeps_its_route_and_clients_their_numbers(pty, daemon, connect):
+    a, b, port = pty("a"), pty("b"), free_port()
+    conf = serial("a", a, framing="line") + serial("b", b, framing="line") + \
+        tcp_server("lan", port, framing="line")
+    routes = [route("used", from_="a", to="b"), route("idle", from_="lan", to="b"),
+              route("other", from_="b", to="lan")]
+    d = daemon(conf + "".join(routes))
+    clients = [connect(port) for _ in range(3)]
+    wait_for(lambda: len(d.json("peers")) == 3)
+    clients[2].close()
+    wait_for(lambda: len(d.json("peers")) == 2)
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"waits\n")
+    flush([a])
+    wait_for(lambda: d.queued("b") == 1)
+    d.write(conf + "".join(reversed(routes)))
+    restart(d)
+    b.plug()
+    expect(b, b"waits\n")
+    wait_for(lambda: d.routes()["used"]["max"])
+    assert d.routes()["used"]["frames"] == 1
+    assert d.routes()["idle"]["max"] is None and d.routes()["other"]["max"] is None
+    clients.append(connect(port))
+    wait_for(lambda: len(d.json("peers")) == 3)
+    assert sorted(row["name"] for row in d.json("peers")) == ["lan#1", "lan#2", "lan#4"]
+
+
+def test_a_program_that_cannot_be_run_leaves_no_descriptor_to_others(pty, daemon, folder):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"),
+               env={"LD_PRELOAD": str(harness.FAULTS), "FAULT": "execv 1 8",
+                    "FAULT_LOG": str(folder / "faults"), "ASAN_OPTIONS":
+                    "verify_asan_link_order=0"})
+
+    def inherited():
+        found = {}
+        for fd, target in d.descriptors().items():
+            text = open(f"/proc/{d.pid}/fdinfo/{fd}").read()
+            if not int(re.search(r"flags:\s+(\d+)", text)[1], 8) & os.O_CLOEXEC:
+                found[fd] = target
+        return found
+    before = inherited()
+    assert all(fd <= 2 for fd in before), before
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: "again, goes on: Exec format error" in d.stderr())
+    a.send(b"still here\n")
+    expect(b, b"still here\n", [a])
+    assert inherited() == before
+
+
 def test_a_pty_keeps_its_user(pty, daemon, open_tty, folder):
     a, link = pty("a"), folder / "chart"
     d = daemon(serial("a", a, framing="line")

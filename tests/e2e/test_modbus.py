@@ -93,6 +93,16 @@ def test_a_request_waits_until_the_one_before_is_answered(masters, daemon):
     d.balance("m1", "m1")
 
 
+@pytest.mark.parametrize("noise", [b"\xff", b"\0\0\0", b"\x03\x03"])
+def test_a_request_behind_noise_gets_through_at_the_silence(masters, daemon, noise):
+    m1, _, bus = masters
+    d = daemon(serial("m1", m1, **RTU) + serial("bus", bus, **RTU))
+    m1.send(noise + read(3, 100))
+    expect(bus, read(3, 100), [m1])
+    assert d.number("m1/rx_frames") == 1
+    assert d.number("m1/bad_noise_bytes") == len(noise)
+
+
 def test_the_task_says_whose_answer_is_awaited(masters, daemon):
     m1, m2, bus = masters
     d = daemon(shared(*masters))

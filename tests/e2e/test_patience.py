@@ -150,6 +150,29 @@ def test_a_client_that_reads_steadily_but_slowly_loses_nothing(slow):
     assert d.dropped("lan") == 0
 
 
+def test_a_client_that_reads_one_large_frame_slowly_is_not_stalled(
+        patient, folder, connect):
+    d, a_second_later = patient(
+        section("unix-server", "in", listen=folder / "in", framing="line",
+                max_frame="1M") +
+        section("unix-server", "lan", listen=folder / "lan", framing="line",
+                max_frame="1M", queue="1K"))
+    source, client = connect(folder / "in"), connect(folder / "lan")
+    wait_for(lambda: len(d.json("peers")) == 2)
+    frame, sent = b"x" * 149_999 + b"\n", b""
+    while d.tasks()["in#1.read"]["state"] != "paused":
+        if not source.outgoing:
+            source.send(frame)
+            sent += frame
+        move([source])
+    pass_seconds(d, a_second_later, 20,
+                 lambda: client.received.extend(client.sock.recv(100)))
+    assert d.number("lan/stalls") == 0
+    assert d.tasks()["in#1.read"]["state"] == "paused"
+    expect(client, sent, [source])
+    assert d.dropped("lan") == 0
+
+
 def test_a_client_that_reads_nothing_is_stalled_after_its_time(slow):
     d, a_second_later, a, _ = slow
     Flood(d, a).fill()

@@ -1,5 +1,6 @@
 """A pty endpoint: a serial port that the daemon makes, for a program to open."""
 import os
+import signal
 import stat
 import time
 
@@ -206,6 +207,44 @@ def test_the_next_user_is_served_while_the_last_ones_data_waits(
     same(q.take(), sent + b"\nthe next one\n")
     c.send(b"at last\n")
     expect(user, b"at last\n", [c])
+
+
+def test_a_user_that_leaves_while_it_is_read_holds_nobody_back(
+        daemon, folder, open_tty, connect):
+    d = daemon(section("pty", "p", link=folder / "p", framing="line", queue="2K",
+                       stall_timeout="none") +
+               section("pty", "q", link=folder / "q", framing="line", queue="6K",
+                       stall_timeout="none") +
+               section("unix-server", "c", listen=folder / "c", framing="line") +
+               route("there", from_="p", to="q") + route("back", from_="c", to="p"))
+    p, q = open_tty(folder / "p"), open_tty(folder / "q")
+    c = connect(folder / "c")
+    for name in "pq":
+        d.wait_state(name, "up")
+    # Its hang-up is watched for from its first pause on.
+    d.control("pause p")
+    d.control("resume p")
+    q.reading = False
+    while d.queued("q") == 0:
+        before = d.number("p/rx_frames")
+        p.send(b"x" * 999 + b"\n")
+        flush([p])
+        d.wait_number("p/rx_frames", before + 1)
+    # Two reads of the daemon, and the user has gone before the first.
+    os.kill(d.pid, signal.SIGSTOP)
+    try:
+        p.send((b"y" * 99 + b"\n") * 80)
+        p.close()
+    finally:
+        os.kill(d.pid, signal.SIGCONT)
+    wait_for(lambda: d.tasks()["p.open"]["state"] == "waiting",
+             what="the daemon to wait for the next user of p")
+    for _ in range(100):
+        c.send(b"z" * 99 + b"\n")
+    flush([c])
+    wait_for(lambda: d.number("c/rx_frames") == 100)
+    q.reading = True
+    pump([q], lambda: q.received.count(b"y" * 99) > 39)
 
 
 def test_what_the_last_user_has_not_read_is_not_for_the_next(

@@ -214,6 +214,20 @@ def test_a_half_closed_client_gets_what_it_is_owed(pty, daemon, connect):
     joined_by(d, 0)
 
 
+def test_a_frame_that_only_silence_ends_arrives_before_a_clients_end(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tcp_server("lan", port, framing="idle", idle="100ms"))
+    client = connect(port)
+    joined_by(d, 1)
+    client.send(b"last words")
+    flush([client])
+    client.end()
+    expect(a, b"last words\n")
+    pump([client], lambda: client.eof)
+    assert d.bad("lan", "malformed") == 0
+
+
 def test_netcat_that_ends_at_once_still_delivers_its_lines(pty, daemon):
     a, port = pty("a"), free_port()
     daemon(serial("a", a, framing="line") +
@@ -275,6 +289,47 @@ def test_one_client_more_than_max_clients_is_closed(pty, daemon, connect):
     a.send(b"for two again\n")
     expect(two, b"for two again\n", [a])
     expect(three, b"for two again\n", [a])
+
+
+def test_one_that_had_ended_makes_room_for_one_when_it_goes(daemon, connect):
+    port = free_port()
+    d = daemon(tcp_server("lan", port, max_clients=2))
+    for _ in range(3):
+        ended = connect(port)
+        joined_by(d, 1)
+        ended.end()
+        pump([ended], lambda: ended.eof)
+        joined_by(d, 0)
+    clients = [connect(port), connect(port)]
+    joined_by(d, 2)
+    third = connect(port)
+    pump([third], lambda: third.eof)
+    assert d.number("lan/refused") == 1
+    clients[0].close()
+    joined_by(d, 1)
+    connect(port)
+    joined_by(d, 2)
+
+
+def test_one_that_has_ended_and_is_owed_data_keeps_nobody_out(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tcp_server("lan", port, framing="line", max_clients=1,
+                          stall_timeout="none"))
+    owed = connect(port, receive_buffer=2048)
+    joined_by(d, 1)
+    owed.reading = False
+    while d.queued("lan") == 0:
+        if not a.outgoing:
+            a.send(b"x" * 999 + b"\n")
+        flush([a])
+    owed.end()
+    wait_for(lambda: "sends no more" in d.tasks()["lan#1.read"]["label"])
+    second = connect(port)
+    joined_by(d, 2)
+    assert d.number("lan/refused") == 0
+    second.send(b"I am in\n")
+    expect(a, b"I am in\n", [second])
 
 
 def test_without_descriptors_the_daemon_does_not_spin(pty, daemon, connect):

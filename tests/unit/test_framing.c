@@ -699,6 +699,28 @@ test_timeout(void **state)
 	stream_end(&s);
 }
 
+/* The rest of what is being thrown away already is no error of its own. */
+static void
+test_timeout_again(void **state)
+{
+	struct framing_conf conf;
+	uint8_t noise[300];
+	struct stream s;
+
+	(void)state;
+	framing_conf_init(&conf);
+	framing_use(&conf, framing_find("modbus-rtu"));
+	memset(noise, 0xff, sizeof(noise));
+	stream_start(&s, &conf);
+	stream_feed(&s, noise, sizeof(noise));
+	assert_in_range(s.len, 1, 256);
+	stream_timeout(&s);
+	assert_int_equal(s.tally.bytes[BAD_TIMEOUT], 0);
+	assert_int_equal(s.tally.bytes[BAD_CHECKSUM], sizeof(noise));
+	assert_int_equal(s.tally.errors[BAD_CHECKSUM], 1);
+	stream_end(&s);
+}
+
 /* A beginning that nothing follows hides the good frame behind it no longer. */
 static void
 test_timeout_hidden(void **state)
@@ -1271,6 +1293,7 @@ main(void)
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_timeout),
+		cmocka_unit_test(test_timeout_again),
 		cmocka_unit_test(test_timeout_hidden),
 		cmocka_unit_test(test_timeout_all),
 		cmocka_unit_test(test_rules),

@@ -137,6 +137,36 @@ a_walk_sees_all_frames_and_takes_none(void **state)
 	queue_free(&q);
 }
 
+/* 64 bytes with their header: 16 of them are as large as the smallest ring. */
+static void
+a_ring_is_filled_to_its_last_byte(void **state)
+{
+	const uint8_t bytes[112] = { 0 };
+	struct queue q;
+
+	(void)state;
+	queue_init(&q, 1 << 20);
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(queue_push(&q, bytes, 48, 0, 0), 0);
+	assert_int_equal(q.size, 1024);
+	/* Around the end. */
+	for (unsigned i = 0; i < 100; i++) {
+		queue_pop(&q);
+		assert_int_equal(queue_push(&q, bytes, 48, 0, 0), 0);
+	}
+	assert_int_equal(q.size, 1024);
+	queue_free(&q);
+	/* 64 bytes before the end are too few for 128, which the beginning has. */
+	queue_init(&q, 1 << 20);
+	for (unsigned i = 0; i < 15; i++)
+		assert_int_equal(queue_push(&q, bytes, 48, 0, 0), 0);
+	queue_pop(&q);
+	queue_pop(&q);
+	assert_int_equal(queue_push(&q, bytes, 112, 0, 0), 0);
+	assert_int_equal(q.size, 1024);
+	queue_free(&q);
+}
+
 static struct queued
 frame_number(const struct queue *q, unsigned number)
 {
@@ -573,6 +603,7 @@ main(void)
 		cmocka_unit_test(empty_frames_are_charged_too),
 		cmocka_unit_test(any_order_of_pushes_and_pops_keeps_every_byte),
 		cmocka_unit_test(a_walk_sees_all_frames_and_takes_none),
+		cmocka_unit_test(a_ring_is_filled_to_its_last_byte),
 		cmocka_unit_test(a_replaced_frame_keeps_its_place_and_its_mark),
 		cmocka_unit_test(
 		    a_frame_is_found_in_its_place_until_it_is_taken_off),

@@ -164,6 +164,13 @@ mavlink_messages_are_told_inner_and_signed(void **state)
 	assert_false(mavlink("31",
 	    "fd 02 01 00 4e 01 01 1f0000 aaaa 0000"
 	    "010203"));
+	/* And with bytes behind it that no flag speaks of. */
+	assert_false(mavlink("31",
+	    "02 00 00 4e 01 01 1f0000 aaaa"
+	    "01020304050607080910111213"));
+	assert_false(mavlink("31",
+	    "fd 02 00 00 4e 01 01 1f0000 aaaa 0000"
+	    "01020304050607080910111213"));
 	assert_false(mavlink("0-255", "02 4e 01"));
 	assert_false(mavlink("0-255", ""));
 	assert_false(mavlink("0-255", "fe"));
