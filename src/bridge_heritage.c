@@ -23,7 +23,7 @@
 #define PORT_SIZE_MIN (16 * sizeof(uint64_t))
 #define NODE_SIZE_MIN (8 * sizeof(uint64_t))
 #define LINE_SIZE (4 * sizeof(uint64_t))
-#define RATE_SIZE_MIN (3 * sizeof(uint64_t))
+#define RATE_SIZE_MIN (4 * sizeof(uint64_t))
 #define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
 #define NONE UINT32_MAX
 
@@ -202,6 +202,7 @@ read_rates(struct heritage *h, struct unpack *u)
 		read_span(u, &span);
 		read_span(u, &span);
 		unpack_number(u);
+		unpack_number(u);
 	}
 }
 
@@ -327,18 +328,18 @@ inherit_rates(struct bridge *b)
 	for (size_t i = 0; i < b->heritage->nrates; i++) {
 		struct span name, to;
 		struct route *route;
-		uint64_t until;
+		uint64_t message, until;
 
 		read_span(&u, &name);
 		read_span(&u, &to);
+		message = unpack_number(&u);
 		until = unpack_number(&u);
 		route = route_of(b, &name);
 		for (unsigned j = 0;
 		     route != NULL && route->until != NULL && j < b->nnodes;
 		     j++)
 			if (is(&to, b->node[j]->endpoint->conf->name))
-				route->until[j] =
-				    rate_carry(&route->conf->rate, until, now);
+				route_used(route, j, message, until, now);
 	}
 }
 

@@ -119,25 +119,50 @@ save_node(const struct node *node, struct pack *p)
 		save_port(port, p);
 }
 
-/* What each route with a rate has let pass for each endpoint. */
+/* One rate that is not all free at that time; without p it is only counted. */
+static uint64_t
+save_rate(const struct route *route, const struct node *to, uint64_t message,
+    uint64_t until, uint64_t now, struct pack *p)
+{
+	if (until <= now)
+		return 0;
+	if (p != NULL) {
+		pack_string(p, route->name);
+		pack_string(p, to->endpoint->conf->name);
+		pack_number(p, message);
+		pack_number(p, until);
+	}
+	return 1;
+}
+
+/* What a route has let pass for each endpoint, and of each message; how many rates. */
+static uint64_t
+save_route_rates(const struct bridge *b, const struct route *route,
+    uint64_t now, struct pack *p)
+{
+	const struct message_rates *rates;
+	uint64_t n = 0;
+
+	for (unsigned i = 0; route->until != NULL && i < b->nnodes; i++) {
+		n += save_rate(route, b->node[i], 0, route->until[i], now, p);
+		rates = route->messages[i];
+		for (size_t j = 0; rates != NULL && j < RATE_MESSAGES; j++)
+			n += save_rate(route, b->node[i], rates->at[j].message,
+			    rates->at[j].until, now, p);
+	}
+	return n;
+}
+
 static void
 save_rates(const struct bridge *b, struct pack *p)
 {
-	uint64_t n = 0;
+	uint64_t n = 0, now = now_ns();
 
 	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		n += b->routes->route[i]->until != NULL ? b->nnodes : 0;
+		n += save_route_rates(b, b->routes->route[i], now, NULL);
 	pack_number(p, n);
-	for (unsigned i = 0; i < b->routes->nroutes; i++) {
-		const struct route *route = b->routes->route[i];
-
-		for (unsigned j = 0; route->until != NULL && j < b->nnodes;
-		     j++) {
-			pack_string(p, route->name);
-			pack_string(p, b->node[j]->endpoint->conf->name);
-			pack_number(p, route->until[j]);
-		}
-	}
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		save_route_rates(b, b->routes->route[i], now, p);
 }
 
 /* The line on which half of a frame is; false: there is none. */

@@ -362,6 +362,23 @@ routes_take_over(struct routes *to, struct routes *from, const unsigned *was,
 	}
 }
 
+void
+route_used(struct route *route, unsigned to, uint64_t message, uint64_t until,
+    uint64_t now)
+{
+	const struct rate *rate = &route->conf->rate;
+
+	if (message == 0) {
+		route->until[to] = rate_carry(rate, until, now);
+		return;
+	}
+	if (route->messages[to] == NULL)
+		route->messages[to] = calloc(1, sizeof(**route->messages));
+	if (route->messages[to] != NULL)
+		message_rate_used(
+		    rate, route->messages[to], message, until, now);
+}
+
 struct route *
 routes_find(const struct routes *r, const char *name)
 {

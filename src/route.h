@@ -134,6 +134,10 @@ int routes_new(struct route_conf **confs, unsigned nconfs,
 #define ROUTE_NONE UINT32_MAX
 void routes_take_over(struct routes *to, struct routes *from,
     const unsigned *was, uint64_t now, unsigned *ret_number);
+/* The rate of a route, or of that message (0: none), is used up for an endpoint until then,
+ * as far as it can be. */
+void route_used(struct route *route, unsigned to, uint64_t message,
+    uint64_t until, uint64_t now);
 /* NULL when there is none of that name. */
 struct route *routes_find(const struct routes *r, const char *name);
 void routes_free(struct routes *r);

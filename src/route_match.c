@@ -157,6 +157,16 @@ message_rate_allows(const struct rate *rate, struct message_rates *rates,
 	return at != NULL && rate_allows(rate, &at->until, now);
 }
 
+void
+message_rate_used(const struct rate *rate, struct message_rates *rates,
+    uint64_t message, uint64_t until, uint64_t now)
+{
+	struct message_rate *at = find_rate(rates, message, now);
+
+	if (at != NULL)
+		at->until = rate_carry(rate, until, now);
+}
+
 /* --- NMEA ---------------------------------------------------------------- */
 
 #define NMEA_NAME 15

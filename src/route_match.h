@@ -81,6 +81,9 @@ struct message_rates {
 };
 bool message_rate_allows(const struct rate *rate, struct message_rates *rates,
     uint64_t message, uint64_t now);
+/* It is used up until then, as far as it can be. */
+void message_rate_used(const struct rate *rate, struct message_rates *rates,
+    uint64_t message, uint64_t until, uint64_t now);
 /* A number for the name of an NMEA sentence, or the id of a MAVLink message; 0: it is
  * none. */
 uint64_t nmea_message(const uint8_t *payload, size_t len);

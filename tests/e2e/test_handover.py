@@ -510,6 +510,19 @@ def test_the_rest_of_a_frame_follows_on_a_line_that_is_opened_anew(again, pty, d
     assert d.number("b/tx_frames") == 2000 and d.dropped("b") == 0
 
 
+def test_the_rate_of_each_message_goes_over(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line") +
+               route("r", from_="a", to="b", rate="1/1h", match_nmea="GP*"))
+    a.send(b"$GPGGA,1\n$GPRMC,1\n")
+    expect(b, b"$GPGGA,1\n$GPRMC,1\n", [a])
+    restart(d)
+    d.settle()
+    a.send(b"$GPGGA,2\n$GPRMC,2\n$GPGLL,2\n")
+    expect(b, b"$GPGLL,2\n", [a])
+    assert d.number("routes/r/limited") == 2
+
+
 def test_half_a_frame_of_a_section_that_changes_is_counted(pty, daemon, connect):
     a, port = pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") + tcp_server("lan", port, framing="line"))
