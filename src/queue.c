@@ -30,14 +30,16 @@
 #define SKIP UINT32_MAX
 #define MOVED 0x80000000u
 #define ASIDE 0x40000000u
-#define LENGTH (ASIDE - 1)
+#define SPELLED 0x20000000u
+#define LENGTH (SPELLED - 1)
 #define RING_MIN 1024
 /* An empty ring up to this size is kept. */
 #define RING_KEPT (256 * 1024)
 
-/* The last digit: the version of the format.  The first one had no MOVED records. */
-#define MAGIC "ttybri02"
-#define MAGIC_FIRST "ttybri01"
+/* The last digit: the version of the format.  The first one had no MOVED records, and
+ * the second one no SPELLED frames. */
+#define MAGIC "ttybri03"
+#define MAGIC_FIRST '1'
 #define MAGIC_LEN 8
 #define PAGE 4096
 /* A file that is to hold a queue of up to this need not grow. */
@@ -57,10 +59,21 @@ struct share {
 };
 
 struct header {
-	uint32_t len;	   /* of the payload, with flags, or SKIP */
+	uint32_t len;	   /* of what is behind it, with flags, or SKIP */
 	uint32_t route;	   /* ASIDE: how long the payload may become */
 	uint64_t since_ns; /* MOVED: the position of the frame */
 };
+
+/*
+ * What is behind the header of a SPELLED frame, before the frame as it came.  The
+ * payload lies in that, at an offset, or BEHIND it.
+ */
+struct spelling {
+	uint32_t framing;
+	uint32_t payload; /* its length, and the offset << OFFSET */
+};
+#define OFFSET 21
+#define BEHIND (UINT32_MAX >> OFFSET)
 
 static size_t
 room_of(size_t len)
@@ -229,6 +242,85 @@ queue_cost(size_t len)
 	return MAX(len, (size_t)QUEUE_FLOOR);
 }
 
+/* Whether the payload is a part of the frame as it came, near its beginning. */
+static bool
+lies_inside(const struct queued *f)
+{
+	return f->payload >= f->wire && f->payload < f->wire + BEHIND &&
+	    f->payload + f->len <= f->wire + f->wire_len;
+}
+
+/* What a frame takes up behind its header. */
+static size_t
+stored_size(const struct queued *f)
+{
+	if (f->wire == NULL)
+		return f->len;
+	return sizeof(struct spelling) + f->wire_len +
+	    (lies_inside(f) ? 0 : f->len);
+}
+
+static size_t
+cost_of(const struct queued *f)
+{
+	size_t more = stored_size(f) - f->len;
+
+	return queue_cost(f->len) +
+	    (more > sizeof(struct spelling) + QUEUE_FLOOR ? more : 0);
+}
+
+/* Writes it there. */
+static uint32_t
+store(uint8_t *to, const struct queued *f)
+{
+	struct spelling s = { f->spelled, (uint32_t)f->len };
+	bool inside;
+
+	if (f->wire == NULL) {
+		if (f->len > 0)
+			memcpy(to, f->payload, f->len);
+		return (uint32_t)f->len;
+	}
+	inside = lies_inside(f);
+	s.payload |= (inside ? (uint32_t)(f->payload - f->wire) : BEHIND)
+	    << OFFSET;
+	memcpy(to, &s, sizeof(s));
+	memcpy(to + sizeof(s), f->wire, f->wire_len);
+	if (!inside && f->len > 0)
+		memcpy(to + sizeof(s) + f->wire_len, f->payload, f->len);
+	return (uint32_t)stored_size(f) | SPELLED;
+}
+
+/* Reads it back; false when it cannot have been written so. */
+static bool
+recall(const struct header *h, struct queued *f)
+{
+	const uint8_t *at = (const uint8_t *)(h + 1);
+	size_t len = h->len & LENGTH, offset;
+	struct spelling s;
+
+	f->payload = at;
+	f->len = len;
+	f->wire = NULL;
+	f->wire_len = 0;
+	f->spelled = 0;
+	if (!(h->len & SPELLED))
+		return true;
+	if (len < sizeof(s))
+		return false;
+	memcpy(&s, at, sizeof(s));
+	len -= sizeof(s);
+	f->len = s.payload & ((1u << OFFSET) - 1);
+	offset = s.payload >> OFFSET;
+	if (f->len > len || (offset != BEHIND && offset > len - f->len))
+		return false;
+	f->spelled = s.framing;
+	f->wire = at + sizeof(s);
+	f->wire_len = offset == BEHIND ? len - f->len : len;
+	f->payload = f->wire + (offset == BEHIND ? f->wire_len : offset);
+	return true;
+}
+
 /* The place of the next frame of need bytes, -1 when the ring is too small. */
 static long
 place_of(const struct queue *q, size_t need)
@@ -303,14 +395,14 @@ copy_frames(const struct queue *q, uint8_t *ring, size_t *mark)
 		struct header *h = header_at(q, pos), *from = frame_of(q, h);
 		struct header *to = (struct header *)(void *)(ring + tail);
 
-		to->len = from->len & LENGTH;
+		to->len = from->len & (LENGTH | SPELLED);
 		to->route = h->route;
 		to->since_ns = from->since_ns;
-		memcpy(to + 1, from + 1, to->len);
+		memcpy(to + 1, from + 1, to->len & LENGTH);
 		if (pos == *mark)
 			moved = tail;
 		pos += record_room(h);
-		tail += room_of(to->len);
+		tail += record_room(to);
 	}
 	*mark = moved;
 	return tail;
@@ -361,26 +453,24 @@ new_record(struct queue *q, size_t need, size_t *mark, struct header **ret)
 }
 
 int
-queue_push(struct queue *q, const uint8_t *payload, size_t len,
-    uint64_t since_ns, unsigned route)
+queue_add(struct queue *q, const struct queued *frame)
 {
-	size_t need = room_of(len), none = SIZE_MAX;
+	size_t size = stored_size(frame), need = room_of(size);
+	size_t none = SIZE_MAX;
 	struct header *h;
 	int r;
 
-	assert(len <= LENGTH);
+	assert(size <= LENGTH);
 	if ((r = new_record(q, need, &none, &h)) < 0)
 		return r;
-	h->len = (uint32_t)len;
-	h->route = route;
-	h->since_ns = since_ns;
-	if (len > 0)
-		memcpy(h + 1, payload, len);
+	h->len = store((uint8_t *)(h + 1), frame);
+	h->route = frame->route;
+	h->since_ns = frame->since_ns;
 	q->last = q->tail;
 	q->tail += need;
 	publish(q);
-	q->bytes += queue_cost(len);
-	q->payload += len;
+	q->bytes += cost_of(frame);
+	q->payload += frame->len;
 	q->frames++;
 	return 0;
 }
@@ -391,8 +481,7 @@ read_frame(const struct queue *q, size_t at, struct queued *ret)
 {
 	struct header *h = header_at(q, at), *frame = frame_of(q, h);
 
-	ret->payload = (const uint8_t *)(frame + 1);
-	ret->len = frame->len & LENGTH;
+	recall(frame, ret);
 	ret->since_ns = frame->since_ns;
 	ret->route = h->route;
 	ret->place = q->base + at;
@@ -441,16 +530,15 @@ queue_head(const struct queue *q, struct queued *ret)
 void
 queue_pop(struct queue *q)
 {
-	struct header *h;
-	size_t len;
+	struct queued frame;
+	size_t next;
 
 	assert(q->frames > 0);
 	skip_fillers(q, &q->head);
-	h = header_at(q, q->head);
-	len = frame_of(q, h)->len & LENGTH;
-	q->bytes -= queue_cost(len);
-	q->payload -= len;
-	q->head += record_room(h);
+	next = read_frame(q, q->head, &frame);
+	q->bytes -= cost_of(&frame);
+	q->payload -= frame.len;
+	q->head = next;
 	publish(q);
 	if (--q->frames == 0)
 		ring_reset(q);
@@ -484,17 +572,16 @@ static int
 move_aside(struct queue *q, size_t pos, const struct queued *frame)
 {
 	/* So that a message whose length varies does not move each time. */
-	size_t room = (frame->len + frame->len / 2 + 7) & ~(size_t)7;
+	size_t size = stored_size(frame);
+	size_t room = (size + size / 2 + 7) & ~(size_t)7;
 	struct header *h, *aside;
 	int r;
 
 	if ((r = new_record(q, room_of(room), &pos, &aside)) < 0)
 		return r;
-	aside->len = (uint32_t)frame->len | ASIDE;
+	aside->len = store((uint8_t *)(aside + 1), frame) | ASIDE;
 	aside->route = (uint32_t)room;
 	aside->since_ns = frame->since_ns;
-	if (frame->len > 0)
-		memcpy(aside + 1, frame->payload, frame->len);
 	h = header_at(q, pos);
 	__atomic_store_n(&h->since_ns, q->tail, __ATOMIC_RELEASE);
 	q->tail += room_of(room);
@@ -503,41 +590,36 @@ move_aside(struct queue *q, size_t pos, const struct queued *frame)
 	return 0;
 }
 
-/* A payload of that length can be written over the one that is there. */
+/* A frame of that size can be written over the one that is there. */
 static bool
-fits(const struct header *h, size_t len)
+fits(const struct header *h, size_t size)
 {
 	if (h->len & ASIDE)
-		return len <= h->route;
-	return room_of(len) == room_of(h->len);
+		return size <= h->route;
+	return room_of(size) == record_room(h);
 }
 
 int
-queue_replace(struct queue *q, uint64_t place, const uint8_t *payload,
-    size_t len, uint64_t since_ns)
+queue_put(struct queue *q, uint64_t place, const struct queued *frame)
 {
-	const struct queued frame = {
-		.payload = payload, .len = len, .since_ns = since_ns
-	};
 	struct queued old;
 	struct header *h;
-	size_t pos;
+	size_t pos, cost;
 	int r;
 
-	assert(len <= LENGTH);
+	assert(stored_size(frame) <= LENGTH);
 	if (!queue_at(q, place, &old))
 		return -EINVAL;
 	pos = (size_t)(place - q->base);
 	h = frame_of(q, header_at(q, pos));
-	if (fits(h, len)) {
-		h->len = (h->len & ~LENGTH) | (uint32_t)len;
-		h->since_ns = since_ns;
-		if (len > 0)
-			memcpy(h + 1, payload, len);
-	} else if ((r = move_aside(q, pos, &frame)) < 0)
+	cost = cost_of(&old);
+	if (fits(h, stored_size(frame))) {
+		h->len = (h->len & ASIDE) | store((uint8_t *)(h + 1), frame);
+		h->since_ns = frame->since_ns;
+	} else if ((r = move_aside(q, pos, frame)) < 0)
 		return r;
-	q->bytes += queue_cost(len) - queue_cost(old.len);
-	q->payload += len - old.len;
+	q->bytes += cost_of(frame) - cost;
+	q->payload += frame->len - old.len;
 	return 0;
 }
 
@@ -592,6 +674,8 @@ rescue_one(const struct queue *old, size_t *pos, struct queued *ret)
 		if ((h->len & MOVED) &&
 		    !check_moved(old, *pos, (size_t)h->since_ns))
 			return false;
+		if (!recall(frame_of(old, h), ret))
+			return false;
 		*pos = read_frame(old, *pos, ret);
 		return true;
 	}
@@ -609,17 +693,17 @@ rescue_all(struct queue *q, const struct ends *ends, size_t size)
 	struct queued frame;
 	int r = 0;
 
-	if ((memcmp(ends->magic, MAGIC, MAGIC_LEN) != 0 &&
-		memcmp(ends->magic, MAGIC_FIRST, MAGIC_LEN) != 0) ||
+	if (memcmp(ends->magic, MAGIC, MAGIC_LEN - 1) != 0 ||
+	    ends->magic[MAGIC_LEN - 1] < MAGIC_FIRST ||
+	    ends->magic[MAGIC_LEN - 1] > MAGIC[MAGIC_LEN - 1] ||
 	    ends->size != size ||
 	    (old.tail > old.head && old.tail - old.head > size))
 		return -EINVAL;
 	while (r == 0 && rescue_one(&old, &pos, &frame)) {
 		/* Several records of a damaged file may lead to one frame. */
-		if ((total += room_of(frame.len)) > size)
+		if ((total += room_of(stored_size(&frame))) > size)
 			break;
-		r = queue_push(
-		    q, frame.payload, frame.len, frame.since_ns, frame.route);
+		r = queue_add(q, &frame);
 	}
 	return r;
 }

@@ -4,7 +4,8 @@
  * A ring of bytes in which each frame lies whole behind a small header.  It is made
  * when the first frame waits and grows as they do, so a queue that is never used
  * costs nothing; a large one is given back when the last frame is gone.  The limit counts payload bytes, but at least QUEUE_FLOOR for
- * each frame, so that empty frames are bounded too.
+ * each frame, so that empty frames are bounded too; and a frame's own spelling, if
+ * that is longer than its payload by more than QUEUE_FLOOR.
  *
  * Where descriptors outlive the process (keep.h), the ring of a queue that has a name
  * lies in a file in memory from some size on, and so outlives it too, even when it is
@@ -27,6 +28,11 @@ struct queued {
 	uint64_t since_ns; /* when the frame had come in */
 	unsigned route;	   /* the caller's mark */
 	uint64_t place;	   /* for queue_at and queue_replace */
+	/* The frame as it came, in the framing with the number spelled: the
+	 * bytes to write as long as that is the framing; NULL: it is encoded. */
+	const uint8_t *wire;
+	size_t wire_len;
+	uint32_t spelled;
 };
 
 struct queue {
@@ -76,8 +82,19 @@ queue_room(const struct queue *q)
  * Puts a copy of the frame behind the others, whatever the limit says: to keep
  * to it is the caller's policy.  -ENOMEM: nothing changed.
  */
-int queue_push(struct queue *q, const uint8_t *payload, size_t len,
-    uint64_t since_ns, unsigned route);
+int queue_add(struct queue *q, const struct queued *frame);
+/* The same for a frame without a spelling of its own. */
+static inline int
+queue_push(struct queue *q, const uint8_t *payload, size_t len,
+    uint64_t since_ns, unsigned route)
+{
+	const struct queued frame = { .payload = payload,
+		.len = len,
+		.since_ns = since_ns,
+		.route = route };
+
+	return queue_add(q, &frame);
+}
 /* The oldest frame, false when there is none. */
 bool queue_head(const struct queue *q, struct queued *ret);
 /* The frame behind a position; start with *pos = 0 for the oldest. */
@@ -107,7 +124,17 @@ void queue_renumber(struct queue *q, const unsigned *number, unsigned n);
  * Puts a copy of the frame in the place of the one that is there; its mark and its turn
  * stay.  -EINVAL: it has been taken off; -ENOMEM: nothing changed.
  */
-int queue_replace(struct queue *q, uint64_t place, const uint8_t *payload,
-    size_t len, uint64_t since_ns);
+int queue_put(struct queue *q, uint64_t place, const struct queued *frame);
+/* The same for a frame without a spelling of its own. */
+static inline int
+queue_replace(struct queue *q, uint64_t place, const uint8_t *payload,
+    size_t len, uint64_t since_ns)
+{
+	const struct queued frame = {
+		.payload = payload, .len = len, .since_ns = since_ns
+	};
+
+	return queue_put(q, place, &frame);
+}
 
 #endif

@@ -593,6 +593,116 @@ marks_are_given_other_numbers(void **state)
 	queue_free(&q);
 }
 
+/* A frame as it came: the payload inside of it, or unstuffed elsewhere. */
+static struct queued
+spelled(uint8_t *wire, size_t len, bool inside, unsigned n)
+{
+	static uint8_t payload[200];
+	struct queued f = { .wire = wire,
+		.wire_len = len,
+		.spelled = n,
+		.since_ns = n,
+		.route = n };
+
+	memset(wire, (int)n, len);
+	memset(payload, (int)n + 1, sizeof(payload));
+	f.payload = inside ? wire + len / 3 : payload;
+	f.len = inside ? len - len / 3 - len / 4 : (size_t)n % 200;
+	return f;
+}
+
+static void
+check_spelled(const struct queued *f, unsigned n)
+{
+	uint8_t wire[300];
+	size_t len = n % 300;
+	struct queued want = spelled(wire, len, n % 2 != 0, n);
+
+	assert_int_equal(f->len, want.len);
+	assert_memory_equal(f->payload, want.payload, want.len);
+	assert_int_equal(f->route, n);
+	if (n % 3 == 0) {
+		assert_null(f->wire);
+		return;
+	}
+	assert_int_equal(f->wire_len, want.wire_len);
+	assert_memory_equal(f->wire, want.wire, want.wire_len);
+	assert_int_equal(f->spelled, n);
+}
+
+static void
+frames_keep_their_spelling(void **state)
+{
+	struct queue q, found;
+	unsigned in = 0, out = 0;
+	uint8_t wire[300];
+	struct queued f;
+
+	(void)state;
+	srand(7);
+	queue_init(&q, 300000);
+	queue_init(&found, 300000);
+	queue_keep(&q, "the name");
+	while (in < 5000) {
+		bool more = in % 1000 < 600 || rand() % 3 == 0;
+
+		if (more || !queue_head(&q, &f)) {
+			f = spelled(wire, in % 300, in % 2 != 0, in);
+			if (in % 3 == 0)
+				f.wire = NULL;
+			if (rand() % 4 == 0) {
+				/* A place that another frame had. */
+				queue_push(
+				    &q, wire, (size_t)rand() % 300, 0, in);
+				assert_int_equal(
+				    queue_put(&q, queue_last(&q), &f), 0);
+			} else
+				assert_int_equal(queue_add(&q, &f), 0);
+			in++;
+			continue;
+		}
+		check_spelled(&f, out++);
+		queue_pop(&q);
+	}
+	assert_true(store >= 0);
+	assert_int_equal(queue_rescue(&found, store), 0);
+	assert_int_equal(found.frames, q.frames);
+	assert_int_equal(found.bytes, q.bytes);
+	for (; queue_head(&found, &f); queue_pop(&found))
+		check_spelled(&f, out++);
+	assert_int_equal(out, in);
+	while (!queue_empty(&q))
+		queue_pop(&q);
+	assert_int_equal(q.bytes, 0);
+	assert_int_equal(q.payload, 0);
+	queue_free(&found);
+	queue_free(&q);
+}
+
+/* One that is much longer than the payload counts against the limit. */
+static void
+a_long_spelling_is_charged(void **state)
+{
+	uint8_t wire[100] = { 0 };
+	struct queued f = {
+		.payload = wire + 9, .len = 1, .wire = wire, .wire_len = 10
+	};
+	struct queue q;
+
+	(void)state;
+	queue_init(&q, 1000);
+	queue_add(&q, &f);
+	assert_int_equal(q.bytes, QUEUE_FLOOR);
+	f.wire_len = sizeof(wire);
+	queue_add(&q, &f);
+	assert_true(q.bytes >= QUEUE_FLOOR + sizeof(wire));
+	assert_int_equal(q.payload, 2);
+	queue_pop(&q);
+	queue_pop(&q);
+	assert_int_equal(q.bytes, 0);
+	queue_free(&q);
+}
+
 int
 main(void)
 {
@@ -621,6 +731,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    frames_that_are_replaced_stay_in_the_same_place_of_the_store,
 		    keep_in_store, keep_no_more),
+		cmocka_unit_test_setup_teardown(
+		    frames_keep_their_spelling, keep_in_store, keep_no_more),
+		cmocka_unit_test(a_long_spelling_is_charged),
 		cmocka_unit_test_setup_teardown(
 		    a_short_queue_is_not_kept, keep_in_store, keep_no_more),
 		cmocka_unit_test_setup_teardown(
