@@ -140,6 +140,18 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 	return held + n;
 }
 
+/* The turn's budget is not used up; a lost link has no other turn. */
+static bool
+may_go_on(struct port *port)
+{
+	if (port->decoder.work < TURN_WORK)
+		return true;
+	if (port->link->up)
+		return false;
+	port->decoder.work = 0;
+	return true;
+}
+
 void
 port_input(struct port *port)
 {
@@ -161,6 +173,7 @@ port_input(struct port *port)
 	}
 	had = len = port_gather(port, room, &in);
 	got = backlog ? held : had - held;
+	port->decoder.work = 0;
 	do {
 		more = batch_cut(b->batch, port, &in, &len, room, now);
 		b->queued = false;
@@ -168,7 +181,7 @@ port_input(struct port *port)
 			port_forward(b->batch);
 		if (b->queued && port->link->up)
 			room = port_room(port, &by);
-	} while (more && room > 0);
+	} while (more && room > 0 && may_go_on(port));
 	had -= len;
 	if (len > port->held_size && port_reserve(port, len) < 0) {
 		COUNT(port, bad_bytes[BAD_OVERSIZE], len);
@@ -180,7 +193,7 @@ port_input(struct port *port)
 	port->backlog = more;
 	if (port->turn && !more)
 		waiter_turn_end(port, got);
-	else if (room == 0)
+	else if (more)
 		port_update(port);
 	port_age(port, now, had > 0);
 }
@@ -190,17 +203,19 @@ port_input_end(struct port *port, batch_end *end)
 {
 	struct batch *batch = port->node->bridge->batch;
 	uint64_t now = task_now();
-	size_t used;
+	size_t used, len = port->held_len;
+	uint8_t *in = port->held;
 
-	while (port->held_len > 0) {
-		used = batch_cut_end(
-		    batch, port, end, port->held, port->held_len, now);
+	while (len > 0) {
+		used = batch_cut_end(batch, port, end, in, len, now);
 		if (used == 0)
 			break;
 		if (batch->n > 0)
 			port_forward(batch);
-		port_keep(port, port->held + used, port->held_len - used);
+		in += used;
+		len -= used;
 	}
+	port_keep(port, in, len);
 }
 
 void
@@ -309,11 +324,46 @@ account(struct port *port, const struct batch *batch, unsigned n)
 		port_gap(port, now, (size_t)payload);
 }
 
+void
+handed_keep(struct handed *h, const struct queued *q)
+{
+	uint8_t *copy = malloc(q->len + q->wire_len + 1);
+
+	if (copy != NULL && q->len > 0)
+		memcpy(copy, q->payload, q->len);
+	if (copy != NULL && q->wire_len > 0)
+		memcpy(copy + q->len, q->wire, q->wire_len);
+	free(h->payload);
+	h->payload = copy;
+	h->len = q->len;
+	h->since_ns = q->since_ns;
+	h->route = q->route;
+	h->spelling_len = q->wire_len;
+	h->spelled = q->spelled;
+}
+
+struct queued
+handed_queued(const struct handed *h)
+{
+	struct queued q = { .payload = h->payload,
+		.len = h->len,
+		.since_ns = h->since_ns,
+		.route = h->route };
+
+	if (h->payload != NULL && h->spelling_len > 0) {
+		q.wire = h->payload + h->len;
+		q.wire_len = h->spelling_len;
+		q.spelled = h->spelled;
+	}
+	return q;
+}
+
 /* Leaves the end of a frame to the bufferevent, and remembers the frame. */
 static void
-port_hand(struct port *port, const struct item *item, const uint8_t *data,
-    size_t len, bool partial)
+port_hand(struct port *port, const struct batch *batch, const struct item *item,
+    const uint8_t *data, size_t len, bool partial)
 {
+	const struct queued q = item_queued(batch, item, port->node);
 	struct handed *h = &port->handed;
 
 	if (link_hand(port->link, data, len) < 0) {
@@ -328,12 +378,7 @@ port_hand(struct port *port, const struct item *item, const uint8_t *data,
 	h->waits = true;
 	h->partial = partial;
 	h->wire = len;
-	h->len = item->len;
-	h->since_ns = item->since_ns;
-	h->route = item->route;
-	free(h->payload);
-	if ((h->payload = malloc(MAX(item->len, (size_t)1))) != NULL)
-		memcpy(h->payload, item->payload, item->len);
+	handed_keep(h, &q);
 	port->progress_ns = task_now();
 }
 
@@ -387,7 +432,7 @@ port_write(struct port *port, const struct batch *batch)
 	if (done == most)
 		return done;
 	start = done > 0 ? batch->end[done - 1] : 0;
-	port_hand(port, &batch->item[batch->pick[done]], batch->data + n,
+	port_hand(port, batch, &batch->item[batch->pick[done]], batch->data + n,
 	    batch->end[done] - (size_t)n, (size_t)n > start);
 	return done + 1;
 }
@@ -440,8 +485,10 @@ port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
 
 /* A frame that cannot be written now. */
 static void
-port_queue(struct port *port, const struct item *item)
+port_queue(
+    struct port *port, const struct batch *batch, const struct item *item)
 {
+	struct queued q = item_queued(batch, item, port->node);
 	enum drop_reason reason;
 	bool enter;
 
@@ -450,20 +497,19 @@ port_queue(struct port *port, const struct item *item)
 		port_drop(port, DROP_CLOSED, item->len);
 		return;
 	}
-	if (latest_replace(port, item, false, &enter))
+	if (latest_replace(port, &q, false, &enter))
 		return;
 	if (!port_admits(port, item->len, &reason)) {
 		port_drop(port, reason, item->len);
 		return;
 	}
 	/* It was longer than there was room for. */
-	if (enter && latest_replace(port, item, true, &enter))
+	if (enter && latest_replace(port, &q, true, &enter))
 		return;
 	if (queue_empty(&port->queue) && !port->handed.waits)
 		port->progress_ns = item->since_ns;
 	port->node->bridge->queued = true;
-	if (queue_push(&port->queue, item->payload, item->len, item->since_ns,
-		item->route) < 0)
+	if (queue_add(&port->queue, &q) < 0)
 		port_drop(port, DROP_MEMORY, item->len);
 	else if (enter)
 		latest_enter(port);
@@ -520,7 +566,7 @@ node_deliver(struct node *to, struct batch *batch)
 		if (port == ready || port_ready(port))
 			gone = port_write(port, batch);
 		for (unsigned i = gone; i < batch->npick; i++)
-			port_queue(port, &batch->item[batch->pick[i]]);
+			port_queue(port, batch, &batch->item[batch->pick[i]]);
 	}
 }
 
@@ -536,7 +582,7 @@ port_handed_out(struct port *port)
 	};
 
 	batch_start(batch, NULL);
-	batch_add_queued(batch, &q);
+	batch_add_queued(batch, &q, port->node);
 	account(port, batch, 1);
 	h->waits = false;
 	h->wire = 0;
@@ -600,7 +646,7 @@ node_send_frame(struct node *node, const struct queued *q)
 	struct batch *batch = node->bridge->batch;
 
 	batch_start(batch, NULL);
-	batch_add_queued(batch, q);
+	batch_add_queued(batch, q, node);
 	node_deliver(node, batch);
 }
 
@@ -610,7 +656,7 @@ port_send(struct port *port, const struct queued *q)
 	struct batch *batch = port->node->bridge->batch;
 
 	batch_start(batch, NULL);
-	batch_add_queued(batch, q);
-	port_queue(port, batch->item);
+	batch_add_queued(batch, q, port->node);
+	port_queue(port, batch, batch->item);
 	port_flush(port);
 }

@@ -65,6 +65,9 @@ struct node_losses;
 struct handed {
 	uint8_t *payload; /* a copy; NULL: there was no memory */
 	size_t len;
+	/* Behind it, as in struct queued: the frame as it came, or nothing. */
+	size_t spelling_len;
+	uint32_t spelled;
 	size_t wire; /* bytes the bufferevent was given, 0: none
 			 * yet, it is to be sent again */
 	uint64_t since_ns;
@@ -137,6 +140,8 @@ struct node {
 	struct port_list ports;	    /* one, or one a connection */
 	unsigned number;	    /* in the routes' table */
 	unsigned framing_class;	    /* nodes with the same framing share it */
+	uint32_t framing_id;	    /* of that framing, in any process */
+	bool alike;		    /* frames of it may go on as they came */
 	unsigned nsources;	    /* links that may send to it: 0, 1, more */
 	struct exchange *exchange;  /* asks it one thing at a time, or NULL */
 	bool gather;		    /* reads on: one large write is worth it */
@@ -179,6 +184,7 @@ struct bridge {
 	struct cursor_list cursors;
 	struct exchange_list exchanges;
 	uint8_t *turn;	 /* where bytes are cut into frames */
+	uint8_t *plain;	 /* where they are unstuffed */
 	uint8_t *out;	 /* where frames are encoded... */
 	size_t out_size; /* ...at least the largest one */
 	char *names;	 /* where it goes, for the taps: at most everywhere */

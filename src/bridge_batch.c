@@ -14,7 +14,7 @@ bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
 	size_t out_size = 5 * TURN_BYTES + 3 * max_frame;
 	/* Each as often as a comma, and one that has an answer besides. */
 	size_t names_size = (nodes + 1) * ENDPOINT_NAME_MAX;
-	uint8_t *out;
+	uint8_t *out, *plain;
 	char *names;
 
 	if (b->turn == NULL)
@@ -31,10 +31,17 @@ bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
 	}
 	if (out_size <= b->out_size)
 		return 0;
-	if ((out = malloc(out_size)) == NULL)
+	out = malloc(out_size);
+	plain = malloc(out_size);
+	if (out == NULL || plain == NULL) {
+		free(out);
+		free(plain);
 		return -ENOMEM;
+	}
 	free(b->out);
+	free(b->plain);
 	b->out = out;
+	b->plain = plain;
 	b->out_size = out_size;
 	return 0;
 }
@@ -53,7 +60,9 @@ void
 batch_start(struct batch *batch, struct port *from)
 {
 	batch->from = from;
-	batch->class = from != NULL ? from->node->framing_class : UINT32_MAX;
+	batch->class = NO_CLASS;
+	if (from != NULL && from->node->alike)
+		batch->class = from->node->framing_class;
 	batch->n = batch->npick = 0;
 	batch->payload = batch->wire = 0;
 	batch->in_row = true;
@@ -71,6 +80,14 @@ batch_only(struct batch *batch, const struct item *item)
 	batch->in_row = false;
 }
 
+/* Frames are unstuffed in a copy if they may go on as they came. */
+static void
+decoder_start(struct port *from)
+{
+	from->decoder.copy =
+	    from->node->alike ? from->node->bridge->plain : NULL;
+}
+
 /* Adds what was decoded from the bytes at wire. */
 static inline void
 batch_add(struct batch *batch, const struct decoded *d, const uint8_t *wire,
@@ -79,7 +96,7 @@ batch_add(struct batch *batch, const struct decoded *d, const uint8_t *wire,
 	batch->item[batch->n] = (struct item){
 		.payload = d->payload,
 		.len = d->len,
-		.wire = d->verbatim ? wire : NULL,
+		.wire = d->verbatim && batch->class != NO_CLASS ? wire : NULL,
 		.wire_len = d->used,
 		.since_ns = now,
 		.route = NO_ROUTE,
@@ -101,6 +118,7 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 	uint64_t unchecked = 0;
 
 	batch_start(batch, from);
+	decoder_start(from);
 	while (batch->n < BATCH_FRAMES && taken < room && at < end) {
 		result =
 		    framing_decode(&from->decoder, at, (size_t)(end - at), &d);
@@ -115,7 +133,10 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 			count_bad(from, &d);
 		}
 		at += d.used;
+		if (from->decoder.work >= TURN_WORK)
+			break;
 	}
+	from->decoder.work += (size_t)(at - *in);
 	if (unchecked > 0)
 		COUNT(from, unchecked, unchecked);
 	*in = at;
@@ -130,6 +151,7 @@ batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
 	struct decoded d;
 
 	batch_start(batch, from);
+	decoder_start(from);
 	switch (end(&from->decoder, in, len, &d)) {
 	case DECODE_FRAME:
 		batch_add(batch, &d, in, now);
@@ -194,22 +216,42 @@ longest(const struct endpoint *ep)
 					    : SIZE_MAX;
 }
 
-/* Encodes into what is left of the shared buffer.  -EINVAL; -EMSGSIZE. */
+/* Writes a frame, as it came or encoded, into what is left of the shared buffer.
+ * -EINVAL; -EMSGSIZE. */
 static long
-encode_frame(
-    const struct node *to, const uint8_t *payload, size_t len, size_t used)
+write_frame(const struct node *to, const struct batch *batch,
+    const struct item *item, size_t used)
 {
 	const struct framing_conf *conf = &to->endpoint->conf->framing;
 	const struct bridge *b = to->bridge;
+	const uint8_t *payload = item->payload;
+	size_t len = item->len;
 	long n;
 
+	if (item_stays(batch, item, to)) {
+		if (item->wire_len > b->out_size - used)
+			return -EMSGSIZE;
+		memcpy(b->out + used, item->wire, item->wire_len);
+		return (long)item->wire_len;
+	}
 	if (framing_bound(conf, len) > b->out_size - used)
 		return -EMSGSIZE;
 	n = framing_encode(conf, payload, len, b->out + used);
 	return n >= 0 && (size_t)n > longest(to->endpoint) ? -EMSGSIZE : n;
 }
 
-/* The picked frames lie in the input as the node would write them, in a row. */
+bool
+item_stays(
+    const struct batch *batch, const struct item *item, const struct node *to)
+{
+	const struct endpoint *ep = to->endpoint;
+
+	return batch->class == to->framing_class && item->wire != NULL &&
+	    item->wire_len <= longest(ep) &&
+	    framing_obeys(&ep->conf->framing, item->wire, item->wire_len);
+}
+
+/* The picked frames lie in the input as the node is to get them, in a row. */
 static bool
 batch_verbatim(struct batch *batch, const struct node *to)
 {
@@ -219,16 +261,16 @@ batch_verbatim(struct batch *batch, const struct node *to)
 
 	if (batch->class != to->framing_class)
 		return false;
-	if (batch->all && batch->in_row && longest(to->endpoint) == SIZE_MAX) {
+	if (batch->all && batch->in_row && longest(to->endpoint) == SIZE_MAX &&
+	    !to->endpoint->conf->framing.output) {
 		batch->data = batch->item[0].wire;
 		return true;
 	}
 	batch->in_row = false;
 	for (unsigned i = 0; i < batch->npick; i++) {
 		item = &batch->item[batch->pick[i]];
-		if (item->wire == NULL ||
-		    (next != NULL && item->wire != next) ||
-		    item->wire_len > longest(to->endpoint))
+		if (!item_stays(batch, item, to) ||
+		    (next != NULL && item->wire != next))
 			return false;
 		next = item->wire + item->wire_len;
 		total += item->wire_len;
@@ -250,7 +292,7 @@ batch_encode(struct batch *batch, struct node *to)
 	for (unsigned i = 0; i < batch->npick; i++) {
 		const struct item *item = &batch->item[batch->pick[i]];
 
-		len = encode_frame(to, item->payload, item->len, total);
+		len = write_frame(to, batch, item, total);
 		if (len < 0) {
 			node_drop(to, batch->from, DROP_UNENCODABLE, item->len);
 			continue;
@@ -293,17 +335,47 @@ batch_payload(const struct batch *batch, unsigned n)
 	return payload;
 }
 
-void
-batch_add_queued(struct batch *batch, const struct queued *q)
+/* Makes an item of the frame, in a batch that is for that node alone. */
+static struct item *
+set_queued(struct batch *batch, const struct queued *q, const struct node *to)
 {
 	struct item *item = &batch->item[batch->n];
 
-	item->payload = q->payload;
-	item->len = q->len;
-	item->wire = NULL;
-	item->since_ns = q->since_ns;
-	item->route = q->route;
+	batch->class = to->framing_class;
+	*item = (struct item){
+		.payload = q->payload,
+		.len = q->len,
+		.wire = q->spelled == to->framing_id ? q->wire : NULL,
+		.wire_len = q->wire_len,
+		.since_ns = q->since_ns,
+		.route = q->route,
+	};
+	return item;
+}
+
+void
+batch_add_queued(
+    struct batch *batch, const struct queued *q, const struct node *to)
+{
+	set_queued(batch, q, to);
 	batch->pick[batch->n++] = batch->npick++;
+}
+
+struct queued
+item_queued(
+    const struct batch *batch, const struct item *item, const struct node *to)
+{
+	struct queued q = { .payload = item->payload,
+		.len = item->len,
+		.since_ns = item->since_ns,
+		.route = item->route };
+
+	if (item_stays(batch, item, to)) {
+		q.wire = item->wire;
+		q.wire_len = item->wire_len;
+		q.spelled = to->framing_id;
+	}
+	return q;
 }
 
 /*
@@ -317,21 +389,23 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 	const struct framing_conf *conf = &port->conf->framing;
 	struct bridge *b = port->node->bridge;
 	size_t total = batch->n > 0 ? batch->end[batch->n - 1] : 0;
+	size_t most = MAX(framing_bound(conf, q->len), q->wire_len);
+	struct item *item;
 	long n;
 
 	if (batch->n == BATCH_FRAMES ||
 	    (batch->n > 0 && framing_gap(conf, 0) != 0) ||
 	    (batch->n > 0 &&
-		(total >= TURN_BYTES ||
-		    framing_bound(conf, q->len) > b->out_size - total)))
+		(total >= TURN_BYTES || most > b->out_size - total)))
 		return false;
-	n = encode_frame(port->node, q->payload, q->len, total);
+	item = set_queued(batch, q, port->node);
+	n = write_frame(port->node, batch, item, total);
 	if (n < 0) {
 		*ret_bad = true;
 		return false;
 	}
 	batch->end[batch->n] = total + (size_t)n;
-	batch_add_queued(batch, q);
+	batch->pick[batch->n++] = batch->npick++;
 	return true;
 }
 
@@ -339,10 +413,7 @@ void
 batch_fill(struct batch *batch, struct port *port)
 {
 	struct handed *h = &port->handed;
-	struct queued q = { .payload = h->payload,
-		.len = h->len,
-		.since_ns = h->since_ns,
-		.route = h->route };
+	struct queued q = handed_queued(h);
 	size_t pos = 0;
 	bool bad = false;
 

@@ -11,14 +11,17 @@
 
 #define BATCH_FRAMES 1024
 #define TURN_BYTES (60 * 1024)
+/* So many bytes are looked at in a turn, those again that were summed in vain. */
+#define TURN_WORK (4 * (size_t)TURN_BYTES)
 /* A rest of the last turn up to this is copied in front of what is read. */
 #define SMALL_REST 4096
 #define NO_ROUTE UINT32_MAX
+#define NO_CLASS UINT32_MAX
 
 struct item {
 	const uint8_t *payload;
 	size_t len;
-	const uint8_t *wire; /* as it came; NULL: not verbatim */
+	const uint8_t *wire; /* as it came; NULL: not to go on so */
 	size_t wire_len;
 	uint64_t since_ns;
 	unsigned route;
@@ -26,10 +29,10 @@ struct item {
 
 struct batch {
 	struct port *from; /* NULL: the control port */
-	unsigned class;	   /* its framing's, for verbatim frames */
+	unsigned class;	   /* its framing's, for frames as they came */
 	unsigned n;
 	uint64_t payload, wire; /* bytes of all of them */
-	/* One behind the other as they came, verbatim; end holds. */
+	/* One behind the other as they came; end holds. */
 	bool in_row;
 	struct item item[BATCH_FRAMES];
 	/* The share of the destination at hand, and its encoding. */
@@ -51,11 +54,19 @@ void batch_only(struct batch *batch, const struct item *item);
 unsigned batch_run(const struct batch *batch, unsigned i, unsigned n);
 /* Of the first n that are picked, in bytes. */
 uint64_t batch_payload(const struct batch *batch, unsigned n);
-/* Adds and picks a frame that did not come in just now. */
-void batch_add_queued(struct batch *batch, const struct queued *frame);
+/* Adds and picks a frame for a node that did not come in just now. */
+void batch_add_queued(
+    struct batch *batch, const struct queued *frame, const struct node *to);
+/* The frame is to go out to the node as it came. */
+bool item_stays(
+    const struct batch *batch, const struct item *item, const struct node *to);
+/* As it is to wait for the node. */
+struct queued item_queued(
+    const struct batch *batch, const struct item *item, const struct node *to);
 /*
- * Cuts frames off the front of the bytes until they take up the room; true when
- * there may be more frames in what is left.  What is thrown away is counted.
+ * Cuts frames off the front of the bytes until they take up the room, or the decoder has
+ * done TURN_WORK; true when there may be more frames in what is left.  What is thrown
+ * away is counted.
  */
 bool batch_cut(struct batch *batch, struct port *from, uint8_t **in,
     size_t *len, size_t room, uint64_t now);
@@ -85,8 +96,8 @@ void batch_fill(struct batch *batch, struct port *port);
  * policy of the queue.  *ret_enter: if the frame joins the queue instead, latest_enter is
  * to be called next.  (bridge_latest.c)
  */
-bool latest_replace(
-    struct port *port, const struct item *item, bool admitted, bool *ret_enter);
+bool latest_replace(struct port *port, const struct queued *frame,
+    bool admitted, bool *ret_enter);
 void latest_enter(struct port *port);
 
 #endif

@@ -83,10 +83,10 @@ struct exchange {
 	uint64_t sent_ns, until_ns;
 	size_t arriving; /* bytes of an answer that were there already */
 	bool answered;
-	bool shown; /* to a session of the control port, as it came */
-	uint8_t answer[MODBUS_LONGEST];
-	size_t answer_len;
-	uint64_t answer_ns;
+	bool shown;	      /* to a session of the control port, as it came */
+	struct queued answer; /* in these: */
+	uint8_t answer_payload[MODBUS_LONGEST];
+	uint8_t answer_wire[MODBUS_LONGEST + 2];
 	struct guard guard[GUARDS];
 	unsigned nguards;
 };
@@ -244,20 +244,23 @@ free_asker(struct exchange *ex, struct asker *asker, enum drop_reason reason)
 static void
 give_up(struct exchange *ex, struct asker *asker)
 {
-	uint8_t copy[MODBUS_LONGEST];
+	uint8_t copy[MODBUS_LONGEST], wire[MODBUS_LONGEST + 2];
 	struct modbus request;
 	struct queued q;
 
 	for (size_t n = asker->queue.frames; n > 0; n--) {
 		if (!queue_head(&asker->queue, &q))
 			break;
-		memcpy(copy, q.payload, q.len);
+		q.payload = memcpy(copy, q.payload, q.len);
+		if (q.wire_len > sizeof(wire))
+			q.wire = NULL;
+		if (q.wire != NULL)
+			q.wire = memcpy(wire, q.wire, q.wire_len);
 		queue_pop(&asker->queue);
 		if (!modbus_read(copy, q.len, &request) ||
 		    request.unit != MODBUS_BROADCAST)
 			drop(ex, DROP_REPLACED, q.len);
-		else if (queue_push(&asker->queue, copy, q.len, q.since_ns,
-			     q.route) < 0)
+		else if (queue_add(&asker->queue, &q) < 0)
 			drop(ex, DROP_MEMORY, q.len);
 	}
 	if (ex->phase == AWAITING && ex->asker == asker && !ex->answered)
@@ -265,7 +268,7 @@ give_up(struct exchange *ex, struct asker *asker)
 }
 
 static void
-add_request(struct exchange *ex, struct asker *asker, const struct item *item)
+add_request(struct exchange *ex, struct asker *asker, const struct queued *item)
 {
 	struct modbus request;
 
@@ -278,8 +281,7 @@ add_request(struct exchange *ex, struct asker *asker, const struct item *item)
 	asker->last_ns = item->since_ns;
 	if (asker->queue.bytes + queue_cost(item->len) > asker->queue.limit)
 		drop(ex, DROP_OVERFLOW, item->len);
-	else if (queue_push(&asker->queue, item->payload, item->len,
-		     item->since_ns, item->route) < 0)
+	else if (queue_add(&asker->queue, item) < 0)
 		drop(ex, DROP_MEMORY, item->len);
 }
 
@@ -292,9 +294,10 @@ exchange_ask(struct exchange *ex, const struct batch *batch)
 		asker = add_asker(ex, batch->from, NULL);
 	for (unsigned i = 0; i < batch->npick; i++) {
 		const struct item *item = &batch->item[batch->pick[i]];
+		struct queued q = item_queued(batch, item, ex->to);
 
 		if (asker != NULL)
-			add_request(ex, asker, item);
+			add_request(ex, asker, &q);
 		else
 			drop(ex, DROP_MEMORY, item->len);
 	}
@@ -558,9 +561,27 @@ is_answer(const struct exchange *ex, const struct item *item)
 	struct modbus m;
 
 	return ex->phase == AWAITING && !ex->answered &&
-	    item->len <= sizeof(ex->answer) &&
+	    item->len <= sizeof(ex->answer_payload) &&
 	    modbus_read(item->payload, item->len, &m) &&
 	    modbus_answers(&ex->request, &m);
+}
+
+/* For the one who asked; as it came, where that is possible. */
+static void
+keep_answer(
+    struct exchange *ex, const struct batch *batch, const struct item *item)
+{
+	const struct port *port = ex->asker != NULL ? ex->asker->port : NULL;
+	const struct node *to = port != NULL ? port->node : ex->to;
+	struct queued *q = &ex->answer;
+
+	*q = item_queued(batch, item, to);
+	q->payload = memcpy(ex->answer_payload, item->payload, item->len);
+	if (q->wire_len > sizeof(ex->answer_wire))
+		q->wire = NULL;
+	if (q->wire != NULL)
+		q->wire = memcpy(ex->answer_wire, q->wire, q->wire_len);
+	ex->answered = true;
 }
 
 void
@@ -578,10 +599,7 @@ exchange_answer(
 				ex->route->late++;
 			continue;
 		}
-		memcpy(ex->answer, item->payload, item->len);
-		ex->answer_len = item->len;
-		ex->answer_ns = item->since_ns;
-		ex->answered = true;
+		keep_answer(ex, batch, item);
 		ex->shown = ex->asker != NULL && ex->asker->port == NULL;
 		wake(ex);
 		if (names != NULL && ex->asker != NULL &&
@@ -594,17 +612,15 @@ exchange_answer(
 static void
 give_answer(struct exchange *ex)
 {
-	const struct queued q = { .payload = ex->answer,
-		.len = ex->answer_len,
-		.since_ns = ex->answer_ns,
-		.route = ex->route->number };
+	struct queued q = ex->answer;
 	const struct asker *asker = ex->asker;
 	struct port *port = asker != NULL ? asker->port : NULL;
 
+	q.route = ex->route->number;
 	ex->answered = false;
 	ex->asker = NULL;
 	ex->phase = RESTING;
-	ex->until_ns = ex->answer_ns + framing_gap(bus_framing(ex), 0);
+	ex->until_ns = q.since_ns + framing_gap(bus_framing(ex), 0);
 	if (asker == NULL && !ex->shown) {
 		ex->route->late++;
 		return;
@@ -855,11 +871,16 @@ take_over(struct exchange *ex, struct exchange *old)
 	ex->arriving = old->arriving;
 	ex->answered = old->answered;
 	ex->shown = old->shown;
-	memcpy(ex->answer, old->answer, old->answer_len);
-	ex->answer_len = old->answer_len;
-	ex->answer_ns = old->answer_ns;
 	memcpy(ex->guard, old->guard, sizeof(ex->guard));
 	ex->nguards = old->nguards;
+	if (!old->answered)
+		return;
+	ex->answer = old->answer;
+	ex->answer.payload =
+	    memcpy(ex->answer_payload, old->answer.payload, old->answer.len);
+	if (old->answer.wire != NULL)
+		ex->answer.wire = memcpy(
+		    ex->answer_wire, old->answer.wire, old->answer.wire_len);
 }
 
 void

@@ -26,6 +26,8 @@
 #define RATE_SIZE_MIN (4 * sizeof(uint64_t))
 #define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
 #define NONE UINT32_MAX
+/* More than any framing makes of a frame. */
+#define WIRE_MAX (3 * (size_t)FRAMING_MAX_FRAME)
 
 struct span {
 	const uint8_t *at;
@@ -42,7 +44,7 @@ struct old_port {
 	struct span held; /* read, and not decoded */
 	struct span rest; /* handed over, and not written */
 	struct handed handed;
-	struct span payload; /* of that frame */
+	struct span payload, wire; /* of that frame */
 	size_t nframes;
 	struct unpack frames;
 	bool taken;
@@ -113,20 +115,47 @@ read_route(struct unpack *u, struct old_route *route)
 	route->number = NONE;
 }
 
+/* As it came, or nothing of that. */
 static void
-read_frames(struct unpack *u, struct old_port *port)
+read_wire(struct unpack *u, struct queued *q)
+{
+	struct span wire;
+
+	if (u->old)
+		return;
+	q->spelled = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	read_span(u, &wire);
+	if (wire.len > WIRE_MAX)
+		u->failed = true;
+	q->wire = wire.len > 0 ? wire.at : NULL;
+	q->wire_len = wire.len;
+}
+
+static void
+read_frame(struct unpack *u, struct queued *q)
 {
 	struct span payload;
 
+	memset(q, 0, sizeof(*q));
+	q->since_ns = unpack_number(u);
+	q->route = (unsigned)unpack_number_to(u, UINT32_MAX);
+	read_span(u, &payload);
+	if (payload.len > FRAMING_MAX_FRAME)
+		u->failed = true;
+	q->payload = payload.at;
+	q->len = payload.len;
+	read_wire(u, q);
+}
+
+static void
+read_frames(struct unpack *u, struct old_port *port)
+{
+	struct queued q;
+
 	port->nframes = unpack_count(u, FRAME_SIZE_MIN);
 	port->frames = *u;
-	for (size_t i = 0; i < port->nframes; i++) {
-		unpack_number(u);
-		unpack_number_to(u, UINT32_MAX);
-		read_span(u, &payload);
-		if (payload.len > FRAMING_MAX_FRAME)
-			u->failed = true;
-	}
+	for (size_t i = 0; i < port->nframes; i++)
+		read_frame(u, &q);
 }
 
 /* A frame that is to be sent again must be there. */
@@ -134,6 +163,7 @@ static void
 read_handed(struct unpack *u, struct old_port *port)
 {
 	struct handed *h = &port->handed;
+	struct queued q = { 0 };
 	bool there;
 
 	h->waits = unpack_bool(u);
@@ -144,13 +174,19 @@ read_handed(struct unpack *u, struct old_port *port)
 	h->route = (unsigned)unpack_number_to(u, UINT32_MAX);
 	there = unpack_bool(u);
 	read_span(u, &port->payload);
+	read_wire(u, &q);
+	h->spelled = q.spelled;
+	port->wire.at = q.wire;
+	port->wire.len = h->spelling_len = q.wire_len;
 	if (there ? port->payload.len != h->len
 		  : port->payload.len != 0 || (h->waits && h->wire == 0))
 		u->failed = true;
 	if (!h->waits && (there || port->rest.len > 0))
 		u->failed = true;
-	if (!there)
+	if (!there) {
 		port->payload.at = NULL;
+		h->spelling_len = 0;
+	}
 }
 
 static void
@@ -245,9 +281,9 @@ read_all(struct heritage *h, struct unpack *u)
 }
 
 int
-heritage_read(const uint8_t *data, size_t len, struct heritage **ret)
+heritage_read(const uint8_t *data, size_t len, bool old, struct heritage **ret)
 {
-	struct unpack u = { .at = data, .left = len };
+	struct unpack u = { .at = data, .left = len, .old = old };
 	struct heritage *h = calloc(1, sizeof(*h));
 	int r = h != NULL ? read_all(h, &u) : -ENOMEM;
 
@@ -354,16 +390,13 @@ inherit_frames(
     struct port *port, const struct heritage *h, const struct old_port *old)
 {
 	struct unpack u = old->frames;
-	struct span payload;
+	struct queued q;
 
 	for (size_t i = 0; i < old->nframes; i++) {
-		uint64_t since_ns = unpack_number(&u);
-		uint64_t route = unpack_number(&u);
-
-		read_span(&u, &payload);
-		if (queue_push(&port->queue, payload.at, payload.len, since_ns,
-			route_now(h, route)) < 0)
-			port_drop(port, DROP_MEMORY, payload.len);
+		read_frame(&u, &q);
+		q.route = route_now(h, q.route);
+		if (queue_add(&port->queue, &q) < 0)
+			port_drop(port, DROP_MEMORY, q.len);
 	}
 }
 
@@ -373,16 +406,22 @@ inherit_handed(
     struct port *port, const struct heritage *h, const struct old_port *old)
 {
 	struct handed *handed = &port->handed;
+	struct queued q = { 0 };
 
 	*handed = old->handed;
 	handed->payload = NULL;
 	handed->route = route_now(h, old->handed.route);
 	if (!handed->waits || old->payload.at == NULL)
 		return;
-	handed->payload = malloc(MAX(handed->len, (size_t)1));
-	if (handed->payload != NULL)
-		memcpy(handed->payload, old->payload.at, handed->len);
-	else if (handed->wire == 0) {
+	q.payload = old->payload.at;
+	q.len = handed->len;
+	q.since_ns = handed->since_ns;
+	q.route = handed->route;
+	q.wire = old->wire.at;
+	q.wire_len = handed->spelling_len;
+	q.spelled = handed->spelled;
+	handed_keep(handed, &q);
+	if (handed->payload == NULL && handed->wire == 0) {
 		port_drop(port, DROP_MEMORY, handed->len);
 		memset(handed, 0, sizeof(*handed));
 	}
@@ -587,7 +626,7 @@ static void
 drop_untaken(struct node *node, const struct old_port *old)
 {
 	struct unpack u = old->frames;
-	struct span payload;
+	struct queued q;
 
 	if (old->taken)
 		return;
@@ -596,11 +635,9 @@ drop_untaken(struct node *node, const struct old_port *old)
 	node->gone.bad[BAD_MALFORMED] += old->held.len > 0;
 	node->gone.bad_bytes[BAD_MALFORMED] += old->held.len;
 	for (size_t i = 0; i < old->nframes; i++) {
-		unpack_number(&u);
-		unpack_number(&u);
-		read_span(&u, &payload);
+		read_frame(&u, &q);
 		node->gone.dropped[DROP_CLOSED]++;
-		node->gone.dropped_bytes += payload.len;
+		node->gone.dropped_bytes += q.len;
 	}
 	if (!old->handed.waits)
 		return;

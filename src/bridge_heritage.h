@@ -14,10 +14,11 @@ struct heritage;
  * go on; what happens to it from now on is not in there. */
 void bridge_save(const struct bridge *b, struct pack *p);
 /*
- * Reads that.  The bytes stay the caller's, and must stay until the heritage is
- * freed.  -EINVAL: they are not what bridge_save() writes; -ENOMEM.
+ * Reads that; old: as versions wrote it that had payloads alone.  The bytes stay the
+ * caller's, and must stay until the heritage is freed.  -EINVAL: they are not what bridge_save() writes; -ENOMEM.
  */
-int heritage_read(const uint8_t *data, size_t len, struct heritage **ret);
+int heritage_read(
+    const uint8_t *data, size_t len, bool old, struct heritage **ret);
 /* Also counts, as dropped, the frames for connections that are no more.  NULL is
  * fine. */
 void heritage_free(struct heritage *h, struct bridge *b);

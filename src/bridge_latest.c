@@ -175,14 +175,14 @@ latest_forget(struct port *port)
 /* --- a frame that is to wait --------------------------------------------- */
 
 bool
-latest_replace(
-    struct port *port, const struct item *item, bool admitted, bool *ret_enter)
+latest_replace(struct port *port, const struct queued *frame, bool admitted,
+    bool *ret_enter)
 {
 	struct queue *q = &port->queue;
 	struct queued old;
 	struct bytes key;
 	uint32_t hash =
-	    hash_frame(port, item->route, item->payload, item->len, &key);
+	    hash_frame(port, frame->route, frame->payload, frame->len, &key);
 
 	*ret_enter = hash != 0;
 	if (hash == 0)
@@ -194,13 +194,12 @@ latest_replace(
 		make_table(port);
 	if (port->latest == NULL)
 		return false;
-	find(port, hash, item->route, &key, &old);
+	find(port, hash, frame->route, &key, &old);
 	if (old.payload == NULL ||
 	    (!admitted &&
-		q->bytes - queue_cost(old.len) + queue_cost(item->len) >
+		q->bytes - queue_cost(old.len) + queue_cost(frame->len) >
 		    q->limit) ||
-	    queue_replace(
-		q, old.place, item->payload, item->len, item->since_ns) < 0)
+	    queue_put(q, old.place, frame) < 0)
 		return false;
 	port_drop(port, DROP_REPLACED, old.len);
 	return true;

@@ -25,6 +25,10 @@ void port_timeout(struct port *port);
 void port_flush(struct port *port);
 /* What the bufferevent had of a frame is written. */
 void port_handed_out(struct port *port);
+/* Makes the frame, of which it gets a copy, the one that is on its way; and what that
+ * is. */
+void handed_keep(struct handed *h, const struct queued *q);
+struct queued handed_queued(const struct handed *h);
 void port_drop(struct port *port, enum drop_reason reason, size_t len);
 /* To every port of a node, as if a route had brought it. */
 void node_send_frame(struct node *node, const struct queued *q);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bridge_heritage.h"
+#include "bridge_path.h"
 #include "endpoint_link.h"
 
 static void
@@ -41,6 +42,8 @@ save_queue(const struct queue *queue, struct pack *p)
 		pack_number(p, q.since_ns);
 		pack_number(p, q.route);
 		pack_bytes(p, q.payload, q.len);
+		pack_number(p, q.spelled);
+		pack_bytes(p, q.wire, q.wire_len);
 	}
 }
 
@@ -66,6 +69,8 @@ save_rest(const struct port *port, struct pack *p)
 static void
 save_handed(const struct handed *h, struct pack *p)
 {
+	const struct queued q = handed_queued(h);
+
 	pack_number(p, h->waits);
 	pack_number(p, h->partial);
 	pack_number(p, h->wire);
@@ -73,7 +78,9 @@ save_handed(const struct handed *h, struct pack *p)
 	pack_number(p, h->since_ns);
 	pack_number(p, h->route);
 	pack_number(p, h->waits && h->payload != NULL);
-	pack_bytes(p, h->payload, h->waits && h->payload != NULL ? h->len : 0);
+	pack_bytes(p, q.payload, h->waits && h->payload != NULL ? h->len : 0);
+	pack_number(p, q.spelled);
+	pack_bytes(p, q.wire, h->waits ? q.wire_len : 0);
 }
 
 static void

@@ -219,7 +219,13 @@ connect_nodes(struct node **node, unsigned n, const struct routes *routes)
 		node[i]->nsources = 0;
 		node[i]->number = i;
 		node[i]->framing_class = class;
+		node[i]->framing_id = framing_id(f);
+		node[i]->alike = node[i]->endpoint->conf->ops->several;
 	}
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = 0; k < i; k++)
+			if (node[i]->framing_class == node[k]->framing_class)
+				node[i]->alike = node[k]->alike = true;
 	for (unsigned i = 0; i < n; i++) {
 		const struct route_source *s = &routes->source[i];
 
@@ -505,6 +511,7 @@ bridge_free(struct bridge *b)
 	free(b->turn);
 	free(b->names);
 	free(b->out);
+	free(b->plain);
 	free(b->batch);
 	free(b);
 	precise_free();

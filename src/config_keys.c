@@ -235,6 +235,8 @@ read_value(struct reading *rd, const struct key *key, void *base,
 		r = key_parse(key, base, e->value, err, sizeof(err));
 		why = err;
 	}
+	if (r == 0 && key->given != 0)
+		*(bool *)((char *)base + key->given) = true;
 	if (r == 0 || r == -ENOMEM)
 		return r;
 	fault_add(rd->faults, rd->file, e->line, "key '%s' in %s: %s",

@@ -224,6 +224,33 @@ framing_same(const struct framing_conf *a, const struct framing_conf *b)
 	    same_keys(a->rule->keys, a, b);
 }
 
+/* FNV-1a over what framing_same() compares. */
+static uint64_t
+hash(uint64_t h, const void *p, size_t len)
+{
+	const uint8_t *b = p;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ b[i]) * 0x100000001b3;
+	return h;
+}
+
+uint32_t
+framing_id(const struct framing_conf *conf)
+{
+	const struct key *const sets[] = { framing_common_keys,
+		conf->rule->keys };
+	uint64_t h = 0xcbf29ce484222325;
+
+	h = hash(h, conf->rule->name, strlen(conf->rule->name) + 1);
+	for (size_t i = 0; i < NELEM(sets); i++)
+		for (const struct key *key = sets[i];
+		     key != NULL && key->name != NULL; key++)
+			h = hash(h, (const char *)conf + key->offset,
+			    field_size[key->type]);
+	return (uint32_t)(h ^ h >> 32);
+}
+
 /* --- the generic checksum ------------------------------------------------ */
 
 void
@@ -232,6 +259,7 @@ framing_start(struct decoder *d, const struct framing_conf *conf)
 	memset(d, 0, sizeof(*d));
 	d->conf = conf;
 	d->max = conf->max_frame + checksum_size(conf->checksum);
+	d->credit = rule_credit(d);
 }
 
 bool

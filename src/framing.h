@@ -10,9 +10,16 @@
  * how far it has looked, so nothing is scanned twice.  It never answers MORE to
  * `framing_limit()` bytes or more: that is the bound of the caller's buffer.
  *
- * A frame's payload lies inside the `used` bytes of the input: a decoder that has to
- * unstuff does so in place, once the frame is complete.  So the payloads of
- * several calls stay valid side by side, as long as the input does.
+ * A frame's payload lies inside the `used` bytes of the input, so the payloads of
+ * several calls stay valid side by side, as long as the input does.  A decoder that
+ * has to unstuff does so once the frame is complete: in place, or, if the caller has
+ * set decoder.copy, in a copy there, which leaves the input as it came.  A frame can
+ * then go out again in its own bytes, whatever its spelling.
+ *
+ * Work.  What a decoder does is linear in its input.  A frame whose
+ * checksum is wrong may contain others, so bytes may be summed several times; how
+ * often is bounded (decoder.credit), and decoder.work counts it for the caller's own
+ * budget.
  *
  * The frames, and the bytes thrown away under each reason, do not depend on how
  * the input was cut.
@@ -47,8 +54,8 @@ struct decoded {
 	enum bad_reason reason; /* BAD */
 	bool again;		/* BAD: more of the frame that the last
 					 * BAD was about: counts bytes, not errors */
-	bool verbatim;		/* FRAME: the same framing would write these
-					 * very bytes, still unchanged in the input */
+	bool verbatim;		/* FRAME: its bytes are a legal spelling of it,
+				 * and unchanged in the input */
 	bool unchecked; /* FRAME: of a kind whose checksum is not known */
 };
 
@@ -86,6 +93,7 @@ struct framing_conf {
 	int nmea_checksum; /* enum framing_nmea */
 	bool mavlink_strict;
 	uint64_t min_id; /* min: id written in front of payloads */
+	bool output;	 /* a key was given that says how frames are written */
 	/* What is not a framing's own: the line under it. */
 	uint64_t baud;	    /* for silences in characters; 0: unknown */
 	unsigned char_bits; /* bits of a character on the line, 0: 10 */
@@ -98,7 +106,10 @@ struct decoder {
 	size_t scanned;	   /* of the bytes at hand, seen already */
 	bool discarding;   /* what comes belongs to the last BAD */
 	uint32_t state[2]; /* the rule's own */
-	size_t debt;	   /* see rule_afford() */
+	uint8_t *copy;	   /* room for what has to be unstuffed, as large as
+			    * the input, or NULL: in place.  Moves on. */
+	size_t credit;	   /* bytes that may be summed in vain */
+	size_t work;	   /* bytes summed in vain; the caller's to reset */
 };
 
 struct framing {
@@ -129,6 +140,12 @@ struct framing {
 	    size_t len, uint8_t *out);
 	/* The most bytes that encode() makes of len bytes of payload. */
 	size_t (*bound)(const struct framing_conf *, size_t len);
+	/*
+	 * Whether the bytes of a good frame are as the keys for writing want
+	 * them (struct framing_conf, output).  NULL: there are no such keys.
+	 */
+	bool (*obeys)(
+	    const struct framing_conf *, const uint8_t *wire, size_t len);
 };
 
 /* All rules, NULL at the end, in the order of the manual. */
@@ -144,9 +161,18 @@ void framing_conf_init(struct framing_conf *conf);
 void framing_use(struct framing_conf *conf, const struct framing *rule);
 /* Checks keys against each other.  -EINVAL and a sentence in err. */
 int framing_check(struct framing_conf *conf, char *err, size_t size);
-/* The same frames in the same bytes: what one decodes "verbatim" the other may
- * pass on. */
+/* The same frames in the same bytes: what one decodes "verbatim" may go on to the
+ * other in its own bytes, if framing_obeys() agrees. */
 bool framing_same(const struct framing_conf *a, const struct framing_conf *b);
+/* A number that is the same for framings that are the same, in any process. */
+uint32_t framing_id(const struct framing_conf *conf);
+/* No key of the section asks for another spelling of a frame than that. */
+static inline bool
+framing_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
+{
+	return !conf->output || conf->rule->obeys == NULL ||
+	    conf->rule->obeys(conf, wire, len);
+}
 
 void framing_start(struct decoder *d, const struct framing_conf *conf);
 /* As the rule's decode, with the generic checksum taken off and checked. */

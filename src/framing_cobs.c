@@ -21,14 +21,13 @@
 
 /* Decodes p in place, behind its first byte; the payload's length, or -1. */
 static long
-cobs_unstuff(uint8_t *p, size_t len, bool reduced, bool *changed)
+cobs_unstuff(uint8_t *p, size_t len, bool reduced)
 {
 	size_t at = 0, next, code = p[0], moved = 0;
 
 	while ((next = at + code) < len) {
 		size_t next_code = p[next];
 
-		*changed = true;
 		if (moved > 0)
 			memmove(p + at + 1 - moved, p + at + 1, code - 1);
 		if (code == FULL)
@@ -43,7 +42,6 @@ cobs_unstuff(uint8_t *p, size_t len, bool reduced, bool *changed)
 	if (moved > 0)
 		memmove(p + at + 1 - moved, p + at + 1, len - at - 1);
 	if (next > len) {
-		*changed = true;
 		p[len - moved] = (uint8_t)code;
 		return (long)(len - moved);
 	}
@@ -56,21 +54,19 @@ decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 {
 	size_t longest = d->max + d->max / (FULL - 1) + 1;
 	struct flagged f;
-	bool changed = false;
 	long n;
 
 	if (!rule_flagged(d, in, len, out, 0, longest, &f))
 		return f.result;
-	n = cobs_unstuff(f.start, f.len, reduced, &changed);
+	/* One block, whole: nothing has to be changed.  Else the flag may be, too. */
+	if (f.start[0] != f.len)
+		f.start = rule_own(d, f.start, f.len + 1);
+	n = cobs_unstuff(f.start, f.len, reduced);
 	if (n < 0)
 		return rule_bad(d, out, f.used, BAD_MALFORMED);
 	if ((size_t)n > d->max)
 		return rule_bad(d, out, f.used, BAD_OVERSIZE);
-	/* A last byte that could have stood for the code is not reduced. */
-	if (reduced && f.len > 1 && f.start[f.len - 1] >= f.start[0])
-		changed = true;
-	return rule_frame(
-	    d, out, f.used, f.start + 1, (size_t)n, !changed && f.start == in);
+	return rule_frame(d, out, f.used, f.start + 1, (size_t)n, true);
 }
 
 static enum decode_result

@@ -90,18 +90,25 @@ fixed_synced(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	size_t size = (size_t)conf->frame_size;
 	size_t start = rule_find_sync(sync->b, sync->len, in, 0, len);
 
-	if (start > 0)
+	if (start > 0) {
+		rule_earn(d, start);
 		return rule_discard(d, out, start, BAD_NOISE);
+	}
 	if (len >= sync->len)
 		d->discarding = false;
 	if (len < size)
 		return rule_more(d, len);
-	if (conf->checksum == CHECKSUM_NONE ||
-	    (rule_afford(d, size) && fixed_right(conf, in)))
-		return rule_frame(d, out, size, in,
-		    size - checksum_size(conf->checksum), true);
-	return rule_bad(d, out, rule_find_sync(sync->b, sync->len, in, 1, size),
-	    BAD_CHECKSUM);
+	if (conf->checksum != CHECKSUM_NONE) {
+		if (!rule_may_sum(d, sync->b, sync->len, in, size))
+			return rule_false_start(
+			    d, out, sync->b, sync->len, in, size, false);
+		if (!fixed_right(conf, in))
+			return rule_false_start(
+			    d, out, sync->b, sync->len, in, size, true);
+		rule_earn(d, size);
+	}
+	return rule_frame(
+	    d, out, size, in, size - checksum_size(conf->checksum), true);
 }
 
 static enum decode_result
@@ -109,14 +116,9 @@ fixed_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	const struct framing_conf *conf = d->conf;
 	size_t size = (size_t)conf->frame_size;
-	enum decode_result result;
 
-	if (conf->sync.len > 0) {
-		result = fixed_synced(d, in, len, out);
-		if (d->debt > 0 && result != DECODE_MORE)
-			rule_paid(d, out->used);
-		return result;
-	}
+	if (conf->sync.len > 0)
+		return fixed_synced(d, in, len, out);
 	if (len < size)
 		return rule_more(d, len);
 	if (!fixed_right(conf, in))

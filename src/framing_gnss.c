@@ -79,12 +79,16 @@ gnss_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (len == 0)
 		return DECODE_MORE;
 	start = find_start(in, 0, len);
-	if (start > 0)
+	if (start > 0) {
+		rule_earn(d, start);
 		return rule_discard(d, out, start, BAD_NOISE);
+	}
 	result = gnss_message(d, in, len, out);
 	if (result == DECODE_BAD) {
-		out->used = find_start(in, 1, out->used);
-		d->scanned = 0;
+		start = find_start(in, 1, out->used);
+		if (start < out->used)
+			d->scanned = 0;
+		out->used = start;
 		d->discarding = false;
 		memset(d->state, 0, sizeof(d->state));
 	}
@@ -94,8 +98,15 @@ gnss_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 static enum decode_result
 gnss_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
+	const struct framing *rule = rule_of[in[0]];
+	enum decode_result result;
+
+	result = rule != NULL ? rule->silent(d, in, len, out)
+			      : rule_bad(d, out, len, BAD_MALFORMED);
 	memset(d->state, 0, sizeof(d->state));
-	return rule_bad(d, out, find_start(in, 1, len), BAD_MALFORMED);
+	if (result == DECODE_BAD)
+		out->used = find_start(in, 1, out->used);
+	return result;
 }
 
 static long

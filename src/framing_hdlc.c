@@ -44,6 +44,7 @@ static const struct key hdlc_keys[] = {
 	    .offset = offsetof(struct framing_conf, accm),
 	    .def = "no",
 	    .help = "escape bytes under 20 hex too, when writing",
+	    .given = offsetof(struct framing_conf, output),
 	},
 	{ 0 },
 };
@@ -93,7 +94,7 @@ hdlc_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	const struct framing_conf *conf = d->conf;
 	size_t size = fcs_size[conf->fcs], n;
 	struct flagged f;
-	uint8_t *esc;
+	uint8_t *esc, *p;
 
 	if (!rule_flagged(d, in, len, out, FLAG, 2 * (d->max + size), &f))
 		return f.result;
@@ -102,9 +103,13 @@ hdlc_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (given_up(f.start, n))
 		return rule_bad(d, out, f.used, BAD_MALFORMED);
 	esc = memchr(f.start, ESC, n);
-	if (esc != NULL)
-		n = (size_t)(esc - f.start) +
-		    hdlc_unescape(esc, (size_t)(f.start + n - esc));
+	if (esc != NULL) {
+		p = rule_own(d, f.start, n);
+		esc += p - f.start;
+		f.start = p;
+		n = (size_t)(esc - p) +
+		    hdlc_unescape(esc, (size_t)(p + n - esc));
+	}
 	if (!long_enough(conf, n))
 		return rule_bad(d, out, f.used, BAD_NOISE);
 	if (n - size > d->max)
@@ -113,8 +118,7 @@ hdlc_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (checksum_of(fcs_kind[conf->fcs], f.start, n) !=
 	    checksum_get(f.start + n, size, 1))
 		return rule_bad(d, out, f.used, BAD_CHECKSUM);
-	return rule_frame(d, out, f.used, f.start, n,
-	    esc == NULL && !conf->accm && f.start == in + 1);
+	return rule_frame(d, out, f.used, f.start, n, true);
 }
 
 static inline uint8_t *
@@ -156,6 +160,23 @@ hdlc_bound(const struct framing_conf *conf, size_t len)
 	return 2 * (len + fcs_size[conf->fcs]) + 2;
 }
 
+/* accm = yes: no byte under 20 hex as it is; no: none of them escaped. */
+static bool
+hdlc_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (wire[i] == ESC)
+			i++;
+		else if (conf->accm && wire[i] < 0x20)
+			return false;
+		else
+			continue;
+		if (!conf->accm && i < len && (wire[i] ^ FLIP) < 0x20)
+			return false;
+	}
+	return true;
+}
+
 const struct framing framing_hdlc = {
 	.name = "hdlc",
 	.summary = "RFC 1662: flag 7E, escape 7D, with a check sequence",
@@ -164,4 +185,5 @@ const struct framing framing_hdlc = {
 	.decode = hdlc_decode,
 	.encode = hdlc_encode,
 	.bound = hdlc_bound,
+	.obeys = hdlc_obeys,
 };

@@ -192,14 +192,6 @@ field_of(const struct framing_conf *conf, int64_t rest, uint32_t *ret)
 	return length >> size == 0 && (length & ~conf->length_mask) == 0;
 }
 
-/* The field has no other bits than those of the length. */
-static inline bool
-field_plain(const struct framing_conf *conf, uint32_t field)
-{
-	return ((field & conf->length_mask) >> conf->length_shift
-		       << conf->length_shift) == field;
-}
-
 static int
 length_check(struct framing_conf *conf, char *err, size_t size)
 {
@@ -276,9 +268,10 @@ noise(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
 	const struct bytes *sync = &d->conf->sync;
 	size_t start = rule_find_sync(sync->b, sync->len, in, 0, len);
 
-	if (start > 0)
+	if (start > 0) {
+		rule_earn(d, start);
 		*result = rule_discard(d, out, start, BAD_NOISE);
-	else if (len < sync->len)
+	} else if (len < sync->len)
 		*result = rule_more(d, len);
 	else {
 		d->discarding = false;
@@ -326,26 +319,30 @@ complete(struct decoder *d, uint8_t *in, size_t header, size_t rest,
 	size_t offset = (size_t)conf->length_offset, used = header + rest;
 	size_t size = (size_t)1 << conf->length_size;
 	size_t sum = checksum_size(conf->checksum);
-	uint8_t *front = in + conf->sync.len, *payload = front + size;
-	uint32_t field =
-	    checksum_get(front + offset, size, conf->length_endian);
+	const struct bytes *sync = &conf->sync;
+	uint8_t *front = in + sync->len;
 
-	if (sum > 0 && conf->sync.len == 0 &&
-	    !sum_right(conf, in, header, rest))
+	if (sum > 0 && sync->len == 0 && !sum_right(conf, in, header, rest))
 		return rule_bad(d, out, used, BAD_CHECKSUM);
-	if (sum > 0 && conf->sync.len > 0 &&
-	    (!rule_afford(d, used) || !sum_right(conf, in, header, rest)))
-		return rule_bad(d, out,
-		    rule_find_sync(conf->sync.b, conf->sync.len, in, 1, used),
-		    BAD_CHECKSUM);
-	if (offset > 0)
-		memmove(payload, front, offset);
-	return rule_frame(d, out, used, payload, offset + rest - sum,
-	    offset == 0 && field_plain(conf, field));
+	if (sum > 0 && sync->len > 0) {
+		if (!rule_may_sum(d, sync->b, sync->len, in, used))
+			return rule_false_start(
+			    d, out, sync->b, sync->len, in, used, false);
+		if (!sum_right(conf, in, header, rest))
+			return rule_false_start(
+			    d, out, sync->b, sync->len, in, used, true);
+		rule_earn(d, used);
+	}
+	if (offset > 0) {
+		front = rule_own(d, front, used - sync->len);
+		memmove(front + size, front, offset);
+	}
+	return rule_frame(
+	    d, out, used, front + size, offset + rest - sum, true);
 }
 
 static enum decode_result
-length_next(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+length_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	const struct framing_conf *conf = d->conf;
 	size_t size = (size_t)1 << conf->length_size;
@@ -367,16 +364,6 @@ length_next(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (len - header < (size_t)rest)
 		return rule_more(d, len);
 	return complete(d, in, header, (size_t)rest, out);
-}
-
-static enum decode_result
-length_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
-{
-	enum decode_result result = length_next(d, in, len, out);
-
-	if (d->debt > 0 && result != DECODE_MORE)
-		rule_paid(d, out->used);
-	return result;
 }
 
 static enum decode_result

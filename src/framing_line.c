@@ -110,6 +110,7 @@ static const struct key line_keys[] = {
 	    .def = "lf",
 	    .words = eol_words,
 	    .help = "what ends a line that is written; LF and CR LF are read",
+	    .given = offsetof(struct framing_conf, output),
 	},
 	FRAMING_KEY_FLUSH,
 	{ 0 },
@@ -130,7 +131,7 @@ line_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	n -= cr;
 	if (n > d->max || d->discarding)
 		return rule_bad(d, out, used, BAD_OVERSIZE);
-	return rule_frame(d, out, used, in, n, d->conf->eol == (int)cr);
+	return rule_frame(d, out, used, in, n, true);
 }
 
 static enum decode_result
@@ -165,6 +166,15 @@ line_bound(const struct framing_conf *conf, size_t len)
 	return len + 2;
 }
 
+static bool
+line_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
+{
+	bool lf = wire[len - 1] == '\n', cr;
+
+	cr = lf ? len > 1 && wire[len - 2] == '\r' : wire[len - 1] == '\r';
+	return lf == (conf->eol != EOL_CR) && cr == (conf->eol != EOL_LF);
+}
+
 const struct framing framing_line = {
 	.name = "line",
 	.summary = "lines of text, ended by LF or CR LF",
@@ -173,6 +183,7 @@ const struct framing framing_line = {
 	.silent = line_silent,
 	.encode = line_encode,
 	.bound = line_bound,
+	.obeys = line_obeys,
 };
 
 /* --- delimiter ----------------------------------------------------------- */

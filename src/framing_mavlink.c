@@ -120,10 +120,11 @@ mavlink_frame(struct decoder *d, uint8_t *in, const struct packet *p,
 	}
 	if (len > d->max)
 		return rule_bad(d, out, p->total, BAD_OVERSIZE);
-	if (inner && p->is_signed)
+	if (inner && p->is_signed) {
+		payload = rule_own(d, payload, p->total - 1);
 		memmove(payload + p->body, payload + p->body + CRC, SIGNATURE);
-	rule_frame(d, out, p->total, payload, len,
-	    !inner || (verdict == GOOD && !p->is_signed));
+	}
+	rule_frame(d, out, p->total, payload, len, true);
 	out->unchecked = verdict == UNKNOWN;
 	return DECODE_FRAME;
 }
@@ -149,9 +150,11 @@ mavlink_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (len < p.total)
 		return rule_more(d, len);
 	verdict = check_sum(in + 1, &p);
-	if (verdict == WRONG)
+	if (verdict == WRONG) {
+		d->work += p.total;
 		return rule_bad(
 		    d, out, find_magic(in, 1, p.total), BAD_CHECKSUM);
+	}
 	if (verdict == UNKNOWN && d->conf->mavlink_strict)
 		return rule_bad(d, out, p.total, BAD_CHECKSUM);
 	return mavlink_frame(d, in, &p, verdict, out);

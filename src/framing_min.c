@@ -33,6 +33,7 @@ static const struct key min_keys[] = {
 	    .max = 63,
 	    .help =
 		"the id of the frames that are written with payload = inner",
+	    .given = offsetof(struct framing_conf, output),
 	},
 	FRAMING_KEY_PAYLOAD,
 	{ 0 },
@@ -115,13 +116,16 @@ min_inner(
     struct decoder *d, uint8_t *in, const struct body *b, struct decoded *out)
 {
 	size_t head = payload_at(b), len = b->len - head - CRC;
-	bool plain =
-	    b->at == HEADER + b->len + 1 && b->data[0] == d->conf->min_id;
+	uint8_t *payload = in + HEADER + head;
 
 	if (len > d->max)
 		return rule_bad(d, out, b->at, BAD_OVERSIZE);
-	memcpy(in + HEADER + head, b->data + head, len);
-	return rule_frame(d, out, b->at, in + HEADER + head, len, plain);
+	/* Unless bytes were stuffed it lies there already. */
+	if (b->at != HEADER + b->len + 1) {
+		payload = rule_own(d, payload, len);
+		memcpy(payload, b->data + head, len);
+	}
+	return rule_frame(d, out, b->at, payload, len, true);
 }
 
 static enum decode_result
@@ -210,6 +214,14 @@ min_bound(const struct framing_conf *conf, size_t len)
 	return len + len / 2 + HEADER + 2 + CRC + 3 + 1;
 }
 
+/* A frame with payload = inner has the id that was given. */
+static bool
+min_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
+{
+	return conf->payload == PAYLOAD_WHOLE ||
+	    (len > HEADER && wire[HEADER] == conf->min_id);
+}
+
 const struct framing framing_min = {
 	.name = "min",
 	.summary = "MIN 2.0 frames, CRC-32 checked",
@@ -219,4 +231,5 @@ const struct framing framing_min = {
 	.silent = min_silent,
 	.encode = min_encode,
 	.bound = min_bound,
+	.obeys = min_obeys,
 };

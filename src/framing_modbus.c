@@ -248,28 +248,22 @@ static const struct key ascii_keys[] = {
 
 enum verdict { GOOD, WRONG_SUM, NO_MESSAGE };
 
-/* Judges a message from its ':' on; *upper: all digits are upper case. */
+/* Judges a message from its ':' on. */
 static enum verdict
-judge(const uint8_t *text, size_t len, bool *upper)
+judge(const uint8_t *text, size_t len)
 {
-	uint8_t sum = 0, lower = 0;
+	uint8_t sum = 0;
 	int bad = 0;
 
 	if (len < ASCII_SHORTEST || len > ASCII_LONGEST || len % 2 == 0 ||
-	    text[0] != ':') {
-		*upper = false;
+	    text[0] != ':')
 		return NO_MESSAGE;
-	}
 	for (size_t i = 1; i < len; i += 2) {
 		int byte = rule_hex(text + i);
 
 		bad |= byte;
 		sum += (uint8_t)byte;
-		/* Of the digits only a to f have bits 5 and 6. */
-		lower |=
-		    (text[i] & text[i] >> 1) | (text[i + 1] & text[i + 1] >> 1);
 	}
-	*upper = (lower & 0x20) == 0;
 	if (bad < 0)
 		return NO_MESSAGE;
 	return sum == 0 ? GOOD : WRONG_SUM;
@@ -285,25 +279,25 @@ last_start(const uint8_t *text, size_t len)
 static enum decode_result
 ascii_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	bool inner = d->conf->payload == PAYLOAD_INNER, upper;
+	bool inner = d->conf->payload == PAYLOAD_INNER;
 	enum verdict verdict;
 	struct sentence s;
 
 	if (!rule_sentence(d, in, len, out, ":", ASCII_LONGEST, &s))
 		return s.result;
-	verdict = judge(s.text, s.len, &upper);
+	verdict = judge(s.text, s.len);
 	if (verdict != GOOD)
 		return rule_sentence_bad(d, out, &s, last_start(s.text, s.len),
 		    verdict == WRONG_SUM ? BAD_CHECKSUM : BAD_MALFORMED);
 	if (inner) {
+		s.text = rule_own(d, s.text, s.len);
 		s.len = (s.len - 3) / 2;
 		for (size_t i = 0; i < s.len; i++)
 			s.text[i] = (uint8_t)rule_hex(s.text + 1 + 2 * i);
 	}
 	if (s.len > d->max)
 		return rule_bad(d, out, s.used, BAD_OVERSIZE);
-	return rule_frame(
-	    d, out, s.used, s.text, s.len, s.crlf && upper && !inner);
+	return rule_frame(d, out, s.used, s.text, s.len, true);
 }
 
 static enum decode_result
@@ -317,7 +311,6 @@ ascii_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
 	uint8_t *to = out;
-	bool upper;
 
 	*to++ = ':';
 	if (conf->payload == PAYLOAD_INNER) {
@@ -328,7 +321,7 @@ ascii_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 		rule_put_hex(to, (uint8_t)-sum8(in, len));
 		to += 2;
 	} else {
-		if (judge(in, len, &upper) != GOOD)
+		if (judge(in, len) != GOOD)
 			return -EINVAL;
 		for (size_t i = 1; i < len; i += 2, to += 2)
 			rule_put_hex(to, (uint8_t)rule_hex(in + i));

@@ -2,25 +2,37 @@
  * framing_nmea: NMEA 0183 sentences, $ or ! ... *hh CR LF, with a TAG block
  * (\...*hh\) before them or without.
  *
- * The payload is the sentence without its CR LF; with payload = inner also without
- * *hh and without a $ at its front, whose absence says that it was one.
+ * A $ or ! begins a sentence wherever it stands, and control characters are not part of
+ * one.  A sentence ends at CR LF, LF or CR.  What has the beginning of another one, or
+ * some other control character, in place of that was cut off: it is a sentence only
+ * if its checksum is right.  CRs and LFs before a sentence are taken in with it,
+ * so that LF CR is a line end, too.
  *
- * When a line is no good as a whole its last sentence may be: the beginning of
- * another one that was cut off, or noise, stands before it then.
+ * The payload is the sentence without its line end, and without blanks between *hh and
+ * that; with payload = inner also without *hh and without a $ at its front, whose
+ * absence says that it was one.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "framing_rule.h"
+#include "framing_scan.h"
 
 #define STARTS "$!\\"
 #define SUM 3 /* *hh */
+#define DELETE 0x7f
 
-static inline bool
-is_start(uint8_t c)
-{
-	return c == '$' || c == '!' || c == '\\';
-}
+/* d->state: the bytes belong to a sentence that was too long; where the sentence behind
+ * a TAG block begins, or 0. */
+#define RUN 0
+#define BODY 1
+
+/* A sentence in the input, with its TAG block. */
+struct text {
+	uint8_t *p;
+	size_t len;
+	size_t body; /* behind the TAG block, or 0 */
+};
 
 enum verdict { GOOD, NO_SUM, WRONG_SUM, NO_SENTENCE };
 
@@ -40,142 +52,291 @@ static const struct key nmea_keys[] = {
 	    .words = mode_words,
 	    .help = "sentences without a checksum: dropped, taken and written "
 		    "with one, or taken and written as they are",
+	    .given = offsetof(struct framing_conf, output),
 	},
 	FRAMING_KEY_PAYLOAD,
 	{ 0 },
 };
 
-/* Whether text[0..len) is right, from behind its first character up to *hh. */
-static enum verdict
-check_sum(const uint8_t *text, size_t len)
+static inline bool
+begins(uint8_t c)
 {
-	int sum;
-
-	if (len < 1 + SUM || text[len - SUM] != '*' ||
-	    (sum = rule_hex(text + len - 2)) < 0)
-		return NO_SUM;
-	return xor8(text + 1, len - 1 - SUM) == sum ? GOOD : WRONG_SUM;
+	return c == '$' || c == '!';
 }
 
-static enum verdict
-judge(const uint8_t *text, size_t len)
+static inline bool
+ends_line(uint8_t c)
 {
-	const uint8_t *end;
+	return c == '\r' || c == '\n';
+}
 
-	if (len > 0 && text[0] == '\\') {
-		end = memchr(text + 1, '\\', len - 1);
-		if (end == NULL)
-			return NO_SENTENCE;
-		if (check_sum(text, (size_t)(end - text)) != GOOD)
-			return WRONG_SUM;
-		len -= (size_t)(end + 1 - text);
-		text = end + 1;
+/* The first byte, at or behind at, that is not of a sentence's text; or len. */
+static inline size_t
+text_end(const uint8_t *p, size_t at, size_t len)
+{
+	uint32_t hits;
+
+	for (; at + LANES <= len; at += LANES) {
+		hits = scan(p + at, '$', '!', ' ') |
+		    scan(p + at, DELETE, DELETE, 0);
+		if (hits != 0)
+			return at + scan_first(hits);
 	}
-	if (len < 1 || (text[0] != '$' && text[0] != '!'))
-		return NO_SENTENCE;
-	return check_sum(text, len);
-}
-
-/*
- * Where in the text its last sentence begins, with its TAG block if that does not
- * begin the text (it has been tried then); 0: nowhere but at the start.
- */
-static size_t
-last_sentence(const uint8_t *text, size_t len)
-{
-	const uint8_t *tag;
-	size_t at = len;
-
-	do {
-		if (--at == 0)
-			return 0;
-	} while (text[at] != '$' && text[at] != '!');
-	if (at > 1 && text[at - 1] == '\\' &&
-	    (tag = memrchr(text, '\\', at - 1)) != NULL && tag > text)
-		at = (size_t)(tag - text);
+	while (at < len && p[at] >= ' ' && p[at] != DELETE && !begins(p[at]))
+		at++;
 	return at;
 }
 
-/*
- * Takes the envelope off; true when encoding puts on the same one.
- */
-static bool
-strip(struct sentence *s, enum verdict verdict)
-{
-	const uint8_t *sum;
-	bool same = verdict == GOOD;
+/* --- what a sentence is worth -------------------------------------------- */
 
-	if (verdict == GOOD) {
-		s->len -= SUM;
-		sum = s->text + s->len;
-		same = sum[1] < 'a' && sum[2] < 'a' &&
-		    check_sum(s->text, s->len) == NO_SUM;
+/* Whether it ends with *hh. */
+static inline bool
+has_sum(const uint8_t *p, size_t len)
+{
+	return len > SUM && p[len - SUM] == '*' && rule_hex(p + len - 2) >= 0;
+}
+
+/* From behind its first character up to *hh. */
+static inline bool
+sum_right(const uint8_t *p, size_t len)
+{
+	return xor8(p + 1, len - 1 - SUM) == rule_hex(p + len - 2);
+}
+
+/* The length without what may stand between *hh and the line end. */
+static inline size_t
+trim(const uint8_t *p, size_t len)
+{
+	size_t n = len;
+
+	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\r'))
+		n--;
+	return n == len || has_sum(p, n) ? n : len;
+}
+
+/* Trims it, too. */
+static enum verdict
+judge(struct text *t)
+{
+	const uint8_t *p = t->p + t->body;
+	size_t len;
+
+	if (t->body > 0 &&
+	    !(has_sum(t->p, t->body - 1) && sum_right(t->p, t->body - 1)))
+		return WRONG_SUM;
+	if (t->len <= t->body || !begins(p[0]))
+		return NO_SENTENCE;
+	len = trim(p, t->len - t->body);
+	t->len = t->body + len;
+	if (has_sum(p, len))
+		return sum_right(p, len) ? GOOD : WRONG_SUM;
+	/* Half a checksum is not none. */
+	return memchr(p, '*', len) != NULL ? WRONG_SUM : NO_SUM;
+}
+
+/* The bytes up to next, where a sentence begins, are a TAG block and no more. */
+static inline bool
+is_tag(const uint8_t *p, size_t next)
+{
+	return next > 1 && p[0] == '\\' && p[next - 1] == '\\' &&
+	    memchr(p + 1, '\\', next - 2) == NULL;
+}
+
+/* --- decoding ------------------------------------------------------------ */
+
+/* Throws away what is before a sentence, or left of one that was too long. */
+static enum decode_result
+no_start(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
+{
+	size_t next = rule_find_start(STARTS, in, 0, len);
+	const uint8_t *lf;
+
+	if (!d->state[RUN])
+		return rule_discard(d, out, next, BAD_NOISE);
+	if ((lf = memchr(in, '\n', next)) == NULL)
+		return rule_discard(d, out, next, BAD_OVERSIZE);
+	d->state[RUN] = 0;
+	return rule_bad(d, out, (size_t)(lf - in) + 1, BAD_OVERSIZE);
+}
+
+/* The sentence is complete, and its line end if whole. */
+static enum decode_result
+complete(struct decoder *d, uint8_t *in, struct text *t, size_t used,
+    bool whole, struct decoded *out)
+{
+	const struct framing_conf *conf = d->conf;
+	enum verdict verdict = judge(t);
+	uint8_t *payload = t->p;
+	bool require = conf->nmea_checksum == NMEA_REQUIRE;
+
+	if (verdict == NO_SENTENCE || (verdict == NO_SUM && !whole && !require))
+		return rule_bad(d, out, used, BAD_MALFORMED);
+	if (verdict == WRONG_SUM || (verdict == NO_SUM && require)) {
+		/* Behind a TAG block that is wrong the sentence may be good. */
+		if (t->body > 0)
+			used = (size_t)(t->p - in) + t->body;
+		return rule_bad(d, out, used, BAD_CHECKSUM);
 	}
-	if (s->text[0] == '$') {
-		s->text++;
-		s->len--;
-		same = same && (s->len == 0 || !is_start(s->text[0]));
+	if (conf->payload == PAYLOAD_INNER) {
+		if (verdict == GOOD)
+			t->len -= SUM;
+		if (*payload == '$') {
+			payload++;
+			t->len--;
+		}
 	}
-	return same;
+	if (t->len > d->max)
+		return rule_bad(d, out, used, BAD_OVERSIZE);
+	return rule_frame(d, out, used, payload, t->len, whole);
+}
+
+/* Behind the text stands another start, or a control character that ends no line. */
+static enum decode_result
+cut_off(struct decoder *d, uint8_t *in, struct text *t, size_t end,
+    struct decoded *out)
+{
+	const uint8_t *tag = NULL;
+	size_t from = (size_t)(t->p - in) + t->body + 1;
+
+	/* A TAG block before the other one is that one's. */
+	if (begins(in[end]) && end > from && in[end - 1] == '\\')
+		tag = memrchr(in + from, '\\', end - 1 - from);
+	if (tag != NULL)
+		end = (size_t)(tag - in);
+	t->len = end - (size_t)(t->p - in);
+	return complete(d, in, t, end, false, out);
+}
+
+/* How many bytes from at on are a line end; 0: that cannot be told yet. */
+static inline size_t
+line_end(const uint8_t *in, size_t at, size_t len)
+{
+	size_t n = at;
+
+	while (n < len && in[n] == '\r' && n - at < RULE_FILL)
+		n++;
+	if (n < len)
+		return n + (in[n] == '\n') - at;
+	return n - at == RULE_FILL ? RULE_FILL : 0;
+}
+
+/* It goes up to its LF or the next start, be that in what was seen up to end. */
+static enum decode_result
+too_long(struct decoder *d, const uint8_t *in, const struct text *t,
+    struct decoded *out)
+{
+	size_t lead = (size_t)(t->p - in), end = lead + t->len;
+	size_t next = rule_find_start(STARTS, in, lead + 1, end);
+
+	d->state[RUN] = 1;
+	d->state[BODY] = 0;
+	rule_discard(d, out, next, BAD_OVERSIZE);
+	d->scanned = t->body == 0 ? end - next : 0;
+	return DECODE_BAD;
+}
+
+/* A sentence begins at lead. */
+static enum decode_result
+sentence(struct decoder *d, uint8_t *in, size_t lead, size_t len,
+    struct decoded *out)
+{
+	bool inner = d->conf->payload == PAYLOAD_INNER;
+	size_t longest = d->max + (inner ? 1 + SUM : 0), end, n;
+	struct text t = { in + lead, 0, 0 };
+
+	if (d->scanned > lead)
+		t.body = d->state[BODY];
+	end = text_end(in, MAX(d->scanned, lead + 1), len);
+	if (end < len && begins(in[end]) && t.body == 0 &&
+	    is_tag(t.p, end - lead)) {
+		t.body = end - lead;
+		end = text_end(in, end + 1, len);
+	}
+	t.len = end - lead;
+	if (t.len > longest + RULE_FILL ||
+	    (t.len > longest && trim(t.p, t.len) > longest))
+		return too_long(d, in, &t, out);
+	d->state[BODY] = (uint32_t)t.body;
+	if (end == len)
+		return rule_more(d, len);
+	if (!ends_line(in[end]))
+		return cut_off(d, in, &t, end, out);
+	if ((n = line_end(in, end, len)) == 0)
+		return rule_more(d, end);
+	return complete(d, in, &t, end + n, true, out);
 }
 
 static enum decode_result
 nmea_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	const struct framing_conf *conf = d->conf;
-	bool inner = conf->payload == PAYLOAD_INNER, same;
-	struct sentence s;
-	enum verdict verdict;
+	size_t lead = 0;
 
-	if (!rule_sentence(
-		d, in, len, out, STARTS, d->max + (inner ? 1 + SUM : 0), &s))
-		return s.result;
-	verdict = judge(s.text, s.len);
-	if (verdict == NO_SENTENCE || verdict == WRONG_SUM ||
-	    (verdict == NO_SUM && conf->nmea_checksum == NMEA_REQUIRE))
-		return rule_sentence_bad(d, out, &s,
-		    last_sentence(s.text, s.len),
-		    verdict == NO_SENTENCE ? BAD_MALFORMED : BAD_CHECKSUM);
-	same = inner ? strip(&s, verdict)
-		     : verdict == GOOD || conf->nmea_checksum == NMEA_KEEP;
-	if (s.len > d->max)
-		return rule_bad(d, out, s.used, BAD_OVERSIZE);
-	return rule_frame(d, out, s.used, s.text, s.len, s.crlf && same);
+	if (len == 0)
+		return DECODE_MORE;
+	while (!d->discarding && lead < len && ends_line(in[lead]))
+		if (++lead == RULE_FILL)
+			return rule_discard(d, out, lead, BAD_NOISE);
+	if (lead == len)
+		return rule_more(d, 0);
+	if (!begins(in[lead]) && in[lead] != '\\')
+		return no_start(d, in, len, out);
+	d->state[RUN] = 0;
+	d->discarding = false;
+	return sentence(d, in, lead, len, out);
 }
 
+/* Nothing will follow: a sentence may do without its line end, or with CR alone. */
 static enum decode_result
 nmea_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	return rule_bad(
-	    d, out, rule_find_start(STARTS, in, 1, len), BAD_MALFORMED);
+	struct text t = { in, 0, 0 };
+	size_t end;
+
+	while (t.len < len && ends_line(in[t.len]))
+		t.len++;
+	if (t.len == len)
+		return rule_bad(d, out, len, BAD_NOISE);
+	t.p += t.len;
+	t.body = d->state[BODY];
+	end = d->scanned;
+	t.len = end - t.len;
+	if (end < len || judge(&t) == GOOD)
+		return complete(d, in, &t, len, end < len, out);
+	return rule_bad(d, out, len, BAD_MALFORMED);
 }
+
+/* --- encoding ------------------------------------------------------------ */
 
 static long
 nmea_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
 	bool inner = conf->payload == PAYLOAD_INNER;
-	const uint8_t *text = out;
-	uint8_t *to = out, *tag;
+	struct text t = { out, trim(in, len), 0 };
 	enum verdict verdict;
+	uint8_t *to = out;
+	size_t end;
 
-	if (memchr(in, '\n', len) != NULL)
-		return -EINVAL;
-	if (inner && (len == 0 || !is_start(in[0])))
+	if (inner && (len == 0 || (!begins(in[0]) && in[0] != '\\')))
 		*to++ = '$';
-	memcpy(to, in, len);
-	to += len;
-	verdict = judge(out, (size_t)(to - out));
+	memcpy(to, in, t.len);
+	to += t.len;
+	t.len = (size_t)(to - out);
+	end = text_end(out, 1, t.len);
+	if (end < t.len && begins(out[end]) && is_tag(out, end)) {
+		t.body = end;
+		end = text_end(out, end + 1, t.len);
+	}
+	if (end < t.len || t.len == 0)
+		return -EINVAL;
+	verdict = judge(&t);
 	if (verdict == NO_SENTENCE || verdict == WRONG_SUM ||
 	    (inner && (verdict == GOOD || (len > 0 && in[0] == '$'))))
 		return -EINVAL;
 	if (verdict == NO_SUM && (conf->nmea_checksum != NMEA_KEEP || inner)) {
-		if (text[0] == '\\' &&
-		    (tag = memchr(text + 1, '\\', (size_t)(to - text) - 1)) !=
-			NULL)
-			text = tag + 1;
 		*to = '*';
-		rule_put_hex(to + 1, xor8(text + 1, (size_t)(to - text) - 1));
+		rule_put_hex(
+		    to + 1, xor8(out + t.body + 1, t.len - t.body - 1));
 		to += SUM;
 	}
 	*to++ = '\r';
@@ -190,6 +351,16 @@ nmea_bound(const struct framing_conf *conf, size_t len)
 	return len + 1 + SUM + 2;
 }
 
+/* With nmea_checksum = add there is one. */
+static bool
+nmea_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
+{
+	while (len > 0 && ends_line(wire[len - 1]))
+		len--;
+	return conf->nmea_checksum != NMEA_ADD ||
+	    has_sum(wire, trim(wire, len));
+}
+
 const struct framing framing_nmea = {
 	.name = "nmea",
 	.summary = "NMEA 0183 sentences, checksum checked and written",
@@ -199,4 +370,5 @@ const struct framing framing_nmea = {
 	.silent = nmea_silent,
 	.encode = nmea_encode,
 	.bound = nmea_bound,
+	.obeys = nmea_obeys,
 };

@@ -56,12 +56,15 @@ find_start(const uint8_t *in, size_t from, size_t len)
 }
 
 static enum decode_result
-rtcm3_next(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+rtcm3_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	size_t start = find_start(in, 0, len), total;
+	bool may;
 
-	if (start > 0)
+	if (start > 0) {
+		rule_earn(d, start);
 		return rule_discard(d, out, start, BAD_NOISE);
+	}
 	if (len < HEADER) {
 		d->discarding = d->discarding && len < 2;
 		return rule_more(d, len);
@@ -70,8 +73,12 @@ rtcm3_next(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	total = total_size(in);
 	if (len < total)
 		return rule_more(d, len);
-	if (!rule_afford(d, total) || !sum_right(in, total))
-		return rule_bad(d, out, find_start(in, 1, total), BAD_CHECKSUM);
+	may = d->credit >= total ||
+	    rule_affords(d, total, find_start(in, 1, total));
+	if (!may || !sum_right(in, total))
+		return rule_reject(
+		    d, out, total, find_start(in, 1, total), may);
+	rule_earn(d, total);
 	if (d->conf->payload == PAYLOAD_INNER) {
 		in += HEADER;
 		len = total - EMPTY;
@@ -80,16 +87,6 @@ rtcm3_next(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (len > d->max)
 		return rule_bad(d, out, total, BAD_OVERSIZE);
 	return rule_frame(d, out, total, in, len, true);
-}
-
-static enum decode_result
-rtcm3_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
-{
-	enum decode_result result = rtcm3_next(d, in, len, out);
-
-	if (d->debt > 0 && result != DECODE_MORE)
-		rule_paid(d, out->used);
-	return result;
 }
 
 static enum decode_result

@@ -80,6 +80,37 @@ rule_find_sync(const uint8_t *sync, size_t size, const uint8_t *in, size_t from,
 	return len;
 }
 
+bool
+rule_may_sum(const struct decoder *d, const uint8_t *sync, size_t size,
+    const uint8_t *in, size_t len)
+{
+	return d->credit >= len ||
+	    rule_affords(d, len, rule_find_sync(sync, size, in, 1, len));
+}
+
+enum decode_result
+rule_reject(struct decoder *d, struct decoded *out, size_t len, size_t next,
+    bool summed)
+{
+	size_t credit = d->credit + RULE_PAY * next;
+
+	if (summed) {
+		d->work += len;
+		credit -= MIN(credit, len);
+	}
+	d->credit = MIN(credit, rule_credit(d));
+	return rule_bad(d, out, next, summed ? BAD_CHECKSUM : BAD_MALFORMED);
+}
+
+enum decode_result
+rule_false_start(struct decoder *d, struct decoded *out, const uint8_t *sync,
+    size_t size, const uint8_t *in, size_t len, bool summed)
+{
+	size_t next = rule_find_sync(sync, size, in, 1, len);
+
+	return rule_reject(d, out, len, next, summed);
+}
+
 /* --- sentences ----------------------------------------------------------- */
 
 /* state[0]: the bytes belong to a sentence that was too long. */

@@ -85,6 +85,18 @@ rule_more(struct decoder *d, size_t scanned)
 	return DECODE_MORE;
 }
 
+/* The frame's bytes, about to be unstuffed: in place, or in a copy, so that the input
+ * stays as it came. */
+static inline uint8_t *
+rule_own(struct decoder *d, uint8_t *p, size_t len)
+{
+	if (d->copy == NULL)
+		return p;
+	p = memcpy(d->copy, p, len);
+	d->copy += len;
+	return p;
+}
+
 /* --- frames between flags ------------------------------------------------ */
 
 /*
@@ -151,32 +163,43 @@ rule_flagged(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 size_t rule_find_sync(const uint8_t *sync, size_t size, const uint8_t *in,
     size_t from, size_t len);
 
-/* --- candidates whose checksum is wrong ---------------------------------- */
-
 /*
- * Sync bytes inside of a frame whose checksum is wrong may begin a good one, so they
- * are tried, and bytes are summed up more than once.  A stream of nothing but sync
- * bytes and large lengths would take time quadratic in the length of a frame.  So a
- * decoder may sum up RULE_WORK bytes in vain for each byte that leaves the input;
- * when that is used up, candidates are given up without being looked at.
+ * A frame whose checksum is wrong may contain others: any sync bytes in it may begin
+ * one.  If each of them were summed over the length that it claims, the work would be
+ * quadratic.  So it is limited: every byte that leaves the input allows RULE_PAY bytes
+ * to be summed in vain, now or later (decoder.credit).  A start that has not that much
+ * left is skipped.  That does not happen to a frame without sync bytes of its own in
+ * its first len / RULE_PAY bytes, whatever was before it.
  */
-#define RULE_WORK 32
+#define RULE_PAY 16
 
-/* Whether n more bytes may be summed up; they are charged until rule_paid(). */
+/* Whether len bytes may be summed, when another frame may begin after next of them. */
 static inline bool
-rule_afford(struct decoder *d, size_t n)
+rule_affords(const struct decoder *d, size_t len, size_t next)
 {
-	if (d->debt + n > 4 * d->max + 1024)
-		return false;
-	d->debt += n;
-	return true;
+	return d->credit + RULE_PAY * next >= len;
 }
-
-/* That many bytes leave the input. */
-static inline void
-rule_paid(struct decoder *d, size_t used)
+/* They are thrown away up to there: their sum was wrong, or must not be asked. */
+enum decode_result rule_reject(struct decoder *d, struct decoded *out,
+    size_t len, size_t next, bool summed);
+/* The same two where sync bytes begin a frame: whether the len bytes from them on, all
+ * at hand, may be summed. */
+bool rule_may_sum(const struct decoder *d, const uint8_t *sync, size_t size,
+    const uint8_t *in, size_t len);
+enum decode_result rule_false_start(struct decoder *d, struct decoded *out,
+    const uint8_t *sync, size_t size, const uint8_t *in, size_t len,
+    bool summed);
+/* The largest credit, which a decoder starts with. */
+static inline size_t
+rule_credit(const struct decoder *d)
 {
-	d->debt -= MIN(d->debt, RULE_WORK * used);
+	return RULE_PAY * (d->max + RULE_LARGEST);
+}
+/* Bytes left the input otherwise. */
+static inline void
+rule_earn(struct decoder *d, size_t used)
+{
+	d->credit = MIN(d->credit + RULE_PAY * used, rule_credit(d));
 }
 
 /* A check() for rules with a checksum_from. */

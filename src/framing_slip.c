@@ -1,6 +1,6 @@
 /*
  * framing_slip: RFC 1055.  END before and after each frame, so that noise before it
- * is a frame of its own.
+ * is a frame of its own; a frame that came without the one before gets it.
  */
 #include <errno.h>
 #include <string.h>
@@ -36,14 +36,19 @@ static enum decode_result
 slip_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	struct flagged f;
-	uint8_t *esc;
+	uint8_t *esc, *p;
+	bool lead;
 	long n;
 
 	if (!rule_flagged(d, in, len, out, END, 2 * d->max, &f))
 		return f.result;
+	lead = f.start > in;
 	esc = memchr(f.start, ESC, f.len);
 	if (esc != NULL) {
-		n = slip_unescape(esc, (size_t)(f.start + f.len - esc));
+		p = rule_own(d, f.start, f.len);
+		esc += p - f.start;
+		f.start = p;
+		n = slip_unescape(esc, (size_t)(p + f.len - esc));
 		if (n < 0)
 			return rule_bad(d, out, f.used, BAD_MALFORMED);
 		n += esc - f.start;
@@ -51,8 +56,7 @@ slip_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 		n = (long)f.len;
 	if ((size_t)n > d->max)
 		return rule_bad(d, out, f.used, BAD_OVERSIZE);
-	return rule_frame(d, out, f.used, f.start, (size_t)n,
-	    esc == NULL && f.start == in + 1);
+	return rule_frame(d, out, f.used, f.start, (size_t)n, lead);
 }
 
 static inline uint8_t *

@@ -114,28 +114,40 @@ stx_run(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
 	return rule_more(d, 0);
 }
 
+/* Halves the doubled DLEs, of which dle is the first, in place. */
+static size_t
+stx_unstuff(uint8_t *p, size_t len, const uint8_t *dle)
+{
+	uint8_t *to = p + (dle - p);
+
+	for (; dle < p + len; dle++) {
+		*to++ = *dle;
+		dle += *dle == DLE;
+	}
+	return (size_t)(to - p);
+}
+
 /* The frame is complete, len bytes between its control characters. */
 static enum decode_result
 stx_complete(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	const struct framing_conf *conf = d->conf;
 	size_t head = 1u + conf->dle, total = head + len + head + conf->bcc;
-	uint8_t *p = in + head, *from, *to;
+	uint8_t *p = in + head, *from, *dle;
 
 	if (conf->bcc && xor8(p, len + head) != in[total - 1])
 		return rule_bad(
 		    d, out, find_stx(conf, in, total - 1, total), BAD_CHECKSUM);
-	from = to = conf->dle ? memchr(p, DLE, len) : NULL;
-	if (from != NULL) {
-		for (; from < p + len; from++) {
-			*to++ = *from;
-			from += *from == DLE;
-		}
-		len = (size_t)(to - p);
+	dle = conf->dle ? memchr(p, DLE, len) : NULL;
+	if (dle != NULL) {
+		from = rule_own(d, p, len);
+		dle += from - p;
+		p = from;
+		len = stx_unstuff(p, len, dle);
 	}
 	if (len > d->max)
 		return rule_bad(d, out, total, BAD_OVERSIZE);
-	return rule_frame(d, out, total, p, len, from == NULL);
+	return rule_frame(d, out, total, p, len, true);
 }
 
 static enum decode_result

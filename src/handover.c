@@ -22,8 +22,9 @@
 #include "systemd.h"
 
 /* The last two digits: the version of the format. */
-#define MAGIC "ttybho02"
-#define MAGIC_FIRST "ttybho01" /* ends with the nodes */
+#define MAGIC "ttybho03"
+#define MAGIC_FIRST "ttybho01"	/* ends with the nodes */
+#define MAGIC_SECOND "ttybho02" /* has payloads alone, as the first one */
 #define MAGIC_LEN 8
 #define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
 #define FILE_MAX ((size_t)1 << 31)
@@ -44,11 +45,14 @@ handover_read(const uint8_t *data, size_t len, struct heritage **ret,
 	struct unpack u = { .at = data, .left = len };
 	char name[KEEP_NAME_MAX];
 	size_t n;
+	bool old;
 	int fd;
 
-	if (len < HEAD_LEN ||
-	    (memcmp(data, MAGIC, MAGIC_LEN) != 0 &&
-		memcmp(data, MAGIC_FIRST, MAGIC_LEN) != 0))
+	if (len < HEAD_LEN)
+		return -EINVAL;
+	old = memcmp(data, MAGIC_FIRST, MAGIC_LEN) == 0 ||
+	    memcmp(data, MAGIC_SECOND, MAGIC_LEN) == 0;
+	if (!old && memcmp(data, MAGIC, MAGIC_LEN) != 0)
 		return -EINVAL;
 	u.at += MAGIC_LEN;
 	u.left -= MAGIC_LEN;
@@ -62,7 +66,7 @@ handover_read(const uint8_t *data, size_t len, struct heritage **ret,
 		if (!u.failed && descriptor != NULL)
 			descriptor(name, fd);
 	}
-	return u.failed ? -EINVAL : heritage_read(u.at, u.left, ret);
+	return u.failed ? -EINVAL : heritage_read(u.at, u.left, old, ret);
 }
 
 /* All of the file, which nobody can change any more. */
@@ -295,7 +299,8 @@ rescue_queues(const struct config *c)
 	if (r == 0 && rem.frames > 0) {
 		bridge_save(&rem.bridge, &p);
 		file = p.data;
-		r = p.failed ? -ENOMEM : heritage_read(file, p.len, &heritage);
+		r = p.failed ? -ENOMEM
+			     : heritage_read(file, p.len, false, &heritage);
 	}
 	if (r < 0)
 		log_at(LOG_ERR,

@@ -40,6 +40,9 @@ struct key {
 	const char *help;	  /* one line, for the manual */
 	const char *const *words; /* KEY_WORD, NULL-terminated */
 	uint64_t min, max;	  /* max 0: no bound */
+	/* A bool in the struct that tells whether the key, or another one with
+	 * the same, was given; 0: none. */
+	size_t given;
 	/* KEY_CUSTOM: -errno and a sentence in err; print may be NULL. */
 	int (*parse)(void *field, const char *value, char *err, size_t size);
 	void (*print)(const void *field, char *buf, size_t size);

@@ -28,6 +28,7 @@ struct unpack {
 	const uint8_t *at;
 	size_t left;
 	bool failed;
+	bool old; /* for the reader: it is of an earlier version */
 };
 uint64_t unpack_number(struct unpack *u);
 /* A number that is at most max; more is a failure. */

@@ -64,8 +64,11 @@ class Target:
     def takes(self, payload):
         return payload.startswith(self.begins)
 
-    def give(self, payload):
+    def give(self, payload, came):
+        """came: the frame as it was read, if its framing is the same."""
         wire = FRAMINGS[self.framing][1](payload)
+        if came is not None and len(came) <= self.most:
+            wire = came
         if wire is None or len(wire) > self.most:
             self.counts["dropped_unencodable"] += 1
             return
@@ -143,8 +146,9 @@ class Story:
             self.frames.append(p)
             self.overhead += len(wire) - len(p)
             for t in self.targets.values():
+                same_keys = t.framing == self.framing and t.framing != "crlf"
                 if t.takes(p):
-                    t.give(p)
+                    t.give(p, wire if same_keys else None)
         self.came += len(made)
         return bytes(made)
 

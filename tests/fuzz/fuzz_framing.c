@@ -166,6 +166,7 @@ run(struct stream *s, const struct framing_conf *conf, const uint8_t *in,
 	size_t quiet = len, n, want;
 
 	stream_start(s, conf);
+	s->copying = cut;
 	while (len > 0) {
 		if (c[5] != 0) {
 			want = next(&places, 8u * c[5]);

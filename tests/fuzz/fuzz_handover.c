@@ -41,7 +41,7 @@ wrap(const uint8_t *data, size_t len)
 	uint8_t *file = malloc(HEAD + len);
 
 	insist(file != NULL, "no memory");
-	memcpy(file, "ttybho01", 8);
+	memcpy(file, "ttybho03", 8);
 	memcpy(file + 8, head, sizeof(head));
 	if (len > 0)
 		memcpy(file + HEAD, data, len);
@@ -104,7 +104,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			event_base_loop(base, EVLOOP_NONBLOCK);
 		link_settle_all();
 		bridge_save(b, &p);
-		insist(!p.failed && heritage_read(p.data, p.len, &again) == 0,
+		insist(!p.failed &&
+			heritage_read(p.data, p.len, false, &again) == 0,
 		    "what was written cannot be read");
 		heritage_free(again, b);
 		pack_free(&p);

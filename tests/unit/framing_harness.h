@@ -30,13 +30,17 @@ struct tally {
 	uint64_t bytes[BAD_REASONS], errors[BAD_REASONS];
 };
 
-/* A stream being decoded, and the bytes that its caller keeps. */
+/*
+ * A stream being decoded, and the bytes that its caller keeps.  copying: what has to be
+ * unstuffed is, in a copy.
+ */
 struct stream {
 	const struct framing_conf *conf;
 	struct decoder decoder;
 	struct tally tally;
 	uint8_t *kept;
 	size_t len;
+	bool copying;
 };
 
 static inline void
@@ -113,19 +117,36 @@ stream_end(struct stream *s)
 	free(s->kept);
 }
 
-/* A frame that says it is verbatim is what encoding its payload would write. */
+/* A frame that says it is verbatim is the same one when its bytes come by themselves. */
 static inline void
-check_verbatim(const struct stream *s, const uint8_t *before,
-    const uint8_t *after, const struct decoded *d)
+check_verbatim(
+    const struct stream *s, const uint8_t *wire, const struct decoded *d)
 {
-	uint8_t *wire = malloc(framing_bound(s->conf, d->len) + 1);
+	uint8_t *in = malloc(d->used);
+	struct decoder decoder;
+	struct decoded again;
 
-	MUST(wire != NULL);
-	MUST(memcmp(before, after, d->used) == 0);
-	MUST(
-	    framing_encode(s->conf, d->payload, d->len, wire) == (long)d->used);
-	MUST(memcmp(wire, before, d->used) == 0);
-	free(wire);
+	MUST(in != NULL);
+	memcpy(in, wire, d->used);
+	framing_start(&decoder, s->conf);
+	/* What a silence ends, or a line end that may be longer. */
+	if (framing_decode(&decoder, in, d->used, &again) == DECODE_MORE)
+		MUST(framing_timeout(&decoder, in, d->used, &again) ==
+		    DECODE_FRAME);
+	MUST(again.used == d->used && again.len == d->len);
+	MUST(d->len == 0 || memcmp(again.payload, d->payload, d->len) == 0);
+	free(in);
+}
+
+/* The payload lies where it may. */
+static inline void
+check_place(const struct stream *s, const uint8_t *in, const uint8_t *copy,
+    const struct decoded *d)
+{
+	if (d->payload >= in && d->payload + d->len <= in + d->used)
+		return;
+	MUST(s->copying && d->payload >= copy);
+	MUST(d->payload + d->len <= s->decoder.copy);
 }
 
 typedef enum decode_result decode_fn(
@@ -136,10 +157,13 @@ static inline void
 stream_drain(struct stream *s, decode_fn *decode)
 {
 	uint8_t *in = s->kept, *before = malloc(s->len + 1);
+	uint8_t *copy = malloc(s->len + 1);
+	size_t room = s->len;
 	enum decode_result result;
 	struct decoded d;
 
-	MUST(before != NULL);
+	MUST(before != NULL && copy != NULL);
+	s->decoder.copy = s->copying ? copy : NULL;
 	while (s->len > 0) {
 		memcpy(before, in, s->len);
 		memset(&d, 0xa5, sizeof(d));
@@ -152,13 +176,16 @@ stream_drain(struct stream *s, decode_fn *decode)
 		MUST(d.used >= 1 && d.used <= s->len);
 		MUST(
 		    memcmp(before + d.used, in + d.used, s->len - d.used) == 0);
+		if (s->copying) {
+			MUST(memcmp(before, in, d.used) == 0);
+			MUST(s->decoder.copy <= copy + room);
+		}
 		s->tally.used += d.used;
 		if (result == DECODE_FRAME) {
-			MUST(d.payload >= in);
-			MUST(d.payload + d.len <= in + d.used);
+			check_place(s, in, copy, &d);
 			MUST(d.len <= s->conf->max_frame);
 			if (d.verbatim)
-				check_verbatim(s, before, in, &d);
+				check_verbatim(s, before, &d);
 			tally_frame(&s->tally, &d);
 		} else {
 			MUST(d.reason < BAD_REASONS);
@@ -171,6 +198,7 @@ stream_drain(struct stream *s, decode_fn *decode)
 	if (s->len > 0)
 		memmove(s->kept, in, s->len);
 	free(before);
+	free(copy);
 }
 
 /*

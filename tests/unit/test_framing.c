@@ -176,6 +176,7 @@ play(struct stream *s, const struct framing_conf *conf,
 	size_t at = 0, quiet = 0, cut = first, to;
 
 	stream_start(s, conf);
+	s->copying = first < script->wire.len;
 	while (at < script->wire.len || quiet < script->nsilences) {
 		if (quiet < script->nsilences && at == script->silence[quiet]) {
 			stream_silence(s);
@@ -224,6 +225,8 @@ test_both(const struct framing_conf *conf, char *payloads, char *wire)
 		ASSERT_HERE(written >= 0);
 		ASSERT_HERE(
 		    (size_t)written <= framing_bound(conf, list[i].len));
+		ASSERT_HERE(conf->rule->obeys == NULL ||
+		    conf->rule->obeys(conf, out.b + out.len, (size_t)written));
 		out.len += (size_t)written;
 	}
 	ASSERT_HERE(out.len == script.wire.len);
@@ -951,6 +954,74 @@ test_same(void **state)
 	assert_false(framing_same(&a, &b));
 }
 
+/* The number of a framing changes with whatever makes it another one. */
+static void
+test_id(void **state)
+{
+	struct framing_conf a, b;
+
+	(void)state;
+	framing_conf_init(&a);
+	framing_use(&a, framing_find("hdlc"));
+	b = a;
+	b.baud = 115200;
+	b.output = true;
+	assert_true(framing_id(&a) == framing_id(&b));
+	set(&b, "accm", "yes");
+	assert_true(framing_id(&a) != framing_id(&b));
+	b = a;
+	set(&b, "max_frame", "5K");
+	assert_true(framing_id(&a) != framing_id(&b));
+	b = a;
+	b.rule = framing_find("slip");
+	assert_true(framing_id(&a) != framing_id(&b));
+}
+
+/* Which spellings the keys for writing let pass. */
+static void
+test_obeys(void **state)
+{
+	static const struct {
+		const char *framing, *key, *value, *wire;
+		bool obeys;
+	} cases[] = {
+		{ "line", "eol", "crlf", "a\r\n", true },
+		{ "line", "eol", "crlf", "a\n", false },
+		{ "line", "eol", "lf", "a\n", true },
+		{ "line", "eol", "lf", "a\r\r\n", false },
+		{ "line", "eol", "cr", "a\r\n", false },
+		{ "hdlc", "accm", "yes", "~}1A}^m~", true },
+		{ "hdlc", "accm", "yes",
+		    "~\x11"
+		    "A}^m~",
+		    false },
+		{ "hdlc", "accm", "no", "~}1A}^m~", false },
+		{ "hdlc", "accm", "no",
+		    "~~\x11"
+		    "A}^m~",
+		    true },
+		{ "nmea", "nmea_checksum", "add", "$X*58 \n", true },
+		{ "nmea", "nmea_checksum", "add", "$X\r\n", false },
+		{ "nmea", "nmea_checksum", "keep", "$X\r\n", true },
+		{ "slip", "max_frame", "8", "\xc0\xc0x\xc0", true },
+	};
+	struct framing_conf conf;
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		const uint8_t *wire = (const uint8_t *)cases[i].wire;
+
+		framing_conf_init(&conf);
+		framing_use(&conf, framing_find(cases[i].framing));
+		set(&conf, cases[i].key, cases[i].value);
+		assert_true(framing_obeys(&conf, wire, strlen(cases[i].wire)));
+		conf.output = true;
+		if (framing_obeys(&conf, wire, strlen(cases[i].wire)) !=
+		    cases[i].obeys)
+			fail_msg("%s: %s", cases[i].framing, cases[i].wire);
+	}
+}
+
 static void
 test_adjust(void **state)
 {
@@ -1299,6 +1370,8 @@ main(void)
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_id),
+		cmocka_unit_test(test_obeys),
 		cmocka_unit_test(test_adjust),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_checksums),
