@@ -86,7 +86,7 @@ not_ended(struct decoder *d, struct decoded *out, size_t len, size_t longest,
 {
 	size_t keep = MAX(size - 1, (size_t)flushes(d->conf));
 
-	if (d->discarding ? len <= keep : len < longest)
+	if (len <= keep || (len < longest && !d->discarding))
 		return rule_more(d, len);
 	rule_discard(d, out, len - keep, BAD_OVERSIZE);
 	d->scanned = keep;
@@ -251,8 +251,9 @@ static enum decode_result
 no_trailer(struct decoder *d, struct decoded *out, size_t used)
 {
 	size_t size = d->conf->delimiter.len;
+	bool bad = d->discarding || used + d->conf->trailer > d->max;
 
-	if (used > size && (d->discarding || used > d->max)) {
+	if (bad && used > size) {
 		rule_discard(d, out, used - size, BAD_OVERSIZE);
 		d->scanned = size - 1;
 		return DECODE_BAD;
