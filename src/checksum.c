@@ -379,7 +379,7 @@ fletcher8(const uint8_t *p, size_t len)
 
 /* --- by kind ------------------------------------------------------------- */
 
-static const uint8_t sizes[] = {
+const uint8_t checksum_sizes[] = {
 	[CHECKSUM_NONE] = 0,
 	[CHECKSUM_CRC16_CCITT] = 2,
 	[CHECKSUM_CRC16_XMODEM] = 2,
@@ -394,12 +394,6 @@ static const uint8_t sizes[] = {
 	[CHECKSUM_CRC16] = 2,
 	[CHECKSUM_CRC24Q] = 3,
 };
-
-size_t
-checksum_size(int kind)
-{
-	return sizes[kind];
-}
 
 bool
 checksum_is_crc(int kind)
@@ -449,27 +443,23 @@ checksum_of(int kind, const uint8_t *p, size_t len)
 	}
 }
 
-/* A sum of size bytes as it is sent. */
-static uint32_t
-complement(int how, size_t size, uint32_t sum)
-{
-	if (how == COMPLEMENT_NONE)
-		return sum;
-	sum = ~sum + (how == COMPLEMENT_TWOS);
-	return sum & ((1U << 8 * size) - 1);
-}
-
 uint32_t
 checksum_with(int kind, const struct checksum_params *params, const uint8_t *p,
     size_t len)
 {
-	if (checksum_is_crc(kind))
-		return crc_by_params(8 * sizes[kind],
-		    params->poly != 0 ? (uint32_t)params->poly
-				      : checksum_poly(kind),
-		    params, p, len);
-	return complement(
-	    params->complement, sizes[kind], checksum_of(kind, p, len));
+	uint32_t poly, sum;
+
+	if (checksum_is_crc(kind)) {
+		poly = params->poly != 0 ? (uint32_t)params->poly
+					 : checksum_poly(kind);
+		return crc_by_params(
+		    8 * checksum_sizes[kind], poly, params, p, len);
+	}
+	sum = checksum_of(kind, p, len);
+	if (params->complement == COMPLEMENT_NONE)
+		return sum;
+	sum = ~sum + (params->complement == COMPLEMENT_TWOS);
+	return sum & (checksum_sizes[kind] == 1 ? 0xff : 0xffff);
 }
 
 void

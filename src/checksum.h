@@ -47,8 +47,13 @@ extern const char *const checksum_words[];
 /* The words of enum checksum_complement. */
 extern const char *const complement_words[];
 
+extern const uint8_t checksum_sizes[];
 /* Bytes that the checksum takes: 0 to 4. */
-size_t checksum_size(int kind);
+static inline size_t
+checksum_size(int kind)
+{
+	return checksum_sizes[kind];
+}
 /* The parameters are of CHECKSUM_CRC8 or CHECKSUM_CRC16. */
 bool checksum_is_crc(int kind);
 /* The kind has a complement. */

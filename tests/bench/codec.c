@@ -178,7 +178,8 @@ bench_start(struct bench *b, const char *framing, size_t size)
 	b->size = size;
 	b->conf.frame_size = size;
 	b->conf.delimiter = (struct bytes){ 2, { '\r', '\n' } };
-	b->conf.sync = (struct bytes){ 2, { 0xaa, 0x55 } };
+	if (strcmp(framing, "length") == 0)
+		b->conf.sync = (struct bytes){ 2, { 0xaa, 0x55 } };
 	b->frames = STREAM / size;
 	b->payloads = malloc(b->frames * size);
 	b->wire = malloc(b->frames * (2 * size + 64));
