@@ -191,7 +191,7 @@ HEAD = "[serial ar1]\ndevice = /dev/ttyACM0\n"
      r"FILE:4: .*arr1.*did you mean 'ar1'\?"),
     (HEAD + "[route r]\nfrom = ar1\n", r"FILE:[34]: .*\bto\b.*"),
     (HEAD + "[route r]\n", r"FILE:3: .*"),
-    (HEAD + "[route r]\nbetween = ar1 ar1\nfrom = ar1\nto = ar1\n",
+    (HEAD + "[echo ar2]\n[route r]\nbetween = ar1 ar2\nfrom = ar1\nto = ar2\n",
      r"FILE:\d: .*"),
     (HEAD + "[daemon]\nlog_level = loud\n", r"FILE:4: .*'loud'.*"),
     (HEAD + "[control c]\nlisten = 127.0.0.1:99999\n", r"FILE:4: .*99999.*"),
