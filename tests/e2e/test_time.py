@@ -1,6 +1,9 @@
 """What depends on how much time has passed, with a clock that the test moves on."""
+import fcntl
 import os
 import signal
+import struct
+import termios
 
 import pytest
 
@@ -115,7 +118,8 @@ def latencies(d):
 def waiting(pty, daemon, clock):
     """A device that is away, two that send to it, and routes that are not used."""
     a, b, c = pty("a"), pty("b"), pty("c")
-    conf = "".join(serial(p.name, p, framing="line", max_frame="1M", stall_timeout="none")
+    conf = "".join(serial(p.name, p, framing="line", max_frame="1M", queue="1M",
+                          stall_timeout="none")
                    for p in (a, b, c))
     routes = (route("idle", from_="b", to="a") + route("capitals", from_="a", to="b",
                                                        match="^[A-Z]") +
@@ -249,6 +253,16 @@ def test_an_answer_that_begins_in_time_is_waited_for_each_time(slow_bus, clock):
         clock.move(d, 3000)
 
 
+def until_readable(device, n):
+    """Until the daemon could read n bytes from it."""
+    fd = os.open(device.link, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        wait_for(lambda: fcntl.ioctl(fd, termios.FIONREAD, bytes(4)) ==
+                 struct.pack("i", n))
+    finally:
+        os.close(fd)
+
+
 def test_an_answer_counts_though_its_master_asks_again_at_that_moment(slow_bus, clock):
     d, m1, _, bus = slow_bus({"baud": 115200}, answer_timeout="1h")
     m1.send(read(3, 1))
@@ -256,10 +270,10 @@ def test_an_answer_counts_though_its_master_asks_again_at_that_moment(slow_bus, 
     clock.move(d, 1)
     os.kill(d.pid, signal.SIGSTOP)
     try:
-        bus.send(holds(3, 1))
-        flush([bus])
-        m1.send(read(3, 2))
-        flush([m1])
+        for device, message in (bus, holds(3, 1)), (m1, read(3, 2)):
+            device.send(message)
+            flush([device])
+            until_readable(device, len(message))
     finally:
         os.kill(d.pid, signal.SIGCONT)
     expect(m1, holds(3, 1), [bus])

@@ -1,11 +1,11 @@
 # Planted faults, and the tests that have to notice them (tests/mutants/run.py).  Included
-# by the Makefile.  ONLY='WORD ...' selects faults, JOBS_MUTANTS is how many at a time.
+# by the Makefile.  ONLY='WORD ...' selects faults, MUTANT_JOBS is how many at a time.
 
 ONLY =
-JOBS_MUTANTS = 1
+MUTANT_JOBS = 1
 
 mutants: deps
 	$(MAKE) -s boards
-	tests/mutants/run.py --jobs $(JOBS_MUTANTS) $(ONLY)
+	tests/mutants/run.py --jobs $(MUTANT_JOBS) $(ONLY)
 
 .PHONY: mutants
