@@ -182,9 +182,9 @@ def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, folder
 LINE = b"x" * 900 + b"\n"
 
 
-def fill_the_disk(d, a, b, c):
+def fill_the_disk(d, a, b, c, limit=None):
     """Lets no file grow beyond the size returned, and sends more."""
-    limit = len(d.stderr()) + 20000
+    limit = limit or len(d.stderr()) + 20000
     resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     for _ in range(40):
         a.outgoing += LINE
@@ -209,6 +209,20 @@ def test_a_full_disk_ends_it_with_the_last_whole_frame(three, folder):
     resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     d.control("capture start x.pcap")
     assert read_capture(folder / "x.pcap") == []
+
+
+def test_a_disk_that_is_full_right_behind_a_frame_has_that_frame(three, folder):
+    d, a, b, c = three
+    d.control("capture start x.pcap")
+    empty = (folder / "x.pcap").stat().st_size
+    a.outgoing += LINE
+    expect(c, LINE, [a, b])
+    d.control("capture stop")
+    record = (folder / "x.pcap").stat().st_size - empty
+    d.control("capture start x.pcap")
+    fill_the_disk(d, a, b, c, empty + 25 * record)
+    wait_for(lambda: status(d)["capture"] == "ended")
+    assert status(d)["frames"] == len(read_capture(folder / "x.pcap")) == 25
 
 
 def test_what_has_taken_the_place_of_its_file_is_left_alone(three, folder):

@@ -1075,6 +1075,8 @@ test_silence(void **state)
 		/* Modbus counts eleven bits, whatever the line has. */
 		{ "modbus-rtu", NULL, 9600, 10, 4010416 },
 		{ "modbus-rtu", NULL, 19200, 10, 2005208 },
+		{ "modbus-rtu", "1", 19200, 10, 572916 },
+		{ "modbus-rtu", "1", 19201, 10, 1750000 },
 		{ "modbus-rtu", NULL, 38400, 10, 1750000 },
 		{ "modbus-rtu", NULL, 115200, 10, 1750000 },
 		{ "modbus-rtu", "100", 115200, 10, 9548611 },

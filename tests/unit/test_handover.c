@@ -92,17 +92,20 @@ static void
 left_are_taken_by_name_and_number(void **state)
 {
 	int one = any_fd(), two = any_fd(), three = any_fd();
+	int signed_fd = any_fd();
 	unsigned number = 0;
 
 	(void)state;
 	assert_int_equal(left_add("lan#12@x", one), 0);
 	assert_int_equal(left_add("lan#x@x", two), 0);
+	assert_int_equal(left_add("lan#+13@x", signed_fd), 0);
 	assert_int_equal(left_add("lan", three), 0);
 	assert_int_equal(left_take("ar1@x"), -ENOENT);
 	assert_int_equal(left_take_number("lan#", "@y", &number), -ENOENT);
 	assert_int_equal(left_take_number("lan#", "@x", &number), one);
 	assert_int_equal(number, 12);
 	assert_int_equal(left_take_number("lan#", "@x", &number), -ENOENT);
+	assert_int_equal(left_take("lan#+13@x"), signed_fd);
 	assert_true(left_is_kept(TAILQ_FIRST(left_all())));
 	assert_int_equal(left_take("lan#x@x"), two);
 	assert_false(left_is_kept(TAILQ_FIRST(left_all())));
@@ -111,6 +114,7 @@ left_are_taken_by_name_and_number(void **state)
 	close(one);
 	close(two);
 	close(three);
+	close(signed_fd);
 }
 
 static void
@@ -124,6 +128,8 @@ what_is_packed_comes_out(void **state)
 	(void)state;
 	pack_number(&p, UINT64_MAX);
 	pack_bytes(&p, "\0\1\2", 3);
+	/* What fills up to the next number is not what was in memory. */
+	assert_memory_equal(p.data + 16, "\0\1\2\0\0\0\0", 8);
 	pack_string(&p, "seven77");
 	pack_string(&p, NULL);
 	pack_number(&p, 1);
@@ -165,6 +171,10 @@ what_does_not_fit_is_a_failure(void **state)
 	assert_true(u.failed);
 	u = (struct unpack){ .at = p.data + 16, .left = 8 };
 	assert_false(unpack_bool(&u));
+	assert_true(u.failed);
+	u = (struct unpack){ .at = p.data, .left = 15 };
+	unpack_bytes(&u, &len);
+	assert_int_equal(len, 0);
 	assert_true(u.failed);
 	u = (struct unpack){ .at = p.data, .left = 8 };
 	assert_int_equal(unpack_count(&u, 8), 0);

@@ -263,6 +263,11 @@ counters_live_on_in_the_same_route(void **state)
 		old->route[i]->frames = 7;
 		old->route[i]->bytes = 70;
 		old->route[i]->rejected = 3;
+		old->route[i]->limited = 4;
+		old->route[i]->answers = 5;
+		old->route[i]->timeouts = 6;
+		old->route[i]->late = 8;
+		old->route[i]->foreign = 9;
 		histogram_add(&old->route[i]->latency, 5000, 7);
 	}
 	new = successor(after, old, NULL);
@@ -270,6 +275,11 @@ counters_live_on_in_the_same_route(void **state)
 	assert_int_equal(new->route[0]->frames, 7);
 	assert_int_equal(new->route[0]->bytes, 70);
 	assert_int_equal(new->route[0]->rejected, 3);
+	assert_int_equal(new->route[0]->limited, 4);
+	assert_int_equal(new->route[0]->answers, 5);
+	assert_int_equal(new->route[0]->timeouts, 6);
+	assert_int_equal(new->route[0]->late, 8);
+	assert_int_equal(new->route[0]->foreign, 9);
 	assert_int_equal(new->route[0]->latency.total, 7);
 	assert_true(histogram_percentile(&new->route[0]->latency, 50) > 0);
 	/* The second has another section under its name. */

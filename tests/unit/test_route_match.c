@@ -164,7 +164,13 @@ mavlink_messages_are_told_inner_and_signed(void **state)
 	assert_false(mavlink("31",
 	    "fd 02 01 00 4e 01 01 1f0000 aaaa 0000"
 	    "010203"));
-	/* And with bytes behind it that no flag speaks of. */
+	/* And with bytes behind it that no flag speaks of, which version 1 lacks. */
+	assert_false(mavlink("30",
+	    "02 4f 01 01 1e aaaa"
+	    "01020304050607080910111213"));
+	assert_false(mavlink("30",
+	    "fe 02 4f 01 01 1e aaaa 0000"
+	    "01020304050607080910111213"));
 	assert_false(mavlink("31",
 	    "02 00 00 4e 01 01 1f0000 aaaa"
 	    "01020304050607080910111213"));
