@@ -217,6 +217,8 @@ void bridge_free(struct bridge *b);
 
 /* Ends breaks that are in progress. */
 void bridge_end_breaks(struct bridge *b);
+/* Before it is saved: gives out what need not go over. */
+void bridge_settle(struct bridge *b);
 
 struct node *bridge_find(const struct bridge *b, const char *name);
 /* How many endpoints are up. */

@@ -47,49 +47,6 @@
 #define CHARACTER 11
 /* The longest message of modbus-rtu. */
 #define LONGEST_RTU 256
-/* Late answers that are waited for at a time; with more, all requests wait. */
-#define GUARDS 16
-
-enum phase { IDLE, AWAITING, RESTING };
-
-/* A master, with what it is still to ask: a port, or the control port. */
-struct asker {
-	TAILQ_ENTRY(asker) entry;
-	struct port *port;     /* NULL: the control port... */
-	const struct tap *tap; /* ...for `ask`; NULL: for `send` */
-	struct queue queue;
-	uint64_t last_ns; /* when it asked last */
-};
-TAILQ_HEAD(asker_list, asker);
-
-/* A request that was not answered in time. */
-struct guard {
-	struct modbus request;
-	uint64_t until_ns; /* its answer may come until then */
-};
-
-struct exchange {
-	TAILQ_ENTRY(exchange) entry;
-	struct bridge *bridge;
-	struct route *route;
-	struct node *to;
-	struct asker_list askers; /* in the order of their turns */
-	struct event *event;
-	struct precise precise;
-	struct task task;
-	enum phase phase;
-	struct asker *asker; /* who gets the answer; NULL: nobody any more */
-	struct modbus request;
-	uint64_t sent_ns, until_ns;
-	size_t arriving; /* bytes of an answer that were there already */
-	bool answered;
-	bool shown;	      /* to a session of the control port, as it came */
-	struct queued answer; /* in these: */
-	uint8_t answer_payload[MODBUS_LONGEST];
-	uint8_t answer_wire[MODBUS_LONGEST + 2];
-	struct guard guard[GUARDS];
-	unsigned nguards;
-};
 
 static const struct framing_conf *
 bus_framing(const struct exchange *ex)
@@ -152,9 +109,8 @@ withdraw_handed(struct port *port, enum drop_reason reason)
 	return true;
 }
 
-/* Its callback comes as soon as the turn at hand is over. */
-static void
-wake(struct exchange *ex)
+void
+exchange_wake(struct exchange *ex)
 {
 	event_del(ex->event);
 	TASK_SET(&ex->task, TASK_IDLE);
@@ -179,11 +135,11 @@ withdraw(struct exchange *ex, enum drop_reason reason)
 			queue_pop(&port->queue);
 		}
 	}
-	if (!any || ex->phase != AWAITING)
+	if (!any || ex->phase != EXCHANGE_AWAITING)
 		return;
-	ex->phase = IDLE;
+	ex->phase = EXCHANGE_IDLE;
 	ex->asker = NULL;
-	wake(ex);
+	exchange_wake(ex);
 }
 
 /* Nobody waits for the answer to the request that is out any more. */
@@ -191,7 +147,7 @@ static void
 abandon(struct exchange *ex, enum drop_reason reason)
 {
 	ex->asker = NULL;
-	if (ex->phase == AWAITING)
+	if (ex->phase == EXCHANGE_AWAITING)
 		withdraw(ex, reason);
 }
 
@@ -209,8 +165,9 @@ find_asker(
 	return NULL;
 }
 
-static struct asker *
-add_asker(struct exchange *ex, struct port *port, const struct tap *tap)
+struct asker *
+exchange_add_asker(
+    struct exchange *ex, struct port *port, const struct tap *tap)
 {
 	struct asker *asker = calloc(1, sizeof(*asker));
 
@@ -263,7 +220,8 @@ give_up(struct exchange *ex, struct asker *asker)
 		else if (queue_add(&asker->queue, &q) < 0)
 			drop(ex, DROP_MEMORY, q.len);
 	}
-	if (ex->phase == AWAITING && ex->asker == asker && !ex->answered)
+	if (ex->phase == EXCHANGE_AWAITING && ex->asker == asker &&
+	    !ex->answered)
 		abandon(ex, DROP_REPLACED);
 }
 
@@ -291,7 +249,7 @@ exchange_ask(struct exchange *ex, const struct batch *batch)
 	struct asker *asker = find_asker(ex, batch->from, NULL);
 
 	if (asker == NULL)
-		asker = add_asker(ex, batch->from, NULL);
+		asker = exchange_add_asker(ex, batch->from, NULL);
 	for (unsigned i = 0; i < batch->npick; i++) {
 		const struct item *item = &batch->item[batch->pick[i]];
 		struct queued q = item_queued(batch, item, ex->to);
@@ -301,8 +259,8 @@ exchange_ask(struct exchange *ex, const struct batch *batch)
 		else
 			drop(ex, DROP_MEMORY, item->len);
 	}
-	if (ex->phase == IDLE)
-		wake(ex);
+	if (ex->phase == EXCHANGE_IDLE)
+		exchange_wake(ex);
 }
 
 int
@@ -319,15 +277,16 @@ exchange_send(struct exchange *ex, const struct tap *tap,
 		return -ENOTCONN;
 	if (!port_open(port))
 		return -ENETDOWN;
-	if (asker == NULL && (asker = add_asker(ex, NULL, tap)) == NULL)
+	if (asker == NULL &&
+	    (asker = exchange_add_asker(ex, NULL, tap)) == NULL)
 		return -ENOMEM;
 	if (asker->queue.bytes + queue_cost(len) > asker->queue.limit)
 		return -ENOBUFS;
 	if (queue_push(
 		&asker->queue, payload, len, now_ns(), ex->route->number) < 0)
 		return -ENOMEM;
-	if (ex->phase == IDLE)
-		wake(ex);
+	if (ex->phase == EXCHANGE_IDLE)
+		exchange_wake(ex);
 	return 0;
 }
 
@@ -357,7 +316,7 @@ exchange_forget(struct bridge *b, const struct port *port)
 	struct asker *asker;
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
-		if (ex->to == port->node && ex->phase != IDLE)
+		if (ex->to == port->node && ex->phase != EXCHANGE_IDLE)
 			withdraw(ex, DROP_DOWN);
 		asker = find_asker(ex, port, NULL);
 		if (asker != NULL)
@@ -528,10 +487,10 @@ ask(struct exchange *ex, struct asker *asker)
 	ex->asker = asker;
 	ex->arriving = 0;
 	if (ex->request.unit == MODBUS_BROADCAST) {
-		ex->phase = RESTING;
+		ex->phase = EXCHANGE_RESTING;
 		ex->until_ns += MIN(TURNAROUND, answer_timeout(ex));
 	} else {
-		ex->phase = AWAITING;
+		ex->phase = EXCHANGE_AWAITING;
 		ex->until_ns += answer_timeout(ex);
 	}
 }
@@ -560,7 +519,7 @@ is_answer(const struct exchange *ex, const struct item *item)
 {
 	struct modbus m;
 
-	return ex->phase == AWAITING && !ex->answered &&
+	return ex->phase == EXCHANGE_AWAITING && !ex->answered &&
 	    item->len <= sizeof(ex->answer_payload) &&
 	    modbus_read(item->payload, item->len, &m) &&
 	    modbus_answers(&ex->request, &m);
@@ -592,7 +551,7 @@ exchange_answer(
 		const struct item *item = &batch->item[i];
 
 		if (!is_answer(ex, item)) {
-			if (ex->phase == AWAITING && !ex->answered &&
+			if (ex->phase == EXCHANGE_AWAITING && !ex->answered &&
 			    !is_late(ex, item))
 				ex->route->foreign++;
 			else
@@ -601,7 +560,7 @@ exchange_answer(
 		}
 		keep_answer(ex, batch, item);
 		ex->shown = ex->asker != NULL && ex->asker->port == NULL;
-		wake(ex);
+		exchange_wake(ex);
 		if (names != NULL && ex->asker != NULL &&
 		    ex->asker->port != NULL)
 			append(names, size, "%s%s", *names != '\0' ? "," : "",
@@ -619,7 +578,7 @@ give_answer(struct exchange *ex)
 	q.route = ex->route->number;
 	ex->answered = false;
 	ex->asker = NULL;
-	ex->phase = RESTING;
+	ex->phase = EXCHANGE_RESTING;
 	ex->until_ns = q.since_ns + framing_gap(bus_framing(ex), 0);
 	if (asker == NULL && !ex->shown) {
 		ex->route->late++;
@@ -632,6 +591,16 @@ give_answer(struct exchange *ex)
 		port_drop(port, DROP_OVERFLOW, q.len);
 	else
 		port_send(port, &q);
+}
+
+void
+exchanges_settle(struct bridge *b)
+{
+	struct exchange *ex;
+
+	TAILQ_FOREACH(ex, &b->exchanges, entry)
+		if (ex->answered)
+			give_answer(ex);
 }
 
 /* True when the answer has begun, and more of it has come since the last look. */
@@ -663,7 +632,7 @@ answer_due(struct exchange *ex, uint64_t now, bool arriving)
 		ex->until_ns = now + ARRIVING;
 		return;
 	}
-	ex->phase = IDLE;
+	ex->phase = EXCHANGE_IDLE;
 	ex->route->timeouts++;
 	add_guard(ex, now);
 	withdraw(ex, DROP_STALLED);
@@ -686,16 +655,16 @@ exchange_label(const struct task *task, char *buf, size_t size)
 	format_time(now_ns() - ex->sent_ns, since, sizeof(since));
 	format_time(answer_timeout(ex), of, sizeof(of));
 	exchange_queued(ex, &bytes, &frames);
-	if (ex->phase == IDLE && frames == 0)
+	if (ex->phase == EXCHANGE_IDLE && frames == 0)
 		snprintf(buf, size, "nothing: no request for %s",
 		    ex->to->endpoint->conf->name);
-	else if (ex->phase == IDLE && !bus_clear(ex))
+	else if (ex->phase == EXCHANGE_IDLE && !bus_clear(ex))
 		snprintf(buf, size, "%s to take the request before",
 		    ex->to->endpoint->conf->name);
-	else if (ex->phase == IDLE)
+	else if (ex->phase == EXCHANGE_IDLE)
 		snprintf(buf, size,
 		    "a late answer, before the same unit is asked again");
-	else if (ex->phase == AWAITING)
+	else if (ex->phase == EXCHANGE_AWAITING)
 		snprintf(buf, size, "unit %u's answer to %s, %s of %s",
 		    ex->request.unit, asker, since, of);
 	else if (ex->request.unit == MODBUS_BROADCAST)
@@ -714,7 +683,7 @@ next_time(const struct exchange *ex, uint64_t now)
 {
 	size_t bytes = 0, frames = 0;
 
-	if (ex->phase != IDLE)
+	if (ex->phase != EXCHANGE_IDLE)
 		return ex->until_ns;
 	exchange_queued(ex, &bytes, &frames);
 	if (frames == 0)
@@ -737,7 +706,7 @@ arm(struct exchange *ex, uint64_t now)
 		return;
 	}
 	event_add(ex->event, &tv);
-	if (ex->phase == RESTING)
+	if (ex->phase == EXCHANGE_RESTING)
 		precise_set(&ex->precise, ex->event, ex->until_ns);
 	TASK_WAIT(&ex->task);
 }
@@ -747,16 +716,17 @@ static void
 times_due(struct exchange *ex, uint64_t now)
 {
 	uint64_t guard = first_guard(ex);
-	bool over = ex->phase != IDLE && now >= ex->until_ns;
+	bool over = ex->phase != EXCHANGE_IDLE && now >= ex->until_ns;
 	bool arriving = false;
 
-	if ((over && ex->phase == AWAITING) || (guard != 0 && now >= guard))
+	if ((over && ex->phase == EXCHANGE_AWAITING) ||
+	    (guard != 0 && now >= guard))
 		arriving = arrives(ex);
 	end_guards(ex, now, arriving);
-	if (over && ex->phase == AWAITING)
+	if (over && ex->phase == EXCHANGE_AWAITING)
 		answer_due(ex, now, arriving);
 	else if (over) {
-		ex->phase = IDLE;
+		ex->phase = EXCHANGE_IDLE;
 		if (ex->request.unit == MODBUS_BROADCAST)
 			withdraw(ex, DROP_STALLED);
 	}
@@ -774,8 +744,8 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	if (ex->answered)
 		give_answer(ex);
 	times_due(ex, now);
-	while (ex->phase == IDLE && !ex->bridge->stopping && bus_clear(ex) &&
-	    (asker = next_asker(ex)) != NULL)
+	while (ex->phase == EXCHANGE_IDLE && !ex->bridge->stopping &&
+	    bus_clear(ex) && (asker = next_asker(ex)) != NULL)
 		ask(ex, asker);
 	arm(ex, now);
 	task_end(&ex->task);
@@ -902,8 +872,8 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 		ex->to->exchange = ex;
 		task_add(&ex->task, ex, exchange_label, "%s.exchange",
 		    ex->route->name);
-		if (ex->phase == IDLE || ex->answered)
-			wake(ex);
+		if (ex->phase == EXCHANGE_IDLE || ex->answered)
+			exchange_wake(ex);
 		else
 			arm(ex, now_ns());
 	}

@@ -14,12 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge_exchange.h"
 #include "bridge_heritage.h"
 #include "bridge_path.h"
 #include "endpoint_link.h"
 #include "log.h"
 
-#define FRAME_SIZE_MIN (3 * sizeof(uint64_t))
 #define PORT_SIZE_MIN (16 * sizeof(uint64_t))
 #define NODE_SIZE_MIN (8 * sizeof(uint64_t))
 #define LINE_SIZE (4 * sizeof(uint64_t))
@@ -28,11 +28,6 @@
 #define NONE UINT32_MAX
 /* More than any framing makes of a frame. */
 #define WIRE_MAX (3 * (size_t)FRAMING_MAX_FRAME)
-
-struct span {
-	const uint8_t *at;
-	size_t len;
-};
 
 /* A port as it was. */
 struct old_port {
@@ -76,15 +71,10 @@ struct heritage {
 	struct old_route *route;
 	struct old_node *node;
 	struct unpack rates;
+	struct old_exchanges *exchanges; /* NULL: there are none */
 };
 
 /* --- reading ------------------------------------------------------------- */
-
-static void
-read_span(struct unpack *u, struct span *span)
-{
-	span->at = unpack_bytes(u, &span->len);
-}
 
 /* Of a daemon that counted other things: nothing. */
 static void
@@ -92,7 +82,7 @@ read_traffic(struct unpack *u, struct traffic *t)
 {
 	struct span span;
 
-	read_span(u, &span);
+	unpack_span(u, &span);
 	if (span.len == sizeof(*t))
 		memcpy(t, span.at, sizeof(*t));
 }
@@ -100,8 +90,8 @@ read_traffic(struct unpack *u, struct traffic *t)
 static void
 read_route(struct unpack *u, struct old_route *route)
 {
-	read_span(u, &route->name);
-	read_span(u, &route->text);
+	unpack_span(u, &route->name);
+	unpack_span(u, &route->text);
 	for (size_t i = 0; i < NELEM(route->counter); i++)
 		route->counter[i] = unpack_number(u);
 	route->total = unpack_number(u);
@@ -124,22 +114,22 @@ read_wire(struct unpack *u, struct queued *q)
 	if (u->old)
 		return;
 	q->spelled = (uint32_t)unpack_number_to(u, UINT32_MAX);
-	read_span(u, &wire);
+	unpack_span(u, &wire);
 	if (wire.len > WIRE_MAX)
 		u->failed = true;
 	q->wire = wire.len > 0 ? wire.at : NULL;
 	q->wire_len = wire.len;
 }
 
-static void
-read_frame(struct unpack *u, struct queued *q)
+void
+frame_read(struct unpack *u, struct queued *q)
 {
 	struct span payload;
 
 	memset(q, 0, sizeof(*q));
 	q->since_ns = unpack_number(u);
 	q->route = (unsigned)unpack_number_to(u, UINT32_MAX);
-	read_span(u, &payload);
+	unpack_span(u, &payload);
 	if (payload.len > FRAMING_MAX_FRAME)
 		u->failed = true;
 	q->payload = payload.at;
@@ -155,7 +145,7 @@ read_frames(struct unpack *u, struct old_port *port)
 	port->nframes = unpack_count(u, FRAME_SIZE_MIN);
 	port->frames = *u;
 	for (size_t i = 0; i < port->nframes; i++)
-		read_frame(u, &q);
+		frame_read(u, &q);
 }
 
 /* A frame that is to be sent again must be there. */
@@ -173,7 +163,7 @@ read_handed(struct unpack *u, struct old_port *port)
 	h->since_ns = unpack_number(u);
 	h->route = (unsigned)unpack_number_to(u, UINT32_MAX);
 	there = unpack_bool(u);
-	read_span(u, &port->payload);
+	unpack_span(u, &port->payload);
 	read_wire(u, &q);
 	h->spelled = q.spelled;
 	port->wire.at = q.wire;
@@ -192,8 +182,8 @@ read_handed(struct unpack *u, struct old_port *port)
 static void
 read_port(struct unpack *u, struct old_port *port)
 {
-	read_span(u, &port->name);
-	read_span(u, &port->address);
+	unpack_span(u, &port->name);
+	unpack_span(u, &port->address);
 	port->since_ns = unpack_number(u);
 	port->rx_bytes = unpack_number(u);
 	port->tx_bytes = unpack_number(u);
@@ -201,8 +191,8 @@ read_port(struct unpack *u, struct old_port *port)
 	port->discarding = unpack_bool(u);
 	for (int i = 0; i < 2; i++)
 		port->state[i] = (uint32_t)unpack_number_to(u, UINT32_MAX);
-	read_span(u, &port->held);
-	read_span(u, &port->rest);
+	unpack_span(u, &port->held);
+	unpack_span(u, &port->rest);
 	read_handed(u, port);
 	read_frames(u, port);
 }
@@ -210,8 +200,8 @@ read_port(struct unpack *u, struct old_port *port)
 static int
 read_node(struct unpack *u, struct old_node *node)
 {
-	read_span(u, &node->name);
-	read_span(u, &node->type);
+	unpack_span(u, &node->name);
+	unpack_span(u, &node->type);
 	node->paused = unpack_bool(u);
 	node->opens = unpack_number(u);
 	node->losses = unpack_number(u);
@@ -235,8 +225,8 @@ read_rates(struct heritage *h, struct unpack *u)
 	h->nrates = unpack_count(u, RATE_SIZE_MIN);
 	h->rates = *u;
 	for (size_t i = 0; i < h->nrates; i++) {
-		read_span(u, &span);
-		read_span(u, &span);
+		unpack_span(u, &span);
+		unpack_span(u, &span);
 		unpack_number(u);
 		unpack_number(u);
 	}
@@ -276,6 +266,8 @@ read_all(struct heritage *h, struct unpack *u)
 	if (u->left > 0) {
 		read_rates(h, u);
 		read_lines(h, u);
+		if (exchanges_read(u, &h->exchanges) < 0)
+			return -ENOMEM;
 	}
 	return u->failed || u->left > 0 ? -EINVAL : 0;
 }
@@ -295,14 +287,6 @@ heritage_read(const uint8_t *data, size_t len, bool old, struct heritage **ret)
 }
 
 /* --- taking over --------------------------------------------------------- */
-
-static bool
-is(const struct span *span, const char *s)
-{
-	size_t len = s != NULL ? strlen(s) : 0;
-
-	return span->len == len && (len == 0 || memcmp(span->at, s, len) == 0);
-}
 
 static void
 inherit_route(const struct old_route *old, struct route *route)
@@ -335,8 +319,8 @@ inherit_routes(struct bridge *b)
 		for (unsigned j = 0; j < b->routes->nroutes; j++) {
 			struct route *new = b->routes->route[j];
 
-			if (!is(&old->name, new->name) ||
-			    !is(&old->text,
+			if (!span_is(&old->name, new->name) ||
+			    !span_is(&old->text,
 				new->conf != NULL ? new->conf->text : NULL))
 				continue;
 			old->number = j;
@@ -350,7 +334,7 @@ static struct route *
 route_of(const struct bridge *b, const struct span *name)
 {
 	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		if (is(name, b->routes->route[i]->name))
+		if (span_is(name, b->routes->route[i]->name))
 			return b->routes->route[i];
 	return NULL;
 }
@@ -366,15 +350,15 @@ inherit_rates(struct bridge *b)
 		struct route *route;
 		uint64_t message, until;
 
-		read_span(&u, &name);
-		read_span(&u, &to);
+		unpack_span(&u, &name);
+		unpack_span(&u, &to);
 		message = unpack_number(&u);
 		until = unpack_number(&u);
 		route = route_of(b, &name);
 		for (unsigned j = 0;
 		     route != NULL && route->until != NULL && j < b->nnodes;
 		     j++)
-			if (is(&to, b->node[j]->endpoint->conf->name))
+			if (span_is(&to, b->node[j]->endpoint->conf->name))
 				route_used(route, j, message, until, now);
 	}
 }
@@ -393,7 +377,7 @@ inherit_frames(
 	struct queued q;
 
 	for (size_t i = 0; i < old->nframes; i++) {
-		read_frame(&u, &q);
+		frame_read(&u, &q);
 		q.route = route_now(h, q.route);
 		if (queue_add(&port->queue, &q) < 0)
 			port_drop(port, DROP_MEMORY, q.len);
@@ -486,7 +470,7 @@ static struct old_node *
 old_node(const struct heritage *h, const struct endpoint *ep)
 {
 	for (size_t i = 0; i < h->nnodes; i++)
-		if (is(&h->node[i].name, ep->conf->name))
+		if (span_is(&h->node[i].name, ep->conf->name))
 			return &h->node[i];
 	return NULL;
 }
@@ -500,6 +484,7 @@ bridge_inherit(struct bridge *b)
 		return;
 	inherit_routes(b);
 	inherit_rates(b);
+	exchanges_restore(b, b->heritage->exchanges);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		if ((old = old_node(b->heritage, b->node[i]->endpoint)) != NULL)
 			inherit_node(b->node[i], b->heritage, old);
@@ -515,15 +500,15 @@ inherit_connection(struct port *port)
 
 	if (h == NULL || !link->endpoint->conf->ops->several ||
 	    (node = old_node(h, link->endpoint)) == NULL ||
-	    !is(&node->type, link->endpoint->conf->ops->type))
+	    !span_is(&node->type, link->endpoint->conf->ops->type))
 		return;
 	for (size_t i = 0; i < node->nports; i++) {
 		struct old_port *old = &node->port[i];
 
 		if (old->taken ||
-		    (link->adopted ? !is(&old->name, link->name)
+		    (link->adopted ? !span_is(&old->name, link->name)
 				   : !link->endpoint->conf->ops->datagram ||
-				!is(&old->address, link->address)))
+				!span_is(&old->address, link->address)))
 			continue;
 		inherit_port(port, h, old);
 		return;
@@ -597,11 +582,14 @@ heir_goes_on(struct port *port, const struct heir *heir)
 void
 port_inherit(struct port *port)
 {
+	const struct heritage *h = port->node->bridge->heritage;
 	struct heir *heir;
 
 	framing_start(&port->decoder, &port->conf->framing);
 	if (port->heir == NULL)
 		inherit_connection(port);
+	if (port->link->adopted && h != NULL)
+		exchanges_restore_master(port, h->exchanges);
 	if ((heir = port->heir) == NULL)
 		return;
 	port->heir = NULL;
@@ -635,7 +623,7 @@ drop_untaken(struct node *node, const struct old_port *old)
 	node->gone.bad[BAD_MALFORMED] += old->held.len > 0;
 	node->gone.bad_bytes[BAD_MALFORMED] += old->held.len;
 	for (size_t i = 0; i < old->nframes; i++) {
-		read_frame(&u, &q);
+		frame_read(&u, &q);
 		node->gone.dropped[DROP_CLOSED]++;
 		node->gone.dropped_bytes += q.len;
 	}
@@ -670,7 +658,7 @@ static struct node *
 node_now(const struct bridge *b, const struct old_node *old)
 {
 	for (unsigned i = 0; i < b->nnodes; i++)
-		if (is(&old->name, b->node[i]->endpoint->conf->name))
+		if (span_is(&old->name, b->node[i]->endpoint->conf->name))
 			return b->node[i];
 	return NULL;
 }
@@ -690,6 +678,7 @@ heritage_free(struct heritage *h, struct bridge *b)
 		for (size_t j = 0; node != NULL && j < old->nports; j++)
 			drop_untaken(node, &old->port[j]);
 	}
+	old_exchanges_free(h->exchanges, b);
 	for (size_t i = 0; i < h->nnodes; i++)
 		free(h->node[i].port);
 	free(h->node);

@@ -23,6 +23,12 @@ int heritage_read(
  * fine. */
 void heritage_free(struct heritage *h, struct bridge *b);
 
+/* A frame that waits. */
+void frame_save(const struct queued *q, struct pack *p);
+/* Its bytes stay where they are. */
+void frame_read(struct unpack *u, struct queued *q);
+#define FRAME_SIZE_MIN (3 * sizeof(uint64_t)) /* of any version */
+
 /* --- for the bridge ------------------------------------------------------ */
 
 /* What waits for the link of a port. */

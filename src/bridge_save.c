@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "bridge_exchange.h"
 #include "bridge_heritage.h"
 #include "bridge_path.h"
 #include "endpoint_link.h"
@@ -31,6 +32,16 @@ save_route(const struct route *route, struct pack *p)
 	}
 }
 
+void
+frame_save(const struct queued *q, struct pack *p)
+{
+	pack_number(p, q->since_ns);
+	pack_number(p, q->route);
+	pack_bytes(p, q->payload, q->len);
+	pack_number(p, q->spelled);
+	pack_bytes(p, q->wire, q->wire_len);
+}
+
 static void
 save_queue(const struct queue *queue, struct pack *p)
 {
@@ -38,13 +49,8 @@ save_queue(const struct queue *queue, struct pack *p)
 	size_t pos = 0;
 
 	pack_number(p, queue->frames);
-	while (queue_next(queue, &pos, &q)) {
-		pack_number(p, q.since_ns);
-		pack_number(p, q.route);
-		pack_bytes(p, q.payload, q.len);
-		pack_number(p, q.spelled);
-		pack_bytes(p, q.wire, q.wire_len);
-	}
+	while (queue_next(queue, &pos, &q))
+		frame_save(&q, p);
 }
 
 static void
@@ -217,4 +223,5 @@ bridge_save(const struct bridge *b, struct pack *p)
 		save_node(b->node[i], p);
 	save_rates(b, p);
 	save_lines(b, p);
+	exchanges_save(b, p);
 }

@@ -15,6 +15,7 @@
 
 #include "bridge_exchange.h"
 #include "bridge_heritage.h"
+#include "endpoint_link.h"
 #include "endpoint_serial.h"
 #include "log.h"
 
@@ -492,6 +493,13 @@ bridge_end_breaks(struct bridge *b)
 {
 	for (unsigned i = 0; i < b->nnodes; i++)
 		endpoint_end_break(b->node[i]->endpoint);
+}
+
+void
+bridge_settle(struct bridge *b)
+{
+	link_settle_all();
+	exchanges_settle(b);
 }
 
 void

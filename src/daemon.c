@@ -307,7 +307,7 @@ restart(void)
 	if (r != 0 && r != -EINVAL)
 		snprintf(err, sizeof(err), "%s", strerror(-r));
 	if (r == 0 && (r = try_controls(err, sizeof(err))) == 0) {
-		link_settle_all();
+		bridge_settle(bridge);
 		r = handover_exec(bridge, program, options->argv, before_exec);
 		snprintf(err, sizeof(err), "%s", strerror(-r));
 		control_ports_drop();
@@ -521,9 +521,10 @@ leave(int status)
 	int r = 0;
 
 	capture_stop("the daemon has ended");
-	if (bridge != NULL)
+	if (bridge != NULL) {
 		bridge_end_breaks(bridge);
-	link_settle_all();
+		bridge_settle(bridge);
+	}
 	if (bridge != NULL && (r = handover_store(bridge)) < 0)
 		log_at(
 		    LOG_ERR, "cannot leave what is queued: %s", strerror(-r));

@@ -127,6 +127,20 @@ unpack_bytes(struct unpack *u, size_t *ret_len)
 }
 
 void
+unpack_span(struct unpack *u, struct span *ret)
+{
+	ret->at = unpack_bytes(u, &ret->len);
+}
+
+bool
+span_is(const struct span *span, const char *s)
+{
+	size_t len = s != NULL ? strlen(s) : 0;
+
+	return span->len == len && (len == 0 || memcmp(span->at, s, len) == 0);
+}
+
+void
 unpack_string(struct unpack *u, char *buf, size_t size)
 {
 	size_t len;

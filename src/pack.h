@@ -36,6 +36,13 @@ uint64_t unpack_number_to(struct unpack *u, uint64_t max);
 bool unpack_bool(struct unpack *u);
 /* The bytes stay where they are. */
 const uint8_t *unpack_bytes(struct unpack *u, size_t *ret_len);
+struct span {
+	const uint8_t *at;
+	size_t len;
+};
+void unpack_span(struct unpack *u, struct span *ret);
+/* NULL is "". */
+bool span_is(const struct span *span, const char *s);
 /* One that does not fit, or has a NUL inside, is a failure. */
 void unpack_string(struct unpack *u, char *buf, size_t size);
 /* A number of things that take at least `each` bytes: not more than can be there. */

@@ -13,6 +13,7 @@ import pytest
 
 from harness import (ControlError, PATIENCE, ROOT, expect, flush, free_port, pump, route,
                      serial, tcp_server, wait_for)
+from test_handover import restart
 
 RTU = dict(framing="modbus-rtu", baud=115200)
 
@@ -666,6 +667,85 @@ def test_a_reload_leaves_an_exchange_alone(masters, daemon, pty):
     assert "shared.exchange" not in d.tasks()
     m1.send(read(3, 5) + read(3, 6))
     expect(bus, read(3, 5) + read(3, 6), masters)
+
+
+def test_requests_that_wait_go_over_to_the_next_process(masters, daemon, connect):
+    m1, m2, bus = masters
+    port = free_port()
+    d = daemon(shared(*masters, from_="m1 m2 lan",
+                      more=tcp_server("lan", port, framing="modbus-rtu")))
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    streams = [*masters, client]
+    m1.send(read(3, 1))
+    expect(bus, read(3, 1), streams)
+    for n, who in enumerate((m2, client), 2):
+        who.send(read(3, n))
+        flush([who])
+        asks(d, n)
+    d.control("send bus " + escaped(read(5, 4)))
+    for n, (who, ask) in enumerate(((m1, read(3, 2)), (m2, read(3, 3)),
+                                    (client, read(5, 4)))):
+        restart(d, streams)
+        assert d.queued("bus") == 3 - n
+        assert "unit 3's answer to" in d.tasks()["shared.exchange"]["label"]
+        every_wait_is_told(d)
+        bus.send(holds(3, n))
+        expect(who, holds(3, n), streams)
+        expect(bus, ask, streams)
+    assert (count(d, "answers"), d.dropped("bus"), count(d, "late")) == (3, 0, 0)
+    assert not any(s.received for s in streams)
+
+
+def test_requests_of_masters_that_do_not_go_over_are_counted(masters, daemon, connect):
+    m1, m2, bus = masters
+    port = free_port()
+
+    def conf(baud, **keys):
+        return shared(m1, m2, bus, from_="m1 m2 lan", **keys, more=tcp_server(
+            "lan", port, framing="modbus-rtu", max_clients=baud)).replace(
+                "baud = 115200", f"baud = {baud * 9600}", 1)
+    d = daemon(conf(1))
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    m2.send(read(3, 1))
+    expect(bus, read(3, 1), [m2])
+    for n, who in enumerate((m1, client), 2):
+        who.send(read(3, n))
+        flush([who])
+        asks(d, n)
+    # Both have another section; m1 is opened anew, the client is gone.
+    d.write(conf(2))
+    restart(d, [*masters, client])
+    assert (d.queued("bus"), d.dropped("bus", "closed")) == (0, 2)
+    bus.send(holds(3, 1))
+    expect(m2, holds(3, 1), [bus])
+    # Another route is another exchange.
+    m2.send(read(3, 4))
+    expect(bus, read(3, 4), [m2])
+    m1.send(read(3, 5))
+    flush([m1])
+    asks(d, 5)
+    d.write(conf(2, answer_timeout="9s"))
+    restart(d, masters)
+    assert (d.queued("bus"), d.dropped("bus", "closed")) == (0, 3)
+
+
+def test_a_late_answer_is_late_for_the_next_process_too(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters, answer_timeout="100ms", late_guard="1h"))
+    m1.send(read(3, 1))
+    expect(bus, read(3, 1), masters)
+    wait_count(d, "timeouts", 1)
+    m2.send(read(3, 2))
+    flush([m2])
+    asks(d, 2)
+    restart(d, masters)
+    bus.send(holds(3, 1))
+    flush([bus])
+    wait_count(d, "late", 1)
+    assert d.queued("bus") == 1
+    assert not any(s.received for s in masters)
 
 
 def test_it_stops_while_an_answer_is_awaited(masters, daemon):

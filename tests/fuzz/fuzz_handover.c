@@ -57,7 +57,11 @@ no_descriptor(const char *name, int fd)
 static struct bridge *
 take_over(struct heritage *h, bool other)
 {
-	const char *text = other
+	static const char bus[] =
+	    "[pty d]\nframing = modbus-rtu\n[pty e]\nframing = modbus-rtu\n"
+	    "[route x]\nfrom = d\nto = e\nexchange = modbus\n";
+	char text[sizeof(bus) + 256];
+	const char *first = other
 	    ? "[echo a]\nframing = slip\nqueue = 1K\n[echo b]\nframing = raw\n"
 	      "[pty c]\nframing = length\n[route r]\nbetween = a b c\n"
 	    : "[echo a]\nframing = line\n[echo b]\nframing = cobs\n"
@@ -66,6 +70,8 @@ take_over(struct heritage *h, bool other)
 	struct config *c = NULL;
 	struct bridge *b = NULL;
 	char err[256];
+
+	snprintf(text, sizeof(text), "%s%s", first, bus);
 
 	insist(config_parse("fuzz", text, strlen(text), &c, &faults) == 0 &&
 		bridge_new(base, &b) == 0,

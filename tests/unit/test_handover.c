@@ -196,11 +196,12 @@ a_strange_file_is_refused(void **state)
 	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
 	assert_int_equal(heritage_read(file, 16, false, &h), 0);
 	heritage_free(h, NULL);
-	/* Rates and lines, or neither. */
+	/* Rates, lines and exchanges, or none of them. */
 	assert_int_equal(heritage_read(file, 24, false, &h), -EINVAL);
-	assert_int_equal(heritage_read(file, 32, false, &h), 0);
+	assert_int_equal(heritage_read(file, 32, false, &h), -EINVAL);
+	assert_int_equal(heritage_read(file, 40, false, &h), 0);
 	heritage_free(h, NULL);
-	assert_int_equal(heritage_read(file, 40, false, &h), -EINVAL);
+	assert_int_equal(heritage_read(file, 48, false, &h), -EINVAL);
 	assert_int_equal(heritage_read(file, 8, false, &h), -EINVAL);
 }
 

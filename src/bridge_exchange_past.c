@@ -1,0 +1,355 @@
+/*
+ * bridge_exchange_past: requests that go from one process to the next.
+ *
+ * The request that is out and late answers that are waited for go over with the
+ * exchange, so that an answer finds who asked for it, and no one else.  What a master
+ * has still to ask goes over with its connection, and is dropped and counted where that
+ * has ended.  Sessions of the control port end, and their requests with them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge_exchange.h"
+#include "bridge_heritage.h"
+#include "pack.h"
+
+#define EXCHANGE_SIZE_MIN (10 * sizeof(uint64_t))
+#define GUARD_SIZE_MIN (2 * sizeof(uint64_t))
+#define MASTER_SIZE_MIN (4 * sizeof(uint64_t))
+#define REQUEST_DATA sizeof(((struct modbus *)0)->data)
+
+enum master_kind { MASTER_LINK, MASTER_SEND, MASTER_SESSION };
+
+struct old_master {
+	enum master_kind kind;
+	struct span name; /* of its link */
+	uint64_t last_ns;
+	size_t nframes;
+	struct unpack frames;
+	bool restored;
+};
+
+struct old_exchange {
+	struct span route, text, to;
+	enum exchange_phase phase;
+	struct modbus request;
+	uint64_t sent_ns, until_ns;
+	unsigned nguards;
+	struct guard guard[GUARDS];
+	size_t asker; /* whose request is out; nmasters: nobody's */
+	size_t nmasters;
+	struct old_master *master;
+	struct exchange *now; /* NULL: it is no more */
+};
+
+struct old_exchanges {
+	size_t n;
+	struct old_exchange *exchange;
+};
+
+/* --- writing ------------------------------------------------------------- */
+
+static void
+save_request(const struct modbus *m, struct pack *p)
+{
+	pack_number(p, m->unit);
+	pack_number(p, m->function);
+	pack_bytes(p, m->data, m->ndata);
+}
+
+static enum master_kind
+kind_of(const struct asker *asker)
+{
+	if (asker->port != NULL)
+		return MASTER_LINK;
+	return asker->tap == NULL ? MASTER_SEND : MASTER_SESSION;
+}
+
+static void
+save_master(const struct asker *asker, struct pack *p)
+{
+	struct queued q;
+	size_t pos = 0;
+
+	pack_number(p, kind_of(asker));
+	pack_string(p, asker->port != NULL ? asker->port->link->name : NULL);
+	pack_number(p, asker->last_ns);
+	pack_number(p, asker->queue.frames);
+	while (queue_next(&asker->queue, &pos, &q))
+		frame_save(&q, p);
+}
+
+static void
+save_exchange(const struct exchange *ex, struct pack *p)
+{
+	const struct asker *asker;
+	uint64_t n = 0, out = UINT64_MAX;
+
+	pack_string(p, ex->route->name);
+	pack_string(p, ex->route->conf->text);
+	pack_string(p, ex->to->endpoint->conf->name);
+	pack_number(p, ex->phase);
+	save_request(&ex->request, p);
+	pack_number(p, ex->sent_ns);
+	pack_number(p, ex->until_ns);
+	pack_number(p, ex->nguards);
+	for (unsigned i = 0; i < ex->nguards; i++) {
+		save_request(&ex->guard[i].request, p);
+		pack_number(p, ex->guard[i].until_ns);
+	}
+	TAILQ_FOREACH(asker, &ex->askers, entry) {
+		if (asker == ex->asker)
+			out = n;
+		n++;
+	}
+	pack_number(p, MIN(out, n));
+	pack_number(p, n);
+	TAILQ_FOREACH(asker, &ex->askers, entry)
+		save_master(asker, p);
+}
+
+void
+exchanges_save(const struct bridge *b, struct pack *p)
+{
+	const struct exchange *ex;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(ex, &b->exchanges, entry)
+		n++;
+	pack_number(p, n);
+	TAILQ_FOREACH(ex, &b->exchanges, entry)
+		save_exchange(ex, p);
+}
+
+/* --- reading ------------------------------------------------------------- */
+
+static void
+read_request(struct unpack *u, struct modbus *m)
+{
+	struct span data;
+
+	m->unit = (uint8_t)unpack_number_to(u, UINT8_MAX);
+	m->function = (uint8_t)unpack_number_to(u, UINT8_MAX);
+	unpack_span(u, &data);
+	if (data.len > REQUEST_DATA)
+		u->failed = true;
+	else if (data.len > 0)
+		memcpy(m->data, data.at, data.len);
+	m->ndata = u->failed ? 0 : (unsigned)data.len;
+}
+
+static void
+read_master(struct unpack *u, struct old_master *master)
+{
+	struct modbus request;
+	struct queued q;
+
+	master->kind = (enum master_kind)unpack_number_to(u, MASTER_SESSION);
+	unpack_span(u, &master->name);
+	master->last_ns = unpack_number(u);
+	master->nframes = unpack_count(u, FRAME_SIZE_MIN);
+	master->frames = *u;
+	for (size_t i = 0; i < master->nframes; i++) {
+		frame_read(u, &q);
+		if (q.len > MODBUS_LONGEST ||
+		    !modbus_read(q.payload, q.len, &request))
+			u->failed = true;
+	}
+}
+
+static int
+read_exchange(struct unpack *u, struct old_exchange *old)
+{
+	unpack_span(u, &old->route);
+	unpack_span(u, &old->text);
+	unpack_span(u, &old->to);
+	old->phase = (enum exchange_phase)unpack_number_to(u, EXCHANGE_RESTING);
+	read_request(u, &old->request);
+	old->sent_ns = unpack_number(u);
+	old->until_ns = unpack_number(u);
+	old->nguards = (unsigned)unpack_number_to(u, GUARDS);
+	for (unsigned i = 0; i < old->nguards; i++) {
+		read_request(u, &old->guard[i].request);
+		old->guard[i].until_ns = unpack_number(u);
+	}
+	old->asker = (size_t)unpack_number(u);
+	old->nmasters = unpack_count(u, MASTER_SIZE_MIN);
+	old->master = calloc(old->nmasters + 1, sizeof(*old->master));
+	if (old->master == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < old->nmasters; i++)
+		read_master(u, &old->master[i]);
+	return 0;
+}
+
+int
+exchanges_read(struct unpack *u, struct old_exchanges **ret)
+{
+	struct old_exchanges *old = calloc(1, sizeof(*old));
+	size_t n = unpack_count(u, EXCHANGE_SIZE_MIN);
+	int r = -ENOMEM;
+
+	if (old != NULL)
+		old->exchange = calloc(n + 1, sizeof(*old->exchange));
+	if (old != NULL && old->exchange != NULL)
+		for (r = 0; r == 0 && old->n < n; old->n++)
+			r = read_exchange(u, &old->exchange[old->n]);
+	if (r < 0) {
+		old_exchanges_free(old, NULL);
+		return r;
+	}
+	*ret = old;
+	return 0;
+}
+
+/* --- taking over --------------------------------------------------------- */
+
+static void
+drop(struct node *node, enum drop_reason reason, size_t len)
+{
+	node->gone.dropped[reason]++;
+	node->gone.dropped_bytes += len;
+	loss_dropped(node, reason, 1, len);
+}
+
+static bool
+is_master(const struct asker *asker, const struct old_master *master)
+{
+	if (asker->port == NULL)
+		return master->kind == MASTER_SEND;
+	return master->kind == MASTER_LINK &&
+	    span_is(&master->name, asker->port->link->name);
+}
+
+/* Masters keep their turns, in whatever order their links come up. */
+static void
+take_turn(const struct old_exchange *old, size_t number, struct asker *asker)
+{
+	struct asker_list *askers = &old->now->askers;
+	struct asker *other;
+
+	for (size_t i = number + 1; i < old->nmasters; i++) {
+		TAILQ_FOREACH(other, askers, entry) {
+			if (other == asker ||
+			    !is_master(other, &old->master[i]))
+				continue;
+			TAILQ_REMOVE(askers, asker, entry);
+			TAILQ_INSERT_BEFORE(other, asker, entry);
+			return;
+		}
+	}
+}
+
+/* What it has still to ask; port: NULL for the control port. */
+static void
+restore_master(struct old_exchange *old, size_t number, struct port *port)
+{
+	struct old_master *master = &old->master[number];
+	struct exchange *ex = old->now;
+	struct asker *asker = exchange_add_asker(ex, port, NULL);
+	struct unpack u = master->frames;
+	struct queued q;
+
+	master->restored = true;
+	for (size_t i = 0; i < master->nframes; i++) {
+		frame_read(&u, &q);
+		q.route = ex->route->number;
+		if (asker == NULL || queue_add(&asker->queue, &q) < 0)
+			drop(ex->to, DROP_MEMORY, q.len);
+	}
+	if (asker == NULL)
+		return;
+	asker->last_ns = master->last_ns;
+	take_turn(old, number, asker);
+	if (number == old->asker && ex->phase != EXCHANGE_IDLE)
+		ex->asker = asker;
+	exchange_wake(ex);
+}
+
+static void
+restore_exchange(struct old_exchange *old, struct exchange *ex)
+{
+	old->now = ex;
+	ex->phase = old->phase;
+	ex->request = old->request;
+	ex->sent_ns = old->sent_ns;
+	ex->until_ns = old->until_ns;
+	ex->nguards = old->nguards;
+	memcpy(ex->guard, old->guard, sizeof(ex->guard));
+	for (size_t i = 0; i < old->nmasters; i++)
+		if (old->master[i].kind == MASTER_SEND)
+			restore_master(old, i, NULL);
+	exchange_wake(ex);
+}
+
+void
+exchanges_restore(struct bridge *b, struct old_exchanges *old)
+{
+	struct exchange *ex;
+
+	for (size_t i = 0; old != NULL && i < old->n; i++) {
+		struct old_exchange *past = &old->exchange[i];
+
+		TAILQ_FOREACH(ex, &b->exchanges, entry)
+			if (past->now == NULL &&
+			    span_is(&past->route, ex->route->name) &&
+			    span_is(&past->text, ex->route->conf->text) &&
+			    span_is(&past->to, ex->to->endpoint->conf->name))
+				restore_exchange(past, ex);
+	}
+}
+
+void
+exchanges_restore_master(struct port *port, struct old_exchanges *old)
+{
+	for (size_t i = 0; old != NULL && i < old->n; i++) {
+		struct old_exchange *past = &old->exchange[i];
+
+		for (size_t j = 0; past->now != NULL && j < past->nmasters; j++)
+			if (past->master[j].kind == MASTER_LINK &&
+			    !past->master[j].restored &&
+			    span_is(&past->master[j].name, port->link->name))
+				restore_master(past, j, port);
+	}
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+static void
+drop_rest(const struct old_exchange *old, struct bridge *b)
+{
+	struct queued q;
+
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		struct node *node = b->node[i];
+
+		if (!span_is(&old->to, node->endpoint->conf->name))
+			continue;
+		for (size_t j = 0; j < old->nmasters; j++) {
+			const struct old_master *master = &old->master[j];
+			struct unpack u = master->frames;
+
+			if (master->restored)
+				continue;
+			for (size_t k = 0; k < master->nframes; k++) {
+				frame_read(&u, &q);
+				drop(node, DROP_CLOSED, q.len);
+			}
+		}
+	}
+}
+
+void
+old_exchanges_free(struct old_exchanges *old, struct bridge *b)
+{
+	if (old == NULL)
+		return;
+	for (size_t i = 0; i < old->n; i++)
+		if (b != NULL)
+			drop_rest(&old->exchange[i], b);
+	for (size_t i = 0; old->exchange != NULL && i < old->n; i++)
+		free(old->exchange[i].master);
+	free(old->exchange);
+	free(old);
+}
