@@ -43,70 +43,65 @@ find_start(const uint8_t *in, size_t from, size_t len)
 	return from;
 }
 
-/*
- * Where among the bytes of a sentence one is that none has, or 0: it began in another
- * message, and its end must not be waited for.
- */
-static size_t
-find_binary(const uint8_t *in, size_t from, size_t len)
+/* The rest of a sentence that was too long, which its rule has begun to discard. */
+static inline bool
+in_run(const struct decoder *d)
 {
-	for (; from < len && in[from] != '\n'; from++)
-		if ((in[from] < ' ' && in[from] != '\r') || in[from] > '~')
-			return from;
-	return 0;
+	return d->discarding && d->state[0] != 0;
 }
 
+/* What is not of a message, up to where one may begin. */
 static enum decode_result
-gnss_message(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+between(struct decoder *d, uint8_t *in, size_t start, struct decoded *out)
 {
-	const struct framing *rule = rule_of[in[0]];
-	size_t binary;
+	if (in_run(d))
+		return framing_nmea.decode(d, in, start, out);
+	rule_earn(d, start);
+	return rule_discard(d, out, start, BAD_NOISE);
+}
 
-	if (rule == &framing_nmea &&
-	    (binary = find_binary(in, MAX(d->scanned, 1U), len)) > 0) {
+/*
+ * The first byte's rule has said what the bytes are.  A sentence that was too long goes
+ * on, unless what ends it here turns out to begin a message.
+ */
+static enum decode_result
+settle(struct decoder *d, const uint8_t *in, struct decoded *out,
+    enum decode_result result)
+{
+	size_t next;
+
+	if (result == DECODE_MORE)
+		return result;
+	if (result == DECODE_BAD) {
+		next = find_start(in, 1, out->used);
+		if (next < out->used)
+			d->scanned = 0;
+		out->used = next;
+		if (in_run(d))
+			return result;
+		d->scanned = 0;
 		d->discarding = false;
-		return rule_bad(d, out, binary, BAD_MALFORMED);
 	}
-	return rule->decode(d, in, len, out);
+	memset(d->state, 0, sizeof(d->state));
+	return result;
 }
 
 static enum decode_result
 gnss_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	enum decode_result result;
-	size_t start;
+	size_t start = find_start(in, 0, len);
 
 	if (len == 0)
 		return DECODE_MORE;
-	start = find_start(in, 0, len);
-	if (start > 0) {
-		rule_earn(d, start);
-		return rule_discard(d, out, start, BAD_NOISE);
-	}
-	result = gnss_message(d, in, len, out);
-	if (result == DECODE_BAD) {
-		start = find_start(in, 1, out->used);
-		if (start < out->used)
-			d->scanned = 0;
-		out->used = start;
-		d->discarding = false;
-		memset(d->state, 0, sizeof(d->state));
-	}
-	return result;
+	if (start > 0)
+		return between(d, in, start, out);
+	return settle(d, in, out, rule_of[in[0]]->decode(d, in, len, out));
 }
 
 static enum decode_result
 gnss_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	const struct framing *rule = rule_of[in[0]];
-	enum decode_result result;
-
-	result = rule != NULL ? rule->silent(d, in, len, out)
-			      : rule_bad(d, out, len, BAD_MALFORMED);
-	memset(d->state, 0, sizeof(d->state));
-	if (result == DECODE_BAD)
-		out->used = find_start(in, 1, out->used);
-	return result;
+	return settle(d, in, out, rule_of[in[0]]->silent(d, in, len, out));
 }
 
 static long
@@ -115,10 +110,7 @@ gnss_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 {
 	const struct framing *rule = len > 0 ? rule_of[in[0]] : NULL;
 
-	if (rule == NULL ||
-	    (rule == &framing_nmea && find_binary(in, 1, len) > 0))
-		return -EINVAL;
-	return rule->encode(conf, in, len, out);
+	return rule != NULL ? rule->encode(conf, in, len, out) : -EINVAL;
 }
 
 static size_t
