@@ -77,38 +77,43 @@ fixed_right(const struct framing_conf *conf, const uint8_t *in)
 {
 	size_t from = sum_from(conf);
 
-	return conf->checksum == CHECKSUM_NONE ||
-	    rule_sum_right(conf, in + from, (size_t)conf->frame_size - from);
+	return rule_sum_right(conf, in + from, (size_t)conf->frame_size - from);
 }
 
-/* The start of a frame is where its sync bytes are. */
-static enum decode_result
-fixed_synced(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+/*
+ * There are sync bytes, which tell where a frame begins, or a checksum, or both.  Not
+ * inline, so that frames without these do not save registers for it.
+ */
+static __attribute__((noinline)) enum decode_result
+fixed_checked(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	const struct framing_conf *conf = d->conf;
 	const struct bytes *sync = &conf->sync;
 	size_t size = (size_t)conf->frame_size;
-	size_t start = rule_find_sync(sync->b, sync->len, in, 0, len);
+	size_t sum = checksum_size(conf->checksum), start;
+	bool may;
 
-	if (start > 0) {
-		rule_earn(d, start);
-		return rule_discard(d, out, start, BAD_NOISE);
+	if (sync->len > 0) {
+		start = rule_find_sync(sync->b, sync->len, in, 0, len);
+		if (start > 0) {
+			rule_earn(d, start);
+			return rule_discard(d, out, start, BAD_NOISE);
+		}
+		if (len >= sync->len)
+			d->discarding = false;
 	}
-	if (len >= sync->len)
-		d->discarding = false;
 	if (len < size)
 		return rule_more(d, len);
-	if (conf->checksum != CHECKSUM_NONE) {
-		if (!rule_may_sum(d, sync->b, sync->len, in, size))
+	if (sum > 0 && sync->len == 0 && !fixed_right(conf, in))
+		return rule_bad(d, out, size, BAD_CHECKSUM);
+	if (sum > 0 && sync->len > 0) {
+		may = rule_may_sum(d, sync->b, sync->len, in, size);
+		if (!may || !fixed_right(conf, in))
 			return rule_false_start(
-			    d, out, sync->b, sync->len, in, size, false);
-		if (!fixed_right(conf, in))
-			return rule_false_start(
-			    d, out, sync->b, sync->len, in, size, true);
+			    d, out, sync->b, sync->len, in, size, may);
 		rule_earn(d, size);
 	}
-	return rule_frame(
-	    d, out, size, in, size - checksum_size(conf->checksum), true);
+	return rule_frame(d, out, size, in, size - sum, true);
 }
 
 static enum decode_result
@@ -117,14 +122,11 @@ fixed_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	const struct framing_conf *conf = d->conf;
 	size_t size = (size_t)conf->frame_size;
 
-	if (conf->sync.len > 0)
-		return fixed_synced(d, in, len, out);
-	if (len < size)
+	if (len < size && conf->sync.len == 0)
 		return rule_more(d, len);
-	if (!fixed_right(conf, in))
-		return rule_bad(d, out, size, BAD_CHECKSUM);
-	return rule_frame(
-	    d, out, size, in, size - checksum_size(conf->checksum), true);
+	if (conf->sync.len == 0 && conf->checksum == CHECKSUM_NONE)
+		return rule_frame(d, out, size, in, size, true);
+	return fixed_checked(d, in, len, out);
 }
 
 static enum decode_result
@@ -137,19 +139,31 @@ fixed_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	return rule_bad(d, out, len, BAD_MALFORMED);
 }
 
+static __attribute__((noinline)) long
+encode_checked(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	size_t sum = checksum_size(conf->checksum), from = sum_from(conf);
+
+	if (len + sum != conf->frame_size ||
+	    memcmp(in, conf->sync.b, conf->sync.len) != 0)
+		return -EINVAL;
+	memcpy(out, in, len);
+	if (sum > 0)
+		rule_put_sum(conf, out + from, len - from);
+	return (long)(len + sum);
+}
+
 static long
 fixed_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
-	size_t from = sum_from(conf);
-
-	if (len + checksum_size(conf->checksum) != conf->frame_size ||
-	    memcmp(in, conf->sync.b, conf->sync.len) != 0)
+	if (conf->sync.len > 0 || conf->checksum != CHECKSUM_NONE)
+		return encode_checked(conf, in, len, out);
+	if (len != conf->frame_size)
 		return -EINVAL;
 	memcpy(out, in, len);
-	if (conf->checksum != CHECKSUM_NONE)
-		rule_put_sum(conf, out + from, len - from);
-	return (long)conf->frame_size;
+	return (long)len;
 }
 
 static size_t

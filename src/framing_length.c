@@ -321,16 +321,15 @@ complete(struct decoder *d, uint8_t *in, size_t header, size_t rest,
 	size_t sum = checksum_size(conf->checksum);
 	const struct bytes *sync = &conf->sync;
 	uint8_t *front = in + sync->len;
+	bool may;
 
 	if (sum > 0 && sync->len == 0 && !sum_right(conf, in, header, rest))
 		return rule_bad(d, out, used, BAD_CHECKSUM);
 	if (sum > 0 && sync->len > 0) {
-		if (!rule_may_sum(d, sync->b, sync->len, in, used))
+		may = rule_may_sum(d, sync->b, sync->len, in, used);
+		if (!may || !sum_right(conf, in, header, rest))
 			return rule_false_start(
-			    d, out, sync->b, sync->len, in, used, false);
-		if (!sum_right(conf, in, header, rest))
-			return rule_false_start(
-			    d, out, sync->b, sync->len, in, used, true);
+			    d, out, sync->b, sync->len, in, used, may);
 		rule_earn(d, used);
 	}
 	if (offset > 0) {
@@ -363,7 +362,10 @@ length_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 		return disbelieve(d, in, len, rest, out);
 	if (len - header < (size_t)rest)
 		return rule_more(d, len);
-	return complete(d, in, header, (size_t)rest, out);
+	if ((conf->length_offset | (uint64_t)conf->checksum) != 0)
+		return complete(d, in, header, (size_t)rest, out);
+	return rule_frame(
+	    d, out, header + (size_t)rest, in + header, (size_t)rest, true);
 }
 
 static enum decode_result
