@@ -24,13 +24,6 @@
 static void port_forward(struct batch *);
 static void node_deliver(struct node *, struct batch *);
 
-bool
-port_open(const struct port *port)
-{
-	return port->link->up && !port->link->mute &&
-	    !port->node->endpoint->paused;
-}
-
 /* --- 1. in: from bytes to frames ----------------------------------------- */
 
 /* What the port can still take, and whether it may be kept waiting for it. */
@@ -320,7 +313,7 @@ account(struct port *port, const struct batch *batch, unsigned n)
 	COUNT(port, tx_payload, payload);
 	port->progress_ns = now;
 	port->stalled = false;
-	if (port->conf->framing.rule->silent != NULL)
+	if (port->conf->framing.rule->gap)
 		port_gap(port, now, (size_t)payload);
 }
 

@@ -12,7 +12,12 @@
 /* --- the path itself (bridge.c) ------------------------------------------ */
 
 /* Frames can be written to it: it is there, and not paused by hand. */
-bool port_open(const struct port *port);
+static inline bool
+port_open(const struct port *port)
+{
+	return port->link->up && !port->link->mute &&
+	    !port->node->endpoint->paused;
+}
 /* What every destination of a source can take; *ret_by is the one with the least
  * room, NULL when all have plenty. */
 size_t port_room(const struct port *from, struct port **ret_by);
@@ -98,7 +103,13 @@ void port_closing_done(struct port *port);
 /* --- sources that wait for room (bridge_waiters.c) ----------------------- */
 
 /* Its queue, once full, holds sources back. */
-bool port_blocks(const struct port *port);
+static inline bool
+port_blocks(const struct port *port)
+{
+	return port->conf->overflow == OVERFLOW_BLOCK && port_open(port) &&
+	    !port->stalled && !port->closing;
+}
+
 /* What a source may take of the room in the queue of a port that has several. */
 size_t waiter_room(const struct port *from, struct port *to, size_t room);
 /* The source waits for that port from now on; for none. */

@@ -34,13 +34,6 @@
 /* What a datagram counts for at least. */
 #define DATAGRAM_MIN ((size_t)64)
 
-bool
-port_blocks(const struct port *port)
-{
-	return port->conf->overflow == OVERFLOW_BLOCK && port_open(port) &&
-	    !port->stalled && !port->closing;
-}
-
 static bool
 is_shared(struct port *to)
 {

@@ -394,14 +394,12 @@ framing_limit(const struct framing_conf *conf)
 }
 
 uint64_t
-framing_gap(const struct framing_conf *conf, size_t len)
+framing_gap_time(const struct framing_conf *conf, size_t len)
 {
 	uint64_t bits;
 
 	/* Behind a socket there is no line that could be silent. */
-	if ((conf->rule != &framing_modbus_rtu &&
-		conf->rule != &framing_idle) ||
-	    conf->baud == 0)
+	if (conf->baud == 0)
 		return 0;
 	bits = conf->char_bits != 0 ? conf->char_bits : 10;
 	return framing_silence(conf) + len * bits * NSEC_PER_SEC / conf->baud;

@@ -119,6 +119,8 @@ struct framing {
 	const struct key *keys;
 	/* decode() and encode() see to the generic checksum. */
 	bool sums;
+	/* Frames that are written to a line are separated by a silence. */
+	bool gap;
 	/* Checks keys against each other; NULL: nothing to check. -EINVAL and
 	 * a sentence in err. */
 	int (*check)(struct framing_conf *, char *err, size_t);
@@ -202,11 +204,17 @@ size_t framing_bound(const struct framing_conf *conf, size_t len);
 size_t framing_limit(const struct framing_conf *conf);
 /* The silence that ends a frame, in nanoseconds, 0 when none does. */
 uint64_t framing_silence(const struct framing_conf *conf);
+/* The part of framing_gap() for rules that have one. */
+uint64_t framing_gap_time(const struct framing_conf *conf, size_t len);
 /*
  * How long the line stays taken by a frame of len payload bytes that is written,
- * with the silence that has to follow it; 0 for rules that need none.
+ * with the silence that has to follow it, in nanoseconds; 0 for rules that need none.
  */
-uint64_t framing_gap(const struct framing_conf *conf, size_t len);
+static inline uint64_t
+framing_gap(const struct framing_conf *conf, size_t len)
+{
+	return conf->rule->gap ? framing_gap_time(conf, len) : 0;
+}
 
 /* The slow halves of the two below. */
 enum decode_result framing_unwrap(struct decoder *d, struct decoded *out);

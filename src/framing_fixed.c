@@ -242,6 +242,7 @@ const struct framing framing_idle = {
 	.name = "idle",
 	.summary = "frames ended by a silence on the line",
 	.keys = idle_keys,
+	.gap = true,
 	.check = idle_check,
 	.decode = idle_decode,
 	.silent = idle_silent,

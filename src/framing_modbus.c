@@ -229,6 +229,7 @@ const struct framing framing_modbus_rtu = {
 	.name = "modbus-rtu",
 	.summary = "Modbus RTU: cut by silence or length, CRC checked",
 	.keys = rtu_keys,
+	.gap = true,
 	.check = rtu_check,
 	.decode = rtu_decode,
 	.silent = rtu_silent,
