@@ -187,6 +187,15 @@ def test_a_client_that_reads_nothing_is_stalled_after_its_time(slow):
     assert d.dropped("lan", "stalled") > 0
 
 
+def test_a_client_that_reads_no_more_is_stalled_after_its_time(slow):
+    d, a_second_later, a, client = slow
+    Flood(d, a).fill()
+    pass_seconds(d, a_second_later, 5, lambda: client.sock.recv(100))
+    assert d.number("lan/stalls") == 0
+    pass_seconds(d, a_second_later, 5)
+    assert d.number("lan/stalls") == 1
+
+
 def test_a_stalled_client_that_reads_again_is_waited_for(slow):
     d, a_second_later, a, client = slow
     Flood(d, a).fill()

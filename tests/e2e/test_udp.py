@@ -110,6 +110,23 @@ def test_who_was_not_heard_of_for_a_minute_is_forgotten(
     assert "gone (not heard of for a minute)" in d.stderr()
 
 
+def test_of_two_peers_the_silent_one_is_forgotten(pty, daemon, peer, clock):
+    silent, heard, a, port = peer(), peer(), pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"127.0.0.1:{port}"), env=clock.env)
+    silent.say(b"one", ("127.0.0.1", port))
+    expect(a, b"one\n", [a])
+    clock.move(d, 40)
+    heard.say(b"two", ("127.0.0.1", port))
+    expect(a, b"two\n", [a])
+    assert len(d.json("peers")) == 2
+    clock.move(d, 30)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    assert d.json("peers")[0]["address"] == heard.address
+    clock.move(d, 31)
+    wait_for(lambda: not d.json("peers"))
+
+
 def test_a_stranger_is_not_heard(pty, daemon, peer):
     address = own_address()
     if address is None or address.startswith("127."):

@@ -133,6 +133,11 @@ a_client_without_a_path_is_a_unix_client(void **state)
 	assert_string_equal(address_format((struct sockaddr *)&un, sizeof(un),
 				text, sizeof(text)),
 	    "unix client");
+	/* What is behind the length is not of the address. */
+	un.sun_path[0] = '/';
+	assert_string_equal(address_format((struct sockaddr *)&un,
+				sizeof(un.sun_family), text, sizeof(text)),
+	    "unix client");
 }
 
 static void

@@ -333,6 +333,8 @@ static void
 test_mode(void **state)
 {
 	static const struct key key = { .name = "m", .type = KEY_MODE };
+	static const char *const wrong[] = { "0", "01000", "01777", "0648",
+		"rw", "" };
 	uint64_t mode = 0;
 	char text[16];
 
@@ -341,6 +343,27 @@ test_mode(void **state)
 	assert_int_equal(mode, 0640);
 	key_print(&key, &mode, text, sizeof(text));
 	assert_string_equal(text, "0640");
+	for (size_t i = 0; i < NELEM(wrong); i++)
+		assert_int_equal(
+		    key_parse(&key, &mode, wrong[i], text, sizeof(text)),
+		    -EINVAL);
+	assert_int_equal(mode, 0640);
+}
+
+static void
+test_longest_silence(void **state)
+{
+	static const struct key key = { .name = "s", .type = KEY_SILENCE };
+	struct silence silence = { 0 };
+	char text[64];
+
+	(void)state;
+	assert_int_equal(
+	    key_parse(&key, &silence, "99999.9", text, sizeof(text)), 0);
+	assert_int_equal(silence.tenths, 999999);
+	assert_int_not_equal(
+	    key_parse(&key, &silence, "100000", text, sizeof(text)), 0);
+	assert_int_equal(silence.tenths, 999999);
 }
 
 int
@@ -356,6 +379,7 @@ main(void)
 		    test_small_buffer, setup, teardown),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_mode),
+		cmocka_unit_test(test_longest_silence),
 		cmocka_unit_test(test_find),
 	};
 

@@ -57,8 +57,12 @@ unmake(void **state)
 static void
 wait_until(uint64_t *when)
 {
-	while (*when == 0)
+	const struct timeval patience = { .tv_sec = 10 };
+
+	event_base_loopexit(base, &patience);
+	while (*when == 0 && !event_base_got_exit(base))
 		assert_true(event_base_loop(base, EVLOOP_ONCE) >= 0);
+	assert_int_not_equal(*when, 0);
 }
 
 static void
@@ -99,6 +103,18 @@ one_that_is_stopped_or_put_off_does_not_fire(void **state)
 }
 
 static void
+one_that_is_set_later_may_fire_before_the_others(void **state)
+{
+	uint64_t now = now_ns();
+
+	(void)state;
+	precise_set(&precise[0], timer[0], now + 3600 * NSEC_PER_SEC);
+	precise_set(&precise[1], timer[1], now + NSEC_PER_MSEC);
+	wait_until(&fired[1]);
+	assert_int_equal(fired[0], 0);
+}
+
+static void
 a_time_that_has_passed_fires_at_once(void **state)
 {
 	(void)state;
@@ -114,6 +130,9 @@ main(void)
 		    none_fires_before_its_time, make, unmake),
 		cmocka_unit_test_setup_teardown(
 		    one_that_is_stopped_or_put_off_does_not_fire, make, unmake),
+		cmocka_unit_test_setup_teardown(
+		    one_that_is_set_later_may_fire_before_the_others, make,
+		    unmake),
 		cmocka_unit_test_setup_teardown(
 		    a_time_that_has_passed_fires_at_once, make, unmake),
 	};

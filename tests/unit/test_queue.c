@@ -522,6 +522,35 @@ a_short_queue_is_not_kept(void **state)
 	queue_free(&q);
 }
 
+/* 1092 records of 120 bytes are before the end of the ring, and there are 1200. */
+static void
+a_record_that_is_longer_than_the_ring_is_the_end(void **state)
+{
+	const uint8_t payload[100] = { 0 };
+	const off_t last = 4096 + 1091 * 120;
+	const uint32_t len = 300;
+	struct queue q, found;
+
+	(void)state;
+	queue_init(&q, 40000);
+	queue_keep(&q, "the name");
+	for (unsigned n = 0; n < 1200; n++) {
+		assert_int_equal(queue_push(&q, payload, 100, n, 0), 0);
+		if (n >= 300)
+			queue_pop(&q);
+	}
+	assert_int_equal(q.size, 128 * 1024);
+	assert_int_equal(q.frames, 300);
+	assert_int_equal(pwrite(store, &len, sizeof(len), last), sizeof(len));
+	queue_init(&found, 40000);
+	assert_int_equal(queue_rescue(&found, store), 0);
+	assert_int_equal(found.frames, 1091 - 900);
+	queue_free(&found);
+	/* So that it can be taken off again. */
+	assert_int_equal(pwrite(store, &(const uint32_t){ 100 }, 4, last), 4);
+	queue_free(&q);
+}
+
 static void
 a_strange_file_is_refused_or_read_as_far_as_it_goes(void **state)
 {
@@ -736,6 +765,9 @@ main(void)
 		cmocka_unit_test(a_long_spelling_is_charged),
 		cmocka_unit_test_setup_teardown(
 		    a_short_queue_is_not_kept, keep_in_store, keep_no_more),
+		cmocka_unit_test_setup_teardown(
+		    a_record_that_is_longer_than_the_ring_is_the_end,
+		    keep_in_store, keep_no_more),
 		cmocka_unit_test_setup_teardown(
 		    a_strange_file_is_refused_or_read_as_far_as_it_goes,
 		    keep_in_store, keep_no_more),

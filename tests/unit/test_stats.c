@@ -72,6 +72,55 @@ a_task_removed_in_its_own_run_is_left_alone(void **state)
 }
 
 static void
+a_removed_task_is_not_asked_for_the_time(void **state)
+{
+	struct task task;
+
+	(void)state;
+	task_add(&task, NULL, label, "t");
+	task_begin(&task);
+	task_remove(&task);
+	task.start_ns = 1;
+	assert_int_not_equal(task_now(), 1);
+}
+
+static void
+a_cursor_passes_over_a_task_that_is_removed(void **state)
+{
+	struct task_cursor cursor = { 0 };
+	struct task task[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		task_add(&task[i], NULL, label, "t%u", i);
+	task_cursor_open(&cursor);
+	assert_ptr_equal(task_cursor_next(&cursor), &task[0]);
+	task_remove(&task[0]);
+	task_remove(&task[1]);
+	assert_ptr_equal(task_cursor_next(&cursor), &task[2]);
+	task_remove(&task[2]);
+	assert_null(task_cursor_next(&cursor));
+	task_cursor_close(&cursor);
+}
+
+static void
+a_run_that_holds_the_loop_is_counted(void **state)
+{
+	struct task task;
+
+	(void)state;
+	task_add(&task, NULL, label, "t");
+	for (unsigned ms = 0; ms < 300; ms += 150) {
+		task_begin(&task);
+		task.start_ns -= ms * NSEC_PER_MSEC;
+		task_end(&task);
+	}
+	assert_in_range(task.slow, 1, 2);
+	assert_in_range(task.max_ns, 150 * NSEC_PER_MSEC, UINT64_MAX);
+	task_remove(&task);
+}
+
+static void
 the_history_keeps_the_last_sixteen_waits(void **state)
 {
 	struct task task;
@@ -109,6 +158,21 @@ percentiles_are_right_within_a_step(void **state)
 }
 
 static void
+the_median_of_three_is_the_second(void **state)
+{
+	struct histogram h = { 0 };
+
+	(void)state;
+	histogram_add(&h, 1000, 1);
+	assert_int_equal(histogram_percentile(&h, 50), 1000);
+	assert_int_equal(histogram_percentile(&h, 99), 1000);
+	histogram_add(&h, 2000, 1);
+	histogram_add(&h, 3000, 1);
+	assert_in_range(histogram_percentile(&h, 50), 1900, 2100);
+	histogram_free(&h);
+}
+
+static void
 extremes_are_counted(void **state)
 {
 	struct histogram h = { 0 };
@@ -116,8 +180,10 @@ extremes_are_counted(void **state)
 	(void)state;
 	histogram_add(&h, 0, 3);
 	assert_int_equal(histogram_percentile(&h, 99), 0);
+	for (unsigned bit = 40; bit < 64; bit++)
+		histogram_add(&h, 1ULL << bit, 1);
 	histogram_add(&h, UINT64_MAX, 1);
-	assert_int_equal(h.total, 4);
+	assert_int_equal(h.total, 28);
 	assert_true(histogram_percentile(&h, 100) > 1000000000000ULL);
 	histogram_free(&h);
 }
@@ -129,7 +195,11 @@ main(void)
 		cmocka_unit_test(a_task_tells_what_and_where_it_awaits),
 		cmocka_unit_test(a_run_ends_in_the_state_that_was_set_inside),
 		cmocka_unit_test(a_task_removed_in_its_own_run_is_left_alone),
+		cmocka_unit_test(a_removed_task_is_not_asked_for_the_time),
+		cmocka_unit_test(a_cursor_passes_over_a_task_that_is_removed),
+		cmocka_unit_test(a_run_that_holds_the_loop_is_counted),
 		cmocka_unit_test(the_history_keeps_the_last_sixteen_waits),
+		cmocka_unit_test(the_median_of_three_is_the_second),
 		cmocka_unit_test(percentiles_are_right_within_a_step),
 		cmocka_unit_test(extremes_are_counted),
 	};

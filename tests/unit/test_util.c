@@ -61,6 +61,8 @@ test_size(void **state)
 	assert_int_equal(parse_size("64KK", &n), -EINVAL);
 	assert_int_equal(parse_size("1.K", &n), -EINVAL);
 	assert_int_equal(parse_size("18446744073709551615K", &n), -ERANGE);
+	assert_int_equal(parse_size("18446744073709551616", &n), -ERANGE);
+	assert_int_equal(parse_size("18446744073709551617K", &n), -ERANGE);
 	assert_int_equal(n, UNTOUCHED);
 	assert_int_equal(parse_size("4096", &n), 0);
 	assert_int_equal(n, 4096);
