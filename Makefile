@@ -18,7 +18,7 @@ PYTHON = /usr/bin/python3
 
 # What Debian calls what we need.
 DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
-	libsystemd-dev libjansson-dev libpcap-dev
+	libsystemd-dev libjansson-dev libpcap-dev libtre-dev
 DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
@@ -247,7 +247,8 @@ uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/ttybridge
 
 # A tree as a package manager would lay it, in a package that knows what it needs: of
-# the libraries dpkg-shlibdeps says which, and since which version.
+# the libraries dpkg-shlibdeps says which, and since which version, but for those that
+# are loaded when they are needed.
 deb: deps
 	$(if $(HAVE_DPKG),$(call install,dpkg-dev))
 	rm -rf build/deb
@@ -262,7 +263,7 @@ deb: deps
 	    "Architecture: $$(dpkg --print-architecture)" 'Section: comm' \
 	    'Priority: optional' \
 	    'Maintainer: The ttybridge authors <ttybridge@localhost>' \
-	    "$$(sed 's/^shlibs:Depends=/Depends: /' build/deb/needs)" \
+	    "$$(sed 's/^shlibs:Depends=/Depends: libtre5, /' build/deb/needs)" \
 	    'Recommends: libpcap0.8' 'Suggests: systemd' \
 	    'Description: joins serial devices' \
 	    ' Forwards framed messages between serial ports, pseudo-terminals,' \

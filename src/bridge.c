@@ -137,11 +137,13 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 static bool
 may_go_on(struct port *port)
 {
-	if (port->decoder.work < TURN_WORK)
+	struct routes *routes = port->node->bridge->routes;
+
+	if (port->decoder.work < TURN_WORK && routes->spent < EXPRESSION_WORK)
 		return true;
 	if (port->link->up)
 		return false;
-	port->decoder.work = 0;
+	port->decoder.work = routes->spent = 0;
 	return true;
 }
 
@@ -150,6 +152,8 @@ port_input(struct port *port)
 {
 	struct bridge *b = port->node->bridge;
 	uint64_t now = task_now();
+	const struct route_source *source =
+	    &b->routes->source[port->node->number];
 	size_t room, len, had, got, held = port->held_len;
 	bool backlog = port->backlog;
 	struct port *by;
@@ -167,8 +171,10 @@ port_input(struct port *port)
 	had = len = port_gather(port, room, &in);
 	got = backlog ? held : had - held;
 	port->decoder.work = 0;
+	b->routes->spent = 0;
 	do {
-		more = batch_cut(b->batch, port, &in, &len, room, now);
+		more = batch_cut(
+		    b->batch, port, &in, &len, MIN(room, source->batch), now);
 		b->queued = false;
 		if (b->batch->n > 0)
 			port_forward(b->batch);
@@ -188,6 +194,9 @@ port_input(struct port *port)
 		waiter_turn_end(port, got);
 	else if (more)
 		port_update(port);
+	/* The rest of the turn is for others that are readable by now. */
+	if (more && room > 0)
+		event_base_loopcontinue(b->base);
 	port_age(port, now, had > 0);
 }
 

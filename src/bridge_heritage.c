@@ -60,6 +60,7 @@ struct old_node {
 struct old_route {
 	struct span name, text;
 	uint64_t counter[8];
+	uint64_t too_long;
 	uint64_t total, max_ns;
 	size_t nbuckets;
 	struct unpack buckets;
@@ -268,6 +269,8 @@ read_all(struct heritage *h, struct unpack *u)
 		read_lines(h, u);
 		if (exchanges_read(u, &h->exchanges) < 0)
 			return -ENOMEM;
+		for (n = 0; n < h->nroutes; n++)
+			h->route[n].too_long = unpack_number(u);
 	}
 	return u->failed || u->left > 0 ? -EINVAL : 0;
 }
@@ -297,6 +300,7 @@ inherit_route(const struct old_route *old, struct route *route)
 
 	for (size_t i = 0; i < NELEM(counter); i++)
 		*counter[i] = old->counter[i];
+	route->too_long = old->too_long;
 	h->total = old->total;
 	h->max_ns = old->max_ns;
 	if (h->count == NULL)

@@ -224,4 +224,6 @@ bridge_save(const struct bridge *b, struct pack *p)
 	save_rates(b, p);
 	save_lines(b, p);
 	exchanges_save(b, p);
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		pack_number(p, b->routes->route[i]->too_long);
 }

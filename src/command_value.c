@@ -264,7 +264,7 @@ print_latency(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
-/* Counters of routes that have a rate, and of those that are exchanges. */
+/* Counters of routes that have a rate, or an expression, or are exchanges. */
 static bool
 print_limited(const void *object, size_t at, char *buf, size_t size)
 {
@@ -282,6 +282,15 @@ print_exchanged(const void *object, size_t at, char *buf, size_t size)
 	    route->conf->exchange != EXCHANGE_NONE;
 }
 
+static bool
+print_too_long(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return print_counter(object, at, buf, size) &&
+	    (route->match != NULL || route->reject != NULL);
+}
+
 #define LIMITED(member) print_limited, offsetof(struct route, member)
 #define EXCHANGED(member) print_exchanged, offsetof(struct route, member)
 
@@ -290,6 +299,7 @@ static const struct row route_rows[] = {
 	{ "bytes", print_counter, offsetof(struct route, bytes) },
 	{ "rejected", print_counter, offsetof(struct route, rejected) },
 	{ "limited", LIMITED(limited) },
+	{ "too_long", print_too_long, offsetof(struct route, too_long) },
 	{ "answers", EXCHANGED(answers) },
 	{ "timeouts", EXCHANGED(timeouts) },
 	{ "late", EXCHANGED(late) },

@@ -178,10 +178,12 @@ join_all(struct making *m)
 	target = routes->targets;
 	for (unsigned i = 0; i < m->n; i++) {
 		routes->source[i].targets = target;
+		routes->source[i].batch = SIZE_MAX;
 		for (unsigned j = 0; j < m->n; j++)
 			if (i != j && may_join(m, i, j))
-				*target++ =
-				    (struct route_target){ j, 1, routes->via };
+				*target++ = (struct route_target){
+					.to = j, .nvia = 1, .via = routes->via
+				};
 		routes->source[i].ntargets =
 		    (unsigned)(target - routes->source[i].targets);
 	}
@@ -206,18 +208,16 @@ route_start(
 	if (route->from == NULL || route->to == NULL)
 		return -ENOMEM;
 	if (conf != NULL && conf->match != NULL) {
-		r = route_regex(&route->match, conf->match, err, size);
+		r = expression_new(conf->match, &route->match, err, size);
 		if (r != 0)
 			return r;
-		route->has_match = true;
 	}
 	if (conf != NULL && conf->reject != NULL) {
-		r = route_regex(&route->reject, conf->reject, err, size);
+		r = expression_new(conf->reject, &route->reject, err, size);
 		if (r != 0)
 			return r;
-		route->has_reject = true;
 	}
-	route->filtered = route->has_match || route->has_reject ||
+	route->filtered = route->match != NULL || route->reject != NULL ||
 	    (conf != NULL &&
 		(conf->match_hex.len > 0 || conf->match_nmea != NULL ||
 		    conf->match_mavlink.n > 0 || conf->match_unit.n > 0 ||
@@ -258,6 +258,36 @@ add_route(struct making *m, const struct route_conf *conf)
 	return pair_lists(m, number, conf->from, conf->to, true);
 }
 
+/*
+ * A frame goes through all expressions of its source, once for each target.  They
+ * share what it may cost; and frames together may cost as much as one.
+ */
+static void
+share_work(struct routes *routes, struct route_source *source)
+{
+	unsigned n = 0;
+
+	source->batch = SIZE_MAX;
+	for (unsigned i = 0; i < source->ntargets; i++)
+		for (unsigned j = 0; j < source->targets[i].nvia; j++) {
+			const struct route *route = source->targets[i].via[j];
+
+			n += (route->match != NULL) + (route->reject != NULL);
+		}
+	for (unsigned i = 0; i < source->ntargets; i++) {
+		struct route_target *target = &source->targets[i];
+
+		target->work = EXPRESSION_WORK / MAX(n, 1);
+		target->spent = &routes->spent;
+		for (unsigned j = 0; j < target->nvia; j++)
+			source->batch = MIN(source->batch,
+			    MIN(expression_batch(
+				    target->via[j]->match, target->work),
+				expression_batch(
+				    target->via[j]->reject, target->work)));
+	}
+}
+
 /* Cuts the sorted pairs into sources and targets. */
 static int
 make_targets(struct making *m)
@@ -290,6 +320,8 @@ make_targets(struct making *m)
 		routes->via[i] = routes->route[pair->route];
 		target->nvia++;
 	}
+	for (unsigned i = 0; i < routes->nsources; i++)
+		share_work(routes, &routes->source[i]);
 	return 0;
 }
 
@@ -309,6 +341,7 @@ take_counters(struct route *to, struct route *from)
 	to->bytes += from->bytes;
 	to->rejected += from->rejected;
 	to->limited += from->limited;
+	to->too_long += from->too_long;
 	to->answers += from->answers;
 	to->timeouts += from->timeouts;
 	to->late += from->late;
@@ -445,10 +478,8 @@ routes_new(struct route_conf **confs, unsigned nconfs,
 static void
 route_free(struct route *route)
 {
-	if (route->has_match)
-		regfree(&route->match);
-	if (route->has_reject)
-		regfree(&route->reject);
+	expression_free(route->match);
+	expression_free(route->reject);
 	histogram_free(&route->latency);
 	route_conf_free(route->conf);
 	for (unsigned i = 0; route->messages != NULL && i < route->nmessages;
@@ -477,41 +508,35 @@ routes_free(struct routes *r)
 
 /* --- the verdict --------------------------------------------------------- */
 
-/*
- * Payloads are bytes: NUL is one like any other.  1, 0, or -1 without
- * memory.
- */
+/* 1 when the frame passes, 0 when not, -EFBIG when that cannot be known; -ENOMEM. */
 static int
-finds(const regex_t *regex, const uint8_t *payload, size_t len)
-{
-	regmatch_t span = { .rm_so = 0, .rm_eo = (regoff_t)len };
-	int r = regexec(regex, len == 0 ? "" : (const char *)payload, 1, &span,
-	    REG_STARTEND);
-
-	return r == 0 ? 1 : r == REG_NOMATCH ? 0 : -1;
-}
-
-static bool
-passes(const struct route *route, const uint8_t *payload, size_t len)
+passes(const struct route_target *target, const struct route *route,
+    const uint8_t *payload, size_t len)
 {
 	const struct route_conf *conf = route->conf;
 	const struct bytes *hex = &conf->match_hex;
+	int found = 1;
 
 	if (hex->len > 0 &&
 	    (len < hex->len || memcmp(payload, hex->b, hex->len) != 0))
-		return false;
+		return 0;
 	if (conf->match_unit.n > 0 &&
 	    !match_unit(&conf->match_unit, payload, len))
-		return false;
+		return 0;
 	if (conf->match_mavlink.n > 0 &&
 	    !match_mavlink(&conf->match_mavlink, payload, len))
-		return false;
+		return 0;
 	if (conf->match_nmea != NULL &&
 	    !match_nmea(conf->match_nmea, payload, len))
-		return false;
-	if (route->has_match && finds(&route->match, payload, len) != 1)
-		return false;
-	return !route->has_reject || finds(&route->reject, payload, len) == 0;
+		return 0;
+	if (route->match != NULL)
+		found = expression_find(
+		    route->match, payload, len, target->work, target->spent);
+	if (found != 1 || route->reject == NULL)
+		return found;
+	found = expression_find(
+	    route->reject, payload, len, target->work, target->spent);
+	return found < 0 ? found : !found;
 }
 
 /* Whether a frame is within the rate: of its message, if the filter names messages. */
@@ -540,10 +565,13 @@ route_verdict(const struct route_target *target, const uint8_t *payload,
 {
 	for (unsigned i = 0; i < target->nvia; i++) {
 		struct route *route = target->via[i];
+		int pass;
 
 		if (!route->filtered)
 			return route;
-		if (!passes(route, payload, len))
+		if ((pass = passes(target, route, payload, len)) == -EFBIG)
+			route->too_long++;
+		else if (pass != 1)
 			route->rejected++;
 		else if (route->until != NULL &&
 		    !within_rate(route, target->to, payload, len, now))

@@ -9,8 +9,7 @@
 #ifndef ROUTE_H
 #define ROUTE_H
 
-#include <regex.h>
-
+#include "expression.h"
 #include "key.h"
 #include "route_match.h"
 #include "stats.h"
@@ -48,12 +47,12 @@ struct route {
 	struct histogram latency; /* inside the bridge */
 	struct route_conf *conf;  /* owned; NULL: the route of no routes */
 	const char *name;
-	char *from, *to; /* "ar1,ar2", or "*", for `routes` */
-	regex_t match, reject;
-	bool has_match, has_reject;
-	uint64_t rejected; /* by its filter */
-	uint64_t limited;  /* over its rate */
-	uint64_t *until;   /* of its rate, one an endpoint; or NULL */
+	char *from, *to;		   /* "ar1,ar2", or "*", for `routes` */
+	struct expression *match, *reject; /* NULL: none */
+	uint64_t rejected;		   /* by its filter */
+	uint64_t limited;		   /* over its rate */
+	uint64_t too_long;		   /* for its expressions */
+	uint64_t *until; /* of its rate, one an endpoint; or NULL */
 	/* The same for each message that its filter names: NULL, or one an endpoint, which
 	 * is NULL until there was a message. */
 	struct message_rates **messages;
@@ -72,9 +71,13 @@ struct route_target {
 	unsigned to;
 	unsigned nvia;
 	struct route **via;
+	uint64_t work; /* steps of each expression on a frame, at most */
+	uint64_t *spent;
 };
 
 struct route_source {
+	size_t
+	    batch; /* bytes of frames whose expressions may be found at once */
 	unsigned ntargets;
 	struct route_target *targets;
 };
@@ -86,6 +89,7 @@ struct routes {
 	struct route_source *source;  /* one an endpoint */
 	struct route_target *targets; /* those of all sources */
 	struct route **via;	      /* those of all targets */
+	uint64_t spent; /* steps of expressions, for the caller to reset */
 };
 
 /*
@@ -93,11 +97,6 @@ struct routes {
  * behind it.  NULL when there is none.
  */
 const char *route_word(const char **list, size_t *len);
-/*
- * An extended expression, whose repetitions are bounded.  -EINVAL with a
- * sentence in err; -ENOMEM.
- */
-int route_regex(regex_t *regex, const char *s, char *err, size_t size);
 /*
  * Whether the keys of a section go together: 'between' with two or more
  * names, or 'from' with 'to', none of them twice.  -EINVAL with a sentence

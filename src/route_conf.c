@@ -5,121 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expression_tree.h"
 #include "route.h"
 
-/* What repetitions may multiply an expression to; the time to match grows with
- * it. */
-#define REGEX_COST_MAX 1000
-#define REGEX_DEPTH_MAX 32
-
-/*
- * s is behind a '['.  Returns the place of the ']' that ends it, or its
- * last.
- */
-static const char *
-skip_bracket(const char *s)
-{
-	if (*s == '^')
-		s++;
-	if (*s == ']')
-		s++;
-	for (; *s != '\0' && *s != ']'; s++) {
-		char kind = s[1], end[3] = { kind, ']', '\0' };
-		const char *close;
-
-		if (*s != '[' || kind == '\0' || strchr(":.=", kind) == NULL)
-			continue;
-		close = strstr(s + 2, end);
-		if (close == NULL)
-			break;
-		s = close + 1;
-	}
-	return *s == ']' ? s : s - 1;
-}
-
-/* s is at a '{'.  The most that it repeats; *s moves to the '}'. */
-static unsigned long
-repetition(const char **s)
-{
-	char *end;
-	unsigned long low = strtoul(*s + 1, &end, 10), high = low;
-
-	if (*end == ',')
-		high = strtoul(end + 1, &end, 10);
-	if (*end != '}')
-		return 1;
-	*s = end;
-	return MIN(MAX(MAX(low, high), 1), REGEX_COST_MAX + 1UL);
-}
-
-/*
- * About how many characters an expression has once its repetitions are
- * written out, as regcomp() does: without a bound a short one takes all
- * memory.
- */
-static unsigned long
-regex_cost(const char *s)
-{
-	unsigned long sum[REGEX_DEPTH_MAX] = { 0 }, last = 0, times;
-	int depth = 0;
-
-	for (; *s != '\0' && sum[depth] <= REGEX_COST_MAX; s++) {
-		if (*s == '(') {
-			if (++depth == REGEX_DEPTH_MAX)
-				return REGEX_COST_MAX + 1;
-			sum[depth] = last = 0;
-			continue;
-		}
-		times = *s == '{' ? repetition(&s) : *s == '+' ? 2 : 1;
-		if (times > 1) {
-			sum[depth] += last * (times - 1);
-			last *= times;
-			continue;
-		}
-		last = 1;
-		if (*s == ')' && depth > 0)
-			last = sum[depth--];
-		else if (*s == '[')
-			s = skip_bracket(s + 1);
-		else if (*s == '\\' && s[1] != '\0')
-			s++;
-		sum[depth] += last;
-	}
-	for (last = 0; depth >= 0; depth--)
-		last += sum[depth];
-	return last;
-}
-
-int
-route_regex(regex_t *regex, const char *s, char *err, size_t size)
-{
-	char why[128];
-	int r;
-
-	if (regex_cost(s) > REGEX_COST_MAX) {
-		snprintf(err, size,
-		    "its repetitions multiply to more than %d characters",
-		    REGEX_COST_MAX);
-		return -EINVAL;
-	}
-	r = regcomp(regex, s, REG_EXTENDED | REG_NOSUB);
-	if (r == 0)
-		return 0;
-	regerror(r, regex, why, sizeof(why));
-	snprintf(err, size, "not a regular expression: %s", why);
-	return r == REG_ESPACE ? -ENOMEM : -EINVAL;
-}
-
 static int
-parse_regex(void *field, const char *value, char *err, size_t size)
+parse_expression(void *field, const char *value, char *err, size_t size)
 {
 	char **string = field, *copy;
-	regex_t regex;
-	int r = route_regex(&regex, value, err, size);
+	struct expression_tree *tree;
+	int r = expression_parse(value, &tree, err, size);
 
 	if (r != 0)
 		return r;
-	regfree(&regex);
+	expression_tree_free(tree);
 	copy = strdup(value);
 	if (copy == NULL)
 		return -ENOMEM;
@@ -192,13 +90,13 @@ const struct key route_keys[] = {
 	{ .name = "match",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(match),
-	    .parse = parse_regex,
+	    .parse = parse_expression,
 	    .help = "only frames that this POSIX extended regular expression"
 		    " finds something in" },
 	{ .name = "reject",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(reject),
-	    .parse = parse_regex,
+	    .parse = parse_expression,
 	    .help = "no frames that this one finds something in" },
 	{ .name = "match_hex",
 	    .type = KEY_HEX,

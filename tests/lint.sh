@@ -15,7 +15,7 @@ layer() {
 	case $1 in
 	util | log) echo 0 ;;
 	key | output | stats | address | keep | pack | sandbox) echo 1 ;;
-	framing* | checksum | queue | precise) echo 2 ;;
+	framing* | checksum | queue | precise | expression*) echo 2 ;;
 	endpoint* | serial* | listener) echo 3 ;;
 	config* | route*) echo 4 ;;
 	bridge*) echo 5 ;;

@@ -1,10 +1,12 @@
 /*
  * Messages that filters read: the first byte says how long a list of sentences or
- * numbers is, which stands in front of the message.
+ * numbers, or an expression, is, which stands in front of the message.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "expression.h"
+#include "expression_tree.h"
 #include "route_match.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
@@ -50,6 +52,29 @@ filters(const char *list, const uint8_t *message, size_t len)
 		expect(rate_allows(&rate, &until, len));
 }
 
+/* Both matchers find the same, and no more steps are made than may be. */
+static void
+expressions(const char *text, const uint8_t *message, size_t len)
+{
+	struct expression_tree *tree;
+	struct expression *e;
+	uint64_t spent = 0, steps = EXPRESSION_WORK;
+	char err[300];
+	int found, tried;
+
+	if (expression_new(text, &e, err, sizeof(err)) != 0)
+		return;
+	found = expression_find(e, message, len, EXPRESSION_WORK, &spent);
+	expect(spent <= EXPRESSION_WORK);
+	expect(found >= 0 || len > expression_longest(e, EXPRESSION_WORK) ||
+	    expression_is_tried(e));
+	expect(expression_parse(text, &tree, err, sizeof(err)) == 0);
+	tried = expression_try(tree, message, len, &steps);
+	expect(found < 0 || tried < 0 || found == tried);
+	expression_tree_free(tree);
+	expression_free(e);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -70,6 +95,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(message, data + 1 + n, len);
 	filters(list, message, len);
 	keys(message, len);
+	if (strlen(list) < 200)
+		expressions(list, message, len);
 	if (modbus_read(message, len, &m))
 		modbus_answers(&m, &m);
 	free(message);
