@@ -117,14 +117,6 @@ inherit(struct node *to, struct node *from)
 
 /* --- the table ----------------------------------------------------------- */
 
-static enum route_end
-end_of(const struct endpoint_conf *conf)
-{
-	if (conf->ops == &endpoint_echo)
-		return END_ECHO;
-	return conf->ops->several ? END_SEVERAL : END_SINGLE;
-}
-
 static int
 make_routes(struct config *c, struct routes **ret, char *err, size_t size)
 {
@@ -135,7 +127,7 @@ make_routes(struct config *c, struct routes **ret, char *err, size_t size)
 
 	for (unsigned i = 0; names && ends && i < c->nendpoints; i++) {
 		names[i] = c->endpoints[i]->name;
-		ends[i] = end_of(c->endpoints[i]);
+		ends[i] = config_route_end(c->endpoints[i]);
 	}
 	if (names != NULL && ends != NULL)
 		r = routes_new(c->routes, c->nroutes, names, ends,

@@ -126,10 +126,20 @@ config_read(const char *path, char *const *words, unsigned n,
 			first = r;
 	}
 	if (first == 0)
+		first = config_warn(c, path, faults);
+	if (first == 0)
 		*ret = c;
 	else
 		config_free(c);
 	return first;
+}
+
+enum route_end
+config_route_end(const struct endpoint_conf *conf)
+{
+	if (conf->ops == &endpoint_echo)
+		return END_ECHO;
+	return conf->ops->several ? END_SEVERAL : END_SINGLE;
 }
 
 void

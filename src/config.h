@@ -55,7 +55,7 @@ struct config {
 };
 
 /*
- * The faults found, sorted: "FILE:LINE: what is wrong", one line of text each.
+ * The faults found, and what is doubtful, sorted: "FILE:LINE: what is wrong", one line of text each.
  * The last one says how many more there were, if there were too many.
  */
 struct faults {
@@ -63,13 +63,14 @@ struct faults {
 	unsigned n;
 	/* The rest is for whoever adds to them. */
 	unsigned *order;
-	unsigned found; /* all that there were */
+	unsigned found;	   /* all that there were */
+	unsigned warnings; /* besides: "FILE:LINE: warning: ...", no faults */
 };
 void faults_free(struct faults *f);
 
 /*
  * All in one: the file (NULL: none), then the words, then what only shows
- * when all is read.  0 and a new config; -EINVAL and every fault; -errno and
+ * when all is read.  0 and a new config, perhaps with warnings; -EINVAL and every fault; -errno and
  * a fault that says so when the file cannot be read.  path is borrowed for
  * as long as the config's parts live.
  */
@@ -90,6 +91,11 @@ int config_words(
 /* Last: at least one endpoint, names and devices used twice, names in routes.
  * file is where the want of endpoints is reported. */
 int config_check(struct config *c, const char *file, struct faults *faults);
+/* What a table of routes has to know of the endpoint. */
+enum route_end config_route_end(const struct endpoint_conf *conf);
+/* Of a configuration without faults: what is doubtful.  -ENOMEM. */
+int config_warn(
+    const struct config *c, const char *file, struct faults *faults);
 /* As config_load, from a buffer: for tests and fuzzing. */
 int config_parse(const char *file, const char *text, size_t len,
     struct config **ret, struct faults *faults);

@@ -70,7 +70,7 @@ fault_insert(struct faults *f, char *text, unsigned order)
 static void
 fault_count(struct faults *f, const char *file)
 {
-	unsigned n = f->found - CONFIG_MAX_FAULTS;
+	unsigned n = f->found + f->warnings - CONFIG_MAX_FAULTS;
 	char *text;
 
 	if (asprintf(&text, "%s: and %u more fault%s", file, n,
@@ -100,31 +100,50 @@ make_harmless(char *s)
 			*s = '?';
 }
 
-void
-fault_add(struct faults *f, const char *file, int line, const char *fmt, ...)
+static void
+add_text(struct faults *f, const char *file, int line, const char *kind,
+    const char *fmt, va_list ap)
 {
 	unsigned order = (unsigned)line;
 	char what[600], at[16] = "", *text;
-	va_list ap;
 
-	f->found++;
 	if (!faults_room(f))
 		return;
 	if (faults_full(f)) {
 		fault_count(f, file);
 		return;
 	}
-	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
 	if (line > 0)
 		snprintf(at, sizeof(at), ":%d", line);
 	if (strcmp(file, CONFIG_WORDS) == 0)
 		order |= 1U << 31;
-	if (asprintf(&text, "%s%s: %s", file, at, what) == -1)
+	if (asprintf(&text, "%s%s: %s%s", file, at, kind, what) == -1)
 		return;
 	make_harmless(text);
 	fault_insert(f, text, order);
+}
+
+void
+fault_add(struct faults *f, const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	f->found++;
+	va_start(ap, fmt);
+	add_text(f, file, line, "", fmt, ap);
+	va_end(ap);
+}
+
+void
+warning_add(struct faults *f, const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	f->warnings++;
+	va_start(ap, fmt);
+	add_text(f, file, line, "warning: ", fmt, ap);
+	va_end(ap);
 }
 
 /* --- sections ------------------------------------------------------------ */

@@ -62,6 +62,9 @@ const char *config_quote(const char *s, char *buf, size_t size);
 /* line 0: none is named.  A fault that cannot be stored is counted. */
 void fault_add(struct faults *f, const char *file, int line, const char *fmt,
     ...) PRINTF(4, 5);
+/* The same of what is no fault. */
+void warning_add(struct faults *f, const char *file, int line, const char *fmt,
+    ...) PRINTF(4, 5);
 /* Another one would only be counted: no need to find good words for it. */
 bool faults_full(const struct faults *f);
 

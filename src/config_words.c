@@ -7,8 +7,10 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config_hint.h"
 #include "config_read.h"
@@ -177,6 +179,24 @@ check_word(struct words *w, const char *word)
 	return true;
 }
 
+/* A fault when the word is the name of a configuration, most likely. */
+static bool
+check_path(struct words *w, const char *word)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(word, ","), word);
+	if (stat(path, &st) < 0 ||
+	    !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+		return true;
+	w->sections->lost++;
+	fault_add(w->faults, CONFIG_WORDS, w->number,
+	    "'%s' is a %s: a configuration is given with -c", w->quote,
+	    S_ISDIR(st.st_mode) ? "directory" : "file");
+	return false;
+}
+
 static int
 read_word(struct words *w, const char *word)
 {
@@ -195,6 +215,8 @@ read_word(struct words *w, const char *word)
 	} else
 		address = word + len + (word[len] == ':');
 	at = address_find(type, len);
+	if ((path || at < 0) && !check_path(w, word))
+		return 0;
 	if (at < 0) {
 		unknown_type(w, word, len);
 		return 0;

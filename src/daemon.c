@@ -8,6 +8,7 @@
  * what was queued when the signal came has had its time.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -117,17 +118,23 @@ join_faults(const struct faults *faults)
 }
 
 /* r: -ENOMEM, after which the faults are not all there are. */
+static void
+log_faults(int level, const struct faults *faults)
+{
+	for (unsigned i = 0; i < faults->n; i++)
+		log_at(level, "%s", faults->text[i]);
+}
+
 static int
 refuse_reload(int r, struct faults *faults, char **ret_faults)
 {
-	for (unsigned i = 0; i < faults->n; i++)
-		log_at(LOG_ERR, "%s", faults->text[i]);
+	log_faults(LOG_ERR, faults);
 	if (r == -ENOMEM)
 		log_at(LOG_ERR, "out of memory: nothing was changed");
 	else
 		log_at(LOG_ERR,
 		    "the configuration has %u fault%s: nothing was changed",
-		    faults->n, faults->n == 1 ? "" : "s");
+		    faults->found, faults->found == 1 ? "" : "s");
 	*ret_faults = r == -ENOMEM ? NULL : join_faults(faults);
 	systemd_ready();
 	systemd_status("reload refused: %s",
@@ -158,6 +165,8 @@ reload(char **ret_faults)
 	systemd_reloading();
 	if ((r = options_config(options, &c, &faults)) < 0)
 		return refuse_reload(r, &faults, ret_faults);
+	log_faults(LOG_WARNING, &faults);
+	faults_free(&faults);
 	r = control_ports_prepare(c, err, sizeof(err));
 	if (r == 0 && (r = bridge_apply(bridge, c, err, sizeof(err))) < 0)
 		control_ports_drop();
@@ -244,6 +253,7 @@ static int
 try_program(void)
 {
 	char check[] = "--check", **argv;
+	posix_spawn_file_actions_t quiet;
 	size_t n = 0;
 	int r, status;
 	pid_t pid;
@@ -255,7 +265,15 @@ try_program(void)
 	argv[0] = options->argv[0];
 	argv[1] = check;
 	memcpy(argv + 2, options->argv + 1, n * sizeof(*argv));
-	r = -posix_spawn(&pid, program, NULL, NULL, argv, environ);
+	r = -posix_spawn_file_actions_init(&quiet);
+	if (r == 0) {
+		r = -posix_spawn_file_actions_addopen(
+		    &quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+		if (r == 0)
+			r = -posix_spawn(
+			    &pid, program, &quiet, NULL, argv, environ);
+		posix_spawn_file_actions_destroy(&quiet);
+	}
 	free(argv);
 	if (r < 0)
 		return r;
@@ -473,7 +491,7 @@ start_controls(struct config *c, bool continues)
 
 /* In order: what was left for us, signals, endpoints, control ports; then the service manager is told. */
 static int
-start(struct config *c)
+start(struct config *c, const struct faults *warnings)
 {
 	char err[448] = "";
 	bool continues;
@@ -494,6 +512,7 @@ start(struct config *c)
 	handover_prune(base, c);
 	bridge->changed = show_status;
 	take_daemon_conf(c);
+	log_faults(LOG_WARNING, warnings);
 	if ((r = bridge_apply(bridge, c, err, sizeof(err))) < 0) {
 		if (err[0] != '\0')
 			log_at(LOG_ERR, "cannot start: %s", err);
@@ -560,12 +579,13 @@ stop(void)
 }
 
 int
-daemon_run(const struct options *o, struct config *c)
+daemon_run(
+    const struct options *o, struct config *c, const struct faults *warnings)
 {
 	int r;
 
 	options = o;
-	r = start(c);
+	r = start(c, warnings);
 
 	config_free(c);
 	if (r == 0)

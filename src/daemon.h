@@ -21,7 +21,9 @@ struct options {
 /* The file, if one is to be read, and the words of the command line. */
 int options_config(
     const struct options *o, struct config **ret, struct faults *faults);
-/* Runs until it is told to stop; takes the configuration over.  The exit status. */
-int daemon_run(const struct options *o, struct config *c);
+/* Runs until it is told to stop; takes the configuration over; logs the
+ * warnings.  The exit status. */
+int daemon_run(
+    const struct options *o, struct config *c, const struct faults *warnings);
 
 #endif

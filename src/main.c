@@ -108,8 +108,16 @@ print_faults(const struct faults *faults)
 {
 	for (unsigned i = 0; i < faults->n; i++)
 		fprintf(stderr, "%s\n", faults->text[i]);
-	if (faults->n == 0)
-		fprintf(stderr, "ttybridged: out of memory\n");
+}
+
+static void
+print_found(const struct config *c)
+{
+	printf("%u endpoint%s, ", c->nendpoints, c->nendpoints == 1 ? "" : "s");
+	if (c->nroutes == 0)
+		printf("no routes\n");
+	else
+		printf("%u route%s\n", c->nroutes, c->nroutes == 1 ? "" : "s");
 }
 
 /* The exit status of what is asked for; another when it could not be printed. */
@@ -137,11 +145,18 @@ main(int argc, char **argv)
 		return printed(EXIT_SUCCESS, serial_list_ports(options.json));
 	if (options_config(&options, &c, &faults) < 0) {
 		print_faults(&faults);
+		if (faults.n == 0)
+			fprintf(stderr, "ttybridged: out of memory\n");
 		faults_free(&faults);
 		return EXIT_USAGE;
 	}
-	if (!options.check)
-		return daemon_run(&options, c);
-	config_free(c);
-	return EXIT_SUCCESS;
+	if (options.check) {
+		print_faults(&faults);
+		print_found(c);
+		config_free(c);
+		status = printed(EXIT_SUCCESS, 0);
+	} else
+		status = daemon_run(&options, c, &faults);
+	faults_free(&faults);
+	return status;
 }

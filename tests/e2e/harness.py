@@ -36,7 +36,7 @@ import pytest
 
 LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("TTYBRIDGED", str(ROOT / "build/san/ttybridged"))
+BINARY = os.path.abspath(os.environ.get("TTYBRIDGED", str(ROOT / "build/san/ttybridged")))
 FAULTS = Path(os.environ.get("FAULTS", str(ROOT / "build/fault.so")))
 PATIENCE = float(os.environ.get("TTYBRIDGE_PATIENCE", "20"))
 BROKEN = re.compile(r"ERROR: (Address|Leak|Undefined)\w*Sanitizer|runtime error:"

@@ -112,7 +112,7 @@ def test_a_file_without_endpoints_is_refused(folder):
     assert check(folder, "[daemon]\nlog_level = info\n")[0] == 2
 
 
-def test_a_good_file_is_silent_and_opens_nothing(folder):
+def test_a_good_file_has_no_warnings_and_opens_nothing(folder):
     status, lines = check(folder, f"""\
 # comments and blanks
 [daemon]
@@ -130,19 +130,21 @@ listen = unix:{folder}/control.sock
 device = {folder}/nothing-here
 framing = delimiter
 delimiter = \\x03\\x3b
-max_frame = 64K
+max_frame = 16K
 queue = 1M
 overflow = drop-oldest
 stall_timeout = 1.5s
 [pty p]
 link = {folder}/p
+framing = line
 [tcp-server lan]
 listen = 127.0.0.1:5011
+framing = line
 [route r]
 between = ar1 ar2 p lan
 match = ^[$]
 """)
-    assert (status, lines) == (0, [])
+    assert (status, lines) == (0, ["4 endpoints, 1 route"])
     assert sorted(os.listdir(folder)) == ["test.conf"]
 
 
@@ -259,7 +261,7 @@ def test_a_file_of_two_thousand_endpoints_is_read_quickly(folder):
     text = "".join(f"[serial e{i}]\ndevice = /dev/ttyX{i}\n"
                    for i in range(2000))
     start = time.monotonic()
-    assert check(folder, text) == (0, [])
+    assert check(folder, text) == (0, ["2000 endpoints, no routes"])
     assert time.monotonic() - start < 10
 
 
@@ -273,7 +275,8 @@ def test_a_file_that_is_no_text_is_refused(folder):
 
 
 def test_windows_line_ends_and_a_missing_last_newline_are_fine(folder):
-    assert check(folder, HEAD.replace("\n", "\r\n") + "baud = 9600") == (0, [])
+    status, lines = check(folder, HEAD.replace("\n", "\r\n") + "baud = 9600")
+    assert (status, lines[0]) == (0, "1 endpoint, no routes")
     assert check(folder, b"\xef\xbb\xbf" + HEAD.encode())[0] in (0, 2)
 
 
@@ -323,6 +326,45 @@ def test_words_are_checked_without_being_opened(folder):
                "tcp-server:127.0.0.1:5011")
     assert done.returncode == 0
     assert run("--check", f"serial:{folder}/none,framing=lime").returncode == 2
+
+
+@pytest.mark.parametrize("word", ["test.conf", "./test.conf", "{}/test.conf",
+                                  "{}", "{}/", ".", "test.conf,framing=line"])
+@pytest.mark.parametrize("option", [[], ["--check"]])
+def test_a_file_or_folder_as_an_argument_is_a_fault(
+        folder, monkeypatch, word, option):
+    (folder / "test.conf").write_text(HEAD)
+    monkeypatch.chdir(folder)
+    done = run(*option, word.format(folder))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"command line:1: '\S+' is a (file|directory): a "
+                        r"configuration is given with -c\n", done.stderr)
+
+
+# --- what --check says of a configuration without faults ----------------------
+
+def test_check_says_what_it_has_found(folder):
+    text = HEAD + "[pty b]\nlink = @D/b\n[echo c]\n"
+    routes = "[route r]\nbetween = ar1 b\n[route s]\nfrom = c\nto = b\n"
+    text = text.replace("@D", str(folder))
+    assert check(folder, text) == (0, ["3 endpoints, no routes"])
+    assert check(folder, text + routes) == (0, ["3 endpoints, 2 routes"])
+
+
+def test_check_warns_and_succeeds(folder):
+    done = run("--check", "serial:/dev/ttyS0,framing=line", "/dev/ttyS1")
+    assert (done.returncode, done.stdout) == (0, "2 endpoints, no routes\n")
+    assert done.stderr.startswith("command line:2: warning: [serial ep2]")
+    assert done.stderr.endswith("set framing on ep2\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_start_and_a_reload_log_the_warnings(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b))
+    assert d.stderr().count("set framing on b") == 1
+    d.control("reload")
+    assert d.stderr().count("set framing on b") == 2
 
 
 # --- signals -----------------------------------------------------------------

@@ -269,8 +269,8 @@ def test_every_line_of_the_sample_configuration_is_right(folder):
     file = folder / "all.conf"
     file.write_text("".join(daemon_keys + text))
     done = run("-c", file, "--check")
-    assert done.stderr == ""
-    assert done.returncode == 0
+    faults = [line for line in done.stderr.splitlines() if "warning: " not in line]
+    assert (done.returncode, faults) == (0, [])
 
 
 @pytest.mark.parametrize("file", [ROOT / "conf/ttybridge.conf", *EXAMPLES],

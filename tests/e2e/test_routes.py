@@ -3,7 +3,8 @@ import random
 
 import pytest
 
-from harness import ControlError, expect, flush, pump, route, run, serial
+from harness import (ControlError, expect, flush, pump, route, run, serial,
+                     wait_for)
 
 
 @pytest.fixture
@@ -93,6 +94,66 @@ def test_reject_lets_the_others_pass(four, daemon):
                                match="^[a-z]+$", reject="debug|trace"))
     a.send(b"good\na debug\ndebugging\nGOOD\nfine\n")
     expect(b, b"good\nfine\n", [a])
+
+
+def test_a_frame_too_long_for_its_expression_is_counted_and_the_rest_goes_on(
+        four, daemon):
+    a, b, c, _ = four
+    d = daemon(serial("a", a, framing="line", max_frame="64K") +
+               lines([b, c]) +
+               route("costly", from_="a", to="b", match="(a?){100}b") +
+               route("cheap", from_="a", to="c", reject="^x"))
+    assert "key 'match' in [route costly]: frames of 'a' over" in d.stderr()
+    long = b"a" * 3000 + b"b"
+    a.send(long + b"\nab\n")
+    expect(b, b"ab\n", [a, c])
+    expect(c, long + b"\nab\n", [a])
+    assert d.number("routes/costly/too_long") == 1
+    assert d.number("routes/costly/rejected") == 0
+    assert d.number("routes/cheap/too_long") == 0
+    assert d.number("routes/costly/frames") == 1
+
+
+def test_a_back_reference_is_found_where_that_takes_few_steps(four, daemon):
+    a, b, *_ = four
+    d = daemon(lines(four) + route("r", from_="a", to="b",
+                                   match=r"^(.*)(.*),\2\1$"))
+    assert "key 'match' in [route r]" in d.stderr()
+    a.send(b"left right,right left\n" + b"xy" * 2000 + b"\nab,ab\nab,ac\n")
+    expect(b, b"ab,ab\n", [a])
+    d.wait_number("routes/r/rejected", 2)
+    assert d.number("routes/r/too_long") == 1
+
+
+# What took 0.4 s for each of its frames, and what the C library has no end of.
+@pytest.mark.parametrize("match", ["a.*b", "(a?){60}b", r"(a*)*\1b"])
+def test_expressions_do_not_hold_up_the_others(four, daemon, match):
+    a, b, c, e = four
+    d = daemon(lines(four) + route("slow", from_="a", to="b", match=match) +
+               route("other", between="c d"))
+    for _ in range(40):
+        a.send(b"a" * 4000 + b"\n")
+    c.send(b"ping\n")
+    expect(e, b"ping\n", [a, c])
+    flush([a])
+    wait_for(lambda: d.number("routes/slow/rejected") +
+             d.number("routes/slow/too_long") == 40)
+    assert "held the loop" not in d.stderr()
+
+
+def test_an_expression_without_the_library_is_tried(folder, monkeypatch):
+    """As where an upgrade has not brought it: the service starts."""
+    conf = folder / "test.conf"
+    conf.write_text("[echo a]\n[serial b]\ndevice = /dev/null\nframing = line\n"
+                    "[route r]\nfrom = b\nto = a\nmatch = ^x\n")
+    (folder / "libtre.so.5").write_text("not a library")
+    with monkeypatch.context() as m:
+        m.setenv("LD_LIBRARY_PATH", str(folder))
+        done = run("--check", "-c", conf)
+    assert done.returncode == 0
+    assert "libtre5" in done.stderr
+    done = run("--check", "-c", conf)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_match_hex_compares_the_first_bytes(four, daemon):
