@@ -131,8 +131,8 @@ endpoint_set_state(
 {
 	enum endpoint_state old = ep->state;
 	int level = state == ENDPOINT_LOST ? LOG_WARNING : LOG_INFO;
-	bool name_it = state == ENDPOINT_LOST && old == ENDPOINT_OPENING &&
-	    strstr(why, ep->address) == NULL;
+	bool failed = state == ENDPOINT_LOST && old == ENDPOINT_OPENING;
+	bool name_it = failed && strstr(why, ep->address) == NULL;
 
 	if (old == state)
 		return;
@@ -140,10 +140,17 @@ endpoint_set_state(
 	ep->since_ns = now_ns();
 	if (state == ENDPOINT_OPENING || state == ENDPOINT_CLOSED)
 		level = LOG_DEBUG;
-	log_to(level, ABOUT_ENDPOINT, ep->conf->name, "%s -> %s%s%s%s%s%s",
-	    state_names[old], state_names[state], *why != '\0' ? " (" : "",
-	    name_it ? ep->address : "", name_it ? ": " : "", why,
-	    *why != '\0' ? ")" : "");
+	if (failed && ep->absent && ep->opens == 0)
+		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
+		    "not there: %s%s (will be retried)",
+		    ep->conf->device != NULL ? "" : "USB device ",
+		    ep->conf->device != NULL ? ep->conf->device
+					     : ep->conf->usb);
+	else
+		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
+		    "%s -> %s%s%s%s%s%s", state_names[old], state_names[state],
+		    *why != '\0' ? " (" : "", name_it ? ep->address : "",
+		    name_it ? ": " : "", why, *why != '\0' ? ")" : "");
 	if (state == ENDPOINT_LOST)
 		hotplug_watch(ep);
 	else if (state != ENDPOINT_OPENING)
@@ -206,6 +213,8 @@ try_open(struct endpoint *ep)
 	hotplug_note(ep);
 	r = ops->open(ep);
 	ep->tried = true;
+	ep->absent = ops == &endpoint_serial &&
+	    (r == -ENOENT || r == -ENXIO || r == -ENODEV);
 	if (r < 0)
 		endpoint_lost(
 		    ep, ep->error[0] != '\0' ? ep->error : strerror(-r));

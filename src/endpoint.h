@@ -229,7 +229,8 @@ struct endpoint {
 	uint64_t
 	    refused; /* connections and datagrams turned away, or unsendable */
 	uint64_t backoff_ns, next_try_ns;
-	bool tried; /* opened once, whatever came of it */
+	bool tried;  /* opened once, whatever came of it */
+	bool absent; /* the device was not there at the last try */
 	struct event *reopen_event;
 	TAILQ_ENTRY(endpoint) lost; /* while hotplug watches... */
 	bool watched;		    /* ...for its device... */

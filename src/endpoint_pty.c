@@ -144,6 +144,7 @@ make_link(struct pty *pty, const char *path, char *err, size_t size)
 	} else
 		r = -errno;
 	snprintf(err, size, "cannot make the link %s: %s", path, strerror(-r));
+	append_folder_hint(err, size, path, r);
 	return r;
 }
 

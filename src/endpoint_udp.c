@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "endpoint_udp_peer.h"
+#include "holder.h"
 #include "sandbox.h"
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
@@ -103,9 +104,13 @@ make_socket(struct address *from, int family, char *err, size_t size)
 		close(fd);
 	if (from != NULL)
 		address_format(sa(from), from->len, text, sizeof(text));
-	snprintf(err, size, "cannot receive %s%s: %s",
-	    from != NULL ? "on " : "", text,
-	    network_error(-r, why, sizeof(why)));
+	snprintf(err, size, "cannot receive %s%s: ", from != NULL ? "on " : "",
+	    text);
+	if (r == -EADDRINUSE && from != NULL) {
+		holder_of_port(true, address_port(sa(from)), why, sizeof(why));
+		append(err, size, "in use, %s", why);
+	} else
+		append(err, size, "%s", network_error(-r, why, sizeof(why)));
 	return r;
 }
 

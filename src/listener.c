@@ -19,6 +19,7 @@
 #include <event2/listener.h>
 
 #include "checksum.h"
+#include "holder.h"
 #include "listener.h"
 #include "sandbox.h"
 
@@ -283,7 +284,18 @@ bind_socket(struct listener *l, char *err, size_t size)
 		r = -errno;
 	if (r == 0)
 		return fd;
-	if (*err == '\0')
+	if (*err == '\0' && r == -EADDRINUSE && family != AF_UNIX) {
+		holder_of_port(false,
+		    address_port((const struct sockaddr *)&l->conf.address.ss),
+		    why, sizeof(why));
+		snprintf(
+		    err, size, "cannot listen on %s: in use, ", l->address);
+		append(err, size, "%s", why);
+	} else if (*err == '\0' && family == AF_UNIX) {
+		snprintf(err, size, "cannot listen on %s: %s", l->address,
+		    strerror(-r));
+		append_folder_hint(err, size, unix_path(l), r);
+	} else if (*err == '\0')
 		snprintf(err, size, "cannot listen on %s: %s", l->address,
 		    network_error(-r, why, sizeof(why)));
 	if (fd >= 0)

@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon.h"
 #include "output.h"
@@ -147,6 +148,11 @@ main(int argc, char **argv)
 		print_faults(&faults);
 		if (faults.n == 0)
 			fprintf(stderr, "ttybridged: out of memory\n");
+		if (options.file == NULL && options.nwords == 0 &&
+		    access(CONFIG_DEFAULT_PATH, F_OK) < 0)
+			fprintf(stderr,
+			    "ttybridged: --help says how to name another"
+			    " configuration, or endpoints without one\n");
 		faults_free(&faults);
 		return EXIT_USAGE;
 	}

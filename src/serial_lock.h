@@ -29,10 +29,5 @@ void serial_lock_release(int fd);
  * pty, where it would outlive us.
  */
 void serial_lock_exclusive(int fd, bool on);
-/*
- * The sentence for a port that is in use: "held by picocom (pid 1234)".  fd:
- * our own descriptor of it, or -1.
- */
-void serial_lock_holder(const char *path, int fd, char *buf, size_t size);
 
 #endif

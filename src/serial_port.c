@@ -26,11 +26,14 @@
 #include <libserialport.h>
 
 #include "log.h"
+#include "holder.h"
 #include "serial_list.h"
 #include "serial_lock.h"
 #include "serial_port.h"
 #include "serial_tty.h"
 
+/* What the kernel shows in place of a group that has no number here. */
+#define NO_GROUP 65534
 #define LEAVE_LOOK_MS 20
 /*
  * Output is stuck when no byte leaves for that long, plus the time of as many
@@ -55,22 +58,58 @@ static TAILQ_HEAD(, leaving) leavings = TAILQ_HEAD_INITIALIZER(leavings);
 
 /* --- finding ------------------------------------------------------------- */
 
-static int
-no_device(int e, const char *path, char *err, size_t size)
+static bool
+is_member(gid_t gid)
+{
+	gid_t groups[NGROUPS_MAX];
+	int n = getgroups(NGROUPS_MAX, groups);
+
+	for (int i = 0; i < n; i++)
+		if (groups[i] == gid)
+			return true;
+	return getegid() == gid;
+}
+
+/*
+ * Who may open it.  A service with users of its own sees every foreign group as that
+ * of nobody: what the group is called outside, only an administrator can see.
+ */
+static void
+permission_denied(const char *path, char *err, size_t size)
 {
 	struct stat st;
 	struct group *gr;
+	const char *name = "dialout";
+	bool known;
+
+	known = stat(path, &st) == 0 && st.st_gid != 0 &&
+	    st.st_gid != NO_GROUP && (gr = getgrgid(st.st_gid)) != NULL;
+	if (known)
+		name = gr->gr_name;
+	if (!known && (gr = getgrnam(name)) != NULL && is_member(gr->gr_gid))
+		snprintf(err, size,
+		    "permission denied (`ls -l %s` shows its group, which a"
+		    " service joins by SupplementaryGroups=; a udev rule may"
+		    " give it to dialout)",
+		    path);
+	else if (known && (st.st_mode & 060) != 060)
+		snprintf(err, size,
+		    "permission denied (its mode, %04o, lets no group use it;"
+		    " a udev rule may set it to 0660, with group dialout)",
+		    (unsigned)st.st_mode & 07777);
+	else
+		snprintf(err, size,
+		    "permission denied (is the user in group %s?)", name);
+}
+
+static int
+no_device(int e, const char *path, char *err, size_t size)
+{
 
 	if (e == ENOENT || e == ENXIO || e == ENODEV || e == ENOTDIR)
 		snprintf(err, size, "no such device");
-	else if (e == EACCES && stat(path, &st) == 0 &&
-	    (gr = getgrgid(st.st_gid)) != NULL && st.st_gid != 0)
-		snprintf(err, size,
-		    "permission denied (is the user in group %s?)",
-		    gr->gr_name);
 	else if (e == EACCES)
-		snprintf(err, size,
-		    "permission denied (is the user in group dialout?)");
+		permission_denied(path, err, size);
 	else if (e == EPERM)
 		snprintf(err, size,
 		    "not permitted (does the service's"
@@ -132,7 +171,7 @@ open_plain(const char *path, char *err, size_t size)
 	}
 	if (errno != EBUSY)
 		return no_device(errno, path, err, size);
-	serial_lock_holder(path, -1, err, size);
+	holder_of_device(path, -1, err, size);
 	return -EBUSY;
 }
 

@@ -85,6 +85,9 @@ const char *format_size(uint64_t bytes, char *buf, size_t size);
  */
 const char *nearest(const char *word, const char *const *words);
 
+/* What to do when a path cannot be made because of its folder: "; ..." in err. */
+void append_folder_hint(char *err, size_t size, const char *path, int e);
+
 /* snprintf behind what is in buf already; what does not fit is cut. */
 void append(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
 

@@ -3,6 +3,7 @@ A device that comes back is opened because something tells of it: the back-off o
 these daemons would take an hour.
 """
 import errno
+import grp
 import os
 import shutil
 import socket
@@ -60,6 +61,24 @@ def test_a_device_that_may_not_be_opened_yet_is_opened_when_it_may(a_user):
         expect(b, b"for later\n")
     for p in (a, b):
         p.close()
+
+
+def test_a_device_that_may_not_be_opened_says_what_helps(a_user):
+    """The group that a service with users of its own sees for most is that of nobody."""
+    user, folder = a_user
+    dialout = grp.getgrnam("dialout").gr_gid
+    for group, mode, said in ((dialout, 0o660, "is the user in group dialout?"),
+                              (65534, 0o600, "is the user in group dialout?"),
+                              (0, 0o660, "is the user in group dialout?"),
+                              (dialout, 0o600, "a udev rule may set it to 0660")):
+        a = Pty(folder / "a")
+        os.chown(a.slave_name, 0, group)
+        os.chmod(a.slave_name, mode)
+        with Daemon(folder, serial("a", a), user=user, settled=False) as d:
+            error = d.get("a/error")
+            assert error.startswith("permission denied") and said in error
+            assert "nogroup" not in error
+        a.close()
 
 
 def test_a_link_in_a_folder_that_comes_and_goes_is_found(pty, daemon, folder):

@@ -88,7 +88,8 @@ def test_a_port_without_modem_lines_works_and_says_what_it_lacks(uart):
 
 def test_a_port_that_another_program_has_to_itself_is_left_alone(uart):
     d, a, b, line = uart(settled=False, exclusively=True)
-    wait_for(lambda: "held by another program" in d.get("a/error"))
+    wait_for(lambda: "held by another program, which `sudo fuser -v "
+             in d.get("a/error"))
     assert d.state("a") == "lost"
     line.exclusive = 0
     d.wait_state("a", "up")

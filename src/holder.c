@@ -1,0 +1,230 @@
+/*
+ * holder: looks for the holder of a device or port in /proc.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "holder.h"
+
+/* The search must not hold the loop for long. */
+#define FDS_MAX 20000
+#define LINES_MAX 20000
+/* UNIX98_PTY_SLAVE_MAJOR and how many majors follow it (linux/major.h). */
+#define PTS_MAJOR 136
+#define PTS_MAJORS 8
+/* In /proc/net: listening, or, of UDP, bound. */
+#define TCP_LISTENS 0x0a
+
+/* A device, or a socket by its number. */
+struct wanted {
+	const struct stat *device; /* NULL: a socket */
+	unsigned long socket;
+	int own_fd; /* does not count */
+	unsigned left;
+};
+
+const char *
+holder_name(pid_t pid, char *buf, size_t size)
+{
+	char path[64], comm[64];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0) {
+		n = read(fd, comm, sizeof(comm));
+		close(fd);
+	}
+	while (n > 0 && comm[n - 1] == '\n')
+		n--;
+	if (n <= 0)
+		snprintf(buf, size, "process %d", (int)pid);
+	else {
+		escape((const uint8_t *)comm, (size_t)n, buf, size);
+		append(buf, size, " (pid %d)", (int)pid);
+	}
+	return buf;
+}
+
+/* --- who has it open ----------------------------------------------------- */
+
+/* The number of a pseudo-terminal counts in its own file system alone. */
+static bool
+same_device(const struct stat *a, const struct stat *b)
+{
+	unsigned number = major(a->st_rdev);
+
+	return a->st_rdev == b->st_rdev &&
+	    (a->st_dev == b->st_dev || number < PTS_MAJOR ||
+		number >= PTS_MAJOR + PTS_MAJORS);
+}
+
+static bool
+is_wanted(const struct wanted *w, int dir, const char *fd)
+{
+	char target[64], name[32];
+	ssize_t n = readlinkat(dir, fd, target, sizeof(target) - 1);
+	struct stat st;
+
+	target[MAX(n, (ssize_t)0)] = '\0';
+	if (w->device == NULL) {
+		snprintf(name, sizeof(name), "socket:[%lu]", w->socket);
+		return strcmp(target, name) == 0;
+	}
+	return strncmp(target, "/dev/", 5) == 0 &&
+	    fstatat(dir, fd, &st, 0) == 0 && S_ISCHR(st.st_mode) &&
+	    same_device(&st, w->device);
+}
+
+static bool
+process_has(struct wanted *w, const char *pid, bool ourselves)
+{
+	char path[64];
+	struct dirent *d;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
+	if ((dir = opendir(path)) == NULL)
+		return false;
+	while (!found && w->left > 0 && (d = readdir(dir)) != NULL) {
+		if (!isdigit((unsigned char)d->d_name[0]) ||
+		    (ourselves && atoi(d->d_name) == w->own_fd))
+			continue;
+		w->left--;
+		found = is_wanted(w, dirfd(dir), d->d_name);
+	}
+	closedir(dir);
+	return found;
+}
+
+/* Another process that has it open, or this one, or 0. */
+static pid_t
+find_process(struct wanted *w)
+{
+	struct dirent *d;
+	pid_t found = 0, pid;
+	DIR *dir;
+
+	if ((dir = opendir("/proc")) == NULL)
+		return 0;
+	while ((found == 0 || found == getpid()) && w->left > 0 &&
+	    (d = readdir(dir)) != NULL) {
+		pid = atoi(d->d_name);
+		if (pid > 0 && process_has(w, d->d_name, pid == getpid()))
+			found = pid;
+	}
+	closedir(dir);
+	return found;
+}
+
+/* --- who has a lock ------------------------------------------------------ */
+
+/* By the list of the kernel, which shows it also where descriptors are hidden. */
+static pid_t
+lock_holder(const struct stat *st)
+{
+	unsigned dev_major, dev_minor, left = LINES_MAX;
+	unsigned long inode;
+	pid_t found = 0;
+	char line[160];
+	FILE *f;
+	int pid;
+
+	if ((f = fopen("/proc/locks", "re")) == NULL)
+		return 0;
+	while (found == 0 && left-- > 0 && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "%*d: %*s %*s %*s %d %x:%x:%lu", &pid,
+			&dev_major, &dev_minor, &inode) == 4 &&
+		    dev_major == major(st->st_dev) &&
+		    dev_minor == minor(st->st_dev) && inode == st->st_ino &&
+		    pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH))
+			found = pid;
+	fclose(f);
+	return found;
+}
+
+/* --- in words ------------------------------------------------------------ */
+
+static void
+say(pid_t pid, const char *command, char *buf, size_t size)
+{
+	char name[96];
+
+	if (pid == getpid())
+		snprintf(buf, size, "held by another endpoint of this daemon");
+	else if (pid > 0)
+		snprintf(buf, size, "held by %s",
+		    holder_name(pid, name, sizeof(name)));
+	else
+		snprintf(buf, size, "held by another program, which `%s` names",
+		    command);
+}
+
+void
+holder_of_device(const char *path, int fd, char *buf, size_t size)
+{
+	struct wanted w = { .own_fd = fd, .left = FDS_MAX };
+	char command[200];
+	struct stat st;
+	pid_t pid = 0;
+
+	if (stat(path, &st) == 0) {
+		w.device = &st;
+		pid = lock_holder(&st);
+		/* A lock of ours may be that of fd. */
+		if (pid == 0 || pid == getpid())
+			pid = find_process(&w);
+	}
+	snprintf(command, sizeof(command), "sudo fuser -v %s", path);
+	say(pid, command, buf, size);
+}
+
+/* The number of the socket that is bound to the port, or 0. */
+static unsigned long
+bound_socket(const char *file, bool udp, unsigned port)
+{
+	unsigned number, state, left = LINES_MAX;
+	unsigned long inode, found = 0;
+	char line[256];
+	FILE *f;
+
+	if ((f = fopen(file, "re")) == NULL)
+		return 0;
+	while (found == 0 && left-- > 0 && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line,
+			"%*d: %*[0-9A-F]:%x %*s %x %*s %*s %*s %*d %*d %lu",
+			&number, &state, &inode) == 3 &&
+		    number == port && (udp || state == TCP_LISTENS))
+			found = inode;
+	fclose(f);
+	return found;
+}
+
+void
+holder_of_port(bool udp, unsigned port, char *buf, size_t size)
+{
+	struct wanted w = { .own_fd = -1, .left = FDS_MAX };
+	char command[64];
+	pid_t pid = 0;
+
+	w.socket =
+	    bound_socket(udp ? "/proc/net/udp" : "/proc/net/tcp", udp, port);
+	if (w.socket == 0)
+		w.socket = bound_socket(
+		    udp ? "/proc/net/udp6" : "/proc/net/tcp6", udp, port);
+	if (w.socket != 0)
+		pid = find_process(&w);
+	snprintf(command, sizeof(command), "sudo ss -l%cnp sport = :%u",
+	    udp ? 'u' : 't', port);
+	say(pid, command, buf, size);
+}

@@ -1,0 +1,126 @@
+"""
+What somebody sees who has just built it: shipped configurations start as they stand, and
+messages say what to do.
+"""
+import fcntl
+import os
+import pty as ptys
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness import (BINARY, ROOT, SANITIZERS, run, run_apart, section, serial,
+                     tcp_server, wait_for)
+
+
+def shipped():
+    """Name and text of each configuration that is printed or shipped to be tried."""
+    readme = (ROOT / "README.md").read_text()
+    text = readme[readme.index("\n## A configuration\n"):]
+    lines = re.match(r"(?:(?!    ).*\n)*((?:(?:    .*)?\n)+)", text)[1]
+    yield "README.md", re.sub(r"(?m)^    ", "", lines)
+    for file in sorted((ROOT / "conf/examples").glob("*.conf")):
+        yield file.name, file.read_text()
+
+
+def start_all():
+    """As a user without rights, where no service has run."""
+    whole = "4294967295" in Path("/proc/self/uid_map").read_text()
+    user = "nobody" if os.getuid() == 0 and whole else None
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        binary = shutil.copy(BINARY, folder)
+        for name, text in shipped():
+            conf, log = folder / name, folder / f"{name}.log"
+            conf.write_text(text)
+            with open(log, "w") as out:
+                process = subprocess.Popen(
+                    [binary, "-c", conf], stderr=out, cwd="/", user=user,
+                    extra_groups=[] if user else None,
+                    env={**os.environ, **SANITIZERS})
+            try:
+                wait_for(lambda: process.poll() is not None or
+                         "endpoints up" in log.read_text())
+                process.terminate()
+                assert process.wait(20) == 0, f"{name}: {log.read_text()}"
+            finally:
+                process.kill()
+            assert "cannot start" not in log.read_text()
+
+
+def test_what_is_shipped_starts_as_it_stands(folder):
+    run_apart("mount -t tmpfs tmpfs /run && ip link set lo up", __file__, folder,
+              "a /run")
+
+
+@pytest.mark.parametrize("name, text", shipped(), ids=lambda x: x[:9])
+def test_what_is_shipped_has_no_warnings(folder, name, text):
+    (folder / name).write_text(text)
+    done = run("--check", "-c", folder / name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"\d endpoints, \d routes\n", done.stdout)
+
+
+def test_a_missing_folder_is_named_with_what_to_do(folder, daemon):
+    d = daemon(section("pty", "a", link=f"{folder}/none/a") +
+               section("unix-server", "b", listen=f"{folder}/none/b"),
+               settled=False)
+    for name in "ab":
+        assert f"create the folder {folder}/none first" in d.get(f"{name}/error")
+    if not os.path.exists("/run/ttybridge"):
+        done = run("-c", "/dev/null", "pty:/tmp/x",
+                   "control:unix:/run/ttybridge/control.sock")
+        assert done.returncode == 1
+        assert "/run/ttybridge is created by the service" in done.stderr
+
+
+def test_a_device_that_never_was_there_is_no_loss(folder, daemon):
+    d = daemon(serial("a", folder / "tty", reopen_min="20ms") +
+               section("serial", "b", usb="1234:5678"), settled=False)
+    assert f"a: not there: {folder}/tty (will be retried)\n" in d.stderr()
+    assert "b: not there: USB device 1234:5678 (will be retried)\n" in d.stderr()
+    assert "lost" not in d.stderr()
+    assert d.state("a") == "lost"
+    p = ptys.openpty()
+    os.symlink(os.ttyname(p[1]), folder / "tty")
+    d.wait_state("a", "up")
+    for fd in p:
+        os.close(fd)
+
+
+def test_a_busy_port_names_its_holder(folder, daemon):
+    master, slave = ptys.openpty()
+    fcntl.flock(slave, fcntl.LOCK_EX)
+    with socket.create_server(("127.0.0.1", 0)) as tcp, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        d = daemon(serial("a", os.ttyname(slave)) +
+                   tcp_server("b", tcp.getsockname()[1]) +
+                   section("udp", "c",
+                           listen=f"127.0.0.1:{udp.getsockname()[1]}"),
+                   settled=False)
+        for name in "abc":
+            assert re.search(rf"held by \S+ \(pid {os.getpid()}\)",
+                             d.get(f"{name}/error")), name
+    os.close(master)
+    os.close(slave)
+
+
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_without_any_configuration_it_points_to_the_help(options):
+    if os.path.exists("/etc/ttybridge/ttybridge.conf"):
+        pytest.skip("this machine has a configuration")
+    done = run(*options)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("ttybridged: --help says how")
+
+
+if __name__ == "__main__":
+    start_all()
