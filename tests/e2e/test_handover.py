@@ -215,27 +215,57 @@ def test_what_waits_keeps_its_route_and_clients_their_numbers(pty, daemon, conne
     assert sorted(row["name"] for row in d.json("peers")) == ["lan#1", "lan#2", "lan#4"]
 
 
+def inheritable(d):
+    """The descriptors that a child process would have, too."""
+    found = {}
+    for fd, target in d.descriptors().items():
+        text = open(f"/proc/{d.pid}/fdinfo/{fd}").read()
+        if not int(re.search(r"flags:\s+(\d+)", text)[1], 8) & os.O_CLOEXEC:
+            found[fd] = target
+    return found
+
+
+def test_no_descriptor_is_left_to_others(pty, daemon, folder, connect, open_tty):
+    a, port, udp = pty("a"), free_port(), free_port()
+    with socket.create_server(("127.0.0.1", 0)) as far, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        d = daemon(
+            serial("a", a, framing="idle", idle="1ms") +
+            section("pty", "p", link=folder / "p") +
+            tcp_server("lan", port) + section("unix-server", "here", listen=folder / "here") +
+            section("udp", "air", listen=f"127.0.0.1:{udp}") +
+            section("tcp-client", "out",
+                    connect=f"127.0.0.1:{far.getsockname()[1]}") +
+            route("r", from_="a p", to="here"))
+        connect(port)
+        here, user = connect(folder / "here"), open_tty(folder / "p")
+        d.wait_state("p", "up")
+        peer.sendto(b"hello", ("127.0.0.1", udp))
+        a.send(b"hello")
+        user.send(b"hello")
+        pump([a, here, user], lambda: len(d.json("peers")) == 3 and
+             "daemon.silence" in d.tasks())
+        d.control(f"capture start {folder}/x.pcap")
+        kinds = " ".join(d.descriptors().values())
+        for kind in ("ptmx", "timerfd", "inotify", "eventpoll", "signalfd", "x.pcap",
+                     "/dev/null", a.slave_name):
+            assert kind in kinds, kinds
+        assert not {fd for fd in inheritable(d) if fd > 2}, inheritable(d)
+
+
 def test_a_program_that_cannot_be_run_leaves_no_descriptor_to_others(pty, daemon, folder):
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"),
                env={"LD_PRELOAD": str(harness.FAULTS), "FAULT": "execv 1 8",
                     "FAULT_LOG": str(folder / "faults"), "ASAN_OPTIONS":
                     "verify_asan_link_order=0"})
-
-    def inherited():
-        found = {}
-        for fd, target in d.descriptors().items():
-            text = open(f"/proc/{d.pid}/fdinfo/{fd}").read()
-            if not int(re.search(r"flags:\s+(\d+)", text)[1], 8) & os.O_CLOEXEC:
-                found[fd] = target
-        return found
-    before = inherited()
+    before = inheritable(d)
     assert all(fd <= 2 for fd in before), before
     d.signal(signal.SIGUSR2)
     wait_for(lambda: "again, goes on: Exec format error" in d.stderr())
     a.send(b"still here\n")
     expect(b, b"still here\n", [a])
-    assert inherited() == before
+    assert inheritable(d) == before
 
 
 def test_a_pty_keeps_its_user(pty, daemon, open_tty, folder):
