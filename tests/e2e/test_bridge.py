@@ -151,6 +151,13 @@ def test_between_two_of_the_same_framing_bytes_are_the_same(
         expect(b, message * 5, [a])
 
 
+def test_the_end_in_front_of_a_slip_frame_is_added_where_it_is_missing(pty, daemon):
+    a, b = pty("a"), pty("b")
+    daemon(serial("a", a, framing="slip") + serial("b", b, framing="slip"))
+    a.send(b"one\xc0")
+    expect(b, b"\xc0one\xc0", [a])
+
+
 def test_a_silence_ends_a_frame_of_the_idle_framing(pty, daemon):
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a, framing="idle", idle="150ms") +
