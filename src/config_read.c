@@ -100,6 +100,9 @@ make_harmless(char *s)
 			*s = '?';
 }
 
+static void add_text(struct faults *, const char *, int, const char *,
+    const char *, va_list) PRINTF(5, 0);
+
 static void
 add_text(struct faults *f, const char *file, int line, const char *kind,
     const char *fmt, va_list ap)
