@@ -28,13 +28,16 @@ GIVEN = os.environ.get("TTYBRIDGE_DELIVERY", "")
 SECONDS = float(GIVEN.partition(":")[0] or 0)
 SEED = int(GIVEN.partition(":")[2] or (random.randrange(1 << 32) if GIVEN else 7))
 TURNS = 400
-ROUNDS = 4
+ROUNDS = 3
 SINGLE = ("a", "b", "p")
 SERVERS = ("lan", "local")
 ENDS = (*SINGLE, *SERVERS)
 COUNTS = ("rx_frames", "tx_frames", "queued_frames", "dropped")
 REASONS = ("overflow", "replaced", "down", "stalled", "unencodable", "cut", "closed",
            "nobody", "memory")
+# Why an endpoint may drop frames while it takes them: who blocks drops none.
+MAY_DROP = {"a": set(), "p": set(), "b": {"overflow"}, "lan": {"closed", "nobody"},
+            "local": {"closed", "nobody", "overflow", "stalled"}}
 LINES = dict(framing="line", max_frame="8K")
 # The sanitizer keeps each stack that it has seen, which takes memory for long.
 SHALLOW = {"ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":malloc_context_size=1"}
@@ -67,8 +70,8 @@ class Person:
 
 
 class Model:
-    MOVES = {"talk": 60, "shout": 6, "stop_reading": 4, "read_again": 4, "come": 3,
-             "half_close": 2, "pause": 3, "resume": 4, "reopen": 2, "reload": 3,
+    MOVES = {"talk": 50, "shout": 12, "stop_reading": 4, "read_again": 5, "come": 3,
+             "half_close": 2, "pause": 2, "resume": 4, "reopen": 2, "reload": 3,
              "restart": 1, "restart_changed": 1}
 
     def __init__(self, seed, pty, daemon, folder, open_tty):
@@ -77,6 +80,8 @@ class Model:
         self.port = free_port()
         self.ptys = {name: pty(name) for name in "ab"}
         self.log_end = self.names = 0
+        self.paused = set()
+        self.away = set()       # paused or reopened since the last reckoning
         self.done = dict.fromkeys(self.MOVES, 0)
         self.totals = {}        # (endpoint, what) -> at the last reckoning
         self.d = daemon(self.conf(), settled=False, env=SHALLOW)
@@ -112,7 +117,7 @@ class Model:
             tcp_server("lan", self.port, stall_timeout="1h", queue="16K",
                        max_clients=8, **LINES),
             section("unix-server", "local", listen=self.folder / "local", max_clients=8,
-                    stall_timeout=dice.choice(("20ms", "50ms", "1h")), queue="16K",
+                    stall_timeout=dice.choice(("20ms", "50ms", "1h")), queue="8K",
                     **LINES, **policy("block", "drop-oldest")),
         ]
         fixed = [
@@ -159,7 +164,7 @@ class Model:
 
     def shout(self):
         if p := self.speaker():
-            for _ in range(self.dice.randrange(100)):
+            for _ in range(self.dice.randrange(200)):
                 p.say(self.dice.choice((0, 10, 100, 1000, 5000)))
 
     def stop_reading(self):
@@ -187,13 +192,20 @@ class Model:
             p.stream.end()
 
     def pause(self):
-        self.d.control(f"pause {self.dice.choice(ENDS)}")
+        name = self.dice.choice(ENDS)
+        self.paused.add(name)
+        self.away.add(name)
+        self.d.control(f"pause {name}")
 
     def resume(self):
-        self.d.control(f"resume {self.dice.choice(ENDS)}")
+        if self.paused:
+            name = self.dice.choice(sorted(self.paused))
+            self.paused.remove(name)
+            self.d.control(f"resume {name}")
 
     def may_lose(self, name):
         """The device is closed: what it has sent may be thrown away."""
+        self.away.add(name)
         for p in self.people:
             if p.name == name:
                 p.lossy = p.torn = True
@@ -257,7 +269,10 @@ class Model:
         """All is read, resumed and open, nothing waits, and who has ended is closed."""
         d = self.d
         for name in ENDS:
+            paused = "yes" if name in self.paused else "no"
+            assert d.get(f"{name}/paused") == paused, name
             d.control(f"resume {name}")
+        self.paused.clear()
         for p in self.people:
             p.stream.reading = True
 
@@ -280,6 +295,11 @@ class Model:
         for end in (*ENDS, "w", "x", "e"):
             assert now[end, "dropped"] == sum(
                 now[end, f"dropped_{r}"] for r in REASONS), (end, now)
+        for end in ENDS:
+            may = MAY_DROP[end] | ({"down"} if end in self.away else set())
+            for reason in REASONS:
+                assert reason in may or not self.grown(now, end, f"dropped_{reason}"), \
+                    f"{end} has dropped frames: {reason}"
         for end in (*SINGLE, "w"):
             offered = sum(n for e, n in came.items() if e != end)
             there = self.grown(now, end, "tx_frames") + self.grown(now, end, "dropped")
@@ -366,6 +386,7 @@ class Model:
         self.heard(now)
         self.mirror()
         self.totals = now
+        self.away.clear()
         for p in [p for p in self.people if p.stream.eof]:
             assert p.ended, f"{p.name} was closed"
             p.stream.close()
@@ -386,8 +407,16 @@ class Model:
                 self.turn()
             self.reckon()
             rounds += 1
-        print(f"{rounds} times all added up; " +
-              ", ".join(f"{n} {what}" for what, n in self.done.items()))
+        print(self.figures(rounds))
+
+    def figures(self, rounds):
+        total = {w: sum(self.totals[e, w] for e in ENDS)
+                 for w in (*COUNTS, *(f"dropped_{r}" for r in REASONS))}
+        return (f"{rounds} times all added up: {total['rx_frames']} frames came, "
+                f"{total['tx_frames']} went out, {total['dropped']} were dropped (" +
+                ", ".join(f"{total[f'dropped_{r}']} {r}" for r in REASONS
+                          if total[f"dropped_{r}"]) + "); " +
+                ", ".join(f"{n} {what}" for what, n in self.done.items()))
 
 
 def first_difference(got, want):
