@@ -138,17 +138,32 @@ stored(const char *name, int fd)
 	systemd_store_remove(STORE_NAME);
 }
 
+/* The descriptor of the file, -1: none is meant for this process. */
 static int
-exec_file(void)
+find_exec_file(void)
 {
 	const char *s = getenv(VARIABLE);
 	int pid = -1, fd = -1;
-	bool good = s != NULL && sscanf(s, "%d %d", &pid, &fd) == 2 &&
-	    pid == getpid() && fd > STDERR_FILENO &&
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+
+	return s != NULL && sscanf(s, "%d %d", &pid, &fd) == 2 &&
+		pid == getpid() && fd > STDERR_FILENO
+	    ? fd
+	    : -1;
+}
+
+bool
+handover_waits(void)
+{
+	return find_exec_file() >= 0;
+}
+
+static int
+exec_file(void)
+{
+	int fd = find_exec_file();
 
 	unsetenv(VARIABLE);
-	return good ? fd : -1;
+	return fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
 }
 
 /* --- names --------------------------------------------------------------- */

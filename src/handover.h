@@ -13,6 +13,8 @@
 #include "bridge.h"
 #include "config.h"
 
+/* Whether the process was another one before, which has left something for it. */
+bool handover_waits(void);
 /*
  * Collects what was left for this process: true when there is something.  *ret: what
  * the bridge before had in memory, NULL when there is none, or none that can be read

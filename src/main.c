@@ -3,11 +3,13 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon.h"
+#include "handover.h"
 #include "output.h"
 #include "serial_list.h"
 
@@ -133,6 +135,44 @@ printed(int status, int r)
 	return EXIT_RUN;
 }
 
+static void
+refuse_configuration(const struct faults *faults)
+{
+	print_faults(faults);
+	if (faults->n == 0)
+		fprintf(stderr, "ttybridged: out of memory\n");
+	if (options.file == NULL && options.nwords == 0 &&
+	    access(CONFIG_DEFAULT_PATH, F_OK) < 0)
+		fprintf(stderr,
+		    "ttybridged: --help says how to name another"
+		    " configuration, or endpoints without one\n");
+}
+
+/*
+ * A process that another one has become was told that its configuration is good.  If
+ * that has changed since, it waits for a better one: to end would close all that is open,
+ * and lose what is queued.  False when it is told to end.
+ */
+static bool
+await_configuration(struct config **ret, struct faults *faults)
+{
+	const struct timespec second = { .tv_sec = 1 };
+	sigset_t end;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigaddset(&end, SIGINT);
+	fprintf(stderr,
+	    "ttybridged: waits for a configuration without a fault, as it has"
+	    " taken over what is open\n");
+	do {
+		faults_free(faults);
+		if (sigtimedwait(&end, NULL, &second) > 0)
+			return false;
+	} while (options_config(&options, ret, faults) < 0);
+	return true;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -145,16 +185,11 @@ main(int argc, char **argv)
 	if (options.list_ports)
 		return printed(EXIT_SUCCESS, serial_list_ports(options.json));
 	if (options_config(&options, &c, &faults) < 0) {
-		print_faults(&faults);
-		if (faults.n == 0)
-			fprintf(stderr, "ttybridged: out of memory\n");
-		if (options.file == NULL && options.nwords == 0 &&
-		    access(CONFIG_DEFAULT_PATH, F_OK) < 0)
-			fprintf(stderr,
-			    "ttybridged: --help says how to name another"
-			    " configuration, or endpoints without one\n");
-		faults_free(&faults);
-		return EXIT_USAGE;
+		refuse_configuration(&faults);
+		if (!handover_waits() || !await_configuration(&c, &faults)) {
+			faults_free(&faults);
+			return EXIT_USAGE;
+		}
 	}
 	if (options.check) {
 		print_faults(&faults);

@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -472,6 +473,55 @@ def test_a_capture_goes_on_when_the_new_program_is_refused(pty, daemon, folder):
     a.send(b"one\n")
     expect(b, b"one\n", [a])
     assert "frames: 1" in d.control("capture status")
+
+
+class Pipe(threading.Thread):
+    """A configuration that is read as often as it is told, each time another one."""
+
+    def __init__(self, path, *texts):
+        super().__init__(daemon=True)
+        self.path, self.texts = path, texts
+        os.mkfifo(path)
+        self.start()
+
+    def run(self):
+        for text in self.texts:
+            with open(self.path, "w") as f:
+                f.write(text)
+            # Who opens it again must not be taken for who has read this.
+            wait_for(lambda: not self.is_open())
+
+    def is_open(self):
+        try:
+            os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
+
+
+def test_a_configuration_that_is_broken_at_the_last_moment_is_no_end(
+        pty, daemon, connect, folder):
+    a, b, port = pty("a"), pty("b"), free_port()
+    conf = serial("a", a, framing="line") + serial("b", b, framing="line") + \
+        tcp_server("lan", port, framing="line")
+    d = daemon(conf)
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.send(b"one\ntwo\nthr")
+    wait_for(lambda: d.queued("b") == 2 and d.number("a/rx_bytes") == 11)
+    d.file.unlink()
+    whole = d.control_section + conf
+    Pipe(d.file, whole, whole, whole + "[serial c]\nbuad = 1\n", whole)
+    d.signal(signal.SIGUSR2)
+    pump([a, client], lambda: d.stderr().count(" endpoints up") > 1, what="it")
+    assert "waits for a configuration without a fault" in d.stderr()
+    assert d.queued("b") == 2 and not client.eof
+    a.send(b"ee\n")
+    expect(client, b"one\ntwo\nthree\n", [a])
+    b.plug()
+    expect(b, b"one\ntwo\nthree\n", [a])
 
 
 # --- what goes over ----------------------------------------------------------
