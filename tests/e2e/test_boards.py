@@ -82,7 +82,7 @@ class Ear:
 
     def pings(self):
         """(number, answers that the board had got by then, odd ones) of each."""
-        found = [re.fullmatch(rb"ping (\d+) got (\d+)(?: odd (\d+))?", line)
+        found = [re.fullmatch(rb"ping (\d+) got (\d+)(?: odd (\d+))?\r?", line)
                  for line in self.client.lines()]
         return [tuple(int(n or 0) for n in m.groups()) for m in found if m]
 
