@@ -131,10 +131,10 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 		} else {
 			batch->in_row &= batch->n == 0;
 			count_bad(from, &d);
+			if (from->decoder.work >= TURN_WORK)
+				room = 0;
 		}
 		at += d.used;
-		if (from->decoder.work >= TURN_WORK)
-			break;
 	}
 	from->decoder.work += (size_t)(at - *in);
 	if (unchecked > 0)
@@ -216,6 +216,18 @@ longest(const struct endpoint *ep)
 					    : SIZE_MAX;
 }
 
+/* The frame is to go out to the node as it came. */
+static inline bool
+item_stays(
+    const struct batch *batch, const struct item *item, const struct node *to)
+{
+	const struct endpoint *ep = to->endpoint;
+
+	return batch->class == to->framing_class && item->wire != NULL &&
+	    item->wire_len <= longest(ep) &&
+	    framing_obeys(&ep->conf->framing, item->wire, item->wire_len);
+}
+
 /* Writes a frame, as it came or encoded, into what is left of the shared buffer.
  * -EINVAL; -EMSGSIZE. */
 static long
@@ -238,17 +250,6 @@ write_frame(const struct node *to, const struct batch *batch,
 		return -EMSGSIZE;
 	n = framing_encode(conf, payload, len, b->out + used);
 	return n >= 0 && (size_t)n > longest(to->endpoint) ? -EMSGSIZE : n;
-}
-
-bool
-item_stays(
-    const struct batch *batch, const struct item *item, const struct node *to)
-{
-	const struct endpoint *ep = to->endpoint;
-
-	return batch->class == to->framing_class && item->wire != NULL &&
-	    item->wire_len <= longest(ep) &&
-	    framing_obeys(&ep->conf->framing, item->wire, item->wire_len);
 }
 
 /* The picked frames lie in the input as the node is to get them, in a row. */

@@ -57,9 +57,6 @@ uint64_t batch_payload(const struct batch *batch, unsigned n);
 /* Adds and picks a frame for a node that did not come in just now. */
 void batch_add_queued(
     struct batch *batch, const struct queued *frame, const struct node *to);
-/* The frame is to go out to the node as it came. */
-bool item_stays(
-    const struct batch *batch, const struct item *item, const struct node *to);
 /* As it is to wait for the node. */
 struct queued item_queued(
     const struct batch *batch, const struct item *item, const struct node *to);

@@ -70,21 +70,19 @@ ends_line(uint8_t c)
 	return c == '\r' || c == '\n';
 }
 
-/* The first byte, at or behind at, that is not of a sentence's text; or len. */
+/* The first byte, at or behind at, that is not of a sentence's text; or len.  The text is
+ * summed up. */
 static inline size_t
-text_end(const uint8_t *p, size_t at, size_t len)
+text_end(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
 {
-	uint32_t hits;
-
-	for (; at + LANES <= len; at += LANES) {
-		hits = scan(p + at, '$', '!', ' ') |
-		    scan(p + at, DELETE, DELETE, 0);
-		if (hits != 0)
-			return at + scan_first(hits);
+	for (;;) {
+		at = scan_other(p, at, len, sum);
+		/* What is left there are blanks, quotes and #. */
+		if (at == len || p[at] < ' ' || p[at] == DELETE ||
+		    begins(p[at]))
+			return at;
+		*sum ^= p[at++];
 	}
-	while (at < len && p[at] >= ' ' && p[at] != DELETE && !begins(p[at]))
-		at++;
-	return at;
 }
 
 /* --- what a sentence is worth -------------------------------------------- */
@@ -114,11 +112,22 @@ trim(const uint8_t *p, size_t len)
 	return n == len || has_sum(p, n) ? n : len;
 }
 
+/* A good sentence as most are: with nothing before it, and nothing behind *hh.  sum is of
+ * what is behind its first byte, to be folded. */
+static inline bool
+is_plain(const uint8_t *p, size_t len, uint64_t sum)
+{
+	return begins(p[0]) && has_sum(p, len) &&
+	    (scan_fold(sum) ^ '*' ^ p[len - 2] ^ p[len - 1]) ==
+	    rule_hex(p + len - 2);
+}
+
 /* Trims it, too. */
 static enum verdict
 judge(struct text *t)
 {
 	const uint8_t *p = t->p + t->body;
+	enum verdict right;
 	size_t len;
 
 	if (t->body > 0 &&
@@ -127,11 +136,13 @@ judge(struct text *t)
 	if (t->len <= t->body || !begins(p[0]))
 		return NO_SENTENCE;
 	len = trim(p, t->len - t->body);
-	t->len = t->body + len;
 	if (has_sum(p, len))
-		return sum_right(p, len) ? GOOD : WRONG_SUM;
-	/* Half a checksum is not none. */
-	return memchr(p, '*', len) != NULL ? WRONG_SUM : NO_SUM;
+		right = sum_right(p, len) ? GOOD : WRONG_SUM;
+	else
+		/* Half a checksum is not none. */
+		right = memchr(p, '*', len) != NULL ? WRONG_SUM : NO_SUM;
+	t->len = t->body + len;
+	return right;
 }
 
 /* The bytes up to next, where a sentence begins, are a TAG block and no more. */
@@ -242,15 +253,20 @@ sentence(struct decoder *d, uint8_t *in, size_t lead, size_t len,
 {
 	bool inner = d->conf->payload == PAYLOAD_INNER;
 	size_t longest = d->max + (inner ? 1 + SUM : 0), end, n;
-	struct text t = { in + lead, 0, 0 };
+	struct text t = { .p = in + lead };
+	bool fresh = d->scanned <= lead;
+	uint64_t sum = 0;
 
-	if (d->scanned > lead)
+	if (!fresh)
 		t.body = d->state[BODY];
-	end = text_end(in, MAX(d->scanned, lead + 1), len);
+	end = text_end(in, fresh ? lead + 1 : d->scanned, len, &sum);
+	if (fresh && len - end > 1 && in[end] == '\r' && in[end + 1] == '\n' &&
+	    is_plain(t.p, end - lead, sum) && !inner && end - lead <= d->max)
+		return rule_frame(d, out, end + 2, t.p, end - lead, true);
 	if (end < len && begins(in[end]) && t.body == 0 &&
 	    is_tag(t.p, end - lead)) {
 		t.body = end - lead;
-		end = text_end(in, end + 1, len);
+		end = text_end(in, end + 1, len, &sum);
 	}
 	t.len = end - lead;
 	if (t.len > longest + RULE_FILL ||
@@ -289,7 +305,7 @@ nmea_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 static enum decode_result
 nmea_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	struct text t = { in, 0, 0 };
+	struct text t = { .p = in };
 	size_t end;
 
 	while (t.len < len && ends_line(in[t.len]))
@@ -312,9 +328,10 @@ nmea_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
 	bool inner = conf->payload == PAYLOAD_INNER;
-	struct text t = { out, trim(in, len), 0 };
+	struct text t = { .p = out, .len = trim(in, len) };
 	enum verdict verdict;
 	uint8_t *to = out;
+	uint64_t sum = 0;
 	size_t end;
 
 	if (inner && (len == 0 || (!begins(in[0]) && in[0] != '\\')))
@@ -322,12 +339,19 @@ nmea_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 	memcpy(to, in, t.len);
 	to += t.len;
 	t.len = (size_t)(to - out);
-	end = text_end(out, 1, t.len);
+	if (t.len == 0)
+		return -EINVAL;
+	end = text_end(out, 1, t.len, &sum);
+	if (end == t.len && !inner && is_plain(out, end, sum)) {
+		*to++ = '\r';
+		*to++ = '\n';
+		return to - out;
+	}
 	if (end < t.len && begins(out[end]) && is_tag(out, end)) {
 		t.body = end;
-		end = text_end(out, end + 1, t.len);
+		end = text_end(out, end + 1, t.len, &sum);
 	}
-	if (end < t.len || t.len == 0)
+	if (end < t.len)
 		return -EINVAL;
 	verdict = judge(&t);
 	if (verdict == NO_SENTENCE || verdict == WRONG_SUM ||

@@ -6,6 +6,7 @@
 #ifndef FRAMING_SCAN_H
 #define FRAMING_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -82,6 +83,96 @@ scan_either(const uint8_t *p, size_t at, size_t len, uint8_t a, uint8_t b)
 	while (at < len && p[at] != a && p[at] != b)
 		at++;
 	return at;
+}
+
+/* The exclusive or of the first n bytes of LANES. */
+static inline uint64_t
+scan_xor(const uint8_t *p, unsigned n)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	uint64_t w[2];
+
+	memcpy(w, p, LANES);
+	if (n < 8)
+		return n == 0 ? 0 : w[0] << (64 - 8 * n);
+	return n == 8 ? w[0] : w[0] ^ w[1] << (128 - 8 * n);
+#else
+	uint64_t x = 0;
+
+	for (; n > 0; n--)
+		x ^= *p++;
+	return x;
+#endif
+}
+
+/* What is none of '%' to '~'. */
+static inline bool
+scan_is_other(uint8_t c)
+{
+	return c < '%' || c > '~';
+}
+
+/*
+ * The first of len bytes, from at on, that is none of '%' to '~'; or len.  Those
+ * before it are xored into *sum, which is to be folded.
+ */
+static inline size_t
+scan_other(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
+{
+	uint64_t x = *sum;
+
+#ifndef scan
+	lanes both = { 0 }, v, w;
+	uint64_t half[2];
+	uint32_t hits;
+
+	/* One more than '~' is negative. */
+#define OTHER(v) ((lane_mask)((v) + 1) < '%' + 1)
+	for (; len - at >= 2 * LANES; at += 2 * LANES) {
+		memcpy(&v, p + at, sizeof(v));
+		memcpy(&w, p + at + LANES, sizeof(w));
+		if (lanes_bits(OTHER(v) | OTHER(w)) != 0)
+			break;
+		both ^= v ^ w;
+	}
+	for (; len - at >= LANES; at += LANES) {
+		memcpy(&v, p + at, sizeof(v));
+		if ((hits = lanes_bits(OTHER(v))) != 0) {
+			x ^= scan_xor(p + at, scan_first(hits));
+			at += scan_first(hits);
+			len = at;
+			break;
+		}
+		both ^= v;
+	}
+	/* The rest of them lies at the end of the last LANES. */
+	if (at < len && len >= LANES) {
+		unsigned rest = (unsigned)(len - at);
+
+		memcpy(&v, p + len - LANES, sizeof(v));
+		if (lanes_bits(OTHER(v)) >> (LANES - rest) == 0) {
+			both ^= v;
+			x ^= scan_xor(p + len - LANES, LANES - rest);
+			at = len;
+		}
+	}
+#undef OTHER
+	memcpy(half, &both, sizeof(half));
+	x ^= half[0] ^ half[1];
+#endif
+	while (at < len && !scan_is_other(p[at]))
+		x ^= p[at++];
+	*sum = x;
+	return at;
+}
+
+/* Of all its bytes. */
+static inline uint8_t
+scan_fold(uint64_t x)
+{
+	x ^= x >> 32;
+	x ^= x >> 16;
+	return (uint8_t)(x ^ x >> 8);
 }
 
 /* Moves the bytes before the next byte end, or before stop, to or towards *to. */

@@ -1336,6 +1336,35 @@ test_generic_checksum(void **state)
 
 /* --- scanning ------------------------------------------------------------ */
 
+/* Any place and length, with nothing readable behind. */
+static void
+test_scan_other(void **state)
+{
+	uint32_t dice = 1;
+
+	(void)state;
+	for (size_t len = 1; len < 100; len++)
+		for (unsigned n = 0; n < 60; n++) {
+			uint8_t *p = malloc(len);
+			size_t from, at = 0;
+			uint64_t sum = 0;
+			uint8_t want = 0;
+
+			for (size_t i = 0; i < len; i++) {
+				dice = dice * 1664525 + 1013904223;
+				p[i] = '%' + (dice >> 16) % ('~' - '%' + 1);
+			}
+			if (n % 4 != 0)
+				p[(dice >> 8) % len] = (uint8_t)(dice >> 20);
+			from = (dice >> 4) % len;
+			for (at = from; at < len && !scan_is_other(p[at]); at++)
+				want ^= p[at];
+			assert_int_equal(scan_other(p, from, len, &sum), at);
+			assert_int_equal(scan_fold(sum), want);
+			free(p);
+		}
+}
+
 /* With vectors or without, the same. */
 static void
 test_scan(void **state)
@@ -1381,6 +1410,7 @@ main(void)
 		cmocka_unit_test(test_complements),
 		cmocka_unit_test(test_generic_checksum),
 		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_scan_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
