@@ -101,11 +101,9 @@ RESOURCES = {"malloc", "calloc", "realloc", "open", "openat", "fopen", "opendir"
              "accept4", "socket", "socketpair", "posix_openpt", "memfd_create",
              "inotify_init1", "inotify_add_watch", "epoll_create1", "pipe2",
              "symlink", "bind", "signalfd", "timerfd_create"}
-# What is not ours, by a function on the way and what is said: regcomp() of glibc 2.36
-# without memory frees twice, or not at all; getgrnam() aborts.
-KNOWN = (("route_regex", "double free"), ("route_regex", "double-free"),
-         ("route_regex", "LeakSanitizer"),
-         ("", "nss_database"), ("set_owner at listener.c", "status -6"))
+# What is not ours, by a function on the way and what is said: getgrnam() aborts without
+# memory.
+KNOWN = (("", "nss_database"), ("set_owner at listener.c", "status -6"))
 
 
 class Fault:
