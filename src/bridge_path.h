@@ -82,6 +82,8 @@ void port_drop_waiting(struct port *port);
 void port_free(struct port *port);
 /* Decides from the state what is read. */
 void port_update(struct port *port);
+/* Reads it whatever its destinations can take, until something has come. */
+void port_await_input(struct port *port);
 /* After a pass of the loop its waiters get their next turns. */
 void port_next_turn(struct port *port);
 /* A frame of len bytes was written at time now: when the next one may be. */

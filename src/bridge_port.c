@@ -194,6 +194,17 @@ watch_stall(struct port *port)
 }
 
 void
+port_await_input(struct port *port)
+{
+	bool read = port->link->up && !port->node->endpoint->paused &&
+	    !port->node->bridge->stopping;
+
+	if (read && !port->link->reading)
+		port_age(port, task_now(), true);
+	link_set_reading(port->link, read);
+}
+
+void
 port_update(struct port *port)
 {
 	struct port *by;

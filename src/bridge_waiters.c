@@ -105,8 +105,10 @@ waiter_turn_end(struct port *from, size_t len)
 	size_t cost = MAX(len, DATAGRAM_MIN);
 
 	if (len == 0) {
+		/* It waits for input now, and for room only when there is some:
+		 * two sources without input would give each other turns. */
 		waiter_leave(from);
-		port_update(from);
+		port_await_input(from);
 	} else if (from->conf->ops->datagram != 0 && from->turn_left > cost) {
 		/* A read is one datagram. */
 		from->turn_left -= cost;
