@@ -626,7 +626,7 @@ class Bus(Story):
                           idle="5ms") +
                    section("udp", "lost", send_to="127.0.0.1:9") +
                    route("shared", from_="m", to="bus", exchange="modbus",
-                         answer_timeout="20ms") +
+                         answer_timeout="20ms", late_guard="1ms") +
                    route("heard", from_="bus", to="lost",
                          latest="nmea"))
         self.begun(m, bus)

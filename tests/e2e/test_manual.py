@@ -332,7 +332,7 @@ def test_two_arduinos_are_bridged_and_heard(example, connect):
     wire = cobs(b"123456789\x29\xb1")
     ttys["sensor"].send(b"123456789\r\n")
     expect(ttys["motor"], wire, [ttys["sensor"]])
-    expect(listener, b"123456789\n")
+    expect(listener, b"123456789\r\n")
     ttys["motor"].send(wire)
     expect(ttys["sensor"], b"123456789\n", [ttys["motor"]])
     listener.send(b"nobody hears this\n")
