@@ -626,7 +626,7 @@ class Bus(Story):
                           idle="5ms") +
                    section("udp", "lost", send_to="127.0.0.1:9") +
                    route("shared", from_="m", to="bus", exchange="modbus",
-                         answer_timeout="20ms", late_guard="1ms") +
+                         answer_timeout="20ms") +
                    route("heard", from_="bus", to="lost",
                          latest="nmea"))
         self.begun(m, bus)
@@ -643,14 +643,17 @@ class Bus(Story):
         self.d.attempt("reload")
 
     def asked(self):
-        """Whether a request is answered."""
+        """Whether a request is answered, which may have to wait for the bus."""
         m, bus = self.m, self.bus
         bus.take(), m.take()
         m.send(ASK)
-        self.until(lambda: RTU_ASK in bus.received, 0.3)
-        if RTU_ASK in bus.received:
-            bus.send(RTU_ANSWER)
-        return self.until(lambda: ANSWER in m.received, 0.3)
+
+        def answered():
+            if RTU_ASK in bus.received:
+                bus.take()
+                bus.send(RTU_ANSWER)
+            return ANSWER in m.received
+        return self.until(answered, 0.6)
 
     def judge(self):
         yield self.answers()
