@@ -214,6 +214,8 @@ session_update(struct session *s)
 	if (reading && s->watching)
 		reading = line_length(s) < 0;
 	session_read(s, reading);
+	if (s->doomed) /* It could not be read; the timer frees it. */
+		return;
 	if (!s->lingering)
 		event_del(s->timer);
 	if (reading)

@@ -248,14 +248,7 @@ def check_library():
     assert FAULTS.exists(), f"{FAULTS} is not there: make faults"
 
 
-# What a failing socket() of udp does to the requests of a bus, and a failing epoll_ctl()
-# for a control session to a capture, is not settled yet.
-OPEN = ("capture",)
-
-
-@pytest.mark.parametrize("kind", [
-    pytest.param(kind, marks=pytest.mark.xfail(reason="not settled", strict=False))
-    if kind in OPEN else kind for kind in STORIES])
+@pytest.mark.parametrize("kind", STORIES)
 def test_whatever_fails_once_the_daemon_survives_or_says_why(kind):
     check_library()
     log, wrong, story = play(kind)
