@@ -616,6 +616,63 @@ def test_ubx_of_any_length(bench):
     assert b.read(frames) == payloads
 
 
+# --- RTCM 3, with gpsd, and the three on one line ---------------------------
+
+crc24q = crcmod.mkCrcFun(0x1864cfb, initCrc=0, rev=False, xorOut=0)
+
+
+def rtcm3(packet):
+    frame = struct.pack(">BH", 0xd3, len(packet)) + packet
+    return frame + crc24q(frame).to_bytes(3, "big")
+
+
+def station(number):
+    """RTCM 3 message 1005: a reference station, at no particular place."""
+    bits = f"{1005:012b}{number:012b}{0:06b}1110" + 3 * f"{123456:040b}"
+    return int(bits[:152].ljust(152, "0"), 2).to_bytes(19, "big")
+
+
+def stations(data):
+    return [r["station_id"] for r in map(json.loads, gpsdecode(data))
+            if r["class"] == "RTCM3" and r["type"] == 1005]
+
+
+def test_rtcm3_of_others(bench):
+    b = bench(framing="rtcm3", payload="inner")
+    inner = [station(n) for n in range(40)]
+    wire = b.written(inner)
+    assert wire == b"".join(map(rtcm3, inner))
+    assert stations(wire) == list(range(40))
+    assert b.read([rtcm3(p) for p in inner]) == inner
+
+
+def test_rtcm3_of_any_length(bench):
+    b = bench(framing="rtcm3", payload="inner")
+    payloads = samples(b"\xd3\0") + [bytes(1023)]
+    assert b.written(payloads) == b"".join(map(rtcm3, payloads))
+    assert b.read([rtcm3(p) for p in payloads]) == payloads
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gnss_mixed_and_damaged(bench, seed):
+    """Each whole message of a receiver that sends all three, and what gpsd finds."""
+    b = bench(framing="gnss")
+    dice = random.Random(seed)
+    frames = [rtcm3(station(n)) for n in range(60)] + \
+        [ubx(b"\1\7", pvt(n % 60, n / 8)) for n in range(60)] + \
+        [t.encode() + b"\r\n" for t in sentences()]
+    dice.shuffle(frames)
+    whole = b.read(frames)
+    assert whole == [f.removesuffix(b"\r\n") for f in frames]
+    assert stations(b"".join(frames)) == stations(b"".join(whole))
+    stream = list(damaged(dice, frames)) + [frames[0]] * 30
+    found = b.read(stream)
+    kept = [f.removesuffix(b"\r\n") for f, s in zip(frames, stream) if f == s]
+    missing = [f for f in kept if f not in found]
+    assert len(kept) > 30 and missing == []
+    assert set(found) <= set(whole)
+
+
 # --- Modbus, with pymodbus and tshark ----------------------------------------
 
 def tshark(folder, dissector, frames, fields, *options):
@@ -1001,6 +1058,10 @@ def sides():
     found["ubx"] = (inner | dict(framing="ubx"),
                     (lambda p: ubx(p[:2], p[2:]), None),
                     lambda p: len(p) >= 2)
+    found["rtcm3"] = (inner | dict(framing="rtcm3"), (rtcm3, None),
+                      lambda p: len(p) <= 1023)
+    found["gnss"] = (dict(framing="gnss"), (lambda p: p + b"\r\n", None),
+                     lambda p: p in SENTENCES)
     found["min"] = (inner | dict(framing="min", min_id=9),
                     (lambda p: min_frame(9, p), None), lambda p: len(p) <= 255)
     return found
