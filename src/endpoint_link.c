@@ -483,11 +483,27 @@ discard_input(int fd)
 	return false;
 }
 
+static bool
+is_unix(const struct link *link)
+{
+	return link->endpoint->conf->ops == &endpoint_unix_server;
+}
+
 void
 link_discard(const struct link *link)
 {
-	if (link->socket && !link->ended)
+	uint8_t waste[4096];
+
+	if (!link->socket || link->ended)
+		return;
+	if (!is_unix(link)) {
 		discard_input(link->fd);
+		return;
+	}
+	/* After this nothing more can come in, and what came in is read to its end. */
+	shutdown(link->fd, SHUT_RDWR);
+	while (read(link->fd, waste, sizeof(waste)) > 0)
+		continue;
 }
 
 bool
@@ -501,8 +517,7 @@ link_finish(struct link *link)
 		shutdown(link->fd, SHUT_WR);
 	link->write_closed = true;
 	/* What the kernel has not sent yet would be lost by a reset. */
-	return discard_input(link->fd) ||
-	    link->endpoint->conf->ops == &endpoint_unix_server ||
+	return discard_input(link->fd) || is_unix(link) ||
 	    ioctl(link->fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
 }
 

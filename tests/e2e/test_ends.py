@@ -1,6 +1,8 @@
 """What the end of a connection, of a section or of a setting must not take with it."""
+import contextlib
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -179,7 +181,8 @@ def test_a_stop_resets_no_connection_that_is_sending(daemon, folder, connect, ki
         server = tcp_server("lan", port, framing="line")
     else:
         server = section(kind, "lan", listen=folder / "lan", framing="line")
-    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line") + server)
+    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line") + server +
+               route("r", from_="a", to="lan"))
     if kind == "tcp-client":
         listener.settimeout(20)
         client, _ = listener.accept()
@@ -192,21 +195,28 @@ def test_a_stop_resets_no_connection_that_is_sending(daemon, folder, connect, ki
     a.send(lines)
     flush([a])
     d.wait_number("lan/tx_frames", 1000)
-    # What comes before it sees the signal, and what comes after.
+    # All that its connection takes, and more as soon as there is room.
     d.signal(signal.SIGSTOP)
     d.signal(signal.SIGTERM)
+    with contextlib.suppress(BlockingIOError):
+        client.setblocking(False)
+        while True:
+            client.send(b"a line of mine\n" * 1000)
     client.setblocking(True)
     client.settimeout(20)
-    client.sendall(b"a line of mine\n")
+
+    def send_until_it_is_refused():
+        with contextlib.suppress(ConnectionError):
+            while True:
+                client.sendall(b"a line of mine\n")
+    sender = threading.Thread(target=send_until_it_is_refused)
+    sender.start()
     d.signal(signal.SIGCONT)
     got = bytearray()
     while data := client.recv(1000):
         got += data
-        try:
-            client.sendall(b"another one\n")
-        except OSError:
-            pass
     assert got == lines
+    sender.join()
     client.close()
     d.exit()
 
