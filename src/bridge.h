@@ -8,7 +8,7 @@
  *
  * A node is an endpoint as the bridge sees it; a port is one of its links with a
  * decoder and a queue.  A full queue pauses the ports whose frames it would
- * take, and lets them take turns then; port_update() alone decides from the state
+ * take, and these then take turns; port_update() alone decides from the state
  * what is read.
  */
 #ifndef BRIDGE_H
@@ -65,25 +65,27 @@ struct node_losses;
 struct handed {
 	uint8_t *payload; /* a copy; NULL: there was no memory */
 	size_t len;
-	/* Behind it, as in struct queued: the frame as it came, or nothing. */
+	/* After the payload: the frame as it was received, see struct queued, or
+	 * nothing. */
 	size_t spelling_len;
 	uint32_t spelled;
 	size_t wire; /* bytes the bufferevent was given, 0: none
 			 * yet, it is to be sent again */
 	uint64_t since_ns;
 	unsigned route;
-	bool waits;    /* there is one */
-	bool partial;  /* some of it was written already */
-	uint8_t *rest; /* the end of it, while its line is closed, or NULL */
+	bool waits;   /* there is one */
+	bool partial; /* some of it was written already */
+	uint8_t
+	    *rest; /* its unwritten end, while the line is closed, or NULL */
 	size_t rest_len;
-	struct device_id device; /* that line */
+	struct device_id device; /* that of the line */
 };
 
-/* What its receiver had taken when it was looked at last (bridge_stall.c). */
+/* What the receiver had taken at the last look (bridge_stall.c). */
 struct progress {
 	uint64_t taken;	   /* bytes, see link_taken */
 	uint64_t delay_ns; /* how long that may stay the same */
-	bool looked;	   /* there was a last time */
+	bool looked;	   /* there was a last look */
 };
 
 TAILQ_HEAD(port_list, port);
@@ -97,18 +99,19 @@ struct port {
 	uint64_t gap_at; /* until then nothing may be written */
 	size_t held_len; /* of held */
 	bool backlog;	 /* there may be whole frames in it */
-	bool full;	 /* its queue holds others back: it has waiters */
-	bool fair;	 /* several sources may send to it */
-	bool shared;	 /* several of them waited, not long ago */
+	bool full;   /* its queue is full and pauses others: it has waiters */
+	bool fair;   /* several sources may send to it */
+	bool shared; /* several of them waited, not long ago */
 	bool stalled;
-	bool closing; /* sends no more, and gets nothing but what waits... */
+	bool closing; /* has ended, and only gets what is queued... */
 	/* ...of the side it comes from... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
-	struct port *by;  /* among whose waiters it is, or NULL */
-	bool turn;	  /* and may take of the room there */
-	size_t turn_left; /* bytes, of datagrams */
+	struct port *by;    /* the port whose waiter it is, or NULL */
+	bool turn;	    /* it is its turn there */
+	size_t turn_left;   /* bytes of the turn, of datagrams */
+	uint64_t last_turn; /* a number that grows with each turn */
 	TAILQ_ENTRY(port) waiting;
 	/* ...counted on both (and when it last took something)... */
 	_Alignas(CACHE_LINE) uint64_t progress_ns;
@@ -121,7 +124,7 @@ struct port {
 	struct heir *heir; /* waits for the link to be up, or NULL */
 	struct progress progress;
 	struct event *timer;	/* NULL until it is needed */
-	struct precise precise; /* it is set so, or not at all */
+	struct precise precise; /* set when the timer has to be precise */
 	struct task timer_task;
 	uint64_t timer_at; /* ns, 0: not armed */
 	uint64_t stall_at; /* the times that it and gap_at stand for, 0: none */
@@ -129,24 +132,24 @@ struct port {
 	uint64_t close_by; /* ...until then, at most */
 	uint64_t turn_at;
 	struct port_list waiters; /* for room in the queue */
-	uint64_t shared_ns;	  /* there were several of them then */
-	size_t window;	    /* that a source may take while nothing waits... */
-	uint64_t window_tx; /* ...and tx_bytes when it was asked for */
+	uint64_t shared_ns;	  /* when there were several of them last */
+	size_t window;	    /* what a source may take while nothing waits... */
+	uint64_t window_tx; /* ...and tx_bytes when it was last computed */
 };
 
 struct node {
 	_Alignas(CACHE_LINE) struct bridge *bridge;
 	struct endpoint *endpoint;
-	struct port_list ports;	    /* one, or one a connection */
-	unsigned number;	    /* in the routes' table */
-	unsigned framing_class;	    /* nodes with the same framing share it */
-	uint32_t framing_id;	    /* of that framing, in any process */
-	bool alike;		    /* frames of it may go on as they came */
-	unsigned nsources;	    /* links that may send to it: 0, 1, more */
-	struct exchange *exchange;  /* asks it one thing at a time, or NULL */
-	bool gather;		    /* reads on: one large write is worth it */
-	struct traffic gone;	    /* of ports that are no more, or of none */
-	struct node_losses *losses; /* that were logged, NULL: none */
+	struct port_list ports;	   /* one, or one a connection */
+	unsigned number;	   /* in the routes' table */
+	unsigned framing_class;	   /* nodes with the same framing share it */
+	uint32_t framing_id;	   /* of that framing, in any process */
+	bool alike;		   /* its frames may be forwarded as received */
+	unsigned nsources;	   /* links that may send to it: 0, 1, more */
+	struct exchange *exchange; /* asks it one thing at a time, or NULL */
+	bool gather;		   /* reads on: one large write is worth it */
+	struct traffic gone;	   /* of ports that are no more, or of none */
+	struct node_losses *losses; /* those logged, NULL: none */
 };
 
 struct exchange;
@@ -163,9 +166,9 @@ struct tap {
 TAILQ_HEAD(tap_list, tap);
 
 /*
- * A place in the order of endpoints, their peers and routes, for a reply that is
- * produced in pieces.  A reload and a peer that leaves move it: what is there all the
- * time, in the same order, is returned once.
+ * A position in the list of endpoints, their peers and routes, for a reply that is
+ * produced in pieces.  A reload or a peer that leaves adjusts it: what exists all the
+ * time, in the same order, is returned exactly once.
  */
 struct cursor {
 	struct bridge *bridge;	 /* NULL: not open */
@@ -201,15 +204,16 @@ struct bridge {
 int bridge_new(struct event_base *base, struct bridge **ret);
 /*
  * Makes the bridge what the configuration says, taking its endpoint and route confs
- * over: new endpoints are opened, those that are opened in another way now are closed
- * and opened again, those gone are closed, the others stay open.
+ * over: new endpoints are opened, those that now have to be opened differently are
+ * closed and opened again, those that were removed are closed, the others stay open.
  * -errno with a sentence in err: nothing was changed.
  */
 int bridge_apply(struct bridge *b, struct config *c, char *err, size_t size);
 /* From now on nothing more is read; what was read already is written out. */
 void bridge_stop(struct bridge *b);
-/* To be asked again and again then: all is written, and has reached the other sides as far
- * as the kernel knows.  Connections are told that no more comes. */
+/* To be called repeatedly after bridge_stop(): whether everything is written and, as far
+ * as the kernel knows, has reached the other sides.  Shuts down the sending direction of
+ * connections. */
 bool bridge_drained(struct bridge *b);
 /* The same of what we hold ourselves: the kernel may still have some of it. */
 bool bridge_written(const struct bridge *b);
@@ -217,7 +221,7 @@ void bridge_free(struct bridge *b);
 
 /* Ends breaks that are in progress. */
 void bridge_end_breaks(struct bridge *b);
-/* Before it is saved: gives out what need not go over. */
+/* Before it is saved: completes what need not be handed over. */
 void bridge_settle(struct bridge *b);
 
 struct node *bridge_find(const struct bridge *b, const char *name);
@@ -232,21 +236,23 @@ void traffic_add(struct traffic *to, const struct traffic *t);
 uint64_t traffic_dropped(const struct traffic *t);
 uint64_t traffic_errors(const struct traffic *t);
 /*
- * One frame to every link of a node. -EINVAL: not expressible; -ENOBUFS: full;
- * -ENOTCONN: no peer.  To the bus of an exchange it goes as a request when it is its turn,
- * of that tap, which is on the bridge then, or NULL; see exchange_send() for errors.
+ * Sends one frame to every link of a node.  -EINVAL: not expressible; -ENOBUFS: full;
+ * -ENOTCONN: no peer.  To the bus of an exchange it is sent as a request when its turn
+ * comes, for that tap, which must be on the bridge, or NULL; see exchange_send() for
+ * errors.
  */
 int node_send(
     struct node *n, const struct tap *tap, const uint8_t *payload, size_t len);
-/* Whether a frame of the node that a tap is told of is what it has asked for. */
+/* Whether the frame of the node that is being shown to the tap answers its request. */
 bool node_answers(const struct node *n, const struct tap *tap);
 /* Stops reading from and writing to it; frames for it are held as while down. */
 void node_pause(struct node *n, bool paused);
-/* From the first of each on; it was zero or opened before. */
+/* Moves it to the first of each; it must be zeroed or have been opened before. */
 void cursor_open(struct cursor *cursor, struct bridge *b);
 /* Harmless when it is not open. */
 void cursor_close(struct cursor *cursor);
-/* The next endpoint, peer of one that has several, or route; NULL at the end. */
+/* The next endpoint, the next peer of endpoints that have several, or the next route; NULL
+ * at the end. */
 const struct node *cursor_node(struct cursor *cursor);
 const struct port *cursor_peer(struct cursor *cursor);
 const struct route *cursor_route(struct cursor *cursor);

@@ -1,37 +1,37 @@
 /*
  * bridge_waiters: sources that wait for room in the same queue take turns.
  *
- * A source that a queue holds back joins the waiters of its port, at the end, and is not
- * read.  When the queue is half empty again, and as long as it has room after that, as
- * many waiters as it has room for get a turn, in their order.  A turn is what a source
- * holds already, or one read of TURN_QUANTUM bytes at most; then it is the last of the
- * waiters.  So all get the same number of bytes, whatever their frames are, and
- * whichever of them is read first in a pass of the loop.  A source that has nothing to
- * be read at its turn waits no more, and is read as usual.
+ * A source that is paused by a full queue is appended to the waiters of its port and is
+ * not read.  When the queue is half empty again, and as long as it has room after that,
+ * as many waiters as it has room for get a turn, in their order.  A turn is what a source
+ * holds already, or one read of at most TURN_QUANTUM bytes; after it the source is the
+ * last of the waiters.  So all get the same number of bytes, regardless of their frames
+ * and of the order in which they are read in a pass of the event loop.  A source that has
+ * nothing to be read at its turn waits no longer, and is read as usual.
  *
- * While only one waits, it takes all the room that there is.  But a source that is fast,
- * and yet has nothing to be read for a moment, must not lose its share by that: for
- * SHARED_NS after several have waited, none takes more than a quantum at a time.
- * Nor does one while the port has something to write already, or the first of
- * several sources would fill the queue before the others are read.  Of a port that
- * has nothing to write a source may take twice as much as the last time, as long as
- * the port takes it at once.
+ * While only one waits, it may use all the room.  But a fast source that has nothing to
+ * be read for a moment must not lose its share: for SHARED_NS after several have waited,
+ * none takes more than a quantum at a time.  The same applies while the port already has
+ * something to write, because otherwise the first of several sources would fill the queue
+ * before the others are read.  At a port that has nothing to write, a source may use
+ * twice as much as the last time, as long as the port writes it immediately.
  *
- * A source waits in one place at a time.  At its turn it goes on if its other
- * destinations have room, though others may be waiting for them; if one has none, it
- * waits there.
+ * A source waits for one port at a time.  At its turn it continues if its other
+ * destinations have room, even if others wait for them; if one has none, it then waits
+ * for that.  If the first that waits for one of them had its last turn earlier, that one
+ * gets a turn, too, so that it does not get less because it waits for another port.
  *
- * None of this concerns a port to which one source alone leads: that is read as far as
- * there is room, and waits when there is none.
+ * None of this applies to a port with a single source: that is read as long as there is
+ * room, and waits when there is none.
  */
 #include <event2/event.h>
 
 #include "bridge_batch.h"
 
-/* A read takes in a small rest in any case, and a tty gives no more at once. */
+/* A read includes a small rest in any case, and a tty returns no more at a time. */
 #define TURN_QUANTUM ((size_t)SMALL_REST)
 #define SHARED_NS (100 * NSEC_PER_MSEC)
-/* What a datagram counts for at least. */
+/* The least that a datagram counts as. */
 #define DATAGRAM_MIN ((size_t)64)
 
 static bool
@@ -42,7 +42,7 @@ is_shared(struct port *to)
 	return to->shared;
 }
 
-/* What a source may take of a port that has nothing to write. */
+/* How much a source may use at a port that has nothing to write. */
 static size_t
 window(struct port *to)
 {
@@ -57,11 +57,39 @@ window(struct port *to)
 	return to->window;
 }
 
+static void
+give_turn(struct port *from)
+{
+	static uint64_t turns;
+
+	from->turn = true;
+	from->turn_left = TURN_QUANTUM;
+	from->last_turn = ++turns;
+	link_poke(from->link, EV_READ);
+}
+
+/* A turn for the next that waits for the port, unless from has waited longer. */
+static void
+let_earlier_go(const struct port *from, struct port *to)
+{
+	struct port *next;
+
+	TAILQ_FOREACH(next, &to->waiters, waiting) {
+		if (next->turn)
+			continue;
+		if (next->last_turn < from->last_turn)
+			give_turn(next);
+		return;
+	}
+}
+
 size_t
 waiter_room(const struct port *from, struct port *to, size_t room)
 {
 	if (to->full && !from->turn)
 		return 0;
+	if (to->full && from->by != to)
+		let_earlier_go(from, to);
 	if (from->by == to || is_shared(to) || to->handed.waits ||
 	    !queue_empty(&to->queue))
 		return MIN(room, TURN_QUANTUM);
@@ -93,7 +121,7 @@ waiter_leave(struct port *from)
 	to->full = !TAILQ_EMPTY(&to->waiters);
 	if (!to->full && !to->stalled)
 		to->stall_at = 0;
-	/* It may have left room for the others. */
+	/* It may have left room to the others. */
 	if (turn && to->full)
 		port_next_turn(to);
 }
@@ -105,8 +133,9 @@ waiter_turn_end(struct port *from, size_t len)
 	size_t cost = MAX(len, DATAGRAM_MIN);
 
 	if (len == 0) {
-		/* It waits for input now, and for room only when there is some:
-		 * two sources without input would give each other turns. */
+		/* It now waits for input, and for room only when input has come:
+		 * otherwise two sources without input would give each other turns
+		 * for ever. */
 		waiter_leave(from);
 		port_await_input(from);
 	} else if (from->conf->ops->datagram != 0 && from->turn_left > cost) {
@@ -122,7 +151,7 @@ waiter_turn_end(struct port *from, size_t len)
 	}
 }
 
-/* In their order, as far as the room goes. */
+/* In their order, as far as there is room. */
 static void
 give_turns(struct port *to)
 {
@@ -132,9 +161,7 @@ give_turns(struct port *to)
 	TAILQ_FOREACH(from, &to->waiters, waiting) {
 		if (room == 0)
 			break;
-		from->turn = true;
-		from->turn_left = TURN_QUANTUM;
-		link_poke(from->link, EV_READ);
+		give_turn(from);
 		room -= MIN(room, TURN_QUANTUM);
 	}
 }

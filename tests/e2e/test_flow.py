@@ -235,7 +235,7 @@ def share_out(sources, sizes, outputs, count):
     for b in outputs:
         b.take()
     # Of many frames, so that one more or less does not count.
-    move_to(len(sources) * max(40_000, 15 * max(sizes)))
+    move_to(len(sources) * max(100_000, 15 * max(sizes)))
     shares = []
     for b in outputs:
         share = [0] * len(sources)
@@ -261,7 +261,7 @@ def test_peers_that_flood_one_destination_get_equal_shares(
     assert d.dropped("b") == 0
 
 
-@pytest.mark.parametrize("n, outputs", [(2, 1), (4, 1), (3, 2)])
+@pytest.mark.parametrize("n, outputs", [(2, 1), (4, 1), (3, 2), (8, 2)])
 @pytest.mark.parametrize("kind", ["serial", "unix-server"])
 def test_endpoints_that_flood_one_destination_get_equal_shares(
         folder, pty, daemon, connect, kind, n, outputs):
@@ -278,7 +278,7 @@ def test_endpoints_that_flood_one_destination_get_equal_shares(
                                   for name in names))
         sources = [connect(folder / f"{name}.sock") for name in names]
         wait_for(lambda: len(d.json("peers")) == n)
-    for share in share_out(sources, [31], to, 2_000_000):
+    for share in share_out(sources, [31], to, 4_000_000):
         assert jain(share) > 0.98, share
 
 
@@ -298,3 +298,37 @@ def test_one_that_sends_little_is_not_kept_waiting_by_one_that_floods(
     pump([flood, b], lambda: b"now\n" in b.received)
     assert len(b.received) < 300_000
     assert d.dropped("b") == 0
+
+
+@pytest.mark.parametrize("sources", [2, 5])
+def test_sources_that_have_no_more_to_send_do_not_wait_for_room(
+        folder, pty, daemon, connect, sources):
+    """When the last bytes are read each has its turn, and then the loop sleeps."""
+    b = pty("b")
+    d = daemon(server("a", folder, framing="line") +
+               serial("b", b, framing="line", queue="4K", baud=921600) +
+               route("r", from_="a", to="b"))
+    clients = [connect(folder / "a.sock") for _ in range(sources)]
+    b.reading = False
+    for client in clients:
+        client.send((b"y" * 99 + b"\n") * 1000)
+    pump(clients, lambda: sum(t["state"] == "paused" for n, t in d.tasks().items()
+                              if n.startswith("a#")) == sources)
+    b.reading = True
+    # Nothing is taken while the last of it is read.
+    pump([b, *clients], lambda: not any(c.outgoing for c in clients))
+    b.reading = False
+
+    def runs():
+        return {n: t["runs"] for n, t in d.tasks().items()
+                if n == "b.timer" or n.startswith("a#")}
+
+    def sleeps():
+        before = runs()
+        for _ in range(5):
+            d.get("daemon/up")
+        return runs() == before
+    wait_for(sleeps)
+    b.reading = True
+    pump([b, *clients], lambda: b.received.count(b"\n") == 1000 * sources)
+    wait_for(sleeps)
