@@ -116,8 +116,8 @@ fuzzers: $(FUZZ:%=build/fuzz/fuzzer/%)
 # --- dependencies ------------------------------------------------------------
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# $(call install,PACKAGES): those that are missing, where there is apt and the right to
-# use it without a password.
+# $(call install,PACKAGES): installs those that are missing, where apt exists and may be
+# used without a password.
 define install
 @missing=$$(for p in $(1); do \
 	    dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | \
@@ -126,7 +126,7 @@ define install
 	elif ! command -v apt-get >/dev/null; then \
 	    echo "please install what Debian calls:" $$missing; \
 	elif [ -n "$(SUDO)" ] && ! sudo -n true 2>/dev/null; then \
-	    echo "packages are missing; install them, then run make again:"; \
+	    echo "packages are missing; install them and run make again:"; \
 	    echo "    sudo apt-get install --no-install-recommends" $$missing; \
 	    exit 1; \
 	else \
@@ -247,8 +247,8 @@ uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/ttybridge
 
 # A tree as a package manager would lay it, in a package that knows what it needs: of
-# the libraries dpkg-shlibdeps says which, and since which version, but for those that
-# are loaded when they are needed.
+# the libraries dpkg-shlibdeps says which, and since which version, except for those that
+# are loaded on demand.
 deb: deps
 	$(if $(HAVE_DPKG),$(call install,dpkg-dev))
 	rm -rf build/deb
@@ -289,7 +289,7 @@ help:
 	@echo 'make check-systemd  the service under systemd, in a container (root)'
 	@echo 'make check-vm  real serial drivers, udev and systemd, in a virtual machine'
 	@echo 'make bench     beside a hand-written loop and others (SUITES=, ROUNDS=)'
-	@echo 'make mutants   plant faults; the tests named for each have to notice (ONLY=WORD)'
+	@echo 'make mutants   plant faults; the tests named for each must detect it (ONLY=WORD)'
 	@echo 'make lint      layers, headers, formatting, manual pages'
 	@echo 'make fuzz T=60 each fuzz target, for T seconds (FRAMING=NAME, each)'
 	@echo 'make soak T=1800  everything at once, for a long time (SEED=, FLAVOUR=san)'

@@ -208,7 +208,7 @@ parse_network(const char *s, size_t len, struct network *ret)
 	return 0;
 }
 
-/* Says what would be right instead of a word that is no network. */
+/* Appends what to write instead of a word that is not a network. */
 static void
 say_network(const char *s, size_t len, char *err, size_t size)
 {

@@ -100,9 +100,9 @@ port_reserve(struct port *port, size_t size)
 
 /*
  * Brings the bytes together, those kept first: in the shared buffer, or, when many
- * are kept, in the port's own.  While those kept may hold whole frames, nothing is
- * read: so a port keeps at most one read and the beginning of a frame.  Returns how
- * many there are.
+ * are kept, in the port's own.  While those kept may contain whole frames, nothing is
+ * read, so that a port keeps at most one read and the beginning of a frame.  Returns
+ * the number of bytes.
  */
 static size_t
 port_gather(struct port *port, size_t room, uint8_t **ret)
@@ -133,7 +133,8 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 	return held + n;
 }
 
-/* The turn's budget is not used up; a lost link has no other turn. */
+/* Whether the turn may continue: its budget is not used up, or the link is lost, so
+ * that it gets no other turn. */
 static bool
 may_go_on(struct port *port)
 {
@@ -194,7 +195,7 @@ port_input(struct port *port)
 		waiter_turn_end(port, got);
 	else if (more)
 		port_update(port);
-	/* The rest of the turn is for others that are readable by now. */
+	/* Others that have become readable come before the rest. */
 	if (more && room > 0)
 		event_base_loopcontinue(b->base);
 	port_age(port, now, had > 0);
@@ -505,7 +506,7 @@ port_queue(
 		port_drop(port, reason, item->len);
 		return;
 	}
-	/* It was longer than there was room for. */
+	/* The older frame is still there when there was no room for a longer one. */
 	if (enter && latest_replace(port, &q, true, &enter))
 		return;
 	if (queue_empty(&port->queue) && !port->handed.waits)

@@ -80,7 +80,7 @@ batch_only(struct batch *batch, const struct item *item)
 	batch->in_row = false;
 }
 
-/* Frames are unstuffed in a copy if they may go on as they came. */
+/* Frames are unstuffed in a copy if they may be forwarded as received. */
 static void
 decoder_start(struct port *from)
 {
@@ -216,7 +216,7 @@ longest(const struct endpoint *ep)
 					    : SIZE_MAX;
 }
 
-/* The frame is to go out to the node as it came. */
+/* Whether the frame is to be sent to the node as it was received. */
 static inline bool
 item_stays(
     const struct batch *batch, const struct item *item, const struct node *to)
@@ -228,7 +228,7 @@ item_stays(
 	    framing_obeys(&ep->conf->framing, item->wire, item->wire_len);
 }
 
-/* Writes a frame, as it came or encoded, into what is left of the shared buffer.
+/* Writes a frame, as received or encoded, into the rest of the shared buffer.
  * -EINVAL; -EMSGSIZE. */
 static long
 write_frame(const struct node *to, const struct batch *batch,
@@ -252,7 +252,7 @@ write_frame(const struct node *to, const struct batch *batch,
 	return n >= 0 && (size_t)n > longest(to->endpoint) ? -EMSGSIZE : n;
 }
 
-/* The picked frames lie in the input as the node is to get them, in a row. */
+/* Whether the picked frames are contiguous in the input, as they are to be sent. */
 static bool
 batch_verbatim(struct batch *batch, const struct node *to)
 {
@@ -336,7 +336,7 @@ batch_payload(const struct batch *batch, unsigned n)
 	return payload;
 }
 
-/* Makes an item of the frame, in a batch that is for that node alone. */
+/* Makes the frame an item of a batch that is only for that node. */
 static struct item *
 set_queued(struct batch *batch, const struct queued *q, const struct node *to)
 {

@@ -11,7 +11,7 @@
 
 #define BATCH_FRAMES 1024
 #define TURN_BYTES (60 * 1024)
-/* So many bytes are looked at in a turn, those again that were summed in vain. */
+/* The bytes that may be examined in a turn; bytes whose checksum was wrong count again. */
 #define TURN_WORK (4 * (size_t)TURN_BYTES)
 /* A rest of the last turn up to this is copied in front of what is read. */
 #define SMALL_REST 4096
@@ -21,7 +21,7 @@
 struct item {
 	const uint8_t *payload;
 	size_t len;
-	const uint8_t *wire; /* as it came; NULL: not to go on so */
+	const uint8_t *wire; /* as received; NULL: to be encoded */
 	size_t wire_len;
 	uint64_t since_ns;
 	unsigned route;
@@ -29,10 +29,10 @@ struct item {
 
 struct batch {
 	struct port *from; /* NULL: the control port */
-	unsigned class;	   /* its framing's, for frames as they came */
+	unsigned class;	   /* that of its framing, for frames as received */
 	unsigned n;
 	uint64_t payload, wire; /* bytes of all of them */
-	/* One behind the other as they came; end holds. */
+	/* They are contiguous as received; end is valid. */
 	bool in_row;
 	struct item item[BATCH_FRAMES];
 	/* The share of the destination at hand, and its encoding. */
@@ -54,16 +54,16 @@ void batch_only(struct batch *batch, const struct item *item);
 unsigned batch_run(const struct batch *batch, unsigned i, unsigned n);
 /* Of the first n that are picked, in bytes. */
 uint64_t batch_payload(const struct batch *batch, unsigned n);
-/* Adds and picks a frame for a node that did not come in just now. */
+/* Adds and picks a frame for a node that was not read just now. */
 void batch_add_queued(
     struct batch *batch, const struct queued *frame, const struct node *to);
-/* As it is to wait for the node. */
+/* The form in which it is queued for the node. */
 struct queued item_queued(
     const struct batch *batch, const struct item *item, const struct node *to);
 /*
- * Cuts frames off the front of the bytes until they take up the room, or the decoder has
- * done TURN_WORK; true when there may be more frames in what is left.  What is thrown
- * away is counted.
+ * Cuts frames off the front of the bytes until they fill the room, or the decoder has
+ * done TURN_WORK; true when there may be more frames in the rest.  What is discarded is
+ * counted.
  */
 bool batch_cut(struct batch *batch, struct port *from, uint8_t **in,
     size_t *len, size_t room, uint64_t now);
@@ -89,9 +89,9 @@ void batch_fill(struct batch *batch, struct port *port);
 /*
  * Puts the frame in the place of one that waits for the port, if its route keeps
  * only the latest of each message and an older one of the same waits.  That one is
- * counted.  False, too, when there is no room for it and it has not been admitted by the
- * policy of the queue.  *ret_enter: if the frame joins the queue instead, latest_enter is
- * to be called next.  (bridge_latest.c)
+ * counted.  Also returns false when there is no room for it and it has not been admitted
+ * by the policy of the queue.  *ret_enter: if the frame is queued instead, latest_enter()
+ * has to be called after that.  (bridge_latest.c)
  */
 bool latest_replace(struct port *port, const struct queued *frame,
     bool admitted, bool *ret_enter);

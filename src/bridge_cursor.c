@@ -1,9 +1,9 @@
 /*
- * bridge_cursor: places in the order of endpoints, peers and routes.
+ * bridge_cursor: positions in the list of endpoints, peers and routes.
  *
- * A reply that is produced in pieces holds such a place while the loop goes on in
- * between, so the bridge knows all of them and moves them when something that they
- * refer to goes away.
+ * A reply that is produced in pieces keeps such a position while the event loop runs in
+ * between, so the bridge keeps a list of them and adjusts them when something that they
+ * refer to is removed.
  */
 #include <string.h>
 
@@ -89,7 +89,7 @@ find_route(const struct routes *routes, const char *name, unsigned *ret)
 	return false;
 }
 
-/* After the last one passed that is there still. */
+/* Each cursor continues after the last object that it has passed and that still exists. */
 void
 cursors_change(const struct bridge *b, struct node *const *node, unsigned n,
     const struct routes *routes)

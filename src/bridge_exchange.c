@@ -11,12 +11,12 @@
  *	IDLE -> AWAITING (a request is out) -> RESTING (silence before the next) -> IDLE
  *	     -> RESTING (a broadcast is out, nobody answers it)
  *
- * The answer to a request whose time is over may still come, and nothing in it says
- * that it is late.  So a request of the same unit and function waits for late_guard
- * (struct guard); others do not.
+ * The answer to a request that has timed out may still arrive, and nothing in it shows
+ * that it is late.  So a request to the same unit with the same function waits for
+ * late_guard (struct guard); others do not.
  *
- * A frame of the control port takes its turn as a request of a master does.  Its master
- * is the session's tap, or none, when only the frame is to be sent.
+ * A frame from the control port takes its turn like a request of a master.  Its master
+ * is the tap of the session, or none if the frame is only to be sent.
  *
  * All that follows from a request or an answer is done in the exchange's own
  * callback, not in the turn that brought it, where the batch and the buffers of the path
@@ -41,7 +41,7 @@
 #define BREATH (20 * NSEC_PER_MSEC)
 /* How often an answer that has begun in time is looked at again. */
 #define ARRIVING (50 * NSEC_PER_MSEC)
-/* How often a bus that has not taken a request is looked at again. */
+/* How often a bus that has not accepted a request is checked again. */
 #define UNWRITTEN (50 * NSEC_PER_MSEC)
 /* Bits of a character on the line. */
 #define CHARACTER 11
@@ -77,9 +77,10 @@ drop(struct exchange *ex, enum drop_reason reason, size_t len)
 	loss_dropped(ex->to, reason, 1, len);
 }
 
-/* --- what the bus has not taken yet -------------------------------------- */
+/* --- what has not been written to the bus -------------------------------- */
 
-/* Nothing waits in front of the next request; at a bus that is down it will not either. */
+/* Whether nothing is queued before the next request; a bus that is down counts as clear,
+ * because requests to it are dropped. */
 static bool
 bus_clear(const struct exchange *ex)
 {
@@ -92,7 +93,7 @@ bus_clear(const struct exchange *ex)
 	return true;
 }
 
-/* The frame that the port has handed over is dropped if none of it is written. */
+/* Drops the frame that was handed to the bufferevent, if none of it is written. */
 static bool
 withdraw_handed(struct port *port, enum drop_reason reason)
 {
@@ -118,8 +119,8 @@ exchange_wake(struct exchange *ex)
 }
 
 /*
- * A request that nobody waits for any more must not be sent when the bus takes
- * something again.
+ * A request for which no master waits any longer must not be sent when the bus accepts
+ * data again.
  */
 static void
 withdraw(struct exchange *ex, enum drop_reason reason)
@@ -142,7 +143,7 @@ withdraw(struct exchange *ex, enum drop_reason reason)
 	exchange_wake(ex);
 }
 
-/* Nobody waits for the answer to the request that is out any more. */
+/* No master waits any longer for the answer to the request that was sent. */
 static void
 abandon(struct exchange *ex, enum drop_reason reason)
 {
@@ -387,7 +388,7 @@ put_on_bus(struct exchange *ex, const struct queued *q)
 
 /* --- answers that are late ----------------------------------------------- */
 
-/* How long after its timeout the answer to a request may still come. */
+/* How long after its timeout the answer to a request may still arrive. */
 static uint64_t
 guard_time(const struct exchange *ex)
 {
@@ -397,7 +398,7 @@ guard_time(const struct exchange *ex)
 	    line_time(ex, LONGEST_RTU));
 }
 
-/* The request that is out was not answered in time. */
+/* The request that was sent has not been answered in time. */
 static void
 add_guard(struct exchange *ex, uint64_t now)
 {
@@ -405,7 +406,7 @@ add_guard(struct exchange *ex, uint64_t now)
 	    (struct guard){ ex->request, now + guard_time(ex) };
 }
 
-/* Whether a late answer could be taken for that to the master's next request. */
+/* Whether a late answer could be mistaken for that to the master's next request. */
 static bool
 is_guarded(const struct exchange *ex, const struct asker *asker)
 {
@@ -417,7 +418,7 @@ is_guarded(const struct exchange *ex, const struct asker *asker)
 	if (!queue_head(&asker->queue, &q) ||
 	    !modbus_read(q.payload, q.len, &request))
 		return false;
-	/* An exception tells nothing but these two. */
+	/* An exception contains nothing else that identifies its request. */
 	for (unsigned i = 0; i < ex->nguards; i++)
 		if (ex->guard[i].request.unit == request.unit &&
 		    ex->guard[i].request.function == request.function)
@@ -439,7 +440,7 @@ is_late(const struct exchange *ex, const struct item *item)
 	return false;
 }
 
-/* When the first of them is over, 0 without any. */
+/* When the first guard expires, 0 if there is none. */
 static uint64_t
 first_guard(const struct exchange *ex)
 {
@@ -451,7 +452,7 @@ first_guard(const struct exchange *ex)
 	return first;
 }
 
-/* Removes those that are over, unless an answer is arriving. */
+/* Removes the guards that have expired, unless an answer is arriving. */
 static void
 end_guards(struct exchange *ex, uint64_t now, bool arriving)
 {
@@ -495,7 +496,7 @@ ask(struct exchange *ex, struct asker *asker)
 	}
 }
 
-/* Whose turn it is: who has not had one for the longest time, and may ask now. */
+/* The next master: the one whose last turn was the longest time ago and that may ask now. */
 static struct asker *
 next_asker(struct exchange *ex)
 {
@@ -525,7 +526,7 @@ is_answer(const struct exchange *ex, const struct item *item)
 	    modbus_answers(&ex->request, &m);
 }
 
-/* For the one who asked; as it came, where that is possible. */
+/* Keeps the answer for the master that asked, as received where that is possible. */
 static void
 keep_answer(
     struct exchange *ex, const struct batch *batch, const struct item *item)
@@ -659,11 +660,11 @@ exchange_label(const struct task *task, char *buf, size_t size)
 		snprintf(buf, size, "nothing: no request for %s",
 		    ex->to->endpoint->conf->name);
 	else if (ex->phase == EXCHANGE_IDLE && !bus_clear(ex))
-		snprintf(buf, size, "%s to take the request before",
+		snprintf(buf, size, "%s to accept the previous request",
 		    ex->to->endpoint->conf->name);
 	else if (ex->phase == EXCHANGE_IDLE)
-		snprintf(buf, size,
-		    "a late answer, before the same unit is asked again");
+		snprintf(
+		    buf, size, "a late answer, before the unit is asked again");
 	else if (ex->phase == EXCHANGE_AWAITING)
 		snprintf(buf, size, "unit %u's answer to %s, %s of %s",
 		    ex->request.unit, asker, since, of);
@@ -677,7 +678,7 @@ exchange_label(const struct task *task, char *buf, size_t size)
 		    frames == 1 ? "" : "s");
 }
 
-/* When there is something to do next, 0: when a request comes. */
+/* When there is something to do next, 0: not before a request arrives. */
 static uint64_t
 next_time(const struct exchange *ex, uint64_t now)
 {
@@ -711,7 +712,7 @@ arm(struct exchange *ex, uint64_t now)
 	TASK_WAIT(&ex->task);
 }
 
-/* The times that have come. */
+/* Handles the times that have passed. */
 static void
 times_due(struct exchange *ex, uint64_t now)
 {

@@ -7,12 +7,12 @@
 
 #include "bridge_batch.h"
 
-/* Late answers that are waited for at a time; with more, all requests wait. */
+/* The most late answers expected at a time; when there are as many, all requests wait. */
 #define GUARDS 16
 
 enum exchange_phase { EXCHANGE_IDLE, EXCHANGE_AWAITING, EXCHANGE_RESTING };
 
-/* A master, with what it is still to ask: a port, or the control port. */
+/* A master, which is a port or the control port, with its waiting requests. */
 struct asker {
 	TAILQ_ENTRY(asker) entry;
 	struct port *port;     /* NULL: the control port... */
@@ -38,12 +38,12 @@ struct exchange {
 	struct precise precise;
 	struct task task;
 	enum exchange_phase phase;
-	struct asker *asker; /* who gets the answer; NULL: nobody any more */
+	struct asker *asker; /* the master that gets the answer, or NULL */
 	struct modbus request;
 	uint64_t sent_ns, until_ns;
 	size_t arriving; /* bytes of an answer that were there already */
 	bool answered;
-	bool shown;	      /* to a session of the control port, as it came */
+	bool shown;	      /* it was shown to a control session on arrival */
 	struct queued answer; /* in these: */
 	uint8_t answer_payload[MODBUS_LONGEST];
 	uint8_t answer_wire[MODBUS_LONGEST + 2];
@@ -73,23 +73,23 @@ void exchange_ask(struct exchange *ex, const struct batch *batch);
 void exchange_answer(
     struct exchange *ex, const struct batch *batch, char *names, size_t size);
 /*
- * A request of the control port.  tap: who awaits its answer, with exchange_answers; NULL:
- * it is to be sent, no more.  -EINVAL: no Modbus message; -ENOTCONN: no peer; -ENETDOWN:
- * the bus is not up; -ENOBUFS; -ENOMEM.
+ * A request from the control port.  tap: that which awaits the answer, and recognizes it
+ * with exchange_answers(); NULL: the request is only to be sent.  -EINVAL: not a Modbus
+ * message; -ENOTCONN: no peer; -ENETDOWN: the bus is not up; -ENOBUFS; -ENOMEM.
  */
 int exchange_send(struct exchange *ex, const struct tap *tap,
     const uint8_t *payload, size_t len);
-/* Whether the frame that a tap is being told of is the answer to its request. */
+/* Whether the frame that is being shown to the tap is the answer to its request. */
 bool exchange_answers(const struct exchange *ex, const struct tap *tap);
-/* It waits for no answer any more; what has not been sent is dropped. */
+/* The tap no longer waits for an answer; its requests that were not sent are dropped. */
 void exchange_forget_tap(struct bridge *b, const struct tap *tap);
-/* The port is down, and with it what it had asked, or what was to be sent to it. */
+/* The port is down: drops what it has asked, and what was to be sent to it. */
 void exchange_forget(struct bridge *b, const struct port *port);
-/* Gives the answers that are there to those who asked. */
+/* Delivers the answers that have arrived to the masters that asked. */
 void exchanges_settle(struct bridge *b);
 /* What waits to be asked is added to bytes and frames. */
 void exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames);
-/* Its callback comes as soon as the turn at hand is over. */
+/* Its callback is called as soon as the current turn is over. */
 void exchange_wake(struct exchange *ex);
 /* NULL: out of memory. */
 struct asker *exchange_add_asker(
@@ -102,11 +102,12 @@ struct pack;
 struct unpack;
 
 void exchanges_save(const struct bridge *b, struct pack *p);
-/* The bytes must stay until they are freed.  -ENOMEM; what is wrong with them, u says. */
+/* The bytes must stay valid until the result is freed.  -ENOMEM; u->failed is set if they
+ * are not what exchanges_save() writes. */
 int exchanges_read(struct unpack *u, struct old_exchanges **ret);
-/* Exchanges of the same route and bus go on where they were... */
+/* Exchanges with the same route and bus continue where they were... */
 void exchanges_restore(struct bridge *b, struct old_exchanges *old);
-/* ...each master when its link is up, which must be that of the process before. */
+/* ...and each master does when its link is up, which must be that of the previous process. */
 void exchanges_restore_master(struct port *port, struct old_exchanges *old);
 /* What was not restored is counted as dropped.  Both may be NULL. */
 void old_exchanges_free(struct old_exchanges *old, struct bridge *b);

@@ -1,10 +1,10 @@
 /*
- * bridge_exchange_past: requests that go from one process to the next.
+ * bridge_exchange_past: hands requests over from one process to the next.
  *
- * The request that is out and late answers that are waited for go over with the
- * exchange, so that an answer finds who asked for it, and no one else.  What a master
- * has still to ask goes over with its connection, and is dropped and counted where that
- * has ended.  Sessions of the control port end, and their requests with them.
+ * The request that was sent and the late answers that are expected are handed over with
+ * the exchange, so that only the master that asked gets the answer.  The waiting requests
+ * of a master are handed over with its connection; if that has ended, they are dropped
+ * and counted.  Sessions of the control port end, and so do their requests.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,10 +37,10 @@ struct old_exchange {
 	uint64_t sent_ns, until_ns;
 	unsigned nguards;
 	struct guard guard[GUARDS];
-	size_t asker; /* whose request is out; nmasters: nobody's */
+	size_t asker; /* whose request was sent; nmasters: that of none */
 	size_t nmasters;
 	struct old_master *master;
-	struct exchange *now; /* NULL: it is no more */
+	struct exchange *now; /* NULL: it does not exist any more */
 };
 
 struct old_exchanges {
@@ -222,7 +222,7 @@ is_master(const struct asker *asker, const struct old_master *master)
 	    span_is(&master->name, asker->port->link->name);
 }
 
-/* Masters keep their turns, in whatever order their links come up. */
+/* Masters keep their order, regardless of the order in which their links come up. */
 static void
 take_turn(const struct old_exchange *old, size_t number, struct asker *asker)
 {
@@ -241,7 +241,7 @@ take_turn(const struct old_exchange *old, size_t number, struct asker *asker)
 	}
 }
 
-/* What it has still to ask; port: NULL for the control port. */
+/* Restores its waiting requests; port: NULL for the control port. */
 static void
 restore_master(struct old_exchange *old, size_t number, struct port *port)
 {

@@ -51,8 +51,8 @@ struct old_node {
 	uint64_t opens, losses, refused;
 	unsigned next_link;
 	struct traffic traffic;
-	bool half;	       /* half of a frame is... */
-	struct device_id line; /* ...on this one */
+	bool half;	       /* a frame is partially written... */
+	struct device_id line; /* ...to this line */
 	size_t nports;
 	struct old_port *port;
 };
@@ -106,7 +106,7 @@ read_route(struct unpack *u, struct old_route *route)
 	route->number = NONE;
 }
 
-/* As it came, or nothing of that. */
+/* The frame as received, if it was saved. */
 static void
 read_wire(struct unpack *u, struct queued *q)
 {
@@ -263,7 +263,7 @@ read_all(struct heritage *h, struct unpack *u)
 	for (; h->nnodes < n; h->nnodes++)
 		if (read_node(u, &h->node[h->nnodes]) < 0)
 			return -ENOMEM;
-	/* The first version ended here. */
+	/* The first version of the format ends here. */
 	if (u->left > 0) {
 		read_rates(h, u);
 		read_lines(h, u);
@@ -519,7 +519,8 @@ inherit_connection(struct port *port)
 	}
 }
 
-/* It was a line, and that may be what is open now: the caller finds out. */
+/* Keeps the rest if it was for a line: that may be the one that is open now, which the
+ * caller checks. */
 static bool
 heir_keeps_rest(struct port *port, const struct heir *heir)
 {
@@ -612,8 +613,8 @@ heir_free(struct heir *heir)
 
 /* --- the end ------------------------------------------------------------- */
 
-/* What waited for a connection that is no more, or an endpoint of another type, and
- * what of a frame had come from it. */
+/* Drops what was queued for a connection that does not exist any more or an endpoint of
+ * another type, and the part of a frame that had come from it. */
 static void
 drop_untaken(struct node *node, const struct old_port *old)
 {
@@ -642,7 +643,7 @@ drop_untaken(struct node *node, const struct old_port *old)
 	node->gone.dropped_bytes += old->handed.len;
 }
 
-/* The endpoint is no more, and nobody will ask what became of its frames. */
+/* The endpoint does not exist any more, so that no counter can show its frames. */
 static void
 say_dropped(const struct old_node *old)
 {

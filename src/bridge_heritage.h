@@ -14,8 +14,9 @@ struct heritage;
  * go on; what happens to it from now on is not in there. */
 void bridge_save(const struct bridge *b, struct pack *p);
 /*
- * Reads that; old: as versions wrote it that had payloads alone.  The bytes stay the
- * caller's, and must stay until the heritage is freed.  -EINVAL: they are not what bridge_save() writes; -ENOMEM.
+ * Reads that; old: in the format of versions that only saved payloads.  The bytes remain
+ * the caller's, and must stay valid until the heritage is freed.  -EINVAL: they are not
+ * what bridge_save() writes; -ENOMEM.
  */
 int heritage_read(
     const uint8_t *data, size_t len, bool old, struct heritage **ret);
@@ -36,8 +37,8 @@ struct heir {
 	uint64_t since_ns;
 	bool discarding;
 	uint32_t state[2];
-	bool half;	       /* half of a frame is... */
-	struct device_id line; /* ...on this one, if it was a line */
+	bool half;	       /* a frame is partially written... */
+	struct device_id line; /* ...to this line */
 	size_t len;	       /* of the rest */
 	uint8_t rest[];
 };

@@ -6,11 +6,11 @@
  * a message that comes often is not put off for ever, nor does it put off the
  * others.
  *
- * A hash table finds the older one.  An entry is the hash of a message and the place of
- * its frame in the queue; the message itself is read from the frame.  Entries of frames
- * that have left the queue are not removed: their places say so, and they are
- * overwritten, or left out when the table is made anew.  The hash is keyed, so that what
- * comes in cannot choose messages that collide.
+ * The older one is found by a hash table.  An entry has the hash of a message and the
+ * place of its frame in the queue; the message itself is read from the frame.  Entries of
+ * frames that have left the queue are not removed: their places are not valid any more,
+ * and they are overwritten, or left out when the table is rebuilt.  The hash is keyed, so
+ * that a sender cannot choose messages that collide.
  */
 #include <sys/random.h>
 
@@ -20,7 +20,7 @@
 #include "bridge_batch.h"
 
 #define TABLE_MIN 64
-/* That of an empty queue is kept up to this size. */
+/* The table of an empty queue is kept up to this size. */
 #define TABLE_KEPT 1024
 
 struct place {
@@ -29,7 +29,7 @@ struct place {
 };
 
 struct latest_table {
-	unsigned rebuilt; /* that of the queue when the places were noted */
+	unsigned rebuilt; /* that of the queue for which the places are valid */
 	size_t size;	  /* a power of two */
 	size_t used;
 	struct place at[];
@@ -52,7 +52,7 @@ hash_message(unsigned route, const struct bytes *key)
 	uint64_t h;
 
 	if (secret[1] == 0) {
-		/* Without random numbers it is a table as others are. */
+		/* Without random numbers the hash is not keyed. */
 		if (getrandom(secret, sizeof(secret), GRND_NONBLOCK) < 0)
 			secret[0] = secret[1] = 0x9e3779b97f4a7c15;
 		secret[1] |= 1;
@@ -64,7 +64,7 @@ hash_message(unsigned route, const struct bytes *key)
 	return MAX((uint32_t)h, 1u);
 }
 
-/* The hash of the frame's message; 0: its route keeps all of them. */
+/* The hash of the frame's message; 0: its route keeps all messages. */
 static uint32_t
 hash_frame(const struct port *port, unsigned route, const uint8_t *payload,
     size_t len, struct bytes *key)
@@ -78,14 +78,14 @@ hash_frame(const struct port *port, unsigned route, const uint8_t *payload,
 
 /* --- the table ----------------------------------------------------------- */
 
-/* Whether its frame still waits; *ret is that one then. */
+/* Whether its frame is still queued, and then also that frame. */
 static bool
 waits(const struct port *port, const struct place *at, struct queued *ret)
 {
 	return at->hash != 0 && queue_at(&port->queue, at->place, ret);
 }
 
-/* The entry of a frame of the same message, or one for it. */
+/* The entry of a queued frame with the same message, or a vacant one for it. */
 static struct place *
 find(struct port *port, uint32_t hash, unsigned route, const struct bytes *key,
     struct queued *ret)
@@ -132,8 +132,8 @@ enter(struct port *port, const struct queued *frame)
 }
 
 /*
- * Makes the table anew, from the frames that wait, with room for one more.  Without
- * memory there is none, and nothing is replaced.
+ * Rebuilds the table from the queued frames, with room for one more.  Without memory there
+ * is no table, and nothing is replaced.
  */
 static void
 make_table(struct port *port)
@@ -155,7 +155,7 @@ make_table(struct port *port)
 		enter(port, &frame);
 }
 
-/* Whether there is a table with room for one more that knows the places. */
+/* Whether there is a table with room for one more whose places are valid. */
 static bool
 usable(const struct port *port)
 {
@@ -172,7 +172,7 @@ latest_forget(struct port *port)
 	port->latest = NULL;
 }
 
-/* --- a frame that is to wait --------------------------------------------- */
+/* --- a frame that is to be queued ---------------------------------------- */
 
 bool
 latest_replace(struct port *port, const struct queued *frame, bool admitted,

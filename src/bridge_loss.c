@@ -2,8 +2,9 @@
  * bridge_loss: messages about frames that are dropped and input that is discarded, at
  * log level debug.
  *
- * The first one of each endpoint and reason is logged at once, the others are counted
- * once a minute.  After a minute without any, the next one is a first one again.
+ * The first one of each endpoint and reason is logged immediately, the number of further
+ * ones once a minute.  After a minute without any, the next one is logged immediately
+ * again.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 
 #define REASONS (DROP_REASONS + BAD_REASONS)
 
-/* How many of each reason the messages so far account for; 0: there was none. */
+/* How many of each reason have been logged so far; 0: none. */
 struct node_losses {
 	uint64_t told[REASONS];
 };
@@ -32,7 +33,7 @@ count_of(const struct traffic *t, unsigned reason)
 				     : t->bad[reason - DROP_REASONS];
 }
 
-/* What came since the last minute; whether there was anything. */
+/* Logs what was lost since the last call; returns whether there was anything. */
 static bool
 count_node(struct node *node)
 {
@@ -79,7 +80,8 @@ static void
 timer_label(const struct task *task, char *buf, size_t size)
 {
 	(void)task;
-	snprintf(buf, size, "a minute to end, to log what was dropped in it");
+	snprintf(
+	    buf, size, "the end of a minute, to log what was dropped in it");
 }
 
 static void
@@ -105,7 +107,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	task_end(&l->task);
 }
 
-/* Without memory there are no counts. */
+/* Without memory nothing but first ones is logged. */
 static void
 start_timer(struct bridge *b)
 {
@@ -125,7 +127,7 @@ start_timer(struct bridge *b)
 		arm(l);
 }
 
-/* Whether it is the first one; n of them have been counted already. */
+/* Whether it is the first one; n of them are included in the counters already. */
 static bool
 is_first(struct node *node, unsigned reason, uint64_t n)
 {

@@ -28,10 +28,9 @@ void port_silent(struct port *port);
 void port_timeout(struct port *port);
 /* Writes what waits, as far as it goes. */
 void port_flush(struct port *port);
-/* What the bufferevent had of a frame is written. */
+/* The part of a frame that the bufferevent held has been written. */
 void port_handed_out(struct port *port);
-/* Makes the frame, of which it gets a copy, the one that is on its way; and what that
- * is. */
+/* Keeps a copy of the frame that is being written; and returns that frame. */
 void handed_keep(struct handed *h, const struct queued *q);
 struct queued handed_queued(const struct handed *h);
 void port_drop(struct port *port, enum drop_reason reason, size_t len);
@@ -41,28 +40,28 @@ void node_send_frame(struct node *node, const struct queued *q);
 void port_send(struct port *port, const struct queued *q);
 
 /*
- * Of a node, n frames were dropped and counted, the first one of that length; or so many
- * bytes of input were discarded and counted.  At log level debug it is told, and once a
- * minute how many there were since.  (bridge_loss.c)
+ * n frames for a node, the first one of that length, were dropped and counted; or len bytes
+ * of its input were discarded and counted.  At log level debug this is logged, and once a
+ * minute the number since then.  (bridge_loss.c)
  */
 void loss_dropped(
     struct node *node, enum drop_reason reason, uint64_t n, size_t len);
 void loss_discarded(struct node *node, enum bad_reason reason, size_t len);
-/* Tells how many there were since; whether there were any. */
+/* Logs how many there were since the last call; returns whether there were any. */
 bool losses_count(struct bridge *b);
 void losses_free(struct bridge *b);
 
-/* The table of what the port's queue has the latest of is no longer right: routes have
- * changed, or the port ends.  (bridge_latest.c) */
+/* Frees the table of the latest messages in the port's queue: routes have changed, or the
+ * port is being freed.  (bridge_latest.c) */
 void latest_forget(struct port *port);
 
 /* A frame passes, to the endpoints of a list with commas, or "-".  (bridge_tap.c) */
 void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
     size_t len);
 
-/* --- places of replies in pieces (bridge_cursor.c) ----------------------- */
+/* --- positions of replies in pieces (bridge_cursor.c) -------------------- */
 
-/* The port is about to be taken off its node. */
+/* The port is about to be removed from its node. */
 void cursors_leave_port(const struct bridge *b, const struct port *port);
 /* These nodes and routes are about to take the place of the bridge's. */
 void cursors_change(const struct bridge *b, struct node *const *node,
@@ -82,9 +81,9 @@ void port_drop_waiting(struct port *port);
 void port_free(struct port *port);
 /* Decides from the state what is read. */
 void port_update(struct port *port);
-/* Reads it whatever its destinations can take, until something has come. */
+/* Reads from it until something has arrived, even if its destinations have no room. */
 void port_await_input(struct port *port);
-/* After a pass of the loop its waiters get their next turns. */
+/* Its waiters get their next turns after one pass of the event loop. */
 void port_next_turn(struct port *port);
 /* A frame of len bytes was written at time now: when the next one may be. */
 void port_gap(struct port *port, uint64_t now, size_t len);
@@ -93,18 +92,18 @@ void port_age(struct port *port, uint64_t now, bool consumed);
 
 /* --- receivers that take nothing (bridge_stall.c) ------------------------ */
 
-/* Its queue is full: from now on it is looked at.  The caller sets the timer. */
+/* Its queue is full: from now on its receiver is checked.  The caller sets the timer. */
 void port_suspect(struct port *port, uint64_t now);
 void port_stall_due(struct port *port, uint64_t now);
-/* The peer sends no more.  The caller sets the timer. */
+/* The peer has shut down its sending direction.  The caller sets the timer. */
 void port_ended(struct port *port, uint64_t now);
 void port_linger_due(struct port *port, uint64_t now);
-/* Closes a peer that has ended when nothing waits for it any more. */
+/* Closes a peer that has ended once nothing is queued for it. */
 void port_closing_done(struct port *port);
 
 /* --- sources that wait for room (bridge_waiters.c) ----------------------- */
 
-/* Its queue, once full, holds sources back. */
+/* Whether its queue, once full, pauses its sources. */
 static inline bool
 port_blocks(const struct port *port)
 {
@@ -112,14 +111,14 @@ port_blocks(const struct port *port)
 	    !port->stalled && !port->closing;
 }
 
-/* What a source may take of the room in the queue of a port that has several. */
+/* How much of the room in the queue of a port with several sources this one may use. */
 size_t waiter_room(const struct port *from, struct port *to, size_t room);
-/* The source waits for that port from now on; for none. */
+/* From now on the source waits for that port, or for none. */
 void waiter_join(struct port *from, struct port *to);
 void waiter_leave(struct port *from);
-/* A source that had a turn took len bytes. */
+/* A source has used its turn for len bytes. */
 void waiter_turn_end(struct port *from, size_t len);
-/* The port's waiters get a turn, or wait no more if it blocks none now. */
+/* Gives the port's waiters a turn, or ends their waiting if it does not block any more. */
 void port_release(struct port *port);
 
 #endif

@@ -89,7 +89,7 @@ port_arm(struct port *port)
 	    (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + (wait > 0);
 	event_add(port->timer, &tv);
 	port->timer_at = at;
-	/* Where silence counts, any other time may stand before that. */
+	/* Where silence matters, the timer may be set to an earlier time before it. */
 	if (framing_silence(&port->conf->framing) != 0)
 		precise_set(&port->precise, port->timer, at);
 	TASK_WAIT(&port->timer_task);
@@ -185,7 +185,7 @@ port_gap(struct port *port, uint64_t now, size_t len)
 
 /* --- what is read -------------------------------------------------------- */
 
-/* The queue is full and holds others back, while its receiver takes something. */
+/* The queue is full and pauses others, as long as its receiver takes something. */
 static void
 watch_stall(struct port *port)
 {
@@ -311,7 +311,7 @@ port_free(struct port *port)
 
 /* --- what the endpoints tell --------------------------------------------- */
 
-/* The frame cannot be ended any more; left: bytes of it that were not written. */
+/* The frame cannot be completed; left: the number of its bytes that were not written. */
 static void
 handed_cut(struct port *port, size_t left)
 {
@@ -320,8 +320,8 @@ handed_cut(struct port *port, size_t left)
 	handed_clear(&port->handed);
 }
 
-/* The line stays, and half of the frame is on it: the end is kept until it is open
- * again, or the next frame would follow that half. */
+/* A frame is partially written to a line that still exists: keeps the rest until the line
+ * is open again, because otherwise the next frame would be appended to that part. */
 static bool
 keep_rest(struct port *port, size_t left)
 {
@@ -334,7 +334,7 @@ keep_rest(struct port *port, size_t left)
 	return true;
 }
 
-/* The frame that was on its way: ended or sent again later, or cut. */
+/* The frame that was being written: completed or sent again later, or cut. */
 static void
 handed_lost(struct port *port)
 {
@@ -352,7 +352,7 @@ handed_lost(struct port *port)
 		handed_cut(port, left);
 }
 
-/* The link is up: the rest goes out first, if that is the same line. */
+/* The link is up: sends the rest first, if it is the same line. */
 static void
 give_rest(struct port *port)
 {

@@ -132,7 +132,7 @@ save_node(const struct node *node, struct pack *p)
 		save_port(port, p);
 }
 
-/* One rate that is not all free at that time; without p it is only counted. */
+/* Saves a rate that is not completely unused at that time; without p only counts it. */
 static uint64_t
 save_rate(const struct route *route, const struct node *to, uint64_t message,
     uint64_t until, uint64_t now, struct pack *p)
@@ -148,7 +148,7 @@ save_rate(const struct route *route, const struct node *to, uint64_t message,
 	return 1;
 }
 
-/* What a route has let pass for each endpoint, and of each message; how many rates. */
+/* Saves the rates of a route, for each endpoint and message; returns their number. */
 static uint64_t
 save_route_rates(const struct bridge *b, const struct route *route,
     uint64_t now, struct pack *p)
@@ -178,7 +178,7 @@ save_rates(const struct bridge *b, struct pack *p)
 		save_route_rates(b, b->routes->route[i], now, p);
 }
 
-/* The line on which half of a frame is; false: there is none. */
+/* The line to which a frame is partially written; false: there is none. */
 static bool
 half_on_line(const struct node *node, struct device_id *ret)
 {
@@ -192,7 +192,7 @@ half_on_line(const struct node *node, struct device_id *ret)
 	return port->heir == NULL || port->heir->half;
 }
 
-/* By the number of their nodes. */
+/* With the numbers of their nodes. */
 static void
 save_lines(const struct bridge *b, struct pack *p)
 {

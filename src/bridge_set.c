@@ -3,9 +3,9 @@
  *
  * A change is a transaction: all that can fail is done first, beside what runs; then
  * the new table of routes and nodes takes the old one's place.  A node whose section
- * is the same goes over as it is, and one of which only keys that every endpoint takes
- * changed follows them while it stays open.  One that has to be opened in another way is
- * made anew, and takes over counters and, if it has one port, what waits in it.
+ * is the same is kept, and one in which only keys of every endpoint have changed applies
+ * them while it stays open.  One that has to be opened differently is replaced by a new
+ * node, which takes over counters and, if it has one port, what is queued in it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -81,7 +81,7 @@ bridge_find(const struct bridge *b, const char *name)
 	return NULL;
 }
 
-/* It need not be opened anew. */
+/* Whether it need not be opened again. */
 static bool
 same_wire(const struct endpoint_conf *a, const struct endpoint_conf *b)
 {
@@ -196,7 +196,7 @@ is_tty(const struct node *node)
 	    node->endpoint->conf->ops == &endpoint_pty;
 }
 
-/* Numbers the nodes; which have the same framing, and which read on. */
+/* Sets what follows from all nodes together: numbers, framing classes, who reads on. */
 static void
 connect_nodes(struct node **node, unsigned n, const struct routes *routes)
 {
@@ -252,7 +252,7 @@ successor(const struct node *old, struct node *const *node, unsigned n)
 	return NULL;
 }
 
-/* No port waits for room in another one: some will be freed, or routes change. */
+/* No port waits for another one any more: some will be freed, or routes will change. */
 static void
 stop_waiting(struct bridge *b)
 {
@@ -272,10 +272,10 @@ say_change(const struct node *old, bool stays)
 	node_queued(old, &bytes, &frames);
 	if (!stays && frames > 0)
 		snprintf(lost, sizeof(lost),
-		    "; %zu frame%s (%zu bytes) that waited for it are dropped",
-		    frames, frames == 1 ? "" : "s", bytes);
+		    "; %zu queued frame%s (%zu bytes) dropped", frames,
+		    frames == 1 ? "" : "s", bytes);
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, old->endpoint->conf->name, "%s%s",
-	    stays ? "its section has changed: opened anew"
+	    stays ? "its section has changed: opened again"
 		  : "is no longer configured: closed",
 	    lost);
 }
@@ -330,7 +330,7 @@ use_routes(struct bridge *b, struct routes *routes, const unsigned *was,
 	b->routes = routes;
 }
 
-/* Makes a node that stays open follow its section, if that has changed. */
+/* Applies the section to a node that stays open, if it has changed. */
 static void
 change_node(struct node *node, struct endpoint_conf *conf)
 {
@@ -364,7 +364,7 @@ start_new(struct bridge *b, struct config *c)
 		endpoint_conf_free(c->endpoints[i]);
 	}
 	c->nendpoints = 0;
-	/* Which are held back may be different now, and so may routes be. */
+	/* Other sources may have to be paused now, and routes may be different. */
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
 			port->fair = b->node[i]->nsources > 1;
@@ -376,7 +376,7 @@ start_new(struct bridge *b, struct config *c)
 			port_update(port);
 }
 
-/* The number that each endpoint has now, and room for those of the routes. */
+/* The number that each endpoint has had, and space for the numbers of the routes. */
 static unsigned *
 make_numbers(const struct bridge *b, const struct config *c)
 {

@@ -1,32 +1,32 @@
 /*
  * bridge_stall: ports whose receiver takes nothing.
  *
- * A full queue holds its sources back while the receiver takes something, however
- * slowly.  One that takes nothing for stall_timeout is stalled: its oldest frames
- * are dropped and nobody waits for it, until it takes something again.  A peer that
- * has ended (a half-closed connection) is given what waits for it in the same
- * way, for a bounded time.
+ * A full queue pauses its sources as long as the receiver takes something, however
+ * slowly.  One that takes nothing for stall_timeout is stalled: its oldest frames are
+ * dropped and no source waits for it, until it takes something again.  A peer that has
+ * ended (a half-closed connection) is given what is queued for it in the same way, for a
+ * limited time.
  *
  * Progress is what the kernel accepts (progress_ns, set where frames are written), and,
- * as the kernel may report room late, what the receiver has taken, which is looked at
- * by a timer, and only while a queue is full or a peer has ended.
+ * because the kernel may report room late, what the receiver has taken, which a timer
+ * checks while a queue is full or a peer has ended.
  */
 #include "bridge_exchange.h"
 #include "endpoint_taken.h"
 #include "log.h"
 
-/* How long a peer that has ended is still given what comes for it. */
+/* How long frames that arrive are still sent to a peer that has ended. */
 #define LINGER_NS NSEC_PER_SEC
-/* After that it gets what waits, at most this long... */
+/* After that it gets what is queued, for at most this long... */
 #define CLOSING_NS (60 * NSEC_PER_SEC)
-/* ...and unless it takes nothing for so long. */
+/* ...unless it takes nothing for this long. */
 #define CLOSING_STUCK_NS (10 * NSEC_PER_SEC)
 #define CLOSING_LOOK_NS (NSEC_PER_SEC / 4)
-/* Looks while a stall is suspected; and how often at one that is stalled. */
+/* The number of checks within stall_timeout; and the interval once it is stalled. */
 #define LOOKS 4
 #define STALLED_LOOK_NS NSEC_PER_SEC
 
-/* Looks at its receiver; true when it has taken something since the last time. */
+/* Checks the receiver; true when it has taken something since the last check. */
 static bool
 look(struct port *port, uint64_t now)
 {
@@ -69,7 +69,7 @@ set_stalled(struct port *port)
 	COUNT(port, stalls, 1);
 	log_to(LOG_WARNING, ABOUT_ENDPOINT, port->link->name,
 	    "stalled: it takes nothing; its oldest frames are dropped until it"
-	    " reads again");
+	    " takes something again");
 	port_release(port);
 }
 
