@@ -3,23 +3,16 @@ import itertools
 
 import pytest
 
-from harness import (FAULTS, Client, expect, flush, free_port, move, pump,
+from harness import (Client, expect, flush, free_port, move, pump,
                      section, serial, tcp_server, wait_for)
 
 
 @pytest.fixture
-def patient(folder, daemon):
+def patient(daemon, clock):
     """Starts a daemon; it, and what makes a second pass for it."""
-    file, passed = folder / "uptime", itertools.count(1)
-    file.write_text("0")
-
-    def a_second_later():
-        file.write_text(str(next(passed)))
-
     def start(conf):
-        return daemon(conf, env={
-            "LD_PRELOAD": str(FAULTS), "FAULT_UPTIME": str(file),
-            "ASAN_OPTIONS": "verify_asan_link_order=0"}), a_second_later
+        d = daemon(conf, env=clock.env)
+        return d, lambda: clock.move(d, 1)
     return start
 
 

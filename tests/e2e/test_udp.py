@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from harness import (FAULTS, expect, flush, free_port, route, section, serial,
+from harness import (expect, flush, free_port, route, section, serial,
                      wait_for)
 from test_tcp import own_address
 
@@ -86,26 +86,22 @@ def test_a_frame_that_no_datagram_can_carry_is_counted(pty, daemon, peer):
 
 
 def test_who_was_not_heard_of_for_a_minute_is_forgotten(
-        folder, pty, daemon, peer):
-    uptime = folder / "uptime"
-    uptime.write_text("0")
+        pty, daemon, peer, clock):
     p, a, port = peer(), pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") +
-               section("udp", "air", listen=f"127.0.0.1:{port}"),
-               env={"LD_PRELOAD": str(FAULTS), "FAULT_UPTIME": str(uptime),
-                    "ASAN_OPTIONS": "verify_asan_link_order=0"})
+               section("udp", "air", listen=f"127.0.0.1:{port}"), env=clock.env)
     assert d.tasks()["air.expiry"]["label"] == "no peer that could be forgotten"
     p.say(b"hello", ("127.0.0.1", port))
     expect(a, b"hello\n", [a])
     assert d.tasks()["air.expiry"]["label"].startswith(
         f"{p.address} to be heard of, or to be forgotten in ")
-    uptime.write_text("40")
+    clock.move(d, 40)
     p.say(b"again", ("127.0.0.1", port))
     expect(a, b"again\n", [a])
-    uptime.write_text("80")     # 40 seconds after it was heard of
+    clock.move(d, 40)       # 40 seconds after it was heard of
     send(a, b"still there\n")
     assert p.hear() == b"still there"
-    uptime.write_text("101")
+    clock.move(d, 21)
     wait_for(lambda: not d.json("peers"))
     assert "gone (not heard of for a minute)" in d.stderr()
 
