@@ -122,4 +122,4 @@ def test_verbose_tells_the_first_frame_that_is_lost(pty, daemon):
     assert told == ["a: 9 bytes discarded: noise",
                     "a: 13 bytes discarded: checksum",
                     "b: a frame of 11 bytes was dropped: down"]
-    assert "a minute to end" in d.tasks()["losses.timer"]["label"]
+    assert "the end of a minute" in d.tasks()["losses.timer"]["label"]

@@ -189,7 +189,7 @@ def test_a_late_answer_is_not_taken_for_that_to_the_next_request(
     m2.send(read(3, 200))
     flush([m2])
     asks(d, 2)
-    wait_for(lambda: label() == "a late answer, before the same unit is asked"
+    wait_for(lambda: label() == "a late answer, before the unit is asked"
              " again (1 request more)")
     every_wait_is_told(d)
     for other in read(4, 300), rtu(3, 4, "01900001"):
@@ -714,7 +714,7 @@ def test_requests_of_masters_that_do_not_go_over_are_counted(masters, daemon, co
         who.send(read(3, n))
         flush([who])
         asks(d, n)
-    # Both have another section; m1 is opened anew, the client is gone.
+    # Both have another section; m1 is opened again, the client is gone.
     d.write(conf(2))
     restart(d, [*masters, client])
     assert (d.queued("bus"), d.dropped("bus", "closed")) == (0, 2)
