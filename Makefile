@@ -83,20 +83,34 @@ $(B)/unit/%: tests/unit/%.c $(LIBOBJ)
 	    $(LIBOBJ) -lcmocka $(LIBS)
 
 # A fuzz target with a main() that replays files, for any compiler...
+FUZZED = $(LIBOBJ)
 $(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(COMPILER) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< \
-	    tests/fuzz/replay.c $(LIBOBJ) $(LIBS)
+	    tests/fuzz/replay.c $(FUZZED) $(LIBS)
 
 # ...and with libFuzzer.
 build/fuzz/fuzzer/%: tests/fuzz/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)clang $(ALL_CFLAGS) -Isrc -fsanitize=fuzzer $(SAN) -o $@ $< \
-	    $(LIBOBJ) $(LIBS)
+	    $(FUZZED) $(LIBS)
 
--include $(wildcard build/*/*.d build/*/unit/*.d)
+# The framings, compiled to count what they do.  libFuzzer has a function of the name that
+# compilers give to the one they call.
+WORK = $(patsubst src/%.c,$(B)/work/%.o,$(wildcard src/framing*.c) src/checksum.c)
+$(B)/work/%.o: src/%.c tests/fuzz/work.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(COMPILER) $(ALL_CFLAGS) -fsanitize-coverage=trace-pc \
+	    -include tests/fuzz/work.h -MMD -MP -c -o $@ $<
+	$(Q)objcopy --redefine-sym __sanitizer_cov_trace_pc=work_block $@
+$(B)/replay/fuzz_work build/fuzz/fuzzer/fuzz_work: $(WORK)
+$(B)/replay/fuzz_work build/fuzz/fuzzer/fuzz_work: private FUZZED = $(WORK) \
+	$(filter-out $(WORK:$(B)/work/%=$(B)/%),$(LIBOBJ))
+
+-include $(wildcard build/*/*.d build/*/unit/*.d build/*/work/*.d)
 include tests/boards/boards.mk
 include tests/bench/bench.mk
 include tests/mutants/mutants.mk
