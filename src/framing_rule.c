@@ -41,6 +41,26 @@ rule_check_range(struct framing_conf *conf, char *err, size_t size)
 	return -EINVAL;
 }
 
+bool
+rule_sum_right(
+    const struct framing_conf *conf, const uint8_t *payload, size_t len)
+{
+	size_t size = checksum_size(conf->checksum);
+
+	return len >= size &&
+	    checksum_get(payload + len - size, size, conf->checksum_endian) ==
+	    checksum_with(
+		conf->checksum, &conf->checksum_params, payload, len - size);
+}
+
+void
+rule_put_sum(const struct framing_conf *conf, uint8_t *from, size_t len)
+{
+	checksum_put(from + len, checksum_size(conf->checksum),
+	    checksum_with(conf->checksum, &conf->checksum_params, from, len),
+	    conf->checksum_endian);
+}
+
 enum decode_result
 rule_unflagged(struct decoder *d, struct decoded *out, size_t len, size_t lead,
     size_t longest)
