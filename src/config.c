@@ -134,14 +134,6 @@ config_read(const char *path, char *const *words, unsigned n,
 	return first;
 }
 
-enum route_end
-config_route_end(const struct endpoint_conf *conf)
-{
-	if (conf->ops == &endpoint_echo)
-		return END_ECHO;
-	return conf->ops->several ? END_SEVERAL : END_SINGLE;
-}
-
 void
 config_free(struct config *c)
 {

@@ -458,3 +458,11 @@ config_check(struct config *c, const char *file, struct faults *faults)
 		r = -EINVAL;
 	return r;
 }
+
+enum route_end
+config_route_end(const struct endpoint_conf *conf)
+{
+	if (conf->ops == &endpoint_echo)
+		return END_ECHO;
+	return conf->ops->several ? END_SEVERAL : END_SINGLE;
+}
