@@ -16,20 +16,8 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
-#include "endpoint_hotplug.h"
 #include "endpoint_link.h"
 #include "log.h"
-
-const struct endpoint_ops *const endpoint_types[] = {
-	&endpoint_serial,
-	&endpoint_pty,
-	&endpoint_tcp_server,
-	&endpoint_tcp_client,
-	&endpoint_udp,
-	&endpoint_unix_server,
-	&endpoint_echo,
-	NULL,
-};
 
 static const char *const state_names[] = {
 	[ENDPOINT_CLOSED] = "closed",
@@ -96,15 +84,6 @@ const struct key endpoint_common_keys[] = {
 	{ .name = NULL }
 };
 
-const struct endpoint_ops *
-endpoint_type(const char *name)
-{
-	for (size_t i = 0; endpoint_types[i] != NULL; i++)
-		if (strcmp(endpoint_types[i]->type, name) == 0)
-			return endpoint_types[i];
-	return NULL;
-}
-
 const char *
 endpoint_state_name(enum endpoint_state state)
 {
@@ -123,6 +102,19 @@ endpoint_conf_free(struct endpoint_conf *conf)
 	free(conf->text);
 	free(conf->wire);
 	free(conf);
+}
+
+static bool
+is_device(const struct endpoint *ep)
+{
+	return ep->conf->device != NULL || ep->conf->usb != NULL;
+}
+
+static void
+watch_device(struct endpoint *ep)
+{
+	if (is_device(ep))
+		device_watch_start(&ep->device, ep->base);
 }
 
 static void
@@ -152,9 +144,9 @@ endpoint_set_state(
 		    *why != '\0' ? " (" : "", name_it ? ep->address : "",
 		    name_it ? ": " : "", why, *why != '\0' ? ")" : "");
 	if (state == ENDPOINT_LOST)
-		hotplug_watch(ep);
+		watch_device(ep);
 	else if (state != ENDPOINT_OPENING)
-		hotplug_unwatch(ep);
+		device_watch_stop(&ep->device);
 	ep->owner->state(ep);
 }
 
@@ -210,11 +202,11 @@ try_open(struct endpoint *ep)
 	int r;
 
 	endpoint_set_state(ep, ENDPOINT_OPENING, "");
-	hotplug_note(ep);
+	device_watch_note(&ep->device);
 	r = ops->open(ep);
 	ep->tried = true;
-	ep->absent = ops == &endpoint_serial &&
-	    (r == -ENOENT || r == -ENXIO || r == -ENODEV);
+	ep->absent =
+	    is_device(ep) && (r == -ENOENT || r == -ENXIO || r == -ENODEV);
 	if (r < 0)
 		endpoint_lost(
 		    ep, ep->error[0] != '\0' ? ep->error : strerror(-r));
@@ -272,7 +264,7 @@ back_off(struct endpoint *ep, const char *why)
 	} else {
 		ep->state = ENDPOINT_LOST;
 		ep->since_ns = now_ns();
-		hotplug_watch(ep);
+		watch_device(ep);
 	}
 	ep->backoff_ns = ep->backoff_ns == 0
 	    ? ep->conf->reopen_min
@@ -410,7 +402,8 @@ settle_connection(struct link *link)
 	free(link);
 }
 
-void
+/* The deferred step for a link: tells the owner, closes. */
+static void
 endpoint_settle(struct link *link)
 {
 	struct endpoint *ep = link->endpoint;
@@ -439,11 +432,17 @@ endpoint_settle(struct link *link)
 		return;
 	}
 	ep->losses++;
-	hotplug_note(ep);
+	device_watch_note(&ep->device);
 	back_off(ep, link->why);
 }
 
 /* --- for the owner ------------------------------------------------------- */
+
+static void
+on_device_changed(void *arg)
+{
+	endpoint_retry(arg);
+}
 
 int
 endpoint_new(struct event_base *base, struct endpoint_conf *conf,
@@ -452,7 +451,7 @@ endpoint_new(struct event_base *base, struct endpoint_conf *conf,
 	struct endpoint *ep;
 	int r;
 
-	if ((r = link_machinery(base)) < 0)
+	if ((r = link_machinery(base, endpoint_settle)) < 0)
 		return r;
 	if ((ep = zalloc_lines(sizeof(*ep))) == NULL)
 		return -ENOMEM;
@@ -467,6 +466,10 @@ endpoint_new(struct event_base *base, struct endpoint_conf *conf,
 	ep->owner = owner;
 	ep->node = node;
 	ep->since_ns = now_ns();
+	ep->device.name = conf->name;
+	ep->device.path = conf->device;
+	ep->device.changed = on_device_changed;
+	ep->device.arg = ep;
 	ep->link.endpoint = ep;
 	ep->link.fd = -1;
 	snprintf(ep->link.name, sizeof(ep->link.name), "%s", conf->name);
@@ -509,7 +512,7 @@ close_now(struct endpoint *ep)
 	ep->conf->ops->close(ep);
 	event_del(ep->reopen_event);
 	task_remove(&ep->reopen);
-	hotplug_unwatch(ep);
+	device_watch_stop(&ep->device);
 }
 
 void

@@ -22,6 +22,7 @@
 #include <sys/queue.h>
 #include <sys/uio.h>
 
+#include "device_watch.h"
 #include "framing.h"
 #include "keep.h"
 #include "key.h"
@@ -135,11 +136,13 @@ struct link {
 	TAILQ_ENTRY(link) entry, doom;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
-	int end;	   /* what the deferred step makes of it */
-	char why[160];	   /* it is doomed */
-	bool close_fd;	   /* close(fd) when the link goes */
-	bool adopted;	   /* open since the process before this one */
-	bool socket;	   /* data may be left behind its end, to be read */
+	int end;       /* what the deferred step makes of it */
+	char why[160]; /* it is doomed */
+	bool close_fd; /* close(fd) when the link goes */
+	bool adopted;  /* open since the process before this one */
+	bool
+	    socket; /* of a stream: data may be left after its end, to be read */
+	bool local;	   /* a Unix socket */
 	bool hung;	   /* seen by the hang-up watch... */
 	bool watched;	   /* ...that it is in */
 	uint64_t since_ns; /* up or down since then */
@@ -201,13 +204,6 @@ struct endpoint_ops {
 	bool (*hangup)(struct endpoint *);
 };
 
-/* How a device file looked: whether it is worth another try. */
-struct device_look {
-	bool there;
-	uint64_t inode, device;
-	unsigned mode, owner, group;
-};
-
 struct endpoint {
 	_Alignas(CACHE_LINE) struct endpoint_conf *conf; /* its own */
 	const struct endpoint_owner *owner;
@@ -232,14 +228,12 @@ struct endpoint {
 	bool tried;  /* opened once, whatever came of it */
 	bool absent; /* the device was not there at the last try */
 	struct event *reopen_event;
-	TAILQ_ENTRY(endpoint) lost; /* while hotplug watches... */
-	bool watched;		    /* ...for its device... */
-	struct device_look look;    /* ...to look other than this */
+	struct device_watch device; /* while it is lost */
 	struct task reopen;
 	void *impl; /* the type's own */
 };
 
-/* All types, NULL at the end. */
+/* All types, NULL at the end, in endpoint_types.c. */
 extern const struct endpoint_ops *const endpoint_types[];
 extern const struct endpoint_ops endpoint_serial, endpoint_pty, endpoint_echo,
     endpoint_tcp_server, endpoint_tcp_client, endpoint_unix_server,

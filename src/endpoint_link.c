@@ -42,6 +42,7 @@
 #define END_OF_INPUT (-1)
 
 static struct link_list doomed = TAILQ_HEAD_INITIALIZER(doomed);
+static void (*settle)(struct link *);
 static struct event *doom_event;
 static struct event *hangup_event;
 static struct task hangup_task;
@@ -54,7 +55,7 @@ link_settle_now(struct link *link)
 		return;
 	TAILQ_REMOVE(&doomed, link, doom);
 	link->doomed = false;
-	endpoint_settle(link);
+	settle(link);
 }
 
 void
@@ -194,10 +195,11 @@ hangup_label(const struct task *task, char *buf, size_t size)
 }
 
 int
-link_machinery(struct event_base *base)
+link_machinery(struct event_base *base, void (*settle_link)(struct link *))
 {
 	if (doom_event != NULL)
 		return 0;
+	settle = settle_link;
 	if ((hangup_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		return -errno;
 	doom_event = event_new(base, -1, EV_PERSIST, on_doom, NULL);
@@ -371,13 +373,13 @@ cancel_link(struct task *task)
 }
 
 static bool
-is_stream_socket(int fd)
+is_socket(int fd, int option, int value)
 {
 	socklen_t len = sizeof(int);
-	int type;
+	int is;
 
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-	    type == SOCK_STREAM;
+	return getsockopt(fd, SOL_SOCKET, option, &is, &len) == 0 &&
+	    is == value;
 }
 
 static void
@@ -416,7 +418,8 @@ link_start(struct link *link, int fd)
 	link->ended = link->hung = link->watched = link->reading = false;
 	link->mute = link->handing = link->read_closed = false;
 	link->write_closed = false;
-	link->socket = is_stream_socket(fd);
+	link->socket = is_socket(fd, SO_TYPE, SOCK_STREAM);
+	link->local = link->socket && is_socket(fd, SO_DOMAIN, AF_UNIX);
 	link->since_ns = now_ns();
 	task_add(&link->read, link, read_label, "%s.read", link->name);
 	task_add(&link->write, link, write_label, "%s.write", link->name);
@@ -483,12 +486,6 @@ discard_input(int fd)
 	return false;
 }
 
-static bool
-is_unix(const struct link *link)
-{
-	return link->endpoint->conf->ops == &endpoint_unix_server;
-}
-
 void
 link_discard(const struct link *link)
 {
@@ -496,7 +493,7 @@ link_discard(const struct link *link)
 
 	if (!link->socket || link->ended)
 		return;
-	if (!is_unix(link)) {
+	if (!link->local) {
 		discard_input(link->fd);
 		return;
 	}
@@ -517,7 +514,7 @@ link_finish(struct link *link)
 		shutdown(link->fd, SHUT_WR);
 	link->write_closed = true;
 	/* What the kernel has not sent yet would be lost by a reset. */
-	return discard_input(link->fd) || is_unix(link) ||
+	return discard_input(link->fd) || link->local ||
 	    ioctl(link->fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
 }
 

@@ -17,12 +17,9 @@ enum link_end {
 int link_start(struct link *link, int fd);
 /* Takes them away again; the descriptor stays open. */
 void link_stop(struct link *link);
-/* Out of use now; what is to become of it is done in a deferred step, by
- * endpoint_settle. */
+/* Out of use now; what is to become of it is done in a deferred step, by the function
+ * that link_machinery() was given. */
 void link_lose(struct link *link, enum link_end end, const char *why);
-/* The deferred step for one link: tells the owner, closes.  A link of an endpoint with
- * several is freed. */
-void endpoint_settle(struct link *link);
 /* Takes the link off the list of the doomed, and settles it if it was there. */
 void link_settle_now(struct link *link);
 /* Copies up to size bytes of what link_handed() counts; returns how many. */
@@ -38,7 +35,11 @@ void link_settle_all(void);
  * with it, and at once on failure (NULL). */
 struct link *endpoint_make_link(struct endpoint *ep, int fd,
     const char *address, unsigned number, bool adopted);
-/* Makes the shared machinery (the deferred step, the hang-up watch); once. */
-int link_machinery(struct event_base *base);
+/*
+ * Makes the shared machinery (the deferred step, the hang-up watch); once.  settle is the
+ * deferred step for one link: it tells the owner and closes; a link of an endpoint with
+ * several is freed.  -errno.
+ */
+int link_machinery(struct event_base *base, void (*settle)(struct link *));
 
 #endif

@@ -16,7 +16,7 @@ layer() {
 	util | log) echo 0 ;;
 	key | output | stats | address | keep | pack | sandbox) echo 1 ;;
 	framing* | checksum | queue | precise | expression*) echo 2 ;;
-	endpoint* | serial* | listener | holder) echo 3 ;;
+	endpoint* | device_watch | serial* | listener | holder) echo 3 ;;
 	config* | route*) echo 4 ;;
 	bridge*) echo 5 ;;
 	control* | command* | capture | systemd | handover) echo 6 ;;

@@ -1,14 +1,14 @@
 /*
- * endpoint_hotplug: one inotify descriptor for all lost devices, and an ear for udev,
- * which exist only while there are any.
+ * device_watch: one inotify descriptor for all devices that are watched, and a udev
+ * monitor, which exist only while there are any.
  *
- * What is watched for a device is the deepest directory on its way that exists; of
- * a link also the directory that it points into.  No event is trusted to mean
- * anything: each only makes us look again, at all lost devices, and arm the
- * watches anew (/dev/serial/by-id comes with its first link, and goes with the
- * last).  A device is tried when it looks different from the last time: it is
- * there, is another one, or may be opened now (udev grants that a moment later); and
- * when udev names it.
+ * For each device the deepest existing directory of its path is watched; for a symbolic
+ * link also the directory of its target.  The contents of the events are not relied on:
+ * each event only causes all watched devices to be examined again and the watches to be
+ * renewed (/dev/serial/by-id is created with its first link and removed with its last).
+ * A device is worth another try when it looks different from the last time: it exists, is
+ * another one, or its permissions have changed (udev sets these a moment later); and when
+ * udev names it.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -21,9 +21,10 @@
 
 #include <event2/event.h>
 
-#include "endpoint_hotplug.h"
+#include "device_watch.h"
 #include "endpoint_udev.h"
 #include "log.h"
+#include "stats.h"
 
 #define EVENTS                                                              \
 	(IN_CREATE | IN_ATTRIB | IN_DELETE | IN_MOVED_TO | IN_DELETE_SELF | \
@@ -31,7 +32,7 @@
 /* More than there are directories that come one after the other, or are not for us. */
 #define TRIES 8
 
-static TAILQ_HEAD(, endpoint) lost = TAILQ_HEAD_INITIALIZER(lost);
+static TAILQ_HEAD(, device_watch) watches = TAILQ_HEAD_INITIALIZER(watches);
 static struct event *event;
 static int fd = -1;
 static struct task task;
@@ -39,22 +40,22 @@ static struct task task;
 static void
 label(const struct task *t, char *buf, size_t size)
 {
-	const struct endpoint *ep;
+	const struct device_watch *w;
 
 	(void)t;
 	snprintf(
 	    buf, size, "something to change in /dev or where links are, for");
-	TAILQ_FOREACH(ep, &lost, lost)
-		append(buf, size, " %s", ep->conf->name);
+	TAILQ_FOREACH(w, &watches, entry)
+		append(buf, size, " %s", w->name);
 }
 
 static struct device_look
-look_at(const struct endpoint *ep)
+look_at(const struct device_watch *w)
 {
 	struct device_look look = { 0 };
 	struct stat st;
 
-	if (ep->conf->device == NULL || stat(ep->conf->device, &st) < 0)
+	if (w->path == NULL || stat(w->path, &st) < 0)
 		return look;
 	look.there = true;
 	look.inode = st.st_ino;
@@ -111,17 +112,17 @@ watch_way(const char *path)
 }
 
 static void
-watch_device(const struct endpoint *ep)
+watch_device(const struct device_watch *w)
 {
 	char target[PATH_MAX], way[PATH_MAX], *dir;
 	ssize_t n;
 
-	if (ep->conf->device == NULL) {
+	if (w->path == NULL) {
 		inotify_add_watch(fd, "/dev", EVENTS);
 		return;
 	}
-	watch_way(ep->conf->device);
-	n = readlink(ep->conf->device, target, sizeof(target) - 1);
+	watch_way(w->path);
+	n = readlink(w->path, target, sizeof(target) - 1);
 	if (n <= 0)
 		return;
 	target[n] = '\0';
@@ -129,7 +130,7 @@ watch_device(const struct endpoint *ep)
 		watch_way(target);
 		return;
 	}
-	snprintf(way, sizeof(way), "%s", ep->conf->device);
+	snprintf(way, sizeof(way), "%s", w->path);
 	dir = dirname(way);
 	if (strlen(dir) + strlen(target) + 2 > sizeof(way))
 		return;
@@ -141,19 +142,18 @@ watch_device(const struct endpoint *ep)
 static void
 look_again(bool tty_event)
 {
-	struct endpoint *ep, *next;
+	struct device_watch *w, *next;
 	struct device_look look;
 
-	for (ep = TAILQ_FIRST(&lost); ep != NULL; ep = next) {
-		next = TAILQ_NEXT(ep, lost);
-		watch_device(ep);
-		look = look_at(ep);
-		if (ep->conf->device == NULL
-			? tty_event
-			: look.there && !same_look(&look, &ep->look))
-			endpoint_retry(ep);
+	for (w = TAILQ_FIRST(&watches); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		watch_device(w);
+		look = look_at(w);
+		if (w->path == NULL ? tty_event
+				    : look.there && !same_look(&look, &w->look))
+			w->changed(w->arg);
 		else if (!look.there)
-			ep->look = look;
+			w->look = look;
 	}
 }
 
@@ -182,15 +182,15 @@ on_event(evutil_socket_t ifd, short what, void *arg)
 static void
 on_udev(const char *path)
 {
-	struct endpoint *ep, *next;
+	struct device_watch *w, *next;
 	char real[PATH_MAX];
 
-	for (ep = TAILQ_FIRST(&lost); ep != NULL; ep = next) {
-		next = TAILQ_NEXT(ep, lost);
-		if (ep->conf->device == NULL ||
-		    (realpath(ep->conf->device, real) != NULL &&
+	for (w = TAILQ_FIRST(&watches); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		if (w->path == NULL ||
+		    (realpath(w->path, real) != NULL &&
 			strcmp(real, path) == 0))
-			endpoint_retry(ep);
+			w->changed(w->arg);
 	}
 }
 
@@ -225,42 +225,40 @@ start_inotify(struct event_base *base)
 }
 
 void
-hotplug_note(struct endpoint *ep)
+device_watch_note(struct device_watch *w)
 {
-	ep->look = look_at(ep);
+	w->look = look_at(w);
 }
 
 void
-hotplug_watch(struct endpoint *ep)
+device_watch_start(struct device_watch *w, struct event_base *base)
 {
 	struct device_look look;
 
-	if (ep->conf->device == NULL && ep->conf->usb == NULL)
-		return;
-	if (!ep->watched) {
-		TAILQ_INSERT_TAIL(&lost, ep, lost);
-		ep->watched = true;
+	if (!w->active) {
+		TAILQ_INSERT_TAIL(&watches, w, entry);
+		w->active = true;
 	}
-	udev_watch(ep->base, on_udev);
+	udev_watch(base, on_udev);
 	if (event == NULL)
-		start_inotify(ep->base);
+		start_inotify(base);
 	if (event == NULL)
 		return;
-	watch_device(ep);
+	watch_device(w);
 	/* It may have come between the try and the watch. */
-	look = look_at(ep);
-	if (look.there && !same_look(&look, &ep->look))
+	look = look_at(w);
+	if (look.there && !same_look(&look, &w->look))
 		event_active(event, EV_READ, 1);
 }
 
 void
-hotplug_unwatch(struct endpoint *ep)
+device_watch_stop(struct device_watch *w)
 {
-	if (!ep->watched)
+	if (!w->active)
 		return;
-	ep->watched = false;
-	TAILQ_REMOVE(&lost, ep, lost);
-	if (!TAILQ_EMPTY(&lost))
+	w->active = false;
+	TAILQ_REMOVE(&watches, w, entry);
+	if (!TAILQ_EMPTY(&watches))
 		return;
 	udev_unwatch();
 	stop_inotify();
