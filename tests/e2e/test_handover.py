@@ -299,13 +299,13 @@ def test_the_full_queue_of_a_pty_goes_over(pty, daemon, open_tty, folder):
     user = open_tty(folder / "p")
     d.settle()
     user.reading = False
-    a.send(b"".join(b"%09d\n" % n for n in range(9000)))
+    a.send(b"".join(b"%09d\n" % n for n in range(40000)))
     for _ in range(3):
         fill([a, user])
         assert a.outgoing
         restart(d)
     user.reading = True
-    expect(user, b"".join(b"%09d\n" % n for n in range(9000)), [a])
+    expect(user, b"".join(b"%09d\n" % n for n in range(40000)), [a])
     assert d.dropped("p") == 0
 
 
