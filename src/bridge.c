@@ -9,7 +9,7 @@
  *
  * Room.  Before frames are cut, port_room() asks how much every destination can
  * still take.  No room in a queue with overflow = block: the source is not read
- * until that queue is half empty and it is the source's turn (bridge_waiters.c).
+ * until that queue is half empty and it is the source's turn (bridge_port.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -25,40 +25,6 @@ static void port_forward(struct batch *);
 static void node_deliver(struct node *, struct batch *);
 
 /* --- 1. in: from bytes to frames ----------------------------------------- */
-
-/* What the port can still take, and whether it may be kept waiting for it. */
-static inline size_t
-port_takes(const struct port *from, struct port *port)
-{
-	size_t room;
-
-	if (!port_blocks(port))
-		return TURN_BYTES;
-	port->queue.limit = port->conf->queue;
-	room = queue_room(&port->queue);
-	return port->fair && room > 0 ? waiter_room(from, port, room) : room;
-}
-
-size_t
-port_room(const struct port *from, struct port **ret_by)
-{
-	const struct bridge *b = from->node->bridge;
-	const struct route_source *s = &b->routes->source[from->node->number];
-	size_t room = TURN_BYTES, takes;
-	struct port *to;
-
-	*ret_by = NULL;
-	for (unsigned i = 0; i < s->ntargets; i++) {
-		TAILQ_FOREACH(to, &b->node[s->targets[i].to]->ports, entry) {
-			if (to == from ||
-			    (takes = port_takes(from, to)) >= room)
-				continue;
-			room = takes;
-			*ret_by = to;
-		}
-	}
-	return room;
-}
 
 /* Keeps what was not decoded, for the next turn. */
 static void
@@ -192,7 +158,7 @@ port_input(struct port *port)
 		port_keep(port, in, len);
 	port->backlog = more;
 	if (port->turn && !more)
-		waiter_turn_end(port, got);
+		port_turn_end(port, got);
 	else if (more)
 		port_update(port);
 	/* Others that have become readable come before the rest. */
@@ -296,14 +262,6 @@ port_forward(struct batch *batch)
 
 /* --- 3. out: from frames to bytes ---------------------------------------- */
 
-void
-port_drop(struct port *port, enum drop_reason reason, size_t len)
-{
-	COUNT(port, dropped[reason], 1);
-	COUNT(port, dropped_bytes, len);
-	loss_dropped(port->node, reason, 1, len);
-}
-
 /* These frames are out: counters, latency, and the port is alive. */
 static void
 account(struct port *port, const struct batch *batch, unsigned n)
@@ -325,40 +283,6 @@ account(struct port *port, const struct batch *batch, unsigned n)
 	port->stalled = false;
 	if (port->conf->framing.rule->gap)
 		port_gap(port, now, (size_t)payload);
-}
-
-void
-handed_keep(struct handed *h, const struct queued *q)
-{
-	uint8_t *copy = malloc(q->len + q->wire_len + 1);
-
-	if (copy != NULL && q->len > 0)
-		memcpy(copy, q->payload, q->len);
-	if (copy != NULL && q->wire_len > 0)
-		memcpy(copy + q->len, q->wire, q->wire_len);
-	free(h->payload);
-	h->payload = copy;
-	h->len = q->len;
-	h->since_ns = q->since_ns;
-	h->route = q->route;
-	h->spelling_len = q->wire_len;
-	h->spelled = q->spelled;
-}
-
-struct queued
-handed_queued(const struct handed *h)
-{
-	struct queued q = { .payload = h->payload,
-		.len = h->len,
-		.since_ns = h->since_ns,
-		.route = h->route };
-
-	if (h->payload != NULL && h->spelling_len > 0) {
-		q.wire = h->payload + h->len;
-		q.wire_len = h->spelling_len;
-		q.spelled = h->spelled;
-	}
-	return q;
 }
 
 /* Leaves the end of a frame to the bufferevent, and remembers the frame. */

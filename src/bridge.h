@@ -3,7 +3,7 @@
  *
  *   readable -> port_input (cut into frames)
  *            -> port_forward (routes, filters, taps)
- *            -> port_deliver (write at once, or queue: limit, policy, counters)
+ *            -> node_deliver (write at once, or queue: limit, policy, counters)
  *   writable -> port_flush (from the queue: encode, write, hand the rest over)
  *
  * A node is an endpoint as the bridge sees it; a port is one of its links with a
@@ -126,7 +126,8 @@ struct port {
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* set when the timer has to be precise */
 	struct task timer_task;
-	uint64_t timer_at; /* ns, 0: not armed */
+	uint64_t timer_at;			  /* ns, 0: not armed */
+	void (*due)(struct port *, uint64_t now); /* called when it fires */
 	uint64_t stall_at; /* the times that it and gap_at stand for, 0: none */
 	uint64_t silence_at, age_at, linger_at;
 	uint64_t close_by; /* ...until then, at most */

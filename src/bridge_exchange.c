@@ -382,7 +382,7 @@ put_on_bus(struct exchange *ex, const struct queued *q)
 	}
 	ex->sent_ns = now_ns();
 	ex->until_ns = ex->sent_ns + line_time(ex, (size_t)len);
-	node_send_frame(ex->to, q);
+	ex->ops->send(ex->to, q);
 	return true;
 }
 
@@ -591,7 +591,7 @@ give_answer(struct exchange *ex)
 	if (queue_room(&port->queue) < queue_cost(q.len))
 		port_drop(port, DROP_OVERFLOW, q.len);
 	else
-		port_send(port, &q);
+		ex->ops->answer(port, &q);
 }
 
 void
@@ -807,8 +807,9 @@ exchange_new(struct bridge *b, struct route *route, struct node *to)
 }
 
 int
-exchanges_new(struct bridge *b, const struct routes *routes,
-    struct node *const *node, unsigned n, struct exchange_list *ret)
+exchanges_new(struct bridge *b, const struct exchange_ops *ops,
+    const struct routes *routes, struct node *const *node, unsigned n,
+    struct exchange_list *ret)
 {
 	struct exchange *ex;
 
@@ -824,6 +825,7 @@ exchanges_new(struct bridge *b, const struct routes *routes,
 			exchanges_free(ret);
 			return -ENOMEM;
 		}
+		ex->ops = ops;
 		TAILQ_INSERT_TAIL(ret, ex, entry);
 	}
 	return 0;

@@ -28,8 +28,17 @@ struct guard {
 	uint64_t until_ns; /* its answer may come until then */
 };
 
+/* How an exchange sends.  Both members are set. */
+struct exchange_ops {
+	/* A request, to every link of the bus. */
+	void (*send)(struct node *bus, const struct queued *q);
+	/* An answer, to the master that sent the request. */
+	void (*answer)(struct port *master, const struct queued *q);
+};
+
 struct exchange {
 	TAILQ_ENTRY(exchange) entry;
+	const struct exchange_ops *ops;
 	struct bridge *bridge;
 	struct route *route;
 	struct node *to;
@@ -55,8 +64,9 @@ struct exchange {
  * Makes the exchanges that routes ask for among the nodes, which are not at work
  * yet.  -ENOMEM: none is made.
  */
-int exchanges_new(struct bridge *b, const struct routes *routes,
-    struct node *const *node, unsigned n, struct exchange_list *ret);
+int exchanges_new(struct bridge *b, const struct exchange_ops *ops,
+    const struct routes *routes, struct node *const *node, unsigned n,
+    struct exchange_list *ret);
 /*
  * They take the place of the bridge's.  What waits in one whose route and bus
  * stay the same goes on; what waits in others is dropped and counted.

@@ -26,8 +26,6 @@
 #define RATE_SIZE_MIN (4 * sizeof(uint64_t))
 #define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
 #define NONE UINT32_MAX
-/* More than any framing makes of a frame. */
-#define WIRE_MAX (3 * (size_t)FRAMING_MAX_FRAME)
 
 /* A port as it was. */
 struct old_port {
@@ -106,38 +104,6 @@ read_route(struct unpack *u, struct old_route *route)
 	route->number = NONE;
 }
 
-/* The frame as received, if it was saved. */
-static void
-read_wire(struct unpack *u, struct queued *q)
-{
-	struct span wire;
-
-	if (u->old)
-		return;
-	q->spelled = (uint32_t)unpack_number_to(u, UINT32_MAX);
-	unpack_span(u, &wire);
-	if (wire.len > WIRE_MAX)
-		u->failed = true;
-	q->wire = wire.len > 0 ? wire.at : NULL;
-	q->wire_len = wire.len;
-}
-
-void
-frame_read(struct unpack *u, struct queued *q)
-{
-	struct span payload;
-
-	memset(q, 0, sizeof(*q));
-	q->since_ns = unpack_number(u);
-	q->route = (unsigned)unpack_number_to(u, UINT32_MAX);
-	unpack_span(u, &payload);
-	if (payload.len > FRAMING_MAX_FRAME)
-		u->failed = true;
-	q->payload = payload.at;
-	q->len = payload.len;
-	read_wire(u, q);
-}
-
 static void
 read_frames(struct unpack *u, struct old_port *port)
 {
@@ -165,7 +131,7 @@ read_handed(struct unpack *u, struct old_port *port)
 	h->route = (unsigned)unpack_number_to(u, UINT32_MAX);
 	there = unpack_bool(u);
 	unpack_span(u, &port->payload);
-	read_wire(u, &q);
+	frame_read_wire(u, &q);
 	h->spelled = q.spelled;
 	port->wire.at = q.wire;
 	port->wire.len = h->spelling_len = q.wire_len;
@@ -602,12 +568,6 @@ port_inherit(struct port *port)
 		heir_goes_on(port, heir);
 	else
 		heir_lost(port, heir);
-	heir_free(heir);
-}
-
-void
-heir_free(struct heir *heir)
-{
 	free(heir);
 }
 

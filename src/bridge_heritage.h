@@ -24,10 +24,13 @@ int heritage_read(
  * fine. */
 void heritage_free(struct heritage *h, struct bridge *b);
 
-/* A frame that waits. */
+/* --- a frame that waits (bridge_frame.c) --------------------------------- */
+
 void frame_save(const struct queued *q, struct pack *p);
-/* Its bytes stay where they are. */
+/* The bytes stay where they are. */
 void frame_read(struct unpack *u, struct queued *q);
+/* Only the frame as it was received, which versions that only saved payloads have not. */
+void frame_read_wire(struct unpack *u, struct queued *q);
 #define FRAME_SIZE_MIN (3 * sizeof(uint64_t)) /* of any version */
 
 /* --- for the bridge ------------------------------------------------------ */
@@ -58,6 +61,5 @@ void bridge_inherit(struct bridge *b);
  * that process's own; else what was on its way is lost and counted.
  */
 void port_inherit(struct port *port);
-void heir_free(struct heir *heir);
 
 #endif

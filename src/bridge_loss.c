@@ -172,3 +172,11 @@ losses_free(struct bridge *b)
 	free(b->losses);
 	b->losses = NULL;
 }
+
+void
+port_drop(struct port *port, enum drop_reason reason, size_t len)
+{
+	COUNT(port, dropped[reason], 1);
+	COUNT(port, dropped_bytes, len);
+	loss_dropped(port->node, reason, 1, len);
+}

@@ -18,9 +18,6 @@ port_open(const struct port *port)
 	return port->link->up && !port->link->mute &&
 	    !port->node->endpoint->paused;
 }
-/* What every destination of a source can take; *ret_by is the one with the least
- * room, NULL when all have plenty. */
-size_t port_room(const struct port *from, struct port **ret_by);
 /* Cuts what has come in into frames and forwards them. */
 void port_input(struct port *port);
 /* The same when the line has been silent, or what is held has grown too old. */
@@ -30,15 +27,18 @@ void port_timeout(struct port *port);
 void port_flush(struct port *port);
 /* The part of a frame that the bufferevent held has been written. */
 void port_handed_out(struct port *port);
-/* Keeps a copy of the frame that is being written; and returns that frame. */
-void handed_keep(struct handed *h, const struct queued *q);
-struct queued handed_queued(const struct handed *h);
-void port_drop(struct port *port, enum drop_reason reason, size_t len);
 /* To every port of a node, as if a route had brought it. */
 void node_send_frame(struct node *node, const struct queued *q);
 /* The same to one port alone. */
 void port_send(struct port *port, const struct queued *q);
 
+/* --- counters (bridge_traffic.c, bridge_loss.c) -------------------------- */
+
+/* Keeps a copy of the frame that is being written; and returns that frame. */
+void handed_keep(struct handed *h, const struct queued *q);
+struct queued handed_queued(const struct handed *h);
+/* A frame of len payload bytes for the port was dropped: counts and logs it. */
+void port_drop(struct port *port, enum drop_reason reason, size_t len);
 /*
  * n frames for a node, the first one of that length, were dropped and counted; or len bytes
  * of its input were discarded and counted.  At log level debug this is logged, and once a
@@ -67,7 +67,7 @@ void cursors_leave_port(const struct bridge *b, const struct port *port);
 void cursors_change(const struct bridge *b, struct node *const *node,
     unsigned n, const struct routes *routes);
 
-/* --- the state of ports (bridge_port.c) ---------------------------------- */
+/* --- ports come and go (bridge_events.c) --------------------------------- */
 
 /* What the endpoints tell. */
 extern const struct endpoint_owner bridge_owner;
@@ -79,29 +79,8 @@ void port_keep_queue(struct port *port);
 void port_drop_waiting(struct port *port);
 /* The same, and it is freed. NULL is fine. */
 void port_free(struct port *port);
-/* Decides from the state what is read. */
-void port_update(struct port *port);
-/* Reads from it until something has arrived, even if its destinations have no room. */
-void port_await_input(struct port *port);
-/* Its waiters get their next turns after one pass of the event loop. */
-void port_next_turn(struct port *port);
-/* A frame of len bytes was written at time now: when the next one may be. */
-void port_gap(struct port *port, uint64_t now, size_t len);
-/* After a turn at time now: how old the rest is; consumed: some of the bytes left. */
-void port_age(struct port *port, uint64_t now, bool consumed);
 
-/* --- receivers that take nothing (bridge_stall.c) ------------------------ */
-
-/* Its queue is full: from now on its receiver is checked.  The caller sets the timer. */
-void port_suspect(struct port *port, uint64_t now);
-void port_stall_due(struct port *port, uint64_t now);
-/* The peer has shut down its sending direction.  The caller sets the timer. */
-void port_ended(struct port *port, uint64_t now);
-void port_linger_due(struct port *port, uint64_t now);
-/* Closes a peer that has ended once nothing is queued for it. */
-void port_closing_done(struct port *port);
-
-/* --- sources that wait for room (bridge_waiters.c) ----------------------- */
+/* --- what is read, turns and times (bridge_port.c) ----------------------- */
 
 /* Whether its queue, once full, pauses its sources. */
 static inline bool
@@ -110,15 +89,34 @@ port_blocks(const struct port *port)
 	return port->conf->overflow == OVERFLOW_BLOCK && port_open(port) &&
 	    !port->stalled && !port->closing;
 }
-
-/* How much of the room in the queue of a port with several sources this one may use. */
-size_t waiter_room(const struct port *from, struct port *to, size_t room);
-/* From now on the source waits for that port, or for none. */
-void waiter_join(struct port *from, struct port *to);
-void waiter_leave(struct port *from);
+/* What every destination of a source can take; *ret_by is the one with the least
+ * room, NULL when all have plenty. */
+size_t port_room(const struct port *from, struct port **ret_by);
+/* Decides from the state what is read. */
+void port_update(struct port *port);
 /* A source has used its turn for len bytes. */
-void waiter_turn_end(struct port *from, size_t len);
+void port_turn_end(struct port *from, size_t len);
+/* The source no longer waits for another port. */
+void port_stop_waiting(struct port *from);
 /* Gives the port's waiters a turn, or ends their waiting if it does not block any more. */
 void port_release(struct port *port);
+/* A frame of len bytes was written at time now: when the next one may be. */
+void port_gap(struct port *port, uint64_t now, size_t len);
+/* After a turn at time now: how old the rest is; consumed: some of the bytes left. */
+void port_age(struct port *port, uint64_t now, bool consumed);
+/* How long until the receiver is checked again. */
+uint64_t port_look_time(const struct port *port);
+/* Sets the timer to the earliest time.  One that was set to an earlier time stays, and may
+ * find nothing due. */
+void port_arm(struct port *port);
+
+/* --- receivers that take nothing (bridge_stall.c) ------------------------ */
+
+void port_stall_due(struct port *port, uint64_t now);
+/* The peer has shut down its sending direction.  The caller sets the timer. */
+void port_ended(struct port *port, uint64_t now);
+void port_linger_due(struct port *port, uint64_t now);
+/* Closes a peer that has ended once nothing is queued for it. */
+void port_closing_done(struct port *port);
 
 #endif

@@ -1,21 +1,47 @@
 /*
- * bridge_port: the state of ports: what is read, who is held back, what the clock
- * has to say, and what the endpoints tell.
+ * bridge_port: what is read from a port, the sources that wait for room in its queue, and
+ * its timer.
  *
- * port_update() derives from the state what is read; nothing else does.  A port has
- * one timer for four times: a stall, a silence that ends a frame, a partial frame that
- * grows too old, and the end of a peer that sends no more.
+ * port_update() derives from the state what is read; nothing else does.  A port has one
+ * timer for all of its times; what is due then is done by bridge_events.c.
+ *
+ * Sources that wait for room in the same queue take turns.
+ * A source that is paused by a full queue is appended to the waiters of its port and is
+ * not read.  When the queue is half empty again, and as long as it has room after that,
+ * as many waiters as it has room for get a turn, in their order.  A turn is what a source
+ * holds already, or one read of at most TURN_QUANTUM bytes; after it the source is the
+ * last of the waiters.  So all get the same number of bytes, regardless of their frames
+ * and of the order in which they are read in a pass of the event loop.  A source that has
+ * nothing to be read at its turn waits no longer, and is read as usual.
+ *
+ * While only one waits, it may use all the room.  But a fast source that has nothing to
+ * be read for a moment must not lose its share: for SHARED_NS after several have waited,
+ * none takes more than a quantum at a time.  The same applies while the port already has
+ * something to write, because otherwise the first of several sources would fill the queue
+ * before the others are read.  At a port that has nothing to write, a source may use
+ * twice as much as the last time, as long as the port writes it immediately.
+ *
+ * A source waits for one port at a time.  At its turn it continues if its other
+ * destinations have room, even if others wait for them; if one has none, it then waits
+ * for that.  If the first that waits for one of them had its last turn earlier, that one
+ * gets a turn, too, so that it does not get less because it waits for another port.
+ *
+ * None of this applies to a port with a single source: that is read as long as there is
+ * room, and waits when there is none.
  */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <event2/event.h>
 
-#include "bridge_exchange.h"
-#include "bridge_heritage.h"
-#include "endpoint_link.h"
-#include "log.h"
+#include "bridge_batch.h"
+
+/* A read includes a small rest in any case, and a tty returns no more at a time. */
+#define TURN_QUANTUM ((size_t)SMALL_REST)
+#define SHARED_NS (100 * NSEC_PER_MSEC)
+/* The least that a datagram counts as. */
+#define DATAGRAM_MIN ((size_t)64)
+
+/* The number of checks within stall_timeout; and the interval once it is stalled. */
+#define LOOKS 4
+#define STALLED_LOOK_NS NSEC_PER_SEC
 
 /* --- timer --------------------------------------------------------------- */
 
@@ -63,10 +89,23 @@ timer_label(const struct task *task, char *buf, size_t size)
 		    buf, size, "what %s is still owed; it sends no more", name);
 }
 
-static void on_timer(evutil_socket_t, short, void *);
-
-/* Sets the timer to the earliest time; one that is set earlier may fire in vain. */
 static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct port *port = arg;
+	uint64_t now;
+
+	(void)fd, (void)what;
+	now = task_begin(&port->timer_task);
+	TASK_SET(&port->timer_task, TASK_IDLE);
+	precise_stop(&port->precise);
+	port->timer_at = 0;
+	port->due(port, now);
+	port_arm(port);
+	task_end(&port->timer_task);
+}
+
+void
 port_arm(struct port *port)
 {
 	uint64_t at = earliest(port), now, wait;
@@ -93,64 +132,6 @@ port_arm(struct port *port)
 	if (framing_silence(&port->conf->framing) != 0)
 		precise_set(&port->precise, port->timer, at);
 	TASK_WAIT(&port->timer_task);
-}
-
-static bool
-due(uint64_t *at, uint64_t now)
-{
-	if (*at == 0 || *at > now)
-		return false;
-	*at = 0;
-	return true;
-}
-
-static void
-age_due(struct port *port)
-{
-	port_timeout(port);
-	port->silence_at = 0;
-}
-
-/*
- * What the time on the line has to say counts only while the line is read: the rest of
- * a frame may be waiting in the kernel.
- */
-static void
-line_due(struct port *port, uint64_t now)
-{
-	bool silent = due(&port->silence_at, now),
-	     old = due(&port->age_at, now);
-
-	if (!port->link->reading && !port->link->ended)
-		return;
-	if (silent)
-		port_silent(port);
-	if (old && port->held_len > 0)
-		age_due(port);
-}
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct port *port = arg;
-	uint64_t now;
-
-	(void)fd, (void)what;
-	now = task_begin(&port->timer_task);
-	TASK_SET(&port->timer_task, TASK_IDLE);
-	precise_stop(&port->precise);
-	port->timer_at = 0;
-	line_due(port, now);
-	if (due(&port->stall_at, now))
-		port_stall_due(port, now);
-	if (due(&port->linger_at, now))
-		port_linger_due(port, now);
-	if (due(&port->gap_at, now))
-		port_flush(port);
-	if (due(&port->turn_at, now))
-		port_release(port);
-	port_arm(port);
-	task_end(&port->timer_task);
 }
 
 void
@@ -183,17 +164,18 @@ port_gap(struct port *port, uint64_t now, size_t len)
 	port_arm(port);
 }
 
-/* --- what is read -------------------------------------------------------- */
+/* --- turns --------------------------------------------------------------- */
 
-/* The queue is full and pauses others, as long as its receiver takes something. */
+/* Its waiters get their next turns after one pass of the event loop. */
 static void
-watch_stall(struct port *port)
+port_next_turn(struct port *port)
 {
-	port_suspect(port, task_now());
+	port->turn_at = now_ns();
 	port_arm(port);
 }
 
-void
+/* Reads from it until something has arrived, even if its destinations have no room. */
+static void
 port_await_input(struct port *port)
 {
 	bool read = port->link->up && !port->node->endpoint->paused &&
@@ -202,6 +184,228 @@ port_await_input(struct port *port)
 	if (read && !port->link->reading)
 		port_age(port, task_now(), true);
 	link_set_reading(port->link, read);
+}
+
+static bool
+is_shared(struct port *to)
+{
+	if (to->shared && task_now() - to->shared_ns > SHARED_NS)
+		to->shared = false;
+	return to->shared;
+}
+
+/* How much a source may use at a port that has nothing to write. */
+static size_t
+window(struct port *to)
+{
+	uint64_t sent = to->traffic.tx_bytes - to->window_tx;
+
+	if (sent >= to->window / 2)
+		to->window = MIN(2 * to->window, (size_t)TURN_BYTES);
+	else
+		to->window /= 2;
+	to->window = MAX(to->window, TURN_QUANTUM);
+	to->window_tx = to->traffic.tx_bytes;
+	return to->window;
+}
+
+static void
+give_turn(struct port *from)
+{
+	static uint64_t turns;
+
+	from->turn = true;
+	from->turn_left = TURN_QUANTUM;
+	from->last_turn = ++turns;
+	link_poke(from->link, EV_READ);
+}
+
+/* A turn for the next that waits for the port, unless from has waited longer. */
+static void
+let_earlier_go(const struct port *from, struct port *to)
+{
+	struct port *next;
+
+	TAILQ_FOREACH(next, &to->waiters, waiting) {
+		if (next->turn)
+			continue;
+		if (next->last_turn < from->last_turn)
+			give_turn(next);
+		return;
+	}
+}
+
+/* How much of the room in the queue of a port with several sources this one may use. */
+static size_t
+waiter_room(const struct port *from, struct port *to, size_t room)
+{
+	if (to->full && !from->turn)
+		return 0;
+	if (to->full && from->by != to)
+		let_earlier_go(from, to);
+	if (from->by == to || is_shared(to) || to->handed.waits ||
+	    !queue_empty(&to->queue))
+		return MIN(room, TURN_QUANTUM);
+	return MIN(room, window(to));
+}
+
+/* From now on the source waits for that port, or for none. */
+static void
+waiter_join(struct port *from, struct port *to)
+{
+	if (from->by == to)
+		return;
+	port_stop_waiting(from);
+	TAILQ_INSERT_TAIL(&to->waiters, from, waiting);
+	from->by = to;
+	to->full = true;
+}
+
+void
+port_stop_waiting(struct port *from)
+{
+	struct port *to = from->by;
+	bool turn = from->turn;
+
+	if (to == NULL)
+		return;
+	TAILQ_REMOVE(&to->waiters, from, waiting);
+	from->by = NULL;
+	from->turn = false;
+	to->full = !TAILQ_EMPTY(&to->waiters);
+	if (!to->full && !to->stalled)
+		to->stall_at = 0;
+	/* It may have left room to the others. */
+	if (turn && to->full)
+		port_next_turn(to);
+}
+
+void
+port_turn_end(struct port *from, size_t len)
+{
+	struct port *to = from->by;
+	size_t cost = MAX(len, DATAGRAM_MIN);
+
+	if (len == 0) {
+		/* It now waits for input, and for room only when input has come:
+		 * otherwise two sources without input would give each other turns
+		 * for ever. */
+		port_stop_waiting(from);
+		port_await_input(from);
+	} else if (from->conf->ops->datagram != 0 && from->turn_left > cost) {
+		/* A read is one datagram. */
+		from->turn_left -= cost;
+		link_poke(from->link, EV_READ);
+	} else {
+		from->turn = false;
+		TAILQ_REMOVE(&to->waiters, from, waiting);
+		TAILQ_INSERT_TAIL(&to->waiters, from, waiting);
+		if (!queue_full(&to->queue))
+			port_next_turn(to);
+	}
+}
+
+/* In their order, as far as there is room. */
+static void
+give_turns(struct port *to)
+{
+	size_t room = queue_room(&to->queue);
+	struct port *from;
+
+	TAILQ_FOREACH(from, &to->waiters, waiting) {
+		if (room == 0)
+			break;
+		give_turn(from);
+		room -= MIN(room, TURN_QUANTUM);
+	}
+}
+
+void
+port_release(struct port *port)
+{
+	struct port *from = TAILQ_FIRST(&port->waiters);
+
+	if (from == NULL)
+		return;
+	if (!port_blocks(port)) {
+		while ((from = TAILQ_FIRST(&port->waiters)) != NULL) {
+			port_stop_waiting(from);
+			port_update(from);
+		}
+		return;
+	}
+	if (TAILQ_NEXT(from, waiting) != NULL) {
+		port->shared = true;
+		port->shared_ns = task_now();
+	} else if (!is_shared(port)) {
+		port_stop_waiting(from);
+		port_update(from);
+		return;
+	}
+	give_turns(port);
+}
+
+/* --- what is read -------------------------------------------------------- */
+
+/* What the port can still take, and whether it may be kept waiting for it. */
+static inline size_t
+port_takes(const struct port *from, struct port *port)
+{
+	size_t room;
+
+	if (!port_blocks(port))
+		return TURN_BYTES;
+	port->queue.limit = port->conf->queue;
+	room = queue_room(&port->queue);
+	return port->fair && room > 0 ? waiter_room(from, port, room) : room;
+}
+
+size_t
+port_room(const struct port *from, struct port **ret_by)
+{
+	const struct bridge *b = from->node->bridge;
+	const struct route_source *s = &b->routes->source[from->node->number];
+	size_t room = TURN_BYTES, takes;
+	struct port *to;
+
+	*ret_by = NULL;
+	for (unsigned i = 0; i < s->ntargets; i++) {
+		TAILQ_FOREACH(to, &b->node[s->targets[i].to]->ports, entry) {
+			if (to == from ||
+			    (takes = port_takes(from, to)) >= room)
+				continue;
+			room = takes;
+			*ret_by = to;
+		}
+	}
+	return room;
+}
+
+uint64_t
+port_look_time(const struct port *port)
+{
+	uint64_t wait = port->conf->stall_timeout / LOOKS;
+
+	return port->stalled ? MAX(wait, (uint64_t)STALLED_LOOK_NS)
+			     : MAX(wait, (uint64_t)NSEC_PER_MSEC);
+}
+
+/* The queue is full: from now on its receiver is checked. */
+static void
+port_suspect(struct port *port, uint64_t now)
+{
+	if (port->conf->stall_timeout == 0 || port->stall_at != 0)
+		return;
+	port->progress.looked = false;
+	port->stall_at = now + port_look_time(port);
+}
+
+/* The queue is full and pauses others, as long as its receiver takes something. */
+static void
+watch_stall(struct port *port)
+{
+	port_suspect(port, task_now());
+	port_arm(port);
 }
 
 void
@@ -216,7 +420,7 @@ port_update(struct port *port)
 		waiter_join(port, by);
 		watch_stall(port->by);
 	} else if (!port->turn || !can)
-		waiter_leave(port);
+		port_stop_waiting(port);
 	read &= !port->turn;
 	if (read && !port->link->reading)
 		port_age(port, task_now(), true);
@@ -224,313 +428,3 @@ port_update(struct port *port)
 	if (can && room && (port->backlog || port->turn))
 		link_poke(port->link, EV_READ);
 }
-
-void
-port_next_turn(struct port *port)
-{
-	port->turn_at = now_ns();
-	port_arm(port);
-}
-
-/* --- ports come and go --------------------------------------------------- */
-
-void
-port_keep_queue(struct port *port)
-{
-	char name[KEEP_NAME_MAX];
-
-	link_queue_name(port->link, name, sizeof(name));
-	queue_keep(&port->queue, name);
-}
-
-struct port *
-port_new(struct node *node, struct link *link)
-{
-	struct port *port = zalloc_lines(sizeof(*port));
-
-	if (port == NULL)
-		return NULL;
-	port->node = node;
-	port->link = link;
-	port->conf = node->endpoint->conf;
-	link->port = port;
-	TAILQ_INIT(&port->waiters);
-	port->fair = node->nsources > 1;
-	queue_init(&port->queue, node->endpoint->conf->queue);
-	port_keep_queue(port);
-	framing_start(&port->decoder, &node->endpoint->conf->framing);
-	TAILQ_INSERT_TAIL(&node->ports, port, entry);
-	return port;
-}
-
-static void
-handed_clear(struct handed *h)
-{
-	free(h->payload);
-	free(h->rest);
-	memset(h, 0, sizeof(*h));
-}
-
-void
-port_drop_waiting(struct port *port)
-{
-	struct queued q;
-
-	while (queue_head(&port->queue, &q)) {
-		port_drop(port, DROP_CLOSED, q.len);
-		queue_pop(&port->queue);
-	}
-	if (port->handed.waits)
-		port_drop(port, DROP_CLOSED, port->handed.len);
-	handed_clear(&port->handed);
-}
-
-void
-port_free(struct port *port)
-{
-	if (port == NULL)
-		return;
-	port_drop_waiting(port);
-	traffic_add(&port->node->gone, &port->traffic);
-	cursors_leave_port(port->node->bridge, port);
-	TAILQ_REMOVE(&port->node->ports, port, entry);
-	waiter_leave(port);
-	port_release(port);
-	if (port->timer != NULL) {
-		precise_stop(&port->precise);
-		task_remove(&port->timer_task);
-		event_free(port->timer);
-	}
-	port->link->port = NULL;
-	queue_free(&port->queue);
-	latest_forget(port);
-	heir_free(port->heir);
-	free(port->held);
-	free(port);
-}
-
-/* --- what the endpoints tell --------------------------------------------- */
-
-/* The frame cannot be completed; left: the number of its bytes that were not written. */
-static void
-handed_cut(struct port *port, size_t left)
-{
-	port->traffic.tx_bytes -= left;
-	port_drop(port, DROP_CUT, port->handed.len);
-	handed_clear(&port->handed);
-}
-
-/* A frame is partially written to a line that still exists: keeps the rest until the line
- * is open again, because otherwise the next frame would be appended to that part. */
-static bool
-keep_rest(struct port *port, size_t left)
-{
-	struct handed *h = &port->handed;
-
-	if (!link_device(port->link, &h->device) ||
-	    (h->rest = malloc(left)) == NULL)
-		return false;
-	h->rest_len = link_unwritten(port->link, h->rest, left);
-	return true;
-}
-
-/* The frame that was being written: completed or sent again later, or cut. */
-static void
-handed_lost(struct port *port)
-{
-	struct handed *h = &port->handed;
-	size_t left = link_handed(port->link);
-
-	if (!h->waits || h->wire == 0)
-		return;
-	if (left == 0) {
-		port_handed_out(port);
-	} else if (!h->partial && left == h->wire && h->payload != NULL) {
-		port->traffic.tx_bytes -= left;
-		h->wire = 0;
-	} else if (!keep_rest(port, left))
-		handed_cut(port, left);
-}
-
-/* The link is up: sends the rest first, if it is the same line. */
-static void
-give_rest(struct port *port)
-{
-	struct handed *h = &port->handed;
-	struct link *link = port->link;
-	struct device_id now;
-
-	if (h->rest == NULL)
-		return;
-	if (!link_device(link, &now) ||
-	    memcmp(&now, &h->device, sizeof(now)) != 0 ||
-	    link_hand(link, h->rest, h->rest_len) < 0) {
-		handed_cut(port, h->rest_len);
-		return;
-	}
-	link->tx_bytes -= h->rest_len; /* counted before */
-	free(h->rest);
-	h->rest = NULL;
-}
-
-static int
-on_up(struct link *link)
-{
-	struct node *node = link->endpoint->node;
-	struct port *port = link->port;
-
-	if (port == NULL && (port = port_new(node, link)) == NULL)
-		return -ENOMEM;
-	if (node->bridge->stopping)
-		link_close_read(link);
-	port_inherit(port);
-	give_rest(port);
-	port->progress_ns = now_ns();
-	port_flush(port);
-	port_update(port);
-	return 0;
-}
-
-static void
-on_down(struct link *link, const char *why)
-{
-	struct port *port = link->port;
-
-	(void)why;
-	if (port == NULL)
-		return;
-	port_input(port);
-	if (port->held_len > 0) {
-		COUNT(port, bad[BAD_MALFORMED], 1);
-		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);
-		loss_discarded(port->node, BAD_MALFORMED, port->held_len);
-		port->held_len = 0;
-	}
-	handed_lost(port);
-	exchange_forget(port->node->bridge, port);
-	port->backlog = port->stalled = port->closing = false;
-	waiter_leave(port);
-	port->silence_at = port->age_at = port->linger_at = port->gap_at = 0;
-	port->stall_at = port->turn_at = 0;
-	if (link->endpoint->conf->ops->several)
-		port_free(port);
-	else
-		port_release(port);
-}
-
-static void
-on_readable(struct link *link)
-{
-	struct port *port = link->port;
-
-	port_input(port);
-	if (link->ended) {
-		port_ended(port, task_now());
-		port_arm(port);
-	}
-}
-
-static void
-on_writable(struct link *link)
-{
-	port_flush(link->port);
-}
-
-static void
-on_cut(struct link *link)
-{
-	handed_lost(link->port);
-}
-
-static void
-on_state(struct endpoint *ep)
-{
-	struct node *node = ep->node;
-	struct port *port;
-
-	TAILQ_FOREACH(port, &node->ports, entry)
-		if (port->full)
-			port_release(port);
-	if (node->bridge->changed != NULL)
-		node->bridge->changed(node->bridge);
-}
-
-/* What frames of a framing are called. */
-static const char *
-noun(const struct framing_conf *conf, char *buf, size_t size)
-{
-	if (strcmp(conf->rule->name, "raw") == 0)
-		return "bytes";
-	if (strcmp(conf->rule->name, "line") == 0)
-		return "a line";
-	snprintf(buf, size, "a frame (%s)", conf->rule->name);
-	return buf;
-}
-
-static void
-read_label(const struct port *port, char *buf, size_t size)
-{
-	const struct link *link = port->link;
-	const struct endpoint_conf *conf = port->conf;
-	char what[48];
-
-	if (link->ended)
-		snprintf(buf, size, "nothing: %s (%s) sends no more",
-		    link->name, link->address);
-	else if (port->by != NULL)
-		snprintf(buf, size,
-		    "room in %s's queue, before %s (%s) is read"
-		    " on",
-		    port->by->link->name, link->name, link->address);
-	else if (port->node->endpoint->paused)
-		snprintf(buf, size, "to be resumed: %s (%s) was paused by hand",
-		    link->name, link->address);
-	else
-		snprintf(buf, size, "%s from %s (%s)",
-		    noun(&conf->framing, what, sizeof(what)), link->name,
-		    link->address);
-}
-
-static void
-write_label(const struct port *port, char *buf, size_t size)
-{
-	const struct link *link = port->link;
-	size_t frames, queued;
-	char bytes[24];
-
-	port_queued(port, &queued, &frames);
-	if (frames == 0) {
-		snprintf(buf, size, "nothing: all is written to %s (%s)",
-		    link->name, link->address);
-		return;
-	}
-	format_size(queued, bytes, sizeof(bytes));
-	snprintf(buf, size, "room in %s's output (%zu frame%s, %s queued%s)",
-	    link->name, frames, frames == 1 ? "" : "s", bytes,
-	    port->stalled ? ", stalled" : "");
-}
-
-static void
-on_label(const struct link *link, bool writing, char *buf, size_t size)
-{
-	const struct port *port = link->port;
-
-	if (port == NULL)
-		snprintf(buf, size, "its port");
-	else if (writing)
-		write_label(port, buf, size);
-	else
-		read_label(port, buf, size);
-	if (link->endpoint->conf->label != NULL)
-		append(buf, size, " - %s", link->endpoint->conf->label);
-}
-
-const struct endpoint_owner bridge_owner = {
-	.up = on_up,
-	.down = on_down,
-	.readable = on_readable,
-	.writable = on_writable,
-	.cut = on_cut,
-	.label = on_label,
-	.state = on_state,
-};

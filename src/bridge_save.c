@@ -32,16 +32,6 @@ save_route(const struct route *route, struct pack *p)
 	}
 }
 
-void
-frame_save(const struct queued *q, struct pack *p)
-{
-	pack_number(p, q->since_ns);
-	pack_number(p, q->route);
-	pack_bytes(p, q->payload, q->len);
-	pack_number(p, q->spelled);
-	pack_bytes(p, q->wire, q->wire_len);
-}
-
 static void
 save_queue(const struct queue *queue, struct pack *p)
 {

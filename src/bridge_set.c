@@ -260,7 +260,7 @@ stop_waiting(struct bridge *b)
 
 	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
-			waiter_leave(port);
+			port_stop_waiting(port);
 }
 
 static void
@@ -391,6 +391,11 @@ make_numbers(const struct bridge *b, const struct config *c)
 	return was;
 }
 
+static const struct exchange_ops exchange_ops = {
+	.send = node_send_frame,
+	.answer = port_send,
+};
+
 int
 bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 {
@@ -406,7 +411,8 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	was = make_numbers(b, c);
 	node = was != NULL ? make_nodes(b, c) : NULL;
 	if (node != NULL) {
-		r = exchanges_new(b, routes, node, n, &exchanges);
+		r = exchanges_new(
+		    b, &exchange_ops, routes, node, n, &exchanges);
 		if (r == 0)
 			r = bridge_buffers(b, longest_frame(c), n);
 		if (r < 0) {
@@ -530,17 +536,6 @@ bridge_up(const struct bridge *b)
 }
 
 void
-port_queued(const struct port *port, size_t *bytes, size_t *frames)
-{
-	*bytes = port->queue.payload;
-	*frames = port->queue.frames;
-	if (port->handed.waits) {
-		*bytes += port->handed.len;
-		*frames += 1;
-	}
-}
-
-void
 node_queued(const struct node *n, size_t *bytes, size_t *frames)
 {
 	const struct port *port;
@@ -554,59 +549,6 @@ node_queued(const struct node *n, size_t *bytes, size_t *frames)
 		*bytes += b;
 		*frames += f;
 	}
-}
-
-const char *const drop_reason_names[DROP_REASONS] = {
-	[DROP_OVERFLOW] = "overflow",
-	[DROP_REPLACED] = "replaced",
-	[DROP_DOWN] = "down",
-	[DROP_STALLED] = "stalled",
-	[DROP_UNENCODABLE] = "unencodable",
-	[DROP_CUT] = "cut",
-	[DROP_CLOSED] = "closed",
-	[DROP_NOBODY] = "nobody",
-	[DROP_MEMORY] = "memory",
-};
-
-/* All of its members are such counters. */
-void
-traffic_add(struct traffic *to, const struct traffic *t)
-{
-	uint64_t *sum = (uint64_t *)to;
-	const uint64_t *more = (const uint64_t *)t;
-
-	for (size_t i = 0; i < sizeof(*t) / sizeof(*more); i++)
-		sum[i] += more[i];
-}
-
-void
-node_traffic(const struct node *n, struct traffic *ret)
-{
-	const struct port *port;
-
-	*ret = n->gone;
-	TAILQ_FOREACH(port, &n->ports, entry)
-		traffic_add(ret, &port->traffic);
-}
-
-uint64_t
-traffic_dropped(const struct traffic *t)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < DROP_REASONS; i++)
-		sum += t->dropped[i];
-	return sum;
-}
-
-uint64_t
-traffic_errors(const struct traffic *t)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < BAD_REASONS; i++)
-		sum += t->bad[i];
-	return sum;
 }
 
 bool

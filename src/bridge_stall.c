@@ -22,9 +22,6 @@
 /* ...unless it takes nothing for this long. */
 #define CLOSING_STUCK_NS (10 * NSEC_PER_SEC)
 #define CLOSING_LOOK_NS (NSEC_PER_SEC / 4)
-/* The number of checks within stall_timeout; and the interval once it is stalled. */
-#define LOOKS 4
-#define STALLED_LOOK_NS NSEC_PER_SEC
 
 /* Checks the receiver; true when it has taken something since the last check. */
 static bool
@@ -42,24 +39,6 @@ look(struct port *port, uint64_t now)
 	if (moved)
 		port->progress_ns = MAX(port->progress_ns, now);
 	return moved;
-}
-
-static uint64_t
-look_time(const struct port *port)
-{
-	uint64_t wait = port->conf->stall_timeout / LOOKS;
-
-	return port->stalled ? MAX(wait, (uint64_t)STALLED_LOOK_NS)
-			     : MAX(wait, (uint64_t)NSEC_PER_MSEC);
-}
-
-void
-port_suspect(struct port *port, uint64_t now)
-{
-	if (port->conf->stall_timeout == 0 || port->stall_at != 0)
-		return;
-	port->progress.looked = false;
-	port->stall_at = now + look_time(port);
 }
 
 static void
@@ -88,7 +67,7 @@ port_stall_due(struct port *port, uint64_t now)
 		port->conf->stall_timeout + port->progress.delay_ns)
 		set_stalled(port);
 	if (port->full || port->stalled)
-		port->stall_at = now + look_time(port);
+		port->stall_at = now + port_look_time(port);
 }
 
 /* --- a peer that has ended ----------------------------------------------- */
