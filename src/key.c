@@ -7,6 +7,7 @@
  * that all keys of a type complain in the same words.
  */
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -228,12 +229,22 @@ store_bytes(const struct key *key, struct bytes *field, struct bytes *bytes)
 	return 0;
 }
 
+static bool
+is_hex_number(const char *s)
+{
+	return s[0] == '0' && (s[1] == 'x' || s[1] == 'X') &&
+	    isxdigit((unsigned char)s[2]);
+}
+
 static int
 parse_bytes(const struct key *key, void *field, const char *value)
 {
 	struct bytes bytes = { 0 };
 	long n;
 
+	/* Taken as characters, 0x03 would be four bytes, which nobody means. */
+	if (is_hex_number(value))
+		return -EINVAL;
 	n = unescape(value, bytes.b, sizeof bytes.b);
 	if (n < 0)
 		return n == -ENOSPC ? -ERANGE : (int)n;
@@ -241,7 +252,7 @@ parse_bytes(const struct key *key, void *field, const char *value)
 	return store_bytes(key, field, &bytes);
 }
 
-/* What a configuration file would cut off or take for a comment is escaped. */
+/* What could not be read again as it is is escaped: a comment, or a number like 0x03. */
 static void
 print_bytes(const struct key *key, const void *field, char *buf, size_t size)
 {
@@ -253,7 +264,9 @@ print_bytes(const struct key *key, const void *field, char *buf, size_t size)
 		buf[0] = '\0';
 	for (size_t i = 0; i < bytes->len; i++) {
 		if (bytes->b[i] == ' ' || bytes->b[i] == ';' ||
-		    bytes->b[i] == '#')
+		    bytes->b[i] == '#' ||
+		    (i == 1 && (bytes->b[i] == 'x' || bytes->b[i] == 'X') &&
+			bytes->b[0] == '0'))
 			snprintf(piece, sizeof piece, "\\x%02x", bytes->b[i]);
 		else
 			escape(&bytes->b[i], 1, piece, sizeof piece);
@@ -380,7 +393,7 @@ static const struct type types[] = {
 		.parse = parse_bits_key,
 		.print = print_bits,
 		.what = "not a hexadecimal number",
-		.form = "written as 0x1021 is",
+		.form = "hexadecimal digits after 0x, such as 0x1021",
 		.bound = bound_bits,
 	},
 	[KEY_SIZE] = {

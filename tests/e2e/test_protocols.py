@@ -197,7 +197,7 @@ def test_rtcm_alone_is_taken_from_what_is_around_it(pty, daemon):
 
 @pytest.mark.parametrize("keys, says", [
     (dict(framing="line", checksum="crc16", checksum_poly="8005"),
-     "'8005' is not a hexadecimal number; checksum_poly is written as 0x1021 is"),
+     "'8005' is not a hexadecimal number; checksum_poly is hexadecimal digits after 0x, such as 0x1021"),
     (dict(framing="line", checksum="crc32", checksum_poly="0x8005"),
      "checksum_poly is for 'checksum' crc8 or crc16 only"),
     (dict(framing="length", checksum_from="sync"),

@@ -161,6 +161,7 @@ test_values(void **state)
 		{ "device", "/dev/ttyACM0", "/dev/ttyACM0" },
 		{ "label", "", "" },
 		{ "delimiter", "\\x03", "\\x03" },
+		{ "delimiter", "\\x30x1", "0\\x781" },
 		{ "delimiter", "\\s;#|", "\\x20\\x3b\\x23|" },
 		{ "sync", "b562", "b5 62" },
 		{ "idle", "2ms", "2ms" },
@@ -200,11 +201,11 @@ test_faults(void **state)
 		{ "baud", "fast",
 		    "'fast' is not a number; baud is 50 to 4000000" },
 		{ "poly", "8005",
-		    "'8005' is not a hexadecimal number; poly is written as "
-		    "0x1021 is" },
+		    "'8005' is not a hexadecimal number; poly is hexadecimal "
+		    "digits after 0x, such as 0x1021" },
 		{ "poly", "0x",
 		    "'0x' is not a hexadecimal number; poly is "
-		    "written as 0x1021 is" },
+		    "hexadecimal digits after 0x, such as 0x1021" },
 		{ "poly", "0x18005",
 		    "'0x18005' is out of range; poly is 0x01 to 0xffff" },
 		{ "queue", "12", "'12' is out of range; queue is 1K to 1M" },
@@ -226,6 +227,9 @@ test_faults(void **state)
 		    "device is 1 to 20 characters long" },
 		{ "delimiter", "\\q",
 		    "'\\q' is not written with valid escapes; delimiter is "
+		    "bytes such as \\x03 or \\r\\n" },
+		{ "delimiter", "0x03",
+		    "'0x03' is not written with valid escapes; delimiter is "
 		    "bytes such as \\x03 or \\r\\n" },
 		{ "delimiter", "",
 		    "'' is out of range; delimiter is 1 to 8 bytes long" },
