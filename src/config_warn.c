@@ -79,6 +79,22 @@ note_routes(struct warner *w)
 }
 
 static void
+warn_keys(struct warner *w, const struct endpoint_conf *e)
+{
+	if (is_raw(e) && e->framing.checksum != CHECKSUM_NONE)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] has a checksum and is raw: without the boundaries"
+		    " of messages, data is dropped as having a wrong checksum;"
+		    " set framing",
+		    e->ops->type, e->name);
+	if (e->flow == FLOW_DTRDSR)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s]: Linux has no DTR/DSR flow control, so the port"
+		    " cannot be opened; write flow = rtscts, xonxoff or none",
+		    e->ops->type, e->name);
+}
+
+static void
 warn_endpoint(struct warner *w, unsigned number)
 {
 	const struct endpoint_conf *e = w->c->endpoints[number],
@@ -86,7 +102,8 @@ warn_endpoint(struct warner *w, unsigned number)
 
 	if (!w->joined[number])
 		warning_add(w->faults, e->file, e->line,
-		    "[%s %s] stands alone: %s", e->ops->type, e->name,
+		    "[%s %s] is not connected to any other: %s", e->ops->type,
+		    e->name,
 		    w->routes != NULL ? "no route forwards to it or from it"
 				      : "there is no other endpoint");
 	if (framed != NULL)
@@ -95,6 +112,7 @@ warn_endpoint(struct warner *w, unsigned number)
 		    " the boundaries of messages are lost; set framing on %s",
 		    e->ops->type, e->name, framed->name,
 		    framed->framing.rule->name, e->name);
+	warn_keys(w, e);
 }
 
 /* --- paths --------------------------------------------------------------- */
@@ -116,8 +134,8 @@ warn_path(struct warner *w, const char *file, int line, const char *type,
 {
 	if (in_private_tmp(path))
 		warning_add(w->faults, file, line,
-		    "[%s %s]: '%s' is in a /tmp that the service has for"
-		    " itself: other programs do not see it; write"
+		    "[%s %s]: '%s' is in /tmp, of which the service has a"
+		    " private instance that other programs do not see; write"
 		    " /run/ttybridge/%s",
 		    type, name, key, name);
 }
@@ -169,8 +187,8 @@ warn_nmea(struct warner *w, const struct route_conf *conf)
 		    (len == 4 && strchr("Pp?", *word) != NULL))
 			continue;
 		warning_add(w->faults, conf->file, conf->line,
-		    "key 'match_nmea' in [route %s]: '%.*s' is the name of no"
-		    " sentence, and fits none; write *%.*s for those of all"
+		    "key 'match_nmea' in [route %s]: '%.*s' does not match"
+		    " any sentence; write *%.*s to match those of all"
 		    " talkers",
 		    conf->name, (int)len, word, (int)len, word);
 	}
@@ -189,7 +207,7 @@ warn_longest(struct warner *w, const struct route *route, const char *key,
 		return false;
 	warning_add(w->faults, conf->file, conf->line,
 	    "key '%s' in [route %s]: frames of '%s' over %zu bytes cost too"
-	    " much: they do not pass, and are counted too_long; 'max_frame'"
+	    " much: they do not pass, and are counted as too_long; 'max_frame'"
 	    " allows %llu",
 	    key, conf->name, source->name, longest,
 	    (unsigned long long)source->framing.max_frame);
@@ -219,9 +237,9 @@ warn_tried(struct warner *w, const struct route_conf *conf, const char *key,
 {
 	if (e != NULL && expression_is_tried(e))
 		warning_add(w->faults, conf->file, conf->line,
-		    "key '%s' in [route %s] takes a time that cannot be told"
-		    " before, for it %s: frames that take too long do not pass,"
-		    " and are counted too_long",
+		    "key '%s' in [route %s] has a cost that is not known in"
+		    " advance, because it %s: frames that take too long do not"
+		    " pass, and are counted as too_long",
 		    key, conf->name, expression_why_tried(e));
 }
 
