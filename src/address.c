@@ -97,7 +97,7 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 			return 0;
 	}
 	snprintf(err, size,
-	    "'%s' is not an address; right are 127.0.0.1:5010,"
+	    "'%s' is not an address; write 127.0.0.1:5010,"
 	    " [::1]:5010, *:5010 or unix:/path",
 	    s);
 	return -EINVAL;
@@ -232,7 +232,7 @@ say_network(const char *s, size_t len, char *err, size_t size)
 			    "without 'allow' only this machine may connect");
 			return;
 		}
-	append(err, size, "right are 192.168.1.0/24 or fd00::/8");
+	append(err, size, "write 192.168.1.0/24 or fd00::/8");
 }
 
 int

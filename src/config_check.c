@@ -188,7 +188,7 @@ claimed_twice(
 		snprintf(
 		    place, sizeof(place), "%s:%d", first->file, first->line);
 	else if (strcmp(first->file, CONFIG_WORDS) == 0)
-		snprintf(place, sizeof(place), "word %d", first->line);
+		snprintf(place, sizeof(place), "argument %d", first->line);
 	else
 		snprintf(place, sizeof(place), "line %d", first->line);
 	config_quote(again->what, what, sizeof(what));
@@ -443,7 +443,7 @@ config_check(struct config *c, const char *file, struct faults *faults)
 	if (c->nendpoints == 0 && c->lost == 0)
 		fault_add(faults, file, 1,
 		    "there is no endpoint: add a section such as [serial ar1],"
-		    " or words such as serial:/dev/ttyACM0");
+		    " or an argument such as serial:/dev/ttyACM0");
 	r = check_claims(&k);
 	if (r == 0)
 		r = check_routes(&k);

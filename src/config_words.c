@@ -62,6 +62,13 @@ unknown_type(struct words *w, const char *word, size_t len)
 	types[NELEM(addresses)] = NULL;
 	w->sections->lost++;
 	snprintf(type, sizeof(type), "%.*s", (int)MIN(len, 39), word);
+	if (strcmp(type, "route") == 0 || strcmp(type, "daemon") == 0) {
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s': a [%s] section is only possible in a file, which"
+		    " -c FILE adds to the endpoints on the command line",
+		    w->quote, type);
+		return;
+	}
 	if ((near = hint_type(type, types)) == NULL)
 		near = nearest(type, types);
 	if (near != NULL)
@@ -70,8 +77,8 @@ unknown_type(struct words *w, const char *word, size_t len)
 		    near);
 	else
 		fault_add(w->faults, CONFIG_WORDS, w->number,
-		    "'%s' is neither TYPE:ADDRESS nor the path of a device, as"
-		    " /dev/ttyACM0",
+		    "'%s' is neither TYPE:ADDRESS nor the path of a device,"
+		    " such as /dev/ttyACM0",
 		    w->quote);
 }
 
@@ -135,8 +142,9 @@ read_keys(struct words *w, const char *s)
 
 		if (s[key] != '=' || key == 0) {
 			fault_add(w->faults, CONFIG_WORDS, w->number,
-			    "'%.*s' in '%s' is not KEY=VALUE (a comma inside of"
-			    " a value is written " COMMA ")",
+			    "'%.*s' in '%s' is not KEY=VALUE, such as"
+			    " framing=line (a comma inside a value is "
+			    "written " COMMA ")",
 			    (int)MIN(len, 40), s, w->quote);
 		} else
 			r = add_key(w, s, key, s + key + 1, len - key - 1);

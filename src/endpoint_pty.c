@@ -336,8 +336,9 @@ set_owner(int slave, const struct endpoint_conf *conf, char *err, size_t size)
 		}
 		if (fchown(slave, (uid_t)-1, gr->gr_gid) < 0) {
 			r = -errno;
-			snprintf(err, size, "cannot give it to group %s: %s",
-			    conf->group, strerror(-r));
+			snprintf(err, size, "cannot give it to group %s: %s%s",
+			    conf->group, strerror(-r),
+			    r == -EPERM ? " (is the user in that group?)" : "");
 			return r;
 		}
 		mode = mode != 0 ? mode : 0660;

@@ -233,7 +233,11 @@ serial_check(struct endpoint_conf *conf, char *err, size_t size)
 	else if (conf->device != NULL && conf->usb != NULL)
 		snprintf(err, size, "'device' and 'usb' exclude each other");
 	else if (conf->device != NULL && conf->device[0] != '/')
-		snprintf(err, size, "device '%s' is not a path; /dev/%s?",
+		snprintf(err, size,
+		    strncmp(conf->device, "tty", 3) == 0
+			? "device '%s' is not a path; did you mean '/dev/%s'?"
+			: "device '%s' is not a path; ttybridged --list-ports"
+			  " lists the devices",
 		    conf->device, conf->device);
 	else if (conf->usb != NULL && usb_id_parse(conf->usb, &id) < 0)
 		snprintf(err, size,

@@ -224,8 +224,11 @@ set_owner(struct listener *l, char *err, size_t size)
 		chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
 	    (mode >= 0 && chmod(unix_path(l), (mode_t)mode) < 0)) {
 		r = -errno;
-		snprintf(err, size, "cannot set mode or group of %s: %s",
-		    l->address, strerror(-r));
+		snprintf(err, size, "cannot set mode or group of %s: %s%s",
+		    l->address, strerror(-r),
+		    r == -EPERM && group != NULL
+			? " (is the user in that group?)"
+			: "");
 	}
 	return r;
 }

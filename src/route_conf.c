@@ -239,7 +239,7 @@ route_conf_check(const struct route_conf *conf, char *err, size_t size)
 
 	if (conf->exchange == EXCHANGE_NONE &&
 	    (conf->answer_timeout != 0 || conf->late_guard != 0)) {
-		snprintf(err, size, "'%s' needs 'exchange' beside it",
+		snprintf(err, size, "'%s' is only valid with exchange = modbus",
 		    conf->answer_timeout != 0 ? "answer_timeout"
 					      : "late_guard");
 		return -EINVAL;
@@ -266,7 +266,7 @@ route_conf_check(const struct route_conf *conf, char *err, size_t size)
 		return -EINVAL;
 	}
 	if (conf->from == NULL || conf->to == NULL) {
-		snprintf(err, size, "'%s' needs '%s' beside it",
+		snprintf(err, size, "'%s' is given, and '%s' is missing",
 		    conf->from == NULL ? "to" : "from",
 		    conf->from == NULL ? "from" : "to");
 		return -EINVAL;

@@ -30,7 +30,10 @@ CASES = [
     ("serial", "", "'device' is missing (or 'usb')"),
     ("serial", "device = /dev/ttyS0\nusb = 2341:0043",
      "'device' and 'usb' exclude each other"),
-    ("serial", "device = ttyS0", "device 'ttyS0' is not a path; /dev/ttyS0?"),
+    ("serial", "device = ttyS0", "device 'ttyS0' is not a path; "
+     "did you mean '/dev/ttyS0'?"),
+    ("serial", "device = COM1", "device 'COM1' is not a path; "
+     "ttybridged --list-ports lists the devices"),
     ("serial", "usb = 2341", "usb '2341' is not VID:PID"),
     ("serial", "usb = 2341:0043:", "is not VID:PID"),
     ("serial", "usb = 2341:00432", "is not VID:PID"),

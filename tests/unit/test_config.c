@@ -484,16 +484,16 @@ faults_of_words_quote_them(void **state)
 	    " mean 'serial'?");
 	assert_string_equal(bad_word("ttyS0"),
 	    "command line:1: 'ttyS0' is neither TYPE:ADDRESS nor the path of a"
-	    " device, as /dev/ttyACM0");
-	assert_string_equal(bad_word("daemon:x"),
-	    "command line:1: 'daemon:x' is neither TYPE:ADDRESS nor the path "
-	    "of a"
-	    " device, as /dev/ttyACM0");
+	    " device, such as /dev/ttyACM0");
+	assert_string_equal(bad_word("route:a,from=b"),
+	    "command line:1: 'route:a,from=b': a [route] section is only"
+	    " possible in a file, which -c FILE adds to the endpoints on the"
+	    " command line");
 	assert_string_equal(bad_word("echo:x"),
 	    "command line:1: 'echo:x': echo takes no address");
 	assert_string_equal(bad_word("echo,label"),
-	    "command line:1: 'label' in 'echo,label' is not KEY=VALUE (a comma"
-	    " inside of a value is written \\x2c)");
+	    "command line:1: 'label' in 'echo,label' is not KEY=VALUE, such as"
+	    " framing=line (a comma inside a value is written \\x2c)");
 	assert_string_equal(bad_word("echo,name=a,name=b"),
 	    "command line:1: 'echo,name=a,name=b' has two names");
 	assert_string_equal(bad_word("echo,name=a/b"),
@@ -517,7 +517,7 @@ words_that_claim_the_same_are_numbered(void **state)
 	assert_int_equal(faults.n, 1);
 	assert_string_equal(faults.text[0],
 	    "command line:3: [serial ep2]: the device '/dev/x' is that of"
-	    " [serial ep1] in word 2");
+	    " [serial ep1] in argument 2");
 }
 
 static void

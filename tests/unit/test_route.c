@@ -395,8 +395,8 @@ keys_that_do_not_go_together(void **state)
 		{ "between=a", "two endpoints" },
 		{ "between=a, b c a", "'a' stands twice in 'between'" },
 		{ "between=a b@to=c", "either" },
-		{ "from=a", "'from' needs 'to'" },
-		{ "to=a", "'to' needs 'from'" },
+		{ "from=a", "'from' is given, and 'to' is missing" },
+		{ "to=a", "'to' is given, and 'from' is missing" },
 		{ "from=,@to=a", "'from' names no endpoint" },
 		{ "from=a@to=b b", "'b' stands twice in 'to'" },
 	};

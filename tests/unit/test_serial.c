@@ -501,7 +501,8 @@ test_faults(void **state)
 	} cases[] = {
 		{ { NULL }, "'device' is missing" },
 		{ { "device", "/dev/x", "usb", "1:2" }, "exclude each other" },
-		{ { "device", "ttyS0" }, "/dev/ttyS0?" },
+		{ { "device", "ttyS0" }, "did you mean '/dev/ttyS0'?" },
+		{ { "device", "COM1" }, "--list-ports lists the devices" },
 		{ { "usb", "1:2" }, "is not VID:PID" },
 		{ { "usb", "2341:00430" }, "is not VID:PID" },
 		{ { "usb", "2341:0043:" }, "is not VID:PID" },
