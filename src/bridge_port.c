@@ -85,8 +85,8 @@ timer_label(const struct task *task, char *buf, size_t size)
 	else if (at == port->gap_at)
 		snprintf(buf, size, "the silence behind a frame to %s", name);
 	else
-		snprintf(
-		    buf, size, "what %s is still owed; it sends no more", name);
+		snprintf(buf, size,
+		    "the rest to be written to %s, which sends no more", name);
 }
 
 static void

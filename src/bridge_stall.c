@@ -97,12 +97,13 @@ port_linger_due(struct port *port, uint64_t now)
 	}
 	look(port, now);
 	if (!is_owed(port))
-		link_close(port->link, "it had ended, and is owed nothing");
+		link_close(port->link,
+		    "it sends no more, and has received everything");
 	else if (now - port->progress_ns >
 	    CLOSING_STUCK_NS + port->progress.delay_ns)
-		link_close(port->link, "it had ended, and takes nothing");
+		link_close(port->link, "it sends no more, and takes nothing");
 	else if (now >= port->close_by)
-		link_close(port->link, "it had ended, and takes too long");
+		link_close(port->link, "it sends no more, and takes too long");
 	else
 		port->linger_at = now + CLOSING_LOOK_NS;
 }
@@ -111,5 +112,6 @@ void
 port_closing_done(struct port *port)
 {
 	if (port->closing && !is_owed(port))
-		link_close(port->link, "it had ended, and is owed nothing");
+		link_close(port->link,
+		    "it sends no more, and has received everything");
 }

@@ -337,14 +337,15 @@ take_words(struct call *call, const struct command *cmd, char *line)
 			    call, EINVAL, "%s takes no argument", cmd->name);
 		if (call->argc > cmd->max)
 			return call_fail(call, EINVAL,
-			    "'%.64s' is too much: %s", word, cmd->usage);
+			    "too many arguments, from '%.64s' on: %s", word,
+			    cmd->usage);
 		call->argv[call->argc++] = word;
 		if (cmd->rest && call->argc > cmd->max)
 			break;
 	}
 	if (call->argc <= cmd->min)
 		return call_fail(
-		    call, EINVAL, "something is missing: %s", cmd->usage);
+		    call, EINVAL, "an argument is missing: %s", cmd->usage);
 	return 0;
 }
 
@@ -359,8 +360,8 @@ call_start(struct call *call, char *line)
 	if (strcmp(word, "json") == 0) {
 		call->json = true;
 		if ((word = take_word(&line)) == NULL)
-			return call_fail(
-			    call, EINVAL, "something is missing: json COMMAND");
+			return call_fail(call, EINVAL,
+			    "an argument is missing: json COMMAND");
 	}
 	if ((cmd = find_command(call, word)) == NULL)
 		return -ENOENT;
@@ -625,7 +626,7 @@ run_break(struct call *call)
 		    call->argv[2]);
 	if (ep->conf->ops->send_break == NULL)
 		return call_fail(call, EOPNOTSUPP,
-		    "a break is nothing that %s, of type %s, could send",
+		    "%s cannot send a break: its type is %s, and not serial",
 		    ep->conf->name, ep->conf->ops->type);
 	if (ep->state != ENDPOINT_UP)
 		return call_fail(call, ENOTCONN, "%s is %s: no break was sent",

@@ -57,7 +57,7 @@ capture_begin(struct call *call)
 
 	if (call->argc < 3)
 		return call_fail(call, EINVAL,
-		    "something is missing: capture start FILE [NAME ...]");
+		    "an argument is missing: capture start FILE [NAME ...]");
 	if (call->argc > 3 && (names = call_names(call, 3)) == NULL)
 		return -EINVAL;
 	if ((path = whole_path(call, call->argv[2])) == NULL)
@@ -111,8 +111,8 @@ run_capture(struct call *call)
 			    actions[i].name);
 		if (!actions[i].words && call->argc > 2)
 			return call_fail(call, EINVAL,
-			    "'%.64s' is too much: capture %s", call->argv[2],
-			    actions[i].name);
+			    "too many arguments, from '%.64s' on: capture %s",
+			    call->argv[2], actions[i].name);
 		return actions[i].run(call);
 	}
 	return call_fail(call, EINVAL,

@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused(three, folder):
     refused(d, "capture", "capture start")
     refused(d, "capture begin", "begin", "start, stop or status")
     refused(d, "capture stop", "no capture")
-    refused(d, "capture stop x", "too much")
+    refused(d, "capture stop x", "too many arguments")
     net = ("127.0.0.1", d.port)
     refused(d, f"capture start {folder}/x", "access = full", address=net)
     assert d.control("capture status", net) == ["capture: none"]

@@ -42,7 +42,7 @@ def test_one_that_has_ended_and_takes_nothing_is_closed_in_the_end(
             next(seconds)
             return not d.json("peers")
         wait_for(gone)
-        assert "gone (it had ended, and takes nothing)" in d.stderr()
+        assert "gone (it sends no more, and takes nothing)" in d.stderr()
         assert next(seconds) > 5, "it was given no time"
         assert d.dropped("lan", "closed") > 0
     finally:
@@ -76,7 +76,7 @@ def test_who_does_not_read_is_told_apart_from_who_has_ended(pty, daemon):
             "lan#1 to take something before it counts as stalled"
         client.end()
         wait_for(lambda: d.tasks()["lan#1.timer"]["label"] ==
-                 "what lan#1 is still owed; it sends no more")
+                 "the rest to be written to lan#1, which sends no more")
     finally:
         client.close()
 
@@ -208,7 +208,7 @@ def test_a_half_closed_client_that_reads_slowly_gets_what_waits(slow):
     flood.fill()
     # Everything is with the daemon, but what the device could not get rid of.
     client.end()
-    wait_for(lambda: "it sends no more" in
+    wait_for(lambda: "which sends no more" in
              d.tasks()["lan#1.timer"]["label"])
     pass_seconds(d, a_second_later, 20,
                  lambda: client.received.extend(client.sock.recv(100)))
@@ -225,11 +225,11 @@ def test_a_half_closed_client_is_not_served_for_ever(slow):
     d, a_second_later, a, client = slow
     Flood(d, a).fill()
     client.end()
-    wait_for(lambda: "it sends no more" in
+    wait_for(lambda: "which sends no more" in
              d.tasks()["lan#1.timer"]["label"])
     pass_seconds(d, a_second_later, 70, lambda: client.sock.recv(10))
     assert d.number("lan/peers") == 0
-    assert "gone (it had ended, and takes too long)" in d.stderr()
+    assert "gone (it sends no more, and takes too long)" in d.stderr()
 
 
 def test_half_closed_clients_are_bounded(patient, pty, connect):
@@ -246,7 +246,7 @@ def test_half_closed_clients_are_bounded(patient, pty, connect):
         for client in clients:
             client.end()
         label = d.tasks
-        wait_for(lambda: all("it sends no more" in
+        wait_for(lambda: all("which sends no more" in
                              label()[f"lan#{before + i}.timer"]["label"]
                              for i in (1, 2)))
         a_second_later()

@@ -101,11 +101,11 @@ def test_a_mute_client_that_has_ended_is_owed_nothing(pty, daemon, clock, folder
     wait_for(lambda: d.tasks()["a.read"]["state"] != "paused")
     b.reading = True
     pump([b], lambda: "lan#1.timer" in d.tasks() and
-         "is still owed" in d.tasks()["lan#1.timer"]["label"] or
+         "the rest to be written" in d.tasks()["lan#1.timer"]["label"] or
          not d.json("peers"))
     clock.move(d, 2)
     pump([b], lambda: not d.json("peers"))
-    assert "gone (it had ended, and is owed nothing)" in d.stderr()
+    assert "gone (it sends no more, and has received everything)" in d.stderr()
 
 
 # --- times of frames that waited ---------------------------------------------

@@ -304,12 +304,12 @@ test_replies(void **state)
 		{ "zzzzzz\n", "ERR unknown command 'zzzzzz'\n" },
 		{ "json pss\n",
 		    "ERR unknown command 'pss'; did you mean 'ps'?\n" },
-		{ "json\n", "ERR something is missing: json COMMAND\n" },
+		{ "json\n", "ERR an argument is missing: json COMMAND\n" },
 		{ "json json ps\n",
 		    "ERR 'json' once is enough: json COMMAND\n" },
 		{ "ps now\n", "ERR ps takes no argument\n" },
 		{ "json ps extra\n", "ERR ps takes no argument\n" },
-		{ "where\n", "ERR something is missing: where TASK\n" },
+		{ "where\n", "ERR an argument is missing: where TASK\n" },
 		{ "where one.reed\n",
 		    "ERR unknown task 'one.reed'; did you mean 'one.read'?\n" },
 		{ "help pss\n",
@@ -333,7 +333,7 @@ test_replies(void **state)
 		    "ERR unknown attribute 'one/queu'; did "
 		    "you mean 'one/queue'?\n" },
 		{ "set one/queue\n",
-		    "ERR something is missing: set PATH VALUE\n" },
+		    "ERR an argument is missing: set PATH VALUE\n" },
 		{ "set log_level warm\n",
 		    "ERR 'warm' is not a log level; error, warning, notice, "
 		    "info and debug are\n" },
@@ -367,8 +367,8 @@ test_replies(void **state)
 		    "ERR a bad escape in the text; \\n \\r \\t \\s \\\\ "
 		    "\\xHH and \\OOO are right\n" },
 		{ "break one\n",
-		    "ERR a break is nothing that one, of "
-		    "type echo, could send\n" },
+		    "ERR one cannot send a break: its type is "
+		    "echo, and not serial\n" },
 		{ "break one soon\n",
 		    "ERR 'soon' is not a length for a break; "
 		    "up to 10s, as in 250ms\n" },
