@@ -476,24 +476,10 @@ find_program(void)
 	program[MAX(n, (ssize_t)0)] = '\0';
 }
 
-/* Where a process before has left something, that is not lost for a control port. */
-static int
-start_controls(struct config *c, bool continues)
-{
-	char err[448];
-	int r =
-	    control_ports_open(bridge, &hooks, c, !continues, err, sizeof(err));
-
-	if (r < 0)
-		log_at(LOG_ERR, "cannot start: %s", err);
-	return r;
-}
-
 /* In order: what was left for us, signals, endpoints, control ports; then the service manager is told. */
 static int
-start(struct config *c, const struct faults *warnings)
+start(struct config *c, const struct faults *warnings, char *err, size_t size)
 {
-	char err[448] = "";
 	bool continues;
 	int r;
 
@@ -513,13 +499,13 @@ start(struct config *c, const struct faults *warnings)
 	bridge->changed = show_status;
 	take_daemon_conf(c);
 	log_faults(LOG_WARNING, warnings);
-	if ((r = bridge_apply(bridge, c, err, sizeof(err))) < 0) {
-		if (err[0] != '\0')
-			log_at(LOG_ERR, "cannot start: %s", err);
+	if ((r = bridge_apply(bridge, c, err, size)) < 0)
 		return r;
-	}
-	if ((r = start_controls(c, continues)) < 0)
+	/* What a process before has left is not lost because of a control port. */
+	r = control_ports_open(bridge, &hooks, c, !continues, err, size);
+	if (r < 0)
 		return r;
+	err[0] = '\0';
 	handover_end(bridge);
 	if ((r = systemd_start(base)) < 0)
 		return r;
@@ -582,16 +568,18 @@ int
 daemon_run(
     const struct options *o, struct config *c, const struct faults *warnings)
 {
+	char err[448] = "";
 	int r;
 
 	options = o;
-	r = start(c, warnings);
+	r = start(c, warnings, err, sizeof(err));
 
 	config_free(c);
 	if (r == 0)
 		event_base_dispatch(base);
 	else
-		log_at(LOG_ERR, "cannot run: %s", strerror(-r));
+		log_at(LOG_ERR, "cannot start: %s",
+		    err[0] != '\0' ? err : strerror(-r));
 	if (leaving || (r < 0 && handover_store_there()))
 		leave(r == 0 ? EXIT_SUCCESS : EXIT_RUN);
 	handover_end(NULL);

@@ -15,6 +15,7 @@ struct options {
 	bool verbose;
 	bool check;
 	bool list_ports;
+	bool list_framings;
 	bool json;
 };
 

@@ -82,7 +82,8 @@ read_options(int argc, char **argv)
 			options.list_ports = true;
 			break;
 		case OPT_LIST_FRAMINGS:
-			return list_framings();
+			options.list_framings = true;
+			break;
 		case OPT_JSON:
 			options.json = true;
 			break;
@@ -99,11 +100,13 @@ read_options(int argc, char **argv)
 	options.argv = argv;
 	options.words = argv + optind;
 	options.nwords = (unsigned)(argc - optind);
-	if (!options.json || options.list_ports)
-		return -1;
-	fprintf(stderr, "ttybridged: --json goes with --list-ports\n%s",
-	    usage_text);
-	return EXIT_USAGE;
+	if (options.json && !options.list_ports) {
+		fprintf(stderr,
+		    "ttybridged: --json is only possible with --list-ports\n%s",
+		    usage_text);
+		return EXIT_USAGE;
+	}
+	return options.list_framings ? list_framings() : -1;
 }
 
 static void
@@ -144,8 +147,8 @@ refuse_configuration(const struct faults *faults)
 	if (options.file == NULL && options.nwords == 0 &&
 	    access(CONFIG_DEFAULT_PATH, F_OK) < 0)
 		fprintf(stderr,
-		    "ttybridged: --help says how to name another"
-		    " configuration, or endpoints without one\n");
+		    "ttybridged: give a configuration with -c FILE, or"
+		    " endpoints as arguments; see --help\n");
 }
 
 /*
