@@ -6,7 +6,9 @@ import fcntl
 import os
 import pty as ptys
 import re
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -79,6 +81,7 @@ def test_a_missing_folder_is_named_with_what_to_do(folder, daemon):
                    "control:unix:/run/ttybridge/control.sock")
         assert done.returncode == 1
         assert "/run/ttybridge is created by the service" in done.stderr
+        assert "cannot start" in done.stderr.splitlines()[-1]
 
 
 def test_a_device_that_never_was_there_is_no_loss(folder, daemon):
@@ -119,7 +122,48 @@ def test_without_any_configuration_it_points_to_the_help(options):
         pytest.skip("this machine has a configuration")
     done = run(*options)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("ttybridged: --help says how")
+    assert done.stderr.splitlines()[-1] == (
+        "ttybridged: give a configuration with -c FILE, or endpoints as arguments; "
+        "see --help")
+
+
+@pytest.mark.parametrize("typed, completed", [
+    ("ser", "serial:"),
+    ("serial:/dev/nul", "serial:/dev/null "),
+    ("/dev/null,framing=li", "/dev/null,framing=line "),
+    ("serial:/dev/null,baud=9600,framing=ub", "framing=ubx "),
+    ("--list-p", "--list-ports "),
+])
+def test_bash_completes_what_is_typed(typed, completed):
+    """In a real shell, which splits words at colons and equal signs."""
+    pid, terminal = ptys.fork()
+    if pid == 0:
+        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"],
+                   {**os.environ, "PS1": "$ ", "TERM": "dumb"})
+    shown = ""
+
+    def shows(text):
+        nonlocal shown
+        if select.select([terminal], [], [], 0)[0]:
+            shown += os.read(terminal, 4096).decode()
+        return text in shown
+
+    try:
+        os.write(terminal, f". {ROOT}/conf/ttybridged.bash-completion; "
+                 "echo so''urced\n".encode())
+        wait_for(lambda: shows("sourced"))
+        os.write(terminal, f"{BINARY} {typed}\t".encode())
+        wait_for(lambda: shows(completed))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+
+def test_options_that_do_not_fit_are_refused():
+    done = run("--list-framings", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--json is only possible with --list-ports" in done.stderr
 
 
 if __name__ == "__main__":
