@@ -166,10 +166,13 @@ call_fail(struct call *call, int error, const char *fmt, ...)
 	return -error;
 }
 
-/* Unknown: says so, with the nearest of the words, and frees these. */
+/*
+ * Unknown: says so, with the nearest of the words or else the command that lists them, and
+ * frees these.
+ */
 static int
-fail_unknown(
-    struct call *call, const char *what, const char *word, const char **words)
+fail_unknown(struct call *call, const char *what, const char *list,
+    const char *word, const char **words)
 {
 	const char *near = words != NULL ? nearest(word, words) : NULL;
 
@@ -177,6 +180,8 @@ fail_unknown(
 	if (near != NULL)
 		append(
 		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
+	else
+		append(call->err, sizeof(call->err), "; '%s' lists them", list);
 	free(words);
 	return -ENOENT;
 }
@@ -193,7 +198,7 @@ call_node(struct call *call, const char *name)
 	names = calloc(b->nnodes + 1, sizeof(*names));
 	for (unsigned i = 0; names != NULL && i < b->nnodes; i++)
 		names[i] = b->node[i]->endpoint->conf->name;
-	fail_unknown(call, "endpoint", name, names);
+	fail_unknown(call, "endpoint", "endpoints", name, names);
 	return NULL;
 }
 
@@ -213,7 +218,7 @@ call_task(struct call *call, const char *name)
 	if (names != NULL)
 		TAILQ_FOREACH(task, task_all(), entry)
 			names[n++] = task->name;
-	fail_unknown(call, "task", name, names);
+	fail_unknown(call, "task", "ps", name, names);
 	return NULL;
 }
 
@@ -282,7 +287,7 @@ find_command(struct call *call, const char *name)
 	names = calloc(NELEM(commands) + 1, sizeof(*names));
 	for (size_t i = 0; names != NULL && i < NELEM(commands); i++)
 		names[i] = commands[i].name;
-	fail_unknown(call, "command", name, names);
+	fail_unknown(call, "command", "help", name, names);
 	return NULL;
 }
 

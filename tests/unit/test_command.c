@@ -301,7 +301,8 @@ test_replies(void **state)
 		    "QUEUED  DROPPED  STALLED  UP\nOK\n" },
 		{ "json peers\n", "[]\nOK\n" },
 		{ "pss\n", "ERR unknown command 'pss'; did you mean 'ps'?\n" },
-		{ "zzzzzz\n", "ERR unknown command 'zzzzzz'\n" },
+		{ "zzzzzz\n",
+		    "ERR unknown command 'zzzzzz'; 'help' lists them\n" },
 		{ "json pss\n",
 		    "ERR unknown command 'pss'; did you mean 'ps'?\n" },
 		{ "json\n", "ERR an argument is missing: json COMMAND\n" },
@@ -663,7 +664,7 @@ test_bytes_that_are_no_text_are_refused(void **state)
 	}
 	/* What is no UTF-8 is not echoed. */
 	assert_reply(full_path, "\xff\xc3\xa4\n",
-	    "ERR unknown command '\\xff\xc3\xa4'\n");
+	    "ERR unknown command '\\xff\xc3\xa4'; 'help' lists them\n");
 }
 
 static void
