@@ -195,8 +195,8 @@ remove_stale(const struct listener *l, char *err, size_t size)
 		return 0;
 	if (r != 0 && r != -EAGAIN)
 		return 0;
-	snprintf(
-	    err, size, "cannot listen on %s: another program does", l->address);
+	snprintf(err, size,
+	    "cannot listen on %s: it is in use by another program", l->address);
 	return -EADDRINUSE;
 }
 

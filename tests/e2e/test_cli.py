@@ -59,6 +59,8 @@ def test_ports_are_listed_as_text_and_as_json():
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting another /dev needs root")
 def test_ports_without_a_node_in_dev_do_not_stop_the_list():
     """A container's /dev often lacks ports that its /sys has."""
+    if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("may not have mounts of its own (a chroot)")
     empty = "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec $0 $@"
     done = subprocess.run(["unshare", "-m", "sh", "-c", empty, BINARY,
                            "--list-ports", "--json"],

@@ -2,6 +2,7 @@
 kill -9 under a service manager that keeps descriptors: no port is closed, no client is
 cut, and of what had been accepted little is lost.
 """
+import fcntl
 import os
 import random
 import socket
@@ -65,8 +66,8 @@ class Manager:
         given, self.store = self.store, list(self.store)
 
         def preexec():
-            high = [os.dup2(fd, 500 + i, inheritable=False)
-                    for i, (_, fd) in enumerate(given)]
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3 + len(given))
+                    for _, fd in given]
             for i, fd in enumerate(high):
                 os.dup2(fd, 3 + i, inheritable=True)
         env = {"NOTIFY_SOCKET": str(self.path), "FDSTORE": str(PLACES), **dict(env)}
