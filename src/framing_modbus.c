@@ -134,7 +134,7 @@ crc_right(const uint8_t *in, size_t len)
 /* The length of the frame that the bytes begin with, 0 when none is known. Up to tried
  * bytes there is none. */
 static size_t
-frame_length(const uint8_t *in, size_t len, size_t tried)
+frame_length(struct decoder *d, const uint8_t *in, size_t len, size_t tried)
 {
 	const struct shape *shape;
 	size_t n[2];
@@ -149,10 +149,13 @@ frame_length(const uint8_t *in, size_t len, size_t tried)
 		n[0] = n[1];
 		n[1] = swap;
 	}
-	for (int i = 0; i < 2; i++)
-		if (n[i] > tried && n[i] <= len && n[i] <= RTU_LONGEST &&
-		    crc_right(in, n[i]))
+	for (int i = 0; i < 2; i++) {
+		if (n[i] <= tried || n[i] > MIN(len, (size_t)RTU_LONGEST))
+			continue;
+		if (crc_right(in, n[i]))
 			return n[i];
+		d->work += n[i];
+	}
 	return 0;
 }
 
@@ -169,7 +172,7 @@ rtu_frame(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 static enum decode_result
 rtu_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	size_t n = frame_length(in, len, d->scanned), at;
+	size_t n = frame_length(d, in, len, d->scanned), at, most;
 
 	if (n > 0) {
 		d->discarding = false;
@@ -177,8 +180,10 @@ rtu_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	}
 	if (len <= RTU_LONGEST)
 		return rule_more(d, len);
-	for (at = 1; len - at > RTU_LONGEST; at++)
-		if (frame_length(in + at, len - at, 0) > 0)
+	/* As many at a time as a frame has at most: the caller has a budget. */
+	most = MIN(len - RTU_LONGEST, (size_t)RTU_LONGEST);
+	for (at = 1; at < most; at++)
+		if (frame_length(d, in + at, len - at, 0) > 0)
 			break;
 	return rule_discard(d, out, at, BAD_CHECKSUM);
 }
@@ -191,7 +196,7 @@ rtu_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (len >= RTU_SHORTEST && !d->discarding && crc_right(in, len))
 		return rtu_frame(d, in, len, out);
 	for (size_t at = 1; at + RTU_SHORTEST <= len; at++)
-		if (frame_length(in + at, len - at, 0) > 0) {
+		if (frame_length(d, in + at, len - at, 0) > 0) {
 			if (!d->discarding)
 				reason = BAD_NOISE;
 			return rule_bad(d, out, at, reason);

@@ -2,7 +2,8 @@
  * The work of every framing is bounded for each byte that is received, with any keys and
  * any bytes, in pieces of any size.  Time is not measured: every basic block of the
  * framings that is executed is counted (they are compiled for that, see the Makefile),
- * and every sixteen bytes that a function of the C library examines.
+ * and every sixteen bytes that a function of the C library examines.  The work of each
+ * call is charged to the budget of the caller, too, so that a turn of the loop ends.
  *
  * The first eight bytes choose the framing and its keys as in fuzz_framing; then come
  * how much longer frames may be, and how often the rest of the input is fed.
@@ -104,16 +105,39 @@ struct feed {
 	uint64_t credit; /* bytes that may be summed in vain at first */
 };
 
+/*
+ * What a call has done is in proportion to the bytes that it took and to the work that it
+ * charged to the caller's budget, apart from what the examination of one frame costs.
+ */
+static void
+check_charge(const struct feed *f, uint64_t done, size_t used)
+{
+	uint64_t charged = used + f->decoder.work;
+	uint64_t frame = f->decoder.max + RULE_LARGEST;
+
+	if (done <= SUM * (2 * charged + 2 * frame))
+		return;
+	fprintf(stderr,
+	    "fuzz_work: %s: %llu blocks in one call, %llu bytes charged\n",
+	    f->decoder.conf->rule->name, (unsigned long long)done,
+	    (unsigned long long)charged);
+	abort();
+}
+
 static void
 drain(struct feed *f, decode_fn *decode, bool copying)
 {
 	struct decoded d;
+	uint64_t before;
 
 	f->decoder.copy = copying ? f->copy : NULL;
 	while (f->at < f->end) {
+		before = work;
+		f->decoder.work = 0;
 		if (decode(&f->decoder, f->in + f->at, f->end - f->at, &d) ==
 		    DECODE_MORE)
 			break;
+		check_charge(f, work - before, d.used);
 		f->at += d.used;
 		/* Each batch starts over there. */
 		if (copying)
