@@ -16,7 +16,6 @@
 #include "bridge_exchange.h"
 #include "bridge_heritage.h"
 #include "endpoint_link.h"
-#include "endpoint_serial.h"
 #include "log.h"
 
 int
@@ -473,13 +472,16 @@ bridge_written(const struct bridge *b)
 bool
 bridge_drained(struct bridge *b)
 {
+	const struct endpoint *ep;
 	const struct port *port;
 	bool done = true;
 
 	if (!bridge_written(b))
 		return false;
 	for (unsigned i = 0; i < b->nnodes; i++) {
-		done &= serial_unsent(b->node[i]->endpoint) == 0;
+		ep = b->node[i]->endpoint;
+		if (ep->conf->ops->unsent != NULL)
+			done &= ep->conf->ops->unsent(ep) == 0;
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
 			done &= link_finish(port->link);
 	}

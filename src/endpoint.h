@@ -202,6 +202,9 @@ struct endpoint_ops {
 	 * waits for the next one to open it). NULL: it is lost.  Of a type with
 	 * several: one of its connections has ended, or gone. */
 	bool (*hangup)(struct endpoint *);
+	/* Bytes that the kernel has accepted, and would lose if it were closed now: a
+	 * clean stop waits for them. NULL: it sends them all the same. */
+	unsigned (*unsent)(const struct endpoint *);
 };
 
 struct endpoint {

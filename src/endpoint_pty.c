@@ -504,6 +504,24 @@ fail:
 	return r;
 }
 
+/* The kernel throws away what the user has not read when the master is closed. */
+static unsigned
+pty_unsent(const struct endpoint *ep)
+{
+	const struct pty *pty = ep->impl;
+	struct pollfd p = { .events = POLLIN };
+	int unread = 0;
+
+	if (pty == NULL || master_poll(pty) & POLLHUP ||
+	    (p.fd = open_slave(pty)) < 0)
+		return 0;
+	/* What is still on its way to the slave is counted only after poll(). */
+	poll(&p, 1, 0);
+	ioctl(p.fd, FIONREAD, &unread);
+	close(p.fd);
+	return (unsigned)MAX(unread, 0);
+}
+
 const struct endpoint_ops endpoint_pty = {
 	.type = "pty",
 	.keys = pty_keys,
@@ -511,4 +529,5 @@ const struct endpoint_ops endpoint_pty = {
 	.open = pty_open,
 	.close = pty_close,
 	.hangup = pty_hangup,
+	.unsent = pty_unsent,
 };

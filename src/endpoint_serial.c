@@ -525,14 +525,12 @@ serial_line_errors(
 	return serial_tty_errors(s->port.fd, ret);
 }
 
-unsigned
+static unsigned
 serial_unsent(const struct endpoint *ep)
 {
 	const struct serial *s = ep->impl;
 
-	if (ep->conf->ops != &endpoint_serial || s == NULL || s->port.fd < 0)
-		return 0;
-	return serial_tty_unsent(s->port.fd);
+	return s == NULL || s->port.fd < 0 ? 0 : serial_tty_unsent(s->port.fd);
 }
 
 void
@@ -556,4 +554,5 @@ const struct endpoint_ops endpoint_serial = {
 	.close = serial_close,
 	.apply = serial_apply,
 	.send_break = serial_send_break,
+	.unsent = serial_unsent,
 };

@@ -18,11 +18,6 @@ int serial_line_errors(
 /* Tells the framing of the line under it (baud rate, bits of a character), from the
  * section's other keys. */
 void serial_describe_line(struct endpoint_conf *conf);
-/*
- * Bytes that the kernel has taken and that have not left the port: what to wait
- * for before a clean stop.  0 for any other type.
- */
-unsigned serial_unsent(const struct endpoint *ep);
 /* Closes a port that the process before has left open. */
 void serial_let_go(int fd, struct event_base *base, const char *name);
 /*

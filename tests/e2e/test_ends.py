@@ -247,6 +247,24 @@ def test_a_stop_waits_for_a_client_that_reads_slowly(daemon, folder):
         a.close()
 
 
+def test_a_stop_waits_for_the_user_of_a_pty(daemon, folder, open_tty, connect):
+    d = daemon(section("daemon", "", drain_timeout="20s") +
+               section("unix-server", "a", listen=folder / "a", framing="line") +
+               section("pty", "p", link=folder / "p", framing="line"), settled=False)
+    user, a = open_tty(folder / "p"), connect(folder / "a")
+    d.wait_state("p", "up")
+    # Less than the kernel keeps for a terminal: nothing is queued.
+    lines = b"".join(numbered(30, 100))
+    a.send(lines)
+    d.wait_number("p/tx_frames", 30)
+    d.signal(signal.SIGTERM)
+    # It has ended, or waits.
+    wait_for(lambda: d.process.poll() is not None or "daemon.drain" in d.tasks())
+    pump([user], lambda: user.eof)
+    same(user.take(), lines)
+    assert d.exit() == 0
+
+
 @pytest.mark.parametrize("held", [True, False], ids=["held back", "free"])
 def test_after_a_stop_nothing_more_is_read(daemon, folder, connect, held):
     port = free_port()
