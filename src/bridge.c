@@ -106,7 +106,8 @@ may_go_on(struct port *port)
 {
 	struct routes *routes = port->node->bridge->routes;
 
-	if (port->decoder.work < TURN_WORK && routes->spent < EXPRESSION_WORK)
+	if (port->decoder.work < TURN_WORK && routes->spent < EXPRESSION_WORK &&
+	    !is_watched(port))
 		return true;
 	if (port->link->up)
 		return false;
@@ -254,10 +255,10 @@ port_forward(struct batch *batch)
 	COUNT(from, rx_frames, batch->n);
 	COUNT(from, rx_payload, batch->payload);
 	COUNT(from, rx_overhead, batch->wire - batch->payload);
-	if (TAILQ_EMPTY(&from->node->bridge->taps))
-		batch_deliver(batch, NULL, 0);
-	else
+	if (is_watched(from))
 		batch_watched(batch);
+	else
+		batch_deliver(batch, NULL, 0);
 }
 
 /* --- 3. out: from frames to bytes ---------------------------------------- */

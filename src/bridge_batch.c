@@ -114,12 +114,13 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 	enum decode_result result = DECODE_FRAME;
 	uint8_t *at = *in, *end = at + *len;
 	struct decoded d;
+	unsigned most = is_watched(from) ? WATCHED_FRAMES : BATCH_FRAMES;
 	size_t taken = 0;
 	uint64_t unchecked = 0;
 
 	batch_start(batch, from);
 	decoder_start(from);
-	while (batch->n < BATCH_FRAMES && taken < room && at < end) {
+	while (batch->n < most && taken < room && at < end) {
 		result =
 		    framing_decode(&from->decoder, at, (size_t)(end - at), &d);
 		if (result == DECODE_MORE)

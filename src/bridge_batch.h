@@ -10,6 +10,8 @@
 #include "bridge_path.h"
 
 #define BATCH_FRAMES 1024
+/* The same while somebody watches, which takes longer; a turn has one such batch. */
+#define WATCHED_FRAMES 128
 #define TURN_BYTES (60 * 1024)
 /* The bytes that may be examined in a turn; bytes whose checksum was wrong count again. */
 #define TURN_WORK (4 * (size_t)TURN_BYTES)

@@ -55,6 +55,12 @@ void losses_free(struct bridge *b);
  * port is being freed.  (bridge_latest.c) */
 void latest_forget(struct port *port);
 
+/* Whether somebody is told of the frames that pass. */
+static inline bool
+is_watched(const struct port *port)
+{
+	return !TAILQ_EMPTY(&port->node->bridge->taps);
+}
 /* A frame passes, to the endpoints of a list with commas, or "-".  (bridge_tap.c) */
 void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
     size_t len);

@@ -152,8 +152,9 @@ fail_key(struct call *call, const struct endpoint_conf *conf, const char *path,
 	}
 	if (key == NULL)
 		return false;
+	/* The u of udp and unix-server is spoken as a consonant. */
 	call_fail(call, ENOENT, "unknown attribute '%.96s': %s %s has no %s",
-	    path, strchr("aeiou", *type) != NULL ? "an" : "a", type,
+	    path, strchr("aeio", *type) != NULL ? "an" : "a", type,
 	    key_noun(key, noun, sizeof(noun)));
 	return true;
 }

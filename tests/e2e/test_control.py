@@ -2,13 +2,14 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 
 import pytest
 
 from harness import (Client, ControlError, Session, expect, flush, free_port,
-                     pump, run, section, serial, tcp_server, wait_for)
+                     pump, route, run, section, serial, tcp_server, wait_for)
 
 COMMANDS = ("help ps where endpoints routes peers list get set send ask watch capture "
             "cancel pause resume reopen break reload version json").split()
@@ -324,6 +325,26 @@ def test_watch_of_one_endpoint_shows_its_frames_only(pty, daemon):
     assert b"private" not in s.received
     refused(d, "watch nobody", "nobody")
     s.close()
+
+
+def test_a_flood_that_is_watched_does_not_delay_the_others(daemon, folder, connect):
+    keys = dict(framing="line", overflow="drop-oldest", queue="4M")
+    d = daemon("".join(section("unix-server", n, listen=folder / n, **keys) for n in "abc") +
+               route("r", from_="a b", to="c"))
+    a, b, c = (connect(folder / n) for n in "abc")
+    session = d.session().send(b"watch\n")
+    try:
+        wait_for(lambda: len(d.json("peers")) == 3 and
+                 "to end its watch" in "".join(d.control("ps")))
+        # All of it is there before the daemon looks.
+        d.signal(signal.SIGSTOP)
+        a.send(b"\n" * 30000)
+        b.send(b"from b\n")
+        d.signal(signal.SIGCONT)
+        pump([a, b, c, session], lambda: len(c.received) >= 30007)
+        assert c.received.index(b"from b") < 2000
+    finally:
+        session.close()
 
 
 def test_a_watcher_that_does_not_read_costs_its_own_connection_only(two):
