@@ -534,9 +534,11 @@ heir_goes_on(struct port *port, const struct heir *heir)
 {
 	struct link *link = port->link;
 
-	link->since_ns = heir->since_ns;
-	if (!link->endpoint->conf->ops->several)
-		link->endpoint->since_ns = heir->since_ns;
+	if (heir->since_ns != 0) {
+		link->since_ns = heir->since_ns;
+		if (!link->endpoint->conf->ops->several)
+			link->endpoint->since_ns = heir->since_ns;
+	}
 	port->decoder.discarding = heir->discarding;
 	memcpy(port->decoder.state, heir->state, sizeof(heir->state));
 	port->backlog = port->held_len > 0;

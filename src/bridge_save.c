@@ -87,7 +87,8 @@ save_port(const struct port *port, struct pack *p)
 
 	pack_string(p, link->name);
 	pack_string(p, link->address);
-	pack_number(p, link->since_ns);
+	/* 0: it is not up, although its descriptor may be handed over. */
+	pack_number(p, link->up ? link->since_ns : 0);
 	pack_number(p, link->rx_bytes);
 	pack_number(p, link->tx_bytes);
 	pack_bytes(p, &port->traffic, sizeof(port->traffic));

@@ -291,6 +291,21 @@ def test_a_pty_keeps_its_user(pty, daemon, open_tty, folder):
     assert d.number("chart/opens") == 1
 
 
+def test_a_pty_whose_user_came_just_before_is_not_older(pty, daemon, open_tty, folder):
+    d = daemon(section("pty", "p", link=folder / "p") + section("echo", "e"))
+    # In some of the rounds the signal is handled first, and the next process finds the user.
+    for restarts in range(1, 13):
+        d.wait_state("p", "waiting")
+        d.signal(signal.SIGSTOP)
+        user = open_tty(folder / "p")
+        d.signal(signal.SIGUSR2)
+        d.signal(signal.SIGCONT)
+        wait_for(lambda: d.stderr().count("endpoints up") == restarts + 1)
+        d.wait_state("p", "up")
+        assert d.json("get p/up") < harness.PATIENCE
+        user.close()
+
+
 def test_the_full_queue_of_a_pty_goes_over(pty, daemon, open_tty, folder):
     a = pty("a")
     d = daemon(serial("a", a, framing="line") +
