@@ -282,12 +282,12 @@ check_itself(struct check *k, const struct route_conf *route)
 	size_t len;
 
 	if (from == NULL || to == NULL ||
-	    (word = route_word(&from, &len)) == NULL)
+	    (word = list_word(&from, &len)) == NULL)
 		return;
 	snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
-	if (route_word(&from, &len) != NULL ||
-	    (word = route_word(&to, &len)) == NULL ||
-	    route_word(&to, &(size_t){ 0 }) != NULL || len != strlen(name) ||
+	if (list_word(&from, &len) != NULL ||
+	    (word = list_word(&to, &len)) == NULL ||
+	    list_word(&to, &(size_t){ 0 }) != NULL || len != strlen(name) ||
 	    memcmp(word, name, len) != 0)
 		return;
 	endpoint = find_endpoint(k, name);
@@ -309,7 +309,7 @@ check_list(struct check *k, const struct route_conf *route, const char *key,
 	const char *word;
 	size_t len;
 
-	while (list != NULL && (word = route_word(&list, &len)) != NULL) {
+	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
 		const struct endpoint_conf *found;
 		char name[256];
 
@@ -328,7 +328,7 @@ in_list(const char *list, const char *name, size_t size)
 	const char *word;
 	size_t len;
 
-	while (list != NULL && (word = route_word(&list, &len)) != NULL)
+	while (list != NULL && (word = list_word(&list, &len)) != NULL)
 		if (len == size && memcmp(word, name, len) == 0)
 			return true;
 	return false;
@@ -353,7 +353,7 @@ check_disturbing(struct check *k, const struct route_conf *exchange,
 	}
 	if (!in_list(route->from, bus, strlen(bus)))
 		return;
-	while ((word = route_word(&list, &len)) != NULL)
+	while ((word = list_word(&list, &len)) != NULL)
 		if (in_list(route->to, word, len))
 			fault_add(k->faults, route->file, route->to_line,
 			    "[route %s]: '%.*s' gets its answers by the"
@@ -373,7 +373,7 @@ check_exchange(struct check *k, const struct route_conf *route)
 	if (route->exchange == EXCHANGE_NONE ||
 	    route_conf_check(route, err, sizeof(err)) != 0)
 		return;
-	word = route_word(&list, &len);
+	word = list_word(&list, &len);
 	snprintf(
 	    name, sizeof(name), "%.*s", (int)MIN(len, sizeof(name) - 1), word);
 	if ((bus = find_endpoint(k, name)) == NULL)

@@ -177,7 +177,7 @@ warn_nmea(struct warner *w, const struct route_conf *conf)
 	const char *list = conf->match_nmea, *word;
 	size_t len;
 
-	while (list != NULL && (word = route_word(&list, &len)) != NULL) {
+	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
 		bool out = *word == '!';
 
 		word += out;

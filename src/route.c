@@ -47,7 +47,7 @@ list_in_words(const char *list)
 
 	if (words == NULL || list == NULL)
 		return words;
-	while ((word = route_word(&list, &len)) != NULL) {
+	while ((word = list_word(&list, &len)) != NULL) {
 		if (out != words)
 			*out++ = ',';
 		memcpy(out, word, len);
@@ -122,7 +122,7 @@ resolve(struct making *m, const char *list, unsigned **ret, unsigned *n)
 	*ret = numbers;
 	if (numbers == NULL)
 		return -ENOMEM;
-	while ((word = route_word(&list, &len)) != NULL) {
+	while ((word = list_word(&list, &len)) != NULL) {
 		struct name wanted = { .name = key }, *found = NULL;
 
 		snprintf(key, sizeof(key), "%.*s", (int)MIN(len, 63), word);

@@ -93,11 +93,6 @@ struct routes {
 };
 
 /*
- * The next name of a list that is separated by blanks or commas; *list moves
- * behind it.  NULL when there is none.
- */
-const char *route_word(const char **list, size_t *len);
-/*
  * Whether the keys of a section go together: 'between' with two or more
  * names, or 'from' with 'to', none of them twice.  -EINVAL with a sentence
  * in err.

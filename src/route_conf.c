@@ -167,16 +167,6 @@ route_conf_free(struct route_conf *conf)
 
 /* --- lists of names ------------------------------------------------------ */
 
-const char *
-route_word(const char **list, size_t *len)
-{
-	const char *word = *list + strspn(*list, " \t,");
-
-	*len = strcspn(word, " \t,");
-	*list = word + *len;
-	return *len == 0 ? NULL : word;
-}
-
 /* How many names; -EINVAL with a sentence when one stands twice. */
 static int
 check_list(const char *key, const char *list, char *err, size_t size)
@@ -185,10 +175,10 @@ check_list(const char *key, const char *list, char *err, size_t size)
 	size_t len, n;
 	int count = 0;
 
-	while ((word = route_word(&list, &len)) != NULL) {
+	while ((word = list_word(&list, &len)) != NULL) {
 		count++;
 		rest = list;
-		while ((other = route_word(&rest, &n)) != NULL) {
+		while ((other = list_word(&rest, &n)) != NULL) {
 			if (n != len || memcmp(word, other, n) != 0)
 				continue;
 			snprintf(err, size, "'%.*s' stands twice in '%s'",
@@ -217,13 +207,13 @@ check_exchange(const struct route_conf *conf, char *err, size_t size)
 		snprintf(err, size, "'latest' does not go with 'exchange'");
 		return -EINVAL;
 	}
-	bus = route_word(&list, &bus_len);
-	if (route_word(&list, &len) != NULL)
+	bus = list_word(&list, &bus_len);
+	if (list_word(&list, &len) != NULL)
 		snprintf(err, size,
 		    "'to' of an exchange is one endpoint, the"
 		    " bus that those of 'from' share");
 	list = conf->from;
-	while (*err == '\0' && (word = route_word(&list, &len)) != NULL)
+	while (*err == '\0' && (word = list_word(&list, &len)) != NULL)
 		if (len == bus_len && memcmp(word, bus, len) == 0)
 			snprintf(err, size,
 			    "'from' of an exchange are the"

@@ -41,7 +41,7 @@ ranges_parse(const char *value, uint32_t max, const char *what,
 	char text[40], quote[64];
 	size_t len;
 
-	while ((word = route_word(&list, &len)) != NULL) {
+	while ((word = list_word(&list, &len)) != NULL) {
 		snprintf(text, sizeof(text), "%.*s", (int)MIN(len, 39), word);
 		if (ranges.n == RANGES_MAX) {
 			snprintf(err, size, "more than %d %ss and ranges",
@@ -179,7 +179,7 @@ nmea_list_check(const char *value, char *err, size_t size)
 	size_t len;
 	int n = 0;
 
-	for (; (word = route_word(&list, &len)) != NULL; n++) {
+	for (; (word = list_word(&list, &len)) != NULL; n++) {
 		snprintf(text, sizeof(text), "%.*s", (int)MIN(len, 39), word);
 		word = text + (*text == '!');
 		len = strlen(word);
@@ -290,7 +290,7 @@ match_nmea(const char *list, const uint8_t *payload, size_t len)
 	name = !nmea_text(&payload, &len, &encapsulated)
 	    ? NULL
 	    : nmea_name(payload, len, &length);
-	while ((word = route_word(&list, &n)) != NULL) {
+	while ((word = list_word(&list, &n)) != NULL) {
 		bool out = *word == '!';
 
 		if (!out)

@@ -528,6 +528,16 @@ nearest(const char *word, const char *const *words)
 	return best != NULL ? best : longer;
 }
 
+const char *
+list_word(const char **list, size_t *len)
+{
+	const char *word = *list + strspn(*list, " \t,");
+
+	*len = strcspn(word, " \t,");
+	*list = word + *len;
+	return *len == 0 ? NULL : word;
+}
+
 void
 append(char *buf, size_t size, const char *fmt, ...)
 {

@@ -85,6 +85,12 @@ const char *format_size(uint64_t bytes, char *buf, size_t size);
  */
 const char *nearest(const char *word, const char *const *words);
 
+/*
+ * The next word of a list that is separated by blanks or commas; *list moves behind
+ * it.  NULL when there is none.
+ */
+const char *list_word(const char **list, size_t *len);
+
 /* What to do when a path cannot be made because of its folder: "; ..." in err. */
 void append_folder_hint(char *err, size_t size, const char *path, int e);
 

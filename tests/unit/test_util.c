@@ -335,6 +335,25 @@ test_nearest(void **state)
 }
 
 static void
+test_list_word(void **state)
+{
+	static const char *const want[] = { "ar1", "ar2", "log", NULL };
+	const char *list = " ar1,ar2,, \tlog ,", *word;
+	char text[16];
+	size_t len, n = 0;
+
+	(void)state;
+	for (; (word = list_word(&list, &len)) != NULL; n++) {
+		snprintf(text, sizeof text, "%.*s", (int)len, word);
+		assert_non_null(want[n]);
+		assert_string_equal(text, want[n]);
+	}
+	assert_int_equal(n, 3);
+	assert_string_equal(list, "");
+	assert_null(list_word(&list, &len));
+}
+
+static void
 test_append(void **state)
 {
 	char buf[8] = "ab";
@@ -364,6 +383,7 @@ main(void)
 		cmocka_unit_test(test_format_time),
 		cmocka_unit_test(test_format_size),
 		cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_list_word),
 		cmocka_unit_test(test_append),
 	};
 
