@@ -7,6 +7,7 @@
 
 #include "bridge.h"
 #include "config.h"
+#include "control_turns.h"
 
 #define CONTROL_LINE_MAX 4096
 /* While this much waits for a client, its next commands have to wait too. */
@@ -28,7 +29,8 @@ struct control_hooks {
 
 /* One connected client. */
 struct session {
-	TAILQ_ENTRY(session) entry, turn;
+	TAILQ_ENTRY(session) entry;
+	struct turn turn;
 	struct control *control;
 	char name[ENDPOINT_NAME_MAX + 24]; /* "control.client#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
@@ -44,7 +46,6 @@ struct session {
 	bool lingering;	   /* all is out: for the client to close */
 	bool busy;	   /* a command of it is being carried out */
 	bool doomed;	   /* waits for the step that frees it */
-	bool in_line;	   /* waits for its turn */
 	bool watching;	   /* each frame is shown... */
 	bool asking;	   /* ...or the next one of an endpoint is awaited */
 	bool tapped;	   /* the tap is in use, for either */

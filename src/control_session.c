@@ -41,7 +41,6 @@
 
 #include "command.h"
 #include "control_session.h"
-#include "control_turns.h"
 
 #define LINGER_SECONDS 1
 
@@ -88,7 +87,7 @@ read_label(const struct task *task, char *buf, size_t size)
 		ask_label(s, buf, size);
 	else if (s->watching)
 		snprintf(buf, size, "%s to end its watch", s->address);
-	else if (s->in_line)
+	else if (s->turn.waiting)
 		snprintf(buf, size, "its turn to go on with the commands of %s",
 		    s->address);
 	else if (task->state == TASK_PAUSED)
@@ -161,7 +160,7 @@ session_await(struct session *s)
 		(suseconds_t)(left % NSEC_PER_SEC / NSEC_PER_USEC) + 1 };
 
 	bufferevent_disable(s->bev, EV_READ);
-	turns_wait(s, false);
+	turns_wait(&s->turn, false);
 	event_add(s->timer, &tv);
 	TASK_WAIT(&s->read);
 }
@@ -204,7 +203,7 @@ session_update(struct session *s)
 	}
 	more = session_busy(s);
 	over = output_full(s);
-	turns_wait(s, more && !over);
+	turns_wait(&s->turn, more && !over);
 	if ((s->closing || (s->ended && !more)) && session_finish(s))
 		return;
 	/* A line ends a watch, whatever else waits. */
@@ -408,9 +407,12 @@ session_try(struct session *s)
 		session_update(s);
 }
 
-void
-session_go_on(struct session *s)
+/* Its turn has come. */
+static void
+session_go_on(struct turn *turn)
 {
+	struct session *s = CONTAINER_OF(turn, struct session, turn);
+
 	task_begin(&s->read);
 	session_turn(s);
 	task_end(&s->read);
@@ -420,7 +422,7 @@ void
 session_wake(struct session *s)
 {
 	if (!s->doomed && !s->closing && !output_full(s))
-		turns_wait(s, true);
+		turns_wait(&s->turn, true);
 }
 
 uint64_t
@@ -504,7 +506,7 @@ session_close(struct session *s, const char *why)
 	    "%s is gone after %llu commands (%s)", s->address,
 	    (unsigned long long)s->commands, why);
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
-	turns_wait(s, false);
+	turns_wait(&s->turn, false);
 	TASK_SET(&s->read, TASK_IDLE);
 	TASK_SET(&s->write, TASK_IDLE);
 	event_del(s->timer);
@@ -529,7 +531,7 @@ session_free(struct session *s)
 	struct control *c = s->control;
 
 	command_forget(s);
-	turns_wait(s, false);
+	turns_wait(&s->turn, false);
 	turns_release();
 	task_remove(&s->read);
 	task_remove(&s->write);
@@ -572,6 +574,7 @@ session_new(struct control *c, int fd, const char *peer)
 		return -ENOMEM;
 	}
 	s->control = c;
+	s->turn.run = session_go_on;
 	s->full = c->conf.access == ACCESS_FULL;
 	snprintf(
 	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);

@@ -23,8 +23,6 @@ struct control {
 
 /* A client is connected; takes the descriptor over, and closes it on failure. -ENOMEM. */
 int session_new(struct control *c, int fd, const char *peer);
-/* Its turn has come. */
-void session_go_on(struct session *s);
 /* Writes what the client is owed, as far as it goes without waiting. */
 void session_last_words(struct session *s);
 /* Not from inside one of its callbacks but the last. */

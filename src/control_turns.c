@@ -11,14 +11,13 @@
 
 #include <event2/event.h>
 
-#include "control_session.h"
 #include "control_turns.h"
 
 #define PASS_NS (2 * NSEC_PER_MSEC)
 
 static struct event *timer;
 static struct task task;
-static struct session_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
+static TAILQ_HEAD(, turn) waiting = TAILQ_HEAD_INITIALIZER(waiting);
 static unsigned holders, nwaiting;
 static uint64_t used; /* ns, in this pass */
 
@@ -51,16 +50,16 @@ arm(void)
 static void
 on_pass(evutil_socket_t fd, short what, void *arg)
 {
-	struct session *s;
+	struct turn *turn;
 
 	(void)fd, (void)what, (void)arg;
 	task_begin(&task);
 	TASK_SET(&task, TASK_IDLE);
 	task_end(&task);
 	used = 0;
-	while (used < PASS_NS && (s = TAILQ_FIRST(&waiting)) != NULL) {
-		turns_wait(s, false);
-		session_go_on(s);
+	while (used < PASS_NS && (turn = TAILQ_FIRST(&waiting)) != NULL) {
+		turns_wait(turn, false);
+		turn->run(turn);
 	}
 	if (nwaiting > 0)
 		arm();
@@ -96,17 +95,17 @@ turns_free(void)
 }
 
 void
-turns_wait(struct session *s, bool on)
+turns_wait(struct turn *turn, bool on)
 {
-	if (s->in_line == on)
+	if (turn->waiting == on)
 		return;
-	s->in_line = on;
+	turn->waiting = on;
 	if (on) {
-		TAILQ_INSERT_TAIL(&waiting, s, turn);
+		TAILQ_INSERT_TAIL(&waiting, turn, entry);
 		nwaiting++;
 		arm();
 	} else {
-		TAILQ_REMOVE(&waiting, s, turn);
+		TAILQ_REMOVE(&waiting, turn, entry);
 		nwaiting--;
 	}
 }

@@ -5,16 +5,26 @@
 #ifndef CONTROL_TURNS_H
 #define CONTROL_TURNS_H
 
-#include "control.h"
+#include "stats.h"
 
-/* Around the life of a session; the first one makes what is shared.  -ENOMEM. */
+struct event_base;
+
+/* One that takes turns, embedded in what it stands for. */
+struct turn {
+	TAILQ_ENTRY(turn) entry;
+	void (*run)(struct turn *); /* its turn has come */
+	bool waiting;
+};
+
+/* Around the life of each that takes turns; the first one makes what is shared.
+ * -ENOMEM. */
 int turns_hold(struct event_base *base);
 void turns_release(void);
 
-/* Whether a session may go on at once: time is left, and no other waits for it. */
+/* Whether it may go on at once: time is left, and nothing else waits for it. */
 bool turns_free(void);
-/* Puts the session at the end of those that wait for a turn, or takes it out. */
-void turns_wait(struct session *s, bool on);
+/* Puts it at the end of those that wait for a turn, or takes it out. */
+void turns_wait(struct turn *turn, bool on);
 /* What one turn may take. */
 #define TURN_NS (500 * NSEC_PER_USEC)
 /* Around a turn: the time in between counts.  Returns its start. */
