@@ -1,9 +1,8 @@
 /*
- * command: the table of control commands.  It drives dispatch and help; the
- * commands that show, list and watch are in files of their own.
+ * command: the table of control commands.  It drives dispatch and help; what the
+ * commands do is in files of their own.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,18 +12,7 @@
 #include "command_call.h"
 #include "control_turns.h"
 
-#define BREAK_DEFAULT (250 * NSEC_PER_MSEC)
-#define BREAK_MAX (10 * NSEC_PER_SEC)
-
 static int run_help(struct call *);
-static int run_send(struct call *);
-static int run_pause(struct call *);
-static int run_resume(struct call *);
-static int run_reopen(struct call *);
-static int run_break(struct call *);
-static int run_cancel(struct call *);
-static int run_reload(struct call *);
-static int run_quit(struct call *);
 
 static const struct command commands[] = {
 	{ .name = "help",
@@ -153,127 +141,6 @@ static const struct command commands[] = {
 	    .help = "the reply to another command, as one line of JSON" },
 };
 
-/* --- for the functions of the table -------------------------------------- */
-
-int
-call_fail(struct call *call, int error, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(call->err, sizeof(call->err), fmt, ap);
-	va_end(ap);
-	return -error;
-}
-
-/*
- * Unknown: says so, with the nearest of the words or else the command that lists them, and
- * frees these.
- */
-static int
-fail_unknown(struct call *call, const char *what, const char *list,
-    const char *word, const char **words)
-{
-	const char *near = words != NULL ? nearest(word, words) : NULL;
-
-	call_fail(call, ENOENT, "unknown %s '%.64s'", what, word);
-	if (near != NULL)
-		append(
-		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
-	else
-		append(call->err, sizeof(call->err), "; '%s' lists them", list);
-	free(words);
-	return -ENOENT;
-}
-
-struct node *
-call_node(struct call *call, const char *name)
-{
-	const struct bridge *b = call->bridge;
-	struct node *node = bridge_find(b, name);
-	const char **names;
-
-	if (node != NULL)
-		return node;
-	names = calloc(b->nnodes + 1, sizeof(*names));
-	for (unsigned i = 0; names != NULL && i < b->nnodes; i++)
-		names[i] = b->node[i]->endpoint->conf->name;
-	fail_unknown(call, "endpoint", "endpoints", name, names);
-	return NULL;
-}
-
-struct task *
-call_task(struct call *call, const char *name)
-{
-	struct task *task = task_find(name);
-	const char **names;
-	size_t n = 0;
-
-	if (task != NULL)
-		return task;
-	TAILQ_FOREACH(task, task_all(), entry)
-		n++;
-	names = calloc(n + 1, sizeof(*names));
-	n = 0;
-	if (names != NULL)
-		TAILQ_FOREACH(task, task_all(), entry)
-			names[n++] = task->name;
-	fail_unknown(call, "task", "ps", name, names);
-	return NULL;
-}
-
-char **
-call_names(struct call *call, int first)
-{
-	char **names = calloc((size_t)(call->argc - first) + 1, sizeof(*names));
-
-	for (int i = first; names != NULL && i < call->argc; i++) {
-		if (call_node(call, call->argv[i]) == NULL) {
-			tap_free_names(names);
-			return NULL;
-		}
-		names[i - first] = strdup(call->argv[i]);
-		if (names[i - first] == NULL) {
-			tap_free_names(names);
-			names = NULL;
-		}
-	}
-	if (names == NULL)
-		call_fail(call, ENOMEM, "out of memory");
-	return names;
-}
-
-bool
-call_pause(struct call *call)
-{
-	return ++call->rows >= CALL_ROWS || now_ns() >= call->until;
-}
-
-/* From the first endpoint, route and task on. */
-static void
-call_rewind(struct call *call)
-{
-	cursor_open(&call->at, call->bridge);
-	task_cursor_open(&call->task);
-}
-
-int
-call_table(
-    struct call *call, const char *const *headings, bool (*row)(struct call *))
-{
-	if (!call->begun) {
-		output_table(call->out, headings);
-		call_rewind(call);
-	}
-	while (row(call))
-		if (call_pause(call))
-			return CALL_MORE;
-	if (!output_again(call->out))
-		return 0;
-	call_rewind(call);
-	return CALL_MORE;
-}
-
 /* --- dispatch ------------------------------------------------------------ */
 
 static const struct command *
@@ -287,7 +154,7 @@ find_command(struct call *call, const char *name)
 	names = calloc(NELEM(commands) + 1, sizeof(*names));
 	for (size_t i = 0; names != NULL && i < NELEM(commands); i++)
 		names[i] = commands[i].name;
-	fail_unknown(call, "command", "help", name, names);
+	call_unknown(call, "command", "help", name, names);
 	return NULL;
 }
 
@@ -525,167 +392,4 @@ run_help(struct call *call)
 	for (size_t i = 0; i < NELEM(commands); i++)
 		help_line(call, &commands[i]);
 	return 0;
-}
-
-/* --- what changes something ---------------------------------------------- */
-
-int
-call_send(
-    struct call *call, struct node *node, const struct tap *tap, char *text)
-{
-	const struct endpoint_conf *conf = node->endpoint->conf;
-	uint8_t frame[CONTROL_LINE_MAX];
-	long len;
-	int r;
-
-	len = unescape(text, frame, sizeof(frame));
-	if (len < 0)
-		return call_fail(call, EINVAL,
-		    "a bad escape in the text; \\n \\r \\t \\s \\\\ \\xHH and "
-		    "\\OOO are right");
-	switch (r = node_send(node, tap, frame, (size_t)len)) {
-	case 0:
-		return 0;
-	case -EINVAL:
-		return call_fail(call, EINVAL,
-		    "the framing of %s, %s, cannot express this frame",
-		    conf->name, conf->framing.rule->name);
-	case -EMSGSIZE:
-		return call_fail(call, EMSGSIZE,
-		    "%ld bytes are more than max_frame of %s, %llu", len,
-		    conf->name, (unsigned long long)conf->framing.max_frame);
-	case -ENOBUFS:
-		return call_fail(
-		    call, ENOBUFS, "the queue of %s is full", conf->name);
-	case -ENOTCONN:
-		return call_fail(
-		    call, ENOTCONN, "nobody is connected to %s", conf->name);
-	case -ENETDOWN:
-		return call_fail(call, ENETDOWN,
-		    "%s is %s: requests do not wait for a bus that is not up",
-		    conf->name, attribute_state(node));
-	default:
-		return call_fail(call, -r, "%s: %s", conf->name, strerror(-r));
-	}
-}
-
-static int
-run_send(struct call *call)
-{
-	struct node *node = call_node(call, call->argv[1]);
-
-	return node != NULL ? call_send(call, node, NULL, call->argv[2])
-			    : -ENOENT;
-}
-
-static int
-set_paused(struct call *call, bool paused)
-{
-	struct node *node = call_node(call, call->argv[1]);
-
-	if (node == NULL)
-		return -ENOENT;
-	node_pause(node, paused);
-	return 0;
-}
-
-static int
-run_pause(struct call *call)
-{
-	return set_paused(call, true);
-}
-
-static int
-run_resume(struct call *call)
-{
-	return set_paused(call, false);
-}
-
-static int
-run_reopen(struct call *call)
-{
-	struct node *node = call_node(call, call->argv[1]);
-
-	if (node == NULL)
-		return -ENOENT;
-	endpoint_reopen(node->endpoint);
-	return 0;
-}
-
-static int
-run_break(struct call *call)
-{
-	struct node *node = call_node(call, call->argv[1]);
-	struct endpoint *ep;
-	uint64_t ns = BREAK_DEFAULT;
-	int r;
-
-	if (node == NULL)
-		return -ENOENT;
-	ep = node->endpoint;
-	if (call->argc > 2 &&
-	    (parse_time(call->argv[2], &ns) < 0 || ns == 0 || ns > BREAK_MAX))
-		return call_fail(call, EINVAL,
-		    "'%.64s' is not a length for a break; up to 10s, as in "
-		    "250ms",
-		    call->argv[2]);
-	if (ep->conf->ops->send_break == NULL)
-		return call_fail(call, EOPNOTSUPP,
-		    "%s cannot send a break: its type is %s, and not serial",
-		    ep->conf->name, ep->conf->ops->type);
-	if (ep->state != ENDPOINT_UP)
-		return call_fail(call, ENOTCONN, "%s is %s: no break was sent",
-		    ep->conf->name, endpoint_state_name(ep->state));
-	if ((r = endpoint_break(ep, ns)) < 0)
-		return call_fail(call, -r, "no break was sent to %s: %s",
-		    ep->conf->name, strerror(-r));
-	return 0;
-}
-
-static int
-run_cancel(struct call *call)
-{
-	struct task *task = call_task(call, call->argv[1]);
-
-	if (task == NULL)
-		return -ENOENT;
-	if (task->cancel == NULL)
-		return call_fail(call, EPERM,
-		    "'%s' cannot be ended; only clients, control sessions, a "
-		    "capture and pending reopens can",
-		    task->name);
-	task->cancel(task);
-	return 0;
-}
-
-static int
-run_quit(struct call *call)
-{
-	call->session->closing = true;
-	return 0;
-}
-
-static int
-run_reload(struct call *call)
-{
-	const struct control_hooks *hooks =
-	    control_get_hooks(call->session->control);
-	char *faults = NULL, *line, *next = NULL;
-	int r;
-
-	if (hooks == NULL || hooks->reload == NULL)
-		return call_fail(call, EOPNOTSUPP, "nothing to reload here");
-	if ((r = hooks->reload(&faults)) == 0) {
-		free(faults);
-		return 0;
-	}
-	call_fail(call, -r, "nothing was changed: ");
-	if (faults == NULL)
-		append(call->err, sizeof(call->err), "%s", strerror(-r));
-	for (line = faults != NULL ? strtok_r(faults, "\n", &next) : NULL;
-	     line != NULL; line = strtok_r(NULL, "\n", &next))
-		append(call->err, sizeof(call->err), "%s%s", line,
-		    *next != '\0' ? "; " : "");
-	free(faults);
-	return r;
 }

@@ -51,6 +51,9 @@ struct command {
 
 /* Sets the sentence and returns -error. */
 int call_fail(struct call *call, int error, const char *fmt, ...) PRINTF(3, 4);
+/* "unknown WHAT 'WORD'", with the nearest of the words, which are freed; -ENOENT. */
+int call_unknown(struct call *call, const char *what, const char *list,
+    const char *word, const char **words);
 /* The endpoint of that name, or NULL with a sentence that has the nearest name. */
 struct node *call_node(struct call *call, const char *name);
 /* The task of that name, or NULL with a sentence that has the nearest name. */
@@ -72,10 +75,25 @@ int call_table(
  * with a sentence.
  */
 char **call_names(struct call *call, int first);
+/* Text without control characters, as the inside of a JSON string. */
+void call_json_text(struct evbuffer *out, const char *text);
+/* Bytes as text with C escapes, or the same as the inside of a JSON string. */
+void call_escape(
+    struct evbuffer *out, bool json, const uint8_t *data, size_t len);
+
+/* command_action.c */
 /* Sends one frame, with C escapes, to an endpoint; -errno with a sentence.  tap: who
  * awaits the answer, or NULL. */
 int call_send(
     struct call *call, struct node *node, const struct tap *tap, char *text);
+int run_send(struct call *call);
+int run_pause(struct call *call);
+int run_resume(struct call *call);
+int run_reopen(struct call *call);
+int run_break(struct call *call);
+int run_cancel(struct call *call);
+int run_reload(struct call *call);
+int run_quit(struct call *call);
 
 /* command_show.c: the tables. */
 int show_ps(struct call *call);
@@ -97,9 +115,6 @@ const char *attribute_state(const struct node *node);
 uint64_t attribute_uptime(void);
 
 /* command_watch.c */
-/* Bytes as text with C escapes, or the same as the inside of a JSON string. */
-void call_escape(
-    struct evbuffer *out, bool json, const uint8_t *data, size_t len);
 int watch_start(struct call *call);
 
 /* command_ask.c */

@@ -32,37 +32,6 @@ struct shown {
 	uint32_t from, to, len; /* of what follows */
 };
 
-/* Text without control characters, as the inside of a JSON string. */
-static void
-add_json(struct evbuffer *out, const char *text)
-{
-	size_t n;
-
-	for (; *text != '\0'; text += n) {
-		if ((n = strcspn(text, "\"\\")) == 0) {
-			evbuffer_add(out, "\\", 1);
-			n = 1 + strcspn(text + 1, "\"\\");
-		}
-		evbuffer_add(out, text, n);
-	}
-}
-
-void
-call_escape(struct evbuffer *out, bool json, const uint8_t *data, size_t len)
-{
-	char text[4 * 256 + 4];
-	size_t part;
-
-	for (; len > 0; data += part, len -= part) {
-		part = MIN(len, (size_t)256);
-		escape(data, part, text, sizeof(text));
-		if (json)
-			add_json(out, text);
-		else
-			evbuffer_add(out, text, strlen(text));
-	}
-}
-
 /* The time of day, which is the same for many frames. */
 static const char *
 time_of_day(time_t sec)
@@ -98,7 +67,7 @@ show_json(struct evbuffer *out, const struct shown *f, const char *from,
 	    "\"text\":\"",
 	    (long long)f->ts.tv_sec, f->ts.tv_nsec / (long)NSEC_PER_USEC, from,
 	    to, f->size);
-	add_json(out, text);
+	call_json_text(out, text);
 	evbuffer_add(out, "\"}\n", 3);
 }
 
