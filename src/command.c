@@ -240,7 +240,7 @@ call_start(struct call *call, char *line)
 	if (cmd->run == NULL)
 		return call_fail(call, EINVAL, "'%s' once is enough: %s",
 		    cmd->name, cmd->usage);
-	if (cmd->full && !call->session->full)
+	if (cmd->full && !call->client->full)
 		return call_fail(call, EACCES,
 		    "this port has access = read; %s needs access = full",
 		    cmd->name);
@@ -259,7 +259,7 @@ call_free(struct call *call)
 {
 	if (call == NULL)
 		return;
-	call->session->call = NULL;
+	call->client->call = NULL;
 	cursor_close(&call->at);
 	task_cursor_close(&call->task);
 	output_free(call->out);
@@ -274,9 +274,9 @@ call_piece(struct call *call)
 
 	call->rows = 0;
 	call->until = now_ns() + TURN_NS;
-	call->session->busy = true;
+	call->client->busy = true;
 	r = call->command->run(call);
-	call->session->busy = false;
+	call->client->busy = false;
 	call->begun = true;
 	return r;
 }
@@ -285,25 +285,25 @@ call_piece(struct call *call)
 static void
 call_reply(struct call *call, int r)
 {
-	struct session *s = call->session;
-	struct evbuffer *reply = s->reply;
+	struct client *c = call->client;
+	struct evbuffer *reply = c->reply;
 
 	if (r == CALL_MORE && output_flush(call->out, reply) == 0)
 		return;
 	if (r == CALL_MORE || (r == 0 && output_finish(call->out, reply) < 0)) {
 		/* Half of the reply may be out already. */
 		r = call_fail(call, ENOMEM, "out of memory");
-		s->closing = true;
+		c->closing = true;
 	}
 	if (r < 0)
-		command_error(s, call->err);
+		client_error(c, call->err);
 	else if (r == 0)
 		evbuffer_add(reply, "OK\n", 3);
 	call_free(call);
 }
 
 void
-command_run(struct session *s, char *line)
+command_run(struct client *c, char *line)
 {
 	struct call *call;
 	char *rest = line;
@@ -314,43 +314,49 @@ command_run(struct session *s, char *line)
 		return;
 	len = strlen(rest);
 	if ((call = malloc(sizeof(*call) + len + 1)) == NULL) {
-		command_error(s, "out of memory");
+		client_error(c, "out of memory");
 		return;
 	}
 	/* Not all of it: it is large. */
 	memset(call, 0, offsetof(struct call, argv));
 	call->err[0] = '\0';
 	memcpy(call->line, rest, len + 1);
-	call->session = s;
-	call->bridge = control_bridge(s->control);
-	s->call = call;
+	call->client = c;
+	call->bridge = c->bridge;
+	c->call = call;
 	if ((r = call_start(call, call->line)) == 0)
 		r = call_piece(call);
 	call_reply(call, r);
 }
 
-void
-command_go_on(struct session *s)
+bool
+command_busy(const struct client *c)
 {
-	call_reply(s->call, call_piece(s->call));
+	return c->call != NULL || c->answered ||
+	    (c->watching && command_watch_waits(c));
+}
+
+bool
+command_step(struct client *c)
+{
+	if (c->answered)
+		command_answer(c);
+	else if (c->call != NULL)
+		call_reply(c->call, call_piece(c->call));
+	else
+		return c->watching && command_watch(c);
+	return true;
 }
 
 void
-command_forget(struct session *s)
+command_forget(struct client *c)
 {
-	call_free(s->call);
-	if (s->tapped)
-		bridge_untap(control_bridge(s->control), &s->tap);
-	s->tapped = s->watching = s->asking = s->answered = false;
-}
-
-void
-command_error(struct session *s, const char *message)
-{
-	char line[sizeof(((struct call *)NULL)->err)];
-
-	printable(message, line, sizeof(line));
-	evbuffer_add_printf(s->reply, "ERR %s\n", line);
+	call_free(c->call);
+	client_untap(c);
+	if (c->frames != NULL)
+		evbuffer_free(c->frames);
+	c->frames = NULL;
+	c->watching = c->asking = c->answered = false;
 }
 
 /* --- help ---------------------------------------------------------------- */

@@ -1,32 +1,31 @@
 /*
- * command: the table of control commands, and what each replies.
+ * command: the commands that a client may give, and what each replies.
  */
 #ifndef COMMAND_H
 #define COMMAND_H
 
-#include "control.h"
+#include "client.h"
 
 /*
- * Carries out one line for a session (s->control for the bridge) and appends the
- * reply to s->reply: a body and "OK", or "ERR MESSAGE"; nothing for an empty line.
- * Of a long one it is the first piece, and s->call is set until the last one has come.
- * A watch has no "OK" until it ends.
+ * Carries out one line for a client and appends the reply: a body and "OK", or "ERR
+ * MESSAGE"; nothing for an empty line.  Of a long one it is the first piece, and c->call
+ * is set until the last one has come.  A watch has no "OK" until it ends.
  */
-void command_run(struct session *s, char *line);
-/* Appends the next piece of the reply. */
-void command_go_on(struct session *s);
-/* Appends "ERR MESSAGE" to the session's reply: one line, whatever the message is. */
-void command_error(struct session *s, const char *message);
-/* A watch: whether there is something to show, and can be; shows some; ends it, with
- * "OK", once all is shown. */
-bool command_watch_waits(const struct session *s);
-bool command_watch(struct session *s);
-void command_unwatch(struct session *s);
-/* The time for the answer that a session awaits is over. */
-void command_no_answer(struct session *s);
-/* Appends some of the answer, and "OK" behind its end. */
-void command_answer(struct session *s);
-/* Ends whatever it is in the middle of without a word: the session goes. */
-void command_forget(struct session *s);
+void command_run(struct client *c, char *line);
+/* Whether the client is in the middle of something that can go on. */
+bool command_busy(const struct client *c);
+/* A step of it: a piece of a reply, some of an answer or of what is watched.  False when
+ * there is nothing to do, so that the next line may be carried out unless a watch is on
+ * or an answer is awaited. */
+bool command_step(struct client *c);
+/* Ends a watch, with "OK" once all is shown. */
+void command_unwatch(struct client *c);
+/* The time for the answer that is awaited, c->ask_until, is over. */
+void command_no_answer(struct client *c);
+/* What is awaited, and for how long, as a task's label. */
+void command_ask_label(const struct client *c, char *buf, size_t size);
+/* Ends whatever it is in the middle of without a word, and frees what the commands have
+ * kept: the client goes. */
+void command_forget(struct client *c);
 
 #endif

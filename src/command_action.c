@@ -16,7 +16,7 @@ call_send(
     struct call *call, struct node *node, const struct tap *tap, char *text)
 {
 	const struct endpoint_conf *conf = node->endpoint->conf;
-	uint8_t frame[CONTROL_LINE_MAX];
+	uint8_t frame[CLIENT_LINE_MAX];
 	long len;
 	int r;
 
@@ -143,15 +143,14 @@ run_cancel(struct call *call)
 int
 run_quit(struct call *call)
 {
-	call->session->closing = true;
+	call->client->closing = true;
 	return 0;
 }
 
 int
 run_reload(struct call *call)
 {
-	const struct control_hooks *hooks =
-	    control_get_hooks(call->session->control);
+	const struct daemon_hooks *hooks = call->client->hooks;
 	char *faults = NULL, *line, *next = NULL;
 	int r;
 

@@ -1,9 +1,9 @@
 /*
  * command_ask: a frame to an endpoint, and the next one that comes from it.
  *
- * The session carries out nothing else meanwhile, so that replies keep their order.
+ * The client gives no other command meanwhile, so that replies keep their order.
  * The answer comes in the middle of the data path: it is only copied there, and shown
- * in the session's turns.
+ * in the client's turns.
  */
 #include <errno.h>
 #include <string.h>
@@ -24,57 +24,62 @@ static void
 on_frame(struct tap *tap, const struct port *from, const char *to,
     const uint8_t *payload, size_t len)
 {
-	struct session *s = CONTAINER_OF(tap, struct session, tap);
+	struct client *c = CLIENT_OF(tap);
 
 	(void)to;
-	if (s->doomed || !s->asking ||
-	    strcmp(from->node->endpoint->conf->name, s->asked) != 0 ||
+	if (c->closed || !c->asking ||
+	    strcmp(from->node->endpoint->conf->name, c->asked) != 0 ||
 	    !node_answers(from->node, tap))
 		return;
-	if (s->json)
-		evbuffer_add_printf(s->reply,
+	if (c->json)
+		evbuffer_add_printf(c->reply,
 		    "{\"from\":\"%s\",\"size\":%zu,\"text\":\"",
 		    from->link->name, len);
-	evbuffer_add(s->frames, payload, len);
-	s->asking = false;
-	s->answered = true;
-	session_wake(s);
-}
-
-static void
-untap(struct session *s)
-{
-	if (s->tapped)
-		bridge_untap(control_bridge(s->control), &s->tap);
-	s->tapped = false;
+	evbuffer_add(c->frames, payload, len);
+	c->asking = false;
+	c->answered = true;
+	c->ops->wake(c);
 }
 
 void
-command_answer(struct session *s)
+command_ask_label(const struct client *c, char *buf, size_t size)
 {
-	size_t len = MIN(evbuffer_get_length(s->frames), (size_t)STEP_BYTES);
-	const uint8_t *part = evbuffer_pullup(s->frames, (ssize_t)len);
+	uint64_t now = now_ns();
+	char left[24], all[24];
 
-	untap(s);
+	snprintf(buf, size, "an answer of %s to %s, for %s more (of %s)",
+	    c->asked, c->address,
+	    format_time(c->ask_until > now ? c->ask_until - now : 0, left,
+		sizeof(left)),
+	    format_time(c->ask_timeout, all, sizeof(all)));
+}
+
+void
+command_answer(struct client *c)
+{
+	size_t len = MIN(evbuffer_get_length(c->frames), (size_t)STEP_BYTES);
+	const uint8_t *part = evbuffer_pullup(c->frames, (ssize_t)len);
+
+	client_untap(c);
 	if (part != NULL)
-		call_escape(s->reply, s->json, part, len);
-	evbuffer_drain(s->frames, len);
-	if (evbuffer_get_length(s->frames) > 0)
+		call_escape(c->reply, c->json, part, len);
+	evbuffer_drain(c->frames, len);
+	if (evbuffer_get_length(c->frames) > 0)
 		return;
-	evbuffer_add_printf(s->reply, "%s\nOK\n", s->json ? "\"}" : "");
-	s->answered = false;
+	evbuffer_add_printf(c->reply, "%s\nOK\n", c->json ? "\"}" : "");
+	c->answered = false;
 }
 
 void
-command_no_answer(struct session *s)
+command_no_answer(struct client *c)
 {
 	char text[64], after[24];
 
 	snprintf(text, sizeof(text), "timed out after %s",
-	    format_time(s->ask_timeout, after, sizeof(after)));
-	command_error(s, text);
-	untap(s);
-	s->asking = false;
+	    format_time(c->ask_timeout, after, sizeof(after)));
+	client_error(c, text);
+	client_untap(c);
+	c->asking = false;
 }
 
 /* A last word with a unit behind other words is the timeout; it is cut off. */
@@ -97,19 +102,19 @@ take_timeout(struct call *call, char *text, uint64_t *ret)
 	return 0;
 }
 
-/* The session that awaits an answer of an endpoint: the next frame is for it. */
-static const struct session *
+/* The client that awaits an answer of an endpoint: the next frame is for it. */
+static const struct client *
 who_asks(const struct bridge *b, const char *name)
 {
-	const struct session *s;
+	const struct client *c;
 	const struct tap *tap;
 
 	TAILQ_FOREACH(tap, &b->taps, entry) {
 		if (tap->frame != on_frame)
 			continue;
-		s = CONTAINER_OF(tap, struct session, tap);
-		if (!s->doomed && s->asking && strcmp(s->asked, name) == 0)
-			return s;
+		c = CLIENT_OF(tap);
+		if (!c->closed && c->asking && strcmp(c->asked, name) == 0)
+			return c;
 	}
 	return NULL;
 }
@@ -138,9 +143,9 @@ check_there(struct call *call, const struct node *node)
 int
 ask_start(struct call *call)
 {
-	struct session *s = call->session;
+	struct client *c = call->client;
 	struct node *node = call_node(call, call->argv[1]);
-	const struct session *other;
+	const struct client *other;
 	uint64_t timeout;
 	int r;
 
@@ -155,17 +160,16 @@ ask_start(struct call *call)
 		    call->argv[1], other->name, other->address);
 	if ((r = check_there(call, node)) < 0)
 		return r;
-	if (s->frames == NULL && (s->frames = evbuffer_new()) == NULL)
+	if (client_frames(c) < 0)
 		return call_fail(call, ENOMEM, "out of memory");
 	if ((r = take_timeout(call, call->argv[2], &timeout)) < 0 ||
-	    (r = call_send(call, node, &s->tap, call->argv[2])) < 0)
+	    (r = call_send(call, node, &c->tap, call->argv[2])) < 0)
 		return r;
-	snprintf(s->asked, sizeof(s->asked), "%s", node->endpoint->conf->name);
-	s->ask_timeout = timeout;
-	s->ask_until = now_ns() + timeout;
-	s->asking = s->tapped = true;
-	s->json = call->json;
-	s->tap.frame = on_frame;
-	bridge_tap(call->bridge, &s->tap);
+	snprintf(c->asked, sizeof(c->asked), "%s", node->endpoint->conf->name);
+	c->ask_timeout = timeout;
+	c->ask_until = now_ns() + timeout;
+	c->asking = true;
+	c->json = call->json;
+	client_tap(c, on_frame);
 	return CALL_OPEN;
 }

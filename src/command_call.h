@@ -5,7 +5,7 @@
 #ifndef COMMAND_CALL_H
 #define COMMAND_CALL_H
 
-#include "control.h"
+#include "client.h"
 #include "output.h"
 
 #define CALL_WORDS_MAX 64
@@ -17,7 +17,7 @@
 #define CALL_ROWS 32
 
 struct call {
-	struct session *session;
+	struct client *client;
 	struct bridge *bridge;
 	const struct command *command;
 	struct output *out;
@@ -115,9 +115,15 @@ const char *attribute_state(const struct node *node);
 uint64_t attribute_uptime(void);
 
 /* command_watch.c */
+/* Whether there is something to show. */
+bool command_watch_waits(const struct client *c);
+/* Shows some; false once there is nothing more. */
+bool command_watch(struct client *c);
 int watch_start(struct call *call);
 
 /* command_ask.c */
+/* Appends some of the answer, and "OK" behind its end. */
+void command_answer(struct client *c);
 int ask_start(struct call *call);
 
 /* command_capture.c */

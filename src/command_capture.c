@@ -35,8 +35,7 @@ show_capture(struct call *call)
 static char *
 whole_path(struct call *call, const char *file)
 {
-	const struct control_hooks *hooks =
-	    control_get_hooks(call->session->control);
+	const struct daemon_hooks *hooks = call->client->hooks;
 	const char *folder = ".";
 	char *path;
 
@@ -104,7 +103,7 @@ run_capture(struct call *call)
 	for (size_t i = 0; i < NELEM(actions); i++) {
 		if (strcmp(call->argv[1], actions[i].name) != 0)
 			continue;
-		if (actions[i].full && !call->session->full)
+		if (actions[i].full && !call->client->full)
 			return call_fail(call, EACCES,
 			    "this port has access = read; capture %s needs "
 			    "access = full",

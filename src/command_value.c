@@ -411,8 +411,7 @@ daemon_number(const struct call *call, enum daemon_value value)
 static const char *
 daemon_name(const struct call *call)
 {
-	const struct control_hooks *hooks =
-	    control_get_hooks(call->session->control);
+	const struct daemon_hooks *hooks = call->client->hooks;
 	const char *name = NULL;
 
 	if (hooks != NULL && hooks->daemon != NULL)

@@ -2,12 +2,11 @@
  * command_watch: every frame as it passes, a line each.
  *
  * A watch is a tap on the bridge.  It is told of frames in the middle of the data path,
- * so it only copies them: at most CONTROL_FRAMES_MAX bytes, and only while the control
- * sessions have time left in this pass of the loop.  They are shown in the session's
- * turns.  What found no room is counted, and the number shown in its place.
+ * so it only copies them: at most CLIENT_FRAMES_MAX bytes, and only while the clients
+ * have time left in this pass of the loop.  They are shown in the client's turns.  What
+ * found no room is counted, and the number shown in its place.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,8 +14,8 @@
 
 #include "command.h"
 #include "command_call.h"
-#include "control_session.h"
 #include "control_turns.h"
+#include "log.h"
 
 /* Of a frame as it is shown, escapes included. */
 #define SHOWN_MAX 1024
@@ -83,55 +82,55 @@ show_hidden(struct evbuffer *out, bool json, uint64_t n)
 
 /* Takes the first of the frames that wait, and shows it. */
 static void
-show_next(struct session *s)
+show_next(struct client *c)
 {
-	struct evbuffer *out = s->reply;
+	struct evbuffer *out = c->reply;
 	char text[SHOWN_MAX + 4];
 	const char *names;
 	struct shown f;
 	size_t rest;
 
-	evbuffer_remove(s->frames, &f, sizeof(f));
+	evbuffer_remove(c->frames, &f, sizeof(f));
 	if (f.hidden > 0) {
-		show_hidden(out, s->json, f.hidden);
+		show_hidden(out, c->json, f.hidden);
 		return;
 	}
 	rest = (size_t)f.from + f.to + f.len;
-	names = (const char *)evbuffer_pullup(s->frames, (ssize_t)rest);
+	names = (const char *)evbuffer_pullup(c->frames, (ssize_t)rest);
 	if (names == NULL) { /* no memory to bring it together */
-		show_hidden(out, s->json, 1);
+		show_hidden(out, c->json, 1);
 	} else {
 		escape((const uint8_t *)names + f.from + f.to, f.len, text,
 		    sizeof(text));
-		(s->json ? show_json : show_text)(
+		(c->json ? show_json : show_text)(
 		    out, &f, names, names + f.from, text);
 	}
-	evbuffer_drain(s->frames, rest);
+	evbuffer_drain(c->frames, rest);
 }
 
 static size_t
-frames_length(const struct session *s)
+frames_length(const struct client *c)
 {
-	return s->frames != NULL ? evbuffer_get_length(s->frames) : 0;
+	return c->frames != NULL ? evbuffer_get_length(c->frames) : 0;
 }
 
 /* Puts the number of those that found no room in their place. */
 static bool
-add_hidden(struct session *s)
+add_hidden(struct client *c)
 {
-	struct shown f = { .hidden = s->hidden };
+	struct shown f = { .hidden = c->hidden };
 
-	if (s->hidden == 0)
+	if (c->hidden == 0)
 		return true;
-	if (evbuffer_add(s->frames, &f, sizeof(f)) < 0)
+	if (evbuffer_add(c->frames, &f, sizeof(f)) < 0)
 		return false;
-	s->hidden = 0;
+	c->hidden = 0;
 	return true;
 }
 
 /* Copies a frame behind those that wait; false without memory. */
 static bool
-add_frame(struct session *s, const char *from, const char *to,
+add_frame(struct client *c, const char *from, const char *to,
     const uint8_t *payload, size_t size)
 {
 	struct shown f = { .size = size,
@@ -142,7 +141,7 @@ add_frame(struct session *s, const char *from, const char *to,
 	size_t len = sizeof(f) + f.from + f.to + f.len;
 	char *p;
 
-	if (evbuffer_reserve_space(s->frames, (ssize_t)len, &v, 1) != 1)
+	if (evbuffer_reserve_space(c->frames, (ssize_t)len, &v, 1) != 1)
 		return false;
 	clock_gettime(CLOCK_REALTIME, &f.ts);
 	p = v.iov_base;
@@ -151,107 +150,105 @@ add_frame(struct session *s, const char *from, const char *to,
 	memcpy(p + sizeof(f) + f.from, to, f.to);
 	memcpy(p + sizeof(f) + f.from + f.to, payload, f.len);
 	v.iov_len = len;
-	return evbuffer_commit_space(s->frames, &v, 1) == 0;
+	return evbuffer_commit_space(c->frames, &v, 1) == 0;
 }
 
 /* A client that takes nothing at all is closed in the end. */
 static void
-check_stalled(struct session *s)
+check_stalled(struct client *c)
 {
-	uint64_t limit = control_config(s->control)->stall_timeout;
+	uint64_t limit = c->stall_timeout;
 	uint64_t now = now_ns(), taken;
 	char after[24];
 
-	if (s->hidden == 1)
-		s->full_ns = s->looked_ns = now;
-	if (limit == 0 || (s->hidden > 1 && now - s->looked_ns < limit / 8))
+	if (c->hidden == 1)
+		c->full_ns = c->looked_ns = now;
+	if (limit == 0 || c->ops->taken == NULL ||
+	    (c->hidden > 1 && now - c->looked_ns < limit / 8))
 		return;
-	s->looked_ns = now;
-	taken = session_taken(s);
-	if (taken != s->taken)
-		s->full_ns = now;
-	s->taken = taken;
-	if (now - s->full_ns < limit)
+	c->looked_ns = now;
+	taken = c->ops->taken(c);
+	if (taken != c->taken)
+		c->full_ns = now;
+	c->taken = taken;
+	if (now - c->full_ns < limit)
 		return;
-	log_to(LOG_NOTICE, ABOUT_CONTROL, s->name,
-	    "%s has read nothing of what it watches for %s: closed", s->address,
+	log_to(LOG_NOTICE, ABOUT_CONTROL, c->name,
+	    "%s has read nothing of what it watches for %s: closed", c->address,
 	    format_time(limit, after, sizeof(after)));
-	session_close(s, "does not read");
+	c->ops->close(c, "does not read");
 }
 
 /* Whether another frame may be copied; after it was full, when it is half empty. */
 static bool
-has_room(const struct session *s)
+has_room(const struct client *c)
 {
-	size_t limit = CONTROL_FRAMES_MAX;
+	size_t limit = CLIENT_FRAMES_MAX;
 
 	return turns_left() &&
-	    frames_length(s) < (s->hidden > 0 ? limit / 2 : limit);
+	    frames_length(c) < (c->hidden > 0 ? limit / 2 : limit);
 }
 
 static void
 on_frame(struct tap *tap, const struct port *from, const char *to,
     const uint8_t *payload, size_t len)
 {
-	struct session *s = CONTAINER_OF(tap, struct session, tap);
+	struct client *c = CLIENT_OF(tap);
 	uint64_t start;
 
-	if (s->doomed || s->closing)
+	if (c->closed || c->closing)
 		return;
 	start = turn_begin();
-	if (!has_room(s) || !add_hidden(s) ||
-	    !add_frame(s, from->link->name, to, payload, len)) {
-		s->hidden++;
-		check_stalled(s);
+	if (!has_room(c) || !add_hidden(c) ||
+	    !add_frame(c, from->link->name, to, payload, len)) {
+		c->hidden++;
+		check_stalled(c);
 	}
-	session_wake(s);
+	c->ops->wake(c);
 	turn_end(start);
 }
 
 int
 watch_start(struct call *call)
 {
-	struct session *s = call->session;
+	struct client *c = call->client;
 
-	if (s->frames == NULL && (s->frames = evbuffer_new()) == NULL)
+	if (client_frames(c) < 0)
 		return call_fail(call, ENOMEM, "out of memory");
-	if (call->argc > 1 && (s->tap.names = call_names(call, 1)) == NULL)
+	if (call->argc > 1 && (c->tap.names = call_names(call, 1)) == NULL)
 		return -EINVAL;
-	s->watching = s->tapped = true;
-	s->json = call->json;
-	s->hidden = 0;
-	s->tap.frame = on_frame;
-	bridge_tap(call->bridge, &s->tap);
+	c->watching = true;
+	c->json = call->json;
+	c->hidden = 0;
+	client_tap(c, on_frame);
 	return CALL_OPEN;
 }
 
 bool
-command_watch_waits(const struct session *s)
+command_watch_waits(const struct client *c)
 {
-	return frames_length(s) > 0 || s->hidden > 0;
+	return frames_length(c) > 0 || c->hidden > 0;
 }
 
 bool
-command_watch(struct session *s)
+command_watch(struct client *c)
 {
-	if (frames_length(s) == 0)
-		add_hidden(s);
-	for (unsigned i = 0; i < STEP_FRAMES && frames_length(s) > 0; i++)
-		show_next(s);
-	return frames_length(s) > 0;
+	if (frames_length(c) == 0)
+		add_hidden(c);
+	for (unsigned i = 0; i < STEP_FRAMES && frames_length(c) > 0; i++)
+		show_next(c);
+	return frames_length(c) > 0;
 }
 
 void
-command_unwatch(struct session *s)
+command_unwatch(struct client *c)
 {
-	if (s->tapped)
-		bridge_untap(control_bridge(s->control), &s->tap);
-	s->tapped = false;
-	if (command_watch(s))
+	client_untap(c);
+	if (command_watch(c))
 		return;
-	if (s->hidden > 0)
-		show_hidden(s->reply, s->json, s->hidden);
-	s->hidden = 0;
-	s->watching = false;
-	evbuffer_add(s->reply, "OK\n", 3);
+	if (c->hidden > 0)
+		show_hidden(c->reply, c->json, c->hidden);
+	c->hidden = 0;
+	c->watching = false;
+	evbuffer_add(c->reply, "OK\n", 3);
 }

@@ -73,7 +73,7 @@ open_port(struct control *c, char *err, size_t size)
 
 int
 control_new(struct bridge *b, const struct control_conf *conf,
-    const struct control_hooks *hooks, struct control **ret, char *err,
+    const struct daemon_hooks *hooks, struct control **ret, char *err,
     size_t size)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -128,18 +128,6 @@ const struct control_conf *
 control_config(const struct control *c)
 {
 	return &c->conf;
-}
-
-struct bridge *
-control_bridge(const struct control *c)
-{
-	return c->bridge;
-}
-
-const struct control_hooks *
-control_get_hooks(const struct control *c)
-{
-	return c->hooks;
 }
 
 unsigned

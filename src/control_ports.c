@@ -24,7 +24,7 @@ struct port_set {
 };
 
 static struct bridge *bridge;
-static const struct control_hooks *hooks;
+static const struct daemon_hooks *hooks;
 static struct port_set used, prepared;
 static struct config *config; /* that of the ports in use */
 /* What was committed and is not in place yet. */
@@ -273,7 +273,7 @@ take_controls(struct config *c, char *err, size_t size)
 }
 
 int
-control_ports_open(struct bridge *b, const struct control_hooks *h,
+control_ports_open(struct bridge *b, const struct daemon_hooks *h,
     struct config *c, bool must, char *err, size_t size)
 {
 	int r;

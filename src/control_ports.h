@@ -11,7 +11,7 @@
  * At the start: opens those of the configuration, which are taken out of it.  must:
  * -errno with a sentence when one cannot be opened.  Else it is logged, and tried again.
  */
-int control_ports_open(struct bridge *b, const struct control_hooks *hooks,
+int control_ports_open(struct bridge *b, const struct daemon_hooks *hooks,
     struct config *c, bool must, char *err, size_t size);
 
 /*

@@ -10,14 +10,14 @@
  *	write	the client to take its replies (the bufferevent writes), or, while
  *		it lingers, the client to close (the timer)
  *
- * So a task has at most one event.  The replies of a turn are collected in s->reply
+ * So a task has at most one event.  The replies of a turn are collected in s->client.reply
  * and handed to the bufferevent when it is over.
  *
  * Turns.  A session works in turns of TURN_NS, which control_turns.c gives out so that
  * all of them together never hold up the bridge.  A step of a turn takes the next line,
  * or produces the next piece of a reply, or shows some of the frames that a watch has
  * collected.  While more than CONTROL_OUTPUT_MARK waits for the client to read, or
- * CONTROL_FRAMES_MAX of a watch, it gets no turn, so a client that does not read costs
+ * CLIENT_FRAMES_MAX of a watch, it gets no turn, so a client that does not read costs
  * that and a piece.
  *
  * Ends.  A client that sends no more (nc -N) gets all that it asked for and is closed
@@ -54,25 +54,13 @@ output_length(const struct session *s)
 static bool
 output_full(const struct session *s)
 {
-	size_t mark = s->watching ? CONTROL_FRAMES_MAX : CONTROL_OUTPUT_MARK;
+	size_t mark =
+	    s->client.watching ? CLIENT_FRAMES_MAX : CONTROL_OUTPUT_MARK;
 
-	return output_length(s) + evbuffer_get_length(s->reply) > mark;
+	return output_length(s) + evbuffer_get_length(s->client.reply) > mark;
 }
 
 /* --- what is waited for, and from whom ----------------------------------- */
-
-static void
-ask_label(const struct session *s, char *buf, size_t size)
-{
-	uint64_t now = now_ns();
-	char left[24], all[24];
-
-	snprintf(buf, size, "an answer of %s to %s, for %s more (of %s)",
-	    s->asked, s->address,
-	    format_time(s->ask_until > now ? s->ask_until - now : 0, left,
-		sizeof(left)),
-	    format_time(s->ask_timeout, all, sizeof(all)));
-}
 
 static void
 read_label(const struct task *task, char *buf, size_t size)
@@ -81,11 +69,11 @@ read_label(const struct task *task, char *buf, size_t size)
 
 	if (s->lingering)
 		snprintf(buf, size, "%s to close", s->address);
-	else if (s->ended || s->closing)
+	else if (s->ended || s->client.closing)
 		snprintf(buf, size, "nothing more from %s", s->address);
-	else if (s->asking)
-		ask_label(s, buf, size);
-	else if (s->watching)
+	else if (s->client.asking)
+		command_ask_label(&s->client, buf, size);
+	else if (s->client.watching)
 		snprintf(buf, size, "%s to end its watch", s->address);
 	else if (s->turn.waiting)
 		snprintf(buf, size, "its turn to go on with the commands of %s",
@@ -129,7 +117,25 @@ line_length(const struct session *s)
 	eol = evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF);
 	if (eol.pos >= 0)
 		return (ssize_t)eol.pos;
-	return s->ended || len > CONTROL_LINE_MAX ? (ssize_t)len : -1;
+	return s->ended || len > CLIENT_LINE_MAX ? (ssize_t)len : -1;
+}
+
+/* It may end now, in a deferred step. */
+static void
+session_close(struct session *s, const char *why)
+{
+	if (s->client.closed)
+		return;
+	s->client.closed = true;
+	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
+	    "%s is gone after %llu commands (%s)", s->address,
+	    (unsigned long long)s->commands, why);
+	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
+	turns_wait(&s->turn, false);
+	TASK_SET(&s->read, TASK_IDLE);
+	TASK_SET(&s->write, TASK_IDLE);
+	event_del(s->timer);
+	event_active(s->timer, EV_TIMEOUT, 1);
 }
 
 /* Closes it when it is done, or lets it linger; true when it was closed. */
@@ -155,7 +161,8 @@ static void
 session_await(struct session *s)
 {
 	uint64_t now = now_ns();
-	uint64_t left = s->ask_until > now ? s->ask_until - now : 0;
+	uint64_t until = s->client.ask_until;
+	uint64_t left = until > now ? until - now : 0;
 	struct timeval tv = { (time_t)(left / NSEC_PER_SEC),
 		(suseconds_t)(left % NSEC_PER_SEC / NSEC_PER_USEC) + 1 };
 
@@ -169,11 +176,10 @@ session_await(struct session *s)
 static bool
 session_busy(const struct session *s)
 {
-	if (s->closing)
+	if (s->client.closing)
 		return false;
-	if (s->call != NULL || s->answered || line_length(s) >= 0)
-		return true;
-	return s->watching && (s->ended || command_watch_waits(s));
+	return command_busy(&s->client) || line_length(s) >= 0 ||
+	    (s->client.watching && s->ended);
 }
 
 static void
@@ -191,29 +197,30 @@ session_update(struct session *s)
 {
 	bool over, more, reading;
 
-	if (s->doomed)
+	if (s->client.closed)
 		return;
 	if (output_length(s) > 0 || s->lingering)
 		TASK_WAIT(&s->write);
 	else
 		TASK_SET(&s->write, TASK_IDLE);
-	if (s->asking) {
+	if (s->client.asking) {
 		session_await(s);
 		return;
 	}
 	more = session_busy(s);
 	over = output_full(s);
 	turns_wait(&s->turn, more && !over);
-	if ((s->closing || (s->ended && !more)) && session_finish(s))
+	if ((s->client.closing || (s->ended && !more)) && session_finish(s))
 		return;
 	/* A line ends a watch, whatever else waits. */
 	reading = !s->ended &&
 	    (s->lingering ||
-		(!s->closing && (s->watching || (!over && !more))));
-	if (reading && s->watching)
+		(!s->client.closing &&
+		    (s->client.watching || (!over && !more))));
+	if (reading && s->client.watching)
 		reading = line_length(s) < 0;
 	session_read(s, reading);
-	if (s->doomed) /* It could not be read; the timer frees it. */
+	if (s->client.closed) /* It could not be read; the timer frees it. */
 		return;
 	if (!s->lingering)
 		event_del(s->timer);
@@ -221,7 +228,8 @@ session_update(struct session *s)
 		TASK_WAIT(&s->read);
 	else
 		TASK_SET(&s->read,
-		    !s->closing && (over || more) ? TASK_PAUSED : TASK_IDLE);
+		    !s->client.closing && (over || more) ? TASK_PAUSED
+							 : TASK_IDLE);
 	if (s->lingering)
 		TASK_WAIT(&s->write);
 }
@@ -302,21 +310,21 @@ session_line(struct session *s, char *line, size_t len)
 		snprintf(text, sizeof(text),
 		    "a command is text; this line has a byte 0x%02x in it",
 		    (unsigned)c);
-		command_error(s, text);
+		client_error(&s->client, text);
 		return;
 	}
 	if (is_http(line)) {
-		command_error(s,
+		client_error(&s->client,
 		    "this is a control port, not a web server: the session "
 		    "ends");
 		log_to(LOG_WARNING, ABOUT_CONTROL, s->name,
 		    "%s has sent an HTTP request: its session ends",
 		    s->address);
-		s->closing = true;
+		s->client.closing = true;
 		return;
 	}
 	s->commands++;
-	command_run(s, line);
+	command_run(&s->client, line);
 }
 
 /* Takes the next line and carries it out; false when there is none. */
@@ -324,16 +332,16 @@ static bool
 session_next(struct session *s)
 {
 	struct evbuffer *in = bufferevent_get_input(s->bev);
-	char line[CONTROL_LINE_MAX + 1];
+	char line[CLIENT_LINE_MAX + 1];
 	ssize_t len = line_length(s);
 
 	if (len < 0)
 		return false;
-	if (len > CONTROL_LINE_MAX) {
+	if (len > CLIENT_LINE_MAX) {
 		snprintf(line, sizeof(line), "line longer than %u bytes",
-		    CONTROL_LINE_MAX);
-		command_error(s, line);
-		s->closing = true;
+		    CLIENT_LINE_MAX);
+		client_error(&s->client, line);
+		s->client.closing = true;
 		return false;
 	}
 	evbuffer_remove(in, line, (size_t)len);
@@ -345,10 +353,10 @@ session_next(struct session *s)
 static void
 session_hand_over(struct session *s)
 {
-	size_t len = evbuffer_get_length(s->reply);
+	size_t len = evbuffer_get_length(s->client.reply);
 
 	if (len > 0 &&
-	    (bufferevent_write_buffer(s->bev, s->reply) < 0 ||
+	    (bufferevent_write_buffer(s->bev, s->client.reply) < 0 ||
 		bufferevent_enable(s->bev, EV_WRITE) < 0))
 		session_close(s, strerror(errno));
 	s->handed += len;
@@ -358,23 +366,15 @@ session_hand_over(struct session *s)
 static bool
 session_step(struct session *s)
 {
-	if (s->closing || s->doomed || s->asking)
+	if (s->client.closing || s->client.closed || s->client.asking)
 		return false;
-	if (s->answered) {
-		command_answer(s);
+	if (s->client.watching && (s->ended || line_length(s) >= 0)) {
+		command_unwatch(&s->client);
 		return true;
 	}
-	if (s->call != NULL) {
-		command_go_on(s);
+	if (command_step(&s->client))
 		return true;
-	}
-	if (s->watching && (s->ended || line_length(s) >= 0)) {
-		command_unwatch(s);
-		return true;
-	}
-	if (s->watching)
-		return command_watch(s);
-	return session_next(s);
+	return !s->client.watching && session_next(s);
 }
 
 /*
@@ -388,9 +388,10 @@ session_turn(struct session *s)
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
 	for (unsigned n = 1; !output_full(s) && session_step(s); n++)
-		if (now_ns() - start >= TURN_NS && (n > 1 || s->call != NULL))
+		if (now_ns() - start >= TURN_NS &&
+		    (n > 1 || s->client.call != NULL))
 			break;
-	if (s->closing)
+	if (s->client.closing)
 		evbuffer_drain(in, evbuffer_get_length(in));
 	session_hand_over(s);
 	session_update(s);
@@ -416,22 +417,6 @@ session_go_on(struct turn *turn)
 	task_begin(&s->read);
 	session_turn(s);
 	task_end(&s->read);
-}
-
-void
-session_wake(struct session *s)
-{
-	if (!s->doomed && !s->closing && !output_full(s))
-		turns_wait(&s->turn, true);
-}
-
-uint64_t
-session_taken(const struct session *s)
-{
-	int unread = 0;
-
-	ioctl(bufferevent_getfd(s->bev), SIOCOUTQ, &unread);
-	return s->handed - output_length(s) - (uint64_t)unread;
 }
 
 static void
@@ -481,7 +466,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	struct session *s = arg;
 
 	(void)fd, (void)what;
-	if (s->doomed) {
+	if (s->client.closed) {
 		session_free(s);
 	} else if (s->lingering) {
 		task_begin(&s->write);
@@ -489,28 +474,11 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		task_end(&s->write);
 	} else {
 		task_begin(&s->read);
-		if (s->asking)
-			command_no_answer(s);
+		if (s->client.asking)
+			command_no_answer(&s->client);
 		session_try(s);
 		task_end(&s->read);
 	}
-}
-
-void
-session_close(struct session *s, const char *why)
-{
-	if (s->doomed)
-		return;
-	s->doomed = true;
-	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
-	    "%s is gone after %llu commands (%s)", s->address,
-	    (unsigned long long)s->commands, why);
-	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
-	turns_wait(&s->turn, false);
-	TASK_SET(&s->read, TASK_IDLE);
-	TASK_SET(&s->write, TASK_IDLE);
-	event_del(s->timer);
-	event_active(s->timer, EV_TIMEOUT, 1);
 }
 
 /* A session that ends itself gets its "OK" first. */
@@ -519,8 +487,8 @@ session_cancel(struct task *task)
 {
 	struct session *s = task->arg;
 
-	if (s->busy)
-		s->closing = true;
+	if (s->client.busy)
+		s->client.closing = true;
 	else
 		session_close(s, "cancelled on a control port");
 }
@@ -530,7 +498,7 @@ session_free(struct session *s)
 {
 	struct control *c = s->control;
 
-	command_forget(s);
+	command_forget(&s->client);
 	turns_wait(&s->turn, false);
 	turns_release();
 	task_remove(&s->read);
@@ -539,14 +507,49 @@ session_free(struct session *s)
 		bufferevent_free(s->bev);
 	if (s->timer != NULL)
 		event_free(s->timer);
-	if (s->reply != NULL)
-		evbuffer_free(s->reply);
-	if (s->frames != NULL)
-		evbuffer_free(s->frames);
+	if (s->client.reply != NULL)
+		evbuffer_free(s->client.reply);
 	TAILQ_REMOVE(&c->sessions, s, entry);
 	listener_set_clients(c->listener, --c->nsessions);
 	free(s);
 }
+
+/* --- what the commands ask of a session ----------------------------------- */
+
+static void
+client_wake(struct client *client)
+{
+	struct session *s = CONTAINER_OF(client, struct session, client);
+
+	if (!client->closed && !client->closing && !output_full(s))
+		turns_wait(&s->turn, true);
+}
+
+static void
+client_close(struct client *client, const char *why)
+{
+	session_close(CONTAINER_OF(client, struct session, client), why);
+}
+
+/* As far as the kernel tells. */
+static uint64_t
+client_taken(const struct client *client)
+{
+	const struct session *s =
+	    CONTAINER_OF(client, const struct session, client);
+	int unread = 0;
+
+	ioctl(bufferevent_getfd(s->bev), SIOCOUTQ, &unread);
+	return s->handed - output_length(s) - (uint64_t)unread;
+}
+
+static const struct client_ops client_ops = {
+	.wake = client_wake,
+	.close = client_close,
+	.taken = client_taken,
+};
+
+/* --- the life of a session ----------------------------------------------- */
 
 /* Its address; a Unix socket has none, but knows whose process it is. */
 static void
@@ -575,19 +578,27 @@ session_new(struct control *c, int fd, const char *peer)
 	}
 	s->control = c;
 	s->turn.run = session_go_on;
-	s->full = c->conf.access == ACCESS_FULL;
+	s->client = (struct client){
+		.ops = &client_ops,
+		.bridge = c->bridge,
+		.hooks = c->hooks,
+		.name = s->name,
+		.address = s->address,
+		.stall_timeout = c->conf.stall_timeout,
+		.full = c->conf.access == ACCESS_FULL,
+	};
 	snprintf(
 	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);
 	name_client(s, fd, peer);
 	TAILQ_INSERT_TAIL(&c->sessions, s, entry);
 	listener_set_clients(c->listener, ++c->nsessions);
-	s->reply = evbuffer_new();
+	s->client.reply = evbuffer_new();
 	s->timer = evtimer_new(c->bridge->base, on_timer, s);
 	s->bev =
 	    bufferevent_socket_new(c->bridge->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (s->bev == NULL)
 		close(fd);
-	if (s->bev == NULL || s->reply == NULL || s->timer == NULL) {
+	if (s->bev == NULL || s->client.reply == NULL || s->timer == NULL) {
 		session_free(s);
 		return -ENOMEM;
 	}
@@ -598,7 +609,7 @@ session_new(struct control *c, int fd, const char *peer)
 	s->read.cancel = s->write.cancel = session_cancel;
 	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
 	/* In one pass, what a watch shows in one. */
-	bufferevent_set_max_single_write(s->bev, CONTROL_FRAMES_MAX);
+	bufferevent_set_max_single_write(s->bev, CLIENT_FRAMES_MAX);
 	bufferevent_setwatermark(s->bev, EV_WRITE, CONTROL_OUTPUT_MARK / 2, 0);
 	session_update(s);
 	return 0;
@@ -610,7 +621,7 @@ session_last_words(struct session *s)
 	struct evbuffer_iovec iov[16];
 	int n;
 
-	if (s->doomed)
+	if (s->client.closed)
 		return;
 	session_hand_over(s);
 	n = evbuffer_peek(

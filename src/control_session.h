@@ -4,14 +4,36 @@
 #ifndef CONTROL_SESSION_H
 #define CONTROL_SESSION_H
 
+#include "client.h"
 #include "control.h"
+#include "control_turns.h"
 #include "listener.h"
 #include "log.h"
+
+/* One connected client. */
+struct session {
+	TAILQ_ENTRY(session) entry;
+	struct turn turn;
+	struct client client; /* what the commands know of it */
+	struct control *control;
+	char name[ENDPOINT_NAME_MAX + 24]; /* "control.client#3" */
+	char address[ENDPOINT_ADDRESS_MAX];
+	struct bufferevent *bev;
+	/* The time for an answer, the end of its lingering, or the step that frees
+	 * it. */
+	struct event *timer;
+	bool ended;	 /* the client sends no more */
+	bool lingering;	 /* all is out: for the client to close */
+	uint64_t handed; /* bytes to the bufferevent */
+	struct task read, write;
+	uint64_t commands;
+};
+TAILQ_HEAD(session_list, session);
 
 struct control {
 	struct bridge *bridge;
 	struct control_conf conf; /* a copy */
-	const struct control_hooks *hooks;
+	const struct daemon_hooks *hooks;
 	struct networks *allow;
 	struct listener *listener;
 	struct session_list sessions;

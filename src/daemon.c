@@ -82,7 +82,7 @@ daemon_conf(void)
 
 static int reload(char **);
 
-static const struct control_hooks hooks = {
+static const struct daemon_hooks hooks = {
 	.reload = reload,
 	.daemon = daemon_conf,
 };

@@ -19,7 +19,7 @@ layer() {
 	endpoint* | device_watch | serial* | listener | holder) echo 3 ;;
 	config* | route*) echo 4 ;;
 	bridge*) echo 5 ;;
-	control* | command* | capture | systemd | handover) echo 6 ;;
+	control* | command* | client | capture | systemd | handover) echo 6 ;;
 	daemon | main) echo 7 ;;
 	*) echo '?' ;;
 	esac

@@ -43,7 +43,7 @@ no_reload(char **faults)
 	return -EINVAL;
 }
 
-static const struct control_hooks hooks = { .reload = no_reload };
+static const struct daemon_hooks hooks = { .reload = no_reload };
 
 static struct bridge *
 start_bridge(const char *folder)

@@ -42,7 +42,7 @@ static char full_path[64], read_path[64];
 static char *reload_faults;
 static unsigned reloads;
 
-struct client {
+struct peer {
 	int fd;
 	char *text; /* all that came, NUL behind it */
 	size_t len;
@@ -59,7 +59,7 @@ fake_reload(char **faults)
 	return reload_faults != NULL ? -EINVAL : 0;
 }
 
-static const struct control_hooks hooks = { .reload = fake_reload };
+static const struct daemon_hooks hooks = { .reload = fake_reload };
 
 static struct control *
 open_control(
@@ -116,11 +116,11 @@ tear_down(void **state)
 
 /* --- clients ------------------------------------------------------------- */
 
-static struct client
+static struct peer
 dial(const char *path)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	struct client c = { .text = calloc(1, 1) };
+	struct peer c = { .text = calloc(1, 1) };
 
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
 	c.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -131,7 +131,7 @@ dial(const char *path)
 }
 
 static void
-hang_up(struct client *c)
+hang_up(struct peer *c)
 {
 	close(c->fd);
 	free(c->text);
@@ -139,7 +139,7 @@ hang_up(struct client *c)
 
 /* One turn of the loop, and what the client gets of it. */
 static void
-turn(struct client *c)
+turn(struct peer *c)
 {
 	char buf[16384];
 	ssize_t n;
@@ -159,7 +159,7 @@ turn(struct client *c)
 }
 
 static void
-say(struct client *c, const char *text, size_t len)
+say(struct peer *c, const char *text, size_t len)
 {
 	uint64_t end = now_ns() + PATIENCE;
 	ssize_t n;
@@ -176,7 +176,7 @@ say(struct client *c, const char *text, size_t len)
 }
 
 static void
-until_eof(struct client *c)
+until_eof(struct peer *c)
 {
 	uint64_t end = now_ns() + PATIENCE;
 
@@ -188,7 +188,7 @@ until_eof(struct client *c)
 
 /* Until the text has come. */
 static void
-until_text(struct client *c, const char *text)
+until_text(struct peer *c, const char *text)
 {
 	uint64_t end = now_ns() + PATIENCE;
 
@@ -228,7 +228,7 @@ until_taps(unsigned want)
 
 /* The reply to one line of a session that goes on. */
 static const char *
-ask(struct client *c, const char *line)
+ask(struct peer *c, const char *line)
 {
 	c->len = 0;
 	c->text[0] = '\0';
@@ -241,7 +241,7 @@ ask(struct client *c, const char *line)
 static char *
 netcat_bytes(const char *path, const char *text, size_t len)
 {
-	struct client c = dial(path);
+	struct peer c = dial(path);
 	char *reply;
 
 	say(&c, text, len);
@@ -590,7 +590,7 @@ test_reload_says_all_faults_on_one_line(void **state)
 static void
 test_send_goes_through_the_bridge(void **state)
 {
-	struct client c = dial(full_path);
+	struct peer c = dial(full_path);
 	uint64_t end = now_ns() + PATIENCE;
 
 	(void)state;
@@ -608,20 +608,20 @@ test_send_goes_through_the_bridge(void **state)
 static void
 test_a_line_has_4096_bytes_at_most(void **state)
 {
-	char line[CONTROL_LINE_MAX + 64], *reply;
+	char line[CLIENT_LINE_MAX + 64], *reply;
 
 	(void)state;
 	memset(line, ' ', sizeof(line));
 	memcpy(line, "get one/state", 13);
-	line[CONTROL_LINE_MAX] = '\n';
-	reply = netcat_bytes(full_path, line, CONTROL_LINE_MAX + 1);
+	line[CLIENT_LINE_MAX] = '\n';
+	reply = netcat_bytes(full_path, line, CLIENT_LINE_MAX + 1);
 	assert_string_equal(reply, "up\nOK\n");
 	free(reply);
 
 	/* The session ends there: what follows is not carried out. */
-	line[CONTROL_LINE_MAX] = ' ';
-	memcpy(line + CONTROL_LINE_MAX + 1, "\nreload\n", 8);
-	reply = netcat_bytes(full_path, line, CONTROL_LINE_MAX + 9);
+	line[CLIENT_LINE_MAX] = ' ';
+	memcpy(line + CLIENT_LINE_MAX + 1, "\nreload\n", 8);
+	reply = netcat_bytes(full_path, line, CLIENT_LINE_MAX + 9);
 	assert_string_equal(reply, "ERR line longer than 4096 bytes\n");
 	assert_int_equal(reloads, 0);
 	free(reply);
@@ -632,7 +632,7 @@ test_a_megabyte_without_a_newline_is_refused_once(void **state)
 {
 	size_t len = 1 << 20;
 	char *line = malloc(len);
-	struct client c = dial(full_path);
+	struct peer c = dial(full_path);
 
 	(void)state;
 	memset(line, 'x', len);
@@ -690,7 +690,7 @@ test_many_commands_are_answered_in_order(void **state)
 static void
 test_a_client_that_does_not_read_has_to_wait(void **state)
 {
-	struct client c = dial(full_path), other;
+	struct peer c = dial(full_path), other;
 	static const char line[] = "list\n";
 	unsigned sent = 0;
 
@@ -719,7 +719,7 @@ test_a_client_that_does_not_read_has_to_wait(void **state)
 static void
 test_one_client_too_many_is_told(void **state)
 {
-	struct client a = dial(read_path), b = dial(read_path), c;
+	struct peer a = dial(read_path), b = dial(read_path), c;
 
 	(void)state;
 	until_sessions(reader, 2);
@@ -739,7 +739,7 @@ test_one_client_too_many_is_told(void **state)
 static void
 test_watch_shows_frames_until_the_next_line(void **state)
 {
-	struct client w = dial(full_path), other = dial(full_path);
+	struct peer w = dial(full_path), other = dial(full_path);
 	int h, m, size = 0;
 	float s;
 	char from[16], to[16], text[64];
@@ -771,7 +771,7 @@ test_watch_shows_frames_until_the_next_line(void **state)
 static void
 test_watch_as_json(void **state)
 {
-	struct client w = dial(full_path), json = dial(full_path);
+	struct peer w = dial(full_path), json = dial(full_path);
 	json_t *frame;
 
 	(void)state;
@@ -799,7 +799,7 @@ test_watch_as_json(void **state)
 
 /* Of 1000 bytes each, to a watcher that does not read meanwhile. */
 static unsigned
-flood(struct client *c, unsigned n)
+flood(struct peer *c, unsigned n)
 {
 	char line[1100] = "send one ";
 
@@ -829,7 +829,7 @@ shown_and_not(const char *text)
 static void
 test_a_watcher_is_told_how_many_frames_it_was_not_shown(void **state)
 {
-	struct client w = dial(full_path), c = dial(full_path);
+	struct peer w = dial(full_path), c = dial(full_path);
 	uint64_t end = now_ns() + PATIENCE;
 
 	(void)state;
@@ -858,7 +858,7 @@ test_a_watcher_is_told_how_many_frames_it_was_not_shown(void **state)
 static void
 test_a_watch_ends_with_what_it_was_not_shown(void **state)
 {
-	struct client w = dial(full_path), c = dial(full_path);
+	struct peer w = dial(full_path), c = dial(full_path);
 
 	(void)state;
 	say(&w, "json watch\n", 11);
@@ -875,7 +875,7 @@ test_a_watch_ends_with_what_it_was_not_shown(void **state)
 static void
 test_a_watcher_that_takes_nothing_is_closed_in_the_end(void **state)
 {
-	struct client w, c = dial(full_path);
+	struct peer w, c = dial(full_path);
 	uint64_t end = now_ns() + PATIENCE;
 
 	(void)state;
@@ -899,7 +899,7 @@ test_a_watcher_that_takes_nothing_is_closed_in_the_end(void **state)
 static void
 test_cancel_ends_a_session(void **state)
 {
-	struct client a = dial(full_path), b;
+	struct peer a = dial(full_path), b;
 
 	(void)state;
 	until_sessions(full, 1);
@@ -942,7 +942,7 @@ waits_become_events(void)
 static void
 test_waits_are_events(void **state)
 {
-	struct client clients[6];
+	struct peer clients[6];
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(clients); i++)
@@ -967,7 +967,7 @@ test_waits_are_events(void **state)
 static void
 test_where_has_the_last_sixteen_waits(void **state)
 {
-	struct client c = dial(full_path);
+	struct peer c = dial(full_path);
 	unsigned n = 0;
 
 	(void)state;
@@ -985,7 +985,7 @@ test_where_has_the_last_sixteen_waits(void **state)
 static void
 test_a_closed_port_gives_what_it_owes(void **state)
 {
-	struct client c = dial(read_path);
+	struct peer c = dial(read_path);
 
 	(void)state;
 	until_sessions(reader, 1);

@@ -126,7 +126,7 @@ begin(const char *line)
 	char copy[256];
 
 	snprintf(copy, sizeof(copy), "%s", line);
-	command_run(session, copy);
+	command_run(&session->client, copy);
 }
 
 /* The rest of the reply; *pieces is increased.  To be freed. */
@@ -136,11 +136,11 @@ finish(unsigned *pieces)
 	size_t len;
 	char *text;
 
-	for (++*pieces; session->call != NULL; ++*pieces)
-		command_go_on(session);
-	len = evbuffer_get_length(session->reply);
+	for (++*pieces; session->client.call != NULL; ++*pieces)
+		command_step(&session->client);
+	len = evbuffer_get_length(session->client.reply);
 	text = calloc(1, len + 1);
-	evbuffer_remove(session->reply, text, len);
+	evbuffer_remove(session->client.reply, text, len);
 	return text;
 }
 
@@ -289,10 +289,10 @@ test_a_reload_between_pieces(void **state)
 	(void)state;
 	for (size_t i = 0; i < NELEM(lines); i++) {
 		begin(lines[i]);
-		command_go_on(session);
-		command_go_on(session);
+		command_step(&session->client);
+		command_step(&session->client);
 		apply_range(90, MANY + 50, "");
-		command_go_on(session);
+		command_step(&session->client);
 		apply_range(200, MANY + 50, "label = changed\n");
 		json = parse(finish(&pieces));
 		assert_each_once(json, letters[i], 200, MANY + 50);
@@ -314,9 +314,9 @@ test_a_reload_between_the_pieces_of_text(void **state)
 
 	(void)state;
 	begin("endpoints");
-	for (unsigned i = 0; session->call != NULL && i < 12; i++)
-		command_go_on(session);
-	assert_non_null(session->call);
+	for (unsigned i = 0; session->client.call != NULL && i < 12; i++)
+		command_step(&session->client);
+	assert_non_null(session->client.call);
 	apply_range(250, MANY, "");
 	reply = finish(&pieces);
 	for (char *p = reply; (p = strchr(p, '\n')) != NULL; p++)
@@ -420,7 +420,7 @@ test_a_client_that_does_not_read_waits(void **state)
 	}
 	assert_true(most > CONTROL_OUTPUT_MARK);
 	assert_true(most < 4 * CONTROL_OUTPUT_MARK);
-	assert_non_null(session->call);
+	assert_non_null(session->client.call);
 }
 
 /* The client leaves in the middle of a reply. */
@@ -431,7 +431,7 @@ test_a_client_that_leaves(void **state)
 
 	(void)state;
 	assert_int_equal(send(client, "list\njson ps\n", 13, 0), 13);
-	while (session->call == NULL)
+	while (session->client.call == NULL)
 		event_base_loop(base, EVLOOP_NONBLOCK);
 	shutdown(client, SHUT_RDWR);
 	while (control_sessions(control) > 0) {

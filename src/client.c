@@ -1,0 +1,43 @@
+/*
+ * client: what commands do to the reply of a client, and to its tap.
+ */
+#include <errno.h>
+
+#include <event2/buffer.h>
+
+#include "client.h"
+
+void
+client_error(struct client *c, const char *message)
+{
+	char line[2048];
+
+	printable(message, line, sizeof(line));
+	evbuffer_add_printf(c->reply, "ERR %s\n", line);
+}
+
+int
+client_frames(struct client *c)
+{
+	if (c->frames == NULL)
+		c->frames = evbuffer_new();
+	return c->frames != NULL ? 0 : -ENOMEM;
+}
+
+void
+client_tap(struct client *c,
+    void (*frame)(struct tap *, const struct port *, const char *,
+	const uint8_t *, size_t))
+{
+	c->tap.frame = frame;
+	c->tapped = true;
+	bridge_tap(c->bridge, &c->tap);
+}
+
+void
+client_untap(struct client *c)
+{
+	if (c->tapped)
+		bridge_untap(c->bridge, &c->tap);
+	c->tapped = false;
+}
