@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command_value.h"
+#include "command_walk.h"
 #include "config_hint.h"
 #include "log.h"
 

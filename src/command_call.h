@@ -108,10 +108,11 @@ int attribute_list(struct call *call);
 int attribute_get(struct call *call);
 int attribute_set(struct call *call);
 
-/* command_value.c: what tables show too. */
-/* Paused by a person is what an endpoint is that would be up; lost is lost. */
+/* command_value.c, for tables too.  Paused by a person is what an endpoint is that would
+ * be up; lost is lost. */
 const char *attribute_state(const struct node *node);
-/* How long the process has run. */
+
+/* command_value_daemon.c: how long the process has run. */
 uint64_t attribute_uptime(void);
 
 /* command_watch.c */

@@ -1,40 +1,24 @@
 /*
- * command_value: the attributes.
- *
- * Each kind of object has a table of rows that print a value; endpoints have,
- * beside it, all keys of their section.  A walk visits the attributes of an object,
- * or the one of a name.
+ * command_value: the attributes of endpoints and routes, but for the keys of their
+ * sections.
  */
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include <event2/event.h>
 #include <linux/serial.h>
 
-#include "endpoint_serial.h"
+#include "command_call.h"
 #include "command_value.h"
-#include "log.h"
-
-struct row {
-	const char *name;
-	/* False: there is no such value here. */
-	bool (*print)(const void *object, size_t at, char *buf, size_t size);
-	size_t at;
-};
+#include "endpoint_serial.h"
 
 /* --- values -------------------------------------------------------------- */
 
-static void
+void
 print_number(uint64_t n, char *buf, size_t size)
 {
 	snprintf(buf, size, "%" PRIu64, n);
 }
 
-/* In seconds, as a plain number. */
-static void
+void
 print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size)
 {
 	snprintf(
@@ -59,13 +43,6 @@ attribute_state(const struct node *node)
 		return "paused";
 	return endpoint_state_name(ep->state);
 }
-
-/* A node, and what is summed up over its ports, which may be many: once for all. */
-struct node_sums {
-	const struct node *node;
-	struct traffic traffic;
-	size_t bytes, frames; /* that wait */
-};
 
 enum node_value {
 	NODE_TYPE,
@@ -215,7 +192,7 @@ print_line_error(const void *object, size_t at, char *buf, size_t size)
 	}
 }
 
-static const struct row node_rows[] = {
+const struct row node_rows[] = {
 	{ "type", print_node, NODE_TYPE },
 	{ "state", print_node, NODE_STATE },
 	{ "address", print_node, NODE_ADDRESS },
@@ -294,7 +271,7 @@ print_too_long(const void *object, size_t at, char *buf, size_t size)
 #define LIMITED(member) print_limited, offsetof(struct route, member)
 #define EXCHANGED(member) print_exchanged, offsetof(struct route, member)
 
-static const struct row route_rows[] = {
+const struct row route_rows[] = {
 	{ "frames", print_counter, offsetof(struct route, frames) },
 	{ "bytes", print_counter, offsetof(struct route, bytes) },
 	{ "rejected", print_counter, offsetof(struct route, rejected) },
@@ -309,312 +286,3 @@ static const struct row route_rows[] = {
 	{ "max", print_latency, ROUTE_MAX },
 	{ .name = NULL },
 };
-
-/* The start of the process, in clock ticks since the machine's: field 22. */
-static uint64_t
-start_ticks(void)
-{
-	char text[1024], *p = NULL;
-	unsigned long long ticks = 0;
-	FILE *f = fopen("/proc/self/stat", "re");
-
-	if (f == NULL)
-		return 0;
-	if (fgets(text, sizeof(text), f) != NULL)
-		p = strrchr(text, ')');
-	fclose(f);
-	for (int i = 2; p != NULL && i < 22; i++)
-		p = strchr(p + 1, ' ');
-	if (p != NULL)
-		ticks = strtoull(p, NULL, 10);
-	return ticks;
-}
-
-uint64_t
-attribute_uptime(void)
-{
-	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK), start, now;
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	now = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-	start = start_ticks() * (NSEC_PER_SEC / hz);
-	return start != 0 && now > start ? now - start : 0;
-}
-
-/* Resident bytes, 0 where the system does not tell. */
-static uint64_t
-resident(void)
-{
-	FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long long pages = 0;
-
-	if (f == NULL)
-		return 0;
-	if (fscanf(f, "%*u %llu", &pages) != 1)
-		pages = 0;
-	fclose(f);
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-enum daemon_value {
-	DAEMON_NAME,
-	DAEMON_VERSION,
-	DAEMON_LOG_LEVEL,
-	DAEMON_UPTIME,
-	DAEMON_PID,
-	DAEMON_WAITS,
-	DAEMON_EVENTS,
-	DAEMON_ENDPOINTS,
-	DAEMON_UP,
-	DAEMON_MEMORY
-};
-
-static int
-count_event(const struct event_base *base, const struct event *ev, void *arg)
-{
-	(void)base;
-	if (event_get_fd(ev) >= 0 || event_pending(ev, EV_TIMEOUT, NULL))
-		(*(uint64_t *)arg)++;
-	return 0;
-}
-
-/* Events that libevent has armed; one that has a timeout too is still one. */
-static uint64_t
-count_events(const struct bridge *b)
-{
-	uint64_t n = 0;
-
-	event_base_foreach_event(b->base, count_event, &n);
-	return n;
-}
-
-static uint64_t
-daemon_number(const struct call *call, enum daemon_value value)
-{
-	switch (value) {
-	case DAEMON_PID:
-		return (uint64_t)getpid();
-	case DAEMON_WAITS:
-		return task_waiting();
-	case DAEMON_EVENTS:
-		return count_events(call->bridge);
-	case DAEMON_ENDPOINTS:
-		return call->bridge->nnodes;
-	case DAEMON_UP:
-		return bridge_up(call->bridge);
-	default:
-		return resident();
-	}
-}
-
-static const char *
-daemon_name(const struct call *call)
-{
-	const struct daemon_hooks *hooks = call->client->hooks;
-	const char *name = NULL;
-
-	if (hooks != NULL && hooks->daemon != NULL)
-		name = hooks->daemon()->name;
-	return name != NULL ? name : "ttybridged";
-}
-
-static bool
-print_daemon(const void *object, size_t at, char *buf, size_t size)
-{
-	const struct call *call = object;
-	uint64_t n;
-
-	switch (at) {
-	case DAEMON_NAME:
-		snprintf(buf, size, "%s", daemon_name(call));
-		return true;
-	case DAEMON_VERSION:
-		snprintf(buf, size, "%s", VERSION);
-		return true;
-	case DAEMON_LOG_LEVEL:
-		snprintf(buf, size, "%s", log_level_name(log_level()));
-		return true;
-	case DAEMON_UPTIME:
-		print_seconds(attribute_uptime(), 2, buf, size);
-		return true;
-	default:
-		n = daemon_number(call, (enum daemon_value)at);
-		print_number(n, buf, size);
-		return at != DAEMON_MEMORY || n != 0;
-	}
-}
-
-static const struct row daemon_rows[] = {
-	{ "name", print_daemon, DAEMON_NAME },
-	{ "version", print_daemon, DAEMON_VERSION },
-	{ "log_level", print_daemon, DAEMON_LOG_LEVEL },
-	{ "pid", print_daemon, DAEMON_PID },
-	{ "uptime", print_daemon, DAEMON_UPTIME },
-	{ "endpoints", print_daemon, DAEMON_ENDPOINTS },
-	{ "up", print_daemon, DAEMON_UP },
-	{ "waits", print_daemon, DAEMON_WAITS },
-	{ "events", print_daemon, DAEMON_EVENTS },
-	{ "memory", print_daemon, DAEMON_MEMORY },
-	{ .name = NULL },
-};
-
-static const struct row top_rows[] = {
-	{ "log_level", print_daemon, DAEMON_LOG_LEVEL }, { .name = NULL }
-};
-
-/* --- the walk ------------------------------------------------------------ */
-
-static bool
-wanted(const struct walk *w, const char *name)
-{
-	return w->name == NULL || strcmp(w->name, name) == 0;
-}
-
-static void
-visit(struct walk *w, const char *name, const char *value)
-{
-	char path[2 * PATH_TEXT_MAX];
-
-	snprintf(path, sizeof(path), "%s%s", w->object, name);
-	w->visit(w, path, value);
-}
-
-static void
-walk_rows(struct walk *w, const struct row *rows, const void *object)
-{
-	char value[VALUE_TEXT_MAX];
-
-	for (; rows->name != NULL; rows++)
-		if (wanted(w, rows->name) &&
-		    rows->print(object, rows->at, value, sizeof(value)))
-			visit(w, rows->name, value);
-}
-
-static void
-walk_keys(struct walk *w, const struct key *keys, const void *base)
-{
-	char value[VALUE_TEXT_MAX];
-
-	for (; keys != NULL && keys->name != NULL; keys++)
-		if (wanted(w, keys->name)) {
-			key_print(keys, base, value, sizeof(value));
-			visit(w, keys->name, value);
-		}
-}
-
-static void
-walk_reasons(struct walk *w, const char *fmt_prefix, const char *suffix,
-    const char *const *names, size_t n, const uint64_t *counts)
-{
-	char name[64], value[32];
-
-	for (size_t i = 0; i < n; i++) {
-		snprintf(
-		    name, sizeof(name), "%s%s%s", fmt_prefix, names[i], suffix);
-		print_number(counts[i], value, sizeof(value));
-		if (wanted(w, name))
-			visit(w, name, value);
-	}
-}
-
-static void
-walk_node(struct walk *w, const struct node *node)
-{
-	const struct endpoint_conf *conf = node->endpoint->conf;
-	struct node_sums sums = { .node = node };
-	const struct traffic *t = &sums.traffic;
-
-	node_traffic(node, &sums.traffic);
-	node_queued(node, &sums.bytes, &sums.frames);
-	snprintf(w->object, sizeof(w->object), "%s/", conf->name);
-	walk_rows(w, node_rows, &sums);
-	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t->bad);
-	walk_reasons(
-	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t->bad_bytes);
-	walk_reasons(
-	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t->dropped);
-	walk_keys(w, endpoint_common_keys, conf);
-	walk_keys(w, conf->ops->keys, conf);
-	walk_keys(w, framing_common_keys, &conf->framing);
-	walk_keys(w, conf->framing.rule->keys, &conf->framing);
-}
-
-static void
-walk_route(struct walk *w, const struct route *route)
-{
-	snprintf(w->object, sizeof(w->object), "routes/%s/", route->name);
-	walk_rows(w, route_rows, route);
-}
-
-static void
-walk_daemon(struct walk *w)
-{
-	snprintf(w->object, sizeof(w->object), "daemon/");
-	walk_rows(w, daemon_rows, w->call);
-}
-
-static void
-walk_top(struct walk *w)
-{
-	w->object[0] = '\0';
-	walk_rows(w, top_rows, w->call);
-}
-
-bool
-walk_next(struct walk *w, struct cursor *at, unsigned *stage)
-{
-	const struct route *route;
-	const struct node *node;
-
-	switch (*stage) {
-	case 0:
-		walk_top(w);
-		++*stage;
-		return true;
-	case 1:
-		walk_daemon(w);
-		++*stage;
-		return true;
-	default:
-		if ((node = cursor_node(at)) != NULL)
-			walk_node(w, node);
-		else if ((route = cursor_route(at)) != NULL)
-			walk_route(w, route);
-		else
-			return false;
-		return true;
-	}
-}
-
-static const struct route *
-find_route(const struct bridge *b, const char *name)
-{
-	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		if (strcmp(b->routes->route[i]->name, name) == 0)
-			return b->routes->route[i];
-	return NULL;
-}
-
-bool
-walk_object(struct walk *w, const char *object)
-{
-	const struct bridge *b = w->call->bridge;
-	const struct route *route;
-	const struct node *node;
-
-	if (*object == '\0') {
-		walk_top(w);
-	} else if (strcmp(object, "daemon") == 0) {
-		walk_daemon(w);
-	} else if (strncmp(object, "routes/", 7) == 0) {
-		if ((route = find_route(b, object + 7)) == NULL)
-			return false;
-		walk_route(w, route);
-	} else {
-		if ((node = bridge_find(b, object)) == NULL)
-			return false;
-		walk_node(w, node);
-	}
-	return true;
-}

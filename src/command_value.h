@@ -1,35 +1,36 @@
 /*
- * command_value: all attributes of the daemon, as paths and values.
+ * command_value: tables of the attributes that each kind of object has.
  */
 #ifndef COMMAND_VALUE_H
 #define COMMAND_VALUE_H
 
-#include "command_call.h"
+#include "bridge.h"
 
 #define VALUE_TEXT_MAX 1024
-#define PATH_TEXT_MAX 160
 
-/* One walk over attributes; the caller sets what is not marked. */
-struct walk {
-	const struct call *call;
-	const char *name; /* the only one that is wanted, or NULL */
-	void (*visit)(struct walk *, const char *path, const char *value);
-	char object[PATH_TEXT_MAX]; /* the walk's own: "ar1/", "" */
-	/* For visit. */
-	const char *prefix;
-	const char **words;
-	size_t room;
-	char *value;
-	size_t n;
+struct row {
+	const char *name;
+	/* False: there is no such value here. */
+	bool (*print)(const void *object, size_t at, char *buf, size_t size);
+	size_t at;
 };
 
-/* The attributes of the next object of all, in pieces: at and *stage say which. False
- * when there is none left. */
-bool walk_next(struct walk *w, struct cursor *at, unsigned *stage);
-/*
- * Those of one object, as it is written before the last '/' of a path ("" for those
- * that have none).  False when there is no such object.
- */
-bool walk_object(struct walk *w, const char *object);
+/* A node, and what is summed up over its ports, which may be many: once for all. */
+struct node_sums {
+	const struct node *node;
+	struct traffic traffic;
+	size_t bytes, frames; /* that wait */
+};
+
+/* Each ends with a row without name. */
+extern const struct row node_rows[];  /* of a struct node_sums */
+extern const struct row route_rows[]; /* of a struct route */
+extern const struct row
+    daemon_rows[]; /* of a struct call, for the daemon that it is in */
+extern const struct row top_rows[]; /* the same */
+
+void print_number(uint64_t n, char *buf, size_t size);
+/* Seconds, as a plain number with so many digits behind the point. */
+void print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size);
 
 #endif
