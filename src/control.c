@@ -105,7 +105,7 @@ control_free(struct control *c)
 	if (c == NULL)
 		return;
 	while ((s = TAILQ_FIRST(&c->sessions)) != NULL) {
-		session_last_words(s);
+		replies_last(s);
 		session_free(s);
 	}
 	listener_free(c->listener);

@@ -30,8 +30,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -43,22 +41,6 @@
 #include "control_session.h"
 
 #define LINGER_SECONDS 1
-
-static size_t
-output_length(const struct session *s)
-{
-	return evbuffer_get_length(bufferevent_get_output(s->bev));
-}
-
-/* Whether the client has to read first. */
-static bool
-output_full(const struct session *s)
-{
-	size_t mark =
-	    s->client.watching ? CLIENT_FRAMES_MAX : CONTROL_OUTPUT_MARK;
-
-	return output_length(s) + evbuffer_get_length(s->client.reply) > mark;
-}
 
 /* --- what is waited for, and from whom ----------------------------------- */
 
@@ -89,7 +71,7 @@ static void
 write_label(const struct task *task, char *buf, size_t size)
 {
 	const struct session *s = task->arg;
-	size_t waits = output_length(s);
+	size_t waits = replies_length(s);
 	char text[24];
 
 	if (s->lingering)
@@ -103,22 +85,6 @@ write_label(const struct task *task, char *buf, size_t size)
 }
 
 /* --- sessions ------------------------------------------------------------ */
-
-/* The length of the next line, -1 when it has not come whole yet. */
-static ssize_t
-line_length(const struct session *s)
-{
-	struct evbuffer *in = bufferevent_get_input(s->bev);
-	struct evbuffer_ptr eol;
-	size_t len = evbuffer_get_length(in);
-
-	if (len == 0)
-		return -1;
-	eol = evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF);
-	if (eol.pos >= 0)
-		return (ssize_t)eol.pos;
-	return s->ended || len > CLIENT_LINE_MAX ? (ssize_t)len : -1;
-}
 
 /* It may end now, in a deferred step. */
 static void
@@ -144,7 +110,7 @@ session_finish(struct session *s)
 {
 	static const struct timeval wait = { LINGER_SECONDS, 0 };
 
-	if (output_length(s) > 0 || s->lingering)
+	if (replies_length(s) > 0 || s->lingering)
 		return false;
 	if (s->ended) {
 		session_close(s, "done");
@@ -199,7 +165,7 @@ session_update(struct session *s)
 
 	if (s->client.closed)
 		return;
-	if (output_length(s) > 0 || s->lingering)
+	if (replies_length(s) > 0 || s->lingering)
 		TASK_WAIT(&s->write);
 	else
 		TASK_SET(&s->write, TASK_IDLE);
@@ -208,7 +174,7 @@ session_update(struct session *s)
 		return;
 	}
 	more = session_busy(s);
-	over = output_full(s);
+	over = replies_full(s);
 	turns_wait(&s->turn, more && !over);
 	if ((s->client.closing || (s->ended && !more)) && session_finish(s))
 		return;
@@ -234,134 +200,6 @@ session_update(struct session *s)
 		TASK_WAIT(&s->write);
 }
 
-/* -1: it is text; else the byte that is not. */
-static int
-not_text(const char *line, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		uint8_t c = (uint8_t)line[i];
-
-		if ((c < ' ' && c != '\t') || c == 0x7f)
-			return c;
-	}
-	return -1;
-}
-
-/* "HTTP/1.1", in any case. */
-static bool
-is_http_version(const char *word, size_t len)
-{
-	return len >= 6 && strncasecmp(word, "HTTP/", 5) == 0 &&
-	    word[5] >= '0' && word[5] <= '9';
-}
-
-static bool
-is_http_method(const char *word, size_t len)
-{
-	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT",
-		"DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI" };
-
-	for (size_t i = 0; i < NELEM(methods); i++)
-		if (strlen(methods[i]) == len &&
-		    memcmp(methods[i], word, len) == 0)
-			return true;
-	return false;
-}
-
-/*
- * Whether the line is one of an HTTP request: a web page can make a browser send one,
- * with commands in its body.  METHOD TARGET VERSION, with any method and a target that
- * is no endpoint's name; a known method alone; or the field of a header, NAME: VALUE.
- */
-static bool
-is_http(const char *line)
-{
-	const char *word[4] = { NULL };
-	size_t len[4] = { 0 }, n = 0;
-
-	for (; n < NELEM(word); n++) {
-		line += strspn(line, " \t");
-		if (*line == '\0')
-			break;
-		word[n] = line;
-		len[n] = strcspn(line, " \t");
-		line += len[n];
-	}
-	if (n == 0)
-		return false;
-	if (is_http_method(word[0], len[0]) || is_http_version(word[0], len[0]))
-		return true;
-	if (n >= 2 && len[0] > 1 && word[0][len[0] - 1] == ':')
-		return true;
-	return n == 3 && is_http_version(word[2], len[2]) &&
-	    strcspn(word[1], "/*:?%") < len[1];
-}
-
-static void
-session_line(struct session *s, char *line, size_t len)
-{
-	char text[96];
-	int c;
-
-	if (len > 0 && line[len - 1] == '\r')
-		len--;
-	line[len] = '\0';
-	if ((c = not_text(line, len)) >= 0) {
-		snprintf(text, sizeof(text),
-		    "a command is text; this line has a byte 0x%02x in it",
-		    (unsigned)c);
-		client_error(&s->client, text);
-		return;
-	}
-	if (is_http(line)) {
-		client_error(&s->client,
-		    "this is a control port, not a web server: the session "
-		    "ends");
-		log_to(LOG_WARNING, ABOUT_CONTROL, s->name,
-		    "%s has sent an HTTP request: its session ends",
-		    s->address);
-		s->client.closing = true;
-		return;
-	}
-	s->commands++;
-	command_run(&s->client, line);
-}
-
-/* Takes the next line and carries it out; false when there is none. */
-static bool
-session_next(struct session *s)
-{
-	struct evbuffer *in = bufferevent_get_input(s->bev);
-	char line[CLIENT_LINE_MAX + 1];
-	ssize_t len = line_length(s);
-
-	if (len < 0)
-		return false;
-	if (len > CLIENT_LINE_MAX) {
-		snprintf(line, sizeof(line), "line longer than %u bytes",
-		    CLIENT_LINE_MAX);
-		client_error(&s->client, line);
-		s->client.closing = true;
-		return false;
-	}
-	evbuffer_remove(in, line, (size_t)len);
-	evbuffer_drain(in, 1);
-	session_line(s, line, (size_t)len);
-	return true;
-}
-
-static void
-session_hand_over(struct session *s)
-{
-	size_t len = evbuffer_get_length(s->client.reply);
-
-	if (len > 0 &&
-	    (bufferevent_write_buffer(s->bev, s->client.reply) < 0 ||
-		bufferevent_enable(s->bev, EV_WRITE) < 0))
-		session_close(s, strerror(errno));
-	s->handed += len;
-}
-
 /* One of the things that it has to do; false: there is none. */
 static bool
 session_step(struct session *s)
@@ -374,7 +212,7 @@ session_step(struct session *s)
 	}
 	if (command_step(&s->client))
 		return true;
-	return !s->client.watching && session_next(s);
+	return !s->client.watching && line_next(s);
 }
 
 /*
@@ -387,13 +225,14 @@ session_turn(struct session *s)
 	uint64_t start = turn_begin();
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
-	for (unsigned n = 1; !output_full(s) && session_step(s); n++)
+	for (unsigned n = 1; !replies_full(s) && session_step(s); n++)
 		if (now_ns() - start >= TURN_NS &&
 		    (n > 1 || s->client.call != NULL))
 			break;
 	if (s->client.closing)
 		evbuffer_drain(in, evbuffer_get_length(in));
-	session_hand_over(s);
+	if (replies_send(s) < 0)
+		session_close(s, strerror(errno));
 	session_update(s);
 	turn_end(start);
 }
@@ -521,7 +360,7 @@ client_wake(struct client *client)
 {
 	struct session *s = CONTAINER_OF(client, struct session, client);
 
-	if (!client->closed && !client->closing && !output_full(s))
+	if (!client->closed && !client->closing && !replies_full(s))
 		turns_wait(&s->turn, true);
 }
 
@@ -531,22 +370,10 @@ client_close(struct client *client, const char *why)
 	session_close(CONTAINER_OF(client, struct session, client), why);
 }
 
-/* As far as the kernel tells. */
-static uint64_t
-client_taken(const struct client *client)
-{
-	const struct session *s =
-	    CONTAINER_OF(client, const struct session, client);
-	int unread = 0;
-
-	ioctl(bufferevent_getfd(s->bev), SIOCOUTQ, &unread);
-	return s->handed - output_length(s) - (uint64_t)unread;
-}
-
 static const struct client_ops client_ops = {
 	.wake = client_wake,
 	.close = client_close,
-	.taken = client_taken,
+	.taken = replies_taken,
 };
 
 /* --- the life of a session ----------------------------------------------- */
@@ -613,22 +440,4 @@ session_new(struct control *c, int fd, const char *peer)
 	bufferevent_setwatermark(s->bev, EV_WRITE, CONTROL_OUTPUT_MARK / 2, 0);
 	session_update(s);
 	return 0;
-}
-
-void
-session_last_words(struct session *s)
-{
-	struct evbuffer_iovec iov[16];
-	int n;
-
-	if (s->client.closed)
-		return;
-	session_hand_over(s);
-	n = evbuffer_peek(
-	    bufferevent_get_output(s->bev), -1, NULL, iov, NELEM(iov));
-	for (int i = 0; i < MIN(n, (int)NELEM(iov)); i++)
-		if (send(bufferevent_getfd(s->bev), iov[i].iov_base,
-			iov[i].iov_len,
-			MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)iov[i].iov_len)
-			break;
 }

@@ -45,9 +45,25 @@ struct control {
 
 /* A client is connected; takes the descriptor over, and closes it on failure. -ENOMEM. */
 int session_new(struct control *c, int fd, const char *peer);
-/* Writes what the client is owed, as far as it goes without waiting. */
-void session_last_words(struct session *s);
 /* Not from inside one of its callbacks but the last. */
 void session_free(struct session *s);
+
+/* control_lines.c */
+/* The length of the next line, -1 when it has not come whole yet. */
+ssize_t line_length(const struct session *s);
+/* Takes the next line and carries it out; false when there is none. */
+bool line_next(struct session *s);
+
+/* control_replies.c */
+/* How much waits for the client to read it. */
+size_t replies_length(const struct session *s);
+/* Whether it is so much that the client has to read first. */
+bool replies_full(const struct session *s);
+/* Hands what the commands have replied to the bufferevent; -1 with errno. */
+int replies_send(struct session *s);
+/* Bytes that the client of a session has received, as far as the kernel tells. */
+uint64_t replies_taken(const struct client *client);
+/* Writes what the client is owed, as far as it goes without waiting. */
+void replies_last(struct session *s);
 
 #endif
