@@ -466,10 +466,16 @@ format_size(uint64_t bytes, char *buf, size_t size)
 	return buf;
 }
 
+static char
+lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
 static bool
 same_letter(char a, char b)
 {
-	return a == b || strncasecmp(&a, &b, 1) == 0;
+	return lower(a) == lower(b);
 }
 
 /*
@@ -506,21 +512,25 @@ const char *
 nearest(const char *word, const char *const *words)
 {
 	const char *best = NULL, *longer = NULL;
-	size_t len = strlen(word), other;
+	size_t len = strlen(word), other, limit;
 	unsigned least = WORD_MAX, d;
 
 	if (len == 0 || len > WORD_MAX)
 		return NULL;
-	for (; *words != NULL; words++) {
+	for (; *words != NULL && least > 0; words++) {
 		other = strlen(*words);
 		if (other > WORD_MAX)
 			continue;
 		if (longer == NULL && len >= 3 && other > len &&
 		    strncasecmp(word, *words, len) == 0)
 			longer = *words;
-		d = distance(word, len, *words, other);
-		if (d < least && d <= MAX((MAX(len, other) + 1) / 3, 1U) &&
-		    d < MAX(len, other)) {
+		limit = MAX((MAX(len, other) + 1) / 3, 1U);
+		limit = MIN(limit, MAX(len, other) - 1);
+		limit = MIN(limit, least - 1);
+		/* With thousands of words this saves most of the time. */
+		if (MAX(len, other) - MIN(len, other) > limit)
+			continue;
+		if ((d = distance(word, len, *words, other)) <= limit) {
 			least = d;
 			best = *words;
 		}

@@ -315,6 +315,7 @@ test_nearest(void **state)
 {
 	static const char *const words[] = { "baud", "device", "flow",
 		"framing", "crc16-ccitt", "crc16-modbus", "dtr", NULL };
+	static const char *const alike[] = { "ore", "one", "ono", "on", NULL };
 	char huge[300];
 
 	(void)state;
@@ -326,6 +327,7 @@ test_nearest(void **state)
 	assert_string_equal(nearest("crc16-modbsu", words), "crc16-modbus");
 	assert_string_equal(nearest("crc16", words), "crc16-ccitt");
 	assert_string_equal(nearest("drt", words), "dtr");
+	assert_string_equal(nearest("ONE", alike), "one");
 	assert_null(nearest("parity", words));
 	assert_null(nearest("x", words));
 	assert_null(nearest("", words));
