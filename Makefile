@@ -76,11 +76,16 @@ $(B)/%.o: src/%.c | deps-build
 	$(call say,CC)
 	$(Q)$(COMPILER) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+LINKED = $(LIBOBJ)
 $(B)/unit/%: tests/unit/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(COMPILER) $(ALL_CFLAGS) -Isrc -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
-	    $(LIBOBJ) -lcmocka $(LIBS)
+	    $(LINKED) -lcmocka $(LIBS)
+# Commands need no control port.
+$(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon.o \
+	$(patsubst %,$(B)/control%.o,_lines _ports _replies _session) \
+	$(B)/control.o,$(LIBOBJ))
 
 # A fuzz target with a main() that replays files, for any compiler...
 FUZZED = $(LIBOBJ)

@@ -3,7 +3,8 @@
  *
  * A control session embeds one, and so can anything else that speaks for a person or a
  * program.  It fills in the first part, calls the functions of command.h, and sends what
- * these add to the reply.
+ * these add to the reply.  The time that this takes is shared: it calls turns_hold()
+ * first, and then takes turns (control_turns.h).
  */
 #ifndef CLIENT_H
 #define CLIENT_H
