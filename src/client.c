@@ -10,7 +10,7 @@
 void
 client_error(struct client *c, const char *message)
 {
-	char line[2048];
+	char line[CLIENT_ERROR_MAX];
 
 	printable(message, line, sizeof(line));
 	evbuffer_add_printf(c->reply, "ERR %s\n", line);

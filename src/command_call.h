@@ -33,7 +33,7 @@ struct call {
 	unsigned rows;
 	int argc;
 	char *argv[CALL_WORDS_MAX + 1]; /* [0]: the command */
-	char err[2048];
+	char err[CLIENT_ERROR_MAX];
 	char line[]; /* that argv points into */
 };
 

@@ -1,6 +1,6 @@
 /*
  * control: ports where a person or a program asks the daemon, with netcat.  Sessions:
- * lines in, replies out, limits.  What the commands do is in command.c.
+ * lines in, replies out, limits.  What the commands do is in files of their own.
  */
 #ifndef CONTROL_H
 #define CONTROL_H

@@ -10,8 +10,8 @@
  *	write	the client to take its replies (the bufferevent writes), or, while
  *		it lingers, the client to close (the timer)
  *
- * So a task has at most one event.  The replies of a turn are collected in s->client.reply
- * and handed to the bufferevent when it is over.
+ * So a task has at most one event.  The replies of a turn are collected in the reply of
+ * the client and handed to the bufferevent when it is over.
  *
  * Turns.  A session works in turns of TURN_NS, which control_turns.c gives out so that
  * all of them together never hold up the bridge.  A step of a turn takes the next line,
