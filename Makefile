@@ -197,7 +197,7 @@ check: deps
 	$(MAKE) -j$(JOBS) FLAVOUR=san all units replays faults
 	tests/check.sh
 
-lint: deps
+lint: deps all
 	tests/lint.sh
 
 # Seconds for each fuzz target; FRAMING=NAME, or each.
@@ -309,7 +309,7 @@ help:
 	@echo 'make check-vm  real serial drivers, udev and systemd, in a virtual machine'
 	@echo 'make bench     beside a hand-written loop and others (SUITES=, ROUNDS=)'
 	@echo 'make mutants   plant faults; the tests named for each must detect it (ONLY=WORD)'
-	@echo 'make lint      layers, headers, formatting, manual pages'
+	@echo 'make lint      layers, dependency cycles, headers, formatting, manual pages'
 	@echo 'make fuzz T=60 each fuzz target, for T seconds (FRAMING=NAME, each)'
 	@echo 'make soak T=1800  everything at once, for a long time (SEED=, FLAVOUR=san)'
 	@echo 'make coverage  what the tests reach'

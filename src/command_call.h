@@ -51,7 +51,8 @@ struct command {
 
 /* Sets the sentence and returns -error. */
 int call_fail(struct call *call, int error, const char *fmt, ...) PRINTF(3, 4);
-/* "unknown WHAT 'WORD'", with the nearest of the words, which are freed; -ENOENT. */
+/* "unknown WHAT 'WORD'", with the nearest of the words, which are freed, or the command
+ * that lists them; -ENOENT. */
 int call_unknown(struct call *call, const char *what, const char *list,
     const char *word, const char **words);
 /* The endpoint of that name, or NULL with a sentence that has the nearest name. */

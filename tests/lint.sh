@@ -1,6 +1,7 @@
 #!/bin/sh
-# What no compiler checks: the layers, headers that stand alone, formatting, the length of
-# functions, the manual pages.
+# What no compiler checks: the layers, dependency cycles, headers that stand alone,
+# formatting, the length of functions, the manual pages.  The object files of build/plain
+# have to be up to date.
 set -eu
 cd "$(dirname "$0")/.."
 status=0
@@ -38,6 +39,16 @@ for file in src/*.[ch]; do
 	done
 done >build/lint.layers
 [ ! -s build/lint.layers ] || { cat build/lint.layers; status=1; }
+
+# A file may depend on others, by the symbols that it uses, but not on itself through them.
+nm -A -g $(printf "%s\n" src/*.c | sed "s,src/,build/plain/,; s,c\$,o,") | awk '
+    { file = $1; sub(/:.*/, "", file); sub(/.*\//, "", file); symbol = $NF }
+    $(NF - 1) == "U" { use[file, symbol]; next }
+    { home[symbol] = file }
+    END { for (each in use) { split(each, part, SUBSEP)
+	if (part[2] in home && home[part[2]] != part[1]) print part[1], home[part[2]] } }' |
+	tsort >/dev/null 2>build/lint.cycles || true
+[ ! -s build/lint.cycles ] || { cat build/lint.cycles; fault "a dependency cycle"; }
 
 for header in src/*.h; do
 	gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fsyntax-only -x c "$header" ||
