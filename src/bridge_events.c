@@ -292,10 +292,8 @@ on_state(struct endpoint *ep)
 static const char *
 noun(const struct framing_conf *conf, char *buf, size_t size)
 {
-	if (strcmp(conf->rule->name, "raw") == 0)
-		return "bytes";
-	if (strcmp(conf->rule->name, "line") == 0)
-		return "a line";
+	if (conf->rule->noun != NULL)
+		return conf->rule->noun;
 	snprintf(buf, size, "a frame (%s)", conf->rule->name);
 	return buf;
 }

@@ -191,8 +191,7 @@ longest_frame(const struct config *c)
 static bool
 is_tty(const struct node *node)
 {
-	return node->endpoint->conf->ops == &endpoint_serial ||
-	    node->endpoint->conf->ops == &endpoint_pty;
+	return node->endpoint->conf->ops->terminal;
 }
 
 /* Sets what follows from all nodes together: numbers, framing classes, who reads on. */

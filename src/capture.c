@@ -281,8 +281,8 @@ dissector(const struct framing_conf *conf)
 {
 	bool whole = conf->payload == PAYLOAD_WHOLE;
 
-	return whole && strcmp(conf->rule->name, "modbus-rtu") == 0 ? "mbrtu"
-								    : "data";
+	return whole && conf->rule->dissector != NULL ? conf->rule->dissector
+						      : "data";
 }
 
 /* Room for a record of that payload. -ENOMEM. */

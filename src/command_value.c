@@ -4,11 +4,8 @@
  */
 #include <inttypes.h>
 
-#include <linux/serial.h>
-
 #include "command_call.h"
 #include "command_value.h"
-#include "endpoint_serial.h"
 
 /* --- values -------------------------------------------------------------- */
 
@@ -171,23 +168,24 @@ static bool
 print_line_error(const void *object, size_t at, char *buf, size_t size)
 {
 	const struct node *node = ((const struct node_sums *)object)->node;
-	struct serial_icounter_struct c;
+	const struct endpoint *ep = node->endpoint;
+	struct line_errors c;
 
-	if (node->endpoint->conf->ops != &endpoint_serial ||
-	    serial_line_errors(node->endpoint, &c) < 0)
+	if (ep->conf->ops->line_errors == NULL ||
+	    ep->conf->ops->line_errors(ep, &c) < 0)
 		return false;
 	switch (at) {
 	case LINE_FRAME:
-		print_number((uint64_t)c.frame, buf, size);
+		print_number(c.frame, buf, size);
 		return true;
 	case LINE_PARITY:
-		print_number((uint64_t)c.parity, buf, size);
+		print_number(c.parity, buf, size);
 		return true;
 	case LINE_OVERRUN:
-		print_number((uint64_t)(c.overrun + c.buf_overrun), buf, size);
+		print_number(c.overrun, buf, size);
 		return true;
 	default:
-		print_number((uint64_t)c.brk, buf, size);
+		print_number(c.breaks, buf, size);
 		return true;
 	}
 }

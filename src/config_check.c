@@ -109,7 +109,7 @@ claim_endpoint(struct check *k, const struct endpoint_conf *e)
 	if (r == 0)
 		r = add_claim(k, CLAIM_LINK, e->link, &of);
 	if (r == 0)
-		r = add_listen(k, e->listen, e->ops == &endpoint_udp, &of);
+		r = add_listen(k, e->listen, e->ops->datagram != 0, &of);
 	return r;
 }
 
@@ -291,8 +291,7 @@ check_itself(struct check *k, const struct route_conf *route)
 	    memcmp(word, name, len) != 0)
 		return;
 	endpoint = find_endpoint(k, name);
-	if (endpoint == NULL || endpoint->ops->several ||
-	    endpoint->ops == &endpoint_echo)
+	if (endpoint == NULL || endpoint->ops->several || endpoint->ops->echo)
 		return;
 	fault_add(k->faults, route->file, route->to_line,
 	    "[route %s] leads from '%s' to itself, but a frame never goes back"
@@ -315,7 +314,7 @@ check_list(struct check *k, const struct route_conf *route, const char *key,
 
 		snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
 		found = find_endpoint(k, name);
-		other |= found == NULL || found->ops != &endpoint_echo;
+		other |= found == NULL || !found->ops->echo;
 		if (found == NULL)
 			unknown_endpoint(k, route, key, line, name);
 	}
@@ -462,7 +461,7 @@ config_check(struct config *c, const char *file, struct faults *faults)
 enum route_end
 config_route_end(const struct endpoint_conf *conf)
 {
-	if (conf->ops == &endpoint_echo)
+	if (conf->ops->echo)
 		return END_ECHO;
 	return conf->ops->several ? END_SEVERAL : END_SINGLE;
 }

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "address.h"
-#include "endpoint_serial.h"
 #include "config_hint.h"
 #include "config_keys.h"
 
@@ -227,17 +226,17 @@ endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 	int r = key_defaults(endpoint_common_keys, conf);
 
 	conf->stall_timeout = 0;
-	if (conf->ops->several || conf->ops == &endpoint_udp)
+	if (conf->ops->several)
 		conf->stall_timeout = STALL_TIMEOUT;
 	if (r == 0 && conf->ops->keys != NULL)
 		r = key_defaults(conf->ops->keys, conf);
 	framing_conf_init(&conf->framing);
-	if (conf->ops == &endpoint_echo)
+	if (conf->ops->echo)
 		rd->rule = conf->framing.rule = framing_find("length");
 	find_rule(rd, &conf->framing);
 	if (r == 0 && rd->rule != NULL && rd->rule->keys != NULL)
 		r = key_defaults(rd->rule->keys, &conf->framing);
-	if (r == 0 && conf->ops == &endpoint_echo)
+	if (r == 0 && conf->ops->echo)
 		r = echo_defaults(&conf->framing);
 	return r;
 }
@@ -253,8 +252,6 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 	if (conf->ops->check != NULL &&
 	    conf->ops->check(conf, err, sizeof(err)) != 0)
 		reading_failed(rd, err);
-	if (conf->ops == &endpoint_serial)
-		serial_describe_line(conf);
 	if (rd->rule != NULL &&
 	    framing_check(&conf->framing, err, sizeof(err)) != 0)
 		reading_failed(rd, err);

@@ -28,15 +28,13 @@ struct warner {
 static bool
 is_framed(const struct endpoint_conf *e)
 {
-	return e->ops != &endpoint_echo &&
-	    strcmp(e->framing.rule->name, "raw") != 0;
+	return !e->ops->echo && !e->framing.rule->unframed;
 }
 
 static bool
 is_raw(const struct endpoint_conf *e)
 {
-	return e->ops != &endpoint_echo && e->ops->datagram == 0 &&
-	    !is_framed(e);
+	return !e->ops->echo && e->ops->datagram == 0 && !is_framed(e);
 }
 
 static void

@@ -150,6 +150,11 @@ struct link {
 };
 TAILQ_HEAD(link_list, link);
 
+/* Characters that a serial port received wrongly, or that were lost, and breaks. */
+struct line_errors {
+	uint64_t frame, parity, overrun, breaks;
+};
+
 /* What the owner of endpoints is told.  All members are set. */
 struct endpoint_owner {
 	/* The link can be used.  For a new connection link->port is NULL; -errno
@@ -175,6 +180,8 @@ struct endpoint_ops {
 	const char *type;	/* as in the section's head */
 	const struct key *keys; /* its own, offsets into endpoint_conf */
 	bool several;		/* has a link for each connection */
+	bool terminal;		/* its links are terminals, see tty(4) */
+	bool echo;		/* sends back what it is sent, to nobody else */
 	/* The other side does not notice that it is closed and opened again: a
 	 * frame of which half is written is ended then. */
 	bool line;
@@ -202,6 +209,9 @@ struct endpoint_ops {
 	 * waits for the next one to open it). NULL: it is lost.  Of a type with
 	 * several: one of its connections has ended, or gone. */
 	bool (*hangup)(struct endpoint *);
+	/* What the driver has counted since it was loaded.  -ENOTTY: it counts nothing;
+	 * -ENOTCONN: not open.  NULL: there is no such driver. */
+	int (*line_errors)(const struct endpoint *, struct line_errors *);
 	/* Bytes that the kernel has accepted, and would lose if it were closed now: a
 	 * clean stop waits for them. NULL: it sends them all the same. */
 	unsigned (*unsent)(const struct endpoint *);

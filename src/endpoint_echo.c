@@ -137,6 +137,7 @@ echo_open(struct endpoint *ep)
 
 const struct endpoint_ops endpoint_echo = {
 	.type = "echo",
+	.echo = true,
 	.open = echo_open,
 	.close = echo_close,
 };

@@ -524,6 +524,7 @@ pty_unsent(const struct endpoint *ep)
 
 const struct endpoint_ops endpoint_pty = {
 	.type = "pty",
+	.terminal = true,
 	.keys = pty_keys,
 	.check = pty_check,
 	.open = pty_open,

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include <event2/event.h>
-#include <linux/serial.h>
 
 #include "endpoint_serial.h"
 #include "log.h"
@@ -223,11 +222,23 @@ static const struct key serial_keys[] = {
 	{ .name = NULL }
 };
 
+/* Tells the framing what it has to know of the line. */
+static void
+describe_line(struct endpoint_conf *conf)
+{
+	const struct serial_mode *mode = &conf->serial_mode;
+
+	conf->framing.baud = conf->baud;
+	conf->framing.char_bits =
+	    (unsigned)(1 + mode->bits + mode->stop + (mode->parity != 'N'));
+}
+
 static int
 serial_check(struct endpoint_conf *conf, char *err, size_t size)
 {
 	struct usb_id id;
 
+	describe_line(conf);
 	if (conf->device == NULL && conf->usb == NULL)
 		snprintf(err, size, "'device' is missing (or 'usb')");
 	else if (conf->device != NULL && conf->usb != NULL)
@@ -476,16 +487,6 @@ static const struct {
 	{ "rs485", apply_rs485 },
 };
 
-void
-serial_describe_line(struct endpoint_conf *conf)
-{
-	const struct serial_mode *mode = &conf->serial_mode;
-
-	conf->framing.baud = conf->baud;
-	conf->framing.char_bits =
-	    (unsigned)(1 + mode->bits + mode->stop + (mode->parity != 'N'));
-}
-
 static int
 serial_apply(struct endpoint *ep, const struct key *key)
 {
@@ -500,7 +501,6 @@ serial_apply(struct endpoint *ep, const struct key *key)
 			continue;
 		if ((r = serial_check(ep->conf, err, size)) < 0)
 			return r;
-		serial_describe_line(ep->conf);
 		if (s == NULL || s->port.fd < 0) {
 			set_address(ep);
 			return 0;
@@ -514,13 +514,12 @@ serial_apply(struct endpoint *ep, const struct key *key)
 	return -EINVAL;
 }
 
-int
-serial_line_errors(
-    const struct endpoint *ep, struct serial_icounter_struct *ret)
+static int
+serial_line_errors(const struct endpoint *ep, struct line_errors *ret)
 {
 	const struct serial *s = ep->impl;
 
-	if (ep->conf->ops != &endpoint_serial || s == NULL || s->port.fd < 0)
+	if (s == NULL || s->port.fd < 0)
 		return -ENOTCONN;
 	return serial_tty_errors(s->port.fd, ret);
 }
@@ -549,10 +548,12 @@ const struct endpoint_ops endpoint_serial = {
 	.type = "serial",
 	.keys = serial_keys,
 	.line = true,
+	.terminal = true,
 	.check = serial_check,
 	.open = serial_open,
 	.close = serial_close,
 	.apply = serial_apply,
 	.send_break = serial_send_break,
+	.line_errors = serial_line_errors,
 	.unsent = serial_unsent,
 };

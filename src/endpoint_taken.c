@@ -215,7 +215,7 @@ hidden_time(const struct link *link, int family, uint64_t taken)
 		bytes = MIN(taken, (uint64_t)HIDDEN_TCP);
 	else if (family == AF_UNIX)
 		bytes = HIDDEN_UNIX;
-	else if (conf->ops == &endpoint_pty)
+	else if (conf->ops->terminal && conf->baud == 0)
 		bytes = HIDDEN_PTY;
 	else if (conf->baud != 0) {
 		bytes = HIDDEN_SERIAL * BITS_OF_BYTE;

@@ -349,17 +349,16 @@ framing_silence(const struct framing_conf *conf)
 	/* Where a port does not tell its rate, one that is common and slow. */
 	uint64_t baud = conf->baud != 0 ? conf->baud : 9600;
 	uint64_t bits = conf->char_bits != 0 ? conf->char_bits : 10, ns;
-	bool modbus = conf->rule == &framing_modbus_rtu;
 
-	if (conf->rule == &framing_modbus_ascii)
-		return NSEC_PER_SEC;
+	if (conf->rule->silence_ns != 0)
+		return conf->rule->silence_ns;
 	if (conf->idle.ns != 0 || conf->idle.tenths == 0)
 		return conf->idle.ns;
-	if (modbus)
-		bits = 11;
+	if (conf->rule->silence_bits != 0)
+		bits = conf->rule->silence_bits;
 	ns = conf->idle.tenths * bits * (NSEC_PER_SEC / 10) / baud;
-	if (modbus && baud > 19200)
-		ns = MAX(ns, 1750 * NSEC_PER_USEC);
+	if (baud > 19200)
+		ns = MAX(ns, conf->rule->silence_fast_ns);
 	return ns;
 }
 

@@ -121,6 +121,18 @@ struct framing {
 	bool sums;
 	/* Frames that are written to a line are separated by a silence. */
 	bool gap;
+	/* Bytes as they come: it has no frames. */
+	bool unframed;
+	/* What one frame is called; NULL: "a frame (NAME)". */
+	const char *noun;
+	/* The Wireshark dissector for whole frames; NULL: data. */
+	const char *dissector;
+	/* The silence that ends a frame, whatever the keys are, ns; 0: by the key idle. */
+	uint64_t silence_ns;
+	/* In the length of that silence: bits of a character, 0: those of the line; and
+	 * the least silence above 19200 baud, ns. */
+	unsigned silence_bits;
+	uint64_t silence_fast_ns;
 	/* Checks keys against each other; NULL: nothing to check. -EINVAL and
 	 * a sentence in err. */
 	int (*check)(struct framing_conf *, char *err, size_t);

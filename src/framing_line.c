@@ -40,6 +40,8 @@ raw_bound(const struct framing_conf *conf, size_t len)
 const struct framing framing_raw = {
 	.name = "raw",
 	.summary = "bytes as they come; no boundaries",
+	.unframed = true,
+	.noun = "bytes",
 	.decode = raw_decode,
 	.encode = raw_encode,
 	.bound = raw_bound,
@@ -178,6 +180,7 @@ line_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
 const struct framing framing_line = {
 	.name = "line",
 	.summary = "lines of text, ended by LF or CR LF",
+	.noun = "a line",
 	.keys = line_keys,
 	.decode = line_decode,
 	.silent = line_silent,

@@ -330,9 +330,17 @@ serial_tty_break(int fd, bool on)
 }
 
 int
-serial_tty_errors(int fd, struct serial_icounter_struct *ret)
+serial_tty_errors(int fd, struct line_errors *ret)
 {
-	return ioctl(fd, TIOCGICOUNT, ret) < 0 ? -errno : 0;
+	struct serial_icounter_struct c;
+
+	if (ioctl(fd, TIOCGICOUNT, &c) < 0)
+		return -errno;
+	ret->frame = (uint64_t)c.frame;
+	ret->parity = (uint64_t)c.parity;
+	ret->overrun = (uint64_t)(c.overrun + c.buf_overrun);
+	ret->breaks = (uint64_t)c.brk;
+	return 0;
 }
 
 unsigned

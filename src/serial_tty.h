@@ -11,8 +11,6 @@
 
 #include "endpoint.h"
 
-struct serial_icounter_struct;
-
 bool serial_tty_is_pty(int fd);
 /*
  * No echo, no editing, 8 bits; reads wait for one byte.  Input that came before
@@ -37,7 +35,7 @@ int serial_tty_rs485(
 int serial_tty_low_latency(int fd, bool on, char *err, size_t size);
 int serial_tty_break(int fd, bool on);
 /* Frame, parity, overrun and break counts since the driver was loaded. */
-int serial_tty_errors(int fd, struct serial_icounter_struct *ret);
+int serial_tty_errors(int fd, struct line_errors *ret);
 /*
  * Bytes written that are still on their way; 0 on a pty and on a port that is
  * gone.

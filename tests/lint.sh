@@ -1,7 +1,7 @@
 #!/bin/sh
-# What no compiler checks: the layers, dependency cycles, headers that stand alone,
-# formatting, the length of functions, the manual pages.  The object files of build/plain
-# have to be up to date.
+# What no compiler checks: layers, dependency cycles, comparisons of types, headers that
+# stand alone, formatting, the length of functions, the manual pages.  The object files of
+# build/plain have to be up to date.
 set -eu
 cd "$(dirname "$0")/.."
 status=0
@@ -49,6 +49,10 @@ nm -A -g $(printf "%s\n" src/*.c | sed "s,src/,build/plain/,; s,c\$,o,") | awk '
 	if (part[2] in home && home[part[2]] != part[1]) print part[1], home[part[2]] } }' |
 	tsort >/dev/null 2>build/lint.cycles || true
 [ ! -s build/lint.cycles ] || { cat build/lint.cycles; fault "a dependency cycle"; }
+
+# What a type of endpoint or a framing needs of others is said by a member of its table.
+! grep -nE '[!=]= *&(endpoint|framing)_|rule->name, "' src/*.c ||
+	fault "compares types of endpoints or framings"
 
 for header in src/*.h; do
 	gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fsyntax-only -x c "$header" ||

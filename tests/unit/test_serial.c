@@ -394,16 +394,16 @@ test_break(void **state)
 {
 	const char *path = in_folder("tty");
 	const char *keys[] = { "device", path, NULL };
-	struct serial_icounter_struct counts;
+	struct line_errors counts;
 	struct task *task;
 
 	(void)state;
 	plug(path);
 	ep = make_endpoint(&endpoint_serial, keys);
 	assert_int_equal(endpoint_break(ep, NSEC_PER_MSEC), -ENOTCONN);
-	assert_int_equal(serial_line_errors(ep, &counts), -ENOTCONN);
+	assert_int_equal(endpoint_serial.line_errors(ep, &counts), -ENOTCONN);
 	endpoint_start(ep);
-	assert_int_equal(serial_line_errors(ep, &counts), -ENOTTY);
+	assert_int_equal(endpoint_serial.line_errors(ep, &counts), -ENOTTY);
 	assert_int_equal(endpoint_break(ep, 10 * NSEC_PER_MSEC), 0);
 	assert_int_equal(endpoint_break(ep, 10 * NSEC_PER_MSEC), -EBUSY);
 	task = task_find("ar1.break");
