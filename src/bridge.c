@@ -71,9 +71,9 @@ port_reserve(struct port *port, size_t size)
  * the number of bytes.
  */
 static size_t
-port_gather(struct port *port, size_t room, uint8_t **ret)
+port_read(struct port *port, size_t room, uint8_t **ret)
 {
-	uint8_t *turn = port->node->bridge->turn;
+	uint8_t *turn = port->node->bridge->read_buffer;
 	size_t want = MIN(MAX(room, (size_t)SMALL_REST), (size_t)TURN_BYTES);
 	size_t n, held = port->held_len;
 
@@ -94,7 +94,7 @@ port_gather(struct port *port, size_t room, uint8_t **ret)
 	if (held > 0)
 		memcpy(turn, port->held, held);
 	n = link_read(port->link, turn + held, want,
-	    port->node->gather && !port->node->bridge->stopping);
+	    port->node->read_until_full && !port->node->bridge->stopping);
 	COUNT(port, rx_bytes, n);
 	return held + n;
 }
@@ -136,7 +136,7 @@ port_input(struct port *port)
 		port_update(port);
 		return;
 	}
-	had = len = port_gather(port, room, &in);
+	had = len = port_read(port, room, &in);
 	got = backlog ? held : had - held;
 	port->decoder.work = 0;
 	b->routes->spent = 0;
@@ -220,7 +220,7 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 			append(names, size, "%s%s", *names != '\0' ? "," : "",
 			    to->endpoint->conf->name);
 		if (to->exchange != NULL)
-			exchange_ask(to->exchange, batch);
+			exchange_submit(to->exchange, batch);
 		else
 			node_deliver(to, batch);
 	}
@@ -292,21 +292,21 @@ port_hand(struct port *port, const struct batch *batch, const struct item *item,
     const uint8_t *data, size_t len, bool partial)
 {
 	const struct queued q = item_queued(batch, item, port->node);
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 
 	if (link_hand(port->link, data, len) < 0) {
 		port_drop(port, DROP_MEMORY, item->len);
 		if (partial)
 			link_close(port->link, "out of memory");
 		else
-			link_poke(port->link, EV_WRITE);
+			link_trigger(port->link, EV_WRITE);
 		return;
 	}
 	COUNT(port, tx_bytes, len);
 	h->waits = true;
 	h->partial = partial;
 	h->wire = len;
-	handed_keep(h, &q);
+	in_flight_keep(h, &q);
 	port->progress_ns = task_now();
 }
 
@@ -434,7 +434,7 @@ port_queue(
 	/* The older frame is still there when there was no room for a longer one. */
 	if (enter && latest_replace(port, &q, true, &enter))
 		return;
-	if (queue_empty(&port->queue) && !port->handed.waits)
+	if (queue_empty(&port->queue) && !port->in_flight.waits)
 		port->progress_ns = item->since_ns;
 	port->node->bridge->queued = true;
 	if (queue_add(&port->queue, &q) < 0)
@@ -447,7 +447,7 @@ port_queue(
 static bool
 port_ready(const struct port *port)
 {
-	return port_open(port) && !port->handed.waits && port->gap_at == 0 &&
+	return port_open(port) && !port->in_flight.waits && port->gap_at == 0 &&
 	    queue_empty(&port->queue);
 }
 
@@ -464,11 +464,11 @@ is_alone(const struct node *to, const struct port *from)
 static void
 count_no_peer(struct node *to, const struct batch *batch)
 {
-	to->gone.dropped[DROP_NOBODY] += batch->npick;
+	to->retired.dropped[DROP_NO_PEER] += batch->npick;
 	for (unsigned i = 0; i < batch->npick; i++)
-		to->gone.dropped_bytes += batch->item[batch->pick[i]].len;
+		to->retired.dropped_bytes += batch->item[batch->pick[i]].len;
 	loss_dropped(
-	    to, DROP_NOBODY, batch->npick, batch->item[batch->pick[0]].len);
+	    to, DROP_NO_PEER, batch->npick, batch->item[batch->pick[0]].len);
 }
 
 /* The picked frames to every port of a node but the one they came from. */
@@ -501,9 +501,9 @@ node_deliver(struct node *to, struct batch *batch)
 /* --- 4. out, later: from the queue --------------------------------------- */
 
 void
-port_handed_out(struct port *port)
+port_in_flight_done(struct port *port)
 {
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 	struct batch *batch = port->node->bridge->batch;
 	const struct queued q = {
 		.len = h->len, .since_ns = h->since_ns, .route = h->route
@@ -523,43 +523,43 @@ static bool
 port_flush_some(struct port *port)
 {
 	struct batch *batch = port->node->bridge->batch;
-	uint8_t *again = port->handed.payload;
-	bool resend = port->handed.waits;
+	uint8_t *again = port->in_flight.payload;
+	bool resend = port->in_flight.waits;
 	unsigned gone;
 
 	batch_fill(batch, port);
 	if (batch->n == 0)
 		return false;
-	resend = resend && port->handed.waits;
+	resend = resend && port->in_flight.waits;
 	if (resend) {
-		port->handed.waits = false;
-		port->handed.payload = NULL;
+		port->in_flight.waits = false;
+		port->in_flight.payload = NULL;
 	}
 	queue_give(&port->queue, batch->n - resend);
 	gone = port_write(port, batch);
 	if (resend && gone > 0) {
 		free(again);
 	} else if (resend) {
-		port->handed.waits = true;
-		port->handed.payload = again;
+		port->in_flight.waits = true;
+		port->in_flight.payload = again;
 	}
 	for (unsigned i = resend; i < gone; i++)
 		queue_pop(&port->queue);
 	queue_given(&port->queue);
-	return gone == batch->n && !port->handed.waits;
+	return gone == batch->n && !port->in_flight.waits;
 }
 
 void
 port_flush(struct port *port)
 {
-	bool under_way = port->handed.waits && port->handed.wire > 0;
+	bool under_way = port->in_flight.waits && port->in_flight.wire > 0;
 
-	if (under_way && port->link->up && link_handed(port->link) == 0) {
-		port_handed_out(port);
+	if (under_way && port->link->up && link_pending(port->link) == 0) {
+		port_in_flight_done(port);
 		under_way = false;
 	}
 	while (!under_way && port_open(port) && port->gap_at == 0 &&
-	    (port->handed.waits || !queue_empty(&port->queue)))
+	    (port->in_flight.waits || !queue_empty(&port->queue)))
 		if (!port_flush_some(port))
 			break;
 	if (port->full &&

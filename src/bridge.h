@@ -30,7 +30,7 @@ enum drop_reason {
 	DROP_UNENCODABLE, /* its framing cannot express the frame */
 	DROP_CUT,	  /* the link was lost in the middle of the frame */
 	DROP_CLOSED,	  /* the peer went, or the endpoint was taken away */
-	DROP_NOBODY,	  /* a server without any peer */
+	DROP_NO_PEER,	  /* a server without any peer */
 	DROP_MEMORY,
 	DROP_REASONS
 };
@@ -52,8 +52,8 @@ struct traffic {
 struct node;
 struct bridge;
 struct batch;
-struct heir;
-struct heritage;
+struct restored_link;
+struct snapshot;
 struct latest_table;
 struct losses;
 struct node_losses;
@@ -62,7 +62,7 @@ struct node_losses;
  * The frame of which the bufferevent holds the end, or all.  Kept until it is out:
  * if the link is lost and not a byte of it was written, it is sent again.
  */
-struct handed {
+struct in_flight {
 	uint8_t *payload; /* a copy; NULL: there was no memory */
 	size_t len;
 	/* After the payload: the frame as it was received, see struct queued, or
@@ -108,20 +108,22 @@ struct port {
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
-	struct port *by;    /* the port whose waiter it is, or NULL */
-	bool turn;	    /* it is its turn there */
-	size_t turn_left;   /* bytes of the turn, of datagrams */
-	uint64_t last_turn; /* a number that grows with each turn */
+	struct port *blocked_by; /* the port whose waiter it is, or NULL */
+	bool turn;		 /* it is its turn there */
+	size_t turn_left;	 /* bytes of the turn, of datagrams */
+	uint64_t last_turn;	 /* a number that grows with each turn */
 	TAILQ_ENTRY(port) waiting;
 	/* ...counted on both (and when it last took something)... */
 	_Alignas(CACHE_LINE) uint64_t progress_ns;
 	struct traffic traffic;
 	/* ...and asked of the side it goes to. */
-	_Alignas(CACHE_LINE) struct handed handed; /* before all in the queue */
+	_Alignas(CACHE_LINE) struct in_flight
+	    in_flight; /* before all in the queue */
 	struct queue queue;
 	struct latest_table
-	    *latest;	   /* of its messages, NULL until it is needed */
-	struct heir *heir; /* waits for the link to be up, or NULL */
+	    *latest; /* of its messages, NULL until it is needed */
+	struct restored_link
+	    *restored_link; /* waits for the link to be up, or NULL */
 	struct progress progress;
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* set when the timer has to be precise */
@@ -148,8 +150,8 @@ struct node {
 	bool alike;		   /* its frames may be forwarded as received */
 	unsigned nsources;	   /* links that may send to it: 0, 1, more */
 	struct exchange *exchange; /* asks it one thing at a time, or NULL */
-	bool gather;		   /* reads on: one large write is worth it */
-	struct traffic gone;	   /* of ports that are no more, or of none */
+	bool read_until_full;	   /* reads on: one large write is worth it */
+	struct traffic retired;	   /* of ports that are no more, or of none */
 	struct node_losses *losses; /* those logged, NULL: none */
 };
 
@@ -187,15 +189,15 @@ struct bridge {
 	struct tap_list taps;
 	struct cursor_list cursors;
 	struct exchange_list exchanges;
-	uint8_t *turn;	 /* where bytes are cut into frames */
-	uint8_t *plain;	 /* where they are unstuffed */
-	uint8_t *out;	 /* where frames are encoded... */
-	size_t out_size; /* ...at least the largest one */
-	char *names;	 /* where it goes, for the taps: at most everywhere */
+	uint8_t *read_buffer; /* where bytes are cut into frames */
+	uint8_t *plain;	      /* where they are unstuffed */
+	uint8_t *out;	      /* where frames are encoded... */
+	size_t out_size;      /* ...at least the largest one */
+	char *names; /* where it goes, for the taps: at most everywhere */
 	size_t names_size;
 	struct batch *batch;
 	struct losses *losses;	   /* NULL until some are logged */
-	struct heritage *heritage; /* while it starts, or NULL */
+	struct snapshot *snapshot; /* while it starts, or NULL */
 	bool queued; /* something has joined a queue in this turn */
 	bool stopping;
 	/* Told when an endpoint comes or goes; NULL: nobody is. */

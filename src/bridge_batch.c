@@ -17,11 +17,11 @@ bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
 	uint8_t *out, *plain;
 	char *names;
 
-	if (b->turn == NULL)
-		b->turn = malloc(SMALL_REST + TURN_BYTES);
+	if (b->read_buffer == NULL)
+		b->read_buffer = malloc(SMALL_REST + TURN_BYTES);
 	if (b->batch == NULL)
 		b->batch = calloc(1, sizeof(*b->batch));
-	if (b->turn == NULL || b->batch == NULL)
+	if (b->read_buffer == NULL || b->batch == NULL)
 		return -ENOMEM;
 	if (names_size > b->names_size) {
 		if ((names = realloc(b->names, names_size)) == NULL)
@@ -414,8 +414,8 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 void
 batch_fill(struct batch *batch, struct port *port)
 {
-	struct handed *h = &port->handed;
-	struct queued q = handed_queued(h);
+	struct in_flight *h = &port->in_flight;
+	struct queued q = in_flight_queued(h);
 	size_t pos = 0;
 	bool bad = false;
 

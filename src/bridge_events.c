@@ -9,7 +9,7 @@
 #include <event2/event.h>
 
 #include "bridge_exchange.h"
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "endpoint_link.h"
 #include "log.h"
 
@@ -41,7 +41,7 @@ line_due(struct port *port, uint64_t now)
 	bool silent = due(&port->silence_at, now),
 	     old = due(&port->age_at, now);
 
-	if (!port->link->reading && !port->link->ended)
+	if (!port->link->reading && !port->link->read_eof)
 		return;
 	if (silent)
 		port_silent(port);
@@ -97,7 +97,7 @@ port_new(struct node *node, struct link *link)
 }
 
 static void
-handed_clear(struct handed *h)
+in_flight_clear(struct in_flight *h)
 {
 	free(h->payload);
 	free(h->rest);
@@ -113,9 +113,9 @@ port_drop_waiting(struct port *port)
 		port_drop(port, DROP_CLOSED, q.len);
 		queue_pop(&port->queue);
 	}
-	if (port->handed.waits)
-		port_drop(port, DROP_CLOSED, port->handed.len);
-	handed_clear(&port->handed);
+	if (port->in_flight.waits)
+		port_drop(port, DROP_CLOSED, port->in_flight.len);
+	in_flight_clear(&port->in_flight);
 }
 
 void
@@ -124,7 +124,7 @@ port_free(struct port *port)
 	if (port == NULL)
 		return;
 	port_drop_waiting(port);
-	traffic_add(&port->node->gone, &port->traffic);
+	traffic_add(&port->node->retired, &port->traffic);
 	cursors_leave_port(port->node->bridge, port);
 	TAILQ_REMOVE(&port->node->ports, port, entry);
 	port_stop_waiting(port);
@@ -137,7 +137,7 @@ port_free(struct port *port)
 	port->link->port = NULL;
 	queue_free(&port->queue);
 	latest_forget(port);
-	free(port->heir);
+	free(port->restored_link);
 	free(port->held);
 	free(port);
 }
@@ -146,11 +146,11 @@ port_free(struct port *port)
 
 /* The frame cannot be completed; left: the number of its bytes that were not written. */
 static void
-handed_cut(struct port *port, size_t left)
+in_flight_cut(struct port *port, size_t left)
 {
 	port->traffic.tx_bytes -= left;
-	port_drop(port, DROP_CUT, port->handed.len);
-	handed_clear(&port->handed);
+	port_drop(port, DROP_CUT, port->in_flight.len);
+	in_flight_clear(&port->in_flight);
 }
 
 /* A frame is partially written to a line that still exists: keeps the rest until the line
@@ -158,7 +158,7 @@ handed_cut(struct port *port, size_t left)
 static bool
 keep_rest(struct port *port, size_t left)
 {
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 
 	if (!link_device(port->link, &h->device) ||
 	    (h->rest = malloc(left)) == NULL)
@@ -169,27 +169,27 @@ keep_rest(struct port *port, size_t left)
 
 /* The frame that was being written: completed or sent again later, or cut. */
 static void
-handed_lost(struct port *port)
+in_flight_lost(struct port *port)
 {
-	struct handed *h = &port->handed;
-	size_t left = link_handed(port->link);
+	struct in_flight *h = &port->in_flight;
+	size_t left = link_pending(port->link);
 
 	if (!h->waits || h->wire == 0)
 		return;
 	if (left == 0) {
-		port_handed_out(port);
+		port_in_flight_done(port);
 	} else if (!h->partial && left == h->wire && h->payload != NULL) {
 		port->traffic.tx_bytes -= left;
 		h->wire = 0;
 	} else if (!keep_rest(port, left))
-		handed_cut(port, left);
+		in_flight_cut(port, left);
 }
 
 /* The link is up: sends the rest first, if it is the same line. */
 static void
 give_rest(struct port *port)
 {
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 	struct link *link = port->link;
 	struct device_id now;
 
@@ -198,7 +198,7 @@ give_rest(struct port *port)
 	if (!link_device(link, &now) ||
 	    memcmp(&now, &h->device, sizeof(now)) != 0 ||
 	    link_hand(link, h->rest, h->rest_len) < 0) {
-		handed_cut(port, h->rest_len);
+		in_flight_cut(port, h->rest_len);
 		return;
 	}
 	link->tx_bytes -= h->rest_len; /* counted before */
@@ -216,7 +216,7 @@ on_up(struct link *link)
 		return -ENOMEM;
 	if (node->bridge->stopping)
 		link_close_read(link);
-	port_inherit(port);
+	port_restore(port);
 	give_rest(port);
 	port->progress_ns = now_ns();
 	port_flush(port);
@@ -239,7 +239,7 @@ on_down(struct link *link, const char *why)
 		loss_discarded(port->node, BAD_MALFORMED, port->held_len);
 		port->held_len = 0;
 	}
-	handed_lost(port);
+	in_flight_lost(port);
 	exchange_forget(port->node->bridge, port);
 	port->backlog = port->stalled = port->closing = false;
 	port_stop_waiting(port);
@@ -257,7 +257,7 @@ on_readable(struct link *link)
 	struct port *port = link->port;
 
 	port_input(port);
-	if (link->ended) {
+	if (link->read_eof) {
 		port_ended(port, task_now());
 		port_arm(port);
 	}
@@ -272,7 +272,7 @@ on_writable(struct link *link)
 static void
 on_cut(struct link *link)
 {
-	handed_lost(link->port);
+	in_flight_lost(link->port);
 }
 
 static void
@@ -305,14 +305,14 @@ read_label(const struct port *port, char *buf, size_t size)
 	const struct endpoint_conf *conf = port->conf;
 	char what[48];
 
-	if (link->ended)
+	if (link->read_eof)
 		snprintf(buf, size, "nothing: %s (%s) sends no more",
 		    link->name, link->address);
-	else if (port->by != NULL)
+	else if (port->blocked_by != NULL)
 		snprintf(buf, size,
 		    "room in %s's queue, before %s (%s) is read"
 		    " on",
-		    port->by->link->name, link->name, link->address);
+		    port->blocked_by->link->name, link->name, link->address);
 	else if (port->node->endpoint->paused)
 		snprintf(buf, size, "to be resumed: %s (%s) was paused by hand",
 		    link->name, link->address);

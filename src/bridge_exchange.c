@@ -72,8 +72,8 @@ drop(struct exchange *ex, enum drop_reason reason, size_t len)
 		port_drop(port, reason, len);
 		return;
 	}
-	ex->to->gone.dropped[reason]++;
-	ex->to->gone.dropped_bytes += len;
+	ex->to->retired.dropped[reason]++;
+	ex->to->retired.dropped_bytes += len;
 	loss_dropped(ex->to, reason, 1, len);
 }
 
@@ -88,19 +88,19 @@ bus_clear(const struct exchange *ex)
 
 	TAILQ_FOREACH(port, &ex->to->ports, entry)
 		if (port_open(port) &&
-		    (port->handed.waits || !queue_empty(&port->queue)))
+		    (port->in_flight.waits || !queue_empty(&port->queue)))
 			return false;
 	return true;
 }
 
 /* Drops the frame that was handed to the bufferevent, if none of it is written. */
 static bool
-withdraw_handed(struct port *port, enum drop_reason reason)
+withdraw_in_flight(struct port *port, enum drop_reason reason)
 {
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 
 	if (!h->waits || h->partial ||
-	    (h->wire > 0 && link_handed(port->link) < h->wire))
+	    (h->wire > 0 && link_pending(port->link) < h->wire))
 		return false;
 	if (h->wire > 0)
 		port->traffic.tx_bytes -= link_take_back(port->link);
@@ -130,7 +130,7 @@ withdraw(struct exchange *ex, enum drop_reason reason)
 	bool any = false;
 
 	TAILQ_FOREACH(port, &ex->to->ports, entry) {
-		any |= withdraw_handed(port, reason);
+		any |= withdraw_in_flight(port, reason);
 		for (; queue_head(&port->queue, &q); any = true) {
 			port_drop(port, reason, q.len);
 			queue_pop(&port->queue);
@@ -139,7 +139,7 @@ withdraw(struct exchange *ex, enum drop_reason reason)
 	if (!any || ex->phase != EXCHANGE_AWAITING)
 		return;
 	ex->phase = EXCHANGE_IDLE;
-	ex->asker = NULL;
+	ex->master = NULL;
 	exchange_wake(ex);
 }
 
@@ -147,87 +147,88 @@ withdraw(struct exchange *ex, enum drop_reason reason)
 static void
 abandon(struct exchange *ex, enum drop_reason reason)
 {
-	ex->asker = NULL;
+	ex->master = NULL;
 	if (ex->phase == EXCHANGE_AWAITING)
 		withdraw(ex, reason);
 }
 
 /* --- requests ------------------------------------------------------------ */
 
-static struct asker *
-find_asker(
+static struct master *
+find_master(
     const struct exchange *ex, const struct port *port, const struct tap *tap)
 {
-	struct asker *asker;
+	struct master *master;
 
-	TAILQ_FOREACH(asker, &ex->askers, entry)
-		if (asker->port == port && asker->tap == tap)
-			return asker;
+	TAILQ_FOREACH(master, &ex->masters, entry)
+		if (master->port == port && master->tap == tap)
+			return master;
 	return NULL;
 }
 
-struct asker *
-exchange_add_asker(
+struct master *
+exchange_add_master(
     struct exchange *ex, struct port *port, const struct tap *tap)
 {
-	struct asker *asker = calloc(1, sizeof(*asker));
+	struct master *master = calloc(1, sizeof(*master));
 
-	if (asker == NULL)
+	if (master == NULL)
 		return NULL;
-	asker->port = port;
-	asker->tap = tap;
-	queue_init(&asker->queue, ex->to->endpoint->conf->queue);
-	TAILQ_INSERT_TAIL(&ex->askers, asker, entry);
-	return asker;
+	master->port = port;
+	master->tap = tap;
+	queue_init(&master->queue, ex->to->endpoint->conf->queue);
+	TAILQ_INSERT_TAIL(&ex->masters, master, entry);
+	return master;
 }
 
 /* With all that it had to ask. */
 static void
-free_asker(struct exchange *ex, struct asker *asker, enum drop_reason reason)
+free_master(struct exchange *ex, struct master *master, enum drop_reason reason)
 {
 	struct queued q;
 
-	while (queue_head(&asker->queue, &q)) {
+	while (queue_head(&master->queue, &q)) {
 		drop(ex, reason, q.len);
-		queue_pop(&asker->queue);
+		queue_pop(&master->queue);
 	}
-	if (ex->asker == asker)
+	if (ex->master == master)
 		abandon(ex, reason);
-	TAILQ_REMOVE(&ex->askers, asker, entry);
-	queue_free(&asker->queue);
-	free(asker);
+	TAILQ_REMOVE(&ex->masters, master, entry);
+	queue_free(&master->queue);
+	free(master);
 }
 
 /* It waits for none of its answers any more; broadcasts have none. */
 static void
-give_up(struct exchange *ex, struct asker *asker)
+give_up(struct exchange *ex, struct master *master)
 {
 	uint8_t copy[MODBUS_LONGEST], wire[MODBUS_LONGEST + 2];
 	struct modbus request;
 	struct queued q;
 
-	for (size_t n = asker->queue.frames; n > 0; n--) {
-		if (!queue_head(&asker->queue, &q))
+	for (size_t n = master->queue.frames; n > 0; n--) {
+		if (!queue_head(&master->queue, &q))
 			break;
 		q.payload = memcpy(copy, q.payload, q.len);
 		if (q.wire_len > sizeof(wire))
 			q.wire = NULL;
 		if (q.wire != NULL)
 			q.wire = memcpy(wire, q.wire, q.wire_len);
-		queue_pop(&asker->queue);
+		queue_pop(&master->queue);
 		if (!modbus_read(copy, q.len, &request) ||
 		    request.unit != MODBUS_BROADCAST)
 			drop(ex, DROP_REPLACED, q.len);
-		else if (queue_add(&asker->queue, &q) < 0)
+		else if (queue_add(&master->queue, &q) < 0)
 			drop(ex, DROP_MEMORY, q.len);
 	}
-	if (ex->phase == EXCHANGE_AWAITING && ex->asker == asker &&
+	if (ex->phase == EXCHANGE_AWAITING && ex->master == master &&
 	    !ex->answered)
 		abandon(ex, DROP_REPLACED);
 }
 
 static void
-add_request(struct exchange *ex, struct asker *asker, const struct queued *item)
+add_request(
+    struct exchange *ex, struct master *master, const struct queued *item)
 {
 	struct modbus request;
 
@@ -235,28 +236,28 @@ add_request(struct exchange *ex, struct asker *asker, const struct queued *item)
 		drop(ex, DROP_UNENCODABLE, item->len);
 		return;
 	}
-	if (item->since_ns - asker->last_ns > BREATH)
-		give_up(ex, asker);
-	asker->last_ns = item->since_ns;
-	if (asker->queue.bytes + queue_cost(item->len) > asker->queue.limit)
+	if (item->since_ns - master->last_ns > BREATH)
+		give_up(ex, master);
+	master->last_ns = item->since_ns;
+	if (master->queue.bytes + queue_cost(item->len) > master->queue.limit)
 		drop(ex, DROP_OVERFLOW, item->len);
-	else if (queue_add(&asker->queue, item) < 0)
+	else if (queue_add(&master->queue, item) < 0)
 		drop(ex, DROP_MEMORY, item->len);
 }
 
 void
-exchange_ask(struct exchange *ex, const struct batch *batch)
+exchange_submit(struct exchange *ex, const struct batch *batch)
 {
-	struct asker *asker = find_asker(ex, batch->from, NULL);
+	struct master *master = find_master(ex, batch->from, NULL);
 
-	if (asker == NULL)
-		asker = exchange_add_asker(ex, batch->from, NULL);
+	if (master == NULL)
+		master = exchange_add_master(ex, batch->from, NULL);
 	for (unsigned i = 0; i < batch->npick; i++) {
 		const struct item *item = &batch->item[batch->pick[i]];
 		struct queued q = item_queued(batch, item, ex->to);
 
-		if (asker != NULL)
-			add_request(ex, asker, &q);
+		if (master != NULL)
+			add_request(ex, master, &q);
 		else
 			drop(ex, DROP_MEMORY, item->len);
 	}
@@ -269,7 +270,7 @@ exchange_send(struct exchange *ex, const struct tap *tap,
     const uint8_t *payload, size_t len)
 {
 	const struct port *port = TAILQ_FIRST(&ex->to->ports);
-	struct asker *asker = find_asker(ex, NULL, tap);
+	struct master *master = find_master(ex, NULL, tap);
 	struct modbus request;
 
 	if (!modbus_read(payload, len, &request))
@@ -278,13 +279,13 @@ exchange_send(struct exchange *ex, const struct tap *tap,
 		return -ENOTCONN;
 	if (!port_open(port))
 		return -ENETDOWN;
-	if (asker == NULL &&
-	    (asker = exchange_add_asker(ex, NULL, tap)) == NULL)
+	if (master == NULL &&
+	    (master = exchange_add_master(ex, NULL, tap)) == NULL)
 		return -ENOMEM;
-	if (asker->queue.bytes + queue_cost(len) > asker->queue.limit)
+	if (master->queue.bytes + queue_cost(len) > master->queue.limit)
 		return -ENOBUFS;
 	if (queue_push(
-		&asker->queue, payload, len, now_ns(), ex->route->number) < 0)
+		&master->queue, payload, len, now_ns(), ex->route->number) < 0)
 		return -ENOMEM;
 	if (ex->phase == EXCHANGE_IDLE)
 		exchange_wake(ex);
@@ -294,19 +295,19 @@ exchange_send(struct exchange *ex, const struct tap *tap,
 bool
 exchange_answers(const struct exchange *ex, const struct tap *tap)
 {
-	return ex->answered && ex->asker != NULL && ex->asker->tap == tap;
+	return ex->answered && ex->master != NULL && ex->master->tap == tap;
 }
 
 void
 exchange_forget_tap(struct bridge *b, const struct tap *tap)
 {
 	struct exchange *ex;
-	struct asker *asker;
+	struct master *master;
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
-		asker = find_asker(ex, NULL, tap);
-		if (asker != NULL)
-			free_asker(ex, asker, DROP_CLOSED);
+		master = find_master(ex, NULL, tap);
+		if (master != NULL)
+			free_master(ex, master, DROP_CLOSED);
 	}
 }
 
@@ -314,25 +315,25 @@ void
 exchange_forget(struct bridge *b, const struct port *port)
 {
 	struct exchange *ex;
-	struct asker *asker;
+	struct master *master;
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
 		if (ex->to == port->node && ex->phase != EXCHANGE_IDLE)
 			withdraw(ex, DROP_DOWN);
-		asker = find_asker(ex, port, NULL);
-		if (asker != NULL)
-			free_asker(ex, asker, DROP_CLOSED);
+		master = find_master(ex, port, NULL);
+		if (master != NULL)
+			free_master(ex, master, DROP_CLOSED);
 	}
 }
 
 void
 exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames)
 {
-	const struct asker *asker;
+	const struct master *master;
 
-	TAILQ_FOREACH(asker, &ex->askers, entry) {
-		*bytes += asker->queue.payload;
-		*frames += asker->queue.frames;
+	TAILQ_FOREACH(master, &ex->masters, entry) {
+		*bytes += master->queue.payload;
+		*frames += master->queue.frames;
 	}
 }
 
@@ -359,7 +360,7 @@ put_on_bus(struct exchange *ex, const struct queued *q)
 	long len;
 
 	if (port == NULL) {
-		drop(ex, DROP_NOBODY, q->len);
+		drop(ex, DROP_NO_PEER, q->len);
 		return false;
 	}
 	if (!port_open(port)) {
@@ -408,14 +409,14 @@ add_guard(struct exchange *ex, uint64_t now)
 
 /* Whether a late answer could be mistaken for that to the master's next request. */
 static bool
-is_guarded(const struct exchange *ex, const struct asker *asker)
+is_guarded(const struct exchange *ex, const struct master *master)
 {
 	struct modbus request;
 	struct queued q;
 
 	if (ex->nguards == GUARDS)
 		return true;
-	if (!queue_head(&asker->queue, &q) ||
+	if (!queue_head(&master->queue, &q) ||
 	    !modbus_read(q.payload, q.len, &request))
 		return false;
 	/* An exception contains nothing else that identifies its request. */
@@ -473,19 +474,19 @@ end_guards(struct exchange *ex, uint64_t now, bool arriving)
 
 /* Sends the oldest request of a master, or drops it. */
 static void
-ask(struct exchange *ex, struct asker *asker)
+ask(struct exchange *ex, struct master *master)
 {
 	struct queued q;
 	bool sent;
 
-	queue_head(&asker->queue, &q);
+	queue_head(&master->queue, &q);
 	q.route = ex->route->number;
 	modbus_read(q.payload, q.len, &ex->request);
 	sent = put_on_bus(ex, &q);
-	queue_pop(&asker->queue);
+	queue_pop(&master->queue);
 	if (!sent)
 		return;
-	ex->asker = asker;
+	ex->master = master;
 	ex->arriving = 0;
 	if (ex->request.unit == MODBUS_BROADCAST) {
 		ex->phase = EXCHANGE_RESTING;
@@ -497,19 +498,19 @@ ask(struct exchange *ex, struct asker *asker)
 }
 
 /* The next master: the one whose last turn was the longest time ago and that may ask now. */
-static struct asker *
-next_asker(struct exchange *ex)
+static struct master *
+next_master(struct exchange *ex)
 {
-	struct asker *asker;
+	struct master *master;
 
-	TAILQ_FOREACH(asker, &ex->askers, entry)
-		if (!queue_empty(&asker->queue) && !is_guarded(ex, asker))
+	TAILQ_FOREACH(master, &ex->masters, entry)
+		if (!queue_empty(&master->queue) && !is_guarded(ex, master))
 			break;
-	if (asker != NULL) {
-		TAILQ_REMOVE(&ex->askers, asker, entry);
-		TAILQ_INSERT_TAIL(&ex->askers, asker, entry);
+	if (master != NULL) {
+		TAILQ_REMOVE(&ex->masters, master, entry);
+		TAILQ_INSERT_TAIL(&ex->masters, master, entry);
 	}
-	return asker;
+	return master;
 }
 
 /* --- from the bus -------------------------------------------------------- */
@@ -531,7 +532,7 @@ static void
 keep_answer(
     struct exchange *ex, const struct batch *batch, const struct item *item)
 {
-	const struct port *port = ex->asker != NULL ? ex->asker->port : NULL;
+	const struct port *port = ex->master != NULL ? ex->master->port : NULL;
 	const struct node *to = port != NULL ? port->node : ex->to;
 	struct queued *q = &ex->answer;
 
@@ -560,12 +561,12 @@ exchange_answer(
 			continue;
 		}
 		keep_answer(ex, batch, item);
-		ex->shown = ex->asker != NULL && ex->asker->port == NULL;
+		ex->shown = ex->master != NULL && ex->master->port == NULL;
 		exchange_wake(ex);
-		if (names != NULL && ex->asker != NULL &&
-		    ex->asker->port != NULL)
+		if (names != NULL && ex->master != NULL &&
+		    ex->master->port != NULL)
 			append(names, size, "%s%s", *names != '\0' ? "," : "",
-			    ex->asker->port->node->endpoint->conf->name);
+			    ex->master->port->node->endpoint->conf->name);
 	}
 }
 
@@ -573,15 +574,15 @@ static void
 give_answer(struct exchange *ex)
 {
 	struct queued q = ex->answer;
-	const struct asker *asker = ex->asker;
-	struct port *port = asker != NULL ? asker->port : NULL;
+	const struct master *master = ex->master;
+	struct port *port = master != NULL ? master->port : NULL;
 
 	q.route = ex->route->number;
 	ex->answered = false;
-	ex->asker = NULL;
+	ex->master = NULL;
 	ex->phase = EXCHANGE_RESTING;
 	ex->until_ns = q.since_ns + framing_gap(bus_framing(ex), 0);
-	if (asker == NULL && !ex->shown) {
+	if (master == NULL && !ex->shown) {
 		ex->route->late++;
 		return;
 	}
@@ -616,12 +617,12 @@ arrives(struct exchange *ex)
 }
 
 static const char *
-asker_name(const struct asker *asker, const char *none)
+master_name(const struct master *master, const char *none)
 {
-	if (asker == NULL)
+	if (master == NULL)
 		return none;
-	return asker->port != NULL ? asker->port->link->name
-				   : "the control port";
+	return master->port != NULL ? master->port->link->name
+				    : "the control port";
 }
 
 static void
@@ -639,8 +640,8 @@ answer_due(struct exchange *ex, uint64_t now, bool arriving)
 	withdraw(ex, DROP_STALLED);
 	log_limited(&limit, LOG_INFO, ABOUT_ROUTE, ex->route->name,
 	    "unit %u did not answer %s (function %u)", ex->request.unit,
-	    asker_name(ex->asker, "in time"), ex->request.function);
-	ex->asker = NULL;
+	    master_name(ex->master, "in time"), ex->request.function);
+	ex->master = NULL;
 }
 
 /* --- the callback -------------------------------------------------------- */
@@ -649,7 +650,7 @@ static void
 exchange_label(const struct task *task, char *buf, size_t size)
 {
 	const struct exchange *ex = task->arg;
-	const char *asker = asker_name(ex->asker, "nobody any more");
+	const char *master = master_name(ex->master, "nobody any more");
 	char since[24], of[24];
 	size_t bytes = 0, frames = 0;
 
@@ -667,10 +668,10 @@ exchange_label(const struct task *task, char *buf, size_t size)
 		    buf, size, "a late answer, before the unit is asked again");
 	else if (ex->phase == EXCHANGE_AWAITING)
 		snprintf(buf, size, "unit %u's answer to %s, %s of %s",
-		    ex->request.unit, asker, since, of);
+		    ex->request.unit, master, since, of);
 	else if (ex->request.unit == MODBUS_BROADCAST)
-		snprintf(
-		    buf, size, "every unit to deal with %s's broadcast", asker);
+		snprintf(buf, size, "every unit to deal with %s's broadcast",
+		    master);
 	else
 		snprintf(buf, size, "the silence before the next request");
 	if (frames > 0)
@@ -738,7 +739,7 @@ on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct exchange *ex = arg;
 	uint64_t now = task_begin(&ex->task);
-	struct asker *asker;
+	struct master *master;
 
 	(void)fd, (void)what;
 	precise_stop(&ex->precise);
@@ -746,8 +747,8 @@ on_event(evutil_socket_t fd, short what, void *arg)
 		give_answer(ex);
 	times_due(ex, now);
 	while (ex->phase == EXCHANGE_IDLE && !ex->bridge->stopping &&
-	    bus_clear(ex) && (asker = next_asker(ex)) != NULL)
-		ask(ex, asker);
+	    bus_clear(ex) && (master = next_master(ex)) != NULL)
+		ask(ex, master);
 	arm(ex, now);
 	task_end(&ex->task);
 }
@@ -757,10 +758,10 @@ on_event(evutil_socket_t fd, short what, void *arg)
 static void
 exchange_free(struct exchange *ex)
 {
-	struct asker *asker;
+	struct master *master;
 
-	while ((asker = TAILQ_FIRST(&ex->askers)) != NULL)
-		free_asker(ex, asker, DROP_CLOSED);
+	while ((master = TAILQ_FIRST(&ex->masters)) != NULL)
+		free_master(ex, master, DROP_CLOSED);
 	precise_stop(&ex->precise);
 	if (ex->event != NULL)
 		event_free(ex->event);
@@ -795,7 +796,7 @@ exchange_new(struct bridge *b, struct route *route, struct node *to)
 
 	if (ex == NULL)
 		return NULL;
-	TAILQ_INIT(&ex->askers);
+	TAILQ_INIT(&ex->masters);
 	ex->bridge = b;
 	ex->route = route;
 	ex->to = to;
@@ -835,9 +836,9 @@ exchanges_new(struct bridge *b, const struct exchange_ops *ops,
 static void
 take_over(struct exchange *ex, struct exchange *old)
 {
-	TAILQ_CONCAT(&ex->askers, &old->askers, entry);
+	TAILQ_CONCAT(&ex->masters, &old->masters, entry);
 	ex->phase = old->phase;
-	ex->asker = old->asker;
+	ex->master = old->master;
 	ex->request = old->request;
 	ex->sent_ns = old->sent_ns;
 	ex->until_ns = old->until_ns;

@@ -13,14 +13,14 @@
 enum exchange_phase { EXCHANGE_IDLE, EXCHANGE_AWAITING, EXCHANGE_RESTING };
 
 /* A master, which is a port or the control port, with its waiting requests. */
-struct asker {
-	TAILQ_ENTRY(asker) entry;
+struct master {
+	TAILQ_ENTRY(master) entry;
 	struct port *port;     /* NULL: the control port... */
 	const struct tap *tap; /* ...for `ask`; NULL: for `send` */
 	struct queue queue;
 	uint64_t last_ns; /* when it asked last */
 };
-TAILQ_HEAD(asker_list, asker);
+TAILQ_HEAD(master_list, master);
 
 /* A request that was not answered in time. */
 struct guard {
@@ -42,12 +42,12 @@ struct exchange {
 	struct bridge *bridge;
 	struct route *route;
 	struct node *to;
-	struct asker_list askers; /* in the order of their turns */
+	struct master_list masters; /* in the order of their turns */
 	struct event *event;
 	struct precise precise;
 	struct task task;
 	enum exchange_phase phase;
-	struct asker *asker; /* the master that gets the answer, or NULL */
+	struct master *master; /* the master that gets the answer, or NULL */
 	struct modbus request;
 	uint64_t sent_ns, until_ns;
 	size_t arriving; /* bytes of an answer that were there already */
@@ -75,7 +75,7 @@ void exchanges_use(struct bridge *b, struct exchange_list *list);
 void exchanges_free(struct exchange_list *list);
 
 /* Takes the picked frames over, as requests of the port they came from. */
-void exchange_ask(struct exchange *ex, const struct batch *batch);
+void exchange_submit(struct exchange *ex, const struct batch *batch);
 /*
  * Finds the answer among the frames that came from the bus.  The name of the
  * endpoint that gets it is appended to names, unless that is NULL.
@@ -102,7 +102,7 @@ void exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames);
 /* Its callback is called as soon as the current turn is over. */
 void exchange_wake(struct exchange *ex);
 /* NULL: out of memory. */
-struct asker *exchange_add_asker(
+struct master *exchange_add_master(
     struct exchange *ex, struct port *port, const struct tap *tap);
 
 /* --- from one process to the next (bridge_exchange_past.c) --------------- */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "bridge_exchange.h"
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "pack.h"
 
 #define EXCHANGE_SIZE_MIN (10 * sizeof(uint64_t))
@@ -21,7 +21,7 @@
 
 enum master_kind { MASTER_LINK, MASTER_SEND, MASTER_SESSION };
 
-struct old_master {
+struct saved_master {
 	enum master_kind kind;
 	struct span name; /* of its link */
 	uint64_t last_ns;
@@ -37,9 +37,9 @@ struct old_exchange {
 	uint64_t sent_ns, until_ns;
 	unsigned nguards;
 	struct guard guard[GUARDS];
-	size_t asker; /* whose request was sent; nmasters: that of none */
-	size_t nmasters;
-	struct old_master *master;
+	size_t master; /* whose request was sent; nmasters: that of none */
+	size_t nsaved;
+	struct saved_master *saved;
 	struct exchange *now; /* NULL: it does not exist any more */
 };
 
@@ -59,31 +59,31 @@ save_request(const struct modbus *m, struct pack *p)
 }
 
 static enum master_kind
-kind_of(const struct asker *asker)
+kind_of(const struct master *master)
 {
-	if (asker->port != NULL)
+	if (master->port != NULL)
 		return MASTER_LINK;
-	return asker->tap == NULL ? MASTER_SEND : MASTER_SESSION;
+	return master->tap == NULL ? MASTER_SEND : MASTER_SESSION;
 }
 
 static void
-save_master(const struct asker *asker, struct pack *p)
+save_master(const struct master *master, struct pack *p)
 {
 	struct queued q;
 	size_t pos = 0;
 
-	pack_number(p, kind_of(asker));
-	pack_string(p, asker->port != NULL ? asker->port->link->name : NULL);
-	pack_number(p, asker->last_ns);
-	pack_number(p, asker->queue.frames);
-	while (queue_next(&asker->queue, &pos, &q))
+	pack_number(p, kind_of(master));
+	pack_string(p, master->port != NULL ? master->port->link->name : NULL);
+	pack_number(p, master->last_ns);
+	pack_number(p, master->queue.frames);
+	while (queue_next(&master->queue, &pos, &q))
 		frame_save(&q, p);
 }
 
 static void
 save_exchange(const struct exchange *ex, struct pack *p)
 {
-	const struct asker *asker;
+	const struct master *master;
 	uint64_t n = 0, out = UINT64_MAX;
 
 	pack_string(p, ex->route->name);
@@ -98,15 +98,15 @@ save_exchange(const struct exchange *ex, struct pack *p)
 		save_request(&ex->guard[i].request, p);
 		pack_number(p, ex->guard[i].until_ns);
 	}
-	TAILQ_FOREACH(asker, &ex->askers, entry) {
-		if (asker == ex->asker)
+	TAILQ_FOREACH(master, &ex->masters, entry) {
+		if (master == ex->master)
 			out = n;
 		n++;
 	}
 	pack_number(p, MIN(out, n));
 	pack_number(p, n);
-	TAILQ_FOREACH(asker, &ex->askers, entry)
-		save_master(asker, p);
+	TAILQ_FOREACH(master, &ex->masters, entry)
+		save_master(master, p);
 }
 
 void
@@ -140,17 +140,17 @@ read_request(struct unpack *u, struct modbus *m)
 }
 
 static void
-read_master(struct unpack *u, struct old_master *master)
+read_master(struct unpack *u, struct saved_master *saved)
 {
 	struct modbus request;
 	struct queued q;
 
-	master->kind = (enum master_kind)unpack_number_to(u, MASTER_SESSION);
-	unpack_span(u, &master->name);
-	master->last_ns = unpack_number(u);
-	master->nframes = unpack_count(u, FRAME_SIZE_MIN);
-	master->frames = *u;
-	for (size_t i = 0; i < master->nframes; i++) {
+	saved->kind = (enum master_kind)unpack_number_to(u, MASTER_SESSION);
+	unpack_span(u, &saved->name);
+	saved->last_ns = unpack_number(u);
+	saved->nframes = unpack_count(u, FRAME_SIZE_MIN);
+	saved->frames = *u;
+	for (size_t i = 0; i < saved->nframes; i++) {
 		frame_read(u, &q);
 		if (q.len > MODBUS_LONGEST ||
 		    !modbus_read(q.payload, q.len, &request))
@@ -173,13 +173,13 @@ read_exchange(struct unpack *u, struct old_exchange *old)
 		read_request(u, &old->guard[i].request);
 		old->guard[i].until_ns = unpack_number(u);
 	}
-	old->asker = (size_t)unpack_number(u);
-	old->nmasters = unpack_count(u, MASTER_SIZE_MIN);
-	old->master = calloc(old->nmasters + 1, sizeof(*old->master));
-	if (old->master == NULL)
+	old->master = (size_t)unpack_number(u);
+	old->nsaved = unpack_count(u, MASTER_SIZE_MIN);
+	old->saved = calloc(old->nsaved + 1, sizeof(*old->saved));
+	if (old->saved == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < old->nmasters; i++)
-		read_master(u, &old->master[i]);
+	for (size_t i = 0; i < old->nsaved; i++)
+		read_master(u, &old->saved[i]);
 	return 0;
 }
 
@@ -208,34 +208,34 @@ exchanges_read(struct unpack *u, struct old_exchanges **ret)
 static void
 drop(struct node *node, enum drop_reason reason, size_t len)
 {
-	node->gone.dropped[reason]++;
-	node->gone.dropped_bytes += len;
+	node->retired.dropped[reason]++;
+	node->retired.dropped_bytes += len;
 	loss_dropped(node, reason, 1, len);
 }
 
 static bool
-is_master(const struct asker *asker, const struct old_master *master)
+is_master(const struct master *master, const struct saved_master *saved)
 {
-	if (asker->port == NULL)
-		return master->kind == MASTER_SEND;
-	return master->kind == MASTER_LINK &&
-	    span_is(&master->name, asker->port->link->name);
+	if (master->port == NULL)
+		return saved->kind == MASTER_SEND;
+	return saved->kind == MASTER_LINK &&
+	    span_is(&saved->name, master->port->link->name);
 }
 
 /* Masters keep their order, regardless of the order in which their links come up. */
 static void
-take_turn(const struct old_exchange *old, size_t number, struct asker *asker)
+take_turn(const struct old_exchange *old, size_t number, struct master *master)
 {
-	struct asker_list *askers = &old->now->askers;
-	struct asker *other;
+	struct master_list *masters = &old->now->masters;
+	struct master *other;
 
-	for (size_t i = number + 1; i < old->nmasters; i++) {
-		TAILQ_FOREACH(other, askers, entry) {
-			if (other == asker ||
-			    !is_master(other, &old->master[i]))
+	for (size_t i = number + 1; i < old->nsaved; i++) {
+		TAILQ_FOREACH(other, masters, entry) {
+			if (other == master ||
+			    !is_master(other, &old->saved[i]))
 				continue;
-			TAILQ_REMOVE(askers, asker, entry);
-			TAILQ_INSERT_BEFORE(other, asker, entry);
+			TAILQ_REMOVE(masters, master, entry);
+			TAILQ_INSERT_BEFORE(other, master, entry);
 			return;
 		}
 	}
@@ -245,25 +245,25 @@ take_turn(const struct old_exchange *old, size_t number, struct asker *asker)
 static void
 restore_master(struct old_exchange *old, size_t number, struct port *port)
 {
-	struct old_master *master = &old->master[number];
+	struct saved_master *saved = &old->saved[number];
 	struct exchange *ex = old->now;
-	struct asker *asker = exchange_add_asker(ex, port, NULL);
-	struct unpack u = master->frames;
+	struct master *master = exchange_add_master(ex, port, NULL);
+	struct unpack u = saved->frames;
 	struct queued q;
 
-	master->restored = true;
-	for (size_t i = 0; i < master->nframes; i++) {
+	saved->restored = true;
+	for (size_t i = 0; i < saved->nframes; i++) {
 		frame_read(&u, &q);
 		q.route = ex->route->number;
-		if (asker == NULL || queue_add(&asker->queue, &q) < 0)
+		if (master == NULL || queue_add(&master->queue, &q) < 0)
 			drop(ex->to, DROP_MEMORY, q.len);
 	}
-	if (asker == NULL)
+	if (master == NULL)
 		return;
-	asker->last_ns = master->last_ns;
-	take_turn(old, number, asker);
-	if (number == old->asker && ex->phase != EXCHANGE_IDLE)
-		ex->asker = asker;
+	master->last_ns = saved->last_ns;
+	take_turn(old, number, master);
+	if (number == old->master && ex->phase != EXCHANGE_IDLE)
+		ex->master = master;
 	exchange_wake(ex);
 }
 
@@ -277,8 +277,8 @@ restore_exchange(struct old_exchange *old, struct exchange *ex)
 	ex->until_ns = old->until_ns;
 	ex->nguards = old->nguards;
 	memcpy(ex->guard, old->guard, sizeof(ex->guard));
-	for (size_t i = 0; i < old->nmasters; i++)
-		if (old->master[i].kind == MASTER_SEND)
+	for (size_t i = 0; i < old->nsaved; i++)
+		if (old->saved[i].kind == MASTER_SEND)
 			restore_master(old, i, NULL);
 	exchange_wake(ex);
 }
@@ -306,10 +306,10 @@ exchanges_restore_master(struct port *port, struct old_exchanges *old)
 	for (size_t i = 0; old != NULL && i < old->n; i++) {
 		struct old_exchange *past = &old->exchange[i];
 
-		for (size_t j = 0; past->now != NULL && j < past->nmasters; j++)
-			if (past->master[j].kind == MASTER_LINK &&
-			    !past->master[j].restored &&
-			    span_is(&past->master[j].name, port->link->name))
+		for (size_t j = 0; past->now != NULL && j < past->nsaved; j++)
+			if (past->saved[j].kind == MASTER_LINK &&
+			    !past->saved[j].restored &&
+			    span_is(&past->saved[j].name, port->link->name))
 				restore_master(past, j, port);
 	}
 }
@@ -326,13 +326,13 @@ drop_rest(const struct old_exchange *old, struct bridge *b)
 
 		if (!span_is(&old->to, node->endpoint->conf->name))
 			continue;
-		for (size_t j = 0; j < old->nmasters; j++) {
-			const struct old_master *master = &old->master[j];
-			struct unpack u = master->frames;
+		for (size_t j = 0; j < old->nsaved; j++) {
+			const struct saved_master *saved = &old->saved[j];
+			struct unpack u = saved->frames;
 
-			if (master->restored)
+			if (saved->restored)
 				continue;
-			for (size_t k = 0; k < master->nframes; k++) {
+			for (size_t k = 0; k < saved->nframes; k++) {
 				frame_read(&u, &q);
 				drop(node, DROP_CLOSED, q.len);
 			}
@@ -349,7 +349,7 @@ old_exchanges_free(struct old_exchanges *old, struct bridge *b)
 		if (b != NULL)
 			drop_rest(&old->exchange[i], b);
 	for (size_t i = 0; old->exchange != NULL && i < old->n; i++)
-		free(old->exchange[i].master);
+		free(old->exchange[i].saved);
 	free(old->exchange);
 	free(old);
 }

@@ -1,7 +1,7 @@
 /* bridge_frame: a frame that waits, in the file that one process leaves to the next. */
 #include <string.h>
 
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 
 /* More than any framing makes of a frame. */
 #define WIRE_MAX (3 * (size_t)FRAMING_MAX_FRAME)

@@ -15,7 +15,7 @@
 static inline bool
 port_open(const struct port *port)
 {
-	return port->link->up && !port->link->mute &&
+	return port->link->up && !port->link->unwritable &&
 	    !port->node->endpoint->paused;
 }
 /* Cuts what has come in into frames and forwards them. */
@@ -26,7 +26,7 @@ void port_timeout(struct port *port);
 /* Writes what waits, as far as it goes. */
 void port_flush(struct port *port);
 /* The part of a frame that the bufferevent held has been written. */
-void port_handed_out(struct port *port);
+void port_in_flight_done(struct port *port);
 /* To every port of a node, as if a route had brought it. */
 void node_send_frame(struct node *node, const struct queued *q);
 /* The same to one port alone. */
@@ -35,8 +35,8 @@ void port_send(struct port *port, const struct queued *q);
 /* --- counters (bridge_traffic.c, bridge_loss.c) -------------------------- */
 
 /* Keeps a copy of the frame that is being written; and returns that frame. */
-void handed_keep(struct handed *h, const struct queued *q);
-struct queued handed_queued(const struct handed *h);
+void in_flight_keep(struct in_flight *h, const struct queued *q);
+struct queued in_flight_queued(const struct in_flight *h);
 /* A frame of len payload bytes for the port was dropped: counts and logs it. */
 void port_drop(struct port *port, enum drop_reason reason, size_t len);
 /*

@@ -83,7 +83,7 @@ timer_label(const struct task *task, char *buf, size_t size)
 	else if (at == port->turn_at)
 		snprintf(buf, size, "the next turn of the sources of %s", name);
 	else if (at == port->gap_at)
-		snprintf(buf, size, "the silence behind a frame to %s", name);
+		snprintf(buf, size, "the silence after a frame to %s", name);
 	else
 		snprintf(buf, size,
 		    "the rest to be written to %s, which sends no more", name);
@@ -217,7 +217,7 @@ give_turn(struct port *from)
 	from->turn = true;
 	from->turn_left = TURN_QUANTUM;
 	from->last_turn = ++turns;
-	link_poke(from->link, EV_READ);
+	link_trigger(from->link, EV_READ);
 }
 
 /* A turn for the next that waits for the port, unless from has waited longer. */
@@ -241,9 +241,9 @@ waiter_room(const struct port *from, struct port *to, size_t room)
 {
 	if (to->full && !from->turn)
 		return 0;
-	if (to->full && from->by != to)
+	if (to->full && from->blocked_by != to)
 		let_earlier_go(from, to);
-	if (from->by == to || is_shared(to) || to->handed.waits ||
+	if (from->blocked_by == to || is_shared(to) || to->in_flight.waits ||
 	    !queue_empty(&to->queue))
 		return MIN(room, TURN_QUANTUM);
 	return MIN(room, window(to));
@@ -253,24 +253,24 @@ waiter_room(const struct port *from, struct port *to, size_t room)
 static void
 waiter_join(struct port *from, struct port *to)
 {
-	if (from->by == to)
+	if (from->blocked_by == to)
 		return;
 	port_stop_waiting(from);
 	TAILQ_INSERT_TAIL(&to->waiters, from, waiting);
-	from->by = to;
+	from->blocked_by = to;
 	to->full = true;
 }
 
 void
 port_stop_waiting(struct port *from)
 {
-	struct port *to = from->by;
+	struct port *to = from->blocked_by;
 	bool turn = from->turn;
 
 	if (to == NULL)
 		return;
 	TAILQ_REMOVE(&to->waiters, from, waiting);
-	from->by = NULL;
+	from->blocked_by = NULL;
 	from->turn = false;
 	to->full = !TAILQ_EMPTY(&to->waiters);
 	if (!to->full && !to->stalled)
@@ -283,7 +283,7 @@ port_stop_waiting(struct port *from)
 void
 port_turn_end(struct port *from, size_t len)
 {
-	struct port *to = from->by;
+	struct port *to = from->blocked_by;
 	size_t cost = MAX(len, DATAGRAM_MIN);
 
 	if (len == 0) {
@@ -295,7 +295,7 @@ port_turn_end(struct port *from, size_t len)
 	} else if (from->conf->ops->datagram != 0 && from->turn_left > cost) {
 		/* A read is one datagram. */
 		from->turn_left -= cost;
-		link_poke(from->link, EV_READ);
+		link_trigger(from->link, EV_READ);
 	} else {
 		from->turn = false;
 		TAILQ_REMOVE(&to->waiters, from, waiting);
@@ -418,7 +418,7 @@ port_update(struct port *port)
 
 	if (can && !room) {
 		waiter_join(port, by);
-		watch_stall(port->by);
+		watch_stall(port->blocked_by);
 	} else if (!port->turn || !can)
 		port_stop_waiting(port);
 	read &= !port->turn;
@@ -426,5 +426,5 @@ port_update(struct port *port)
 		port_age(port, task_now(), true);
 	link_set_reading(port->link, read);
 	if (can && room && (port->backlog || port->turn))
-		link_poke(port->link, EV_READ);
+		link_trigger(port->link, EV_READ);
 }

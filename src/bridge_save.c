@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "bridge_exchange.h"
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "bridge_path.h"
 #include "endpoint_link.h"
 
@@ -46,15 +46,16 @@ save_queue(const struct queue *queue, struct pack *p)
 static void
 save_rest(const struct port *port, struct pack *p)
 {
-	size_t len = link_handed(port->link);
+	size_t len = link_pending(port->link);
 	uint8_t *at;
 
-	if (port->heir != NULL) {
-		pack_bytes(p, port->heir->rest, port->heir->len);
+	if (port->restored_link != NULL) {
+		pack_bytes(
+		    p, port->restored_link->rest, port->restored_link->len);
 		return;
 	}
-	if (port->handed.rest != NULL) {
-		pack_bytes(p, port->handed.rest, port->handed.rest_len);
+	if (port->in_flight.rest != NULL) {
+		pack_bytes(p, port->in_flight.rest, port->in_flight.rest_len);
 		return;
 	}
 	pack_number(p, len);
@@ -63,9 +64,9 @@ save_rest(const struct port *port, struct pack *p)
 }
 
 static void
-save_handed(const struct handed *h, struct pack *p)
+save_in_flight(const struct in_flight *h, struct pack *p)
 {
-	const struct queued q = handed_queued(h);
+	const struct queued q = in_flight_queued(h);
 
 	pack_number(p, h->waits);
 	pack_number(p, h->partial);
@@ -83,7 +84,7 @@ static void
 save_port(const struct port *port, struct pack *p)
 {
 	const struct link *link = port->link;
-	const struct heir *heir = port->heir;
+	const struct restored_link *restored_link = port->restored_link;
 
 	pack_string(p, link->name);
 	pack_string(p, link->address);
@@ -92,12 +93,16 @@ save_port(const struct port *port, struct pack *p)
 	pack_number(p, link->rx_bytes);
 	pack_number(p, link->tx_bytes);
 	pack_bytes(p, &port->traffic, sizeof(port->traffic));
-	pack_number(p, heir ? heir->discarding : port->decoder.discarding);
+	pack_number(p,
+	    restored_link ? restored_link->discarding
+			  : port->decoder.discarding);
 	for (int i = 0; i < 2; i++)
-		pack_number(p, heir ? heir->state[i] : port->decoder.state[i]);
+		pack_number(p,
+		    restored_link ? restored_link->state[i]
+				  : port->decoder.state[i]);
 	pack_bytes(p, port->held, port->held_len);
 	save_rest(port, p);
-	save_handed(&port->handed, p);
+	save_in_flight(&port->in_flight, p);
 	save_queue(&port->queue, p);
 }
 
@@ -117,7 +122,7 @@ save_node(const struct node *node, struct pack *p)
 	pack_number(p, ep->losses);
 	pack_number(p, ep->refused);
 	pack_number(p, ep->next_link);
-	pack_bytes(p, &node->gone, sizeof(node->gone));
+	pack_bytes(p, &node->retired, sizeof(node->retired));
 	pack_number(p, n);
 	TAILQ_FOREACH(port, &node->ports, entry)
 		save_port(port, p);
@@ -175,12 +180,13 @@ half_on_line(const struct node *node, struct device_id *ret)
 {
 	const struct port *port = TAILQ_FIRST(&node->ports);
 
-	if (port == NULL || !port->handed.partial)
+	if (port == NULL || !port->in_flight.partial)
 		return false;
-	if (port->heir == NULL && port->handed.rest == NULL)
+	if (port->restored_link == NULL && port->in_flight.rest == NULL)
 		return link_device(port->link, ret);
-	*ret = port->heir != NULL ? port->heir->line : port->handed.device;
-	return port->heir == NULL || port->heir->half;
+	*ret = port->restored_link != NULL ? port->restored_link->line
+					   : port->in_flight.device;
+	return port->restored_link == NULL || port->restored_link->half;
 }
 
 /* With the numbers of their nodes. */

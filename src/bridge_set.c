@@ -14,7 +14,7 @@
 #include <event2/event.h>
 
 #include "bridge_exchange.h"
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "endpoint_link.h"
 #include "log.h"
 
@@ -100,13 +100,13 @@ inherit(struct node *to, struct node *from)
 	    to->endpoint->conf->ops->several) {
 		if (old != NULL)
 			port_drop_waiting(old);
-		node_traffic(from, &to->gone);
+		node_traffic(from, &to->retired);
 		return;
 	}
-	to->gone = from->gone;
+	to->retired = from->retired;
 	new->traffic = old->traffic;
-	new->handed = old->handed;
-	memset(&old->handed, 0, sizeof(old->handed));
+	new->in_flight = old->in_flight;
+	memset(&old->in_flight, 0, sizeof(old->in_flight));
 	queue_free(&new->queue);
 	new->queue = old->queue;
 	new->queue.limit = to->endpoint->conf->queue;
@@ -154,7 +154,7 @@ unmake_nodes(struct config *c, struct node **node, unsigned n)
 	free(node);
 }
 
-/* The node for each endpoint of the configuration: an old one, or made anew. */
+/* The node for each endpoint of the configuration: an old or a new one. */
 static struct node **
 make_nodes(struct bridge *b, struct config *c)
 {
@@ -206,7 +206,7 @@ connect_nodes(struct node **node, unsigned n, const struct routes *routes)
 		while (class < i &&
 		    !framing_same(f, &node[class]->endpoint->conf->framing))
 			class ++;
-		node[i]->gather = false;
+		node[i]->read_until_full = false;
 		node[i]->nsources = 0;
 		node[i]->number = i;
 		node[i]->framing_class = class;
@@ -223,7 +223,7 @@ connect_nodes(struct node **node, unsigned n, const struct routes *routes)
 		for (unsigned t = 0; t < s->ntargets; t++) {
 			struct node *to = node[s->targets[t].to];
 
-			node[i]->gather |= !is_tty(to) &&
+			node[i]->read_until_full |= !is_tty(to) &&
 			    node[i]->endpoint->conf->ops->datagram == 0;
 			to->nsources +=
 			    node[i]->endpoint->conf->ops->several ? 2 : 1;
@@ -319,8 +319,8 @@ use_routes(struct bridge *b, struct routes *routes, const unsigned *was,
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
 			queue_renumber(&port->queue, number, n);
-			port->handed.route = port->handed.route < n
-			    ? number[port->handed.route]
+			port->in_flight.route = port->in_flight.route < n
+			    ? number[port->in_flight.route]
 			    : ROUTE_NONE;
 		}
 	}
@@ -433,7 +433,7 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	use_routes(b, routes, was, was + n);
 	free(was);
 	connect_nodes(node, n, routes);
-	bridge_inherit(b);
+	bridge_restore(b);
 	start_new(b, c);
 	return 0;
 }
@@ -462,7 +462,7 @@ bridge_written(const struct bridge *b)
 	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
 			if (port_open(port) &&
-			    (port->backlog || port->handed.waits ||
+			    (port->backlog || port->in_flight.waits ||
 				!queue_empty(&port->queue)))
 				return false;
 	return true;
@@ -515,7 +515,7 @@ bridge_free(struct bridge *b)
 	losses_free(b);
 	routes_free(b->routes);
 	free(b->node);
-	free(b->turn);
+	free(b->read_buffer);
 	free(b->names);
 	free(b->out);
 	free(b->plain);

@@ -82,8 +82,8 @@ port_ended(struct port *port, uint64_t now)
 static bool
 is_owed(const struct port *port)
 {
-	return !port->link->mute &&
-	    (port->handed.waits || !queue_empty(&port->queue));
+	return !port->link->unwritable &&
+	    (port->in_flight.waits || !queue_empty(&port->queue));
 }
 
 void

@@ -14,7 +14,7 @@ const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_UNENCODABLE] = "unencodable",
 	[DROP_CUT] = "cut",
 	[DROP_CLOSED] = "closed",
-	[DROP_NOBODY] = "nobody",
+	[DROP_NO_PEER] = "nobody",
 	[DROP_MEMORY] = "memory",
 };
 
@@ -34,7 +34,7 @@ node_traffic(const struct node *n, struct traffic *ret)
 {
 	const struct port *port;
 
-	*ret = n->gone;
+	*ret = n->retired;
 	TAILQ_FOREACH(port, &n->ports, entry)
 		traffic_add(ret, &port->traffic);
 }
@@ -64,8 +64,8 @@ port_queued(const struct port *port, size_t *bytes, size_t *frames)
 {
 	*bytes = port->queue.payload;
 	*frames = port->queue.frames;
-	if (port->handed.waits) {
-		*bytes += port->handed.len;
+	if (port->in_flight.waits) {
+		*bytes += port->in_flight.len;
 		*frames += 1;
 	}
 }
@@ -73,7 +73,7 @@ port_queued(const struct port *port, size_t *bytes, size_t *frames)
 /* --- the frame that the bufferevent has --- */
 
 void
-handed_keep(struct handed *h, const struct queued *q)
+in_flight_keep(struct in_flight *h, const struct queued *q)
 {
 	uint8_t *copy = malloc(q->len + q->wire_len + 1);
 
@@ -91,7 +91,7 @@ handed_keep(struct handed *h, const struct queued *q)
 }
 
 struct queued
-handed_queued(const struct handed *h)
+in_flight_queued(const struct in_flight *h)
 {
 	struct queued q = { .payload = h->payload,
 		.len = h->len,

@@ -76,7 +76,7 @@ static struct {
 	char *buffer; /* the stream's */
 	pcap_t *pcap;
 	pcap_dumper_t *dumper;
-	uint8_t *record; /* tags and payload, one behind the other */
+	uint8_t *record; /* tags and payload, one after the other */
 	size_t record_size;
 	int error; /* of the writing */
 	uint64_t frames, bytes;
@@ -138,7 +138,7 @@ is_capture(int fd)
 	    magic == 0xa1b23c4d || magic == 0x4d3cb2a1;
 }
 
-/* Only what is empty, or was a capture, may be written anew. */
+/* Only what is empty, or was a capture, may be overwritten. */
 static int
 check_file(int fd, const char *file, char *err, size_t size)
 {

@@ -18,7 +18,7 @@ struct capture_facts {
 
 /*
  * Begins to write the frames from or to the named endpoints (NULL: all) to the file:
- * a new one, or one that was a capture before and is written anew.  Takes the names
+ * a new one, or one that was a capture before and is overwritten.  Takes the names
  * over, unless it fails.  -errno with a sentence in err.
  */
 int capture_start(

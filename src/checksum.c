@@ -2,7 +2,7 @@
  * checksum: the checksums of serial protocols.
  *
  * A CRC is linear: what a byte adds to it depends only on the byte and on how many
- * bytes follow.  table[k][b] is what b adds with k bytes behind it, so sixteen
+ * bytes follow.  table[k][b] is what b adds with k bytes after it, so sixteen
  * bytes are sixteen independent look-ups; the CRC so far is xored into the first of
  * them.  Two families: "reflected" shifts right and has its first byte in the low
  * bits, the other one shifts left.

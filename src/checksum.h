@@ -64,7 +64,7 @@ uint32_t checksum_poly(int kind);
 uint32_t checksum_of(int kind, const uint8_t *p, size_t len);
 uint32_t checksum_with(int kind, const struct checksum_params *params,
     const uint8_t *p, size_t len);
-/* The checksum as size bytes behind a payload, big or little-endian. */
+/* The checksum as size bytes after a payload, big or little-endian. */
 void checksum_put(uint8_t *p, size_t size, uint32_t sum, int little);
 uint32_t checksum_get(const uint8_t *p, size_t size, int little);
 

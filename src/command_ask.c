@@ -82,7 +82,7 @@ command_no_answer(struct client *c)
 	c->asking = false;
 }
 
-/* A last word with a unit behind other words is the timeout; it is cut off. */
+/* A last word with a unit after other words is the timeout; it is cut off. */
 static int
 take_timeout(struct call *call, char *text, uint64_t *ret)
 {

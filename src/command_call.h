@@ -43,7 +43,7 @@ struct command {
 	const char *help; /* one line */
 	bool full;	  /* needs access = full */
 	bool rest;	  /* its last word takes the rest of the line */
-	int min, max;	  /* words behind the name */
+	int min, max;	  /* words after the name */
 	/* 0, CALL_OPEN, CALL_MORE, or -errno with a sentence in err.  NULL: only
 	 * listed. */
 	int (*run)(struct call *);
@@ -124,7 +124,7 @@ bool command_watch(struct client *c);
 int watch_start(struct call *call);
 
 /* command_ask.c */
-/* Appends some of the answer, and "OK" behind its end. */
+/* Appends some of the answer, and "OK" after its end. */
 void command_answer(struct client *c);
 int ask_start(struct call *call);
 

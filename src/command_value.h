@@ -30,7 +30,7 @@ extern const struct row
 extern const struct row top_rows[]; /* the same */
 
 void print_number(uint64_t n, char *buf, size_t size);
-/* Seconds, as a plain number with so many digits behind the point. */
+/* Seconds, as a plain number with so many digits after the point. */
 void print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size);
 
 #endif

@@ -128,7 +128,7 @@ add_hidden(struct client *c)
 	return true;
 }
 
-/* Copies a frame behind those that wait; false without memory. */
+/* Copies a frame after those that wait; false without memory. */
 static bool
 add_frame(struct client *c, const char *from, const char *to,
     const uint8_t *payload, size_t size)

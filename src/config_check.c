@@ -144,7 +144,7 @@ claim_all(struct check *k)
 	return r;
 }
 
-/* By place first: those of words come behind those of the file. */
+/* By place first: those of words come after those of the file. */
 static int
 compare_claims(const void *x, const void *y)
 {

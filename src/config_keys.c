@@ -214,7 +214,7 @@ wrong_whole(const struct reading *rd, const struct key *key,
 		return "a comment after a value begins with ';', not with '#'"
 		       " (a '#' of the value itself must not follow a blank)";
 	if (*e->value == '\0' && e->comment)
-		return "it has no value (';' behind a blank starts a comment;"
+		return "it has no value (';' after a blank starts a comment;"
 		       " where the key takes escapes, write \\x3b)";
 	if (*e->value == '\0')
 		return "it has no value";

@@ -51,7 +51,7 @@ faults_full(const struct faults *f)
 	return f->n >= CONFIG_MAX_FAULTS;
 }
 
-/* Before those of later lines, behind those of the same: mostly at the end. */
+/* Before those of later lines, after those of the same: mostly at the end. */
 static void
 fault_insert(struct faults *f, char *text, unsigned order)
 {

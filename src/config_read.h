@@ -16,7 +16,7 @@ struct config_entry {
 	char *key;
 	char *value;
 	int line;
-	bool comment; /* one was cut off behind the value */
+	bool comment; /* one was cut off after the value */
 };
 
 struct config_section {

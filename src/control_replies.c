@@ -35,7 +35,7 @@ replies_send(struct session *s)
 	    (bufferevent_write_buffer(s->bev, s->client.reply) < 0 ||
 		bufferevent_enable(s->bev, EV_WRITE) < 0))
 		return -1;
-	s->handed += len;
+	s->in_flight += len;
 	return 0;
 }
 
@@ -47,7 +47,7 @@ replies_taken(const struct client *client)
 	int unread = 0;
 
 	ioctl(bufferevent_getfd(s->bev), SIOCOUTQ, &unread);
-	return s->handed - replies_length(s) - (uint64_t)unread;
+	return s->in_flight - replies_length(s) - (uint64_t)unread;
 }
 
 void

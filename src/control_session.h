@@ -22,9 +22,9 @@ struct session {
 	/* The time for an answer, the end of its lingering, or the step that frees
 	 * it. */
 	struct event *timer;
-	bool ended;	 /* the client sends no more */
-	bool lingering;	 /* all is out: for the client to close */
-	uint64_t handed; /* bytes to the bufferevent */
+	bool ended;	    /* the client sends no more */
+	bool lingering;	    /* all is out: for the client to close */
+	uint64_t in_flight; /* bytes to the bufferevent */
 	struct task read, write;
 	uint64_t commands;
 };

@@ -494,7 +494,7 @@ start(struct config *c, const struct faults *warnings, char *err, size_t size)
 		return -ENOMEM;
 	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
 		return r;
-	continues = handover_begin(c, &bridge->heritage);
+	continues = handover_begin(c, &bridge->snapshot);
 	handover_prune(base, c);
 	bridge->changed = show_status;
 	take_daemon_conf(c);

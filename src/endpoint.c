@@ -3,7 +3,7 @@
  * lost.
  *
  *	closed -> opening -> up -> lost -> (back-off) opening -> ...
- *	                     up <-> waiting   (a pty that nobody has open)
+ *	                     up <-> waiting   (a pty that no program has open)
  *
  * endpoint_set_state() alone writes the state, and logs it.  While it is not up,
  * the only wait is the back-off timer, task NAME.reopen.
@@ -351,7 +351,7 @@ endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 void
 endpoint_lost(struct endpoint *ep, const char *why)
 {
-	if (ep->link.doomed || ep->state == ENDPOINT_LOST ||
+	if (ep->link.deferred || ep->state == ENDPOINT_LOST ||
 	    ep->state == ENDPOINT_CLOSED)
 		return;
 	if (ep->link.bev != NULL)
@@ -366,7 +366,7 @@ endpoint_wait(struct endpoint *ep, const char *why)
 	snprintf(ep->error, sizeof(ep->error), "%s", why);
 	if (ep->link.bev != NULL) {
 		/* What comes from now on is not the same user's. */
-		ep->link.ended = true;
+		ep->link.read_eof = true;
 		link_lose(&ep->link, LINK_WAIT, why);
 		return;
 	}
@@ -395,7 +395,7 @@ settle_connection(struct link *link)
 	close(link->fd);
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
-	ep->nended -= link->ended;
+	ep->nended -= link->read_eof;
 	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "gone (%s)", link->why);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);
@@ -494,7 +494,7 @@ close_now(struct endpoint *ep)
 		link_settle_now(link);
 	}
 	link = &ep->link;
-	if (link->doomed) {
+	if (link->deferred) {
 		link->end = LINK_WAIT;
 		link_settle_now(link);
 	} else if (link->bev != NULL) {

@@ -104,7 +104,7 @@ struct endpoint_conf {
 enum endpoint_state {
 	ENDPOINT_CLOSED,  /* not opened yet, or stopped */
 	ENDPOINT_OPENING, /* a connection is being made */
-	ENDPOINT_WAITING, /* a pty that nobody has open */
+	ENDPOINT_WAITING, /* a pty that no program has open */
 	ENDPOINT_UP,
 	ENDPOINT_LOST /* to be reopened */
 };
@@ -121,29 +121,29 @@ struct link {
 	struct bufferevent *bev; /* what waits to go out; NULL while down */
 	struct event *readable;
 	int fd;
-	int met; /* what the last read met: an errno, or the end */
+	int read_result; /* what the last read met: an errno, or the end */
 	bool up;
-	bool reading;	   /* what link_set_reading was told last */
-	bool ended;	   /* the other side sends no more */
-	bool handing;	   /* the bufferevent holds something */
-	bool mute;	   /* takes nothing any more, may still be read */
-	bool read_closed;  /* no more is read from it, by us */
-	bool write_closed; /* the other side was told that no more comes */
-	bool doomed;	   /* waits for the deferred step */
+	bool reading;	     /* what link_set_reading was told last */
+	bool read_eof;	     /* the other side sends no more */
+	bool output_pending; /* the bufferevent holds something */
+	bool unwritable;     /* takes nothing any more, may still be read */
+	bool read_closed;    /* no more is read from it, by us */
+	bool write_closed;   /* the other side was told that no more comes */
+	bool deferred;	     /* waits for the deferred step */
 	uint64_t rx_bytes, tx_bytes;
 	_Alignas(CACHE_LINE) struct task read;
 	struct task write;
-	TAILQ_ENTRY(link) entry, doom;
+	TAILQ_ENTRY(link) entry, deferred_entry;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
 	int end;       /* what the deferred step makes of it */
-	char why[160]; /* it is doomed */
+	char why[160]; /* it is to be closed */
 	bool close_fd; /* close(fd) when the link goes */
 	bool adopted;  /* open since the process before this one */
 	bool
 	    socket; /* of a stream: data may be left after its end, to be read */
 	bool local;	   /* a Unix socket */
-	bool hung;	   /* seen by the hang-up watch... */
+	bool hung_up;	   /* seen by the hang-up watch... */
 	bool watched;	   /* ...that it is in */
 	uint64_t since_ns; /* up or down since then */
 	struct kept kept;  /* its descriptor, across a restart */
@@ -285,7 +285,7 @@ int endpoint_break(struct endpoint *ep, uint64_t ns);
 void endpoint_end_break(struct endpoint *ep);
 
 /* Reads up to size bytes, not 0, once, or, with on, on while reads are full.  0: nothing
- * now, or nothing more; the owner is told of an end behind its readable.  Of an endpoint
+ * now, or nothing more; the owner is told of an end after its readable.  Of an endpoint
  * that is paused nothing is read, even when it is closed. */
 size_t link_read(struct link *link, uint8_t *buf, size_t size, bool on);
 /*
@@ -303,7 +303,7 @@ bool link_device(const struct link *link, struct device_id *ret);
 /* Takes all bytes back that are handed over and not yet written; returns how many. */
 size_t link_take_back(struct link *link);
 /* Bytes handed over and not yet written. */
-size_t link_handed(const struct link *link);
+size_t link_pending(const struct link *link);
 /* Whether more is to be read; may be called from inside callbacks. A hang-up is noticed all
  * the same. */
 void link_set_reading(struct link *link, bool on);
@@ -321,7 +321,7 @@ bool link_finish(struct link *link);
 /* Frees what all links share, when the last endpoint is gone. */
 void link_machinery_free(void);
 /* Calls readable (EV_READ) or writable (EV_WRITE) once more, from the loop. */
-void link_poke(struct link *link, short what);
+void link_trigger(struct link *link, short what);
 
 /* --- for the types ------------------------------------------------------- */
 
@@ -353,7 +353,7 @@ void endpoint_keep_name(
 /* Lost, or could not be opened: closed in a deferred step, then reopened by the
  * back-off.  Safe from any callback; a second call is ignored. */
 void endpoint_lost(struct endpoint *ep, const char *why);
-/* The one link is not usable for now though open (a pty that nobody has open), and
+/* The one link is not usable for now though open (a pty that no program has open), and
  * usable again.  The descriptor stays. */
 void endpoint_wait(struct endpoint *ep, const char *why);
 void endpoint_resume(struct endpoint *ep);

@@ -10,7 +10,7 @@
  * without any event asked for: the kernel reports hang-ups and errors all the same.
  * That epoll's descriptor is one read event in the loop.
  *
- * A link that is lost is put on the list of the doomed, and what has to be closed and
+ * A link that is lost is put on the list of deferred closes, and what has to be closed and
  * freed is closed and freed from an event of its own, never inside a callback of
  * the link.
  */
@@ -33,7 +33,7 @@
 #include "endpoint_link.h"
 #include "log.h"
 
-/* A read that brought this much may have left more behind: a tty gives at most
+/* A read that brought this much may have left more after: a tty gives at most
  * 4095 bytes at a time. */
 #define FULL_READ 4095
 /* How often, at most, a link that is closed is read at a time. */
@@ -41,9 +41,9 @@
 /* What a read has met, besides an errno. */
 #define END_OF_INPUT (-1)
 
-static struct link_list doomed = TAILQ_HEAD_INITIALIZER(doomed);
+static struct link_list deferred = TAILQ_HEAD_INITIALIZER(deferred);
 static void (*settle)(struct link *);
-static struct event *doom_event;
+static struct event *deferred_event;
 static struct event *hangup_event;
 static struct task hangup_task;
 static int hangup_fd = -1;
@@ -51,10 +51,10 @@ static int hangup_fd = -1;
 void
 link_settle_now(struct link *link)
 {
-	if (!link->doomed)
+	if (!link->deferred)
 		return;
-	TAILQ_REMOVE(&doomed, link, doom);
-	link->doomed = false;
+	TAILQ_REMOVE(&deferred, link, deferred_entry);
+	link->deferred = false;
 	settle(link);
 }
 
@@ -63,12 +63,12 @@ link_settle_all(void)
 {
 	struct link *link;
 
-	while ((link = TAILQ_FIRST(&doomed)) != NULL)
+	while ((link = TAILQ_FIRST(&deferred)) != NULL)
 		link_settle_now(link);
 }
 
 static void
-on_doom(evutil_socket_t fd, short what, void *arg)
+on_deferred(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what, (void)arg;
 	link_settle_all();
@@ -77,9 +77,9 @@ on_doom(evutil_socket_t fd, short what, void *arg)
 void
 link_lose(struct link *link, enum link_end end, const char *why)
 {
-	if (link->doomed || link->bev == NULL)
+	if (link->deferred || link->bev == NULL)
 		return;
-	link->doomed = true;
+	link->deferred = true;
 	link->up = false;
 	link->end = end;
 	snprintf(link->why, sizeof(link->why), "%s", why);
@@ -87,8 +87,8 @@ link_lose(struct link *link, enum link_end end, const char *why)
 	bufferevent_disable(link->bev, EV_WRITE);
 	TASK_SET(&link->read, TASK_IDLE);
 	TASK_SET(&link->write, TASK_IDLE);
-	TAILQ_INSERT_TAIL(&doomed, link, doom);
-	event_active(doom_event, EV_TIMEOUT, 1);
+	TAILQ_INSERT_TAIL(&deferred, link, deferred_entry);
+	event_active(deferred_event, EV_TIMEOUT, 1);
 }
 
 /*
@@ -96,21 +96,22 @@ link_lose(struct link *link, enum link_end end, const char *why)
  * sent is still read, under back-pressure as ever, until its end.
  */
 static void
-link_mute(struct link *link)
+link_set_unwritable(struct link *link)
 {
-	if (link->mute || !link->up)
+	if (link->unwritable || !link->up)
 		return;
-	link->mute = true;
+	link->unwritable = true;
 	bufferevent_disable(link->bev, EV_WRITE);
 	TASK_SET(&link->write, TASK_IDLE);
-	link_poke(link, EV_WRITE);
+	link_trigger(link, EV_WRITE);
 }
 
 /* Whether the other side has closed: an end of what it sends is to follow. */
 static bool
 is_closed(const struct link *link, int e)
 {
-	return link->socket && !link->ended && (e == EPIPE || e == ECONNRESET);
+	return link->socket && !link->read_eof &&
+	    (e == EPIPE || e == ECONNRESET);
 }
 
 static void
@@ -147,18 +148,18 @@ poll_now(int fd)
 static void
 link_user_left(struct link *link)
 {
-	if (link->mute || !link->up)
+	if (link->unwritable || !link->up)
 		return;
-	link_mute(link);
+	link_set_unwritable(link);
 	link->endpoint->conf->ops->hangup(link->endpoint);
 }
 
-/* It has hung up while it is not read: there may be data behind that. */
+/* It has hung up while it is not read: there may be data after that. */
 static void
-link_hung(struct link *link)
+link_hung_up(struct link *link)
 {
 	if (link->socket)
-		link_mute(link);
+		link_set_unwritable(link);
 	else if (!has_users(link))
 		link_lose(link, LINK_LOST, "hung up");
 	else if (poll_now(link->fd) & POLLHUP)
@@ -180,9 +181,9 @@ on_hangup(evutil_socket_t fd, short what, void *arg)
 
 		if (!(e[i].events & (EPOLLHUP | EPOLLERR)))
 			continue;
-		link->hung = true;
+		link->hung_up = true;
 		if (link->up && (link->socket || !link->reading))
-			link_hung(link);
+			link_hung_up(link);
 	}
 	task_end(&hangup_task);
 }
@@ -197,15 +198,15 @@ hangup_label(const struct task *task, char *buf, size_t size)
 int
 link_machinery(struct event_base *base, void (*settle_link)(struct link *))
 {
-	if (doom_event != NULL)
+	if (deferred_event != NULL)
 		return 0;
 	settle = settle_link;
 	if ((hangup_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		return -errno;
-	doom_event = event_new(base, -1, EV_PERSIST, on_doom, NULL);
+	deferred_event = event_new(base, -1, EV_PERSIST, on_deferred, NULL);
 	hangup_event =
 	    event_new(base, hangup_fd, EV_READ | EV_PERSIST, on_hangup, NULL);
-	if (doom_event == NULL || hangup_event == NULL ||
+	if (deferred_event == NULL || hangup_event == NULL ||
 	    event_add(hangup_event, NULL) < 0)
 		return -ENOMEM;
 	task_add(&hangup_task, NULL, hangup_label, "daemon.hangups");
@@ -216,14 +217,14 @@ link_machinery(struct event_base *base, void (*settle_link)(struct link *))
 void
 link_machinery_free(void)
 {
-	if (doom_event != NULL)
-		event_free(doom_event);
+	if (deferred_event != NULL)
+		event_free(deferred_event);
 	if (hangup_event != NULL)
 		event_free(hangup_event);
 	if (hangup_fd >= 0)
 		close(hangup_fd);
 	task_remove(&hangup_task);
-	doom_event = hangup_event = NULL;
+	deferred_event = hangup_event = NULL;
 	hangup_fd = -1;
 }
 
@@ -250,11 +251,11 @@ link_failed(struct link *link, int e)
 
 /* Of a connection: the other side sends no more, and may still be written to. */
 static void
-link_ended(struct link *link)
+link_read_eof(struct link *link)
 {
 	struct endpoint *ep = link->endpoint;
 
-	link->ended = true;
+	link->read_eof = true;
 	link->reading = false;
 	event_del(link->readable);
 	ep->nended++;
@@ -272,17 +273,17 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	task_begin(&link->read);
-	link->met = 0;
+	link->read_result = 0;
 	if (link->up)
 		link->endpoint->owner->readable(link);
-	met = link->met;
+	met = link->read_result;
 	/* All is read, and the next user of the pty is there already. */
-	if (met == 0 && link->mute && has_users(link) &&
+	if (met == 0 && link->unwritable && has_users(link) &&
 	    poll_now(link->fd) == 0)
 		met = EIO;
-	if (met != 0 && link->up && !link->ended) {
+	if (met != 0 && link->up && !link->read_eof) {
 		if (met == END_OF_INPUT && link->endpoint->conf->ops->several)
-			link_ended(link);
+			link_read_eof(link);
 		else
 			link_failed(link, met);
 	}
@@ -295,7 +296,7 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 	size_t n = 0;
 	ssize_t r;
 
-	if (link->bev == NULL || link->ended || link->read_closed ||
+	if (link->bev == NULL || link->read_eof || link->read_closed ||
 	    link->endpoint->paused)
 		return 0;
 	do {
@@ -306,9 +307,9 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 			n += (size_t)r;
 	} while (on && r >= FULL_READ && n < size);
 	if (r == 0)
-		link->met = END_OF_INPUT;
+		link->read_result = END_OF_INPUT;
 	else if (r < 0 && errno != EAGAIN)
-		link->met = errno;
+		link->read_result = errno;
 	link->rx_bytes += n;
 	return n;
 }
@@ -321,7 +322,8 @@ on_write(struct bufferevent *bev, void *arg)
 	struct link *link = arg;
 
 	task_begin(&link->write);
-	link->handing = evbuffer_get_length(bufferevent_get_output(bev)) > 0;
+	link->output_pending =
+	    evbuffer_get_length(bufferevent_get_output(bev)) > 0;
 	TASK_SET(&link->write, TASK_IDLE);
 	if (link->up)
 		link->endpoint->owner->writable(link);
@@ -340,7 +342,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	task_begin(&link->write);
 	if (is_closed(link, e))
-		link_mute(link);
+		link_set_unwritable(link);
 	else if (e == EIO && has_users(link))
 		link_user_left(link);
 	else
@@ -415,8 +417,8 @@ link_start(struct link *link, int fd)
 		return -ENOMEM;
 	}
 	link->fd = fd;
-	link->ended = link->hung = link->watched = link->reading = false;
-	link->mute = link->handing = link->read_closed = false;
+	link->read_eof = link->hung_up = link->watched = link->reading = false;
+	link->unwritable = link->output_pending = link->read_closed = false;
 	link->write_closed = false;
 	link->socket = is_socket(fd, SO_TYPE, SOCK_STREAM);
 	link->local = link->socket && is_socket(fd, SO_DOMAIN, AF_UNIX);
@@ -438,7 +440,7 @@ link_stop(struct link *link)
 	if (link->watched)
 		epoll_ctl(hangup_fd, EPOLL_CTL_DEL, link->fd, NULL);
 	free_events(link);
-	link->up = link->adopted = link->handing = false;
+	link->up = link->adopted = link->output_pending = false;
 	link->since_ns = now_ns();
 	task_remove(&link->read);
 	task_remove(&link->write);
@@ -449,7 +451,7 @@ link_next_user(struct link *link)
 {
 	struct bufferevent *old = link->bev;
 
-	if (!link->up || !link->mute)
+	if (!link->up || !link->unwritable)
 		return;
 	/* It may hold the rest of a frame that the last user got the start of. */
 	link->endpoint->owner->cut(link);
@@ -459,8 +461,8 @@ link_next_user(struct link *link)
 		return;
 	}
 	bufferevent_free(old);
-	link->handing = link->mute = link->hung = false;
-	link_poke(link, EV_WRITE);
+	link->output_pending = link->unwritable = link->hung_up = false;
+	link_trigger(link, EV_WRITE);
 }
 
 /* --- the end ------------------------------------------------------------- */
@@ -491,7 +493,7 @@ link_discard(const struct link *link)
 {
 	uint8_t waste[4096];
 
-	if (!link->socket || link->ended)
+	if (!link->socket || link->read_eof)
 		return;
 	if (!link->local) {
 		discard_input(link->fd);
@@ -508,7 +510,7 @@ link_finish(struct link *link)
 {
 	int unsent;
 
-	if (!link->up || !link->socket || link->ended)
+	if (!link->up || !link->socket || link->read_eof)
 		return true;
 	if (!link->write_closed)
 		shutdown(link->fd, SHUT_WR);
@@ -525,7 +527,7 @@ link_write(struct link *link, const struct iovec *iov, int n)
 {
 	ssize_t r;
 
-	if (!link->up || link->mute || link->handing)
+	if (!link->up || link->unwritable || link->output_pending)
 		return 0;
 	do
 		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len)
@@ -539,7 +541,7 @@ link_write(struct link *link, const struct iovec *iov, int n)
 		return 0;
 	r = -errno;
 	if (is_closed(link, errno))
-		link_mute(link);
+		link_set_unwritable(link);
 	else if (errno == EIO && has_users(link))
 		link_user_left(link);
 	else
@@ -554,7 +556,7 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 	if (bufferevent_write(link->bev, data, len) < 0)
 		return -ENOMEM;
 	link->tx_bytes += len;
-	link->handing = true;
+	link->output_pending = true;
 	TASK_WAIT(&link->write);
 	/* It does not say itself when it cannot wait for the descriptor. */
 	if (bufferevent_enable(link->bev, EV_WRITE) < 0)
@@ -578,9 +580,9 @@ link_device(const struct link *link, struct device_id *ret)
 }
 
 size_t
-link_handed(const struct link *link)
+link_pending(const struct link *link)
 {
-	return link->handing
+	return link->output_pending
 	    ? evbuffer_get_length(bufferevent_get_output(link->bev))
 	    : 0;
 }
@@ -588,7 +590,7 @@ link_handed(const struct link *link)
 size_t
 link_take_back(struct link *link)
 {
-	size_t len = link_handed(link);
+	size_t len = link_pending(link);
 	struct evbuffer *output;
 
 	if (len == 0)
@@ -611,7 +613,7 @@ link_unwritten(const struct link *link, uint8_t *buf, size_t size)
 	struct evbuffer_ptr at;
 	size_t done, part;
 
-	if (!link->handing)
+	if (!link->output_pending)
 		return 0;
 	output = bufferevent_get_output(link->bev);
 	evbuffer_ptr_set(output, &at, 0, EVBUFFER_PTR_SET);
@@ -629,7 +631,7 @@ link_unwritten(const struct link *link, uint8_t *buf, size_t size)
 void
 link_set_reading(struct link *link, bool on)
 {
-	if (link->bev == NULL || !link->up || link->ended ||
+	if (link->bev == NULL || !link->up || link->read_eof ||
 	    link->reading == on)
 		return;
 	link->reading = on;
@@ -637,15 +639,15 @@ link_set_reading(struct link *link, bool on)
 		TASK_WAIT(&link->read);
 		if (event_add(link->readable, NULL) < 0)
 			link_lose(link, LINK_LOST, strerror(errno));
-		else if (link->mute && has_users(link))
-			link_poke(link, EV_READ);
+		else if (link->unwritable && has_users(link))
+			link_trigger(link, EV_READ);
 		return;
 	}
 	event_del(link->readable);
 	TASK_SET(&link->read, TASK_PAUSED);
 	watch_hangup(link);
-	if (link->hung)
-		link_hung(link);
+	if (link->hung_up)
+		link_hung_up(link);
 }
 
 void
@@ -655,7 +657,7 @@ link_close(struct link *link, const char *why)
 }
 
 void
-link_poke(struct link *link, short what)
+link_trigger(struct link *link, short what)
 {
 	if (link->bev == NULL || !link->up)
 		return;

@@ -20,16 +20,16 @@ void link_stop(struct link *link);
 /* Out of use now; what is to become of it is done in a deferred step, by the function
  * that link_machinery() was given. */
 void link_lose(struct link *link, enum link_end end, const char *why);
-/* Takes the link off the list of the doomed, and settles it if it was there. */
+/* If its close was deferred, does it now. */
 void link_settle_now(struct link *link);
-/* Copies up to size bytes of what link_handed() counts; returns how many. */
+/* Copies up to size bytes of what link_pending() counts; returns how many. */
 size_t link_unwritten(const struct link *link, uint8_t *buf, size_t size);
 /*
  * Before its descriptor is closed: takes what has come in.  A socket that is closed over
  * unread data resets the connection, and what the kernel still had to send is lost.
  */
 void link_discard(const struct link *link);
-/* Deals with all doomed links at once: not inside one of their callbacks. */
+/* Does all deferred closes at once: not inside one of their callbacks. */
 void link_settle_all(void);
 /* Another link of an endpoint with several, of that number.  The descriptor is closed
  * with it, and at once on failure (NULL). */

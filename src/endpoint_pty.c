@@ -216,7 +216,7 @@ open_label(const struct task *task, char *buf, size_t size)
 static bool
 has_leftover(const struct pty *pty)
 {
-	return pty->ep->link.up && pty->ep->link.mute;
+	return pty->ep->link.up && pty->ep->link.unwritable;
 }
 
 /*

@@ -243,6 +243,6 @@ link_taken(const struct link *link, struct taken *ret)
 	} else if (family != AF_UNSPEC)
 		seen = tcp_unread(link->fd, &unread) == 0;
 	ret->bytes =
-	    link->tx_bytes - link_handed(link) - (uint64_t)unsent - unread;
+	    link->tx_bytes - link_pending(link) - (uint64_t)unsent - unread;
 	ret->delay_ns = seen ? 0 : hidden_time(link, family, ret->bytes);
 }

@@ -161,7 +161,7 @@ expiry_label(const struct task *task, char *buf, size_t size)
 	    peer->name, text);
 }
 
-/* It may ring in vain: who is heard of does not set it anew. */
+/* It may find nothing to do: it is not set again whenever a peer is heard. */
 static void
 expiry_arm(struct udp *udp)
 {
@@ -475,7 +475,7 @@ pass_on(struct udp *udp, const struct address *from, size_t len)
 		udp->blocked = peer;
 		return false;
 	}
-	/* Its link is closed; it comes anew with this datagram. */
+	/* Its link is closed; this datagram brings it back. */
 	peer_gone(peer);
 	return false;
 }

@@ -217,7 +217,7 @@ parse_range(struct parser *p, struct set *set, bool first)
 		set->has[c] = true;
 }
 
-/* p->s is behind the '['. */
+/* p->s is after the '['. */
 static unsigned
 parse_set(struct parser *p)
 {
@@ -279,7 +279,7 @@ add_backref(struct parser *p, unsigned number)
 	    p, (struct node){ .kind = NODE_BACKREF, .number = number });
 }
 
-/* p->s is behind the backslash. */
+/* p->s is after the backslash. */
 static unsigned
 parse_escape(struct parser *p, bool *ret_anchor)
 {
@@ -302,7 +302,7 @@ parse_escape(struct parser *p, bool *ret_anchor)
 	return add_literal(p, (unsigned char)c);
 }
 
-/* p->s is behind the '('. */
+/* p->s is after the '('. */
 static unsigned
 parse_group(struct parser *p)
 {
@@ -370,7 +370,7 @@ parse_count(struct parser *p)
 	return n;
 }
 
-/* p->s is behind the '{': N, N,M or ,M or N, */
+/* p->s is after the '{': N, N,M or ,M or N, */
 static bool
 parse_interval(struct parser *p, unsigned *min, unsigned *max)
 {

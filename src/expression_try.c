@@ -2,7 +2,7 @@
  * expression_try: finds an expression by trying one possibility after the other, for
  * a bounded number of steps.
  *
- * What is left to match behind a node is a list of continuations, which lie on the
+ * What is left to match after a node is a list of continuations, which lie on the
  * stack of the functions that have added them.
  */
 #include <errno.h>
@@ -28,7 +28,7 @@ struct attempt {
 	struct span group[GROUPS];
 };
 
-/* What comes next, behind a node. */
+/* What comes next, after a node. */
 struct next {
 	enum { NEXT_NODE, NEXT_END_GROUP, NEXT_REPEAT } kind;
 	const struct node *node;

@@ -1,6 +1,6 @@
 /*
  * framing: the table of rules, what a section's keys make of them, and the
- * generic checksum that stands behind the payload.
+ * generic checksum that stands after the payload.
  */
 #include <errno.h>
 #include <string.h>
@@ -60,7 +60,7 @@ const struct key framing_common_keys[] = {
 	    .offset = offsetof(struct framing_conf, checksum),
 	    .def = "none",
 	    .words = checksum_words,
-	    .help = "checksum behind the payload, added and checked",
+	    .help = "checksum after the payload, added and checked",
 	},
 	{
 	    .name = "checksum_endian",
@@ -377,7 +377,7 @@ framing_gap_time(const struct framing_conf *conf, size_t len)
 {
 	uint64_t bits;
 
-	/* Behind a socket there is no line that could be silent. */
+	/* After a socket there is no line that could be silent. */
 	if (conf->baud == 0)
 		return 0;
 	bits = conf->char_bits != 0 ? conf->char_bits : 10;

@@ -6,7 +6,7 @@
  * Decoding.  The caller holds the bytes that have come in, contiguous, and calls
  * framing_decode() on them until MORE; FRAME and BAD each mean that at least one
  * byte left the input (`used`).  MORE takes nothing: the caller keeps the bytes
- * and calls again with the same bytes and more behind them.  The decoder remembers
+ * and calls again with the same bytes and more after them.  The decoder remembers
  * how far it has looked, so nothing is scanned twice.  It never answers MORE to
  * `framing_limit()` bytes or more: that is the bound of the caller's buffer.
  *
@@ -88,7 +88,7 @@ struct framing_conf {
 	uint64_t frame_size; /* fixed */
 	/* idle, fixed, modbus-rtu, length; flush of line and delimiter */
 	struct silence idle;
-	uint64_t trailer;  /* delimiter: bytes behind it */
+	uint64_t trailer;  /* delimiter: bytes after it */
 	bool dle, bcc;	   /* stx */
 	int nmea_checksum; /* enum framing_nmea */
 	bool mavlink_strict;

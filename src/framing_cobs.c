@@ -19,7 +19,7 @@
 
 /* --- decoding ------------------------------------------------------------ */
 
-/* Decodes p in place, behind its first byte; the payload's length, or -1. */
+/* Decodes p in place, after its first byte; the payload's length, or -1. */
 static long
 cobs_unstuff(uint8_t *p, size_t len, bool reduced)
 {
@@ -86,11 +86,11 @@ cobsr_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 /*
  * A chain of blocks being written.  A byte of the payload goes to where the code
  * before it leaves it, and so does a zero, which is where the next code goes; but
- * behind a full block a code is put in.
+ * after a full block a code is put in.
  */
 struct chain {
 	uint8_t *code; /* of the block that is open */
-	uint8_t *to;   /* behind its bytes */
+	uint8_t *to;   /* after its bytes */
 };
 
 /* The byte at the place is the next code. */

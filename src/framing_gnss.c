@@ -4,7 +4,7 @@
  *
  * Each kind is decoded by its own rule, which keeps its state in the same decoder: the
  * first byte tells whose turn it is.  When what it begins turns out to be no message,
- * one of any kind is looked for right behind that byte.
+ * one of any kind is looked for right after that byte.
  */
 #include <errno.h>
 #include <string.h>
@@ -34,7 +34,7 @@ is_start(const uint8_t *in, size_t len)
 	}
 }
 
-/* Where a message may begin, at from or behind it; or len. */
+/* Where a message may begin, at from or after it; or len. */
 static size_t
 find_start(const uint8_t *in, size_t from, size_t len)
 {

@@ -61,7 +61,7 @@ long_enough(const struct framing_conf *conf, size_t len)
 	return len >= (conf->fcs == FCS_NONE ? 1 : SHORTEST);
 }
 
-/* The last escape has nothing behind it to escape. */
+/* The last escape has nothing after it to escape. */
 static bool
 given_up(const uint8_t *p, size_t len)
 {

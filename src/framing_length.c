@@ -82,7 +82,7 @@ static const struct key length_keys[] = {
 	    .type = KEY_BOOL,
 	    .offset = offsetof(struct framing_conf, length_includes_header),
 	    .def = "no",
-	    .help = "the length counts all bytes, not only those behind it",
+	    .help = "the length counts all bytes, not only those after it",
 	},
 	{
 	    .name = "length_offset",
@@ -155,7 +155,7 @@ header_size(const struct framing_conf *conf)
 	    ((size_t)1 << conf->length_size);
 }
 
-/* What a length field does not say of the bytes behind it. */
+/* What a length field does not say of the bytes after it. */
 static inline int64_t
 beyond(const struct framing_conf *conf)
 {
@@ -172,7 +172,7 @@ rest_of(const struct framing_conf *conf, uint32_t field)
 	    beyond(conf);
 }
 
-/* The field of a frame with rest bytes behind it; false when it cannot say so. */
+/* The field of a frame with rest bytes after it; false when it cannot say so. */
 static bool
 field_of(const struct framing_conf *conf, int64_t rest, uint32_t *ret)
 {
@@ -308,7 +308,7 @@ sum_right(
 }
 
 /*
- * A frame is complete: header bytes, and rest behind them.  One whose generic
+ * A frame is complete: header bytes, and rest after them.  One whose generic
  * checksum is wrong may hide good ones, which its sync bytes would tell.
  */
 static enum decode_result
@@ -419,7 +419,7 @@ length_bound(const struct framing_conf *conf, size_t len)
 
 const struct framing framing_length = {
 	.name = "length",
-	.summary = "frames behind a field with their length",
+	.summary = "frames after a field with their length",
 	.keys = length_keys,
 	.sums = true,
 	.check = length_check,

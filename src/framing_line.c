@@ -65,7 +65,7 @@ flushes(const struct framing_conf *conf)
 
 /*
  * Silence: the first n bytes are the payload of an unfinished frame.  It is not
- * verbatim, so that what is written behind it to another endpoint begins a frame.
+ * verbatim, so that what is written after it to another endpoint begins a frame.
  */
 static enum decode_result
 flush(struct decoder *d, uint8_t *in, size_t len, size_t n, struct decoded *out)
@@ -206,7 +206,7 @@ static const struct key delimiter_keys[] = {
 	    .offset = offsetof(struct framing_conf, trailer),
 	    .def = "0",
 	    .max = 64,
-	    .help = "bytes of a frame behind the delimiter, which then "
+	    .help = "bytes of a frame after the delimiter, which then "
 		    "belongs to the payload",
 	},
 	FRAMING_KEY_FLUSH,

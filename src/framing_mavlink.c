@@ -54,7 +54,7 @@ header_size(uint8_t magic)
 	return magic == V2 ? V2_HEADER : V1_HEADER;
 }
 
-/* Where a packet may begin, at from or behind it; or len. */
+/* Where a packet may begin, at from or after it; or len. */
 static inline size_t
 find_magic(const uint8_t *in, size_t from, size_t len)
 {
@@ -82,7 +82,7 @@ parse(uint8_t magic, const uint8_t *body, struct packet *p)
 	return true;
 }
 
-/* Some extra byte behind crc gives sum: its eight steps undone leave crc's high
+/* Some extra byte after crc gives sum: its eight steps undone leave crc's high
  * byte. */
 static bool
 possible(uint16_t crc, uint16_t sum)

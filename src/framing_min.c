@@ -3,8 +3,8 @@
  *
  *	AA AA AA | id | length | payload | CRC-32 (big-endian) | 55
  *
- * Behind AA AA in what follows the header a 55 is stuffed, so that AA AA AA always
- * begins a frame.  An id with bit 7 set has a sequence number behind it.
+ * After AA AA in what follows the header a 55 is stuffed, so that AA AA AA always
+ * begins a frame.  An id with bit 7 set has a sequence number after it.
  *
  * With payload = inner a frame carries its payload alone, and those that are written
  * have the id min_id.
@@ -69,7 +69,7 @@ body_full(const struct body *b)
 	return b->len >= head && b->len == head + b->data[head - 1] + CRC;
 }
 
-/* Reads what stands behind the header; b->at is behind all that was read. */
+/* Reads what stands after the header; b->at is after all that was read. */
 static enum verdict
 read_body(struct body *b, const uint8_t *in, size_t len)
 {

@@ -22,7 +22,7 @@
 #define SUM 3 /* *hh */
 #define DELETE 0x7f
 
-/* d->state: the bytes belong to a sentence that was too long; where the sentence behind
+/* d->state: the bytes belong to a sentence that was too long; where the sentence after
  * a TAG block begins, or 0. */
 #define RUN 0
 #define BODY 1
@@ -31,7 +31,7 @@
 struct text {
 	uint8_t *p;
 	size_t len;
-	size_t body; /* behind the TAG block, or 0 */
+	size_t body; /* after the TAG block, or 0 */
 };
 
 enum verdict { GOOD, NO_SUM, WRONG_SUM, NO_SENTENCE };
@@ -70,7 +70,7 @@ ends_line(uint8_t c)
 	return c == '\r' || c == '\n';
 }
 
-/* The first byte, at or behind at, that is not of a sentence's text; or len.  The text is
+/* The first byte, at or after at, that is not of a sentence's text; or len.  The text is
  * summed up. */
 static inline size_t
 text_end(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
@@ -94,7 +94,7 @@ has_sum(const uint8_t *p, size_t len)
 	return len > SUM && p[len - SUM] == '*' && rule_hex(p + len - 2) >= 0;
 }
 
-/* From behind its first character up to *hh. */
+/* From after its first character up to *hh. */
 static inline bool
 sum_right(const uint8_t *p, size_t len)
 {
@@ -112,8 +112,8 @@ trim(const uint8_t *p, size_t len)
 	return n == len || has_sum(p, n) ? n : len;
 }
 
-/* A good sentence as most are: with nothing before it, and nothing behind *hh.  sum is of
- * what is behind its first byte, to be folded. */
+/* A good sentence as most are: with nothing before it, and nothing after *hh.  sum is of
+ * what is after its first byte, to be folded. */
 static inline bool
 is_plain(const uint8_t *p, size_t len, uint64_t sum)
 {
@@ -183,7 +183,7 @@ complete(struct decoder *d, uint8_t *in, struct text *t, size_t used,
 	if (verdict == NO_SENTENCE || (verdict == NO_SUM && !whole && !require))
 		return rule_bad(d, out, used, BAD_MALFORMED);
 	if (verdict == WRONG_SUM || (verdict == NO_SUM && require)) {
-		/* Behind a TAG block that is wrong the sentence may be good. */
+		/* After a TAG block that is wrong the sentence may be good. */
 		if (t->body > 0)
 			used = (size_t)(t->p - in) + t->body;
 		return rule_bad(d, out, used, BAD_CHECKSUM);
@@ -201,7 +201,7 @@ complete(struct decoder *d, uint8_t *in, struct text *t, size_t used,
 	return rule_frame(d, out, used, payload, t->len, whole);
 }
 
-/* Behind the text stands another start, or a control character that ends no line. */
+/* After the text stands another start, or a control character that ends no line. */
 static enum decode_result
 cut_off(struct decoder *d, uint8_t *in, struct text *t, size_t end,
     struct decoded *out)

@@ -4,7 +4,7 @@
  *	D3 | 6 bits 0, 10 bits of length | payload | CRC-24Q over all before
  *
  * D3 stands in other data too, so what it begins is a message only if the CRC is
- * right; with one that is wrong the next one is looked for right behind the D3.
+ * right; with one that is wrong the next one is looked for right after the D3.
  *
  * With payload = inner it is what stands between the length and the CRC.
  */
@@ -38,7 +38,7 @@ sum_right(const uint8_t *msg, size_t total)
 	    checksum_get(msg + total - CRC, CRC, 0);
 }
 
-/* Where a message may begin, at from or behind it; or len. */
+/* Where a message may begin, at from or after it; or len. */
 static size_t
 find_start(const uint8_t *in, size_t from, size_t len)
 {

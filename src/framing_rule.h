@@ -30,10 +30,10 @@ extern const char *const framing_payload_words[];
 		    "what is inside its envelope"                            \
 	}
 
-/* The generic checksum behind len bytes of payload and checksum is right. */
+/* The generic checksum after len bytes of payload and checksum is right. */
 bool rule_sum_right(
     const struct framing_conf *conf, const uint8_t *payload, size_t len);
-/* Puts the generic checksum over len bytes behind them. */
+/* Puts the generic checksum over len bytes after them. */
 void rule_put_sum(const struct framing_conf *conf, uint8_t *from, size_t len);
 /* A check() for rules with a checksum of their own. */
 int rule_check_own(struct framing_conf *conf, char *err, size_t size);
@@ -55,7 +55,7 @@ rule_frame(struct decoder *d, struct decoded *out, size_t used,
 	return DECODE_FRAME;
 }
 
-/* The bad bytes end here: a frame may begin behind them. */
+/* The bad bytes end here: a frame may begin after them. */
 static inline enum decode_result
 rule_bad(
     struct decoder *d, struct decoded *out, size_t used, enum bad_reason reason)
@@ -101,19 +101,19 @@ rule_own(struct decoder *d, uint8_t *p, size_t len)
 
 /*
  * A flag ends a frame and may stand before it as well.  Flags between frames are
- * taken in with the frame behind them; a line that is filled with flags gives
+ * taken in with the frame after them; a line that is filled with flags gives
  * them up, RULE_FILL at a time.
  */
 #define RULE_FILL 64
 
 struct flagged {
-	uint8_t *start;		   /* behind the flags before the frame */
+	uint8_t *start;		   /* after the flags before the frame */
 	size_t len;		   /* up to the flag that ends it */
 	size_t used;		   /* with all flags */
 	enum decode_result result; /* when there is no such frame */
 };
 
-/* Keeps or throws away what has no flag behind it yet. */
+/* Keeps or throws away what has no flag after it yet. */
 enum decode_result rule_unflagged(struct decoder *d, struct decoded *out,
     size_t len, size_t lead, size_t longest);
 /* Throws away what is left of an oversize frame. */
@@ -158,7 +158,7 @@ rule_flagged(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 
 /* --- frames that begin with sync bytes ----------------------------------- */
 
-/* Where the sync bytes begin, at from or behind it, be they cut off by the end; or
+/* Where the sync bytes begin, at from or after it, be they cut off by the end; or
  * len. */
 size_t rule_find_sync(const uint8_t *sync, size_t size, const uint8_t *in,
     size_t from, size_t len);
@@ -205,13 +205,13 @@ rule_earn(struct decoder *d, size_t used)
 /* A check() for rules with a checksum_from. */
 int rule_check_range(struct framing_conf *conf, char *err, size_t size);
 extern const char *const framing_range_words[];
-#define FRAMING_KEY_RANGE                                                     \
-	{                                                                     \
-		.name = "checksum_from", .type = KEY_WORD,                    \
-		.offset = offsetof(struct framing_conf, checksum_from),       \
-		.def = "payload", .words = framing_range_words,               \
-		.help = "the first byte that the checksum covers: that of "   \
-			"the payload, behind the sync bytes, or of the frame" \
+#define FRAMING_KEY_RANGE                                                    \
+	{                                                                    \
+		.name = "checksum_from", .type = KEY_WORD,                   \
+		.offset = offsetof(struct framing_conf, checksum_from),      \
+		.def = "payload", .words = framing_range_words,              \
+		.help = "the first byte that the checksum covers: that of "  \
+			"the payload, after the sync bytes, or of the frame" \
 	}
 
 /* --- lines of text that begin with a start character --------------------- */
@@ -235,7 +235,7 @@ bool rule_sentence(struct decoder *d, uint8_t *in, size_t len,
 /* The sentence is of no use up to next, where another one may begin (0: none). */
 enum decode_result rule_sentence_bad(struct decoder *d, struct decoded *out,
     const struct sentence *s, size_t next, enum bad_reason reason);
-/* Where the first start character at from or behind it stands, or len. */
+/* Where the first start character at from or after it stands, or len. */
 size_t rule_find_start(
     const char *starts, const uint8_t *in, size_t from, size_t len);
 /* The value of a hexadecimal digit, and 0x10 to say that it is one. */

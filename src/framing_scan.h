@@ -42,14 +42,15 @@ lanes_bits(lane_mask hit)
 
 	return (uint32_t)__builtin_ia32_pmovmskb128((chars)hit);
 #else
-	const uint64_t ones = 0x0101010101010101, gather = 0x0102040810204080;
+	const uint64_t ones = 0x0101010101010101,
+		       read_until_full = 0x0102040810204080;
 	uint64_t half[2];
 
 	memcpy(half, &hit, sizeof(half));
 	if ((half[0] | half[1]) == 0)
 		return 0;
-	return (uint32_t)((half[0] & ones) * gather >> 56 |
-	    (half[1] & ones) * gather >> 56 << 8);
+	return (uint32_t)((half[0] & ones) * read_until_full >> 56 |
+	    (half[1] & ones) * read_until_full >> 56 << 8);
 #endif
 }
 

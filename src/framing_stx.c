@@ -33,7 +33,7 @@ static const struct key stx_keys[] = {
 	    .type = KEY_BOOL,
 	    .offset = offsetof(struct framing_conf, bcc),
 	    .def = "no",
-	    .help = "a block check character behind ETX",
+	    .help = "a block check character after ETX",
 	},
 	{ 0 },
 };
@@ -47,7 +47,7 @@ stx_check(struct framing_conf *conf, char *err, size_t size)
 /* --- decoding ------------------------------------------------------------ */
 
 /*
- * The next control character at or behind from, or behind everything that is
+ * The next control character at or after from, or after everything that is
  * none.  With dle *what is what follows the DLE, -1 while that is not at hand, and
  * doubled DLEs are none.
  */
@@ -76,7 +76,7 @@ next_control(bool dle, const uint8_t *in, size_t from, size_t len, int *what)
 	return len;
 }
 
-/* Where a frame begins, perhaps cut off, at or behind from; or len. */
+/* Where a frame begins, perhaps cut off, at or after from; or len. */
 static size_t
 find_stx(
     const struct framing_conf *conf, const uint8_t *in, size_t from, size_t len)

@@ -80,7 +80,7 @@ ubx_complete(struct decoder *d, uint8_t *in, size_t total, struct decoded *out)
  * A message may be as long as 64K, and so may be what a false start claims: nothing
  * would come through for that long.  So one that is longer than SURE is not believed
  * when a shorter message, whose checksum is right, lies in the len bytes of it and
- * has sync bytes right behind.  Of the starts inside, up to LOOKS are looked at;
+ * has sync bytes right after.  Of the starts inside, up to LOOKS are looked at;
  * d->scanned is how far.
  */
 static bool

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "address.h"
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "endpoint_serial.h"
 #include "handover.h"
 #include "log.h"
@@ -33,13 +33,13 @@
 #define VARIABLE "TTYBRIDGE_HANDOVER"
 #define STORE_NAME "handover"
 
-static struct heritage *heritage;
+static struct snapshot *snapshot;
 static uint8_t *file;
 
 /* --- reading ------------------------------------------------------------- */
 
 int
-handover_read(const uint8_t *data, size_t len, struct heritage **ret,
+handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
     void (*descriptor)(const char *name, int fd))
 {
 	struct unpack u = { .at = data, .left = len };
@@ -66,7 +66,7 @@ handover_read(const uint8_t *data, size_t len, struct heritage **ret,
 		if (!u.failed && descriptor != NULL)
 			descriptor(name, fd);
 	}
-	return u.failed ? -EINVAL : heritage_read(u.at, u.left, old, ret);
+	return u.failed ? -EINVAL : snapshot_read(u.at, u.left, old, ret);
 }
 
 /* All of the file, which nobody can change any more. */
@@ -101,7 +101,7 @@ take_file(int fd, void (*descriptor)(const char *name, int fd))
 	int r = load(fd, &len);
 
 	if (r == 0)
-		r = handover_read(file, len, &heritage, descriptor);
+		r = handover_read(file, len, &snapshot, descriptor);
 	close(fd);
 	if (r == 0)
 		return;
@@ -131,7 +131,7 @@ stored(const char *name, int fd)
 		left_add(name, fd);
 		return;
 	}
-	if (heritage == NULL)
+	if (snapshot == NULL)
 		take_file(fd, NULL);
 	else
 		close(fd);
@@ -315,7 +315,7 @@ rescue_queues(const struct config *c)
 		bridge_save(&rem.bridge, &p);
 		file = p.data;
 		r = p.failed ? -ENOMEM
-			     : heritage_read(file, p.len, false, &heritage);
+			     : snapshot_read(file, p.len, false, &snapshot);
 	}
 	if (r < 0)
 		log_at(LOG_ERR,
@@ -361,7 +361,7 @@ anything_left(void)
 }
 
 bool
-handover_begin(const struct config *c, struct heritage **ret)
+handover_begin(const struct config *c, struct snapshot **ret)
 {
 	int fd = exec_file();
 
@@ -369,15 +369,15 @@ handover_begin(const struct config *c, struct heritage **ret)
 		take_file(fd, inherited);
 	systemd_listen(stored);
 	keep_tell(systemd_keeper());
-	if (heritage == NULL)
+	if (snapshot == NULL)
 		rescue_queues(c);
 	forget_queues();
 	/* What is taken must not be there for another one, should we be killed: of one
 	 * that is gone the manager takes no word any more. */
-	if (heritage != NULL)
+	if (snapshot != NULL)
 		systemd_store_settle();
-	*ret = heritage;
-	return heritage != NULL || anything_left();
+	*ret = snapshot;
+	return snapshot != NULL || anything_left();
 }
 
 /* --- what nobody takes --------------------------------------------------- */
@@ -485,11 +485,11 @@ handover_end(struct bridge *b)
 	if (b != NULL) {
 		handover_prune(b->base, NULL);
 		close_unclaimed();
-		b->heritage = NULL;
+		b->snapshot = NULL;
 	}
-	heritage_free(heritage, b);
+	snapshot_free(snapshot, b);
 	free(file);
-	heritage = NULL;
+	snapshot = NULL;
 	file = NULL;
 }
 

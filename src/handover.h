@@ -22,7 +22,7 @@ bool handover_waits(void);
  * one that was killed, or left none: its long queues, those of sections that are
  * still the same.  It lives until handover_end().
  */
-bool handover_begin(const struct config *c, struct heritage **ret);
+bool handover_begin(const struct config *c, struct snapshot **ret);
 /* Closes what was left of sections that are no more, or not the same any more. */
 void handover_prune(struct event_base *base, const struct config *c);
 /* All has started: closes what nobody took. */
@@ -37,8 +37,8 @@ int handover_store(const struct bridge *b);
 int handover_exec(const struct bridge *b, const char *path, char *const *argv,
     void (*last)(void));
 
-/* Reads the file: for tests and fuzzing.  As heritage_read(). */
-int handover_read(const uint8_t *data, size_t len, struct heritage **ret,
+/* Reads the file: for tests and fuzzing.  As snapshot_read(). */
+int handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
     void (*descriptor)(const char *name, int fd));
 
 #endif

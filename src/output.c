@@ -41,7 +41,7 @@ struct output {
 	enum table_state table;
 	size_t *widths; /* of the columns, NULL until they are measured */
 
-	/* The table that is on: its headings, in text its rows behind them. */
+	/* The table that is on: its headings, in text its rows after them. */
 	size_t columns;
 	char **cells;
 	size_t ncells, room;

@@ -1,5 +1,5 @@
 /*
- * pack: numbers and bytes one behind the other in memory, and out of it again.
+ * pack: numbers and bytes one after the other in memory, and out of it again.
  *
  * Both ends are a daemon on the same machine, so numbers are as they lie there.  A
  * reader that was given less than it is asked for has failed: all that it gives from

@@ -1,5 +1,5 @@
 /*
- * queue: a ring of frames, each whole behind its header.
+ * queue: a ring of frames, each whole after its header.
  *
  * Frames are laid down 8-byte aligned and never wrap: when a frame does not fit
  * before the end of the ring, a header that says SKIP fills it up, and the frame
@@ -11,7 +11,7 @@
  * of the ASIDE record, and a walk passes over that.  The space of the frames that have
  * moved is recovered when the ring is full (grow).
  *
- * In a file the ring stands behind a page that says where it begins and ends.  Each is
+ * In a file the ring stands after a page that says where it begins and ends.  Each is
  * changed by one store, after all that it stands for: whenever the process ends, the
  * frames between them are whole.  An end before the beginning: it was being emptied.
  */
@@ -59,13 +59,13 @@ struct share {
 };
 
 struct header {
-	uint32_t len;	   /* of what is behind it, with flags, or SKIP */
+	uint32_t len;	   /* of what is after it, with flags, or SKIP */
 	uint32_t route;	   /* ASIDE: how long the payload may become */
 	uint64_t since_ns; /* MOVED: the position of the frame */
 };
 
 /*
- * What is behind the header of a SPELLED frame, before the frame as it came.  The
+ * What is after the header of a SPELLED frame, before the frame as it came.  The
  * payload lies in that, at an offset, or BEHIND it.
  */
 struct spelling {
@@ -250,7 +250,7 @@ lies_inside(const struct queued *f)
 	    f->payload + f->len <= f->wire + f->wire_len;
 }
 
-/* What a frame takes up behind its header. */
+/* What a frame takes up after its header. */
 static size_t
 stored_size(const struct queued *f)
 {
@@ -475,7 +475,7 @@ queue_add(struct queue *q, const struct queued *frame)
 	return 0;
 }
 
-/* The frame at a position, and the position behind its record. */
+/* The frame at a position, and the position after its record. */
 static size_t
 read_frame(const struct queue *q, size_t at, struct queued *ret)
 {
@@ -651,7 +651,7 @@ check_moved(const struct queue *old, size_t from, size_t pos)
 	    (h->len & LENGTH) <= h->route;
 }
 
-/* The frame at *pos, which moves behind it; false: there is none, or no ring. */
+/* The frame at *pos, which moves after it; false: there is none, or no ring. */
 static bool
 rescue_one(const struct queue *old, size_t *pos, struct queued *ret)
 {
@@ -659,7 +659,7 @@ rescue_one(const struct queue *old, size_t *pos, struct queued *ret)
 	size_t room;
 
 	while (*pos < old->tail && *pos % 8 == 0) {
-		/* Behind the last frame there may be no more than its len. */
+		/* After the last frame there may be no more than its len. */
 		h = header_at(old, *pos);
 		if (h->len == SKIP) {
 			*pos += old->size - (*pos & (old->size - 1));

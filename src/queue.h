@@ -1,7 +1,7 @@
 /*
  * queue: frames accepted for one destination and not yet written to it.
  *
- * A ring of bytes in which each frame lies whole behind a small header.  It is made
+ * A ring of bytes in which each frame lies whole after a small header.  It is made
  * when the first frame waits and grows as they do, so a queue that is never used
  * costs nothing; a large one is given back when the last frame is gone.  The limit counts payload bytes, but at least QUEUE_FLOOR for
  * each frame, so that empty frames are bounded too; and a frame's own spelling, if
@@ -54,7 +54,7 @@ void queue_free(struct queue *q);
 /* Keeps it for the next process, under that name (again, under another one).  Of no
  * effect where nothing is kept, or without memory. */
 void queue_keep(struct queue *q, const char *name);
-/* Puts what a process before had in such a file behind what is in the queue.  -EINVAL:
+/* Puts what a process before had in such a file after what is in the queue.  -EINVAL:
  * that is no ring; -ENOMEM. */
 int queue_rescue(struct queue *q, int fd);
 /* Empties such a file: nobody else will take it for what waits. */
@@ -79,7 +79,7 @@ queue_room(const struct queue *q)
 	return q->bytes >= q->limit ? 0 : q->limit - q->bytes;
 }
 /*
- * Puts a copy of the frame behind the others, whatever the limit says: to keep
+ * Puts a copy of the frame after the others, whatever the limit says: to keep
  * to it is the caller's policy.  -ENOMEM: nothing changed.
  */
 int queue_add(struct queue *q, const struct queued *frame);
@@ -97,7 +97,7 @@ queue_push(struct queue *q, const uint8_t *payload, size_t len,
 }
 /* The oldest frame, false when there is none. */
 bool queue_head(const struct queue *q, struct queued *ret);
-/* The frame behind a position; start with *pos = 0 for the oldest. */
+/* The frame after a position; start with *pos = 0 for the oldest. */
 bool queue_next(const struct queue *q, size_t *pos, struct queued *ret);
 /*
  * The frame in a place, false when it has been taken off.  A frame keeps its place, and no

@@ -226,7 +226,7 @@ fits(const char *word, size_t n, const uint8_t *name, size_t len)
 	return w == n;
 }
 
-/* A sentence behind its TAG block and start character, which may be missing. */
+/* A sentence after its TAG block and start character, which may be missing. */
 static bool
 nmea_text(const uint8_t **text, size_t *len, bool *encapsulated)
 {

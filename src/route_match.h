@@ -35,7 +35,7 @@ enum latest { LATEST_NONE, LATEST_NMEA, LATEST_MAVLINK };
 /* What is to be known of a Modbus message to find its answer. */
 struct modbus {
 	uint8_t unit, function;
-	uint8_t data[4]; /* behind the function code */
+	uint8_t data[4]; /* after the function code */
 	unsigned ndata;	 /* how many of them there are */
 };
 #define MODBUS_BROADCAST 0

@@ -117,7 +117,7 @@ no_device(int e, const char *path, char *err, size_t size)
 	else if (e == ENOTTY || e == EINVAL)
 		snprintf(err, size, "not a serial device");
 	else if (e == EIO)
-		snprintf(err, size, "no hardware behind this device");
+		snprintf(err, size, "no hardware after this device");
 	else
 		snprintf(err, size, "%s", strerror(e));
 	return -e;

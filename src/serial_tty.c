@@ -208,7 +208,7 @@ serial_tty_line(int fd, const struct endpoint_conf *conf, bool strict,
 fail:
 	r = -errno;
 	snprintf(err, size, "cannot set the line: %s",
-	    r == -EIO ? "no hardware behind this device" : strerror(-r));
+	    r == -EIO ? "no hardware after this device" : strerror(-r));
 	return r;
 }
 

@@ -38,7 +38,7 @@ struct task_past {
 	const struct task_site *site;
 	uint64_t since_ns;  /* when that wait began */
 	uint64_t waited_ns; /* how long it lasted */
-	uint64_t held_ns;   /* how long the run behind it took */
+	uint64_t held_ns;   /* how long the run after it took */
 };
 
 /* What each run needs comes first. */

@@ -41,7 +41,7 @@ static const struct unit size_units[] = {
 	{ "k", 1ULL << 10 },
 };
 
-/* The letters that stand for a byte behind a backslash. */
+/* The letters that stand for a byte after a backslash. */
 static const struct {
 	char letter;
 	uint8_t byte;
@@ -236,7 +236,7 @@ parse_hex(const char *s, struct bytes *ret)
 }
 
 /*
- * One escape, s behind its backslash: the byte, or -EINVAL.  *used is how many
+ * One escape, s after its backslash: the byte, or -EINVAL.  *used is how many
  * characters it is written with.
  */
 static int

@@ -86,7 +86,7 @@ const char *format_size(uint64_t bytes, char *buf, size_t size);
 const char *nearest(const char *word, const char *const *words);
 
 /*
- * The next word of a list that is separated by blanks or commas; *list moves behind
+ * The next word of a list that is separated by blanks or commas; *list moves after
  * it.  NULL when there is none.
  */
 const char *list_word(const char **list, size_t *len);
@@ -94,7 +94,7 @@ const char *list_word(const char **list, size_t *len);
 /* What to do when a path cannot be made because of its folder: "; ..." in err. */
 void append_folder_hint(char *err, size_t size, const char *path, int e);
 
-/* snprintf behind what is in buf already; what does not fit is cut. */
+/* snprintf after what is in buf already; what does not fit is cut. */
 void append(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
 
 #endif

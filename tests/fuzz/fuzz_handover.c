@@ -12,7 +12,7 @@
 
 #include <event2/event.h>
 
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "endpoint_link.h"
 #include "handover.h"
 #include "log.h"
@@ -55,7 +55,7 @@ no_descriptor(const char *name, int fd)
 }
 
 static struct bridge *
-take_over(struct heritage *h, bool other)
+take_over(struct snapshot *h, bool other)
 {
 	static const char bus[] =
 	    "[pty d]\nframing = modbus-rtu\n[pty e]\nframing = modbus-rtu\n"
@@ -76,18 +76,18 @@ take_over(struct heritage *h, bool other)
 	insist(config_parse("fuzz", text, strlen(text), &c, &faults) == 0 &&
 		bridge_new(base, &b) == 0,
 	    "no bridge");
-	b->heritage = h;
+	b->snapshot = h;
 	insist(bridge_apply(b, c, err, sizeof(err)) == 0, "no endpoints");
 	config_free(c);
-	b->heritage = NULL;
-	heritage_free(h, b);
+	b->snapshot = NULL;
+	snapshot_free(h, b);
 	return b;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct heritage *h = NULL, *again = NULL;
+	struct snapshot *h = NULL, *again = NULL;
 	struct pack p = { .data = NULL };
 	struct bridge *b;
 	uint8_t *file;
@@ -101,7 +101,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	insist(handover_read(data, len, &h, no_descriptor) < 0 || h != NULL,
 	    "nothing was read");
-	heritage_free(h, NULL);
+	snapshot_free(h, NULL);
 	h = NULL;
 	file = wrap(data + 1, len - 1);
 	if (handover_read(file, HEAD + len - 1, &h, no_descriptor) == 0) {
@@ -111,9 +111,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		link_settle_all();
 		bridge_save(b, &p);
 		insist(!p.failed &&
-			heritage_read(p.data, p.len, false, &again) == 0,
+			snapshot_read(p.data, p.len, false, &again) == 0,
 		    "what was written cannot be read");
-		heritage_free(again, b);
+		snapshot_free(again, b);
 		pack_free(&p);
 		bridge_free(b);
 	}

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "handover.h"
 #include "keep.h"
 #include "log.h"
@@ -186,7 +186,7 @@ static void
 a_strange_file_is_refused(void **state)
 {
 	uint8_t file[64] = "ttybho01";
-	struct heritage *h = NULL;
+	struct snapshot *h = NULL;
 
 	(void)state;
 	assert_int_equal(handover_read(file, 0, &h, NULL), -EINVAL);
@@ -194,15 +194,15 @@ a_strange_file_is_refused(void **state)
 	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
 	memset(file, 0, sizeof(file));
 	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
-	assert_int_equal(heritage_read(file, 16, false, &h), 0);
-	heritage_free(h, NULL);
+	assert_int_equal(snapshot_read(file, 16, false, &h), 0);
+	snapshot_free(h, NULL);
 	/* Rates, lines and exchanges, or none of them. */
-	assert_int_equal(heritage_read(file, 24, false, &h), -EINVAL);
-	assert_int_equal(heritage_read(file, 32, false, &h), -EINVAL);
-	assert_int_equal(heritage_read(file, 40, false, &h), 0);
-	heritage_free(h, NULL);
-	assert_int_equal(heritage_read(file, 48, false, &h), -EINVAL);
-	assert_int_equal(heritage_read(file, 8, false, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 24, false, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 32, false, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 40, false, &h), 0);
+	snapshot_free(h, NULL);
+	assert_int_equal(snapshot_read(file, 48, false, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 8, false, &h), -EINVAL);
 }
 
 int

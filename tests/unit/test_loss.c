@@ -73,7 +73,7 @@ static void
 drop(unsigned times, enum drop_reason reason, size_t len)
 {
 	while (times-- > 0) {
-		node->gone.dropped[reason]++;
+		node->retired.dropped[reason]++;
 		loss_dropped(node, reason, 1, len);
 	}
 }
@@ -107,7 +107,7 @@ discarded_input_is_told_in_the_same_way(void **state)
 	(void)state;
 	log_set_level(LOG_DEBUG);
 	for (unsigned n = 0; n < 3; n++) {
-		node->gone.bad[BAD_CHECKSUM]++;
+		node->retired.bad[BAD_CHECKSUM]++;
 		loss_discarded(node, BAD_CHECKSUM, 9);
 	}
 	expect("ttybridged: a: 9 bytes discarded: checksum\n");
@@ -122,8 +122,8 @@ frames_without_a_peer_are_told_together(void **state)
 {
 	(void)state;
 	log_set_level(LOG_DEBUG);
-	node->gone.dropped[DROP_NOBODY] += 4;
-	loss_dropped(node, DROP_NOBODY, 4, 3);
+	node->retired.dropped[DROP_NO_PEER] += 4;
+	loss_dropped(node, DROP_NO_PEER, 4, 3);
 	expect("ttybridged: a: a frame of 3 bytes was dropped: nobody\n");
 	assert_true(losses_count(bridge));
 	expect("ttybridged: a: 3 more frames dropped within a minute:"

@@ -1,28 +1,28 @@
 /*
- * bridge_heritage: what one process leaves to the next: queues, frames on their
+ * bridge_restore: what one process leaves to the next: queues, frames on their
  * way, bytes not yet cut, counters.
  */
-#ifndef BRIDGE_HERITAGE_H
-#define BRIDGE_HERITAGE_H
+#ifndef BRIDGE_RESTORE_H
+#define BRIDGE_RESTORE_H
 
 #include "bridge.h"
 #include "pack.h"
 
-struct heritage;
+struct snapshot;
 
 /* Writes down what the bridge has.  Nothing of it is changed, so that the bridge can
  * go on; what happens to it from now on is not in there. */
 void bridge_save(const struct bridge *b, struct pack *p);
 /*
  * Reads that; old: in the format of versions that only saved payloads.  The bytes remain
- * the caller's, and must stay valid until the heritage is freed.  -EINVAL: they are not
+ * the caller's, and must stay valid until the snapshot is freed.  -EINVAL: they are not
  * what bridge_save() writes; -ENOMEM.
  */
-int heritage_read(
-    const uint8_t *data, size_t len, bool old, struct heritage **ret);
+int snapshot_read(
+    const uint8_t *data, size_t len, bool old, struct snapshot **ret);
 /* Also counts, as dropped, the frames for connections that are no more.  NULL is
  * fine. */
-void heritage_free(struct heritage *h, struct bridge *b);
+void snapshot_free(struct snapshot *h, struct bridge *b);
 
 /* --- a frame that waits (bridge_frame.c) --------------------------------- */
 
@@ -36,7 +36,7 @@ void frame_read_wire(struct unpack *u, struct queued *q);
 /* --- for the bridge ------------------------------------------------------ */
 
 /* What waits for the link of a port. */
-struct heir {
+struct restored_link {
 	uint64_t since_ns;
 	bool discarding;
 	uint32_t state[2];
@@ -55,11 +55,11 @@ struct heir {
 	}
 
 /* The bridge, not at work yet, gets what was left for its nodes and routes. */
-void bridge_inherit(struct bridge *b);
+void bridge_restore(struct bridge *b);
 /*
  * The port's link has come up: goes on where the process before was, if the link is
  * that process's own; else what was on its way is lost and counted.
  */
-void port_inherit(struct port *port);
+void port_restore(struct port *port);
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * bridge_heritage: what one process leaves to the next.
+ * bridge_restore: what one process leaves to the next.
  *
  * Frames that wait and counters go over in any case.  What is tied to an open stream
  * goes over with its descriptor alone: bytes that were read and are not a frame yet,
  * and the end of a frame that the kernel has taken the beginning of.  The port keeps
- * those (struct heir) until its link comes up, and then knows which it is.
+ * those (struct restored_link) until its link comes up, and then knows which it is.
  *
  * What is read is checked as if a stranger had written it.  A decoder looks again
  * at all bytes it had; of its state only what rules of framings treat as a mere
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "bridge_exchange.h"
-#include "bridge_heritage.h"
+#include "bridge_restore.h"
 #include "bridge_path.h"
 #include "endpoint_link.h"
 #include "log.h"
@@ -36,7 +36,7 @@ struct old_port {
 	uint32_t state[2];
 	struct span held; /* read, and not decoded */
 	struct span rest; /* handed over, and not written */
-	struct handed handed;
+	struct in_flight in_flight;
 	struct span payload, wire; /* of that frame */
 	size_t nframes;
 	struct unpack frames;
@@ -65,7 +65,7 @@ struct old_route {
 	unsigned number; /* now, NONE: it is no more */
 };
 
-struct heritage {
+struct snapshot {
 	size_t nroutes, nnodes, nrates;
 	struct old_route *route;
 	struct old_node *node;
@@ -117,9 +117,9 @@ read_frames(struct unpack *u, struct old_port *port)
 
 /* A frame that is to be sent again must be there. */
 static void
-read_handed(struct unpack *u, struct old_port *port)
+read_in_flight(struct unpack *u, struct old_port *port)
 {
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 	struct queued q = { 0 };
 	bool there;
 
@@ -160,7 +160,7 @@ read_port(struct unpack *u, struct old_port *port)
 		port->state[i] = (uint32_t)unpack_number_to(u, UINT32_MAX);
 	unpack_span(u, &port->held);
 	unpack_span(u, &port->rest);
-	read_handed(u, port);
+	read_in_flight(u, port);
 	read_frames(u, port);
 }
 
@@ -185,7 +185,7 @@ read_node(struct unpack *u, struct old_node *node)
 }
 
 static void
-read_rates(struct heritage *h, struct unpack *u)
+read_rates(struct snapshot *h, struct unpack *u)
 {
 	struct span span;
 
@@ -200,7 +200,7 @@ read_rates(struct heritage *h, struct unpack *u)
 }
 
 static void
-read_lines(struct heritage *h, struct unpack *u)
+read_lines(struct snapshot *h, struct unpack *u)
 {
 	size_t n = unpack_count(u, LINE_SIZE);
 	struct old_node *node;
@@ -215,7 +215,7 @@ read_lines(struct heritage *h, struct unpack *u)
 }
 
 static int
-read_all(struct heritage *h, struct unpack *u)
+read_all(struct snapshot *h, struct unpack *u)
 {
 	size_t n = unpack_count(u, ROUTE_SIZE_MIN);
 
@@ -242,23 +242,23 @@ read_all(struct heritage *h, struct unpack *u)
 }
 
 int
-heritage_read(const uint8_t *data, size_t len, bool old, struct heritage **ret)
+snapshot_read(const uint8_t *data, size_t len, bool old, struct snapshot **ret)
 {
 	struct unpack u = { .at = data, .left = len, .old = old };
-	struct heritage *h = calloc(1, sizeof(*h));
+	struct snapshot *h = calloc(1, sizeof(*h));
 	int r = h != NULL ? read_all(h, &u) : -ENOMEM;
 
 	if (r == 0)
 		*ret = h;
 	else
-		heritage_free(h, NULL);
+		snapshot_free(h, NULL);
 	return r;
 }
 
 /* --- taking over --------------------------------------------------------- */
 
 static void
-inherit_route(const struct old_route *old, struct route *route)
+restore_route(const struct old_route *old, struct route *route)
 {
 	uint64_t *const counter[] = ROUTE_COUNTERS(route);
 	struct histogram *h = &route->latency;
@@ -279,9 +279,9 @@ inherit_route(const struct old_route *old, struct route *route)
 }
 
 static void
-inherit_routes(struct bridge *b)
+restore_routes(struct bridge *b)
 {
-	const struct heritage *h = b->heritage;
+	const struct snapshot *h = b->snapshot;
 
 	for (size_t i = 0; i < h->nroutes; i++) {
 		struct old_route *old = &h->route[i];
@@ -294,7 +294,7 @@ inherit_routes(struct bridge *b)
 				new->conf != NULL ? new->conf->text : NULL))
 				continue;
 			old->number = j;
-			inherit_route(old, new);
+			restore_route(old, new);
 			break;
 		}
 	}
@@ -310,12 +310,12 @@ route_of(const struct bridge *b, const struct span *name)
 }
 
 static void
-inherit_rates(struct bridge *b)
+restore_rates(struct bridge *b)
 {
-	struct unpack u = b->heritage->rates;
+	struct unpack u = b->snapshot->rates;
 	uint64_t now = now_ns();
 
-	for (size_t i = 0; i < b->heritage->nrates; i++) {
+	for (size_t i = 0; i < b->snapshot->nrates; i++) {
 		struct span name, to;
 		struct route *route;
 		uint64_t message, until;
@@ -334,14 +334,14 @@ inherit_rates(struct bridge *b)
 }
 
 static unsigned
-route_now(const struct heritage *h, uint64_t number)
+route_now(const struct snapshot *h, uint64_t number)
 {
 	return number < h->nroutes ? h->route[number].number : NONE;
 }
 
 static void
-inherit_frames(
-    struct port *port, const struct heritage *h, const struct old_port *old)
+restore_frames(
+    struct port *port, const struct snapshot *h, const struct old_port *old)
 {
 	struct unpack u = old->frames;
 	struct queued q;
@@ -356,48 +356,49 @@ inherit_frames(
 
 /* The frame that was on its way. */
 static void
-inherit_handed(
-    struct port *port, const struct heritage *h, const struct old_port *old)
+restore_in_flight(
+    struct port *port, const struct snapshot *h, const struct old_port *old)
 {
-	struct handed *handed = &port->handed;
+	struct in_flight *in_flight = &port->in_flight;
 	struct queued q = { 0 };
 
-	*handed = old->handed;
-	handed->payload = NULL;
-	handed->route = route_now(h, old->handed.route);
-	if (!handed->waits || old->payload.at == NULL)
+	*in_flight = old->in_flight;
+	in_flight->payload = NULL;
+	in_flight->route = route_now(h, old->in_flight.route);
+	if (!in_flight->waits || old->payload.at == NULL)
 		return;
 	q.payload = old->payload.at;
-	q.len = handed->len;
-	q.since_ns = handed->since_ns;
-	q.route = handed->route;
+	q.len = in_flight->len;
+	q.since_ns = in_flight->since_ns;
+	q.route = in_flight->route;
 	q.wire = old->wire.at;
-	q.wire_len = handed->spelling_len;
-	q.spelled = handed->spelled;
-	handed_keep(handed, &q);
-	if (handed->payload == NULL && handed->wire == 0) {
-		port_drop(port, DROP_MEMORY, handed->len);
-		memset(handed, 0, sizeof(*handed));
+	q.wire_len = in_flight->spelling_len;
+	q.spelled = in_flight->spelled;
+	in_flight_keep(in_flight, &q);
+	if (in_flight->payload == NULL && in_flight->wire == 0) {
+		port_drop(port, DROP_MEMORY, in_flight->len);
+		memset(in_flight, 0, sizeof(*in_flight));
 	}
 }
 
-/* All that an old port had; what goes with its descriptor becomes the port's heir. */
+/* All that an old port had; what goes with its descriptor becomes the port's restored_link. */
 static void
-inherit_port(struct port *port, const struct heritage *h, struct old_port *old)
+restore_port(struct port *port, const struct snapshot *h, struct old_port *old)
 {
-	struct heir *heir = calloc(1, sizeof(*heir) + old->rest.len);
+	struct restored_link *restored_link =
+	    calloc(1, sizeof(*restored_link) + old->rest.len);
 
 	old->taken = true;
 	port->traffic = old->traffic;
 	port->link->rx_bytes = old->rx_bytes;
 	port->link->tx_bytes = old->tx_bytes;
-	inherit_frames(port, h, old);
-	inherit_handed(port, h, old);
+	restore_frames(port, h, old);
+	restore_in_flight(port, h, old);
 	free(port->held);
 	port->held_size = MAX(old->held.len, (size_t)1);
 	port->held = malloc(port->held_size);
-	if (heir == NULL || port->held == NULL) {
-		free(heir);
+	if (restored_link == NULL || port->held == NULL) {
+		free(restored_link);
 		free(port->held);
 		port->held = NULL;
 		port->held_size = 0;
@@ -406,22 +407,22 @@ inherit_port(struct port *port, const struct heritage *h, struct old_port *old)
 	port->held_len = old->held.len;
 	if (old->held.len > 0)
 		memcpy(port->held, old->held.at, old->held.len);
-	heir->since_ns = old->since_ns;
-	heir->discarding = old->discarding;
-	memcpy(heir->state, old->state, sizeof(heir->state));
-	heir->len = old->rest.len;
-	if (heir->len > 0)
-		memcpy(heir->rest, old->rest.at, heir->len);
-	port->heir = heir;
+	restored_link->since_ns = old->since_ns;
+	restored_link->discarding = old->discarding;
+	memcpy(restored_link->state, old->state, sizeof(restored_link->state));
+	restored_link->len = old->rest.len;
+	if (restored_link->len > 0)
+		memcpy(restored_link->rest, old->rest.at, restored_link->len);
+	port->restored_link = restored_link;
 }
 
 static void
-inherit_node(struct node *node, const struct heritage *h, struct old_node *old)
+restore_node(struct node *node, const struct snapshot *h, struct old_node *old)
 {
 	struct endpoint *ep = node->endpoint;
 	struct port *port = TAILQ_FIRST(&node->ports);
 
-	node->gone = old->traffic;
+	node->retired = old->traffic;
 	ep->paused = old->paused;
 	ep->opens = old->opens;
 	ep->losses = old->losses;
@@ -429,15 +430,15 @@ inherit_node(struct node *node, const struct heritage *h, struct old_node *old)
 	ep->next_link = old->next_link;
 	if (ep->conf->ops->several || port == NULL || old->nports != 1)
 		return;
-	inherit_port(port, h, &old->port[0]);
-	if (port->heir != NULL) {
-		port->heir->half = old->half;
-		port->heir->line = old->line;
+	restore_port(port, h, &old->port[0]);
+	if (port->restored_link != NULL) {
+		port->restored_link->half = old->half;
+		port->restored_link->line = old->line;
 	}
 }
 
 static struct old_node *
-old_node(const struct heritage *h, const struct endpoint *ep)
+old_node(const struct snapshot *h, const struct endpoint *ep)
 {
 	for (size_t i = 0; i < h->nnodes; i++)
 		if (span_is(&h->node[i].name, ep->conf->name))
@@ -446,25 +447,25 @@ old_node(const struct heritage *h, const struct endpoint *ep)
 }
 
 void
-bridge_inherit(struct bridge *b)
+bridge_restore(struct bridge *b)
 {
 	struct old_node *old;
 
-	if (b->heritage == NULL)
+	if (b->snapshot == NULL)
 		return;
-	inherit_routes(b);
-	inherit_rates(b);
-	exchanges_restore(b, b->heritage->exchanges);
+	restore_routes(b);
+	restore_rates(b);
+	exchanges_restore(b, b->snapshot->exchanges);
 	for (unsigned i = 0; i < b->nnodes; i++)
-		if ((old = old_node(b->heritage, b->node[i]->endpoint)) != NULL)
-			inherit_node(b->node[i], b->heritage, old);
+		if ((old = old_node(b->snapshot, b->node[i]->endpoint)) != NULL)
+			restore_node(b->node[i], b->snapshot, old);
 }
 
-/* A connection finds what it had by its name, one that is made anew by its address. */
+/* A connection finds what it had by its name, a new one by its address. */
 static void
-inherit_connection(struct port *port)
+restore_connection(struct port *port)
 {
-	const struct heritage *h = port->node->bridge->heritage;
+	const struct snapshot *h = port->node->bridge->snapshot;
 	const struct link *link = port->link;
 	struct old_node *node;
 
@@ -480,7 +481,7 @@ inherit_connection(struct port *port)
 				   : !link->endpoint->conf->ops->datagram ||
 				!span_is(&old->address, link->address)))
 			continue;
-		inherit_port(port, h, old);
+		restore_port(port, h, old);
 		return;
 	}
 }
@@ -488,23 +489,25 @@ inherit_connection(struct port *port)
 /* Keeps the rest if it was for a line: that may be the one that is open now, which the
  * caller checks. */
 static bool
-heir_keeps_rest(struct port *port, const struct heir *heir)
+restored_link_keeps_rest(
+    struct port *port, const struct restored_link *restored_link)
 {
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 
-	if (!heir->half || (h->rest = malloc(MAX(heir->len, 1u))) == NULL)
+	if (!restored_link->half ||
+	    (h->rest = malloc(MAX(restored_link->len, 1u))) == NULL)
 		return false;
-	memcpy(h->rest, heir->rest, heir->len);
-	h->rest_len = heir->len;
-	h->device = heir->line;
+	memcpy(h->rest, restored_link->rest, restored_link->len);
+	h->rest_len = restored_link->len;
+	h->device = restored_link->line;
 	return true;
 }
 
 /* The stream it belongs to is gone. */
 static void
-heir_lost(struct port *port, const struct heir *heir)
+restored_link_lost(struct port *port, const struct restored_link *restored_link)
 {
-	struct handed *h = &port->handed;
+	struct in_flight *h = &port->in_flight;
 
 	if (port->held_len > 0) {
 		COUNT(port, bad[BAD_MALFORMED], 1);
@@ -513,14 +516,15 @@ heir_lost(struct port *port, const struct heir *heir)
 	}
 	if (!h->waits || h->wire == 0)
 		return;
-	if (heir->len == 0) {
-		port_handed_out(port);
+	if (restored_link->len == 0) {
+		port_in_flight_done(port);
 		return;
 	}
-	if (h->partial && heir_keeps_rest(port, heir))
+	if (h->partial && restored_link_keeps_rest(port, restored_link))
 		return;
-	port->traffic.tx_bytes -= heir->len;
-	if (!h->partial && heir->len == h->wire && h->payload != NULL) {
+	port->traffic.tx_bytes -= restored_link->len;
+	if (!h->partial && restored_link->len == h->wire &&
+	    h->payload != NULL) {
 		h->wire = 0;
 		return;
 	}
@@ -530,47 +534,49 @@ heir_lost(struct port *port, const struct heir *heir)
 }
 
 static void
-heir_goes_on(struct port *port, const struct heir *heir)
+restored_link_continues(
+    struct port *port, const struct restored_link *restored_link)
 {
 	struct link *link = port->link;
 
-	if (heir->since_ns != 0) {
-		link->since_ns = heir->since_ns;
+	if (restored_link->since_ns != 0) {
+		link->since_ns = restored_link->since_ns;
 		if (!link->endpoint->conf->ops->several)
-			link->endpoint->since_ns = heir->since_ns;
+			link->endpoint->since_ns = restored_link->since_ns;
 	}
-	port->decoder.discarding = heir->discarding;
-	memcpy(port->decoder.state, heir->state, sizeof(heir->state));
+	port->decoder.discarding = restored_link->discarding;
+	memcpy(port->decoder.state, restored_link->state,
+	    sizeof(restored_link->state));
 	port->backlog = port->held_len > 0;
-	if (heir->len == 0)
+	if (restored_link->len == 0)
 		return;
-	if (link_hand(link, heir->rest, heir->len) < 0) {
-		heir_lost(port, heir);
+	if (link_hand(link, restored_link->rest, restored_link->len) < 0) {
+		restored_link_lost(port, restored_link);
 		link_close(link, "out of memory");
 		return;
 	}
-	link->tx_bytes -= heir->len;
+	link->tx_bytes -= restored_link->len;
 }
 
 void
-port_inherit(struct port *port)
+port_restore(struct port *port)
 {
-	const struct heritage *h = port->node->bridge->heritage;
-	struct heir *heir;
+	const struct snapshot *h = port->node->bridge->snapshot;
+	struct restored_link *restored_link;
 
 	framing_start(&port->decoder, &port->conf->framing);
-	if (port->heir == NULL)
-		inherit_connection(port);
+	if (port->restored_link == NULL)
+		restore_connection(port);
 	if (port->link->adopted && h != NULL)
 		exchanges_restore_master(port, h->exchanges);
-	if ((heir = port->heir) == NULL)
+	if ((restored_link = port->restored_link) == NULL)
 		return;
-	port->heir = NULL;
+	port->restored_link = NULL;
 	if (port->link->adopted)
-		heir_goes_on(port, heir);
+		restored_link_continues(port, restored_link);
 	else
-		heir_lost(port, heir);
-	free(heir);
+		restored_link_lost(port, restored_link);
+	free(restored_link);
 }
 
 /* --- the end ------------------------------------------------------------- */
@@ -585,24 +591,24 @@ drop_untaken(struct node *node, const struct old_port *old)
 
 	if (old->taken)
 		return;
-	traffic_add(&node->gone, &old->traffic);
-	node->gone.tx_bytes -= old->rest.len;
-	node->gone.bad[BAD_MALFORMED] += old->held.len > 0;
-	node->gone.bad_bytes[BAD_MALFORMED] += old->held.len;
+	traffic_add(&node->retired, &old->traffic);
+	node->retired.tx_bytes -= old->rest.len;
+	node->retired.bad[BAD_MALFORMED] += old->held.len > 0;
+	node->retired.bad_bytes[BAD_MALFORMED] += old->held.len;
 	for (size_t i = 0; i < old->nframes; i++) {
 		frame_read(&u, &q);
-		node->gone.dropped[DROP_CLOSED]++;
-		node->gone.dropped_bytes += q.len;
+		node->retired.dropped[DROP_CLOSED]++;
+		node->retired.dropped_bytes += q.len;
 	}
-	if (!old->handed.waits)
+	if (!old->in_flight.waits)
 		return;
-	if (old->handed.wire > 0 && old->rest.len == 0) {
-		node->gone.tx_frames++;
-		node->gone.tx_payload += old->handed.len;
+	if (old->in_flight.wire > 0 && old->rest.len == 0) {
+		node->retired.tx_frames++;
+		node->retired.tx_payload += old->in_flight.len;
 		return;
 	}
-	node->gone.dropped[DROP_CLOSED]++;
-	node->gone.dropped_bytes += old->handed.len;
+	node->retired.dropped[DROP_CLOSED]++;
+	node->retired.dropped_bytes += old->in_flight.len;
 }
 
 /* The endpoint does not exist any more, so that no counter can show its frames. */
@@ -612,7 +618,7 @@ say_dropped(const struct old_node *old)
 	size_t frames = 0;
 
 	for (size_t i = 0; i < old->nports; i++)
-		frames += old->port[i].nframes + old->port[i].handed.waits;
+		frames += old->port[i].nframes + old->port[i].in_flight.waits;
 	if (frames > 0)
 		log_at(LOG_NOTICE,
 		    "%.*s is no longer configured; %zu frame%s that waited for"
@@ -631,7 +637,7 @@ node_now(const struct bridge *b, const struct old_node *old)
 }
 
 void
-heritage_free(struct heritage *h, struct bridge *b)
+snapshot_free(struct snapshot *h, struct bridge *b)
 {
 	struct node *node;
 
