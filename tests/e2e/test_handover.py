@@ -677,7 +677,7 @@ def test_only_the_daemons_own_socket_is_removed(restarts, daemon, folder):
         restart(d)
         # Nobody would find it where it is, and where it should be is another one.
         wait_for(lambda: d.state("a") == "lost")
-        assert "another program does" in d.stderr()
+        assert "in use by another program" in d.stderr()
     d.stop()
     assert here.is_socket() and (folder / "c").is_socket() and not there.exists()
     for other in others:
