@@ -50,12 +50,12 @@ COMPILER = $(or $(CC_$(FLAVOUR)),$(CC))
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(FLAVOUR)) \
 	-DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
-	$(CPPFLAGS) $(CFLAGS)
+	$(addprefix -iquote ,$(wildcard src/*)) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 
-SRC = $(sort $(wildcard src/*.c))
+SRC = $(sort $(wildcard src/*/*.c))
 OBJ = $(SRC:src/%.c=$(B)/%.o)
-LIBOBJ = $(filter-out $(B)/main.o,$(OBJ))
+LIBOBJ = $(filter-out $(B)/daemon/main.o,$(OBJ))
 UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAY = $(FUZZ:%=$(B)/replay/%)
@@ -80,31 +80,30 @@ LINKED = $(LIBOBJ)
 $(B)/unit/%: tests/unit/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(COMPILER) $(ALL_CFLAGS) -Isrc -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
+	$(Q)$(COMPILER) $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
 	    $(LINKED) -lcmocka $(LIBS)
 # Commands need no control port.
-$(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon.o \
-	$(patsubst %,$(B)/control%.o,_lines _ports _replies _session) \
-	$(B)/control.o,$(LIBOBJ))
+$(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
+	$(patsubst %,$(B)/control/%.o,lines ports replies session control),$(LIBOBJ))
 
 # A fuzz target with a main() that replays files, for any compiler...
 FUZZED = $(LIBOBJ)
 $(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(COMPILER) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< \
+	$(Q)$(COMPILER) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
 	    tests/fuzz/replay.c $(FUZZED) $(LIBS)
 
 # ...and with libFuzzer.
 build/fuzz/fuzzer/%: tests/fuzz/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)clang $(ALL_CFLAGS) -Isrc -fsanitize=fuzzer $(SAN) -o $@ $< \
+	$(Q)clang $(ALL_CFLAGS) -fsanitize=fuzzer $(SAN) -o $@ $< \
 	    $(FUZZED) $(LIBS)
 
 # The framings, compiled to count what they do.  libFuzzer has a function of the name that
 # compilers give to the one they call.
-WORK = $(patsubst src/%.c,$(B)/work/%.o,$(wildcard src/framing*.c) src/checksum.c)
+WORK = $(patsubst src/%.c,$(B)/work/%.o,$(wildcard src/framing/*.c) src/base/checksum.c)
 $(B)/work/%.o: src/%.c tests/fuzz/work.h
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -115,7 +114,7 @@ $(B)/replay/fuzz_work build/fuzz/fuzzer/fuzz_work: $(WORK)
 $(B)/replay/fuzz_work build/fuzz/fuzzer/fuzz_work: private FUZZED = $(WORK) \
 	$(filter-out $(WORK:$(B)/work/%=$(B)/%),$(LIBOBJ))
 
--include $(wildcard build/*/*.d build/*/unit/*.d build/*/work/*.d)
+-include $(wildcard build/*/unit/*.d build/*/*/*.d build/*/work/*/*.d)
 include tests/boards/boards.mk
 include tests/bench/bench.mk
 include tests/mutants/mutants.mk

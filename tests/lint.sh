@@ -11,37 +11,27 @@ fault() {
 	status=1
 }
 
-# The layer of a module, by the longest prefix that is listed.
-layer() {
-	case $1 in
-	util | log) echo 0 ;;
-	key | output | stats | address | keep | pack | sandbox) echo 1 ;;
-	framing* | checksum | queue | precise | expression*) echo 2 ;;
-	endpoint* | device_watch | serial* | listener | holder) echo 3 ;;
-	config* | route*) echo 4 ;;
-	bridge*) echo 5 ;;
-	control* | command* | client | capture | systemd | handover) echo 6 ;;
-	daemon | main) echo 7 ;;
-	*) echo '?' ;;
-	esac
-}
-
-# Modules of one family share the name up to the first underscore.
-for file in src/*.[ch]; do
-	module=$(basename "$file" | sed 's/\.[ch]$//')
-	mine=$(layer "$module")
-	[ "$mine" != '?' ] || fault "$file: in no layer"
-	sed -n 's/^#include "\(.*\)\.h"$/\1/p' "$file" | while read -r other; do
-		theirs=$(layer "$other")
-		[ "$theirs" != '?' ] || echo "$file: $other.h is in no layer"
-		[ "$theirs" -le "$mine" ] ||
-			echo "$file (layer $mine) includes $other.h ($theirs)"
+# Each folder is a layer: a file includes headers of its own and of lower ones.
+layers="base net framing endpoint route config bridge control daemon"
+for folder in src/*; do
+	case " $layers " in *" ${folder#src/} "*) ;; *) fault "$folder is in no layer" ;; esac
+done
+[ -z "$(basename -a src/*/*.[ch] | sort | uniq -d)" ] ||
+	fault "the same name twice: $(basename -a src/*/*.[ch] | sort | uniq -d)"
+higher=$layers
+for layer in $layers; do
+	higher=${higher#"$layer"}
+	higher=${higher# }
+	for above in $higher; do
+		for header in src/"$above"/*.h; do
+			grep -n "^#include \"$(basename "$header")\"" src/"$layer"/*.[ch] || true
+		done
 	done
 done >build/lint.layers
-[ ! -s build/lint.layers ] || { cat build/lint.layers; status=1; }
+[ ! -s build/lint.layers ] || { cat build/lint.layers; fault "includes of a higher layer"; }
 
 # A file may depend on others, by the symbols that it uses, but not on itself through them.
-nm -A -g $(printf "%s\n" src/*.c | sed "s,src/,build/plain/,; s,c\$,o,") | awk '
+nm -A -g $(printf "%s\n" src/*/*.c | sed "s,src/,build/plain/,; s,c\$,o,") | awk '
     { file = $1; sub(/:.*/, "", file); sub(/.*\//, "", file); symbol = $NF }
     $(NF - 1) == "U" { use[file, symbol]; next }
     { home[symbol] = file }
@@ -51,11 +41,12 @@ nm -A -g $(printf "%s\n" src/*.c | sed "s,src/,build/plain/,; s,c\$,o,") | awk '
 [ ! -s build/lint.cycles ] || { cat build/lint.cycles; fault "a dependency cycle"; }
 
 # What a type of endpoint or a framing needs of others is said by a member of its table.
-! grep -nE '[!=]= *&(endpoint|framing)_|rule->name, "' src/*.c ||
+! grep -nE '[!=]= *&(endpoint|framing)_|rule->name, "' src/*/*.c ||
 	fault "compares types of endpoints or framings"
 
-for header in src/*.h; do
-	gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fsyntax-only -x c "$header" ||
+for header in src/*/*.h; do
+	gcc -std=gnu11 -D_GNU_SOURCE $(printf -- '-iquote %s ' src/*) \
+	    -Wall -Wextra -fsyntax-only -x c "$header" ||
 		fault "$header does not compile alone"
 done
 
@@ -63,7 +54,7 @@ done
 format=14
 case $(clang-format --version) in
 *"version $format."*)
-	clang-format --dry-run -Werror src/*.[ch] $(find tests -name '*.[ch]') ||
+	clang-format --dry-run -Werror src/*/*.[ch] $(find tests -name '*.[ch]') ||
 		fault "clang-format -i what is named above"
 	;;
 *)
@@ -76,7 +67,7 @@ awk 'FNR == 1 { start = 0 }
     /^{/ { start = FNR }
     /^}/ { if (start && FNR - start > 60)
 	printf "%s:%d: a function of %d lines\n", FILENAME, start, FNR - start
-	start = 0 }' src/*.c >build/lint.long
+	start = 0 }' src/*/*.c >build/lint.long
 [ ! -s build/lint.long ] || { cat build/lint.long; status=1; }
 
 for page in man/*.[1-8]; do

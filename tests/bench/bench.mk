@@ -19,7 +19,7 @@ $(BENCH)/limit: tests/bench/limit.c
 
 $(BENCH)/codec: tests/bench/codec.c $(LIBOBJ)
 	@mkdir -p $(@D)
-	$(COMPILER) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< $(LIBOBJ) $(LIBS)
+	$(COMPILER) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LIBOBJ) $(LIBS)
 
 bench: deps-build
 	$(MAKE) -j$(JOBS) all bench-tools

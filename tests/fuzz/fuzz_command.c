@@ -15,7 +15,7 @@
 
 #include <event2/event.h>
 
-#include "control_session.h"
+#include "session.h"
 
 #define REPLY_MAX (16 * 1024 * 1024)
 #define TURNS_MAX 1000000

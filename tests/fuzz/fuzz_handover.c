@@ -12,8 +12,8 @@
 
 #include <event2/event.h>
 
-#include "bridge_restore.h"
-#include "endpoint_link.h"
+#include "restore.h"
+#include "link.h"
 #include "handover.h"
 #include "log.h"
 

@@ -7,7 +7,7 @@
 
 #include "expression.h"
 #include "expression_tree.h"
-#include "route_match.h"
+#include "filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 

@@ -10,7 +10,7 @@
  */
 #define WORK_ITSELF
 #include "choose.h"
-#include "framing_rule.h"
+#include "codec.h"
 #include "work.h"
 
 #define HEAD (CHOICES + 2)

@@ -19,7 +19,7 @@
 
 #include "command.h"
 #include "config.h"
-#include "control_turns.h"
+#include "turns.h"
 #include "log.h"
 
 #define PATIENCE (10 * NSEC_PER_SEC)

@@ -23,7 +23,7 @@
 #include <jansson.h>
 
 #include "command.h"
-#include "control_session.h"
+#include "session.h"
 #include "log.h"
 
 #define PATIENCE (10 * NSEC_PER_SEC)

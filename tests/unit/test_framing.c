@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "framing_harness.h"
-#include "framing_scan.h"
+#include "scan.h"
 
 #define VECTORS "tests/vectors"
 #define BYTES_MAX 4096

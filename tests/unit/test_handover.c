@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "bridge_restore.h"
+#include "restore.h"
 #include "handover.h"
-#include "keep.h"
+#include "fdstore.h"
 #include "log.h"
 
 static char told[1024];

@@ -12,7 +12,7 @@
 
 #include <event2/event.h>
 
-#include "bridge_path.h"
+#include "forward.h"
 #include "log.h"
 
 static int saved, reader;

@@ -24,8 +24,8 @@
 #include <jansson.h>
 
 #include "command.h"
-#include "command_call.h"
-#include "control_session.h"
+#include "call.h"
+#include "session.h"
 #include "log.h"
 
 #define MANY 300

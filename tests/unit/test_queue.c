@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "keep.h"
+#include "fdstore.h"
 #include "queue.h"
 
 static void

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "route_match.h"
+#include "filter.h"
 
 #define GGA "$GPGGA,123519,4807.038,N*47"
 

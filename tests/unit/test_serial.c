@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "endpoint_serial.h"
+#include "serial.h"
 #include "serial_list.h"
 
 static struct endpoint *ep;

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "endpoint_taken.h"
+#include "taken.h"
 
 struct pair {
 	struct endpoint_conf conf;

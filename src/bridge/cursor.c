@@ -1,0 +1,115 @@
+/*
+ * cursor: positions in the list of endpoints, peers and routes.
+ *
+ * A reply that is produced in pieces keeps such a position while the event loop runs in
+ * between, so the bridge keeps a list of them and adjusts them when something that they
+ * refer to is removed.
+ */
+#include <string.h>
+
+#include "forward.h"
+
+void
+cursor_open(struct cursor *cursor, struct bridge *b)
+{
+	cursor->node = cursor->route = 0;
+	cursor->port = NULL;
+	if (cursor->bridge == NULL)
+		LIST_INSERT_HEAD(&b->cursors, cursor, entry);
+	cursor->bridge = b;
+}
+
+void
+cursor_close(struct cursor *cursor)
+{
+	if (cursor->bridge != NULL)
+		LIST_REMOVE(cursor, entry);
+	cursor->bridge = NULL;
+}
+
+const struct node *
+cursor_node(struct cursor *cursor)
+{
+	const struct bridge *b = cursor->bridge;
+
+	return cursor->node < b->nnodes ? b->node[cursor->node++] : NULL;
+}
+
+const struct route *
+cursor_route(struct cursor *cursor)
+{
+	const struct routes *routes = cursor->bridge->routes;
+
+	return cursor->route < routes->nroutes ? routes->route[cursor->route++]
+					       : NULL;
+}
+
+const struct port *
+cursor_peer(struct cursor *cursor)
+{
+	const struct port *port = cursor->port;
+	const struct node *node;
+
+	while (port == NULL && (node = cursor_node(cursor)) != NULL)
+		if (node->endpoint->conf->ops->several)
+			port = TAILQ_FIRST(&node->ports);
+	cursor->port = port != NULL ? TAILQ_NEXT(port, entry) : NULL;
+	return port;
+}
+
+void
+cursors_leave_port(const struct bridge *b, const struct port *port)
+{
+	struct cursor *cursor;
+
+	LIST_FOREACH(cursor, &b->cursors, entry)
+	if (cursor->port == port)
+		cursor->port = TAILQ_NEXT(port, entry);
+}
+
+static bool
+find_node(struct node *const *node, unsigned n, const char *name, unsigned *ret)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (strcmp(node[i]->endpoint->conf->name, name) == 0) {
+			*ret = i + 1;
+			return true;
+		}
+	return false;
+}
+
+static bool
+find_route(const struct routes *routes, const char *name, unsigned *ret)
+{
+	for (unsigned i = 0; i < routes->nroutes; i++)
+		if (strcmp(routes->route[i]->name, name) == 0) {
+			*ret = i + 1;
+			return true;
+		}
+	return false;
+}
+
+/* Each cursor continues after the last object that it has passed and that still exists. */
+void
+cursors_change(const struct bridge *b, struct node *const *node, unsigned n,
+    const struct routes *routes)
+{
+	struct cursor *cursor;
+	unsigned i;
+
+	LIST_FOREACH(cursor, &b->cursors, entry)
+	{
+		i = cursor->node;
+		cursor->node = 0;
+		while (i > 0 &&
+		    !find_node(node, n, b->node[i - 1]->endpoint->conf->name,
+			&cursor->node))
+			i--;
+		i = cursor->route;
+		cursor->route = 0;
+		while (i > 0 &&
+		    !find_route(
+			routes, b->routes->route[i - 1]->name, &cursor->route))
+			i--;
+	}
+}

@@ -1,0 +1,367 @@
+/*
+ * events: what the timers of ports and the endpoints tell the bridge; ports come and
+ * go here.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "exchange.h"
+#include "restore.h"
+#include "link.h"
+#include "log.h"
+
+/* --- timers -------------------------------------------------------------- */
+
+static bool
+due(uint64_t *at, uint64_t now)
+{
+	if (*at == 0 || *at > now)
+		return false;
+	*at = 0;
+	return true;
+}
+
+static void
+age_due(struct port *port)
+{
+	port_timeout(port);
+	port->silence_at = 0;
+}
+
+/*
+ * What the time on the line has to say counts only while the line is read: the rest of
+ * a frame may be waiting in the kernel.
+ */
+static void
+line_due(struct port *port, uint64_t now)
+{
+	bool silent = due(&port->silence_at, now),
+	     old = due(&port->age_at, now);
+
+	if (!port->link->reading && !port->link->read_eof)
+		return;
+	if (silent)
+		port_silent(port);
+	if (old && port->held_len > 0)
+		age_due(port);
+}
+
+/* What the timer of a port was set for. */
+static void
+port_due(struct port *port, uint64_t now)
+{
+	line_due(port, now);
+	if (due(&port->stall_at, now))
+		port_stall_due(port, now);
+	if (due(&port->linger_at, now))
+		port_linger_due(port, now);
+	if (due(&port->gap_at, now))
+		port_flush(port);
+	if (due(&port->turn_at, now))
+		port_release(port);
+}
+
+/* --- ports come and go --------------------------------------------------- */
+
+void
+port_keep_queue(struct port *port)
+{
+	char name[KEEP_NAME_MAX];
+
+	link_queue_name(port->link, name, sizeof(name));
+	queue_keep(&port->queue, name);
+}
+
+struct port *
+port_new(struct node *node, struct link *link)
+{
+	struct port *port = zalloc_lines(sizeof(*port));
+
+	if (port == NULL)
+		return NULL;
+	port->node = node;
+	port->link = link;
+	port->conf = node->endpoint->conf;
+	port->due = port_due;
+	link->port = port;
+	TAILQ_INIT(&port->waiters);
+	port->fair = node->nsources > 1;
+	queue_init(&port->queue, node->endpoint->conf->queue);
+	port_keep_queue(port);
+	framing_start(&port->decoder, &node->endpoint->conf->framing);
+	TAILQ_INSERT_TAIL(&node->ports, port, entry);
+	return port;
+}
+
+static void
+in_flight_clear(struct in_flight *h)
+{
+	free(h->payload);
+	free(h->rest);
+	memset(h, 0, sizeof(*h));
+}
+
+void
+port_drop_waiting(struct port *port)
+{
+	struct queued q;
+
+	while (queue_head(&port->queue, &q)) {
+		port_drop(port, DROP_CLOSED, q.len);
+		queue_pop(&port->queue);
+	}
+	if (port->in_flight.waits)
+		port_drop(port, DROP_CLOSED, port->in_flight.len);
+	in_flight_clear(&port->in_flight);
+}
+
+void
+port_free(struct port *port)
+{
+	if (port == NULL)
+		return;
+	port_drop_waiting(port);
+	traffic_add(&port->node->retired, &port->traffic);
+	cursors_leave_port(port->node->bridge, port);
+	TAILQ_REMOVE(&port->node->ports, port, entry);
+	port_stop_waiting(port);
+	port_release(port);
+	if (port->timer != NULL) {
+		precise_stop(&port->precise);
+		task_remove(&port->timer_task);
+		event_free(port->timer);
+	}
+	port->link->port = NULL;
+	queue_free(&port->queue);
+	latest_forget(port);
+	free(port->restored_link);
+	free(port->held);
+	free(port);
+}
+
+/* --- what the endpoints tell --------------------------------------------- */
+
+/* The frame cannot be completed; left: the number of its bytes that were not written. */
+static void
+in_flight_cut(struct port *port, size_t left)
+{
+	port->traffic.tx_bytes -= left;
+	port_drop(port, DROP_CUT, port->in_flight.len);
+	in_flight_clear(&port->in_flight);
+}
+
+/* A frame is partially written to a line that still exists: keeps the rest until the line
+ * is open again, because otherwise the next frame would be appended to that part. */
+static bool
+keep_rest(struct port *port, size_t left)
+{
+	struct in_flight *h = &port->in_flight;
+
+	if (!link_device(port->link, &h->device) ||
+	    (h->rest = malloc(left)) == NULL)
+		return false;
+	h->rest_len = link_unwritten(port->link, h->rest, left);
+	return true;
+}
+
+/* The frame that was being written: completed or sent again later, or cut. */
+static void
+in_flight_lost(struct port *port)
+{
+	struct in_flight *h = &port->in_flight;
+	size_t left = link_pending(port->link);
+
+	if (!h->waits || h->wire == 0)
+		return;
+	if (left == 0) {
+		port_in_flight_done(port);
+	} else if (!h->partial && left == h->wire && h->payload != NULL) {
+		port->traffic.tx_bytes -= left;
+		h->wire = 0;
+	} else if (!keep_rest(port, left))
+		in_flight_cut(port, left);
+}
+
+/* The link is up: sends the rest first, if it is the same line. */
+static void
+give_rest(struct port *port)
+{
+	struct in_flight *h = &port->in_flight;
+	struct link *link = port->link;
+	struct device_id now;
+
+	if (h->rest == NULL)
+		return;
+	if (!link_device(link, &now) ||
+	    memcmp(&now, &h->device, sizeof(now)) != 0 ||
+	    link_hand(link, h->rest, h->rest_len) < 0) {
+		in_flight_cut(port, h->rest_len);
+		return;
+	}
+	link->tx_bytes -= h->rest_len; /* counted before */
+	free(h->rest);
+	h->rest = NULL;
+}
+
+static int
+on_up(struct link *link)
+{
+	struct node *node = link->endpoint->node;
+	struct port *port = link->port;
+
+	if (port == NULL && (port = port_new(node, link)) == NULL)
+		return -ENOMEM;
+	if (node->bridge->stopping)
+		link_close_read(link);
+	port_restore(port);
+	give_rest(port);
+	port->progress_ns = now_ns();
+	port_flush(port);
+	port_update(port);
+	return 0;
+}
+
+static void
+on_down(struct link *link, const char *why)
+{
+	struct port *port = link->port;
+
+	(void)why;
+	if (port == NULL)
+		return;
+	port_input(port);
+	if (port->held_len > 0) {
+		COUNT(port, bad[BAD_MALFORMED], 1);
+		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);
+		loss_discarded(port->node, BAD_MALFORMED, port->held_len);
+		port->held_len = 0;
+	}
+	in_flight_lost(port);
+	exchange_forget(port->node->bridge, port);
+	port->backlog = port->stalled = port->closing = false;
+	port_stop_waiting(port);
+	port->silence_at = port->age_at = port->linger_at = port->gap_at = 0;
+	port->stall_at = port->turn_at = 0;
+	if (link->endpoint->conf->ops->several)
+		port_free(port);
+	else
+		port_release(port);
+}
+
+static void
+on_readable(struct link *link)
+{
+	struct port *port = link->port;
+
+	port_input(port);
+	if (link->read_eof) {
+		port_ended(port, task_now());
+		port_arm(port);
+	}
+}
+
+static void
+on_writable(struct link *link)
+{
+	port_flush(link->port);
+}
+
+static void
+on_cut(struct link *link)
+{
+	in_flight_lost(link->port);
+}
+
+static void
+on_state(struct endpoint *ep)
+{
+	struct node *node = ep->node;
+	struct port *port;
+
+	TAILQ_FOREACH(port, &node->ports, entry)
+		if (port->full)
+			port_release(port);
+	if (node->bridge->changed != NULL)
+		node->bridge->changed(node->bridge);
+}
+
+/* What frames of a framing are called. */
+static const char *
+noun(const struct framing_conf *conf, char *buf, size_t size)
+{
+	if (conf->rule->noun != NULL)
+		return conf->rule->noun;
+	snprintf(buf, size, "a frame (%s)", conf->rule->name);
+	return buf;
+}
+
+static void
+read_label(const struct port *port, char *buf, size_t size)
+{
+	const struct link *link = port->link;
+	const struct endpoint_conf *conf = port->conf;
+	char what[48];
+
+	if (link->read_eof)
+		snprintf(buf, size, "nothing: %s (%s) sends no more",
+		    link->name, link->address);
+	else if (port->blocked_by != NULL)
+		snprintf(buf, size,
+		    "room in %s's queue, before %s (%s) is read"
+		    " on",
+		    port->blocked_by->link->name, link->name, link->address);
+	else if (port->node->endpoint->paused)
+		snprintf(buf, size, "to be resumed: %s (%s) was paused by hand",
+		    link->name, link->address);
+	else
+		snprintf(buf, size, "%s from %s (%s)",
+		    noun(&conf->framing, what, sizeof(what)), link->name,
+		    link->address);
+}
+
+static void
+write_label(const struct port *port, char *buf, size_t size)
+{
+	const struct link *link = port->link;
+	size_t frames, queued;
+	char bytes[24];
+
+	port_queued(port, &queued, &frames);
+	if (frames == 0) {
+		snprintf(buf, size, "nothing: all is written to %s (%s)",
+		    link->name, link->address);
+		return;
+	}
+	format_size(queued, bytes, sizeof(bytes));
+	snprintf(buf, size, "room in %s's output (%zu frame%s, %s queued%s)",
+	    link->name, frames, frames == 1 ? "" : "s", bytes,
+	    port->stalled ? ", stalled" : "");
+}
+
+static void
+on_label(const struct link *link, bool writing, char *buf, size_t size)
+{
+	const struct port *port = link->port;
+
+	if (port == NULL)
+		snprintf(buf, size, "its port");
+	else if (writing)
+		write_label(port, buf, size);
+	else
+		read_label(port, buf, size);
+	if (link->endpoint->conf->label != NULL)
+		append(buf, size, " - %s", link->endpoint->conf->label);
+}
+
+const struct endpoint_owner bridge_owner = {
+	.up = on_up,
+	.down = on_down,
+	.readable = on_readable,
+	.writable = on_writable,
+	.cut = on_cut,
+	.label = on_label,
+	.state = on_state,
+};

@@ -1,0 +1,125 @@
+/*
+ * exchange: masters that share a bus on which one request is answered at
+ * a time.
+ */
+#ifndef EXCHANGE_H
+#define EXCHANGE_H
+
+#include "batch.h"
+
+/* The most late answers expected at a time; when there are as many, all requests wait. */
+#define GUARDS 16
+
+enum exchange_phase { EXCHANGE_IDLE, EXCHANGE_AWAITING, EXCHANGE_RESTING };
+
+/* A master, which is a port or the control port, with its waiting requests. */
+struct master {
+	TAILQ_ENTRY(master) entry;
+	struct port *port;     /* NULL: the control port... */
+	const struct tap *tap; /* ...for `ask`; NULL: for `send` */
+	struct queue queue;
+	uint64_t last_ns; /* when it asked last */
+};
+TAILQ_HEAD(master_list, master);
+
+/* A request that was not answered in time. */
+struct guard {
+	struct modbus request;
+	uint64_t until_ns; /* its answer may come until then */
+};
+
+/* How an exchange sends.  Both members are set. */
+struct exchange_ops {
+	/* A request, to every link of the bus. */
+	void (*send)(struct node *bus, const struct queued *q);
+	/* An answer, to the master that sent the request. */
+	void (*answer)(struct port *master, const struct queued *q);
+};
+
+struct exchange {
+	TAILQ_ENTRY(exchange) entry;
+	const struct exchange_ops *ops;
+	struct bridge *bridge;
+	struct route *route;
+	struct node *to;
+	struct master_list masters; /* in the order of their turns */
+	struct event *event;
+	struct precise precise;
+	struct task task;
+	enum exchange_phase phase;
+	struct master *master; /* the master that gets the answer, or NULL */
+	struct modbus request;
+	uint64_t sent_ns, until_ns;
+	size_t arriving; /* bytes of an answer that were there already */
+	bool answered;
+	bool shown;	      /* it was shown to a control session on arrival */
+	struct queued answer; /* in these: */
+	uint8_t answer_payload[MODBUS_LONGEST];
+	uint8_t answer_wire[MODBUS_LONGEST + 2];
+	struct guard guard[GUARDS];
+	unsigned nguards;
+};
+
+/*
+ * Makes the exchanges that routes ask for among the nodes, which are not at work
+ * yet.  -ENOMEM: none is made.
+ */
+int exchanges_new(struct bridge *b, const struct exchange_ops *ops,
+    const struct routes *routes, struct node *const *node, unsigned n,
+    struct exchange_list *ret);
+/*
+ * They take the place of the bridge's.  What waits in one whose route and bus
+ * stay the same goes on; what waits in others is dropped and counted.
+ */
+void exchanges_use(struct bridge *b, struct exchange_list *list);
+void exchanges_free(struct exchange_list *list);
+
+/* Takes the picked frames over, as requests of the port they came from. */
+void exchange_submit(struct exchange *ex, const struct batch *batch);
+/*
+ * Finds the answer among the frames that came from the bus.  The name of the
+ * endpoint that gets it is appended to names, unless that is NULL.
+ */
+void exchange_answer(
+    struct exchange *ex, const struct batch *batch, char *names, size_t size);
+/*
+ * A request from the control port.  tap: that which awaits the answer, and recognizes it
+ * with exchange_answers(); NULL: the request is only to be sent.  -EINVAL: not a Modbus
+ * message; -ENOTCONN: no peer; -ENETDOWN: the bus is not up; -ENOBUFS; -ENOMEM.
+ */
+int exchange_send(struct exchange *ex, const struct tap *tap,
+    const uint8_t *payload, size_t len);
+/* Whether the frame that is being shown to the tap is the answer to its request. */
+bool exchange_answers(const struct exchange *ex, const struct tap *tap);
+/* The tap no longer waits for an answer; its requests that were not sent are dropped. */
+void exchange_forget_tap(struct bridge *b, const struct tap *tap);
+/* The port is down: drops what it has asked, and what was to be sent to it. */
+void exchange_forget(struct bridge *b, const struct port *port);
+/* Delivers the answers that have arrived to the masters that asked. */
+void exchanges_settle(struct bridge *b);
+/* What waits to be asked is added to bytes and frames. */
+void exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames);
+/* Its callback is called as soon as the current turn is over. */
+void exchange_wake(struct exchange *ex);
+/* NULL: out of memory. */
+struct master *exchange_add_master(
+    struct exchange *ex, struct port *port, const struct tap *tap);
+
+/* --- from one process to the next (exchange_restore.c) --------------- */
+
+struct old_exchanges;
+struct pack;
+struct unpack;
+
+void exchanges_save(const struct bridge *b, struct pack *p);
+/* The bytes must stay valid until the result is freed.  -ENOMEM; u->failed is set if they
+ * are not what exchanges_save() writes. */
+int exchanges_read(struct unpack *u, struct old_exchanges **ret);
+/* Exchanges with the same route and bus continue where they were... */
+void exchanges_restore(struct bridge *b, struct old_exchanges *old);
+/* ...and each master does when its link is up, which must be that of the previous process. */
+void exchanges_restore_master(struct port *port, struct old_exchanges *old);
+/* What was not restored is counted as dropped.  Both may be NULL. */
+void old_exchanges_free(struct old_exchanges *old, struct bridge *b);
+
+#endif

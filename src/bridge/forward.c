@@ -1,0 +1,590 @@
+/*
+ * forward: the path that bytes take, in the order in which they take it.
+ *
+ * A turn is one read callback.  What was read is cut into a batch of frames that
+ * point into the input; each destination's share is encoded once, into one
+ * buffer (or, where the other side's framing is the same, is the very input), and
+ * written with one system call to each port that has nothing waiting.  Only what a
+ * port cannot take now becomes a copy in its queue.
+ *
+ * Room.  Before frames are cut, port_room() asks how much every destination can
+ * still take.  No room in a queue with overflow = block: the source is not read
+ * until that queue is half empty and it is the source's turn (port.c).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "exchange.h"
+#include "log.h"
+
+static void port_forward(struct batch *);
+static void node_deliver(struct node *, struct batch *);
+
+/* --- 1. in: from bytes to frames ----------------------------------------- */
+
+/* Keeps what was not decoded, for the next turn. */
+static void
+port_keep(struct port *port, const uint8_t *in, size_t len)
+{
+	if (in == port->held) {
+		port->held_len = len;
+	} else if (port->held != NULL && in > port->held &&
+	    in < port->held + port->held_size) {
+		memmove(port->held, in, len);
+		port->held_len = len;
+	} else if (len > 0) {
+		assert(len <= port->held_size);
+		memcpy(port->held, in, len);
+		port->held_len = len;
+	} else
+		port->held_len = 0;
+	if (port->held_len == 0 && port->held_size > 4 * SMALL_REST) {
+		free(port->held);
+		port->held = NULL;
+		port->held_size = 0;
+	}
+}
+
+static int
+port_reserve(struct port *port, size_t size)
+{
+	uint8_t *held;
+
+	if (size <= port->held_size)
+		return 0;
+	size = (size + 255) & ~(size_t)255;
+	if ((held = realloc(port->held, size)) == NULL)
+		return -ENOMEM;
+	port->held = held;
+	port->held_size = size;
+	return 0;
+}
+
+/*
+ * Brings the bytes together, those kept first: in the shared buffer, or, when many
+ * are kept, in the port's own.  While those kept may contain whole frames, nothing is
+ * read, so that a port keeps at most one read and the beginning of a frame.  Returns
+ * the number of bytes.
+ */
+static size_t
+port_read(struct port *port, size_t room, uint8_t **ret)
+{
+	uint8_t *turn = port->node->bridge->read_buffer;
+	size_t want = MIN(MAX(room, (size_t)SMALL_REST), (size_t)TURN_BYTES);
+	size_t n, held = port->held_len;
+
+	if (port->backlog && port->link->up) {
+		*ret = port->held;
+		return held;
+	}
+	if (held > SMALL_REST) {
+		*ret = port->held;
+		if (port_reserve(port, held + SMALL_REST) < 0)
+			return held;
+		*ret = port->held;
+		n = link_read(port->link, port->held + held, SMALL_REST, false);
+		COUNT(port, rx_bytes, n);
+		return held + n;
+	}
+	*ret = turn;
+	if (held > 0)
+		memcpy(turn, port->held, held);
+	n = link_read(port->link, turn + held, want,
+	    port->node->read_until_full && !port->node->bridge->stopping);
+	COUNT(port, rx_bytes, n);
+	return held + n;
+}
+
+/* Whether the turn may continue: its budget is not used up, or the link is lost, so
+ * that it gets no other turn. */
+static bool
+may_go_on(struct port *port)
+{
+	struct routes *routes = port->node->bridge->routes;
+
+	if (port->decoder.work < TURN_WORK && routes->spent < EXPRESSION_WORK &&
+	    !is_watched(port))
+		return true;
+	if (port->link->up)
+		return false;
+	port->decoder.work = routes->spent = 0;
+	return true;
+}
+
+void
+port_input(struct port *port)
+{
+	struct bridge *b = port->node->bridge;
+	uint64_t now = task_now();
+	const struct route_source *source =
+	    &b->routes->source[port->node->number];
+	size_t room, len, had, got, held = port->held_len;
+	bool backlog = port->backlog;
+	struct port *by;
+	uint8_t *in;
+	bool more;
+
+	if (port->link->up && port->node->endpoint->paused)
+		return;
+	/* What a lost link had brought is forwarded all the same. */
+	room = port->link->up ? port_room(port, &by) : TURN_BYTES;
+	if (room == 0) {
+		port_update(port);
+		return;
+	}
+	had = len = port_read(port, room, &in);
+	got = backlog ? held : had - held;
+	port->decoder.work = 0;
+	b->routes->spent = 0;
+	do {
+		more = batch_cut(
+		    b->batch, port, &in, &len, MIN(room, source->batch), now);
+		b->queued = false;
+		if (b->batch->n > 0)
+			port_forward(b->batch);
+		if (b->queued && port->link->up)
+			room = port_room(port, &by);
+	} while (more && room > 0 && may_go_on(port));
+	had -= len;
+	if (len > port->held_size && port_reserve(port, len) < 0) {
+		COUNT(port, bad_bytes[BAD_OVERSIZE], len);
+		framing_start(&port->decoder, &port->conf->framing);
+		len = 0;
+	}
+	if (len > 0 || port->held_len > 0)
+		port_keep(port, in, len);
+	port->backlog = more;
+	if (port->turn && !more)
+		port_turn_end(port, got);
+	else if (more)
+		port_update(port);
+	/* Others that have become readable come before the rest. */
+	if (more && room > 0)
+		event_base_loopcontinue(b->base);
+	port_age(port, now, had > 0);
+}
+
+static void
+port_input_end(struct port *port, batch_end *end)
+{
+	struct batch *batch = port->node->bridge->batch;
+	uint64_t now = task_now();
+	size_t used, len = port->held_len;
+	uint8_t *in = port->held;
+
+	while (len > 0) {
+		used = batch_cut_end(batch, port, end, in, len, now);
+		if (used == 0)
+			break;
+		if (batch->n > 0)
+			port_forward(batch);
+		in += used;
+		len -= used;
+	}
+	port_keep(port, in, len);
+}
+
+void
+port_silent(struct port *port)
+{
+	port_input_end(port, framing_silent);
+}
+
+void
+port_timeout(struct port *port)
+{
+	port_input_end(port, framing_timeout);
+}
+
+/* --- 2. across: routes, filters, taps ------------------------------------ */
+
+/* To all its targets; the names of those that get something, for the taps. */
+static void
+batch_deliver(struct batch *batch, char *names, size_t size)
+{
+	struct bridge *b = batch->from->node->bridge;
+	const struct route_source *s =
+	    &b->routes->source[batch->from->node->number];
+
+	for (unsigned i = 0; i < s->ntargets; i++) {
+		struct node *to = b->node[s->targets[i].to];
+
+		batch_pick(batch, &s->targets[i]);
+		if (batch->npick == 0)
+			continue;
+		if (names != NULL)
+			append(names, size, "%s%s", *names != '\0' ? "," : "",
+			    to->endpoint->conf->name);
+		if (to->exchange != NULL)
+			exchange_submit(to->exchange, batch);
+		else
+			node_deliver(to, batch);
+	}
+	if (batch->from->node->exchange != NULL)
+		exchange_answer(
+		    batch->from->node->exchange, batch, names, size);
+}
+
+/* Somebody watches: frame by frame, so that each is shown with its way. */
+static void
+batch_watched(struct batch *batch)
+{
+	struct bridge *b = batch->from->node->bridge;
+	static struct item item[BATCH_FRAMES];
+	unsigned n = batch->n;
+
+	memcpy(item, batch->item, n * sizeof(*item));
+	for (unsigned i = 0; i < n; i++) {
+		batch_only(batch, &item[i]);
+		b->names[0] = '\0';
+		batch_deliver(batch, b->names, b->names_size);
+		taps_tell(batch->from, b->names[0] != '\0' ? b->names : "-",
+		    item[i].payload, item[i].len);
+	}
+}
+
+static void
+port_forward(struct batch *batch)
+{
+	struct port *from = batch->from;
+
+	COUNT(from, rx_frames, batch->n);
+	COUNT(from, rx_payload, batch->payload);
+	COUNT(from, rx_overhead, batch->wire - batch->payload);
+	if (is_watched(from))
+		batch_watched(batch);
+	else
+		batch_deliver(batch, NULL, 0);
+}
+
+/* --- 3. out: from frames to bytes ---------------------------------------- */
+
+/* These frames are out: counters, latency, and the port is alive. */
+static void
+account(struct port *port, const struct batch *batch, unsigned n)
+{
+	const struct routes *routes = port->node->bridge->routes;
+	uint64_t now = now_ns(), payload = batch_payload(batch, n);
+	const struct item *first;
+
+	for (unsigned i = 0, run; i < n; i += run) {
+		run = batch_run(batch, i, n);
+		first = &batch->item[batch->pick[i]];
+		if (first->route < routes->nroutes)
+			histogram_add(&routes->route[first->route]->latency,
+			    now - first->since_ns, run);
+	}
+	COUNT(port, tx_frames, n);
+	COUNT(port, tx_payload, payload);
+	port->progress_ns = now;
+	port->stalled = false;
+	if (port->conf->framing.rule->gap)
+		port_gap(port, now, (size_t)payload);
+}
+
+/* Leaves the end of a frame to the bufferevent, and remembers the frame. */
+static void
+port_hand(struct port *port, const struct batch *batch, const struct item *item,
+    const uint8_t *data, size_t len, bool partial)
+{
+	const struct queued q = item_queued(batch, item, port->node);
+	struct in_flight *h = &port->in_flight;
+
+	if (link_hand(port->link, data, len) < 0) {
+		port_drop(port, DROP_MEMORY, item->len);
+		if (partial)
+			link_close(port->link, "out of memory");
+		else
+			link_trigger(port->link, EV_WRITE);
+		return;
+	}
+	COUNT(port, tx_bytes, len);
+	h->waits = true;
+	h->partial = partial;
+	h->wire = len;
+	in_flight_keep(h, &q);
+	port->progress_ns = task_now();
+}
+
+/* The encoded frames in one piece, or, as datagrams, in a piece each. */
+static ssize_t
+port_write_out(struct port *port, const struct batch *batch, unsigned most)
+{
+	bool apart = port->conf->ops->datagram != 0;
+	unsigned last = most - 1;
+	size_t start = 0;
+	ssize_t n;
+
+	for (unsigned i = apart ? 0 : last; i <= last; i++) {
+		struct iovec iov = { (void *)(uintptr_t)(batch->data + start),
+			batch->end[i] - start };
+
+		n = link_write(port->link, &iov, 1);
+		if (n <= 0)
+			return start > 0 ? (ssize_t)start : n;
+		start += (size_t)n;
+		if (start < batch->end[i])
+			break;
+	}
+	return (ssize_t)start;
+}
+
+/*
+ * Writes the encoded frames at once, as far as the kernel takes them; the one that
+ * it took half of, or none of, is handed over.  Returns how many have left.
+ */
+static unsigned
+port_write(struct port *port, const struct batch *batch)
+{
+	/* Frames that a silence ends go one at a time. */
+	unsigned most =
+	    framing_gap(&port->conf->framing, 0) != 0 ? 1 : batch->npick;
+	size_t total = batch->end[most - 1], start;
+	ssize_t n = port_write_out(port, batch, most);
+	unsigned done = 0;
+
+	if (n < 0)
+		return 0;
+	COUNT(port, tx_bytes, (size_t)n);
+	if ((size_t)n == total)
+		done = most;
+	else
+		while (batch->end[done] <= (size_t)n)
+			done++;
+	if (n > 0)
+		account(port, batch, done);
+	if (done == most)
+		return done;
+	start = done > 0 ? batch->end[done - 1] : 0;
+	port_hand(port, batch, &batch->item[batch->pick[done]], batch->data + n,
+	    batch->end[done] - (size_t)n, (size_t)n > start);
+	return done + 1;
+}
+
+/* Drops the oldest frames until one of that cost fits. */
+static bool
+make_room(struct port *port, size_t cost, enum drop_reason reason)
+{
+	struct queued oldest;
+
+	if (cost > port->queue.limit)
+		return false;
+	while (port->queue.bytes + cost > port->queue.limit &&
+	    queue_head(&port->queue, &oldest)) {
+		port_drop(port, reason, oldest.len);
+		queue_pop(&port->queue);
+	}
+	return true;
+}
+
+/* Whether the frame may join the queue, by the policy for the port's state. */
+static bool
+port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
+{
+	size_t cost = queue_cost(len);
+	bool fits = port->queue.bytes + cost <= port->queue.limit;
+
+	*ret_reason = DROP_OVERFLOW;
+	if (!port_open(port)) {
+		*ret_reason = DROP_DOWN;
+		return make_room(port, cost, DROP_DOWN);
+	}
+	if (port->stalled) {
+		*ret_reason = DROP_STALLED;
+		return make_room(port, cost, DROP_STALLED);
+	}
+	switch (port->conf->overflow) {
+	case OVERFLOW_DROP_OLDEST:
+		return make_room(port, cost, DROP_OVERFLOW);
+	case OVERFLOW_DROP_NEWEST:
+		return fits;
+	case OVERFLOW_DISCONNECT:
+		if (!fits)
+			link_close(port->link, "its queue was full");
+		return fits;
+	default:
+		return true;
+	}
+}
+
+/* A frame that cannot be written now. */
+static void
+port_queue(
+    struct port *port, const struct batch *batch, const struct item *item)
+{
+	struct queued q = item_queued(batch, item, port->node);
+	enum drop_reason reason;
+	bool enter;
+
+	port->queue.limit = port->conf->queue;
+	if (port->closing) {
+		port_drop(port, DROP_CLOSED, item->len);
+		return;
+	}
+	if (latest_replace(port, &q, false, &enter))
+		return;
+	if (!port_admits(port, item->len, &reason)) {
+		port_drop(port, reason, item->len);
+		return;
+	}
+	/* The older frame is still there when there was no room for a longer one. */
+	if (enter && latest_replace(port, &q, true, &enter))
+		return;
+	if (queue_empty(&port->queue) && !port->in_flight.waits)
+		port->progress_ns = item->since_ns;
+	port->node->bridge->queued = true;
+	if (queue_add(&port->queue, &q) < 0)
+		port_drop(port, DROP_MEMORY, item->len);
+	else if (enter)
+		latest_enter(port);
+}
+
+/* Nothing waits before what comes now. */
+static bool
+port_ready(const struct port *port)
+{
+	return port_open(port) && !port->in_flight.waits && port->gap_at == 0 &&
+	    queue_empty(&port->queue);
+}
+
+/* The node has no port but the one that the frames come from. */
+static bool
+is_alone(const struct node *to, const struct port *from)
+{
+	const struct port *first = TAILQ_FIRST(&to->ports);
+
+	return first == NULL ||
+	    (first == from && TAILQ_NEXT(first, entry) == NULL);
+}
+
+static void
+count_no_peer(struct node *to, const struct batch *batch)
+{
+	to->retired.dropped[DROP_NO_PEER] += batch->npick;
+	for (unsigned i = 0; i < batch->npick; i++)
+		to->retired.dropped_bytes += batch->item[batch->pick[i]].len;
+	loss_dropped(
+	    to, DROP_NO_PEER, batch->npick, batch->item[batch->pick[0]].len);
+}
+
+/* The picked frames to every port of a node but the one they came from. */
+static void
+node_deliver(struct node *to, struct batch *batch)
+{
+	struct port *port, *ready;
+	unsigned gone;
+
+	if (is_alone(to, batch->from)) {
+		count_no_peer(to, batch);
+		return;
+	}
+	TAILQ_FOREACH(ready, &to->ports, entry)
+		if (ready != batch->from && port_ready(ready))
+			break;
+	if (ready != NULL)
+		batch_encode(batch, to);
+	TAILQ_FOREACH(port, &to->ports, entry) {
+		if (port == batch->from || batch->npick == 0)
+			continue;
+		gone = 0;
+		if (port == ready || port_ready(port))
+			gone = port_write(port, batch);
+		for (unsigned i = gone; i < batch->npick; i++)
+			port_queue(port, batch, &batch->item[batch->pick[i]]);
+	}
+}
+
+/* --- 4. out, later: from the queue --------------------------------------- */
+
+void
+port_in_flight_done(struct port *port)
+{
+	struct in_flight *h = &port->in_flight;
+	struct batch *batch = port->node->bridge->batch;
+	const struct queued q = {
+		.len = h->len, .since_ns = h->since_ns, .route = h->route
+	};
+
+	batch_start(batch, NULL);
+	batch_add_queued(batch, &q, port->node);
+	account(port, batch, 1);
+	h->waits = false;
+	h->wire = 0;
+	free(h->payload);
+	h->payload = NULL;
+}
+
+/* Writes one batch of what waits; false when it got no further. */
+static bool
+port_flush_some(struct port *port)
+{
+	struct batch *batch = port->node->bridge->batch;
+	uint8_t *again = port->in_flight.payload;
+	bool resend = port->in_flight.waits;
+	unsigned gone;
+
+	batch_fill(batch, port);
+	if (batch->n == 0)
+		return false;
+	resend = resend && port->in_flight.waits;
+	if (resend) {
+		port->in_flight.waits = false;
+		port->in_flight.payload = NULL;
+	}
+	queue_give(&port->queue, batch->n - resend);
+	gone = port_write(port, batch);
+	if (resend && gone > 0) {
+		free(again);
+	} else if (resend) {
+		port->in_flight.waits = true;
+		port->in_flight.payload = again;
+	}
+	for (unsigned i = resend; i < gone; i++)
+		queue_pop(&port->queue);
+	queue_given(&port->queue);
+	return gone == batch->n && !port->in_flight.waits;
+}
+
+void
+port_flush(struct port *port)
+{
+	bool under_way = port->in_flight.waits && port->in_flight.wire > 0;
+
+	if (under_way && port->link->up && link_pending(port->link) == 0) {
+		port_in_flight_done(port);
+		under_way = false;
+	}
+	while (!under_way && port_open(port) && port->gap_at == 0 &&
+	    (port->in_flight.waits || !queue_empty(&port->queue)))
+		if (!port_flush_some(port))
+			break;
+	if (port->full &&
+	    (!port_open(port) || port->queue.bytes <= port->queue.limit / 2))
+		port_release(port);
+	port_closing_done(port);
+}
+
+void
+node_send_frame(struct node *node, const struct queued *q)
+{
+	struct batch *batch = node->bridge->batch;
+
+	batch_start(batch, NULL);
+	batch_add_queued(batch, q, node);
+	node_deliver(node, batch);
+}
+
+void
+port_send(struct port *port, const struct queued *q)
+{
+	struct batch *batch = port->node->bridge->batch;
+
+	batch_start(batch, NULL);
+	batch_add_queued(batch, q, port->node);
+	port_queue(port, batch, batch->item);
+	port_flush(port);
+}

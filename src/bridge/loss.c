@@ -1,0 +1,182 @@
+/*
+ * loss: messages about frames that are dropped and input that is discarded, at
+ * log level debug.
+ *
+ * The first one of each endpoint and reason is logged immediately, the number of further
+ * ones once a minute.  After a minute without any, the next one is logged immediately
+ * again.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include "forward.h"
+#include "log.h"
+
+#define REASONS (DROP_REASONS + BAD_REASONS)
+
+/* How many of each reason have been logged so far; 0: none. */
+struct node_losses {
+	uint64_t told[REASONS];
+};
+
+struct losses {
+	struct event *timer; /* every minute, while something is lost */
+	struct task task;
+};
+
+static uint64_t
+count_of(const struct traffic *t, unsigned reason)
+{
+	return reason < DROP_REASONS ? t->dropped[reason]
+				     : t->bad[reason - DROP_REASONS];
+}
+
+/* Logs what was lost since the last call; returns whether there was anything. */
+static bool
+count_node(struct node *node)
+{
+	const char *name = node->endpoint->conf->name;
+	struct traffic t;
+	bool any = false;
+	uint64_t n;
+
+	if (node->losses == NULL)
+		return false;
+	node_traffic(node, &t);
+	for (unsigned i = 0; i < REASONS; i++) {
+		uint64_t *told = &node->losses->told[i];
+
+		n = *told == 0 ? 0 : count_of(&t, i) - *told;
+		*told = n == 0 ? 0 : count_of(&t, i);
+		any |= n > 0;
+		if (n > 0 && i < DROP_REASONS)
+			log_to(LOG_DEBUG, ABOUT_ENDPOINT, name,
+			    "%" PRIu64 " more frame%s dropped within a minute:"
+			    " %s",
+			    n, n == 1 ? "" : "s", drop_reason_names[i]);
+		else if (n > 0)
+			log_to(LOG_DEBUG, ABOUT_ENDPOINT, name,
+			    "input discarded %" PRIu64 " more time%s within a"
+			    " minute: %s",
+			    n, n == 1 ? "" : "s",
+			    bad_reason_names[i - DROP_REASONS]);
+	}
+	return any;
+}
+
+bool
+losses_count(struct bridge *b)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		any |= count_node(b->node[i]);
+	return any;
+}
+
+static void
+timer_label(const struct task *task, char *buf, size_t size)
+{
+	(void)task;
+	snprintf(
+	    buf, size, "the end of a minute, to log what was dropped in it");
+}
+
+static void
+arm(struct losses *l)
+{
+	static const struct timeval minute = { .tv_sec = 60 };
+
+	event_add(l->timer, &minute);
+	TASK_WAIT(&l->task);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct bridge *b = arg;
+	struct losses *l = b->losses;
+
+	(void)fd, (void)what;
+	task_begin(&l->task);
+	TASK_SET(&l->task, TASK_IDLE);
+	if (losses_count(b))
+		arm(l);
+	task_end(&l->task);
+}
+
+/* Without memory nothing but first ones is logged. */
+static void
+start_timer(struct bridge *b)
+{
+	struct losses *l = b->losses;
+
+	if (l == NULL) {
+		if ((l = calloc(1, sizeof(*l))) == NULL)
+			return;
+		if ((l->timer = evtimer_new(b->base, on_timer, b)) == NULL) {
+			free(l);
+			return;
+		}
+		task_add(&l->task, l, timer_label, "losses.timer");
+		b->losses = l;
+	}
+	if (!event_pending(l->timer, EV_TIMEOUT, NULL))
+		arm(l);
+}
+
+/* Whether it is the first one; n of them are included in the counters already. */
+static bool
+is_first(struct node *node, unsigned reason, uint64_t n)
+{
+	struct traffic t;
+
+	if (node->losses == NULL)
+		node->losses = calloc(1, sizeof(*node->losses));
+	if (node->losses == NULL || node->losses->told[reason] != 0)
+		return false;
+	node_traffic(node, &t);
+	node->losses->told[reason] = count_of(&t, reason) - n + 1;
+	start_timer(node->bridge);
+	return true;
+}
+
+void
+loss_dropped(struct node *node, enum drop_reason reason, uint64_t n, size_t len)
+{
+	if (log_level() >= LOG_DEBUG && is_first(node, reason, n))
+		log_to(LOG_DEBUG, ABOUT_ENDPOINT, node->endpoint->conf->name,
+		    "a frame of %zu bytes was dropped: %s", len,
+		    drop_reason_names[reason]);
+}
+
+void
+loss_discarded(struct node *node, enum bad_reason reason, size_t len)
+{
+	if (log_level() >= LOG_DEBUG &&
+	    is_first(node, DROP_REASONS + reason, 1))
+		log_to(LOG_DEBUG, ABOUT_ENDPOINT, node->endpoint->conf->name,
+		    "%zu byte%s discarded: %s", len, len == 1 ? "" : "s",
+		    bad_reason_names[reason]);
+}
+
+void
+losses_free(struct bridge *b)
+{
+	if (b->losses == NULL)
+		return;
+	event_free(b->losses->timer);
+	task_remove(&b->losses->task);
+	free(b->losses);
+	b->losses = NULL;
+}
+
+void
+port_drop(struct port *port, enum drop_reason reason, size_t len)
+{
+	COUNT(port, dropped[reason], 1);
+	COUNT(port, dropped_bytes, len);
+	loss_dropped(port->node, reason, 1, len);
+}

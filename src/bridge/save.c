@@ -1,0 +1,226 @@
+/*
+ * save: writes down what a bridge has, for the next process.
+ */
+#include <string.h>
+
+#include "exchange.h"
+#include "restore.h"
+#include "forward.h"
+#include "link.h"
+
+static void
+save_route(const struct route *route, struct pack *p)
+{
+	const uint64_t *const counter[] = ROUTE_COUNTERS(route);
+	const struct histogram *h = &route->latency;
+	uint64_t n = 0;
+
+	pack_string(p, route->name);
+	pack_string(p, route->conf != NULL ? route->conf->text : NULL);
+	for (size_t i = 0; i < NELEM(counter); i++)
+		pack_number(p, *counter[i]);
+	pack_number(p, h->total);
+	pack_number(p, h->max_ns);
+	for (unsigned i = 0; h->count != NULL && i < HISTOGRAM_BUCKETS; i++)
+		n += h->count[i] != 0;
+	pack_number(p, n);
+	for (unsigned i = 0; n > 0 && i < HISTOGRAM_BUCKETS; i++) {
+		if (h->count[i] == 0)
+			continue;
+		pack_number(p, i);
+		pack_number(p, h->count[i]);
+	}
+}
+
+static void
+save_queue(const struct queue *queue, struct pack *p)
+{
+	struct queued q;
+	size_t pos = 0;
+
+	pack_number(p, queue->frames);
+	while (queue_next(queue, &pos, &q))
+		frame_save(&q, p);
+}
+
+static void
+save_rest(const struct port *port, struct pack *p)
+{
+	size_t len = link_pending(port->link);
+	uint8_t *at;
+
+	if (port->restored_link != NULL) {
+		pack_bytes(
+		    p, port->restored_link->rest, port->restored_link->len);
+		return;
+	}
+	if (port->in_flight.rest != NULL) {
+		pack_bytes(p, port->in_flight.rest, port->in_flight.rest_len);
+		return;
+	}
+	pack_number(p, len);
+	if ((at = pack_room(p, len)) != NULL)
+		link_unwritten(port->link, at, len);
+}
+
+static void
+save_in_flight(const struct in_flight *h, struct pack *p)
+{
+	const struct queued q = in_flight_queued(h);
+
+	pack_number(p, h->waits);
+	pack_number(p, h->partial);
+	pack_number(p, h->wire);
+	pack_number(p, h->len);
+	pack_number(p, h->since_ns);
+	pack_number(p, h->route);
+	pack_number(p, h->waits && h->payload != NULL);
+	pack_bytes(p, q.payload, h->waits && h->payload != NULL ? h->len : 0);
+	pack_number(p, q.spelled);
+	pack_bytes(p, q.wire, h->waits ? q.wire_len : 0);
+}
+
+static void
+save_port(const struct port *port, struct pack *p)
+{
+	const struct link *link = port->link;
+	const struct restored_link *restored_link = port->restored_link;
+
+	pack_string(p, link->name);
+	pack_string(p, link->address);
+	/* 0: it is not up, although its descriptor may be handed over. */
+	pack_number(p, link->up ? link->since_ns : 0);
+	pack_number(p, link->rx_bytes);
+	pack_number(p, link->tx_bytes);
+	pack_bytes(p, &port->traffic, sizeof(port->traffic));
+	pack_number(p,
+	    restored_link ? restored_link->discarding
+			  : port->decoder.discarding);
+	for (int i = 0; i < 2; i++)
+		pack_number(p,
+		    restored_link ? restored_link->state[i]
+				  : port->decoder.state[i]);
+	pack_bytes(p, port->held, port->held_len);
+	save_rest(port, p);
+	save_in_flight(&port->in_flight, p);
+	save_queue(&port->queue, p);
+}
+
+static void
+save_node(const struct node *node, struct pack *p)
+{
+	const struct endpoint *ep = node->endpoint;
+	const struct port *port;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(port, &node->ports, entry)
+		n++;
+	pack_string(p, ep->conf->name);
+	pack_string(p, ep->conf->ops->type);
+	pack_number(p, ep->paused);
+	pack_number(p, ep->opens);
+	pack_number(p, ep->losses);
+	pack_number(p, ep->refused);
+	pack_number(p, ep->next_link);
+	pack_bytes(p, &node->retired, sizeof(node->retired));
+	pack_number(p, n);
+	TAILQ_FOREACH(port, &node->ports, entry)
+		save_port(port, p);
+}
+
+/* Saves a rate that is not completely unused at that time; without p only counts it. */
+static uint64_t
+save_rate(const struct route *route, const struct node *to, uint64_t message,
+    uint64_t until, uint64_t now, struct pack *p)
+{
+	if (until <= now)
+		return 0;
+	if (p != NULL) {
+		pack_string(p, route->name);
+		pack_string(p, to->endpoint->conf->name);
+		pack_number(p, message);
+		pack_number(p, until);
+	}
+	return 1;
+}
+
+/* Saves the rates of a route, for each endpoint and message; returns their number. */
+static uint64_t
+save_route_rates(const struct bridge *b, const struct route *route,
+    uint64_t now, struct pack *p)
+{
+	const struct message_rates *rates;
+	uint64_t n = 0;
+
+	for (unsigned i = 0; route->until != NULL && i < b->nnodes; i++) {
+		n += save_rate(route, b->node[i], 0, route->until[i], now, p);
+		rates = route->messages[i];
+		for (size_t j = 0; rates != NULL && j < RATE_MESSAGES; j++)
+			n += save_rate(route, b->node[i], rates->at[j].message,
+			    rates->at[j].until, now, p);
+	}
+	return n;
+}
+
+static void
+save_rates(const struct bridge *b, struct pack *p)
+{
+	uint64_t n = 0, now = now_ns();
+
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		n += save_route_rates(b, b->routes->route[i], now, NULL);
+	pack_number(p, n);
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		save_route_rates(b, b->routes->route[i], now, p);
+}
+
+/* The line to which a frame is partially written; false: there is none. */
+static bool
+half_on_line(const struct node *node, struct device_id *ret)
+{
+	const struct port *port = TAILQ_FIRST(&node->ports);
+
+	if (port == NULL || !port->in_flight.partial)
+		return false;
+	if (port->restored_link == NULL && port->in_flight.rest == NULL)
+		return link_device(port->link, ret);
+	*ret = port->restored_link != NULL ? port->restored_link->line
+					   : port->in_flight.device;
+	return port->restored_link == NULL || port->restored_link->half;
+}
+
+/* With the numbers of their nodes. */
+static void
+save_lines(const struct bridge *b, struct pack *p)
+{
+	struct device_id line;
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		n += half_on_line(b->node[i], &line);
+	pack_number(p, n);
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		if (!half_on_line(b->node[i], &line))
+			continue;
+		pack_number(p, i);
+		pack_number(p, line.device);
+		pack_number(p, line.inode);
+		pack_number(p, line.number);
+	}
+}
+
+void
+bridge_save(const struct bridge *b, struct pack *p)
+{
+	pack_number(p, b->routes->nroutes);
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		save_route(b->routes->route[i], p);
+	pack_number(p, b->nnodes);
+	for (unsigned i = 0; i < b->nnodes; i++)
+		save_node(b->node[i], p);
+	save_rates(b, p);
+	save_lines(b, p);
+	exchanges_save(b, p);
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		pack_number(p, b->routes->route[i]->too_long);
+}

@@ -1,0 +1,49 @@
+/* saved_frame: a frame that waits, in the file that one process leaves to the next. */
+#include <string.h>
+
+#include "restore.h"
+
+/* More than any framing makes of a frame. */
+#define WIRE_MAX (3 * (size_t)FRAMING_MAX_FRAME)
+
+void
+frame_save(const struct queued *q, struct pack *p)
+{
+	pack_number(p, q->since_ns);
+	pack_number(p, q->route);
+	pack_bytes(p, q->payload, q->len);
+	pack_number(p, q->spelled);
+	pack_bytes(p, q->wire, q->wire_len);
+}
+
+/* The frame as received, if it was saved. */
+void
+frame_read_wire(struct unpack *u, struct queued *q)
+{
+	struct span wire;
+
+	if (u->old)
+		return;
+	q->spelled = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	unpack_span(u, &wire);
+	if (wire.len > WIRE_MAX)
+		u->failed = true;
+	q->wire = wire.len > 0 ? wire.at : NULL;
+	q->wire_len = wire.len;
+}
+
+void
+frame_read(struct unpack *u, struct queued *q)
+{
+	struct span payload;
+
+	memset(q, 0, sizeof(*q));
+	q->since_ns = unpack_number(u);
+	q->route = (unsigned)unpack_number_to(u, UINT32_MAX);
+	unpack_span(u, &payload);
+	if (payload.len > FRAMING_MAX_FRAME)
+		u->failed = true;
+	q->payload = payload.at;
+	q->len = payload.len;
+	frame_read_wire(u, q);
+}

@@ -1,0 +1,265 @@
+/*
+ * arguments: words of the command line, TYPE:ADDRESS[,KEY=VALUE...], to the
+ * same sections as those of a file.
+ *
+ * The address is the value of the type's main key.  A comma ends a value, so
+ * one that belongs to it is written \x2c.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "hint.h"
+#include "ini_reader.h"
+
+#define COMMA "\\x2c"
+
+/* The key that the address of a word is the value of; NULL: has none. */
+static const struct {
+	const char *type;
+	const char *key;
+} addresses[] = {
+	{ "serial", "device" },
+	{ "pty", "link" },
+	{ "tcp-server", "listen" },
+	{ "tcp-client", "connect" },
+	{ "udp", "listen" },
+	{ "unix-server", "listen" },
+	{ "echo", NULL },
+	{ "control", "listen" },
+};
+
+struct words {
+	struct config_sections *sections;
+	struct faults *faults;
+	int number;	    /* of the word */
+	unsigned endpoints; /* so far, for the names of those without */
+	unsigned controls;
+	char quote[CONFIG_QUOTE_MAX];
+};
+
+static int
+address_find(const char *type, size_t len)
+{
+	for (size_t i = 0; i < NELEM(addresses); i++)
+		if (strlen(addresses[i].type) == len &&
+		    memcmp(addresses[i].type, type, len) == 0)
+			return (int)i;
+	return -1;
+}
+
+static void
+unknown_type(struct words *w, const char *word, size_t len)
+{
+	const char *types[NELEM(addresses) + 1], *near;
+	char type[40];
+
+	for (size_t i = 0; i < NELEM(addresses); i++)
+		types[i] = addresses[i].type;
+	types[NELEM(addresses)] = NULL;
+	w->sections->lost++;
+	snprintf(type, sizeof(type), "%.*s", (int)MIN(len, 39), word);
+	if (strcmp(type, "route") == 0 || strcmp(type, "daemon") == 0) {
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s': a [%s] section is only possible in a file, which"
+		    " -c FILE adds to the endpoints on the command line",
+		    w->quote, type);
+		return;
+	}
+	if ((near = hint_type(type, types)) == NULL)
+		near = nearest(type, types);
+	if (near != NULL)
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s' has an unknown type; did you mean '%s'?", w->quote,
+		    near);
+	else
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s' is neither TYPE:ADDRESS nor the path of a device,"
+		    " such as /dev/ttyACM0",
+		    w->quote);
+}
+
+/* The value up to its end, with its commas; to be freed. */
+static char *
+take_value(const char *s, size_t len)
+{
+	char *value = malloc(len + 1);
+	size_t out = 0;
+
+	for (size_t i = 0; value != NULL && i < len; i++) {
+		if (s[i] == '\\' && i + 3 < len &&
+		    strncasecmp(s + i, COMMA, 4) == 0) {
+			value[out++] = ',';
+			i += 3;
+			continue;
+		}
+		value[out++] = s[i];
+		if (s[i] == '\\' && i + 1 < len)
+			value[out++] = s[++i];
+	}
+	if (value != NULL)
+		value[out] = '\0';
+	return value;
+}
+
+static int
+add_key(struct words *w, const char *key, size_t key_len, const char *value,
+    size_t value_len)
+{
+	struct config_section *section =
+	    &w->sections->section[w->sections->n - 1];
+	char *k = strndup(key, key_len), *v = take_value(value, value_len);
+	int r = -ENOMEM;
+
+	if (k == NULL || v == NULL)
+		goto out;
+	r = 0;
+	if (strcmp(k, "name") != 0)
+		r = config_entry_add(w->sections, k, v, w->number);
+	else if (section->name == NULL) {
+		section->name = v;
+		v = NULL;
+	} else
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s' has two names", w->quote);
+out:
+	free(k);
+	free(v);
+	return r;
+}
+
+/* ",KEY=VALUE,KEY=VALUE" */
+static int
+read_keys(struct words *w, const char *s)
+{
+	int r = 0;
+
+	while (r == 0 && *s == ',') {
+		size_t len = strcspn(++s, ","), key = strcspn(s, "=,");
+
+		if (s[key] != '=' || key == 0) {
+			fault_add(w->faults, CONFIG_WORDS, w->number,
+			    "'%.*s' in '%s' is not KEY=VALUE, such as"
+			    " framing=line (a comma inside a value is "
+			    "written " COMMA ")",
+			    (int)MIN(len, 40), s, w->quote);
+		} else
+			r = add_key(w, s, key, s + key + 1, len - key - 1);
+		s += len;
+	}
+	return r;
+}
+
+/* What a word without name= is called. */
+static int
+default_name(struct words *w, bool control)
+{
+	struct config_section *section =
+	    &w->sections->section[w->sections->n - 1];
+	char name[24];
+
+	if (section->name != NULL)
+		return 0;
+	if (!control)
+		snprintf(name, sizeof(name), "ep%u", w->endpoints);
+	else if (w->controls == 1)
+		snprintf(name, sizeof(name), "control");
+	else
+		snprintf(name, sizeof(name), "control%u", w->controls);
+	section->name = strdup(name);
+	return section->name == NULL ? -ENOMEM : 0;
+}
+
+static bool
+check_word(struct words *w, const char *word)
+{
+	for (; *word != '\0'; word++) {
+		if (!iscntrl((unsigned char)*word))
+			continue;
+		w->sections->lost++;
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s' has a control character in it", w->quote);
+		return false;
+	}
+	return true;
+}
+
+/* A fault when the word is the name of a configuration, most likely. */
+static bool
+check_path(struct words *w, const char *word)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(word, ","), word);
+	if (stat(path, &st) < 0 ||
+	    !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+		return true;
+	w->sections->lost++;
+	fault_add(w->faults, CONFIG_WORDS, w->number,
+	    "'%s' is a %s: a configuration is given with -c", w->quote,
+	    S_ISDIR(st.st_mode) ? "directory" : "file");
+	return false;
+}
+
+static int
+read_word(struct words *w, const char *word)
+{
+	const char *type = word, *address;
+	size_t len = strcspn(word, ":,");
+	bool path = *word == '/', control;
+	int at, r;
+
+	config_quote(word, w->quote, sizeof(w->quote));
+	if (!check_word(w, word))
+		return 0;
+	if (path) {
+		type = "serial";
+		len = strlen(type);
+		address = word;
+	} else
+		address = word + len + (word[len] == ':');
+	at = address_find(type, len);
+	if ((path || at < 0) && !check_path(w, word))
+		return 0;
+	if (at < 0) {
+		unknown_type(w, word, len);
+		return 0;
+	}
+	control = strcmp(addresses[at].type, "control") == 0;
+	w->controls += control;
+	w->endpoints += !control;
+	r = config_section_add(w->sections, type, len, NULL, w->number);
+	if (r != 0)
+		return r;
+	w->sections->section[w->sections->n - 1].word = word;
+	len = strcspn(address, ",");
+	if (len > 0 && addresses[at].key != NULL)
+		r = add_key(w, addresses[at].key, strlen(addresses[at].key),
+		    address, len);
+	else if (len > 0)
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s': %s takes no address", w->quote, addresses[at].type);
+	if (r == 0)
+		r = read_keys(w, address + len);
+	return r == 0 ? default_name(w, control) : r;
+}
+
+int
+config_read_words(char *const *words, unsigned n, struct config_sections *ret,
+    struct faults *faults)
+{
+	struct words w = { .sections = ret, .faults = faults };
+	int r = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->file = CONFIG_WORDS;
+	for (unsigned i = 0; i < n && r == 0; i++) {
+		w.number = (int)i + 1;
+		r = read_word(&w, words[i]);
+	}
+	return r;
+}

@@ -1,0 +1,467 @@
+/*
+ * check: what only shows when all sections are read: things that two of
+ * them claim, and the names in routes.
+ *
+ * Claims are sorted, so that equal ones lie side by side, the first to come
+ * first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "address.h"
+#include "ini_reader.h"
+
+/* Names that are looked at for the nearest one, in all faults together. */
+#define COMPARED_MAX 50000
+
+enum claim_kind {
+	CLAIM_NAME,
+	CLAIM_ROUTE,
+	CLAIM_DEVICE,
+	CLAIM_LINK,
+	CLAIM_LISTEN,
+	CLAIM_LISTEN_UDP
+};
+
+static const char *const claim_names[] = {
+	[CLAIM_NAME] = "name",
+	[CLAIM_ROUTE] = "name",
+	[CLAIM_DEVICE] = "device",
+	[CLAIM_LINK] = "link",
+	[CLAIM_LISTEN] = "address",
+	[CLAIM_LISTEN_UDP] = "address",
+};
+
+/* Something that one section alone may have. */
+struct claim {
+	enum claim_kind kind;
+	char *what;
+	const char *type, *name; /* of the section */
+	const char *file;
+	int line;
+	unsigned number; /* in order of claiming */
+};
+
+struct check {
+	const struct config *c;
+	struct faults *faults;
+	struct claim *claim;
+	unsigned nclaims;
+	struct endpoint_conf **sorted; /* endpoints by name */
+	const char **names;	       /* in the same order, NULL at the end */
+	unsigned compared;	       /* of them, for nearest ones */
+};
+
+/* --- claims -------------------------------------------------------------- */
+
+static int
+add_claim(struct check *k, enum claim_kind kind, const char *what,
+    const struct claim *of)
+{
+	struct claim *claim = &k->claim[k->nclaims];
+
+	if (what == NULL || *what == '\0')
+		return 0;
+	*claim = *of;
+	claim->kind = kind;
+	claim->what = strdup(what);
+	claim->number = k->nclaims;
+	if (claim->what == NULL)
+		return -ENOMEM;
+	k->nclaims++;
+	return 0;
+}
+
+/* Addresses are compared as they are understood, not as they are written. */
+static int
+add_listen(
+    struct check *k, const char *listen, bool udp, const struct claim *of)
+{
+	struct address address;
+	char text[ADDRESS_TEXT_MAX], err[256];
+	size_t len;
+
+	if (listen == NULL ||
+	    address_parse(listen, &address, err, sizeof(err)) != 0)
+		return 0;
+	address_format(
+	    (struct sockaddr *)&address.ss, address.len, text, sizeof(text));
+	len = strlen(text);
+	if (len >= 2 && strcmp(text + len - 2, ":0") == 0)
+		return 0; /* a port of the kernel's choice */
+	return add_claim(k, udp ? CLAIM_LISTEN_UDP : CLAIM_LISTEN, text, of);
+}
+
+static int
+claim_endpoint(struct check *k, const struct endpoint_conf *e)
+{
+	struct claim of = { .type = e->ops->type,
+		.name = e->name,
+		.file = e->file,
+		.line = e->line };
+	int r = add_claim(k, CLAIM_NAME, e->name, &of);
+
+	if (r == 0)
+		r = add_claim(k, CLAIM_DEVICE, e->device, &of);
+	if (r == 0)
+		r = add_claim(k, CLAIM_DEVICE, e->usb, &of);
+	if (r == 0)
+		r = add_claim(k, CLAIM_LINK, e->link, &of);
+	if (r == 0)
+		r = add_listen(k, e->listen, e->ops->datagram != 0, &of);
+	return r;
+}
+
+static int
+claim_all(struct check *k)
+{
+	const struct config *c = k->c;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < c->nendpoints; i++)
+		r = claim_endpoint(k, c->endpoints[i]);
+	for (unsigned i = 0; r == 0 && i < c->ncontrols; i++) {
+		const struct control_conf *conf = c->controls[i];
+		struct claim of = { .type = "control",
+			.name = conf->name,
+			.file = conf->file,
+			.line = conf->line };
+
+		r = add_claim(k, CLAIM_NAME, conf->name, &of);
+		if (r == 0)
+			r = add_listen(k, conf->listen, false, &of);
+	}
+	for (unsigned i = 0; r == 0 && i < c->nroutes; i++) {
+		const struct route_conf *conf = c->routes[i];
+		struct claim of = { .type = "route",
+			.name = conf->name,
+			.file = conf->file,
+			.line = conf->line };
+
+		r = add_claim(k, CLAIM_ROUTE, conf->name, &of);
+	}
+	return r;
+}
+
+/* By place first: those of words come after those of the file. */
+static int
+compare_claims(const void *x, const void *y)
+{
+	const struct claim *a = x, *b = y;
+	int r = (a->kind > b->kind) - (a->kind < b->kind);
+
+	if (r == 0)
+		r = strcmp(a->what, b->what);
+	if (r == 0)
+		r = (strcmp(a->file, CONFIG_WORDS) == 0) -
+		    (strcmp(b->file, CONFIG_WORDS) == 0);
+	if (r == 0)
+		r = (a->line > b->line) - (a->line < b->line);
+	if (r == 0)
+		r = (a->number > b->number) - (a->number < b->number);
+	return r;
+}
+
+static const char *
+claim_where(const struct claim *claim, char *buf, size_t size)
+{
+	/* The control port without a name is called that. */
+	if (strcmp(claim->type, claim->name) == 0)
+		snprintf(buf, size, "[%s]", claim->type);
+	else
+		snprintf(buf, size, "[%s %s]", claim->type, claim->name);
+	return buf;
+}
+
+static void
+claimed_twice(
+    struct check *k, const struct claim *first, const struct claim *again)
+{
+	char place[300], what[CONFIG_QUOTE_MAX], where[100], other[100];
+	bool same = strcmp(first->type, again->type) == 0 &&
+	    strcmp(first->name, again->name) == 0;
+
+	if (same && again->kind != CLAIM_NAME && again->kind != CLAIM_ROUTE)
+		return; /* said of the whole section already */
+	if (strcmp(first->file, again->file) != 0)
+		snprintf(
+		    place, sizeof(place), "%s:%d", first->file, first->line);
+	else if (strcmp(first->file, CONFIG_WORDS) == 0)
+		snprintf(place, sizeof(place), "argument %d", first->line);
+	else
+		snprintf(place, sizeof(place), "line %d", first->line);
+	config_quote(again->what, what, sizeof(what));
+	claim_where(first, other, sizeof(other));
+	claim_where(again, where, sizeof(where));
+	if (same)
+		fault_add(k->faults, again->file, again->line,
+		    "duplicate section %s, first in %s", where, place);
+	else
+		fault_add(k->faults, again->file, again->line,
+		    "%s: the %s '%s' is that of %s in %s", where,
+		    claim_names[again->kind], what, other, place);
+}
+
+static int
+check_claims(struct check *k)
+{
+	const struct config *c = k->c;
+	const struct claim *first;
+	int r;
+
+	/* Five of an endpoint, two of a control port, one of a route. */
+	k->claim =
+	    calloc(5UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
+		sizeof(*k->claim));
+	if (k->claim == NULL)
+		return -ENOMEM;
+	r = claim_all(k);
+	if (r != 0)
+		return r;
+	qsort(k->claim, k->nclaims, sizeof(*k->claim), compare_claims);
+	first = k->claim;
+	for (unsigned i = 1; i < k->nclaims; i++) {
+		const struct claim *claim = &k->claim[i];
+
+		if (claim->kind == first->kind &&
+		    strcmp(claim->what, first->what) == 0)
+			claimed_twice(k, first, claim);
+		else
+			first = claim;
+	}
+	return 0;
+}
+
+/* --- routes -------------------------------------------------------------- */
+
+static int
+compare_endpoints(const void *x, const void *y)
+{
+	const struct endpoint_conf *const *a = x, *const *b = y;
+
+	return strcmp((*a)->name, (*b)->name);
+}
+
+static const struct endpoint_conf *
+find_endpoint(const struct check *k, const char *name)
+{
+	struct endpoint_conf key = { .name = (char *)(uintptr_t)name };
+	struct endpoint_conf *wanted = &key, **found;
+
+	found = bsearch(&wanted, k->sorted, k->c->nendpoints,
+	    sizeof(*k->sorted), compare_endpoints);
+	return found == NULL ? NULL : *found;
+}
+
+static void
+unknown_endpoint(struct check *k, const struct route_conf *route,
+    const char *key, int line, const char *name)
+{
+	const char *near = NULL;
+	char quote[CONFIG_QUOTE_MAX];
+
+	if (k->compared < COMPARED_MAX) {
+		near = nearest(name, k->names);
+		k->compared += k->c->nendpoints;
+	}
+	fault_add(k->faults, route->file, line,
+	    "key '%s' in [route %s]: no endpoint is called '%s'%s%s%s", key,
+	    route->name, config_quote(name, quote, sizeof(quote)),
+	    near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+	    near != NULL ? "'?" : "");
+}
+
+/* An endpoint with one link, as the only source and the only target. */
+static void
+check_itself(struct check *k, const struct route_conf *route)
+{
+	const char *from = route->from, *to = route->to, *word;
+	const struct endpoint_conf *endpoint;
+	char name[256];
+	size_t len;
+
+	if (from == NULL || to == NULL ||
+	    (word = list_word(&from, &len)) == NULL)
+		return;
+	snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
+	if (list_word(&from, &len) != NULL ||
+	    (word = list_word(&to, &len)) == NULL ||
+	    list_word(&to, &(size_t){ 0 }) != NULL || len != strlen(name) ||
+	    memcmp(word, name, len) != 0)
+		return;
+	endpoint = find_endpoint(k, name);
+	if (endpoint == NULL || endpoint->ops->several || endpoint->ops->echo)
+		return;
+	fault_add(k->faults, route->file, route->to_line,
+	    "[route %s] leads from '%s' to itself, but a frame never goes back"
+	    " to where it came from; name another endpoint in 'to'",
+	    route->name, name);
+}
+
+/* True when there is an endpoint in the list that is no echo, or unknown. */
+static bool
+check_list(struct check *k, const struct route_conf *route, const char *key,
+    const char *list, int line)
+{
+	bool other = false;
+	const char *word;
+	size_t len;
+
+	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
+		const struct endpoint_conf *found;
+		char name[256];
+
+		snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
+		found = find_endpoint(k, name);
+		other |= found == NULL || !found->ops->echo;
+		if (found == NULL)
+			unknown_endpoint(k, route, key, line, name);
+	}
+	return other;
+}
+
+static bool
+in_list(const char *list, const char *name, size_t size)
+{
+	const char *word;
+	size_t len;
+
+	while (list != NULL && (word = list_word(&list, &len)) != NULL)
+		if (len == size && memcmp(word, name, len) == 0)
+			return true;
+	return false;
+}
+
+/* What would come between the masters, their bus, and its answers. */
+static void
+check_disturbing(struct check *k, const struct route_conf *exchange,
+    const struct route_conf *route, const char *bus)
+{
+	const char *list = exchange->from, *word;
+	size_t len;
+
+	if (in_list(route->between, bus, strlen(bus)) ||
+	    in_list(route->to, bus, strlen(bus))) {
+		fault_add(k->faults, route->file,
+		    MAX(route->between_line, route->to_line),
+		    "[route %s] leads to '%s', which the exchange of [route"
+		    " %s] has to itself",
+		    route->name, bus, exchange->name);
+		return;
+	}
+	if (!in_list(route->from, bus, strlen(bus)))
+		return;
+	while ((word = list_word(&list, &len)) != NULL)
+		if (in_list(route->to, word, len))
+			fault_add(k->faults, route->file, route->to_line,
+			    "[route %s]: '%.*s' gets its answers by the"
+			    " exchange of [route %s] already",
+			    route->name, (int)MIN(len, 40), word,
+			    exchange->name);
+}
+
+static void
+check_exchange(struct check *k, const struct route_conf *route)
+{
+	const struct endpoint_conf *bus;
+	const char *list = route->to, *word, *rule;
+	char name[ENDPOINT_NAME_MAX + 1], err[8];
+	size_t len;
+
+	if (route->exchange == EXCHANGE_NONE ||
+	    route_conf_check(route, err, sizeof(err)) != 0)
+		return;
+	word = list_word(&list, &len);
+	snprintf(
+	    name, sizeof(name), "%.*s", (int)MIN(len, sizeof(name) - 1), word);
+	if ((bus = find_endpoint(k, name)) == NULL)
+		return;
+	rule = bus->framing.rule->name;
+	if (strcmp(rule, "modbus-rtu") != 0 &&
+	    strcmp(rule, "modbus-ascii") != 0) {
+		fault_add(k->faults, route->file, route->to_line,
+		    "key 'to' in [route %s]: the framing of '%s' is %s; the bus"
+		    " of an exchange needs modbus-rtu or modbus-ascii",
+		    route->name, name, rule);
+		return;
+	}
+	for (unsigned i = 0; i < k->c->nroutes; i++)
+		if (k->c->routes[i] != route)
+			check_disturbing(k, route, k->c->routes[i], name);
+}
+
+static void
+check_route(struct check *k, const struct route_conf *route)
+{
+	bool other = false;
+
+	other |= check_list(
+	    k, route, "between", route->between, route->between_line);
+	other |= check_list(k, route, "from", route->from, route->from_line);
+	other |= check_list(k, route, "to", route->to, route->to_line);
+	if (!other &&
+	    (route->between != NULL ||
+		(route->from != NULL && route->to != NULL)))
+		fault_add(k->faults, route->file, route->line,
+		    "[route %s] joins none but echo endpoints: frames would"
+		    " circle for ever",
+		    route->name);
+	check_itself(k, route);
+	check_exchange(k, route);
+}
+
+static int
+check_routes(struct check *k)
+{
+	const struct config *c = k->c;
+
+	k->sorted = calloc(c->nendpoints + 1UL, sizeof(*k->sorted));
+	k->names = calloc(c->nendpoints + 1UL, sizeof(*k->names));
+	if (k->sorted == NULL || k->names == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		k->sorted[i] = c->endpoints[i];
+	qsort(k->sorted, c->nendpoints, sizeof(*k->sorted), compare_endpoints);
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		k->names[i] = k->sorted[i]->name;
+	for (unsigned i = 0; i < c->nroutes; i++)
+		check_route(k, c->routes[i]);
+	return 0;
+}
+
+int
+config_check(struct config *c, const char *file, struct faults *faults)
+{
+	struct check k = { .c = c, .faults = faults };
+	unsigned found = faults->found;
+	int r;
+
+	if (file == NULL)
+		file = CONFIG_WORDS;
+	if (c->nendpoints == 0 && c->lost == 0)
+		fault_add(faults, file, 1,
+		    "there is no endpoint: add a section such as [serial ar1],"
+		    " or an argument such as serial:/dev/ttyACM0");
+	r = check_claims(&k);
+	if (r == 0)
+		r = check_routes(&k);
+	if (r != 0)
+		fault_add(faults, file, 0, "%s", strerror(-r));
+	for (unsigned i = 0; i < k.nclaims; i++)
+		free(k.claim[i].what);
+	free(k.claim);
+	free(k.sorted);
+	free(k.names);
+	if (r == 0 && faults->found > found)
+		r = -EINVAL;
+	return r;
+}
+
+enum route_end
+config_route_end(const struct endpoint_conf *conf)
+{
+	if (conf->ops->echo)
+		return END_ECHO;
+	return conf->ops->several ? END_SEVERAL : END_SINGLE;
+}

@@ -1,0 +1,153 @@
+/*
+ * config: a file and words, step by step, to a checked configuration.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "section_reader.h"
+
+#define FILE_MAX (16 * 1024 * 1024)
+
+static int
+config_make(struct config **ret)
+{
+	if (*ret != NULL)
+		return 0;
+	*ret = calloc(1, sizeof(**ret));
+	return *ret == NULL ? -ENOMEM
+			    : key_defaults(daemon_keys, &(*ret)->daemon);
+}
+
+/* Reads the sections in and frees them; r is what making them came to. */
+static int
+config_add(struct config **ret, struct config_sections *s,
+    struct faults *faults, unsigned found, int r)
+{
+	if (r == 0)
+		r = config_make(ret);
+	if (r == 0)
+		(*ret)->lost += s->lost;
+	for (unsigned i = 0; r == 0 && i < s->n; i++)
+		r = config_section_read(*ret, s->file, &s->section[i], faults);
+	if (r != 0)
+		fault_add(faults, s->file, 0, "%s", strerror(-r));
+	config_sections_free(s);
+	if (r == 0 && faults->found > found)
+		r = -EINVAL;
+	return r;
+}
+
+int
+config_parse(const char *file, const char *text, size_t len,
+    struct config **ret, struct faults *faults)
+{
+	struct config_sections sections;
+	unsigned found = faults->found;
+	int r = config_read_text(file, text, len, &sections, faults);
+
+	return config_add(ret, &sections, faults, found, r);
+}
+
+int
+config_words(
+    char *const *words, unsigned n, struct config **ret, struct faults *faults)
+{
+	struct config_sections sections;
+	unsigned found = faults->found;
+	int r = config_read_words(words, n, &sections, faults);
+
+	return config_add(ret, &sections, faults, found, r);
+}
+
+/* The whole of an open file; -EFBIG when it is no configuration. */
+static int
+read_all(int fd, char **ret, size_t *len)
+{
+	size_t size = 64 * 1024;
+	ssize_t n;
+	char *text;
+
+	for (*len = 0;; *len += (size_t)n) {
+		text = realloc(*ret, size);
+		if (text == NULL)
+			return -ENOMEM;
+		*ret = text;
+		n = read(fd, text + *len, size - *len);
+		if (n == 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n < 0)
+			n = 0;
+		if (*len + (size_t)n == size)
+			size *= 2;
+		if (size > FILE_MAX)
+			return -EFBIG;
+	}
+}
+
+int
+config_load(const char *path, struct config **ret, struct faults *faults)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
+	char *text = NULL;
+	size_t len = 0;
+
+	r = fd < 0 ? -errno : read_all(fd, &text, &len);
+	if (fd >= 0)
+		close(fd);
+	if (r != 0)
+		fault_add(faults, path, 0, "cannot be read: %s", strerror(-r));
+	else
+		r = config_parse(path, text, len, ret, faults);
+	free(text);
+	return r;
+}
+
+int
+config_read(const char *path, char *const *words, unsigned n,
+    struct config **ret, struct faults *faults)
+{
+	struct config *c = NULL;
+	int first = 0, r;
+
+	*ret = NULL;
+	if (path != NULL)
+		first = config_load(path, &c, faults);
+	r = config_words(words, n, &c, faults);
+	if (first == 0 || r == -ENOMEM)
+		first = r;
+	if (first == 0 || first == -EINVAL) {
+		r = config_check(c, path, faults);
+		if (first == 0 || r == -ENOMEM)
+			first = r;
+	}
+	if (first == 0)
+		first = config_warn(c, path, faults);
+	if (first == 0)
+		*ret = c;
+	else
+		config_free(c);
+	return first;
+}
+
+void
+config_free(struct config *c)
+{
+	if (c == NULL)
+		return;
+	for (unsigned i = 0; i < c->ncontrols; i++)
+		control_conf_free(c->controls[i]);
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		endpoint_conf_free(c->endpoints[i]);
+	for (unsigned i = 0; i < c->nroutes; i++)
+		route_conf_free(c->routes[i]);
+	key_free(daemon_keys, &c->daemon);
+	free(c->controls);
+	free(c->endpoints);
+	free(c->routes);
+	free(c);
+}

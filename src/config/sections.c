@@ -1,0 +1,340 @@
+/*
+ * sections: sections of keys and values to checked structs.
+ *
+ * The keys that an endpoint can have depend on its 'framing', wherever that
+ * stands in the section: it is looked up before the others are read.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "address.h"
+#include "hint.h"
+#include "section_reader.h"
+
+#define CONTROLS_MAX 64
+#define STALL_TIMEOUT NSEC_PER_SEC /* of endpoints with several peers */
+
+/* --- sections ------------------------------------------------------------ */
+
+static int
+read_daemon(struct config *c, struct reading *rd)
+{
+	const struct config_section *s = rd->section;
+
+	if (s->name != NULL)
+		fault_add(rd->faults, rd->file, s->line,
+		    "%s: [daemon] takes no name", rd->where);
+	if (c->daemon.line != 0)
+		fault_add(rd->faults, rd->file, s->line,
+		    "duplicate section [daemon], first in line %d",
+		    c->daemon.line);
+	else
+		c->daemon.line = s->line;
+	reading_add(rd, daemon_keys, &c->daemon);
+	return reading_keys(rd);
+}
+
+/* What the service could not open should not pass the check. */
+static void
+check_group(struct reading *rd, const char *group)
+{
+	char err[200], quote[40];
+
+	errno = 0;
+	if (group == NULL || getgrnam(group) != NULL ||
+	    (errno != 0 && errno != ENOENT && errno != ESRCH))
+		return;
+	snprintf(err, sizeof(err),
+	    "group: there is no group '%s'; `getent group` lists them",
+	    config_quote(group, quote, sizeof(quote)));
+	reading_failed(rd, err);
+}
+
+static void
+check_control(struct reading *rd, struct control_conf *conf)
+{
+	struct address address;
+	bool is_unix;
+	char err[256];
+
+	if (conf->listen == NULL) {
+		reading_failed(
+		    rd, "needs 'listen', such as listen = 127.0.0.1:5010");
+		return;
+	}
+	if (address_parse(conf->listen, &address, err, sizeof(err)) != 0) {
+		char why[300];
+
+		snprintf(why, sizeof(why), "listen: %s", err);
+		reading_failed(rd, why);
+		return;
+	}
+	is_unix = address.ss.ss_family == AF_UNIX;
+	if (conf->access == ACCESS_DEFAULT)
+		conf->access = is_unix ? ACCESS_FULL : ACCESS_READ;
+	if (is_unix && conf->allow != NULL)
+		reading_failed(rd,
+		    "'allow' is for TCP; who may open a Unix socket"
+		    " is said by mode and group");
+	if (!is_unix && conf->mode != 0)
+		reading_failed(rd, "'mode' is for a Unix socket");
+	if (!is_unix && conf->group != NULL)
+		reading_failed(rd, "'group' is for a Unix socket");
+	else
+		check_group(rd, conf->group);
+	if (!is_unix && conf->allow == NULL &&
+	    !address_is_loopback((struct sockaddr *)&address.ss))
+		reading_failed(rd,
+		    "'listen' is beyond this machine, and nobody there"
+		    " may come: add 'allow', such as allow = 192.168.1.0/24, or"
+		    " listen on 127.0.0.1");
+}
+
+static int
+read_control(struct config *c, struct reading *rd)
+{
+	struct control_conf *conf, **more;
+	int r;
+
+	if (!reading_room(rd, c->ncontrols, CONTROLS_MAX, "control ports"))
+		return 0;
+	more = reallocarray(c->controls, c->ncontrols + 1, sizeof(*more));
+	if (more == NULL)
+		return -ENOMEM;
+	c->controls = more;
+	conf = calloc(1, sizeof(*conf));
+	if (conf == NULL)
+		return -ENOMEM;
+	c->controls[c->ncontrols++] = conf;
+	conf->file = rd->file;
+	conf->line = rd->section->line;
+	conf->access = ACCESS_DEFAULT;
+	r = reading_name(rd, "control", &conf->name, &conf->text);
+	if (r == 0)
+		r = key_defaults(control_keys, conf);
+	if (r != 0)
+		return r;
+	reading_add(rd, control_keys, conf);
+	r = reading_keys(rd);
+	check_control(rd, conf);
+	return r;
+}
+
+/* "route1", or the next number that is free. */
+static void
+route_name(const struct config *c, char *name, size_t size)
+{
+	bool taken = true;
+
+	for (unsigned n = c->nroutes + 1; taken; n++) {
+		snprintf(name, size, "route%u", n);
+		taken = false;
+		for (unsigned i = 0; i < c->nroutes; i++)
+			taken |= strcmp(c->routes[i]->name, name) == 0;
+	}
+}
+
+static void
+note_lines(const struct reading *rd, struct route_conf *conf)
+{
+	for (unsigned i = 0; i < rd->nseen; i++) {
+		const char *key = rd->seen_key[i]->name;
+		int line = rd->seen[i]->line;
+
+		if (strcmp(key, "between") == 0)
+			conf->between_line = line;
+		else if (strcmp(key, "from") == 0)
+			conf->from_line = line;
+		else if (strcmp(key, "to") == 0)
+			conf->to_line = line;
+	}
+}
+
+static int
+read_route(struct config *c, struct reading *rd)
+{
+	struct route_conf *conf, **more;
+	char name[24], err[256];
+	int r;
+
+	if (!reading_room(rd, c->nroutes, CONFIG_MAX_ROUTES, "routes"))
+		return 0;
+	route_name(c, name, sizeof(name));
+	more = reallocarray(c->routes, c->nroutes + 1, sizeof(*more));
+	if (more == NULL)
+		return -ENOMEM;
+	c->routes = more;
+	conf = calloc(1, sizeof(*conf));
+	if (conf == NULL)
+		return -ENOMEM;
+	r = reading_name(rd, name, &conf->name, &conf->text);
+	if (r != 0) {
+		route_conf_free(conf);
+		return r;
+	}
+	c->routes[c->nroutes++] = conf;
+	conf->file = rd->file;
+	conf->line = rd->section->line;
+	reading_add(rd, route_keys, conf);
+	r = reading_keys(rd);
+	note_lines(rd, conf);
+	if (r == 0 && route_conf_check(conf, err, sizeof(err)) != 0)
+		reading_failed(rd, err);
+	return r;
+}
+
+/* The framing decides which keys the others may be: it is read first. */
+static void
+find_rule(struct reading *rd, struct framing_conf *conf)
+{
+	char err[8];
+
+	rd->rule = conf->rule;
+	for (unsigned i = 0; i < rd->section->n; i++) {
+		const struct config_entry *e = &rd->section->entry[i];
+
+		if (strcmp(e->key, framing_key[0].name) != 0)
+			continue;
+		rd->rule = NULL;
+		if (key_parse(framing_key, conf, e->value, err, sizeof(err)) ==
+		    0)
+			rd->rule = conf->rule;
+		return;
+	}
+}
+
+/* An echo sends frames of any kind back as they came. */
+static int
+echo_defaults(struct framing_conf *conf)
+{
+	const struct key *size = conf->rule->keys == NULL
+	    ? NULL
+	    : key_find(conf->rule->keys, "length_size");
+	char err[64];
+
+	if (size == NULL)
+		return 0;
+	conf->max_frame = FRAMING_MAX_FRAME;
+	return key_parse(size, conf, "4", err, sizeof(err));
+}
+
+static int
+endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
+{
+	int r = key_defaults(endpoint_common_keys, conf);
+
+	conf->stall_timeout = 0;
+	if (conf->ops->several)
+		conf->stall_timeout = STALL_TIMEOUT;
+	if (r == 0 && conf->ops->keys != NULL)
+		r = key_defaults(conf->ops->keys, conf);
+	framing_conf_init(&conf->framing);
+	if (conf->ops->echo)
+		rd->rule = conf->framing.rule = framing_find("length");
+	find_rule(rd, &conf->framing);
+	if (r == 0 && rd->rule != NULL && rd->rule->keys != NULL)
+		r = key_defaults(rd->rule->keys, &conf->framing);
+	if (r == 0 && conf->ops->echo)
+		r = echo_defaults(&conf->framing);
+	return r;
+}
+
+static void
+check_endpoint(struct reading *rd, struct endpoint_conf *conf)
+{
+	char err[300];
+
+	check_group(rd, conf->group);
+	if (conf->reopen_min > conf->reopen_max)
+		reading_failed(rd, "'reopen_min' is longer than 'reopen_max'");
+	if (conf->ops->check != NULL &&
+	    conf->ops->check(conf, err, sizeof(err)) != 0)
+		reading_failed(rd, err);
+	if (rd->rule != NULL &&
+	    framing_check(&conf->framing, err, sizeof(err)) != 0)
+		reading_failed(rd, err);
+}
+
+static int
+read_endpoint(
+    struct config *c, struct reading *rd, const struct endpoint_ops *ops)
+{
+	struct endpoint_conf *conf, **more;
+	int r;
+
+	if (!reading_room(rd, c->nendpoints, CONFIG_MAX_ENDPOINTS, "endpoints"))
+		return 0;
+	more = reallocarray(c->endpoints, c->nendpoints + 1, sizeof(*more));
+	if (more == NULL)
+		return -ENOMEM;
+	c->endpoints = more;
+	conf = zalloc_lines(sizeof(*conf));
+	if (conf == NULL)
+		return -ENOMEM;
+	c->endpoints[c->nendpoints++] = conf;
+	conf->ops = ops;
+	conf->file = rd->file;
+	conf->line = rd->section->line;
+	rd->endpoint = true;
+	r = reading_name(rd, NULL, &conf->name, &conf->text);
+	if (r == 0)
+		r = reading_wire(rd, conf->name, &conf->wire);
+	if (r == 0)
+		r = endpoint_defaults(conf, rd);
+	if (r != 0)
+		return r;
+	reading_add(rd, endpoint_common_keys, conf);
+	reading_add(rd, ops->keys, conf);
+	reading_add(rd, framing_key, &conf->framing);
+	reading_add(rd, framing_common_keys, &conf->framing);
+	reading_add(
+	    rd, rd->rule == NULL ? NULL : rd->rule->keys, &conf->framing);
+	r = reading_keys(rd);
+	if (r == 0)
+		check_endpoint(rd, conf);
+	return r;
+}
+
+static void
+unknown_section(struct reading *rd)
+{
+	const char *words[32] = { "daemon", "control", "route" }, *near;
+	char quote[40];
+	size_t n = 3;
+
+	for (size_t i = 0; endpoint_types[i] != NULL && n < 31; i++)
+		words[n++] = endpoint_types[i]->type;
+	words[n] = NULL;
+	if (faults_full(rd->faults))
+		near = NULL;
+	else if ((near = hint_type(rd->section->type, words)) == NULL)
+		near = nearest(rd->section->type, words);
+	fault_add(rd->faults, rd->file, rd->section->line,
+	    "unknown section type '%s' in %s%s%s%s",
+	    config_quote(rd->section->type, quote, sizeof(quote)), rd->where,
+	    near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+	    near != NULL ? "'?" : "");
+}
+
+int
+config_section_read(struct config *c, const char *file,
+    const struct config_section *s, struct faults *faults)
+{
+	const struct endpoint_ops *ops = endpoint_type(s->type);
+	struct reading rd;
+
+	reading_start(&rd, faults, file, s);
+	if (ops != NULL)
+		return read_endpoint(c, &rd, ops);
+	if (strcmp(s->type, "daemon") == 0)
+		return read_daemon(c, &rd);
+	if (strcmp(s->type, "control") == 0)
+		return read_control(c, &rd);
+	if (strcmp(s->type, "route") == 0)
+		return read_route(c, &rd);
+	c->lost++;
+	unknown_section(&rd);
+	return 0;
+}

@@ -1,0 +1,326 @@
+/*
+ * warn: what a configuration says without a fault, but hardly means.
+ *
+ * Asked of a configuration that has been checked.  Who forwards to whom is taken from
+ * the same table that the daemon uses.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ini_reader.h"
+
+/* Masters seldom wait for an answer for so long. */
+#define ANSWER_TIMEOUT_MAX (10 * NSEC_PER_SEC)
+
+struct warner {
+	const struct config *c;
+	struct faults *faults;
+	struct routes *routes; /* NULL: each forwards to every other */
+	const struct endpoint_conf **framed; /* that one forwards to or from */
+	bool *joined;			     /* some route names it */
+};
+
+/* --- endpoints ----------------------------------------------------------- */
+
+/* Frames are told apart on it.  A datagram is one frame in any case. */
+static bool
+is_framed(const struct endpoint_conf *e)
+{
+	return !e->ops->echo && !e->framing.rule->unframed;
+}
+
+static bool
+is_raw(const struct endpoint_conf *e)
+{
+	return !e->ops->echo && e->ops->datagram == 0 && !is_framed(e);
+}
+
+static void
+note_pair(struct warner *w, unsigned from, unsigned to)
+{
+	const struct endpoint_conf *a = w->c->endpoints[from],
+				   *b = w->c->endpoints[to];
+
+	w->joined[from] = w->joined[to] = true;
+	if (is_raw(a) && is_framed(b) && w->framed[from] == NULL)
+		w->framed[from] = b;
+	if (is_framed(a) && is_raw(b) && w->framed[to] == NULL)
+		w->framed[to] = a;
+}
+
+/* Each to every other: the first framed one stands for all of them. */
+static void
+note_all(struct warner *w)
+{
+	unsigned n = w->c->nendpoints, framed = 0;
+
+	while (framed < n && !is_framed(w->c->endpoints[framed]))
+		framed++;
+	for (unsigned i = 0; i < n; i++) {
+		w->joined[i] = n > 1;
+		if (framed < n && i != framed)
+			note_pair(w, i, framed);
+	}
+}
+
+static void
+note_routes(struct warner *w)
+{
+	for (unsigned i = 0; i < w->routes->nsources; i++) {
+		const struct route_source *s = &w->routes->source[i];
+
+		for (unsigned j = 0; j < s->ntargets; j++)
+			note_pair(w, i, s->targets[j].to);
+	}
+}
+
+static void
+warn_keys(struct warner *w, const struct endpoint_conf *e)
+{
+	if (is_raw(e) && e->framing.checksum != CHECKSUM_NONE)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] has a checksum and is raw: without the boundaries"
+		    " of messages, data is dropped as having a wrong checksum;"
+		    " set framing",
+		    e->ops->type, e->name);
+	if (e->flow == FLOW_DTRDSR)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s]: Linux has no DTR/DSR flow control, so the port"
+		    " cannot be opened; write flow = rtscts, xonxoff or none",
+		    e->ops->type, e->name);
+}
+
+static void
+warn_endpoint(struct warner *w, unsigned number)
+{
+	const struct endpoint_conf *e = w->c->endpoints[number],
+				   *framed = w->framed[number];
+
+	if (!w->joined[number])
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] is not connected to any other: %s", e->ops->type,
+		    e->name,
+		    w->routes != NULL ? "no route forwards to it or from it"
+				      : "there is no other endpoint");
+	if (framed != NULL)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] is raw, and '%s' has framing = %s: between them"
+		    " the boundaries of messages are lost; set framing on %s",
+		    e->ops->type, e->name, framed->name,
+		    framed->framing.rule->name, e->name);
+	warn_keys(w, e);
+}
+
+/* --- paths --------------------------------------------------------------- */
+
+static bool
+in_private_tmp(const char *path)
+{
+	if (path == NULL)
+		return false;
+	if (strncmp(path, "unix:", 5) == 0)
+		path += 5;
+	return strncmp(path, "/tmp/", 5) == 0 ||
+	    strncmp(path, "/var/tmp/", 9) == 0;
+}
+
+static void
+warn_path(struct warner *w, const char *file, int line, const char *type,
+    const char *name, const char *key, const char *path)
+{
+	if (in_private_tmp(path))
+		warning_add(w->faults, file, line,
+		    "[%s %s]: '%s' is in /tmp, of which the service has a"
+		    " private instance that other programs do not see; write"
+		    " /run/ttybridge/%s",
+		    type, name, key, name);
+}
+
+/* The service reads what is in its own folder. */
+static void
+warn_paths(struct warner *w, const char *file)
+{
+	static const char folder[] = SYSCONFDIR "/ttybridge/";
+	char path[PATH_MAX];
+
+	if (realpath(file, path) == NULL)
+		snprintf(path, sizeof(path), "%s", file);
+	if (strncmp(path, folder, strlen(folder)) != 0)
+		return;
+	for (unsigned i = 0; i < w->c->nendpoints; i++) {
+		const struct endpoint_conf *e = w->c->endpoints[i];
+		const char *type = e->ops->type;
+
+		warn_path(w, e->file, e->line, type, e->name, "link", e->link);
+		warn_path(
+		    w, e->file, e->line, type, e->name, "listen", e->listen);
+		warn_path(
+		    w, e->file, e->line, type, e->name, "connect", e->connect);
+	}
+	for (unsigned i = 0; i < w->c->ncontrols; i++) {
+		const struct control_conf *c = w->c->controls[i];
+
+		warn_path(w, c->file, c->line, "control", c->name, "listen",
+		    c->listen);
+	}
+}
+
+/* --- routes -------------------------------------------------------------- */
+
+static void
+warn_nmea(struct warner *w, const struct route_conf *conf)
+{
+	const char *list = conf->match_nmea, *word;
+	size_t len;
+
+	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
+		bool out = *word == '!';
+
+		word += out;
+		len -= out;
+		/* GPRMC: a talker of two letters, and three; or P and three. */
+		if (memchr(word, '*', len) != NULL || len > 4 ||
+		    (len == 4 && strchr("Pp?", *word) != NULL))
+			continue;
+		warning_add(w->faults, conf->file, conf->line,
+		    "key 'match_nmea' in [route %s]: '%.*s' does not match"
+		    " any sentence; write *%.*s to match those of all"
+		    " talkers",
+		    conf->name, (int)len, word, (int)len, word);
+	}
+}
+
+/* When frames of the source can be longer than those that the expression sees. */
+static bool
+warn_longest(struct warner *w, const struct route *route, const char *key,
+    const struct expression *e, unsigned from, uint64_t work)
+{
+	const struct route_conf *conf = w->c->routes[route->number];
+	const struct endpoint_conf *source = w->c->endpoints[from];
+	size_t longest = e == NULL ? SIZE_MAX : expression_longest(e, work);
+
+	if (longest >= source->framing.max_frame)
+		return false;
+	warning_add(w->faults, conf->file, conf->line,
+	    "key '%s' in [route %s]: frames of '%s' over %zu bytes cost too"
+	    " much: they do not pass, and are counted as too_long; 'max_frame'"
+	    " allows %llu",
+	    key, conf->name, source->name, longest,
+	    (unsigned long long)source->framing.max_frame);
+	return true;
+}
+
+/* One warning for each expression is enough. */
+static void
+warn_expression(struct warner *w, struct route *route, const char *key,
+    const struct expression *e)
+{
+	for (unsigned i = 0; e != NULL && i < w->routes->nsources; i++) {
+		const struct route_source *s = &w->routes->source[i];
+
+		for (unsigned j = 0; j < s->ntargets; j++)
+			for (unsigned k = 0; k < s->targets[j].nvia; k++)
+				if (s->targets[j].via[k] == route &&
+				    warn_longest(w, route, key, e, i,
+					s->targets[j].work))
+					return;
+	}
+}
+
+static void
+warn_tried(struct warner *w, const struct route_conf *conf, const char *key,
+    const struct expression *e)
+{
+	if (e != NULL && expression_is_tried(e))
+		warning_add(w->faults, conf->file, conf->line,
+		    "key '%s' in [route %s] has a cost that is not known in"
+		    " advance, because it %s: frames that take too long do not"
+		    " pass, and are counted as too_long",
+		    key, conf->name, expression_why_tried(e));
+}
+
+static void
+warn_expressions(struct warner *w)
+{
+	for (unsigned i = 0; i < w->routes->nroutes; i++) {
+		struct route *route = w->routes->route[i];
+
+		warn_expression(w, route, "match", route->match);
+		warn_expression(w, route, "reject", route->reject);
+		warn_tried(w, w->c->routes[i], "match", route->match);
+		warn_tried(w, w->c->routes[i], "reject", route->reject);
+	}
+}
+
+static void
+warn_route(struct warner *w, const struct route_conf *conf)
+{
+	char text[24];
+
+	warn_nmea(w, conf);
+	if (conf->answer_timeout > ANSWER_TIMEOUT_MAX)
+		warning_add(w->faults, conf->file, conf->line,
+		    "key 'answer_timeout' in [route %s]: a device that does not"
+		    " answer stops the bus for %s each time",
+		    conf->name,
+		    format_time(conf->answer_timeout, text, sizeof(text)));
+}
+
+/* The table, which does not own the sections. */
+static int
+make_routes(struct warner *w)
+{
+	const struct config *c = w->c;
+	const char **names = calloc(c->nendpoints + 1UL, sizeof(*names));
+	enum route_end *ends = calloc(c->nendpoints + 1UL, sizeof(*ends));
+	int r = names == NULL || ends == NULL ? -ENOMEM : 0;
+	char err[300];
+	unsigned bad;
+
+	for (unsigned i = 0; r == 0 && i < c->nendpoints; i++) {
+		names[i] = c->endpoints[i]->name;
+		ends[i] = config_route_end(c->endpoints[i]);
+	}
+	if (r == 0)
+		r = routes_new(c->routes, c->nroutes, names, ends,
+		    c->nendpoints, &w->routes, &bad, err, sizeof(err));
+	for (unsigned i = 0; r == 0 && i < c->nroutes; i++)
+		w->routes->route[i]->conf = NULL;
+	free(names);
+	free(ends);
+	return r;
+}
+
+int
+config_warn(const struct config *c, const char *file, struct faults *faults)
+{
+	struct warner w = { .c = c, .faults = faults };
+	int r = c->nroutes > 0 ? make_routes(&w) : 0;
+
+	w.framed = calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
+	w.joined = calloc(c->nendpoints + 1UL, sizeof(*w.joined));
+	if (w.framed == NULL || w.joined == NULL)
+		r = -ENOMEM;
+	if (r == 0) {
+		if (w.routes != NULL) {
+			note_routes(&w);
+			warn_expressions(&w);
+		} else
+			note_all(&w);
+		for (unsigned i = 0; i < c->nendpoints; i++)
+			warn_endpoint(&w, i);
+		for (unsigned i = 0; i < c->nroutes; i++)
+			warn_route(&w, c->routes[i]);
+		if (file != NULL)
+			warn_paths(&w, file);
+	}
+	if (r != 0)
+		fault_add(faults, file != NULL ? file : CONFIG_WORDS, 0, "%s",
+		    strerror(-r));
+	routes_free(w.routes);
+	free(w.framed);
+	free(w.joined);
+	return r;
+}

@@ -1,0 +1,172 @@
+/*
+ * action: the commands that change something, each a call or two: send, pause,
+ * resume, reopen, break, cancel, reload, quit.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "call.h"
+
+#define BREAK_DEFAULT (250 * NSEC_PER_MSEC)
+#define BREAK_MAX (10 * NSEC_PER_SEC)
+
+int
+call_send(
+    struct call *call, struct node *node, const struct tap *tap, char *text)
+{
+	const struct endpoint_conf *conf = node->endpoint->conf;
+	uint8_t frame[CLIENT_LINE_MAX];
+	long len;
+	int r;
+
+	len = unescape(text, frame, sizeof(frame));
+	if (len < 0)
+		return call_fail(call, EINVAL,
+		    "a bad escape in the text; \\n \\r \\t \\s \\\\ \\xHH and "
+		    "\\OOO are right");
+	switch (r = node_send(node, tap, frame, (size_t)len)) {
+	case 0:
+		return 0;
+	case -EINVAL:
+		return call_fail(call, EINVAL,
+		    "the framing of %s, %s, cannot express this frame",
+		    conf->name, conf->framing.rule->name);
+	case -EMSGSIZE:
+		return call_fail(call, EMSGSIZE,
+		    "%ld bytes are more than max_frame of %s, %llu", len,
+		    conf->name, (unsigned long long)conf->framing.max_frame);
+	case -ENOBUFS:
+		return call_fail(
+		    call, ENOBUFS, "the queue of %s is full", conf->name);
+	case -ENOTCONN:
+		return call_fail(
+		    call, ENOTCONN, "nobody is connected to %s", conf->name);
+	case -ENETDOWN:
+		return call_fail(call, ENETDOWN,
+		    "%s is %s: requests do not wait for a bus that is not up",
+		    conf->name, attribute_state(node));
+	default:
+		return call_fail(call, -r, "%s: %s", conf->name, strerror(-r));
+	}
+}
+
+int
+run_send(struct call *call)
+{
+	struct node *node = call_node(call, call->argv[1]);
+
+	return node != NULL ? call_send(call, node, NULL, call->argv[2])
+			    : -ENOENT;
+}
+
+static int
+set_paused(struct call *call, bool paused)
+{
+	struct node *node = call_node(call, call->argv[1]);
+
+	if (node == NULL)
+		return -ENOENT;
+	node_pause(node, paused);
+	return 0;
+}
+
+int
+run_pause(struct call *call)
+{
+	return set_paused(call, true);
+}
+
+int
+run_resume(struct call *call)
+{
+	return set_paused(call, false);
+}
+
+int
+run_reopen(struct call *call)
+{
+	struct node *node = call_node(call, call->argv[1]);
+
+	if (node == NULL)
+		return -ENOENT;
+	endpoint_reopen(node->endpoint);
+	return 0;
+}
+
+int
+run_break(struct call *call)
+{
+	struct node *node = call_node(call, call->argv[1]);
+	struct endpoint *ep;
+	uint64_t ns = BREAK_DEFAULT;
+	int r;
+
+	if (node == NULL)
+		return -ENOENT;
+	ep = node->endpoint;
+	if (call->argc > 2 &&
+	    (parse_time(call->argv[2], &ns) < 0 || ns == 0 || ns > BREAK_MAX))
+		return call_fail(call, EINVAL,
+		    "'%.64s' is not a length for a break; up to 10s, as in "
+		    "250ms",
+		    call->argv[2]);
+	if (ep->conf->ops->send_break == NULL)
+		return call_fail(call, EOPNOTSUPP,
+		    "%s cannot send a break: its type is %s, and not serial",
+		    ep->conf->name, ep->conf->ops->type);
+	if (ep->state != ENDPOINT_UP)
+		return call_fail(call, ENOTCONN, "%s is %s: no break was sent",
+		    ep->conf->name, endpoint_state_name(ep->state));
+	if ((r = endpoint_break(ep, ns)) < 0)
+		return call_fail(call, -r, "no break was sent to %s: %s",
+		    ep->conf->name, strerror(-r));
+	return 0;
+}
+
+int
+run_cancel(struct call *call)
+{
+	struct task *task = call_task(call, call->argv[1]);
+
+	if (task == NULL)
+		return -ENOENT;
+	if (task->cancel == NULL)
+		return call_fail(call, EPERM,
+		    "'%s' cannot be ended; only clients, control sessions, a "
+		    "capture and pending reopens can",
+		    task->name);
+	task->cancel(task);
+	return 0;
+}
+
+int
+run_quit(struct call *call)
+{
+	call->client->closing = true;
+	return 0;
+}
+
+int
+run_reload(struct call *call)
+{
+	const struct daemon_hooks *hooks = call->client->hooks;
+	char *faults = NULL, *line, *next = NULL;
+	int r;
+
+	if (hooks == NULL || hooks->reload == NULL)
+		return call_fail(call, EOPNOTSUPP, "nothing to reload here");
+	if ((r = hooks->reload(&faults)) == 0) {
+		free(faults);
+		return 0;
+	}
+	call_fail(call, -r, "nothing was changed: ");
+	if (faults == NULL)
+		append(call->err, sizeof(call->err), "%s", strerror(-r));
+	for (line = faults != NULL ? strtok_r(faults, "\n", &next) : NULL;
+	     line != NULL; line = strtok_r(NULL, "\n", &next))
+		append(call->err, sizeof(call->err), "%s%s", line,
+		    *next != '\0' ? "; " : "");
+	free(faults);
+	return r;
+}

@@ -1,0 +1,157 @@
+/*
+ * call: what the functions of several commands share: their errors, the objects
+ * that they are about, tables in pieces, and bytes as text.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/buffer.h>
+
+#include "call.h"
+
+int
+call_fail(struct call *call, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(call->err, sizeof(call->err), fmt, ap);
+	va_end(ap);
+	return -error;
+}
+
+int
+call_unknown(struct call *call, const char *what, const char *list,
+    const char *word, const char **words)
+{
+	const char *near = words != NULL ? nearest(word, words) : NULL;
+
+	call_fail(call, ENOENT, "unknown %s '%.64s'", what, word);
+	if (near != NULL)
+		append(
+		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
+	else
+		append(call->err, sizeof(call->err), "; '%s' lists them", list);
+	free(words);
+	return -ENOENT;
+}
+
+struct node *
+call_node(struct call *call, const char *name)
+{
+	const struct bridge *b = call->bridge;
+	struct node *node = bridge_find(b, name);
+	const char **names;
+
+	if (node != NULL)
+		return node;
+	names = calloc(b->nnodes + 1, sizeof(*names));
+	for (unsigned i = 0; names != NULL && i < b->nnodes; i++)
+		names[i] = b->node[i]->endpoint->conf->name;
+	call_unknown(call, "endpoint", "endpoints", name, names);
+	return NULL;
+}
+
+struct task *
+call_task(struct call *call, const char *name)
+{
+	struct task *task = task_find(name);
+	const char **names;
+	size_t n = 0;
+
+	if (task != NULL)
+		return task;
+	TAILQ_FOREACH(task, task_all(), entry)
+		n++;
+	names = calloc(n + 1, sizeof(*names));
+	n = 0;
+	if (names != NULL)
+		TAILQ_FOREACH(task, task_all(), entry)
+			names[n++] = task->name;
+	call_unknown(call, "task", "ps", name, names);
+	return NULL;
+}
+
+char **
+call_names(struct call *call, int first)
+{
+	char **names = calloc((size_t)(call->argc - first) + 1, sizeof(*names));
+
+	for (int i = first; names != NULL && i < call->argc; i++) {
+		if (call_node(call, call->argv[i]) == NULL) {
+			tap_free_names(names);
+			return NULL;
+		}
+		names[i - first] = strdup(call->argv[i]);
+		if (names[i - first] == NULL) {
+			tap_free_names(names);
+			names = NULL;
+		}
+	}
+	if (names == NULL)
+		call_fail(call, ENOMEM, "out of memory");
+	return names;
+}
+
+bool
+call_pause(struct call *call)
+{
+	return ++call->rows >= CALL_ROWS || now_ns() >= call->until;
+}
+
+/* From the first endpoint, route and task on. */
+static void
+call_rewind(struct call *call)
+{
+	cursor_open(&call->at, call->bridge);
+	task_cursor_open(&call->task);
+}
+
+int
+call_table(
+    struct call *call, const char *const *headings, bool (*row)(struct call *))
+{
+	if (!call->begun) {
+		output_table(call->out, headings);
+		call_rewind(call);
+	}
+	while (row(call))
+		if (call_pause(call))
+			return CALL_MORE;
+	if (!output_again(call->out))
+		return 0;
+	call_rewind(call);
+	return CALL_MORE;
+}
+
+void
+call_json_text(struct evbuffer *out, const char *text)
+{
+	size_t n;
+
+	for (; *text != '\0'; text += n) {
+		if ((n = strcspn(text, "\"\\")) == 0) {
+			evbuffer_add(out, "\\", 1);
+			n = 1 + strcspn(text + 1, "\"\\");
+		}
+		evbuffer_add(out, text, n);
+	}
+}
+
+void
+call_escape(struct evbuffer *out, bool json, const uint8_t *data, size_t len)
+{
+	char text[4 * 256 + 4];
+	size_t part;
+
+	for (; len > 0; data += part, len -= part) {
+		part = MIN(len, (size_t)256);
+		escape(data, part, text, sizeof(text));
+		if (json)
+			call_json_text(out, text);
+		else
+			evbuffer_add(out, text, strlen(text));
+	}
+}

@@ -1,0 +1,401 @@
+/*
+ * command: the table of control commands.  It drives dispatch and help; what the
+ * commands do is in files of their own.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/buffer.h>
+
+#include "command.h"
+#include "call.h"
+#include "turns.h"
+
+static int run_help(struct call *);
+
+static const struct command commands[] = {
+	{ .name = "help",
+	    .usage = "help [COMMAND]",
+	    .help = "the commands, one line each",
+	    .max = 1,
+	    .run = run_help },
+	{ .name = "ps",
+	    .usage = "ps",
+	    .help = "the tasks: what each awaits, where and for how long",
+	    .run = show_ps },
+	{ .name = "where",
+	    .usage = "where TASK",
+	    .help = "one task and its last sixteen waits",
+	    .min = 1,
+	    .max = 1,
+	    .run = show_where },
+	{ .name = "endpoints",
+	    .usage = "endpoints",
+	    .help = "the endpoints, their state and what passed",
+	    .run = show_endpoints },
+	{ .name = "routes",
+	    .usage = "routes",
+	    .help = "who forwards to whom, how much and how fast",
+	    .run = show_routes },
+	{ .name = "peers",
+	    .usage = "peers",
+	    .help = "the connections of endpoints that have several",
+	    .run = show_peers },
+	{ .name = "list",
+	    .usage = "list [PREFIX]",
+	    .help = "attributes and their values, by path",
+	    .max = 1,
+	    .run = attribute_list },
+	{ .name = "get",
+	    .usage = "get PATH",
+	    .help = "the value of one attribute, alone",
+	    .min = 1,
+	    .max = 1,
+	    .run = attribute_get },
+	{ .name = "set",
+	    .usage = "set PATH VALUE",
+	    .help = "changes an attribute, as ar1/baud or log_level",
+	    .full = true,
+	    .rest = true,
+	    .min = 2,
+	    .max = 2,
+	    .run = attribute_set },
+	{ .name = "send",
+	    .usage = "send NAME TEXT",
+	    .help = "one frame to an endpoint, with C escapes",
+	    .full = true,
+	    .rest = true,
+	    .min = 2,
+	    .max = 2,
+	    .run = run_send },
+	{ .name = "ask",
+	    .usage = "ask NAME TEXT [TIMEOUT]",
+	    .help = "sends a frame and awaits the next one back, for 2s",
+	    .full = true,
+	    .rest = true,
+	    .min = 2,
+	    .max = 2,
+	    .run = ask_start },
+	{ .name = "watch",
+	    .usage = "watch [NAME ...]",
+	    .help = "each frame as it passes, until your next line",
+	    .max = CALL_WORDS_MAX - 1,
+	    .run = watch_start },
+	{ .name = "capture",
+	    .usage = "capture start FILE [NAME ...] | stop | status",
+	    .help = "writes each frame to a file, for Wireshark",
+	    .min = 1,
+	    .max = CALL_WORDS_MAX - 1,
+	    .run = run_capture },
+	{ .name = "pause",
+	    .usage = "pause NAME",
+	    .help = "neither reads nor writes an endpoint; its frames wait",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_pause },
+	{ .name = "resume",
+	    .usage = "resume NAME",
+	    .help = "ends a pause",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_resume },
+	{ .name = "reopen",
+	    .usage = "reopen NAME",
+	    .help = "closes an endpoint and opens it again",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_reopen },
+	{ .name = "break",
+	    .usage = "break NAME [TIME]",
+	    .help = "sends a break, of 250ms by default",
+	    .full = true,
+	    .min = 1,
+	    .max = 2,
+	    .run = run_break },
+	{ .name = "cancel",
+	    .usage = "cancel TASK",
+	    .help = "ends a client, a session, a capture or a pending reopen",
+	    .full = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = run_cancel },
+	{ .name = "reload",
+	    .usage = "reload",
+	    .help = "reads the configuration again",
+	    .full = true,
+	    .run = run_reload },
+	{ .name = "version",
+	    .usage = "version",
+	    .help = "what runs here, and since when",
+	    .run = show_version },
+	{ .name = "quit",
+	    .usage = "quit",
+	    .help = "ends this session",
+	    .run = run_quit },
+	{ .name = "json",
+	    .usage = "json COMMAND",
+	    .help = "the reply to another command, as one line of JSON" },
+};
+
+/* --- dispatch ------------------------------------------------------------ */
+
+static const struct command *
+find_command(struct call *call, const char *name)
+{
+	const char **names;
+
+	for (size_t i = 0; i < NELEM(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	names = calloc(NELEM(commands) + 1, sizeof(*names));
+	for (size_t i = 0; names != NULL && i < NELEM(commands); i++)
+		names[i] = commands[i].name;
+	call_unknown(call, "command", "help", name, names);
+	return NULL;
+}
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Cuts the next word off the line, NULL when there is none. */
+static char *
+take_word(char **line)
+{
+	char *word;
+
+	while (is_blank(**line))
+		(*line)++;
+	if (**line == '\0')
+		return NULL;
+	word = *line;
+	while (**line != '\0' && !is_blank(**line))
+		(*line)++;
+	if (**line != '\0')
+		*(*line)++ = '\0';
+	return word;
+}
+
+/* All that is left of the line but blanks before it. */
+static char *
+take_rest(char **line)
+{
+	while (is_blank(**line))
+		(*line)++;
+	return **line != '\0' ? *line : NULL;
+}
+
+/* Takes the words that follow the command's name. */
+static int
+take_words(struct call *call, const struct command *cmd, char *line)
+{
+	char *word;
+
+	for (;;) {
+		if (cmd->rest && call->argc == cmd->max)
+			word = take_rest(&line);
+		else
+			word = take_word(&line);
+		if (word == NULL)
+			break;
+		if (cmd->max == 0)
+			return call_fail(
+			    call, EINVAL, "%s takes no argument", cmd->name);
+		if (call->argc > cmd->max)
+			return call_fail(call, EINVAL,
+			    "too many arguments, from '%.64s' on: %s", word,
+			    cmd->usage);
+		call->argv[call->argc++] = word;
+		if (cmd->rest && call->argc > cmd->max)
+			break;
+	}
+	if (call->argc <= cmd->min)
+		return call_fail(
+		    call, EINVAL, "an argument is missing: %s", cmd->usage);
+	return 0;
+}
+
+/* Understands the line, as far as all commands have it in common. */
+static int
+call_start(struct call *call, char *line)
+{
+	const struct command *cmd;
+	char *word = take_word(&line);
+	int r;
+
+	if (strcmp(word, "json") == 0) {
+		call->json = true;
+		if ((word = take_word(&line)) == NULL)
+			return call_fail(call, EINVAL,
+			    "an argument is missing: json COMMAND");
+	}
+	if ((cmd = find_command(call, word)) == NULL)
+		return -ENOENT;
+	if (cmd->run == NULL)
+		return call_fail(call, EINVAL, "'%s' once is enough: %s",
+		    cmd->name, cmd->usage);
+	if (cmd->full && !call->client->full)
+		return call_fail(call, EACCES,
+		    "this port has access = read; %s needs access = full",
+		    cmd->name);
+	call->command = cmd;
+	call->argv[call->argc++] = word;
+	if ((r = take_words(call, cmd, line)) < 0)
+		return r;
+	call->out = output_new(call->json ? OUTPUT_JSON : OUTPUT_TEXT);
+	if (call->out == NULL)
+		return call_fail(call, ENOMEM, "out of memory");
+	return 0;
+}
+
+static void
+call_free(struct call *call)
+{
+	if (call == NULL)
+		return;
+	call->client->call = NULL;
+	cursor_close(&call->at);
+	task_cursor_close(&call->task);
+	output_free(call->out);
+	free(call);
+}
+
+/* The next piece of the body. */
+static int
+call_piece(struct call *call)
+{
+	int r;
+
+	call->rows = 0;
+	call->until = now_ns() + TURN_NS;
+	call->client->busy = true;
+	r = call->command->run(call);
+	call->client->busy = false;
+	call->begun = true;
+	return r;
+}
+
+/* What a piece has made of the reply: more of it, or its end with the last line. */
+static void
+call_reply(struct call *call, int r)
+{
+	struct client *c = call->client;
+	struct evbuffer *reply = c->reply;
+
+	if (r == CALL_MORE && output_flush(call->out, reply) == 0)
+		return;
+	if (r == CALL_MORE || (r == 0 && output_finish(call->out, reply) < 0)) {
+		/* Half of the reply may be out already. */
+		r = call_fail(call, ENOMEM, "out of memory");
+		c->closing = true;
+	}
+	if (r < 0)
+		client_error(c, call->err);
+	else if (r == 0)
+		evbuffer_add(reply, "OK\n", 3);
+	call_free(call);
+}
+
+void
+command_run(struct client *c, char *line)
+{
+	struct call *call;
+	char *rest = line;
+	size_t len;
+	int r;
+
+	if (take_rest(&rest) == NULL)
+		return;
+	len = strlen(rest);
+	if ((call = malloc(sizeof(*call) + len + 1)) == NULL) {
+		client_error(c, "out of memory");
+		return;
+	}
+	/* Not all of it: it is large. */
+	memset(call, 0, offsetof(struct call, argv));
+	call->err[0] = '\0';
+	memcpy(call->line, rest, len + 1);
+	call->client = c;
+	call->bridge = c->bridge;
+	c->call = call;
+	if ((r = call_start(call, call->line)) == 0)
+		r = call_piece(call);
+	call_reply(call, r);
+}
+
+bool
+command_busy(const struct client *c)
+{
+	return c->call != NULL || c->answered ||
+	    (c->watching && command_watch_waits(c));
+}
+
+bool
+command_step(struct client *c)
+{
+	if (c->answered)
+		command_answer(c);
+	else if (c->call != NULL)
+		call_reply(c->call, call_piece(c->call));
+	else
+		return c->watching && command_watch(c);
+	return true;
+}
+
+void
+command_forget(struct client *c)
+{
+	call_free(c->call);
+	client_untap(c);
+	if (c->frames != NULL)
+		evbuffer_free(c->frames);
+	c->frames = NULL;
+	c->watching = c->asking = c->answered = false;
+}
+
+/* --- help ---------------------------------------------------------------- */
+
+static void
+help_line(struct call *call, const struct command *cmd)
+{
+	if (call->json) {
+		output_cell(call->out, "%s", cmd->name);
+		output_cell(call->out, "%s", cmd->usage);
+		output_cell(call->out, "%s", cmd->full ? "full" : "read");
+		output_cell(call->out, "%s", cmd->help);
+		return;
+	}
+	output_line(call->out, "%-24s %s%s", cmd->usage, cmd->help,
+	    cmd->full ? " [access = full]" : "");
+}
+
+static int
+run_help(struct call *call)
+{
+	static const char *const headings[] = {
+		"COMMAND",
+		"USAGE",
+		"ACCESS",
+		"HELP",
+		NULL,
+	};
+	const struct command *cmd = NULL;
+
+	if (call->argc > 1 && (cmd = find_command(call, call->argv[1])) == NULL)
+		return -ENOENT;
+	if (call->json)
+		output_table(call->out, headings);
+	if (cmd != NULL) {
+		help_line(call, cmd);
+		return 0;
+	}
+	for (size_t i = 0; i < NELEM(commands); i++)
+		help_line(call, &commands[i]);
+	return 0;
+}

@@ -1,0 +1,140 @@
+/*
+ * lines: what a client sends, cut into lines, and the lines that are no commands.
+ */
+#include <string.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+
+#include "command.h"
+#include "session.h"
+
+ssize_t
+line_length(const struct session *s)
+{
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+	struct evbuffer_ptr eol;
+	size_t len = evbuffer_get_length(in);
+
+	if (len == 0)
+		return -1;
+	eol = evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF);
+	if (eol.pos >= 0)
+		return (ssize_t)eol.pos;
+	return s->ended || len > CLIENT_LINE_MAX ? (ssize_t)len : -1;
+}
+
+/* -1: it is text; else the byte that is not. */
+static int
+not_text(const char *line, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = (uint8_t)line[i];
+
+		if ((c < ' ' && c != '\t') || c == 0x7f)
+			return c;
+	}
+	return -1;
+}
+
+/* "HTTP/1.1", in any case. */
+static bool
+is_http_version(const char *word, size_t len)
+{
+	return len >= 6 && strncasecmp(word, "HTTP/", 5) == 0 &&
+	    word[5] >= '0' && word[5] <= '9';
+}
+
+static bool
+is_http_method(const char *word, size_t len)
+{
+	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT",
+		"DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI" };
+
+	for (size_t i = 0; i < NELEM(methods); i++)
+		if (strlen(methods[i]) == len &&
+		    memcmp(methods[i], word, len) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Whether the line is one of an HTTP request: a web page can make a browser send one,
+ * with commands in its body.  METHOD TARGET VERSION, with any method and a target that
+ * is no endpoint's name; a known method alone; or the field of a header, NAME: VALUE.
+ */
+static bool
+is_http(const char *line)
+{
+	const char *word[4] = { NULL };
+	size_t len[4] = { 0 }, n = 0;
+
+	for (; n < NELEM(word); n++) {
+		line += strspn(line, " \t");
+		if (*line == '\0')
+			break;
+		word[n] = line;
+		len[n] = strcspn(line, " \t");
+		line += len[n];
+	}
+	if (n == 0)
+		return false;
+	if (is_http_method(word[0], len[0]) || is_http_version(word[0], len[0]))
+		return true;
+	if (n >= 2 && len[0] > 1 && word[0][len[0] - 1] == ':')
+		return true;
+	return n == 3 && is_http_version(word[2], len[2]) &&
+	    strcspn(word[1], "/*:?%") < len[1];
+}
+
+static void
+line_run(struct session *s, char *line, size_t len)
+{
+	char text[96];
+	int c;
+
+	if (len > 0 && line[len - 1] == '\r')
+		len--;
+	line[len] = '\0';
+	if ((c = not_text(line, len)) >= 0) {
+		snprintf(text, sizeof(text),
+		    "a command is text; this line has a byte 0x%02x in it",
+		    (unsigned)c);
+		client_error(&s->client, text);
+		return;
+	}
+	if (is_http(line)) {
+		client_error(&s->client,
+		    "this is a control port, not a web server: the session "
+		    "ends");
+		log_to(LOG_WARNING, ABOUT_CONTROL, s->name,
+		    "%s has sent an HTTP request: its session ends",
+		    s->address);
+		s->client.closing = true;
+		return;
+	}
+	s->commands++;
+	command_run(&s->client, line);
+}
+
+bool
+line_next(struct session *s)
+{
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+	char line[CLIENT_LINE_MAX + 1];
+	ssize_t len = line_length(s);
+
+	if (len < 0)
+		return false;
+	if (len > CLIENT_LINE_MAX) {
+		snprintf(line, sizeof(line), "line longer than %u bytes",
+		    CLIENT_LINE_MAX);
+		client_error(&s->client, line);
+		s->client.closing = true;
+		return false;
+	}
+	evbuffer_remove(in, line, (size_t)len);
+	evbuffer_drain(in, 1);
+	line_run(s, line, (size_t)len);
+	return true;
+}

@@ -1,0 +1,305 @@
+/*
+ * ports: a reload opens first and closes last, so that a port that cannot be
+ * opened refuses it.  Where a port that goes listens on the address of one that comes,
+ * the new one can only be opened when the old one is closed.  One that cannot be opened
+ * then, or after a hand-over, when it is too late to refuse anything, is tried again
+ * and again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "address.h"
+#include "ports.h"
+#include "log.h"
+
+/* How long it is until ports that could not be opened are tried again. */
+static const struct timeval retry_time = { .tv_sec = 1 };
+
+struct port_set {
+	struct control **port; /* NULL: still to be opened */
+	unsigned n;
+};
+
+static struct bridge *bridge;
+static const struct daemon_hooks *hooks;
+static struct port_set used, prepared;
+static struct config *config; /* that of the ports in use */
+/* What was committed and is not in place yet. */
+static struct {
+	struct port_set set;
+	struct config *config;
+} next;
+static struct event *retry; /* armed while one in use is not open */
+static struct task retry_task;
+
+static struct control *
+same_port(const struct port_set *set, const struct control_conf *c)
+{
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->port[i] != NULL &&
+		    strcmp(c->name, control_config(set->port[i])->name) == 0 &&
+		    strcmp(c->text, control_config(set->port[i])->text) == 0)
+			return set->port[i];
+	return NULL;
+}
+
+static bool
+holds(const struct port_set *set, const struct control *port)
+{
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->port[i] == port)
+			return true;
+	return false;
+}
+
+/* Empties the set, and closes what is in none of the others. */
+static void
+close_set(struct port_set *set)
+{
+	struct port_set old = *set;
+
+	memset(set, 0, sizeof(*set));
+	for (unsigned i = 0; i < old.n; i++)
+		if (old.port[i] != NULL && !holds(&used, old.port[i]) &&
+		    !holds(&next.set, old.port[i]) &&
+		    !holds(&prepared, old.port[i]))
+			control_free(old.port[i]);
+	free(old.port);
+}
+
+/* Whether something of ours listens there that a new configuration may close. */
+static bool
+is_ours(const char *listen)
+{
+	const char *other;
+
+	for (unsigned i = 0; i < used.n; i++)
+		if (used.port[i] != NULL &&
+		    strcmp(control_config(used.port[i])->listen, listen) == 0)
+			return true;
+	for (unsigned i = 0; i < bridge->nnodes; i++) {
+		other = bridge->node[i]->endpoint->conf->listen;
+		if (other != NULL && strcmp(other, listen) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whether a control port that goes with this configuration is in the way. */
+static bool
+is_in_the_way(const struct config *c, const char *listen)
+{
+	for (unsigned i = 0; i < used.n; i++) {
+		struct control *port = used.port[i];
+		bool stays = false;
+
+		for (unsigned j = 0; port != NULL && j < c->ncontrols; j++)
+			stays |= same_port(&used, c->controls[j]) == port;
+		if (port != NULL && !stays &&
+		    address_collides(control_config(port)->listen, listen))
+			return true;
+	}
+	return false;
+}
+
+static int
+open_port(
+    const struct control_conf *c, struct control **ret, char *err, size_t size)
+{
+	char why[256];
+	int r = control_new(bridge, c, hooks, ret, why, sizeof(why));
+
+	if (r < 0)
+		snprintf(err, size, "control %s: %s", c->name, why);
+	return r;
+}
+
+int
+control_ports_prepare(const struct config *c, char *err, size_t size)
+{
+	struct port_set *set = &prepared;
+	int r = 0;
+
+	set->port = calloc(c->ncontrols + 1, sizeof(*set->port));
+	if (set->port == NULL) {
+		snprintf(err, size, "out of memory");
+		return -ENOMEM;
+	}
+	set->n = c->ncontrols;
+	for (unsigned i = 0; i < set->n && r == 0; i++) {
+		const struct control_conf *port = c->controls[i];
+
+		if ((set->port[i] = same_port(&used, port)) == NULL)
+			set->port[i] = same_port(&next.set, port);
+		if (set->port[i] == NULL && !is_ours(port->listen))
+			r = open_port(port, &set->port[i], err, size);
+		if (r == -EADDRINUSE && is_in_the_way(c, port->listen)) {
+			err[0] = '\0';
+			r = 0;
+		}
+	}
+	if (r < 0)
+		control_ports_drop();
+	return r;
+}
+
+void
+control_ports_drop(void)
+{
+	close_set(&prepared);
+}
+
+void
+control_ports_commit(struct config *c)
+{
+	struct port_set old = next.set;
+
+	next.set = prepared;
+	memset(&prepared, 0, sizeof(prepared));
+	close_set(&old);
+	config_free(next.config);
+	next.config = c;
+}
+
+static void
+retry_label(const struct task *task, char *buf, size_t size)
+{
+	(void)task;
+	for (unsigned i = 0; i < used.n; i++)
+		if (used.port[i] == NULL) {
+			snprintf(buf, size, "%s to be free for control port %s",
+			    config->controls[i]->listen,
+			    config->controls[i]->name);
+			return;
+		}
+	snprintf(buf, size, "nothing: all control ports are open");
+}
+
+/* Opens those in use that are not open; -errno with a sentence of the last that fails. */
+static int
+open_missing(bool quiet, char *err, size_t size)
+{
+	int r = 0, e;
+
+	for (unsigned i = 0; i < used.n; i++) {
+		const struct control_conf *c = config->controls[i];
+
+		if (used.port[i] != NULL ||
+		    (e = open_port(c, &used.port[i], err, size)) == 0)
+			continue;
+		if (!quiet)
+			log_to(LOG_ERR, ABOUT_CONTROL, c->name,
+			    "%s; it is tried again", err);
+		r = e;
+	}
+	return r;
+}
+
+static void on_retry(evutil_socket_t, short, void *);
+
+static void
+retry_later(void)
+{
+	if (retry == NULL &&
+	    (retry = evtimer_new(bridge->base, on_retry, NULL)) == NULL)
+		return;
+	if (retry_task.label == NULL)
+		task_add(&retry_task, NULL, retry_label, "daemon.controls");
+	evtimer_add(retry, &retry_time);
+	TASK_WAIT(&retry_task);
+}
+
+static void
+retry_no_more(void)
+{
+	if (retry != NULL)
+		evtimer_del(retry);
+	task_remove(&retry_task);
+}
+
+static void
+on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	char err[448];
+
+	(void)fd, (void)what, (void)arg;
+	task_begin(&retry_task);
+	TASK_SET(&retry_task, TASK_IDLE);
+	if (open_missing(true, err, sizeof(err)) < 0)
+		retry_later();
+	task_end(&retry_task);
+	if (!evtimer_pending(retry, NULL))
+		retry_no_more();
+}
+
+int
+control_ports_change(char *err, size_t size)
+{
+	struct port_set old = used;
+	int r;
+
+	if (next.config == NULL)
+		return 0;
+	used = next.set;
+	memset(&next.set, 0, sizeof(next.set));
+	config_free(config);
+	config = next.config;
+	next.config = NULL;
+	close_set(&old);
+	retry_no_more();
+	if ((r = open_missing(false, err, size)) < 0)
+		retry_later();
+	return r;
+}
+
+/* The ports of a configuration, none of which is open yet, become those in use. */
+static int
+take_controls(struct config *c, char *err, size_t size)
+{
+	config = calloc(1, sizeof(*config));
+	used.port = calloc(c->ncontrols + 1, sizeof(*used.port));
+	if (config == NULL || used.port == NULL) {
+		snprintf(err, size, "out of memory");
+		return -ENOMEM;
+	}
+	used.n = config->ncontrols = c->ncontrols;
+	config->controls = c->controls;
+	c->controls = NULL;
+	c->ncontrols = 0;
+	return 0;
+}
+
+int
+control_ports_open(struct bridge *b, const struct daemon_hooks *h,
+    struct config *c, bool must, char *err, size_t size)
+{
+	int r;
+
+	bridge = b;
+	hooks = h;
+	if ((r = take_controls(c, err, size)) < 0)
+		return r;
+	if ((r = open_missing(must, err, size)) < 0 && !must) {
+		retry_later();
+		r = 0;
+	}
+	return r;
+}
+
+void
+control_ports_free(void)
+{
+	close_set(&prepared);
+	close_set(&next.set);
+	close_set(&used);
+	retry_no_more();
+	if (retry != NULL)
+		event_free(retry);
+	retry = NULL;
+	config_free(next.config);
+	config_free(config);
+	config = next.config = NULL;
+}

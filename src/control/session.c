@@ -1,0 +1,443 @@
+/*
+ * session: lines in, replies out.
+ *
+ * session_update() alone decides from a session's state what is waited for:
+ *
+ *	task	waits for
+ *	read	a command (the bufferevent reads), or an endpoint's answer (the
+ *		timer); paused while there is more to do, until its next turn, or
+ *		until the client has read what it has
+ *	write	the client to take its replies (the bufferevent writes), or, while
+ *		it lingers, the client to close (the timer)
+ *
+ * So a task has at most one event.  The replies of a turn are collected in the reply of
+ * the client and handed to the bufferevent when it is over.
+ *
+ * Turns.  A session works in turns of TURN_NS, which turns.c gives out so that
+ * all of them together never hold up the bridge.  A step of a turn takes the next line,
+ * or produces the next piece of a reply, or shows some of the frames that a watch has
+ * collected.  While more than CONTROL_OUTPUT_MARK waits for the client to read, or
+ * CLIENT_FRAMES_MAX of a watch, it gets no turn, so a client that does not read costs
+ * that and a piece.
+ *
+ * Ends.  A client that sends no more (nc -N) gets all that it asked for and is closed
+ * then.  One that is told to go is first told why; it then lingers, that is, what
+ * it still sends is thrown away for a moment, because a close with bytes unread
+ * would reset the connection and take our last words with it.  Nothing is freed
+ * inside a callback of the bufferevent or a tap: session_close() leaves that to the
+ * timer's callback.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "command.h"
+#include "session.h"
+
+#define LINGER_SECONDS 1
+
+/* --- what is waited for, and from whom ----------------------------------- */
+
+static void
+read_label(const struct task *task, char *buf, size_t size)
+{
+	const struct session *s = task->arg;
+
+	if (s->lingering)
+		snprintf(buf, size, "%s to close", s->address);
+	else if (s->ended || s->client.closing)
+		snprintf(buf, size, "nothing more from %s", s->address);
+	else if (s->client.asking)
+		command_ask_label(&s->client, buf, size);
+	else if (s->client.watching)
+		snprintf(buf, size, "%s to end its watch", s->address);
+	else if (s->turn.waiting)
+		snprintf(buf, size, "its turn to go on with the commands of %s",
+		    s->address);
+	else if (task->state == TASK_PAUSED)
+		snprintf(
+		    buf, size, "%s to read the replies it has", s->address);
+	else
+		snprintf(buf, size, "a command from %s", s->address);
+}
+
+static void
+write_label(const struct task *task, char *buf, size_t size)
+{
+	const struct session *s = task->arg;
+	size_t waits = replies_length(s);
+	char text[24];
+
+	if (s->lingering)
+		snprintf(buf, size, "%s to close, for %u s at most", s->address,
+		    LINGER_SECONDS);
+	else if (waits > 0)
+		snprintf(buf, size, "%s to read its replies (%s wait)",
+		    s->address, format_size(waits, text, sizeof(text)));
+	else
+		snprintf(buf, size, "nothing to write to %s", s->address);
+}
+
+/* --- sessions ------------------------------------------------------------ */
+
+/* It may end now, in a deferred step. */
+static void
+session_close(struct session *s, const char *why)
+{
+	if (s->client.closed)
+		return;
+	s->client.closed = true;
+	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
+	    "%s is gone after %llu commands (%s)", s->address,
+	    (unsigned long long)s->commands, why);
+	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
+	turns_wait(&s->turn, false);
+	TASK_SET(&s->read, TASK_IDLE);
+	TASK_SET(&s->write, TASK_IDLE);
+	event_del(s->timer);
+	event_active(s->timer, EV_TIMEOUT, 1);
+}
+
+/* Closes it when it is done, or lets it linger; true when it was closed. */
+static bool
+session_finish(struct session *s)
+{
+	static const struct timeval wait = { LINGER_SECONDS, 0 };
+
+	if (replies_length(s) > 0 || s->lingering)
+		return false;
+	if (s->ended) {
+		session_close(s, "done");
+		return true;
+	}
+	s->lingering = true;
+	shutdown(bufferevent_getfd(s->bev), SHUT_WR);
+	event_add(s->timer, &wait);
+	return false;
+}
+
+/* For its answer, or the end of the time for it; what its client sends waits. */
+static void
+session_await(struct session *s)
+{
+	uint64_t now = now_ns();
+	uint64_t until = s->client.ask_until;
+	uint64_t left = until > now ? until - now : 0;
+	struct timeval tv = { (time_t)(left / NSEC_PER_SEC),
+		(suseconds_t)(left % NSEC_PER_SEC / NSEC_PER_USEC) + 1 };
+
+	bufferevent_disable(s->bev, EV_READ);
+	turns_wait(&s->turn, false);
+	event_add(s->timer, &tv);
+	TASK_WAIT(&s->read);
+}
+
+/* Whether it has something to do, apart from lines that have not come whole yet. */
+static bool
+session_busy(const struct session *s)
+{
+	if (s->client.closing)
+		return false;
+	return command_busy(&s->client) || line_length(s) >= 0 ||
+	    (s->client.watching && s->ended);
+}
+
+static void
+session_read(struct session *s, bool on)
+{
+	if (!on)
+		bufferevent_disable(s->bev, EV_READ);
+	else if (!(bufferevent_get_enabled(s->bev) & EV_READ) &&
+	    bufferevent_enable(s->bev, EV_READ) < 0)
+		session_close(s, strerror(errno));
+}
+
+static void
+session_update(struct session *s)
+{
+	bool over, more, reading;
+
+	if (s->client.closed)
+		return;
+	if (replies_length(s) > 0 || s->lingering)
+		TASK_WAIT(&s->write);
+	else
+		TASK_SET(&s->write, TASK_IDLE);
+	if (s->client.asking) {
+		session_await(s);
+		return;
+	}
+	more = session_busy(s);
+	over = replies_full(s);
+	turns_wait(&s->turn, more && !over);
+	if ((s->client.closing || (s->ended && !more)) && session_finish(s))
+		return;
+	/* A line ends a watch, whatever else waits. */
+	reading = !s->ended &&
+	    (s->lingering ||
+		(!s->client.closing &&
+		    (s->client.watching || (!over && !more))));
+	if (reading && s->client.watching)
+		reading = line_length(s) < 0;
+	session_read(s, reading);
+	if (s->client.closed) /* It could not be read; the timer frees it. */
+		return;
+	if (!s->lingering)
+		event_del(s->timer);
+	if (reading)
+		TASK_WAIT(&s->read);
+	else
+		TASK_SET(&s->read,
+		    !s->client.closing && (over || more) ? TASK_PAUSED
+							 : TASK_IDLE);
+	if (s->lingering)
+		TASK_WAIT(&s->write);
+}
+
+/* One of the things that it has to do; false: there is none. */
+static bool
+session_step(struct session *s)
+{
+	if (s->client.closing || s->client.closed || s->client.asking)
+		return false;
+	if (s->client.watching && (s->ended || line_length(s) >= 0)) {
+		command_unwatch(&s->client);
+		return true;
+	}
+	if (command_step(&s->client))
+		return true;
+	return !s->client.watching && line_next(s);
+}
+
+/*
+ * Does as much of what it has to do as one turn allows, but two short commands in any
+ * case, so that two values can be read of one moment.
+ */
+static void
+session_turn(struct session *s)
+{
+	uint64_t start = turn_begin();
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+
+	for (unsigned n = 1; !replies_full(s) && session_step(s); n++)
+		if (now_ns() - start >= TURN_NS &&
+		    (n > 1 || s->client.call != NULL))
+			break;
+	if (s->client.closing)
+		evbuffer_drain(in, evbuffer_get_length(in));
+	if (replies_send(s) < 0)
+		session_close(s, strerror(errno));
+	session_update(s);
+	turn_end(start);
+}
+
+/* Goes on at once where that is fair, or when its turn comes. */
+static void
+session_try(struct session *s)
+{
+	if (turns_free())
+		session_turn(s);
+	else
+		session_update(s);
+}
+
+/* Its turn has come. */
+static void
+session_go_on(struct turn *turn)
+{
+	struct session *s = CONTAINER_OF(turn, struct session, turn);
+
+	task_begin(&s->read);
+	session_turn(s);
+	task_end(&s->read);
+}
+
+static void
+on_read(struct bufferevent *bev, void *arg)
+{
+	struct session *s = arg;
+
+	(void)bev;
+	task_begin(&s->read);
+	session_try(s);
+	task_end(&s->read);
+}
+
+static void
+on_write(struct bufferevent *bev, void *arg)
+{
+	struct session *s = arg;
+
+	(void)bev;
+	task_begin(&s->write);
+	session_update(s);
+	task_end(&s->write);
+}
+
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)bev;
+	if (!(what & BEV_EVENT_EOF)) {
+		session_close(s, strerror(EVUTIL_SOCKET_ERROR()));
+		return;
+	}
+	task_begin(&s->read);
+	s->ended = true;
+	if (s->lingering)
+		session_close(s, "done");
+	else
+		session_try(s);
+	task_end(&s->read);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)fd, (void)what;
+	if (s->client.closed) {
+		session_free(s);
+	} else if (s->lingering) {
+		task_begin(&s->write);
+		session_close(s, "done");
+		task_end(&s->write);
+	} else {
+		task_begin(&s->read);
+		if (s->client.asking)
+			command_no_answer(&s->client);
+		session_try(s);
+		task_end(&s->read);
+	}
+}
+
+/* A session that ends itself gets its "OK" first. */
+static void
+session_cancel(struct task *task)
+{
+	struct session *s = task->arg;
+
+	if (s->client.busy)
+		s->client.closing = true;
+	else
+		session_close(s, "cancelled on a control port");
+}
+
+void
+session_free(struct session *s)
+{
+	struct control *c = s->control;
+
+	command_forget(&s->client);
+	turns_wait(&s->turn, false);
+	turns_release();
+	task_remove(&s->read);
+	task_remove(&s->write);
+	if (s->bev != NULL)
+		bufferevent_free(s->bev);
+	if (s->timer != NULL)
+		event_free(s->timer);
+	if (s->client.reply != NULL)
+		evbuffer_free(s->client.reply);
+	TAILQ_REMOVE(&c->sessions, s, entry);
+	listener_set_clients(c->listener, --c->nsessions);
+	free(s);
+}
+
+/* --- what the commands ask of a session ----------------------------------- */
+
+static void
+client_wake(struct client *client)
+{
+	struct session *s = CONTAINER_OF(client, struct session, client);
+
+	if (!client->closed && !client->closing && !replies_full(s))
+		turns_wait(&s->turn, true);
+}
+
+static void
+client_close(struct client *client, const char *why)
+{
+	session_close(CONTAINER_OF(client, struct session, client), why);
+}
+
+static const struct client_ops client_ops = {
+	.wake = client_wake,
+	.close = client_close,
+	.taken = replies_taken,
+};
+
+/* --- the life of a session ----------------------------------------------- */
+
+/* Its address; a Unix socket has none, but knows whose process it is. */
+static void
+name_client(struct session *s, int fd, const char *peer)
+{
+	struct ucred cred = { .pid = 0 };
+	socklen_t len = sizeof(cred);
+
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	snprintf(s->address, sizeof(s->address), "%s", peer);
+	if (cred.pid > 0)
+		append(s->address, sizeof(s->address), " (process %d)",
+		    (int)cred.pid);
+}
+
+int
+session_new(struct control *c, int fd, const char *peer)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	int on = 1;
+
+	if (s == NULL || turns_hold(c->bridge->base) < 0) {
+		free(s);
+		close(fd);
+		return -ENOMEM;
+	}
+	s->control = c;
+	s->turn.run = session_go_on;
+	s->client = (struct client){
+		.ops = &client_ops,
+		.bridge = c->bridge,
+		.hooks = c->hooks,
+		.name = s->name,
+		.address = s->address,
+		.stall_timeout = c->conf.stall_timeout,
+		.full = c->conf.access == ACCESS_FULL,
+	};
+	snprintf(
+	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);
+	name_client(s, fd, peer);
+	TAILQ_INSERT_TAIL(&c->sessions, s, entry);
+	listener_set_clients(c->listener, ++c->nsessions);
+	s->client.reply = evbuffer_new();
+	s->timer = evtimer_new(c->bridge->base, on_timer, s);
+	s->bev =
+	    bufferevent_socket_new(c->bridge->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (s->bev == NULL)
+		close(fd);
+	if (s->bev == NULL || s->client.reply == NULL || s->timer == NULL) {
+		session_free(s);
+		return -ENOMEM;
+	}
+	/* So that a client whose machine is gone does not keep its place. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	task_add(&s->read, s, read_label, "%s.read", s->name);
+	task_add(&s->write, s, write_label, "%s.write", s->name);
+	s->read.cancel = s->write.cancel = session_cancel;
+	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
+	/* In one pass, what a watch shows in one. */
+	bufferevent_set_max_single_write(s->bev, CLIENT_FRAMES_MAX);
+	bufferevent_setwatermark(s->bev, EV_WRITE, CONTROL_OUTPUT_MARK / 2, 0);
+	session_update(s);
+	return 0;
+}

@@ -1,0 +1,288 @@
+/*
+ * show: the commands that show tables.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <libserialport.h>
+
+#include "call.h"
+
+/* --- tasks --------------------------------------------------------------- */
+
+/* Since when it is as it is; a task that runs waits for nothing. */
+static uint64_t
+task_idle(const struct task *task, uint64_t now)
+{
+	return task->state == TASK_RUNNING || now < task->since_ns
+	    ? 0
+	    : now - task->since_ns;
+}
+
+static void
+task_words(const struct task *task, char *buf, size_t size)
+{
+	buf[0] = '\0';
+	task->label(task, buf, size);
+}
+
+static bool
+show_task(struct call *call)
+{
+	const struct task *task = task_cursor_next(&call->task);
+	struct output *o = call->out;
+	char label[TASK_LABEL_MAX], site[64];
+
+	if (task == NULL)
+		return false;
+	task_words(task, label, sizeof(label));
+	output_cell(o, "%s", task->name);
+	output_cell(o, "%s", task_state_name(task->state));
+	output_cell(o, "%s", task_site_name(task->site, site, sizeof(site)));
+	output_cell_time(o, task_idle(task, now_ns()), false);
+	output_cell_number(o, task->runs);
+	output_cell_time(o, task->busy_ns, false);
+	output_cell_time(o, task->max_ns, false);
+	output_cell(o, "%s", label);
+	return true;
+}
+
+int
+show_ps(struct call *call)
+{
+	static const char *const headings[] = {
+		"TASK",
+		"STATE",
+		"AWAITING",
+		"IDLE",
+		"RUNS",
+		"CPU",
+		"MAX",
+		"LABEL",
+		NULL,
+	};
+
+	return call_table(call, headings, show_task);
+}
+
+/* Its last waits, the latest first. */
+static void
+show_waits(struct output *o, const struct task *task, uint64_t now)
+{
+	static const char *const headings[] = {
+		"AWAITING",
+		"WAITED",
+		"HELD",
+		"AGO",
+		NULL,
+	};
+	uint64_t n = MIN(task->runs, (uint64_t)TASK_HISTORY), ended;
+	char site[64];
+
+	/* The oldest has made room for the run that is on. */
+	if (task->state == TASK_RUNNING && n == TASK_HISTORY)
+		n--;
+	output_table(o, headings);
+	for (uint64_t i = 1; i <= n; i++) {
+		const struct task_past *past =
+		    &task->past[(task->runs - i) % TASK_HISTORY];
+
+		ended = past->since_ns + past->waited_ns;
+		output_cell(
+		    o, "%s", task_site_name(past->site, site, sizeof(site)));
+		output_cell_time(o, past->waited_ns, false);
+		output_cell_time(o, past->held_ns, false);
+		output_cell_time(o, now > ended ? now - ended : 0, false);
+	}
+}
+
+int
+show_where(struct call *call)
+{
+	const struct task *task = call_task(call, call->argv[1]);
+	struct output *o = call->out;
+	uint64_t now = now_ns();
+	char label[TASK_LABEL_MAX], site[64];
+
+	if (task == NULL)
+		return -ENOENT;
+	task_words(task, label, sizeof(label));
+	output_pair(o, "task", "%s", task->name);
+	output_pair(o, "state", "%s", task_state_name(task->state));
+	output_pair(o, "awaits at", "%s",
+	    task_site_name(task->site, site, sizeof(site)));
+	output_pair_time(o, "idle", task_idle(task, now));
+	output_pair_number(o, "runs", task->runs);
+	output_pair_time(o, "cpu", task->busy_ns);
+	output_pair_time(o, "max", task->max_ns);
+	output_pair_number(o, "slow runs", task->slow);
+	output_pair(o, "label", "%s", label);
+	show_waits(o, task, now);
+	return 0;
+}
+
+/* --- endpoints, peers and routes ----------------------------------------- */
+
+static bool
+show_endpoint(struct call *call)
+{
+	const struct node *node = cursor_node(&call->at);
+	struct output *o = call->out;
+	const struct endpoint *ep;
+	struct traffic t;
+	size_t bytes, frames;
+
+	if (node == NULL)
+		return false;
+	ep = node->endpoint;
+	node_traffic(node, &t);
+	node_queued(node, &bytes, &frames);
+	output_cell(o, "%s", ep->conf->name);
+	output_cell(o, "%s", ep->conf->ops->type);
+	output_cell(o, "%s", attribute_state(node));
+	output_cell(o, "%s", ep->address);
+	output_cell(o, "%s", ep->conf->framing.rule->name);
+	output_cell_size(o, t.rx_bytes);
+	output_cell_size(o, t.tx_bytes);
+	output_cell_number(o, t.rx_frames);
+	output_cell_number(o, t.tx_frames);
+	output_cell_size(o, bytes);
+	output_cell_number(o, traffic_dropped(&t));
+	output_cell_number(o, traffic_errors(&t));
+	output_cell_time(o, now_ns() - ep->since_ns, ep->state != ENDPOINT_UP);
+	return true;
+}
+
+int
+show_endpoints(struct call *call)
+{
+	static const char *const headings[] = {
+		"NAME",
+		"TYPE",
+		"STATE",
+		"ADDRESS",
+		"FRAMING",
+		"RX_BYTES",
+		"TX_BYTES",
+		"RX_FRAMES",
+		"TX_FRAMES",
+		"QUEUED",
+		"DROPPED",
+		"ERRORS",
+		"UP",
+		NULL,
+	};
+
+	return call_table(call, headings, show_endpoint);
+}
+
+static bool
+show_peer(struct call *call)
+{
+	const struct port *port = cursor_peer(&call->at);
+	struct output *o = call->out;
+	const struct link *link;
+	size_t bytes, frames;
+
+	if (port == NULL)
+		return false;
+	link = port->link;
+	port_queued(port, &bytes, &frames);
+	output_cell(o, "%s", link->name);
+	output_cell(o, "%s", link->endpoint->conf->name);
+	output_cell(o, "%s", link->address);
+	output_cell_size(o, link->rx_bytes);
+	output_cell_size(o, link->tx_bytes);
+	output_cell_size(o, bytes);
+	output_cell_number(o, traffic_dropped(&port->traffic));
+	output_cell(o, "%s", port->stalled ? "yes" : "no");
+	output_cell_time(o, now_ns() - link->since_ns, !link->up);
+	return true;
+}
+
+int
+show_peers(struct call *call)
+{
+	static const char *const headings[] = {
+		"NAME",
+		"ENDPOINT",
+		"ADDRESS",
+		"RX_BYTES",
+		"TX_BYTES",
+		"QUEUED",
+		"DROPPED",
+		"STALLED",
+		"UP",
+		NULL,
+	};
+
+	return call_table(call, headings, show_peer);
+}
+
+static bool
+show_route(struct call *call)
+{
+	const struct route *r = cursor_route(&call->at);
+	struct output *o = call->out;
+	const struct histogram *h;
+	bool none;
+
+	if (r == NULL)
+		return false;
+	h = &r->latency;
+	none = h->total == 0;
+	output_cell(o, "%s", r->name);
+	output_cell(o, "%s", r->from);
+	output_cell(o, "%s", r->to);
+	output_cell_number(o, r->frames);
+	output_cell_size(o, r->bytes);
+	output_cell_number(o, r->rejected);
+	output_cell_number(o, r->limited);
+	output_cell_time(o, histogram_percentile(h, 50), none);
+	output_cell_time(o, histogram_percentile(h, 99), none);
+	output_cell_time(o, h->max_ns, none);
+	return true;
+}
+
+int
+show_routes(struct call *call)
+{
+	static const char *const headings[] = {
+		"NAME",
+		"FROM",
+		"TO",
+		"FRAMES",
+		"BYTES",
+		"REJECTED",
+		"LIMITED",
+		"P50",
+		"P99",
+		"MAX",
+		NULL,
+	};
+
+	return call_table(call, headings, show_route);
+}
+
+/* --- version ------------------------------------------------------------- */
+
+int
+show_version(struct call *call)
+{
+	struct output *o = call->out;
+
+	if (call->json) {
+		output_pair(o, "name", "ttybridged");
+		output_pair(o, "version", "%s", VERSION);
+	} else
+		output_line(o, "ttybridged %s", VERSION);
+	output_pair(o, "libevent", "%s", event_get_version());
+	output_pair(o, "libserialport", "%s", sp_get_package_version_string());
+#ifdef SYSTEMD_VERSION
+	output_pair(o, "systemd", "%s", SYSTEMD_VERSION);
+#endif
+	output_pair_number(o, "pid", (uint64_t)getpid());
+	output_pair_time(o, "uptime", attribute_uptime());
+	return 0;
+}

@@ -1,0 +1,286 @@
+/*
+ * value: the attributes of endpoints and routes, but for the keys of their
+ * sections.
+ */
+#include <inttypes.h>
+
+#include "call.h"
+#include "value.h"
+
+/* --- values -------------------------------------------------------------- */
+
+void
+print_number(uint64_t n, char *buf, size_t size)
+{
+	snprintf(buf, size, "%" PRIu64, n);
+}
+
+void
+print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size)
+{
+	snprintf(
+	    buf, size, "%.*f", (int)digits, (double)ns / (double)NSEC_PER_SEC);
+}
+
+static bool
+print_counter(const void *object, size_t at, char *buf, size_t size)
+{
+	print_number(
+	    *(const uint64_t *)(const void *)((const char *)object + at), buf,
+	    size);
+	return true;
+}
+
+const char *
+attribute_state(const struct node *node)
+{
+	const struct endpoint *ep = node->endpoint;
+
+	if (ep->paused && ep->state == ENDPOINT_UP)
+		return "paused";
+	return endpoint_state_name(ep->state);
+}
+
+enum node_value {
+	NODE_TYPE,
+	NODE_STATE,
+	NODE_ADDRESS,
+	NODE_FRAMING,
+	NODE_ERROR,
+	NODE_UP,
+	NODE_OPENS,
+	NODE_LOSSES,
+	NODE_REFUSED,
+	NODE_PAUSED,
+	NODE_PEERS,
+	NODE_QUEUED,
+	NODE_QUEUED_FRAMES,
+	NODE_HELD,
+	NODE_DROPPED,
+	NODE_ERRORS
+};
+
+/* What was read and is not a whole frame yet. */
+static uint64_t
+count_held(const struct node *node)
+{
+	const struct port *port;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(port, &node->ports, entry)
+		n += port->held_len;
+	return n;
+}
+
+static unsigned
+count_ports(const struct node *node)
+{
+	const struct port *port;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(port, &node->ports, entry)
+		n++;
+	return n;
+}
+
+static uint64_t
+node_number(const struct node_sums *sums, enum node_value value)
+{
+	const struct node *node = sums->node;
+
+	switch (value) {
+	case NODE_OPENS:
+		return node->endpoint->opens;
+	case NODE_LOSSES:
+		return node->endpoint->losses;
+	case NODE_REFUSED:
+		return node->endpoint->refused;
+	case NODE_PEERS:
+		return count_ports(node);
+	case NODE_QUEUED:
+		return sums->bytes;
+	case NODE_QUEUED_FRAMES:
+		return sums->frames;
+	case NODE_HELD:
+		return count_held(node);
+	case NODE_DROPPED:
+		return traffic_dropped(&sums->traffic);
+	default:
+		return traffic_errors(&sums->traffic);
+	}
+}
+
+static bool
+print_node(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node_sums *sums = object;
+	const struct node *node = sums->node;
+	const struct endpoint *ep = node->endpoint;
+	const char *text;
+
+	switch (at) {
+	case NODE_TYPE:
+		text = ep->conf->ops->type;
+		break;
+	case NODE_STATE:
+		text = attribute_state(node);
+		break;
+	case NODE_ADDRESS:
+		text = ep->address;
+		break;
+	case NODE_FRAMING:
+		text = ep->conf->framing.rule->name;
+		break;
+	case NODE_ERROR:
+		text = ep->error;
+		break;
+	case NODE_PAUSED:
+		text = ep->paused ? "yes" : "no";
+		break;
+	case NODE_UP:
+		print_seconds(
+		    ep->state == ENDPOINT_UP ? now_ns() - ep->since_ns : 0, 3,
+		    buf, size);
+		return true;
+	default:
+		print_number(node_number(sums, (enum node_value)at), buf, size);
+		return (at != NODE_PEERS && at != NODE_REFUSED) ||
+		    ep->conf->ops->several;
+	}
+	snprintf(buf, size, "%s", text);
+	return true;
+}
+
+static bool
+print_traffic(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node_sums *sums = object;
+
+	return print_counter(&sums->traffic, at, buf, size);
+}
+
+#define TRAFFIC(member) print_traffic, offsetof(struct traffic, member)
+
+enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
+
+/* What the driver of a serial port has counted; not there where it counts nothing. */
+static bool
+print_line_error(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = ((const struct node_sums *)object)->node;
+	const struct endpoint *ep = node->endpoint;
+	struct line_errors c;
+
+	if (ep->conf->ops->line_errors == NULL ||
+	    ep->conf->ops->line_errors(ep, &c) < 0)
+		return false;
+	switch (at) {
+	case LINE_FRAME:
+		print_number(c.frame, buf, size);
+		return true;
+	case LINE_PARITY:
+		print_number(c.parity, buf, size);
+		return true;
+	case LINE_OVERRUN:
+		print_number(c.overrun, buf, size);
+		return true;
+	default:
+		print_number(c.breaks, buf, size);
+		return true;
+	}
+}
+
+const struct row node_rows[] = {
+	{ "type", print_node, NODE_TYPE },
+	{ "state", print_node, NODE_STATE },
+	{ "address", print_node, NODE_ADDRESS },
+	{ "framing", print_node, NODE_FRAMING },
+	{ "error", print_node, NODE_ERROR },
+	{ "up", print_node, NODE_UP },
+	{ "opens", print_node, NODE_OPENS },
+	{ "losses", print_node, NODE_LOSSES },
+	{ "refused", print_node, NODE_REFUSED },
+	{ "paused", print_node, NODE_PAUSED },
+	{ "peers", print_node, NODE_PEERS },
+	{ "queued", print_node, NODE_QUEUED },
+	{ "queued_bytes", print_node, NODE_QUEUED },
+	{ "queued_frames", print_node, NODE_QUEUED_FRAMES },
+	{ "rx_bytes", TRAFFIC(rx_bytes) },
+	{ "rx_frames", TRAFFIC(rx_frames) },
+	{ "rx_payload", TRAFFIC(rx_payload) },
+	{ "rx_overhead", TRAFFIC(rx_overhead) },
+	{ "rx_held", print_node, NODE_HELD },
+	{ "tx_bytes", TRAFFIC(tx_bytes) },
+	{ "tx_frames", TRAFFIC(tx_frames) },
+	{ "tx_payload", TRAFFIC(tx_payload) },
+	{ "unchecked", TRAFFIC(unchecked) },
+	{ "stalls", TRAFFIC(stalls) },
+	{ "line_frame", print_line_error, LINE_FRAME },
+	{ "line_parity", print_line_error, LINE_PARITY },
+	{ "line_overrun", print_line_error, LINE_OVERRUN },
+	{ "line_break", print_line_error, LINE_BREAK },
+	{ "errors", print_node, NODE_ERRORS },
+	{ "dropped", print_node, NODE_DROPPED },
+	{ "dropped_bytes", TRAFFIC(dropped_bytes) },
+	{ .name = NULL },
+};
+
+enum route_value { ROUTE_P50, ROUTE_P99, ROUTE_MAX };
+
+static bool
+print_latency(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct histogram *h = &((const struct route *)object)->latency;
+	uint64_t ns = h->max_ns;
+
+	if (at != ROUTE_MAX)
+		ns = histogram_percentile(h, at == ROUTE_P50 ? 50 : 99);
+	print_seconds(ns, 9, buf, size);
+	return true;
+}
+
+/* Counters of routes that have a rate, or an expression, or are exchanges. */
+static bool
+print_limited(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return print_counter(object, at, buf, size) && route->until != NULL;
+}
+
+static bool
+print_exchanged(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return print_counter(object, at, buf, size) && route->conf != NULL &&
+	    route->conf->exchange != EXCHANGE_NONE;
+}
+
+static bool
+print_too_long(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return print_counter(object, at, buf, size) &&
+	    (route->match != NULL || route->reject != NULL);
+}
+
+#define LIMITED(member) print_limited, offsetof(struct route, member)
+#define EXCHANGED(member) print_exchanged, offsetof(struct route, member)
+
+const struct row route_rows[] = {
+	{ "frames", print_counter, offsetof(struct route, frames) },
+	{ "bytes", print_counter, offsetof(struct route, bytes) },
+	{ "rejected", print_counter, offsetof(struct route, rejected) },
+	{ "limited", LIMITED(limited) },
+	{ "too_long", print_too_long, offsetof(struct route, too_long) },
+	{ "answers", EXCHANGED(answers) },
+	{ "timeouts", EXCHANGED(timeouts) },
+	{ "late", EXCHANGED(late) },
+	{ "foreign", EXCHANGED(foreign) },
+	{ "p50", print_latency, ROUTE_P50 },
+	{ "p99", print_latency, ROUTE_P99 },
+	{ "max", print_latency, ROUTE_MAX },
+	{ .name = NULL },
+};

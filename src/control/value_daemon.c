@@ -1,0 +1,166 @@
+/*
+ * value_daemon: the attributes of the daemon itself.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "call.h"
+#include "value.h"
+#include "config.h"
+#include "log.h"
+
+/* The start of the process, in clock ticks since the machine's: field 22. */
+static uint64_t
+start_ticks(void)
+{
+	char text[1024], *p = NULL;
+	unsigned long long ticks = 0;
+	FILE *f = fopen("/proc/self/stat", "re");
+
+	if (f == NULL)
+		return 0;
+	if (fgets(text, sizeof(text), f) != NULL)
+		p = strrchr(text, ')');
+	fclose(f);
+	for (int i = 2; p != NULL && i < 22; i++)
+		p = strchr(p + 1, ' ');
+	if (p != NULL)
+		ticks = strtoull(p, NULL, 10);
+	return ticks;
+}
+
+uint64_t
+attribute_uptime(void)
+{
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK), start, now;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	now = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	start = start_ticks() * (NSEC_PER_SEC / hz);
+	return start != 0 && now > start ? now - start : 0;
+}
+
+/* Resident bytes, 0 where the system does not tell. */
+static uint64_t
+resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long long pages = 0;
+
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%*u %llu", &pages) != 1)
+		pages = 0;
+	fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+enum daemon_value {
+	DAEMON_NAME,
+	DAEMON_VERSION,
+	DAEMON_LOG_LEVEL,
+	DAEMON_UPTIME,
+	DAEMON_PID,
+	DAEMON_WAITS,
+	DAEMON_EVENTS,
+	DAEMON_ENDPOINTS,
+	DAEMON_UP,
+	DAEMON_MEMORY
+};
+
+static int
+count_event(const struct event_base *base, const struct event *ev, void *arg)
+{
+	(void)base;
+	if (event_get_fd(ev) >= 0 || event_pending(ev, EV_TIMEOUT, NULL))
+		(*(uint64_t *)arg)++;
+	return 0;
+}
+
+/* Events that libevent has armed; one that has a timeout too is still one. */
+static uint64_t
+count_events(const struct bridge *b)
+{
+	uint64_t n = 0;
+
+	event_base_foreach_event(b->base, count_event, &n);
+	return n;
+}
+
+static uint64_t
+daemon_number(const struct call *call, enum daemon_value value)
+{
+	switch (value) {
+	case DAEMON_PID:
+		return (uint64_t)getpid();
+	case DAEMON_WAITS:
+		return task_waiting();
+	case DAEMON_EVENTS:
+		return count_events(call->bridge);
+	case DAEMON_ENDPOINTS:
+		return call->bridge->nnodes;
+	case DAEMON_UP:
+		return bridge_up(call->bridge);
+	default:
+		return resident();
+	}
+}
+
+static const char *
+daemon_name(const struct call *call)
+{
+	const struct daemon_hooks *hooks = call->client->hooks;
+	const char *name = NULL;
+
+	if (hooks != NULL && hooks->daemon != NULL)
+		name = hooks->daemon()->name;
+	return name != NULL ? name : "ttybridged";
+}
+
+static bool
+print_daemon(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct call *call = object;
+	uint64_t n;
+
+	switch (at) {
+	case DAEMON_NAME:
+		snprintf(buf, size, "%s", daemon_name(call));
+		return true;
+	case DAEMON_VERSION:
+		snprintf(buf, size, "%s", VERSION);
+		return true;
+	case DAEMON_LOG_LEVEL:
+		snprintf(buf, size, "%s", log_level_name(log_level()));
+		return true;
+	case DAEMON_UPTIME:
+		print_seconds(attribute_uptime(), 2, buf, size);
+		return true;
+	default:
+		n = daemon_number(call, (enum daemon_value)at);
+		print_number(n, buf, size);
+		return at != DAEMON_MEMORY || n != 0;
+	}
+}
+
+const struct row daemon_rows[] = {
+	{ "name", print_daemon, DAEMON_NAME },
+	{ "version", print_daemon, DAEMON_VERSION },
+	{ "log_level", print_daemon, DAEMON_LOG_LEVEL },
+	{ "pid", print_daemon, DAEMON_PID },
+	{ "uptime", print_daemon, DAEMON_UPTIME },
+	{ "endpoints", print_daemon, DAEMON_ENDPOINTS },
+	{ "up", print_daemon, DAEMON_UP },
+	{ "waits", print_daemon, DAEMON_WAITS },
+	{ "events", print_daemon, DAEMON_EVENTS },
+	{ "memory", print_daemon, DAEMON_MEMORY },
+	{ .name = NULL },
+};
+
+const struct row top_rows[] = { { "log_level", print_daemon, DAEMON_LOG_LEVEL },
+	{ .name = NULL } };

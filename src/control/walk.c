@@ -1,0 +1,165 @@
+/*
+ * walk: all attributes.
+ *
+ * Each kind of object has a table of rows that print a value; endpoints have, beside it,
+ * all keys of their section.  A walk visits the attributes of an object, or the one of a
+ * name.
+ */
+#include <string.h>
+
+#include "value.h"
+#include "walk.h"
+
+static bool
+wanted(const struct walk *w, const char *name)
+{
+	return w->name == NULL || strcmp(w->name, name) == 0;
+}
+
+static void
+visit(struct walk *w, const char *name, const char *value)
+{
+	char path[2 * PATH_TEXT_MAX];
+
+	snprintf(path, sizeof(path), "%s%s", w->object, name);
+	w->visit(w, path, value);
+}
+
+static void
+walk_rows(struct walk *w, const struct row *rows, const void *object)
+{
+	char value[VALUE_TEXT_MAX];
+
+	for (; rows->name != NULL; rows++)
+		if (wanted(w, rows->name) &&
+		    rows->print(object, rows->at, value, sizeof(value)))
+			visit(w, rows->name, value);
+}
+
+static void
+walk_keys(struct walk *w, const struct key *keys, const void *base)
+{
+	char value[VALUE_TEXT_MAX];
+
+	for (; keys != NULL && keys->name != NULL; keys++)
+		if (wanted(w, keys->name)) {
+			key_print(keys, base, value, sizeof(value));
+			visit(w, keys->name, value);
+		}
+}
+
+static void
+walk_reasons(struct walk *w, const char *fmt_prefix, const char *suffix,
+    const char *const *names, size_t n, const uint64_t *counts)
+{
+	char name[64], value[32];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(
+		    name, sizeof(name), "%s%s%s", fmt_prefix, names[i], suffix);
+		print_number(counts[i], value, sizeof(value));
+		if (wanted(w, name))
+			visit(w, name, value);
+	}
+}
+
+static void
+walk_node(struct walk *w, const struct node *node)
+{
+	const struct endpoint_conf *conf = node->endpoint->conf;
+	struct node_sums sums = { .node = node };
+	const struct traffic *t = &sums.traffic;
+
+	node_traffic(node, &sums.traffic);
+	node_queued(node, &sums.bytes, &sums.frames);
+	snprintf(w->object, sizeof(w->object), "%s/", conf->name);
+	walk_rows(w, node_rows, &sums);
+	walk_reasons(w, "bad_", "", bad_reason_names, BAD_REASONS, t->bad);
+	walk_reasons(
+	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t->bad_bytes);
+	walk_reasons(
+	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t->dropped);
+	walk_keys(w, endpoint_common_keys, conf);
+	walk_keys(w, conf->ops->keys, conf);
+	walk_keys(w, framing_common_keys, &conf->framing);
+	walk_keys(w, conf->framing.rule->keys, &conf->framing);
+}
+
+static void
+walk_route(struct walk *w, const struct route *route)
+{
+	snprintf(w->object, sizeof(w->object), "routes/%s/", route->name);
+	walk_rows(w, route_rows, route);
+}
+
+static void
+walk_daemon(struct walk *w)
+{
+	snprintf(w->object, sizeof(w->object), "daemon/");
+	walk_rows(w, daemon_rows, w->call);
+}
+
+static void
+walk_top(struct walk *w)
+{
+	w->object[0] = '\0';
+	walk_rows(w, top_rows, w->call);
+}
+
+bool
+walk_next(struct walk *w, struct cursor *at, unsigned *stage)
+{
+	const struct route *route;
+	const struct node *node;
+
+	switch (*stage) {
+	case 0:
+		walk_top(w);
+		++*stage;
+		return true;
+	case 1:
+		walk_daemon(w);
+		++*stage;
+		return true;
+	default:
+		if ((node = cursor_node(at)) != NULL)
+			walk_node(w, node);
+		else if ((route = cursor_route(at)) != NULL)
+			walk_route(w, route);
+		else
+			return false;
+		return true;
+	}
+}
+
+static const struct route *
+find_route(const struct bridge *b, const char *name)
+{
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		if (strcmp(b->routes->route[i]->name, name) == 0)
+			return b->routes->route[i];
+	return NULL;
+}
+
+bool
+walk_object(struct walk *w, const char *object)
+{
+	const struct bridge *b = w->call->bridge;
+	const struct route *route;
+	const struct node *node;
+
+	if (*object == '\0') {
+		walk_top(w);
+	} else if (strcmp(object, "daemon") == 0) {
+		walk_daemon(w);
+	} else if (strncmp(object, "routes/", 7) == 0) {
+		if ((route = find_route(b, object + 7)) == NULL)
+			return false;
+		walk_route(w, route);
+	} else {
+		if ((node = bridge_find(b, object)) == NULL)
+			return false;
+		walk_node(w, node);
+	}
+	return true;
+}

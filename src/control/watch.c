@@ -1,0 +1,254 @@
+/*
+ * watch: every frame as it passes, a line each.
+ *
+ * A watch is a tap on the bridge.  It is told of frames in the middle of the data path,
+ * so it only copies them: at most CLIENT_FRAMES_MAX bytes, and only while the clients
+ * have time left in this pass of the loop.  They are shown in the client's turns.  What
+ * found no room is counted, and the number shown in its place.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include <event2/buffer.h>
+
+#include "command.h"
+#include "call.h"
+#include "turns.h"
+#include "log.h"
+
+/* Of a frame as it is shown, escapes included. */
+#define SHOWN_MAX 1024
+/* Frames that one step shows. */
+#define STEP_FRAMES 16
+
+/* A frame that waits to be shown; the names and the bytes follow, or only how many
+ * were not shown. */
+struct shown {
+	struct timespec ts;
+	uint64_t hidden;	/* 0: it is a frame */
+	size_t size;		/* of the frame */
+	uint32_t from, to, len; /* of what follows */
+};
+
+/* The time of day, which is the same for many frames. */
+static const char *
+time_of_day(time_t sec)
+{
+	static char text[16];
+	static time_t of = -1;
+	struct tm tm;
+
+	if (sec != of) {
+		localtime_r(&sec, &tm);
+		strftime(text, sizeof(text), "%H:%M:%S", &tm);
+		of = sec;
+	}
+	return text;
+}
+
+static void
+show_text(struct evbuffer *out, const struct shown *f, const char *from,
+    const char *to, const char *text)
+{
+	const char *when = time_of_day(f->ts.tv_sec);
+
+	evbuffer_add_printf(out, "%s.%03ld %-8s %-8s %4zu %s\n", when,
+	    f->ts.tv_nsec / (long)NSEC_PER_MSEC, from, to, f->size, text);
+}
+
+static void
+show_json(struct evbuffer *out, const struct shown *f, const char *from,
+    const char *to, const char *text)
+{
+	evbuffer_add_printf(out,
+	    "{\"time\":%lld.%06ld,\"from\":\"%s\",\"to\":\"%s\",\"size\":%zu,"
+	    "\"text\":\"",
+	    (long long)f->ts.tv_sec, f->ts.tv_nsec / (long)NSEC_PER_USEC, from,
+	    to, f->size);
+	call_json_text(out, text);
+	evbuffer_add(out, "\"}\n", 3);
+}
+
+static void
+show_hidden(struct evbuffer *out, bool json, uint64_t n)
+{
+	evbuffer_add_printf(out,
+	    json	 ? "{\"not_shown\":%llu}\n"
+		: n == 1 ? "\xe2\x80\xa6 %llu frame not shown\n"
+			 : "\xe2\x80\xa6 %llu frames not shown\n",
+	    (unsigned long long)n);
+}
+
+/* Takes the first of the frames that wait, and shows it. */
+static void
+show_next(struct client *c)
+{
+	struct evbuffer *out = c->reply;
+	char text[SHOWN_MAX + 4];
+	const char *names;
+	struct shown f;
+	size_t rest;
+
+	evbuffer_remove(c->frames, &f, sizeof(f));
+	if (f.hidden > 0) {
+		show_hidden(out, c->json, f.hidden);
+		return;
+	}
+	rest = (size_t)f.from + f.to + f.len;
+	names = (const char *)evbuffer_pullup(c->frames, (ssize_t)rest);
+	if (names == NULL) { /* no memory to bring it together */
+		show_hidden(out, c->json, 1);
+	} else {
+		escape((const uint8_t *)names + f.from + f.to, f.len, text,
+		    sizeof(text));
+		(c->json ? show_json : show_text)(
+		    out, &f, names, names + f.from, text);
+	}
+	evbuffer_drain(c->frames, rest);
+}
+
+static size_t
+frames_length(const struct client *c)
+{
+	return c->frames != NULL ? evbuffer_get_length(c->frames) : 0;
+}
+
+/* Puts the number of those that found no room in their place. */
+static bool
+add_hidden(struct client *c)
+{
+	struct shown f = { .hidden = c->hidden };
+
+	if (c->hidden == 0)
+		return true;
+	if (evbuffer_add(c->frames, &f, sizeof(f)) < 0)
+		return false;
+	c->hidden = 0;
+	return true;
+}
+
+/* Copies a frame after those that wait; false without memory. */
+static bool
+add_frame(struct client *c, const char *from, const char *to,
+    const uint8_t *payload, size_t size)
+{
+	struct shown f = { .size = size,
+		.from = (uint32_t)strlen(from) + 1,
+		.to = (uint32_t)strlen(to) + 1,
+		.len = (uint32_t)MIN(size, (size_t)SHOWN_MAX) };
+	struct evbuffer_iovec v;
+	size_t len = sizeof(f) + f.from + f.to + f.len;
+	char *p;
+
+	if (evbuffer_reserve_space(c->frames, (ssize_t)len, &v, 1) != 1)
+		return false;
+	clock_gettime(CLOCK_REALTIME, &f.ts);
+	p = v.iov_base;
+	memcpy(p, &f, sizeof(f));
+	memcpy(p + sizeof(f), from, f.from);
+	memcpy(p + sizeof(f) + f.from, to, f.to);
+	memcpy(p + sizeof(f) + f.from + f.to, payload, f.len);
+	v.iov_len = len;
+	return evbuffer_commit_space(c->frames, &v, 1) == 0;
+}
+
+/* A client that takes nothing at all is closed in the end. */
+static void
+check_stalled(struct client *c)
+{
+	uint64_t limit = c->stall_timeout;
+	uint64_t now = now_ns(), taken;
+	char after[24];
+
+	if (c->hidden == 1)
+		c->full_ns = c->looked_ns = now;
+	if (limit == 0 || c->ops->taken == NULL ||
+	    (c->hidden > 1 && now - c->looked_ns < limit / 8))
+		return;
+	c->looked_ns = now;
+	taken = c->ops->taken(c);
+	if (taken != c->taken)
+		c->full_ns = now;
+	c->taken = taken;
+	if (now - c->full_ns < limit)
+		return;
+	log_to(LOG_NOTICE, ABOUT_CONTROL, c->name,
+	    "%s has read nothing of what it watches for %s: closed", c->address,
+	    format_time(limit, after, sizeof(after)));
+	c->ops->close(c, "does not read");
+}
+
+/* Whether another frame may be copied; after it was full, when it is half empty. */
+static bool
+has_room(const struct client *c)
+{
+	size_t limit = CLIENT_FRAMES_MAX;
+
+	return turns_left() &&
+	    frames_length(c) < (c->hidden > 0 ? limit / 2 : limit);
+}
+
+static void
+on_frame(struct tap *tap, const struct port *from, const char *to,
+    const uint8_t *payload, size_t len)
+{
+	struct client *c = CLIENT_OF(tap);
+	uint64_t start;
+
+	if (c->closed || c->closing)
+		return;
+	start = turn_begin();
+	if (!has_room(c) || !add_hidden(c) ||
+	    !add_frame(c, from->link->name, to, payload, len)) {
+		c->hidden++;
+		check_stalled(c);
+	}
+	c->ops->wake(c);
+	turn_end(start);
+}
+
+int
+watch_start(struct call *call)
+{
+	struct client *c = call->client;
+
+	if (client_frames(c) < 0)
+		return call_fail(call, ENOMEM, "out of memory");
+	if (call->argc > 1 && (c->tap.names = call_names(call, 1)) == NULL)
+		return -EINVAL;
+	c->watching = true;
+	c->json = call->json;
+	c->hidden = 0;
+	client_tap(c, on_frame);
+	return CALL_OPEN;
+}
+
+bool
+command_watch_waits(const struct client *c)
+{
+	return frames_length(c) > 0 || c->hidden > 0;
+}
+
+bool
+command_watch(struct client *c)
+{
+	if (frames_length(c) == 0)
+		add_hidden(c);
+	for (unsigned i = 0; i < STEP_FRAMES && frames_length(c) > 0; i++)
+		show_next(c);
+	return frames_length(c) > 0;
+}
+
+void
+command_unwatch(struct client *c)
+{
+	client_untap(c);
+	if (command_watch(c))
+		return;
+	if (c->hidden > 0)
+		show_hidden(c->reply, c->json, c->hidden);
+	c->hidden = 0;
+	c->watching = false;
+	evbuffer_add(c->reply, "OK\n", 3);
+}

@@ -1,0 +1,589 @@
+/*
+ * daemon: start in order, signals, reload, stop in reverse.
+ *
+ * Stopping.  Without a descriptor store no more is read, and what is queued is
+ * written out for up to drain_timeout.  With one, nobody tells a stop from a restart:
+ * so all goes on as before until nothing is queued, for up to drain_timeout as well,
+ * and what is queued then is left to the next process.  After a stop there is none, and
+ * what was queued when the signal came has had its time.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "bridge.h"
+#include "capture.h"
+#include "ports.h"
+#include "daemon.h"
+#include "link.h"
+#include "serial.h"
+#include "handover.h"
+#include "log.h"
+#include "systemd.h"
+
+#define EXIT_RUN 1
+/* How often it looks whether all queues are written, while it stops. */
+#define DRAIN_STEP_US 10000
+/* More than are ever set at a time, but by thousands of connections. */
+#define TIMERS 1024
+
+static const struct options *options;
+static char program[PATH_MAX]; /* that SIGUSR2 starts again; "": not known */
+static struct event_base *base;
+static struct bridge *bridge;
+static struct daemon_conf conf;
+static struct event *signal_event, *drain_event, *control_event;
+static struct task signal_task, drain_task;
+static uint64_t drain_until;
+static bool leaving; /* stops, and leaves what it has in the store */
+
+/* --- configuration ------------------------------------------------------- */
+
+int
+options_config(
+    const struct options *o, struct config **ret, struct faults *faults)
+{
+	const char *file = o->file;
+
+	if (file == NULL && o->nwords == 0)
+		file = CONFIG_DEFAULT_PATH;
+	return config_read(file, o->words, o->nwords, ret, faults);
+}
+
+/* Takes over what the daemon section says. */
+static void
+take_daemon_conf(struct config *c)
+{
+	free(conf.name);
+	free(conf.state_dir);
+	conf = c->daemon;
+	memset(&c->daemon, 0, sizeof(c->daemon));
+	log_set_level(options->verbose
+		? LOG_DEBUG
+		: log_level_parse(log_level_words[conf.log_level]));
+}
+
+static const struct daemon_conf *
+daemon_conf(void)
+{
+	return &conf;
+}
+
+static int reload(char **);
+
+static const struct daemon_hooks hooks = {
+	.reload = reload,
+	.daemon = daemon_conf,
+};
+
+/* Not inside a session's callback: it may be the one that asked. */
+static void
+on_controls(evutil_socket_t fd, short what, void *arg)
+{
+	char err[448];
+
+	(void)fd, (void)what, (void)arg;
+	if (control_ports_change(err, sizeof(err)) < 0)
+		systemd_status("%s", err);
+}
+
+/* --- reload -------------------------------------------------------------- */
+
+static char *
+join_faults(const struct faults *faults)
+{
+	size_t size = 1;
+	char *text;
+
+	if (faults->n == 0)
+		return NULL;
+	for (unsigned i = 0; i < faults->n; i++)
+		size += strlen(faults->text[i]) + 1;
+	if ((text = calloc(1, size)) == NULL)
+		return NULL;
+	for (unsigned i = 0; i < faults->n; i++)
+		append(text, size, "%s%s", i > 0 ? "\n" : "", faults->text[i]);
+	return text;
+}
+
+/* r: -ENOMEM, after which the faults are not all there are. */
+static void
+log_faults(int level, const struct faults *faults)
+{
+	for (unsigned i = 0; i < faults->n; i++)
+		log_at(level, "%s", faults->text[i]);
+}
+
+static int
+refuse_reload(int r, struct faults *faults, char **ret_faults)
+{
+	log_faults(LOG_ERR, faults);
+	if (r == -ENOMEM)
+		log_at(LOG_ERR, "out of memory: nothing was changed");
+	else
+		log_at(LOG_ERR,
+		    "the configuration has %u fault%s: nothing was changed",
+		    faults->found, faults->found == 1 ? "" : "s");
+	*ret_faults = r == -ENOMEM ? NULL : join_faults(faults);
+	systemd_ready();
+	systemd_status("reload refused: %s",
+	    r == -ENOMEM || faults->n == 0 ? "out of memory" : faults->text[0]);
+	faults_free(faults);
+	return r;
+}
+
+static void
+show_status(struct bridge *b)
+{
+	systemd_status("%u of %u endpoints up", bridge_up(b), b->nnodes);
+}
+
+static int
+reload(char **ret_faults)
+{
+	struct faults faults = { 0 };
+	struct config *c;
+	char err[448] = "";
+	int r;
+
+	*ret_faults = NULL;
+	if (bridge->stopping) {
+		*ret_faults = strdup("it is stopping");
+		return -ESHUTDOWN;
+	}
+	systemd_reloading();
+	if ((r = options_config(options, &c, &faults)) < 0)
+		return refuse_reload(r, &faults, ret_faults);
+	log_faults(LOG_WARNING, &faults);
+	faults_free(&faults);
+	r = control_ports_prepare(c, err, sizeof(err));
+	if (r == 0 && (r = bridge_apply(bridge, c, err, sizeof(err))) < 0)
+		control_ports_drop();
+	if (r < 0) {
+		if (err[0] == '\0')
+			append(err, sizeof(err), "%s", strerror(-r));
+		log_at(LOG_ERR, "nothing was changed: %s", err);
+		*ret_faults = strdup(err);
+		config_free(c);
+		systemd_ready();
+		systemd_status("reload refused: %s", err);
+		return r;
+	}
+	take_daemon_conf(c);
+	control_ports_commit(c);
+	event_active(control_event, EV_TIMEOUT, 1);
+	log_at(LOG_NOTICE, "reloaded: %u of %u endpoints up", bridge_up(bridge),
+	    bridge->nnodes);
+	systemd_ready();
+	show_status(bridge);
+	return 0;
+}
+
+/* --- signals and the end ------------------------------------------------- */
+
+static void
+log_tasks(void)
+{
+	struct task *task;
+	uint64_t now = now_ns();
+	char label[TASK_LABEL_MAX], site[64], idle[24];
+
+	TAILQ_FOREACH(task, task_all(), entry) {
+		label[0] = '\0';
+		task->label(task, label, sizeof(label));
+		log_to(LOG_NOTICE, ABOUT_TASK, task->name, "%s %s %s, %s",
+		    task_state_name(task->state),
+		    task_site_name(task->site, site, sizeof(site)),
+		    format_time(now - task->since_ns, idle, sizeof(idle)),
+		    label);
+	}
+}
+
+static void
+drain_label(const struct task *task, char *buf, size_t size)
+{
+	(void)task;
+	snprintf(buf, size, "all queues to be written, before it ends");
+}
+
+static void
+on_drain(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval step = { 0, DRAIN_STEP_US };
+
+	(void)fd, (void)what, (void)arg;
+	if ((leaving ? bridge_written(bridge) : bridge_drained(bridge)) ||
+	    now_ns() >= drain_until)
+		event_base_loopbreak(base);
+	else
+		evtimer_add(drain_event, &step);
+}
+
+static void
+begin_stop(int sig)
+{
+	if (drain_until != 0) {
+		event_base_loopbreak(base);
+		return;
+	}
+	log_at(LOG_NOTICE, "%s: stopping", strsignal(sig));
+	systemd_stopping(conf.drain_timeout);
+	leaving = handover_store_there();
+	if (!leaving)
+		bridge_stop(bridge);
+	drain_until = now_ns() + conf.drain_timeout;
+	task_add(&drain_task, NULL, drain_label, "daemon.drain");
+	TASK_WAIT(&drain_task);
+	on_drain(-1, 0, NULL);
+}
+
+/* Whether the program starts and takes the configuration; it says why not. */
+static int
+try_program(void)
+{
+	char check[] = "--check", **argv;
+	posix_spawn_file_actions_t quiet;
+	size_t n = 0;
+	int r, status;
+	pid_t pid;
+
+	while (options->argv[n] != NULL)
+		n++;
+	if ((argv = calloc(n + 2, sizeof(*argv))) == NULL)
+		return -ENOMEM;
+	argv[0] = options->argv[0];
+	argv[1] = check;
+	memcpy(argv + 2, options->argv + 1, n * sizeof(*argv));
+	r = -posix_spawn_file_actions_init(&quiet);
+	if (r == 0) {
+		r = -posix_spawn_file_actions_addopen(
+		    &quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+		if (r == 0)
+			r = -posix_spawn(
+			    &pid, program, &quiet, NULL, argv, environ);
+		posix_spawn_file_actions_destroy(&quiet);
+	}
+	free(argv);
+	if (r < 0)
+		return r;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return status == 0 ? 0 : -EINVAL;
+}
+
+/*
+ * Opens the control ports that the next process will have: it gets them open.  A
+ * configuration that only the new program understands is left to that.
+ */
+static int
+try_controls(char *err, size_t size)
+{
+	struct faults faults = { 0 };
+	struct config *c;
+	int r;
+
+	if (options_config(options, &c, &faults) < 0) {
+		faults_free(&faults);
+		return 0;
+	}
+	r = control_ports_prepare(c, err, size);
+	config_free(c);
+	return r;
+}
+
+/* What is done at the very last, when nothing but execv() can fail any more. */
+static void
+before_exec(void)
+{
+	capture_stop("the daemon starts again");
+	bridge_end_breaks(bridge);
+}
+
+/* Becomes the next process, or goes on as if nothing had been. */
+static void
+restart(void)
+{
+	char err[448] = "it does not run with this configuration";
+	int r;
+
+	if (drain_until != 0)
+		return;
+	log_at(LOG_NOTICE, "starting %s again", program);
+	r = try_program();
+	if (r != 0 && r != -EINVAL)
+		snprintf(err, sizeof(err), "%s", strerror(-r));
+	if (r == 0 && (r = try_controls(err, sizeof(err))) == 0) {
+		bridge_settle(bridge);
+		r = handover_exec(bridge, program, options->argv, before_exec);
+		snprintf(err, sizeof(err), "%s", strerror(-r));
+		control_ports_drop();
+	}
+	log_at(LOG_ERR, "cannot start %s again, goes on: %s", program, err);
+}
+
+static void
+on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct signalfd_siginfo info;
+	char *faults = NULL;
+
+	(void)what, (void)arg;
+	task_begin(&signal_task);
+	while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGHUP:
+			reload(&faults);
+			free(faults);
+			break;
+		case SIGUSR1:
+			log_tasks();
+			break;
+		case SIGUSR2:
+			restart();
+			break;
+		default:
+			begin_stop((int)info.ssi_signo);
+			break;
+		}
+	}
+	task_end(&signal_task);
+}
+
+static void
+signal_label(const struct task *task, char *buf, size_t size)
+{
+	(void)task;
+	snprintf(buf, size,
+	    "a signal (TERM and INT end it, HUP reloads, USR1"
+	    " logs its tasks, USR2 starts it again)");
+}
+
+static int
+start_signals(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	signal_event =
+	    event_new(base, fd, EV_READ | EV_PERSIST, on_signal, NULL);
+	drain_event = evtimer_new(base, on_drain, NULL);
+	control_event = event_new(base, -1, EV_PERSIST, on_controls, NULL);
+	if (signal_event == NULL || drain_event == NULL ||
+	    control_event == NULL || event_add(signal_event, NULL) < 0)
+		return -ENOMEM;
+	task_add(&signal_task, NULL, signal_label, "daemon.signals");
+	TASK_WAIT(&signal_task);
+	return 0;
+}
+
+/* --- start --------------------------------------------------------------- */
+
+static void
+raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/*
+ * The loop keeps its timers in an array that grows and never shrinks.  With room for
+ * more of them than there will be, none that is set later can fail.
+ */
+static int
+reserve_timers(void)
+{
+	static const struct timeval far = { .tv_sec = 3600 };
+	struct event *timer = calloc(TIMERS, sizeof(*timer));
+	unsigned n = 0;
+
+	while (timer != NULL && n < TIMERS &&
+	    evtimer_assign(&timer[n], base, on_controls, NULL) == 0 &&
+	    evtimer_add(&timer[n], &far) == 0)
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		evtimer_del(&timer[i]);
+	free(timer);
+	return n == TIMERS ? 0 : -ENOMEM;
+}
+
+static void
+on_libevent(int severity, const char *text)
+{
+	static const int level[] = {
+		[EVENT_LOG_DEBUG] = LOG_DEBUG,
+		[EVENT_LOG_MSG] = LOG_INFO,
+		[EVENT_LOG_WARN] = LOG_WARNING,
+		[EVENT_LOG_ERR] = LOG_ERR,
+	};
+
+	log_at(level[severity], "libevent: %s", text);
+}
+
+/* The time is asked for where a timer is set, not in each turn to be kept for that. */
+static struct event_base *
+make_base(void)
+{
+	struct event_config *ec = event_config_new();
+	struct event_base *made;
+
+	if (ec == NULL)
+		return NULL;
+	event_config_set_flag(
+	    ec, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME);
+	made = event_base_new_with_config(ec);
+	event_config_free(ec);
+	return made;
+}
+
+/* Where it will be found after an upgrade, too. */
+static void
+find_program(void)
+{
+	const char *name = options->argv[0];
+	ssize_t n;
+
+	if (strchr(name, '/') != NULL && realpath(name, program) != NULL)
+		return;
+	n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	program[MAX(n, (ssize_t)0)] = '\0';
+}
+
+/* In order: what was left for us, signals, endpoints, control ports; then the service manager is told. */
+static int
+start(struct config *c, const struct faults *warnings, char *err, size_t size)
+{
+	bool continues;
+	int r;
+
+	raise_descriptor_limit();
+	signal(SIGPIPE, SIG_IGN);
+	/* What cannot be written is an error, and no end. */
+	signal(SIGXFSZ, SIG_IGN);
+	log_open();
+	find_program();
+	event_set_log_callback(on_libevent);
+	if ((base = make_base()) == NULL || reserve_timers() < 0)
+		return -ENOMEM;
+	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
+		return r;
+	continues = handover_begin(c, &bridge->snapshot);
+	handover_prune(base, c);
+	bridge->changed = show_status;
+	take_daemon_conf(c);
+	log_faults(LOG_WARNING, warnings);
+	if ((r = bridge_apply(bridge, c, err, size)) < 0)
+		return r;
+	/* What a process before has left is not lost because of a control port. */
+	r = control_ports_open(bridge, &hooks, c, !continues, err, size);
+	if (r < 0)
+		return r;
+	err[0] = '\0';
+	handover_end(bridge);
+	if ((r = systemd_start(base)) < 0)
+		return r;
+	log_at(LOG_INFO, "version " VERSION ": %u of %u endpoints up",
+	    bridge_up(bridge), bridge->nnodes);
+	show_status(bridge);
+	systemd_ready();
+	return 0;
+}
+
+/*
+ * Leaves all as it is: what is open stays open in the store, so that nothing may be
+ * closed as if it were for good.
+ */
+static void
+leave(int status)
+{
+	int r = 0;
+
+	capture_stop("the daemon has ended");
+	if (bridge != NULL) {
+		bridge_end_breaks(bridge);
+		bridge_settle(bridge);
+	}
+	if (bridge != NULL && (r = handover_store(bridge)) < 0)
+		log_at(
+		    LOG_ERR, "cannot leave what is queued: %s", strerror(-r));
+	log_at(LOG_NOTICE, "stopped; all %sis left to the next process",
+	    r < 0 ? "that is open " : "");
+	exit(status);
+}
+
+static void
+stop(void)
+{
+	systemd_stop();
+	capture_free();
+	control_ports_free();
+	bridge_free(bridge);
+	serial_finish();
+	if (signal_event != NULL) {
+		close(event_get_fd(signal_event));
+		event_free(signal_event);
+	}
+	if (drain_event != NULL)
+		event_free(drain_event);
+	if (control_event != NULL)
+		event_free(control_event);
+	link_machinery_free();
+	if (base != NULL) {
+		/* Callbacks that bufferevents had put off hold them. */
+		event_base_loop(base, EVLOOP_NONBLOCK);
+		event_base_free(base);
+	}
+	free(conf.name);
+	free(conf.state_dir);
+}
+
+int
+daemon_run(
+    const struct options *o, struct config *c, const struct faults *warnings)
+{
+	char err[448] = "";
+	int r;
+
+	options = o;
+	r = start(c, warnings, err, sizeof(err));
+
+	config_free(c);
+	if (r == 0)
+		event_base_dispatch(base);
+	else
+		log_at(LOG_ERR, "cannot start: %s",
+		    err[0] != '\0' ? err : strerror(-r));
+	if (leaving || (r < 0 && handover_store_there()))
+		leave(r == 0 ? EXIT_SUCCESS : EXIT_RUN);
+	handover_end(NULL);
+	stop();
+	libevent_global_shutdown();
+	return r == 0 ? EXIT_SUCCESS : EXIT_RUN;
+}

@@ -1,0 +1,641 @@
+/*
+ * handover: the file, the descriptors, the two ways.
+ *
+ * The file is a head (magic, length and checksum of the rest), the names and numbers of
+ * descriptors, and what bridge_save() writes.  The numbers are those that exec()
+ * leaves open; the store has its own way to say what is what.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "restore.h"
+#include "serial.h"
+#include "handover.h"
+#include "log.h"
+#include "systemd.h"
+
+/* The last two digits: the version of the format. */
+#define MAGIC "ttybho03"
+#define MAGIC_FIRST "ttybho01"	/* ends with the nodes */
+#define MAGIC_SECOND "ttybho02" /* has payloads alone, as the first one */
+#define MAGIC_LEN 8
+#define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
+#define FILE_MAX ((size_t)1 << 31)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+/* "PID FD" */
+#define VARIABLE "TTYBRIDGE_HANDOVER"
+#define STORE_NAME "handover"
+
+static struct snapshot *snapshot;
+static uint8_t *file;
+
+/* --- reading ------------------------------------------------------------- */
+
+int
+handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
+    void (*descriptor)(const char *name, int fd))
+{
+	struct unpack u = { .at = data, .left = len };
+	char name[KEEP_NAME_MAX];
+	size_t n;
+	bool old;
+	int fd;
+
+	if (len < HEAD_LEN)
+		return -EINVAL;
+	old = memcmp(data, MAGIC_FIRST, MAGIC_LEN) == 0 ||
+	    memcmp(data, MAGIC_SECOND, MAGIC_LEN) == 0;
+	if (!old && memcmp(data, MAGIC, MAGIC_LEN) != 0)
+		return -EINVAL;
+	u.at += MAGIC_LEN;
+	u.left -= MAGIC_LEN;
+	if (unpack_number(&u) != len - HEAD_LEN ||
+	    unpack_number(&u) != crc32_ieee(0, data + HEAD_LEN, len - HEAD_LEN))
+		return -EINVAL;
+	n = unpack_count(&u, 2 * sizeof(uint64_t));
+	for (size_t i = 0; i < n; i++) {
+		unpack_string(&u, name, sizeof(name));
+		fd = (int)unpack_number_to(&u, INT32_MAX);
+		if (!u.failed && descriptor != NULL)
+			descriptor(name, fd);
+	}
+	return u.failed ? -EINVAL : snapshot_read(u.at, u.left, old, ret);
+}
+
+/* All of the file, which nobody can change any more. */
+static int
+load(int fd, size_t *ret_len)
+{
+	struct stat st;
+	size_t done = 0, size;
+	ssize_t n;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 ||
+	    st.st_size <= 0 || (size_t)st.st_size > FILE_MAX)
+		return -EINVAL;
+	size = (size_t)st.st_size;
+	if ((file = malloc(size)) == NULL)
+		return -ENOMEM;
+	while (done < size) {
+		n = pread(fd, file + done, size - done, (off_t)done);
+		if (n <= 0)
+			return n < 0 ? -errno : -EINVAL;
+		done += (size_t)n;
+	}
+	*ret_len = size;
+	return 0;
+}
+
+static void
+take_file(int fd, void (*descriptor)(const char *name, int fd))
+{
+	size_t len = 0;
+	int r = load(fd, &len);
+
+	if (r == 0)
+		r = handover_read(file, len, &snapshot, descriptor);
+	close(fd);
+	if (r == 0)
+		return;
+	free(file);
+	file = NULL;
+	log_at(LOG_ERR, "what the process before had in memory is lost: %s",
+	    r == -EINVAL ? "the hand-over file is not one of this version"
+			 : strerror(-r));
+}
+
+/* The number is that of a descriptor that came through exec(). */
+static void
+inherited(const char *name, int fd)
+{
+	if (fd <= STDERR_FILENO)
+		return;
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+		left_add(name, fd);
+	else
+		close(fd);
+}
+
+static void
+stored(const char *name, int fd)
+{
+	if (strcmp(name, STORE_NAME) != 0) {
+		left_add(name, fd);
+		return;
+	}
+	if (snapshot == NULL)
+		take_file(fd, NULL);
+	else
+		close(fd);
+	systemd_store_remove(STORE_NAME);
+}
+
+/* The descriptor of the file, -1: none is meant for this process. */
+static int
+find_exec_file(void)
+{
+	const char *s = getenv(VARIABLE);
+	int pid = -1, fd = -1;
+
+	return s != NULL && sscanf(s, "%d %d", &pid, &fd) == 2 &&
+		pid == getpid() && fd > STDERR_FILENO
+	    ? fd
+	    : -1;
+}
+
+bool
+handover_waits(void)
+{
+	return find_exec_file() >= 0;
+}
+
+static int
+exec_file(void)
+{
+	int fd = find_exec_file();
+
+	unsetenv(VARIABLE);
+	return fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
+}
+
+/* --- names --------------------------------------------------------------- */
+
+static bool
+begins(const char *s, const char *name, const char *delimiters)
+{
+	size_t n = strlen(name);
+
+	return strncmp(s, name, n) == 0 && s[n] != '\0' &&
+	    strchr(delimiters, s[n]) != NULL;
+}
+
+/* Whether it was open for a section that is the same now. */
+static bool
+is_of(
+    const struct left *l, const char *type, const char *name, const char *text)
+{
+	char now[KEEP_NAME_MAX];
+	const char *end = strrchr(l->name, '@');
+
+	keep_name(now, sizeof(now), type, name, text, "");
+	return begins(l->name, name, "@# ") && end != NULL &&
+	    strcmp(end, now + strlen(name)) == 0;
+}
+
+/* --- the queues of one that was killed ----------------------------------- */
+
+#define QUEUE " queue@"
+
+/* A bridge that has nothing but queues, to be written down like another one. */
+struct remains {
+	struct bridge bridge;
+	struct routes routes;
+	size_t frames, bytes;
+};
+
+static struct node *
+remains_node(struct remains *rem, struct endpoint_conf *conf)
+{
+	struct node *node = zalloc_lines(sizeof(*node));
+	struct endpoint *ep = zalloc_lines(sizeof(*ep));
+
+	if (node == NULL || ep == NULL) {
+		free(node);
+		free(ep);
+		return NULL;
+	}
+	ep->conf = conf;
+	ep->node = node;
+	node->endpoint = ep;
+	TAILQ_INIT(&node->ports);
+	rem->bridge.node[rem->bridge.nnodes++] = node;
+	return node;
+}
+
+/* A port with the queue that lies in the file. */
+static int
+remains_port(struct remains *rem, struct node *node, const struct left *l)
+{
+	struct port *port = zalloc_lines(sizeof(*port));
+	struct link *link = zalloc_lines(sizeof(*link));
+	int r = -ENOMEM;
+
+	if (port == NULL || link == NULL)
+		goto fail;
+	queue_init(&port->queue, 0);
+	if ((r = queue_rescue(&port->queue, l->fd)) < 0)
+		goto fail;
+	link->endpoint = node->endpoint;
+	link->since_ns = now_ns();
+	snprintf(link->name, sizeof(link->name), "%.*s",
+	    (int)strcspn(l->name, " "), l->name);
+	port->link = link;
+	TAILQ_INSERT_TAIL(&node->ports, port, entry);
+	rem->frames += port->queue.frames;
+	rem->bytes += port->queue.payload;
+	return 0;
+fail:
+	if (port != NULL)
+		queue_free(&port->queue);
+	free(port);
+	free(link);
+	return r;
+}
+
+static void
+remains_free(struct remains *rem)
+{
+	struct port *port;
+
+	for (unsigned i = 0; i < rem->bridge.nnodes; i++) {
+		struct node *node = rem->bridge.node[i];
+
+		while ((port = TAILQ_FIRST(&node->ports)) != NULL) {
+			TAILQ_REMOVE(&node->ports, port, entry);
+			queue_free(&port->queue);
+			free(port->link);
+			free(port);
+		}
+		free(node->endpoint);
+		free(node);
+	}
+	free(rem->bridge.node);
+}
+
+static bool
+is_queue(const struct left *l)
+{
+	return strstr(l->name, QUEUE) != NULL;
+}
+
+/* The ports of a section whose queues were left. */
+static int
+find_queues(struct remains *rem, struct endpoint_conf *conf)
+{
+	struct node *node = NULL;
+	struct left *l;
+	int r;
+
+	TAILQ_FOREACH(l, left_all(), entry) {
+		if (!is_queue(l) ||
+		    !is_of(l, conf->ops->type, conf->name, conf->wire))
+			continue;
+		if (node == NULL && (node = remains_node(rem, conf)) == NULL)
+			return -ENOMEM;
+		r = remains_port(rem, node, l);
+		if (r == -EINVAL)
+			log_at(LOG_ERR, "%s is damaged, and lost", l->name);
+		else if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void
+rescue_queues(const struct config *c)
+{
+	struct remains rem = { .bridge = { .routes = &rem.routes } };
+	struct pack p = { .data = NULL };
+	int r = 0;
+
+	rem.bridge.node = calloc(c->nendpoints + 1, sizeof(*rem.bridge.node));
+	if (rem.bridge.node == NULL)
+		r = -ENOMEM;
+	for (unsigned i = 0; i < c->nendpoints && r == 0; i++)
+		r = find_queues(&rem, c->endpoints[i]);
+	if (r == 0 && rem.frames > 0) {
+		bridge_save(&rem.bridge, &p);
+		file = p.data;
+		r = p.failed ? -ENOMEM
+			     : snapshot_read(file, p.len, false, &snapshot);
+	}
+	if (r < 0)
+		log_at(LOG_ERR,
+		    "what the process before had in queues is lost: %s",
+		    strerror(-r));
+	else if (rem.frames > 0)
+		log_at(LOG_NOTICE,
+		    "the process before was killed: %zu frames (%zu bytes)"
+		    " that waited are taken over",
+		    rem.frames, rem.bytes);
+	remains_free(&rem);
+}
+
+/* They are taken over by now, or the file has them. */
+static void
+forget_queues(void)
+{
+	struct left *l, *next;
+	char name[KEEP_NAME_MAX];
+
+	for (l = TAILQ_FIRST(left_all()); l != NULL; l = next) {
+		next = TAILQ_NEXT(l, entry);
+		if (!is_queue(l))
+			continue;
+		snprintf(name, sizeof(name), "%s", l->name);
+		/* The manager does not hear who is gone a moment later. */
+		queue_forget(l->fd);
+		close(left_free(l));
+		keep_forget(name);
+	}
+}
+
+/* Besides the sockets that the service manager listens on. */
+static bool
+anything_left(void)
+{
+	const struct left *l;
+
+	TAILQ_FOREACH(l, left_all(), entry)
+		if (left_is_kept(l))
+			return true;
+	return false;
+}
+
+bool
+handover_begin(const struct config *c, struct snapshot **ret)
+{
+	int fd = exec_file();
+
+	if (fd >= 0)
+		take_file(fd, inherited);
+	systemd_listen(stored);
+	keep_tell(systemd_keeper());
+	if (snapshot == NULL)
+		rescue_queues(c);
+	forget_queues();
+	/* What is taken must not be there for another one, should we be killed: of one
+	 * that is gone the manager takes no word any more. */
+	if (snapshot != NULL)
+		systemd_store_settle();
+	*ret = snapshot;
+	return snapshot != NULL || anything_left();
+}
+
+/* --- what nobody takes --------------------------------------------------- */
+
+static bool
+is_wanted(const struct left *l, const struct config *c)
+{
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		if (is_of(l, c->endpoints[i]->ops->type, c->endpoints[i]->name,
+			c->endpoints[i]->wire))
+			return true;
+	for (unsigned i = 0; i < c->ncontrols; i++)
+		if (is_of(l, "control", c->controls[i]->name,
+			c->controls[i]->text))
+			return true;
+	return false;
+}
+
+/*
+ * What it is to a person: "lan#3" of a connection, "lan listener" of one that has the
+ * identity of its file in the name as well, "ar1" of a port whose output is still on
+ * its way.
+ */
+static void
+short_name(char *name, int fd)
+{
+	char *part = strchr(name, ' ');
+
+	if (part != NULL && isatty(fd))
+		*part = '\0';
+	else if (part != NULL)
+		part[strcspn(part, "#@")] = '\0';
+	else
+		name[strcspn(name, "@")] = '\0';
+}
+
+static void
+close_left(struct left *l, struct event_base *base)
+{
+	char name[KEEP_NAME_MAX];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s", l->name);
+	fd = left_free(l);
+	keep_forget(name);
+	short_name(name, fd);
+	log_at(LOG_NOTICE,
+	    "%s was left open by the process before and is"
+	    " not wanted any more: closed",
+	    name);
+	if (isatty(fd)) {
+		serial_let_go(fd, base, name);
+		return;
+	}
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
+void
+handover_prune(struct event_base *base, const struct config *c)
+{
+	struct left *l, *next;
+
+	for (l = TAILQ_FIRST(left_all()); l != NULL; l = next) {
+		next = TAILQ_NEXT(l, entry);
+		if (left_is_kept(l) && (c == NULL || !is_wanted(l, c)))
+			close_left(l, base);
+	}
+}
+
+/*
+ * A client that connects to such a socket would wait for ever, so it is closed; the
+ * service manager has a copy, for the next start.
+ */
+static void
+close_unclaimed(void)
+{
+	char address[ADDRESS_TEXT_MAX];
+	struct sockaddr_storage ss;
+	struct left *l, *next;
+
+	for (l = TAILQ_FIRST(left_all()); l != NULL; l = next) {
+		socklen_t len = sizeof(ss);
+
+		next = TAILQ_NEXT(l, entry);
+		if (left_is_kept(l) || l->claimed)
+			continue;
+		if (getsockname(l->fd, (struct sockaddr *)&ss, &len) == 0)
+			address_format((struct sockaddr *)&ss, len, address,
+			    sizeof(address));
+		else
+			snprintf(address, sizeof(address), "no socket");
+		log_at(LOG_WARNING,
+		    "the inherited socket %s (%s) is closed: no section has"
+		    " it as 'listen'; when one does, systemctl stop the"
+		    " socket unit and restart the service",
+		    l->name, address);
+		close(left_free(l));
+	}
+}
+
+void
+handover_end(struct bridge *b)
+{
+	if (b != NULL) {
+		handover_prune(b->base, NULL);
+		close_unclaimed();
+		b->snapshot = NULL;
+	}
+	snapshot_free(snapshot, b);
+	free(file);
+	snapshot = NULL;
+	file = NULL;
+}
+
+/* --- writing ------------------------------------------------------------- */
+
+static void
+save_descriptors(struct pack *p)
+{
+	const struct kept *k;
+	const struct left *l;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(k, keep_all(), entry)
+		n++;
+	TAILQ_FOREACH(l, left_all(), entry)
+		n++;
+	pack_number(p, n);
+	TAILQ_FOREACH(k, keep_all(), entry) {
+		pack_string(p, k->name);
+		pack_number(p, (uint64_t)k->fd);
+	}
+	TAILQ_FOREACH(l, left_all(), entry) {
+		pack_string(p, l->name);
+		pack_number(p, (uint64_t)l->fd);
+	}
+}
+
+/* With the descriptors when they keep their numbers. */
+static int
+make(const struct bridge *b, bool descriptors, struct pack *p)
+{
+	uint64_t head[2];
+
+	pack_room(p, HEAD_LEN);
+	if (descriptors)
+		save_descriptors(p);
+	else
+		pack_number(p, 0);
+	bridge_save(b, p);
+	if (p->failed)
+		return -ENOMEM;
+	head[0] = p->len - HEAD_LEN;
+	head[1] = crc32_ieee(0, p->data + HEAD_LEN, p->len - HEAD_LEN);
+	memcpy(p->data, MAGIC, MAGIC_LEN);
+	memcpy(p->data + MAGIC_LEN, head, sizeof(head));
+	return 0;
+}
+
+static int
+write_all(int fd, const uint8_t *data, size_t len)
+{
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, data, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ENOSPC;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* The sealed file; -errno. */
+static int
+make_file(const struct bridge *b, bool descriptors)
+{
+	struct pack p = { .data = NULL };
+	int fd = -1, r = make(b, descriptors, &p);
+
+	if (r == 0) {
+		fd = memfd_create("ttybridge", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		r = fd < 0 ? -errno : write_all(fd, p.data, p.len);
+	}
+	if (r == 0 && fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
+		r = -errno;
+	pack_free(&p);
+	if (r == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* --- the two ways -------------------------------------------------------- */
+
+bool
+handover_store_there(void)
+{
+	return systemd_store_there();
+}
+
+int
+handover_store(const struct bridge *b)
+{
+	int fd = make_file(b, false), r;
+
+	if (fd < 0)
+		return fd;
+	r = systemd_store_add(STORE_NAME, fd, true);
+	close(fd);
+	return r;
+}
+
+static int
+set_inheritable(bool on)
+{
+	const struct kept *k;
+	const struct left *l;
+	int flags = on ? 0 : FD_CLOEXEC, r = 0;
+
+	TAILQ_FOREACH(k, keep_all(), entry)
+		if (fcntl(k->fd, F_SETFD, flags) < 0)
+			r = -errno;
+	TAILQ_FOREACH(l, left_all(), entry)
+		if (fcntl(l->fd, F_SETFD, flags) < 0)
+			r = -errno;
+	return r;
+}
+
+int
+handover_exec(const struct bridge *b, const char *path, char *const *argv,
+    void (*last)(void))
+{
+	char value[32];
+	int fd, r;
+
+	if (access(path, X_OK) < 0)
+		return -errno;
+	if ((fd = make_file(b, true)) < 0)
+		return fd;
+	snprintf(value, sizeof(value), "%d %d", (int)getpid(), fd);
+	if (setenv(VARIABLE, value, 1) < 0) {
+		close(fd);
+		return -ENOMEM;
+	}
+	r = fcntl(fd, F_SETFD, 0) < 0 ? -errno : set_inheritable(true);
+	if (r == 0) {
+		last();
+		execv(path, argv);
+		r = -errno;
+	}
+	set_inheritable(false);
+	unsetenv(VARIABLE);
+	close(fd);
+	return r;
+}

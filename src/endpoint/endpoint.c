@@ -1,0 +1,669 @@
+/*
+ * endpoint: opens a place where bytes come and go, and opens it again when it is
+ * lost.
+ *
+ *	closed -> opening -> up -> lost -> (back-off) opening -> ...
+ *	                     up <-> waiting   (a pty that no program has open)
+ *
+ * endpoint_set_state() alone writes the state, and logs it.  While it is not up,
+ * the only wait is the back-off timer, task NAME.reopen.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "link.h"
+#include "log.h"
+
+static const char *const state_names[] = {
+	[ENDPOINT_CLOSED] = "closed",
+	[ENDPOINT_OPENING] = "opening",
+	[ENDPOINT_WAITING] = "waiting",
+	[ENDPOINT_UP] = "up",
+	[ENDPOINT_LOST] = "lost",
+};
+_Static_assert(NELEM(state_names) == ENDPOINT_LOST + 1, "a name each");
+
+const char *const overflow_words[] = {
+	[OVERFLOW_BLOCK] = "block",
+	[OVERFLOW_DROP_OLDEST] = "drop-oldest",
+	[OVERFLOW_DROP_NEWEST] = "drop-newest",
+	[OVERFLOW_DISCONNECT] = "disconnect",
+	NULL,
+};
+
+#define OFFSET(member) offsetof(struct endpoint_conf, member)
+
+/* stall_timeout has a default for each type, which the reader of files knows. */
+const struct key endpoint_common_keys[] = {
+	{ .name = "label",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(label),
+	    .help = "what it is, in words; shown beside its tasks" },
+	{ .name = "frame_timeout",
+	    .type = KEY_TIME,
+	    .def = "none",
+	    .offset = OFFSET(frame_timeout),
+	    .help = "a partial frame older than this is dropped" },
+	{ .name = "queue",
+	    .type = KEY_SIZE,
+	    .offset = OFFSET(queue),
+	    .def = "64K",
+	    .min = 1,
+	    .max = 1ULL << 30,
+	    .help = "bytes of frames that may wait to be written to it" },
+	{ .name = "overflow",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(overflow),
+	    .def = "block",
+	    .words = overflow_words,
+	    .help = "what happens when its queue is full" },
+	{ .name = "stall_timeout",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(stall_timeout),
+	    .help = "with block: how long it may take nothing before its oldest"
+		    " frames are dropped" },
+	{ .name = "reopen_min",
+	    .type = KEY_TIME,
+	    .def = "250ms",
+	    .offset = OFFSET(reopen_min),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "the first wait before it is opened again" },
+	{ .name = "reopen_max",
+	    .type = KEY_TIME,
+	    .def = "10s",
+	    .offset = OFFSET(reopen_max),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "the wait doubles up to this" },
+	{ .name = NULL }
+};
+
+const char *
+endpoint_state_name(enum endpoint_state state)
+{
+	return state_names[state];
+}
+
+void
+endpoint_conf_free(struct endpoint_conf *conf)
+{
+	if (conf == NULL)
+		return;
+	key_free(endpoint_common_keys, conf);
+	if (conf->ops != NULL && conf->ops->keys != NULL)
+		key_free(conf->ops->keys, conf);
+	free(conf->name);
+	free(conf->text);
+	free(conf->wire);
+	free(conf);
+}
+
+static bool
+is_device(const struct endpoint *ep)
+{
+	return ep->conf->device != NULL || ep->conf->usb != NULL;
+}
+
+static void
+watch_device(struct endpoint *ep)
+{
+	if (is_device(ep))
+		device_watch_start(&ep->device, ep->base);
+}
+
+static void
+endpoint_set_state(
+    struct endpoint *ep, enum endpoint_state state, const char *why)
+{
+	enum endpoint_state old = ep->state;
+	int level = state == ENDPOINT_LOST ? LOG_WARNING : LOG_INFO;
+	bool failed = state == ENDPOINT_LOST && old == ENDPOINT_OPENING;
+	bool name_it = failed && strstr(why, ep->address) == NULL;
+
+	if (old == state)
+		return;
+	ep->state = state;
+	ep->since_ns = now_ns();
+	if (state == ENDPOINT_OPENING || state == ENDPOINT_CLOSED)
+		level = LOG_DEBUG;
+	if (failed && ep->absent && ep->opens == 0)
+		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
+		    "not there: %s%s (will be retried)",
+		    ep->conf->device != NULL ? "" : "USB device ",
+		    ep->conf->device != NULL ? ep->conf->device
+					     : ep->conf->usb);
+	else
+		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
+		    "%s -> %s%s%s%s%s%s", state_names[old], state_names[state],
+		    *why != '\0' ? " (" : "", name_it ? ep->address : "",
+		    name_it ? ": " : "", why, *why != '\0' ? ")" : "");
+	if (state == ENDPOINT_LOST)
+		watch_device(ep);
+	else if (state != ENDPOINT_OPENING)
+		device_watch_stop(&ep->device);
+	ep->owner->state(ep);
+}
+
+/* --- opening and the back-off -------------------------------------------- */
+
+static void
+reopen_label(const struct task *task, char *buf, size_t size)
+{
+	const struct endpoint *ep = task->arg;
+	uint64_t now = now_ns();
+	char in[24];
+
+	format_time(
+	    ep->next_try_ns > now ? ep->next_try_ns - now : 0, in, sizeof(in));
+	snprintf(buf, size, "%s to come back (next try in %s; %s)", ep->address,
+	    in, ep->error[0] != '\0' ? ep->error : "lost");
+}
+
+static void
+cancel_reopen(struct task *task)
+{
+	struct endpoint *ep = task->arg;
+
+	event_del(ep->reopen_event);
+	task_remove(task);
+	if (ep->state == ENDPOINT_OPENING)
+		ep->conf->ops->close(ep);
+	else if (ep->state != ENDPOINT_LOST)
+		return;
+	snprintf(ep->error, sizeof(ep->error), "reopening was cancelled");
+	endpoint_set_state(ep, ENDPOINT_CLOSED, ep->error);
+}
+
+static void
+schedule_reopen(struct endpoint *ep, uint64_t wait_ns)
+{
+	struct timeval tv = { (time_t)(wait_ns / NSEC_PER_SEC),
+		(suseconds_t)(wait_ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+
+	ep->next_try_ns = now_ns() + wait_ns;
+	if (ep->reopen.label == NULL)
+		task_add(
+		    &ep->reopen, ep, reopen_label, "%s.reopen", ep->conf->name);
+	ep->reopen.cancel = cancel_reopen;
+	event_add(ep->reopen_event, &tv);
+	TASK_WAIT(&ep->reopen);
+}
+
+static void
+try_open(struct endpoint *ep)
+{
+	const struct endpoint_ops *ops = ep->conf->ops;
+	int r;
+
+	endpoint_set_state(ep, ENDPOINT_OPENING, "");
+	device_watch_note(&ep->device);
+	r = ops->open(ep);
+	ep->tried = true;
+	ep->absent =
+	    is_device(ep) && (r == -ENOENT || r == -ENXIO || r == -ENODEV);
+	if (r < 0)
+		endpoint_lost(
+		    ep, ep->error[0] != '\0' ? ep->error : strerror(-r));
+}
+
+static void
+on_reopen(evutil_socket_t fd, short what, void *arg)
+{
+	struct endpoint *ep = arg;
+
+	(void)fd, (void)what;
+	task_begin(&ep->reopen);
+	TASK_SET(&ep->reopen, TASK_IDLE);
+	try_open(ep);
+	task_end(&ep->reopen);
+	if (ep->state == ENDPOINT_UP || ep->state == ENDPOINT_WAITING)
+		task_remove(&ep->reopen);
+}
+
+void
+endpoint_retry(struct endpoint *ep)
+{
+	if (ep->state != ENDPOINT_LOST)
+		return;
+	event_del(ep->reopen_event);
+	TASK_SET(&ep->reopen, TASK_IDLE);
+	try_open(ep);
+	if (ep->state == ENDPOINT_UP || ep->state == ENDPOINT_WAITING)
+		task_remove(&ep->reopen);
+}
+
+/* About to be closed for good.  A connection that the keeper has a copy of ends only
+ * so. */
+static void
+release(struct link *link)
+{
+	if (keep_remove(&link->kept) && link->close_fd)
+		shutdown(link->fd, SHUT_RDWR);
+}
+
+/* Closed, and tried again after the back-off, which doubles. */
+static void
+back_off(struct endpoint *ep, const char *why)
+{
+	bool news = ep->state != ENDPOINT_OPENING ||
+	    strcmp(why, ep->said) != 0 || ep->backoff_ns == 0;
+
+	if (why != ep->error)
+		snprintf(ep->error, sizeof(ep->error), "%s", why);
+	release(&ep->link);
+	ep->conf->ops->close(ep);
+	if (news) {
+		snprintf(ep->said, sizeof(ep->said), "%s", ep->error);
+		endpoint_set_state(ep, ENDPOINT_LOST, ep->error);
+	} else {
+		ep->state = ENDPOINT_LOST;
+		ep->since_ns = now_ns();
+		watch_device(ep);
+	}
+	ep->backoff_ns = ep->backoff_ns == 0
+	    ? ep->conf->reopen_min
+	    : MIN(2 * ep->backoff_ns, ep->conf->reopen_max);
+	schedule_reopen(ep, ep->backoff_ns);
+}
+
+/* --- for the types ------------------------------------------------------- */
+
+static int
+bring_up(struct endpoint *ep, int fd)
+{
+	struct link *link = &ep->link;
+	int r;
+
+	snprintf(link->address, sizeof(link->address), "%s", ep->address);
+	if ((r = link_start(link, fd)) < 0)
+		return r;
+	link->up = true;
+	ep->backoff_ns = 0;
+	ep->error[0] = '\0';
+	ep->opens += !link->adopted;
+	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
+	/* on_reopen removes it itself when its run ends. */
+	if (ep->reopen.state != TASK_RUNNING)
+		task_remove(&ep->reopen);
+	return ep->owner->up(link);
+}
+
+int
+endpoint_up(struct endpoint *ep, int fd, bool close_fd)
+{
+	ep->link.close_fd = close_fd;
+	return bring_up(ep, fd);
+}
+
+void
+endpoint_listening(struct endpoint *ep)
+{
+	ep->backoff_ns = 0;
+	ep->error[0] = '\0';
+	ep->opens += !ep->link.adopted || ep->opens == 0;
+	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
+}
+
+struct link *
+endpoint_make_link(struct endpoint *ep, int fd, const char *address,
+    unsigned number, bool adopted)
+{
+	struct link *link = zalloc_lines(sizeof(*link));
+
+	if (link == NULL)
+		goto refuse;
+	link->endpoint = ep;
+	link->close_fd = true;
+	link->adopted = adopted;
+	snprintf(
+	    link->name, sizeof(link->name), "%s#%u", ep->conf->name, number);
+	snprintf(link->address, sizeof(link->address), "%s", address);
+	if (link_start(link, fd) < 0)
+		goto refuse;
+	link->up = true;
+	if (ep->owner->up(link) < 0) {
+		link_stop(link);
+		goto refuse;
+	}
+	TAILQ_INSERT_TAIL(&ep->links, link, entry);
+	ep->nlinks++;
+	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "%s %s",
+	    adopted ? "still connected from" : "connected from", address);
+	return link;
+refuse:
+	free(link);
+	close(fd);
+	return NULL;
+}
+
+struct link *
+endpoint_add_link(struct endpoint *ep, int fd, const char *address)
+{
+	return endpoint_make_link(ep, fd, address, ++ep->next_link, false);
+}
+
+void
+endpoint_lost(struct endpoint *ep, const char *why)
+{
+	if (ep->link.deferred || ep->state == ENDPOINT_LOST ||
+	    ep->state == ENDPOINT_CLOSED)
+		return;
+	if (ep->link.bev != NULL)
+		link_lose(&ep->link, LINK_LOST, why);
+	else
+		back_off(ep, why);
+}
+
+void
+endpoint_wait(struct endpoint *ep, const char *why)
+{
+	snprintf(ep->error, sizeof(ep->error), "%s", why);
+	if (ep->link.bev != NULL) {
+		/* What comes from now on is not the same user's. */
+		ep->link.read_eof = true;
+		link_lose(&ep->link, LINK_WAIT, why);
+		return;
+	}
+	ep->backoff_ns = 0;
+	endpoint_set_state(ep, ENDPOINT_WAITING, why);
+}
+
+void
+endpoint_resume(struct endpoint *ep)
+{
+	link_settle_now(&ep->link);
+	if (ep->state == ENDPOINT_WAITING && bring_up(ep, ep->link.fd) < 0)
+		endpoint_lost(ep, "out of memory");
+}
+
+/* A connection is gone for good. */
+static void
+settle_connection(struct link *link)
+{
+	struct endpoint *ep = link->endpoint;
+
+	ep->owner->down(link, link->why);
+	link_discard(link);
+	release(link);
+	link_stop(link);
+	close(link->fd);
+	TAILQ_REMOVE(&ep->links, link, entry);
+	ep->nlinks--;
+	ep->nended -= link->read_eof;
+	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "gone (%s)", link->why);
+	if (ep->conf->ops->hangup != NULL)
+		ep->conf->ops->hangup(ep);
+	free(link);
+}
+
+/* The deferred step for a link: tells the owner, closes. */
+static void
+endpoint_settle(struct link *link)
+{
+	struct endpoint *ep = link->endpoint;
+
+	if (link != &ep->link) {
+		settle_connection(link);
+		return;
+	}
+	ep->owner->down(link, link->why);
+	link_stop(link);
+	if (link->end == LINK_WAIT) {
+		endpoint_set_state(ep, ENDPOINT_WAITING, link->why);
+		return;
+	}
+	if (link->close_fd)
+		link_discard(link);
+	release(link);
+	if (link->close_fd)
+		close(link->fd);
+	link->fd = -1;
+	link->close_fd = false;
+	if (link->end == LINK_REOPEN) {
+		ep->conf->ops->close(ep);
+		endpoint_set_state(ep, ENDPOINT_CLOSED, link->why);
+		try_open(ep);
+		return;
+	}
+	ep->losses++;
+	device_watch_note(&ep->device);
+	back_off(ep, link->why);
+}
+
+/* --- for the owner ------------------------------------------------------- */
+
+static void
+on_device_changed(void *arg)
+{
+	endpoint_retry(arg);
+}
+
+int
+endpoint_new(struct event_base *base, struct endpoint_conf *conf,
+    const struct endpoint_owner *owner, void *node, struct endpoint **ret)
+{
+	struct endpoint *ep;
+	int r;
+
+	if ((r = link_machinery(base, endpoint_settle)) < 0)
+		return r;
+	if ((ep = zalloc_lines(sizeof(*ep))) == NULL)
+		return -ENOMEM;
+	TAILQ_INIT(&ep->links);
+	ep->reopen_event = evtimer_new(base, on_reopen, ep);
+	if (ep->reopen_event == NULL) {
+		free(ep);
+		return -ENOMEM;
+	}
+	ep->base = base;
+	ep->conf = conf;
+	ep->owner = owner;
+	ep->node = node;
+	ep->since_ns = now_ns();
+	ep->device.name = conf->name;
+	ep->device.path = conf->device;
+	ep->device.changed = on_device_changed;
+	ep->device.arg = ep;
+	ep->link.endpoint = ep;
+	ep->link.fd = -1;
+	snprintf(ep->link.name, sizeof(ep->link.name), "%s", conf->name);
+	*ret = ep;
+	return 0;
+}
+
+void
+endpoint_start(struct endpoint *ep)
+{
+	try_open(ep);
+}
+
+/* Harmless when it is closed already. */
+static void
+close_now(struct endpoint *ep)
+{
+	struct link *link;
+
+	while ((link = TAILQ_FIRST(&ep->links)) != NULL) {
+		link_lose(link, LINK_LOST, "its endpoint was closed");
+		link_settle_now(link);
+	}
+	link = &ep->link;
+	if (link->deferred) {
+		link->end = LINK_WAIT;
+		link_settle_now(link);
+	} else if (link->bev != NULL) {
+		link->up = false;
+		ep->owner->down(link, "closed");
+		link_stop(link);
+	}
+	if (link->close_fd && link->fd >= 0)
+		link_discard(link);
+	release(link);
+	if (link->close_fd && link->fd >= 0)
+		close(link->fd);
+	link->fd = -1;
+	link->close_fd = false;
+	ep->conf->ops->close(ep);
+	event_del(ep->reopen_event);
+	task_remove(&ep->reopen);
+	device_watch_stop(&ep->device);
+}
+
+void
+endpoint_stop(struct endpoint *ep)
+{
+	close_now(ep);
+	endpoint_set_state(ep, ENDPOINT_CLOSED, "stopped");
+}
+
+void
+endpoint_free(struct endpoint *ep)
+{
+	if (ep == NULL)
+		return;
+	if (ep->conf != NULL)
+		close_now(ep);
+	event_free(ep->reopen_event);
+	endpoint_conf_free(ep->conf);
+	free(ep);
+}
+
+void
+endpoint_reopen(struct endpoint *ep)
+{
+	ep->backoff_ns = 0;
+	if (ep->link.bev != NULL) {
+		link_lose(&ep->link, LINK_REOPEN, "reopened by hand");
+		return;
+	}
+	close_now(ep);
+	endpoint_set_state(ep, ENDPOINT_CLOSED, "reopened by hand");
+	try_open(ep);
+}
+
+void
+endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
+{
+	char *text = ep->conf->text;
+
+	key_swap(endpoint_common_keys, ep->conf, conf);
+	ep->conf->text = conf->text;
+	ep->conf->file = conf->file;
+	ep->conf->line = conf->line;
+	conf->text = text;
+}
+
+/* A key that may change while the endpoint is open, and what knows of it. */
+static const struct key *
+changeable(const struct endpoint *ep, const char *name, bool *own)
+{
+	const struct key *key = key_find(endpoint_common_keys, name);
+
+	*own = false;
+	if (key != NULL)
+		return key;
+	*own = true;
+	if (ep->conf->ops->apply == NULL || ep->conf->ops->keys == NULL)
+		return NULL;
+	return key_find(ep->conf->ops->keys, name);
+}
+
+/* The string of a key, so that it can be put back; NULL for keys of other types. */
+static char *
+take_string(const struct key *key, struct endpoint_conf *conf)
+{
+	char **field = (void *)((char *)conf + key->offset), *string;
+
+	if (key->type != KEY_STRING)
+		return NULL;
+	string = *field;
+	*field = NULL;
+	return string;
+}
+
+static void
+restore_key(const struct key *key, struct endpoint_conf *conf, char *string,
+    const char *old)
+{
+	char **field = (void *)((char *)conf + key->offset), ignored[256];
+
+	if (key->type != KEY_STRING) {
+		key_parse(key, conf, old, ignored, sizeof(ignored));
+		return;
+	}
+	free(*field);
+	*field = string;
+}
+
+/* Makes the open endpoint follow a key that has changed. */
+static int
+follow_key(struct endpoint *ep, const struct key *key, bool own, char *err,
+    size_t size)
+{
+	int r = 0;
+
+	ep->error[0] = '\0';
+	if (ep->conf->reopen_min > ep->conf->reopen_max) {
+		snprintf(err, size, "'reopen_min' is longer than 'reopen_max'");
+		return -EINVAL;
+	}
+	if (own && (r = ep->conf->ops->apply(ep, key)) < 0)
+		snprintf(err, size, "%s",
+		    ep->error[0] != '\0' ? ep->error : strerror(-r));
+	return r;
+}
+
+int
+endpoint_set(struct endpoint *ep, const char *name, const char *value,
+    char *err, size_t size)
+{
+	bool own;
+	const struct key *key = changeable(ep, name, &own);
+	char old[512], *string;
+	int r;
+
+	if (key == NULL) {
+		snprintf(err, size,
+		    "'%s' of %s cannot be changed while it runs;"
+		    " change the file and reload",
+		    name, ep->conf->name);
+		return -EINVAL;
+	}
+	key_print(key, ep->conf, old, sizeof(old));
+	string = take_string(key, ep->conf);
+	if ((r = key_parse(key, ep->conf, value, err, size)) == 0)
+		r = follow_key(ep, key, own, err, size);
+	if (r < 0) {
+		restore_key(key, ep->conf, string, old);
+		if (own)
+			ep->conf->ops->apply(ep, key);
+		ep->error[0] = '\0';
+		return r;
+	}
+	free(string);
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
+	    name, value, old);
+	ep->owner->state(ep);
+	return 0;
+}
+
+int
+endpoint_break(struct endpoint *ep, uint64_t ns)
+{
+	if (ep->conf->ops->send_break == NULL)
+		return -EOPNOTSUPP;
+	return ep->conf->ops->send_break(ep, ns);
+}
+
+void
+endpoint_end_break(struct endpoint *ep)
+{
+	if (ep->conf->ops->send_break != NULL)
+		ep->conf->ops->send_break(ep, 0);
+}

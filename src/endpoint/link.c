@@ -1,0 +1,669 @@
+/*
+ * link: open byte streams.
+ *
+ * What is read goes from the descriptor straight into the owner's buffer, in the
+ * callback of a read event.  What cannot be written at once is left to a
+ * bufferevent.
+ *
+ * A link that is paused is not in libevent's epoll, so nobody would see it hang
+ * up.  Paused links are therefore also in an epoll of our own, edge-triggered and
+ * without any event asked for: the kernel reports hang-ups and errors all the same.
+ * That epoll's descriptor is one read event in the loop.
+ *
+ * A link that is lost is put on the list of deferred closes, and what has to be closed and
+ * freed is closed and freed from an event of its own, never inside a callback of
+ * the link.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/sockios.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "link.h"
+#include "log.h"
+
+/* A read that brought this much may have left more after: a tty gives at most
+ * 4095 bytes at a time. */
+#define FULL_READ 4095
+/* How often, at most, a link that is closed is read at a time. */
+#define DISCARD_READS 16
+/* What a read has met, besides an errno. */
+#define END_OF_INPUT (-1)
+
+static struct link_list deferred = TAILQ_HEAD_INITIALIZER(deferred);
+static void (*settle)(struct link *);
+static struct event *deferred_event;
+static struct event *hangup_event;
+static struct task hangup_task;
+static int hangup_fd = -1;
+
+void
+link_settle_now(struct link *link)
+{
+	if (!link->deferred)
+		return;
+	TAILQ_REMOVE(&deferred, link, deferred_entry);
+	link->deferred = false;
+	settle(link);
+}
+
+void
+link_settle_all(void)
+{
+	struct link *link;
+
+	while ((link = TAILQ_FIRST(&deferred)) != NULL)
+		link_settle_now(link);
+}
+
+static void
+on_deferred(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	link_settle_all();
+}
+
+void
+link_lose(struct link *link, enum link_end end, const char *why)
+{
+	if (link->deferred || link->bev == NULL)
+		return;
+	link->deferred = true;
+	link->up = false;
+	link->end = end;
+	snprintf(link->why, sizeof(link->why), "%s", why);
+	event_del(link->readable);
+	bufferevent_disable(link->bev, EV_WRITE);
+	TASK_SET(&link->read, TASK_IDLE);
+	TASK_SET(&link->write, TASK_IDLE);
+	TAILQ_INSERT_TAIL(&deferred, link, deferred_entry);
+	event_active(deferred_event, EV_TIMEOUT, 1);
+}
+
+/*
+ * The other side of a socket, or the user of a pty, takes nothing any more.  What it had
+ * sent is still read, under back-pressure as ever, until its end.
+ */
+static void
+link_set_unwritable(struct link *link)
+{
+	if (link->unwritable || !link->up)
+		return;
+	link->unwritable = true;
+	bufferevent_disable(link->bev, EV_WRITE);
+	TASK_SET(&link->write, TASK_IDLE);
+	link_trigger(link, EV_WRITE);
+}
+
+/* Whether the other side has closed: an end of what it sends is to follow. */
+static bool
+is_closed(const struct link *link, int e)
+{
+	return link->socket && !link->read_eof &&
+	    (e == EPIPE || e == ECONNRESET);
+}
+
+static void
+watch_hangup(struct link *link)
+{
+	struct epoll_event e = { .events = EPOLLET, .data.ptr = link };
+
+	if (!link->watched &&
+	    epoll_ctl(hangup_fd, EPOLL_CTL_ADD, link->fd, &e) == 0)
+		link->watched = true;
+}
+
+/* A type that deals with hang-ups itself: a pty, which will have another user. */
+static bool
+has_users(const struct link *link)
+{
+	const struct endpoint_ops *ops = link->endpoint->conf->ops;
+
+	return ops->hangup != NULL && !ops->several;
+}
+
+static short
+poll_now(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) < 0 ? 0 : p.revents;
+}
+
+/*
+ * The user of a pty has gone.  What it left to be read may have to wait for room
+ * elsewhere; the next user is served meanwhile (link_next_user).
+ */
+static void
+link_user_left(struct link *link)
+{
+	if (link->unwritable || !link->up)
+		return;
+	link_set_unwritable(link);
+	link->endpoint->conf->ops->hangup(link->endpoint);
+}
+
+/* It has hung up while it is not read: there may be data after that. */
+static void
+link_hung_up(struct link *link)
+{
+	if (link->socket)
+		link_set_unwritable(link);
+	else if (!has_users(link))
+		link_lose(link, LINK_LOST, "hung up");
+	else if (poll_now(link->fd) & POLLHUP)
+		link_user_left(link);
+}
+
+/* A link that reads hears it from read() itself. */
+static void
+on_hangup(evutil_socket_t fd, short what, void *arg)
+{
+	struct epoll_event e[16];
+	int n;
+
+	(void)fd, (void)what, (void)arg;
+	task_begin(&hangup_task);
+	n = epoll_wait(hangup_fd, e, NELEM(e), 0);
+	for (int i = 0; i < n; i++) {
+		struct link *link = e[i].data.ptr;
+
+		if (!(e[i].events & (EPOLLHUP | EPOLLERR)))
+			continue;
+		link->hung_up = true;
+		if (link->up && (link->socket || !link->reading))
+			link_hung_up(link);
+	}
+	task_end(&hangup_task);
+}
+
+static void
+hangup_label(const struct task *task, char *buf, size_t size)
+{
+	(void)task;
+	snprintf(buf, size, "a hang-up of something that is not read now");
+}
+
+int
+link_machinery(struct event_base *base, void (*settle_link)(struct link *))
+{
+	if (deferred_event != NULL)
+		return 0;
+	settle = settle_link;
+	if ((hangup_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
+		return -errno;
+	deferred_event = event_new(base, -1, EV_PERSIST, on_deferred, NULL);
+	hangup_event =
+	    event_new(base, hangup_fd, EV_READ | EV_PERSIST, on_hangup, NULL);
+	if (deferred_event == NULL || hangup_event == NULL ||
+	    event_add(hangup_event, NULL) < 0)
+		return -ENOMEM;
+	task_add(&hangup_task, NULL, hangup_label, "daemon.hangups");
+	TASK_WAIT(&hangup_task);
+	return 0;
+}
+
+void
+link_machinery_free(void)
+{
+	if (deferred_event != NULL)
+		event_free(deferred_event);
+	if (hangup_event != NULL)
+		event_free(hangup_event);
+	if (hangup_fd >= 0)
+		close(hangup_fd);
+	task_remove(&hangup_task);
+	deferred_event = hangup_event = NULL;
+	hangup_fd = -1;
+}
+
+/* --- in ------------------------------------------------------------------ */
+
+static const char *
+reason_of(const struct link *link, int e)
+{
+	if (e == END_OF_INPUT || e == 0)
+		return link->endpoint->conf->ops->several ? "closed by the peer"
+							  : "hung up";
+	return e == EIO ? "hung up" : strerror(e);
+}
+
+/* A type that deals with hang-ups keeps the link; any other loses it. */
+static void
+link_failed(struct link *link, int e)
+{
+	const struct endpoint_ops *ops = link->endpoint->conf->ops;
+
+	if (ops->several || ops->hangup == NULL || !ops->hangup(link->endpoint))
+		link_lose(link, LINK_LOST, reason_of(link, e));
+}
+
+/* Of a connection: the other side sends no more, and may still be written to. */
+static void
+link_read_eof(struct link *link)
+{
+	struct endpoint *ep = link->endpoint;
+
+	link->read_eof = true;
+	link->reading = false;
+	event_del(link->readable);
+	ep->nended++;
+	if (ep->conf->ops->hangup != NULL)
+		ep->conf->ops->hangup(ep);
+	TASK_SET(&link->read, TASK_IDLE);
+	ep->owner->readable(link);
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct link *link = arg;
+	int met;
+
+	(void)fd, (void)what;
+	task_begin(&link->read);
+	link->read_result = 0;
+	if (link->up)
+		link->endpoint->owner->readable(link);
+	met = link->read_result;
+	/* All is read, and the next user of the pty is there already. */
+	if (met == 0 && link->unwritable && has_users(link) &&
+	    poll_now(link->fd) == 0)
+		met = EIO;
+	if (met != 0 && link->up && !link->read_eof) {
+		if (met == END_OF_INPUT && link->endpoint->conf->ops->several)
+			link_read_eof(link);
+		else
+			link_failed(link, met);
+	}
+	task_end(&link->read);
+}
+
+size_t
+link_read(struct link *link, uint8_t *buf, size_t size, bool on)
+{
+	size_t n = 0;
+	ssize_t r;
+
+	if (link->bev == NULL || link->read_eof || link->read_closed ||
+	    link->endpoint->paused)
+		return 0;
+	do {
+		do
+			r = read(link->fd, buf + n, size - n);
+		while (r < 0 && errno == EINTR);
+		if (r > 0)
+			n += (size_t)r;
+	} while (on && r >= FULL_READ && n < size);
+	if (r == 0)
+		link->read_result = END_OF_INPUT;
+	else if (r < 0 && errno != EAGAIN)
+		link->read_result = errno;
+	link->rx_bytes += n;
+	return n;
+}
+
+/* --- out ----------------------------------------------------------------- */
+
+static void
+on_write(struct bufferevent *bev, void *arg)
+{
+	struct link *link = arg;
+
+	task_begin(&link->write);
+	link->output_pending =
+	    evbuffer_get_length(bufferevent_get_output(bev)) > 0;
+	TASK_SET(&link->write, TASK_IDLE);
+	if (link->up)
+		link->endpoint->owner->writable(link);
+	task_end(&link->write);
+}
+
+/* What had been handed over could not be written. */
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	int e = EVUTIL_SOCKET_ERROR();
+	struct link *link = arg;
+
+	(void)bev, (void)what;
+	if (!link->up)
+		return;
+	task_begin(&link->write);
+	if (is_closed(link, e))
+		link_set_unwritable(link);
+	else if (e == EIO && has_users(link))
+		link_user_left(link);
+	else
+		link_failed(link, e);
+	task_end(&link->write);
+}
+
+/* --- start and stop ------------------------------------------------------ */
+
+static void
+read_label(const struct task *task, char *buf, size_t size)
+{
+	const struct link *link = task->arg;
+
+	link->endpoint->owner->label(link, false, buf, size);
+}
+
+static void
+write_label(const struct task *task, char *buf, size_t size)
+{
+	const struct link *link = task->arg;
+
+	link->endpoint->owner->label(link, true, buf, size);
+}
+
+static void
+cancel_link(struct task *task)
+{
+	link_close(task->arg, "cancelled on the control port");
+}
+
+static bool
+is_socket(int fd, int option, int value)
+{
+	socklen_t len = sizeof(int);
+	int is;
+
+	return getsockopt(fd, SOL_SOCKET, option, &is, &len) == 0 &&
+	    is == value;
+}
+
+static void
+free_events(struct link *link)
+{
+	if (link->readable != NULL)
+		event_free(link->readable);
+	if (link->bev != NULL)
+		bufferevent_free(link->bev);
+	link->readable = NULL;
+	link->bev = NULL;
+}
+
+static int
+make_output(struct link *link, int fd)
+{
+	link->bev = bufferevent_socket_new(link->endpoint->base, fd, 0);
+	if (link->bev == NULL)
+		return -ENOMEM;
+	bufferevent_setcb(link->bev, NULL, on_write, on_event, link);
+	return 0;
+}
+
+int
+link_start(struct link *link, int fd)
+{
+	struct endpoint *ep = link->endpoint;
+
+	link->readable =
+	    event_new(ep->base, fd, EV_READ | EV_PERSIST, on_readable, link);
+	if (link->readable == NULL || make_output(link, fd) < 0) {
+		free_events(link);
+		return -ENOMEM;
+	}
+	link->fd = fd;
+	link->read_eof = link->hung_up = link->watched = link->reading = false;
+	link->unwritable = link->output_pending = link->read_closed = false;
+	link->write_closed = false;
+	link->socket = is_socket(fd, SO_TYPE, SOCK_STREAM);
+	link->local = link->socket && is_socket(fd, SO_DOMAIN, AF_UNIX);
+	link->since_ns = now_ns();
+	task_add(&link->read, link, read_label, "%s.read", link->name);
+	task_add(&link->write, link, write_label, "%s.write", link->name);
+	if (ep->conf->ops->several)
+		link->read.cancel = link->write.cancel = cancel_link;
+	TASK_SET(&link->read, TASK_PAUSED);
+	TASK_SET(&link->write, TASK_IDLE);
+	return 0;
+}
+
+void
+link_stop(struct link *link)
+{
+	if (link->bev == NULL)
+		return;
+	if (link->watched)
+		epoll_ctl(hangup_fd, EPOLL_CTL_DEL, link->fd, NULL);
+	free_events(link);
+	link->up = link->adopted = link->output_pending = false;
+	link->since_ns = now_ns();
+	task_remove(&link->read);
+	task_remove(&link->write);
+}
+
+void
+link_next_user(struct link *link)
+{
+	struct bufferevent *old = link->bev;
+
+	if (!link->up || !link->unwritable)
+		return;
+	/* It may hold the rest of a frame that the last user got the start of. */
+	link->endpoint->owner->cut(link);
+	if (make_output(link, link->fd) < 0) {
+		link->bev = old;
+		link_lose(link, LINK_LOST, "out of memory");
+		return;
+	}
+	bufferevent_free(old);
+	link->output_pending = link->unwritable = link->hung_up = false;
+	link_trigger(link, EV_WRITE);
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+void
+link_close_read(struct link *link)
+{
+	link->read_closed = true;
+}
+
+/* True when the other side has closed, too. */
+static bool
+discard_input(int fd)
+{
+	uint8_t waste[4096];
+	ssize_t n;
+
+	for (unsigned i = 0; i < DISCARD_READS; i++) {
+		n = read(fd, waste, sizeof(waste));
+		if (n <= 0)
+			return n == 0 || (errno != EAGAIN && errno != EINTR);
+	}
+	return false;
+}
+
+void
+link_discard(const struct link *link)
+{
+	uint8_t waste[4096];
+
+	if (!link->socket || link->read_eof)
+		return;
+	if (!link->local) {
+		discard_input(link->fd);
+		return;
+	}
+	/* After this nothing more can come in, and what came in is read to its end. */
+	shutdown(link->fd, SHUT_RDWR);
+	while (read(link->fd, waste, sizeof(waste)) > 0)
+		continue;
+}
+
+bool
+link_finish(struct link *link)
+{
+	int unsent;
+
+	if (!link->up || !link->socket || link->read_eof)
+		return true;
+	if (!link->write_closed)
+		shutdown(link->fd, SHUT_WR);
+	link->write_closed = true;
+	/* What the kernel has not sent yet would be lost by a reset. */
+	return discard_input(link->fd) || link->local ||
+	    ioctl(link->fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
+}
+
+/* --- for the owner ------------------------------------------------------- */
+
+ssize_t
+link_write(struct link *link, const struct iovec *iov, int n)
+{
+	ssize_t r;
+
+	if (!link->up || link->unwritable || link->output_pending)
+		return 0;
+	do
+		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len)
+			   : writev(link->fd, iov, n);
+	while (r < 0 && errno == EINTR);
+	if (r >= 0) {
+		link->tx_bytes += (size_t)r;
+		return r;
+	}
+	if (errno == EAGAIN || errno == ENOBUFS)
+		return 0;
+	r = -errno;
+	if (is_closed(link, errno))
+		link_set_unwritable(link);
+	else if (errno == EIO && has_users(link))
+		link_user_left(link);
+	else
+		link_lose(
+		    link, LINK_LOST, r == -EIO ? "hung up" : strerror(-(int)r));
+	return r;
+}
+
+int
+link_hand(struct link *link, const uint8_t *data, size_t len)
+{
+	if (bufferevent_write(link->bev, data, len) < 0)
+		return -ENOMEM;
+	link->tx_bytes += len;
+	link->output_pending = true;
+	TASK_WAIT(&link->write);
+	/* It does not say itself when it cannot wait for the descriptor. */
+	if (bufferevent_enable(link->bev, EV_WRITE) < 0)
+		link_lose(link, LINK_LOST, strerror(errno));
+	return 0;
+}
+
+bool
+link_device(const struct link *link, struct device_id *ret)
+{
+	struct stat st;
+
+	if (!link->endpoint->conf->ops->line ||
+	    poll_now(link->fd) & (POLLHUP | POLLERR | POLLNVAL) ||
+	    fstat(link->fd, &st) < 0)
+		return false;
+	ret->device = st.st_dev;
+	ret->inode = st.st_ino;
+	ret->number = st.st_rdev;
+	return true;
+}
+
+size_t
+link_pending(const struct link *link)
+{
+	return link->output_pending
+	    ? evbuffer_get_length(bufferevent_get_output(link->bev))
+	    : 0;
+}
+
+size_t
+link_take_back(struct link *link)
+{
+	size_t len = link_pending(link);
+	struct evbuffer *output;
+
+	if (len == 0)
+		return 0;
+	/* Nothing but the bufferevent may take bytes off the front otherwise. */
+	output = bufferevent_get_output(link->bev);
+	evbuffer_unfreeze(output, 1);
+	evbuffer_drain(output, len);
+	evbuffer_freeze(output, 1);
+	link->tx_bytes -= len;
+	return len;
+}
+
+/* evbuffer_copyout() refuses a bufferevent's output. */
+size_t
+link_unwritten(const struct link *link, uint8_t *buf, size_t size)
+{
+	struct evbuffer_iovec piece;
+	struct evbuffer *output;
+	struct evbuffer_ptr at;
+	size_t done, part;
+
+	if (!link->output_pending)
+		return 0;
+	output = bufferevent_get_output(link->bev);
+	evbuffer_ptr_set(output, &at, 0, EVBUFFER_PTR_SET);
+	for (done = 0; done < size; done += part) {
+		if (evbuffer_peek(output, -1, &at, &piece, 1) < 1)
+			break;
+		part = MIN(piece.iov_len, size - done);
+		memcpy(buf + done, piece.iov_base, part);
+		if (evbuffer_ptr_set(output, &at, part, EVBUFFER_PTR_ADD) < 0)
+			break;
+	}
+	return done;
+}
+
+void
+link_set_reading(struct link *link, bool on)
+{
+	if (link->bev == NULL || !link->up || link->read_eof ||
+	    link->reading == on)
+		return;
+	link->reading = on;
+	if (on) {
+		TASK_WAIT(&link->read);
+		if (event_add(link->readable, NULL) < 0)
+			link_lose(link, LINK_LOST, strerror(errno));
+		else if (link->unwritable && has_users(link))
+			link_trigger(link, EV_READ);
+		return;
+	}
+	event_del(link->readable);
+	TASK_SET(&link->read, TASK_PAUSED);
+	watch_hangup(link);
+	if (link->hung_up)
+		link_hung_up(link);
+}
+
+void
+link_close(struct link *link, const char *why)
+{
+	link_lose(link, LINK_LOST, why);
+}
+
+void
+link_trigger(struct link *link, short what)
+{
+	if (link->bev == NULL || !link->up)
+		return;
+	if (what & EV_READ)
+		event_active(link->readable, EV_READ, 1);
+	if (what & EV_WRITE)
+		bufferevent_trigger(link->bev, EV_WRITE,
+		    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}

@@ -1,0 +1,534 @@
+/*
+ * pty: a pseudo-terminal of our own, for programs that want a serial
+ * port.
+ *
+ * We hold the master and nothing of the slave: a slave that the daemon held
+ * open would hide that its user has gone.  While nobody has the slave open,
+ * poll() on the master says POLLHUP and a read gives EIO; the endpoint is
+ * waiting then.
+ *
+ * Nothing in poll() says that a slave is opened, so inotify watches the slave's
+ * node meanwhile.  Its events only say when to look; the truth is what poll()
+ * says of the master.  A program may open, write and close before we look: then
+ * there is POLLIN beside POLLHUP, and the master is read until EIO as if the
+ * program were there.
+ *
+ * What the last user left unread is thrown away before the next one comes.
+ * That needs a descriptor of the slave for a moment, whose own events are
+ * thrown away too; poll() is asked after that, so that a user who came
+ * meanwhile is not missed.
+ *
+ * What the last user has sent may have to wait, while a full queue elsewhere keeps it
+ * from being read.  The link stays up then, but nothing is written to it until
+ * the next user opens the slave (link_next_user).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "endpoint.h"
+#include "log.h"
+#include "serial_tty.h"
+
+#define SLAVES "/dev/pts/"
+
+/* How often a slave that cannot be watched is looked at. */
+#define LOOK_MS 200
+
+struct pty {
+	struct endpoint *ep;
+	int master;
+	int watch; /* the inotify descriptor, -1: a timer */
+	struct event *opened;
+	struct task open_task;
+	char slave[32]; /* "/dev/pts/5" */
+	bool linked;	/* the symlink is there, and ours */
+};
+
+/* --- keys ---------------------------------------------------------------- */
+
+static const struct key pty_keys[] = {
+	{ .name = "link",
+	    .type = KEY_STRING,
+	    .offset = offsetof(struct endpoint_conf, link),
+	    .help = "a symbolic link to the slave is made there, for programs"
+		    " to open" },
+	{ .name = "mode",
+	    .type = KEY_MODE,
+	    .offset = offsetof(struct endpoint_conf, mode),
+	    .help = "permissions of the slave (default 0660 with a group, else"
+		    " as the system makes it)" },
+	{ .name = "group",
+	    .type = KEY_STRING,
+	    .offset = offsetof(struct endpoint_conf, group),
+	    .help = "group of the slave" },
+	{ .name = NULL }
+};
+
+static int
+pty_check(struct endpoint_conf *conf, char *err, size_t size)
+{
+	if (conf->link == NULL || conf->link[0] == '/')
+		return 0;
+	snprintf(err, size, "link '%s' is not an absolute path", conf->link);
+	return -EINVAL;
+}
+
+/* --- the symbolic link --------------------------------------------------- */
+
+/*
+ * Whether the link may be put there: nothing is, or a link to a slave, or a
+ * link to nothing.
+ */
+static int
+may_link(const char *path, char *err, size_t size)
+{
+	char target[128];
+	struct stat st;
+	ssize_t n;
+
+	if (lstat(path, &st) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		snprintf(err, size, "%s: %s", path, strerror(errno));
+		return -errno;
+	}
+	if (!S_ISLNK(st.st_mode)) {
+		snprintf(err, size,
+		    "%s is there and is no symbolic link;"
+		    " it is not replaced",
+		    path);
+		return -EEXIST;
+	}
+	n = readlink(path, target, sizeof(target) - 1);
+	target[n < 0 ? 0 : n] = '\0';
+	if (strncmp(target, SLAVES, strlen(SLAVES)) == 0 || stat(path, &st) < 0)
+		return 0;
+	snprintf(err, size,
+	    "%s is a link to %s, which is no pseudo-terminal;"
+	    " it is not replaced",
+	    path, target);
+	return -EEXIST;
+}
+
+/* In one step, so that nobody ever sees no link or half of one. */
+static int
+make_link(struct pty *pty, const char *path, char *err, size_t size)
+{
+	char temporary[PATH_MAX];
+	int r;
+
+	if ((r = may_link(path, err, size)) < 0)
+		return r;
+	snprintf(
+	    temporary, sizeof(temporary), "%.4000s.%d", path, (int)getpid());
+	unlink(temporary);
+	if (symlink(pty->slave, temporary) == 0) {
+		if (rename(temporary, path) == 0) {
+			pty->linked = true;
+			return 0;
+		}
+		r = -errno;
+		unlink(temporary);
+	} else
+		r = -errno;
+	snprintf(err, size, "cannot make the link %s: %s", path, strerror(-r));
+	append_folder_hint(err, size, path, r);
+	return r;
+}
+
+static void
+remove_link(struct pty *pty, const char *path)
+{
+	char target[sizeof(pty->slave) + 1];
+	ssize_t n;
+
+	if (!pty->linked)
+		return;
+	n = readlink(path, target, sizeof(target) - 1);
+	target[n < 0 ? 0 : n] = '\0';
+	if (strcmp(target, pty->slave) == 0)
+		unlink(path);
+	pty->linked = false;
+}
+
+/* --- who has it open ----------------------------------------------------- */
+
+static short
+master_poll(const struct pty *pty)
+{
+	struct pollfd p = { .fd = pty->master, .events = POLLIN };
+
+	if (poll(&p, 1, 0) < 0)
+		return 0;
+	return p.revents;
+}
+
+static void
+drain_watch(const struct pty *pty)
+{
+	char buf[4096]
+	    __attribute__((aligned(__alignof__(struct inotify_event))));
+
+	while (read(pty->watch, buf, sizeof(buf)) > 0)
+		;
+}
+
+static void
+close_watch(struct pty *pty)
+{
+	if (pty->watch >= 0)
+		close(pty->watch);
+	pty->watch = -1;
+}
+
+static int
+open_slave(const struct pty *pty)
+{
+	int fd = ioctl(pty->master, TIOCGPTPEER,
+	    O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static void
+open_label(const struct task *task, char *buf, size_t size)
+{
+	const struct pty *pty = task->arg;
+	const char *link = pty->ep->conf->link;
+
+	snprintf(
+	    buf, size, "somebody to open %s", link != NULL ? link : pty->slave);
+}
+
+/* The last user has gone; what it had sent waits to be read. */
+static bool
+has_leftover(const struct pty *pty)
+{
+	return pty->ep->link.up && pty->ep->link.unwritable;
+}
+
+/*
+ * Whether somebody has opened it.  Data of one who has gone again counts, too, unless
+ * it is known of already.
+ */
+static bool
+is_opened(const struct pty *pty)
+{
+	short now = master_poll(pty);
+
+	return !(now & POLLHUP) || (now & POLLIN && !has_leftover(pty));
+}
+
+static void on_opened(evutil_socket_t, short, void *);
+
+/*
+ * From now on an opening is noticed.  Somebody who is there already, or was and
+ * left data, counts as an opening to be dealt with in the next turn.
+ */
+static void
+await_opening(struct pty *pty)
+{
+	struct timeval look = { 0, LOOK_MS * 1000 };
+
+	drain_watch(pty);
+	if (event_add(pty->opened, pty->watch < 0 ? &look : NULL) < 0) {
+		close_watch(pty);
+		event_assign(
+		    pty->opened, pty->ep->base, -1, EV_PERSIST, on_opened, pty);
+		event_add(pty->opened, &look);
+	}
+	TASK_WAIT(&pty->open_task);
+	if (is_opened(pty))
+		event_active(pty->opened, EV_READ, 1);
+}
+
+static void
+on_opened(evutil_socket_t fd, short what, void *arg)
+{
+	struct pty *pty = arg;
+
+	(void)fd, (void)what;
+	task_begin(&pty->open_task);
+	drain_watch(pty);
+	if (!is_opened(pty)) {
+		TASK_WAIT(&pty->open_task);
+		task_end(&pty->open_task);
+		return;
+	}
+	event_del(pty->opened);
+	TASK_SET(&pty->open_task, TASK_IDLE);
+	task_end(&pty->open_task);
+	if (has_leftover(pty))
+		link_next_user(&pty->ep->link);
+	else
+		endpoint_resume(pty->ep);
+}
+
+static void
+say_waiting(struct pty *pty)
+{
+	char why[128];
+
+	open_label(&pty->open_task, why, sizeof(why));
+	endpoint_wait(pty->ep, why);
+}
+
+/* What its last user has not read is not for the next one. */
+static void
+flush_slave(const struct pty *pty)
+{
+	int slave = open_slave(pty);
+
+	if (slave < 0)
+		return;
+	serial_tty_raw(slave);
+	tcflush(slave, TCIFLUSH);
+	close(slave);
+}
+
+/*
+ * The user has gone.  The link stays up while what it had sent waits to be read, for
+ * as long as a full queue elsewhere holds it back.
+ */
+static bool
+pty_hangup(struct endpoint *ep)
+{
+	struct pty *pty = ep->impl;
+	short now;
+
+	if (pty == NULL)
+		return false;
+	now = master_poll(pty);
+	if (!(has_leftover(pty) && now & POLLIN))
+		say_waiting(pty);
+	if (now & POLLHUP && (has_leftover(pty) || !(now & POLLIN)))
+		flush_slave(pty);
+	await_opening(pty);
+	return true;
+}
+
+/* --- open and close ------------------------------------------------------ */
+
+static int
+set_owner(int slave, const struct endpoint_conf *conf, char *err, size_t size)
+{
+	uint64_t mode = conf->mode;
+	struct group *gr;
+	int r;
+
+	if (conf->group != NULL) {
+		if ((gr = getgrnam(conf->group)) == NULL) {
+			snprintf(
+			    err, size, "there is no group %s", conf->group);
+			return -ENOENT;
+		}
+		if (fchown(slave, (uid_t)-1, gr->gr_gid) < 0) {
+			r = -errno;
+			snprintf(err, size, "cannot give it to group %s: %s%s",
+			    conf->group, strerror(-r),
+			    r == -EPERM ? " (is the user in that group?)" : "");
+			return r;
+		}
+		mode = mode != 0 ? mode : 0660;
+	}
+	if (mode != 0 && fchmod(slave, (mode_t)mode) < 0) {
+		r = -errno;
+		snprintf(err, size, "cannot set mode %04o: %s", (unsigned)mode,
+		    strerror(-r));
+		return r;
+	}
+	return 0;
+}
+
+/*
+ * The node must be that of our master: another pts file system may be mounted
+ * there.
+ */
+static int
+watch_slave(struct pty *pty, int slave, char *err, size_t size)
+{
+	struct stat ours, there;
+
+	if (fstat(slave, &ours) < 0 || stat(pty->slave, &there) < 0 ||
+	    ours.st_dev != there.st_dev || ours.st_ino != there.st_ino) {
+		snprintf(err, size,
+		    "%s is not the pseudo-terminal that was"
+		    " made; is another " SLAVES " mounted?",
+		    pty->slave);
+		return -ENOENT;
+	}
+	pty->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (pty->watch >= 0 &&
+	    inotify_add_watch(pty->watch, pty->slave, IN_OPEN) >= 0)
+		return 0;
+	log_to(LOG_WARNING, ABOUT_ENDPOINT, pty->ep->conf->name,
+	    "cannot watch %s: %s (see sysctl fs.inotify); looks every %d ms"
+	    " instead",
+	    pty->slave, strerror(errno), LOOK_MS);
+	close_watch(pty);
+	return 0;
+}
+
+static int
+make_master(struct pty *pty, char *err, size_t size)
+{
+	int r;
+
+	pty->master = endpoint_take(pty->ep);
+	if (pty->master >= 0 &&
+	    ptsname_r(pty->master, pty->slave, sizeof(pty->slave)) == 0)
+		return 0;
+	pty->ep->link.adopted = false;
+	keep_remove(&pty->ep->link.kept);
+	if (pty->master >= 0)
+		close(pty->master);
+	pty->master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (pty->master >= 0 && grantpt(pty->master) == 0 &&
+	    unlockpt(pty->master) == 0 &&
+	    ptsname_r(pty->master, pty->slave, sizeof(pty->slave)) == 0)
+		return 0;
+	r = -errno;
+	snprintf(err, size, "cannot make a pseudo-terminal: %s", strerror(-r));
+	return r;
+}
+
+/*
+ * The master, its raw slave, the watch.  Opening and closing the slave here is
+ * also what makes the master say POLLHUP from now on.
+ */
+static int
+make_pty(
+    struct pty *pty, const struct endpoint_conf *conf, char *err, size_t size)
+{
+	int r, slave;
+
+	if ((r = make_master(pty, err, size)) < 0)
+		return r;
+	if ((slave = open_slave(pty)) < 0 ||
+	    (!pty->ep->link.adopted && (r = serial_tty_raw(slave)) < 0)) {
+		r = slave < 0 ? slave : r;
+		snprintf(err, size, "cannot set up %s: %s", pty->slave,
+		    strerror(-r));
+	} else if ((r = set_owner(slave, conf, err, size)) == 0)
+		r = watch_slave(pty, slave, err, size);
+	if (slave >= 0)
+		close(slave);
+	return r;
+}
+
+static void
+pty_close(struct endpoint *ep)
+{
+	struct pty *pty = ep->impl;
+
+	if (pty == NULL)
+		return;
+	remove_link(pty, ep->conf->link);
+	task_remove(&pty->open_task);
+	if (pty->opened != NULL)
+		event_free(pty->opened);
+	close_watch(pty);
+	if (pty->master >= 0)
+		close(pty->master);
+	free(pty);
+	ep->impl = NULL;
+	ep->link.fd = -1;
+}
+
+static void
+set_address(struct endpoint *ep, const char *slave)
+{
+	const char *link = ep->conf->link;
+
+	snprintf(ep->address, sizeof(ep->address), "%s%s%s",
+	    link != NULL ? link : "",
+	    link != NULL && *slave != '\0' ? " -> " : "", slave);
+}
+
+/*
+ * The link is made when the watch is set: who finds it is not missed.
+ */
+static int
+pty_open(struct endpoint *ep)
+{
+	char *err = ep->error;
+	size_t size = sizeof(ep->error);
+	struct pty *pty = calloc(1, sizeof(*pty));
+	int r;
+
+	set_address(ep, "");
+	if (pty == NULL)
+		return -ENOMEM;
+	pty->ep = ep;
+	pty->master = pty->watch = -1;
+	ep->impl = pty;
+	if ((r = make_pty(pty, ep->conf, err, size)) < 0)
+		goto fail;
+	pty->opened = event_new(
+	    ep->base, pty->watch, EV_READ | EV_PERSIST, on_opened, pty);
+	if (pty->opened == NULL) {
+		r = -ENOMEM;
+		goto fail;
+	}
+	if (ep->conf->link != NULL &&
+	    (r = make_link(pty, ep->conf->link, err, size)) < 0)
+		goto fail;
+	set_address(ep, pty->slave);
+	if ((master_poll(pty) & (POLLIN | POLLHUP)) == POLLHUP)
+		ep->link.adopted = false; /* its user went meanwhile */
+	ep->link.fd = pty->master;
+	ep->link.close_fd = false;
+	link_keep(&ep->link, pty->master);
+	task_add(&pty->open_task, pty, open_label, "%s.open", ep->conf->name);
+	say_waiting(pty);
+	/* Up before anything is read that is for it. */
+	if (ep->link.adopted)
+		endpoint_resume(ep);
+	else
+		await_opening(pty);
+	return 0;
+fail:
+	pty_close(ep);
+	return r;
+}
+
+/* The kernel throws away what the user has not read when the master is closed. */
+static unsigned
+pty_unsent(const struct endpoint *ep)
+{
+	const struct pty *pty = ep->impl;
+	struct pollfd p = { .events = POLLIN };
+	int unread = 0;
+
+	if (pty == NULL || master_poll(pty) & POLLHUP ||
+	    (p.fd = open_slave(pty)) < 0)
+		return 0;
+	/* What is still on its way to the slave is counted only after poll(). */
+	poll(&p, 1, 0);
+	ioctl(p.fd, FIONREAD, &unread);
+	close(p.fd);
+	return (unsigned)MAX(unread, 0);
+}
+
+const struct endpoint_ops endpoint_pty = {
+	.type = "pty",
+	.terminal = true,
+	.keys = pty_keys,
+	.check = pty_check,
+	.open = pty_open,
+	.close = pty_close,
+	.hangup = pty_hangup,
+	.unsent = pty_unsent,
+};

@@ -1,0 +1,252 @@
+/*
+ * server: tcp-server and unix-server, endpoints with a link for each
+ * connection.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "endpoint.h"
+#include "tcp.h"
+#include "listener.h"
+
+#define OFFSET(member) offsetof(struct endpoint_conf, member)
+
+struct server {
+	struct listener *listener;
+	struct networks *allow;
+};
+
+static const char *const protocol_words[] = {
+	"raw",
+	NULL,
+};
+
+static const struct key tcp_server_keys[] = {
+	{ .name = "listen",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(listen),
+	    .min = 1,
+	    .help = "HOST:PORT where it listens" },
+	{ .name = "max_clients",
+	    .type = KEY_NUMBER,
+	    .def = "16",
+	    .offset = OFFSET(max_clients),
+	    .min = 1,
+	    .max = 100000,
+	    .help = "connections at a time; more are closed at once" },
+	{ .name = "allow",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(allow),
+	    .help = "networks that may connect, besides this machine" },
+	{ .name = "protocol",
+	    .type = KEY_WORD,
+	    .def = "raw",
+	    .offset = OFFSET(protocol),
+	    .words = protocol_words,
+	    .help = "what is spoken on the connection" },
+	{ .name = "keepalive",
+	    .type = KEY_BOOL,
+	    .def = "yes",
+	    .offset = OFFSET(keepalive),
+	    .help = "notice a peer that is gone without a word" },
+	{ .name = NULL }
+};
+
+static const struct key unix_server_keys[] = {
+	{ .name = "listen",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(listen),
+	    .min = 1,
+	    .help = "path of the socket" },
+	{ .name = "max_clients",
+	    .type = KEY_NUMBER,
+	    .def = "16",
+	    .offset = OFFSET(max_clients),
+	    .min = 1,
+	    .max = 100000,
+	    .help = "connections at a time; more are closed at once" },
+	{ .name = "mode",
+	    .type = KEY_MODE,
+	    .offset = OFFSET(mode),
+	    .help = "permissions of the socket" },
+	{ .name = "group",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(group),
+	    .help = "group of the socket" },
+	{ .name = NULL },
+};
+
+/*
+ * One of its connections has ended or gone.  Those that send no more, and are only given
+ * what waits for them, keep others out when there are more than max_clients of
+ * them: so there are never more than twice max_clients connections.
+ */
+static bool
+server_hangup(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+	unsigned most = (unsigned)ep->conf->max_clients;
+	unsigned extra = ep->nended > most ? ep->nended - most : 0;
+
+	if (server != NULL && server->listener != NULL)
+		listener_set_clients(
+		    server->listener, ep->nlinks - ep->nended + extra);
+	return true;
+}
+
+static bool
+on_client(void *arg, int fd, const char *peer)
+{
+	struct endpoint *ep = arg;
+	struct link *link;
+
+	if (ep->conf->keepalive)
+		tcp_keepalive(fd);
+	if ((link = endpoint_add_link(ep, fd, peer)) == NULL)
+		return false;
+	link_keep(link, fd);
+	server_hangup(ep);
+	return true;
+}
+
+static void
+server_close(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+
+	if (server == NULL)
+		return;
+	ep->impl = NULL;
+	listener_free(server->listener);
+	networks_free(server->allow);
+	free(server);
+}
+
+static int
+server_open(struct endpoint *ep)
+{
+	const struct endpoint_conf *conf = ep->conf;
+	struct server *server = calloc(1, sizeof(*server));
+	char keep[KEEP_NAME_MAX];
+	struct listener_conf lc = {
+		.name = conf->name,
+		.keep = keep,
+		.about = ABOUT_ENDPOINT,
+		.max_clients = (unsigned)conf->max_clients,
+		.mode = conf->mode != 0 ? (int)conf->mode : -1,
+		.group = conf->group,
+	};
+	int r;
+
+	if (server == NULL)
+		return -ENOMEM;
+	ep->impl = server;
+	snprintf(ep->address, sizeof(ep->address), "%s", conf->listen);
+	r = address_parse(
+	    conf->listen, &lc.address, ep->error, sizeof(ep->error));
+	if (r == 0 && conf->allow != NULL)
+		r = networks_parse(
+		    conf->allow, &server->allow, ep->error, sizeof(ep->error));
+	lc.allow = server->allow;
+	lc.refused = &ep->refused;
+	endpoint_keep_name(ep, " listener", keep, sizeof(keep));
+	if (r == 0)
+		r = listener_new(ep->base, &lc, on_client, ep,
+		    &server->listener, ep->error, sizeof(ep->error));
+	if (r < 0)
+		return r;
+	snprintf(ep->address, sizeof(ep->address), "%s",
+	    listener_address(server->listener));
+	ep->link.adopted = listener_adopted(server->listener);
+	endpoint_listening(ep);
+	endpoint_take_links(ep);
+	server_hangup(ep);
+	return 0;
+}
+
+/* Reads 'listen': a path when the server is local, else HOST:PORT. */
+static int
+check_listen(const struct endpoint_conf *conf, bool local, struct address *ret,
+    char *err, size_t size)
+{
+	char why[200];
+
+	if (conf->listen == NULL) {
+		snprintf(err, size, "needs 'listen', such as listen = %s",
+		    local ? "/run/ttybridge/bus.sock" : "127.0.0.1:5011");
+		return -EINVAL;
+	}
+	if (local && *conf->listen != '/' &&
+	    strncmp(conf->listen, "unix:", 5) != 0) {
+		snprintf(err, size,
+		    "'listen' is '%s', and not the path of a"
+		    " socket, which starts with '/'",
+		    conf->listen);
+		return -EINVAL;
+	}
+	if (address_parse(conf->listen, ret, why, sizeof(why)) < 0) {
+		snprintf(err, size, "'listen': %s", why);
+		return -EINVAL;
+	}
+	if (local || ret->ss.ss_family != AF_UNIX)
+		return 0;
+	snprintf(err, size,
+	    "'listen' is the path of a Unix socket: that is a"
+	    " [unix-server]");
+	return -EINVAL;
+}
+
+static int
+tcp_check(struct endpoint_conf *conf, char *err, size_t size)
+{
+	struct address address;
+	struct networks *allow = NULL;
+	char why[200];
+	int r;
+
+	if ((r = check_listen(conf, false, &address, err, size)) < 0)
+		return r;
+	if (conf->allow != NULL &&
+	    (r = networks_parse(conf->allow, &allow, why, sizeof(why))) < 0) {
+		snprintf(err, size, "'allow': %s", why);
+		return r;
+	}
+	networks_free(allow);
+	if (address_is_loopback((struct sockaddr *)&address.ss) ||
+	    conf->allow != NULL)
+		return 0;
+	snprintf(err, size,
+	    "listen = %s is open to the network: 'allow' must"
+	    " say to whom (allow = 192.168.1.0/24)",
+	    conf->listen);
+	return -EINVAL;
+}
+
+static int
+unix_check(struct endpoint_conf *conf, char *err, size_t size)
+{
+	struct address address;
+
+	return check_listen(conf, true, &address, err, size);
+}
+
+const struct endpoint_ops endpoint_tcp_server = {
+	.type = "tcp-server",
+	.keys = tcp_server_keys,
+	.several = true,
+	.check = tcp_check,
+	.open = server_open,
+	.close = server_close,
+	.hangup = server_hangup,
+};
+
+const struct endpoint_ops endpoint_unix_server = {
+	.type = "unix-server",
+	.keys = unix_server_keys,
+	.several = true,
+	.check = unix_check,
+	.open = server_open,
+	.close = server_close,
+	.hangup = server_hangup,
+};

@@ -1,0 +1,12 @@
+/*
+ * mavlink: what is known of MAVLink messages.
+ */
+#ifndef MAVLINK_H
+#define MAVLINK_H
+
+#include <stdint.h>
+
+/* CRC_EXTRA of a message, or -1 when it is not in the table. */
+int mavlink_extra(uint32_t id);
+
+#endif

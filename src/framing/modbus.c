@@ -1,0 +1,360 @@
+/*
+ * modbus: Modbus over serial line, V1.02: RTU, which is binary and cut by
+ * silences, and ASCII, which is text.
+ *
+ * Silences are often lost on the way (USB adapters, networks), so an RTU frame also
+ * ends where its function code and byte count say, if the CRC is right there.  A
+ * request and its response look alike: both lengths are tried, the shorter one
+ * first.  What no length explains ends at the silence.
+ *
+ * payload = inner is the same for both: address, function and data.  So RTU and ASCII
+ * endpoints can be bridged.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "codec.h"
+
+/* --- RTU ----------------------------------------------------------------- */
+
+#define RTU_LONGEST 256
+#define RTU_SHORTEST 4
+#define CRC 2
+#define EXCEPTION 0x80
+#define FUNCTIONS 25
+
+/*
+ * The lengths of a function's frames: so many bytes, and those that the byte at
+ * count (0: none) says.
+ */
+struct shape {
+	uint8_t request, request_count;
+	uint8_t response, response_count;
+	bool words;	   /* a response has an even count, not 0 */
+	uint16_t quantity; /* a request asks for 1 to so many */
+};
+
+static const struct shape shapes[FUNCTIONS] = {
+	[1] = { 8, 0, 5, 2, false, 2000 },
+	[2] = { 8, 0, 5, 2, false, 2000 },
+	[3] = { 8, 0, 5, 2, true, 125 },
+	[4] = { 8, 0, 5, 2, true, 125 },
+	[5] = { 8, 0, 8, 0, false, 0 },
+	[6] = { 8, 0, 8, 0, false, 0 },
+	[7] = { 4, 0, 5, 0, false, 0 },
+	[8] = { 8, 0, 8, 0, false, 0 },
+	[11] = { 4, 0, 8, 0, false, 0 },
+	[12] = { 4, 0, 5, 2, false, 0 },
+	[15] = { 9, 6, 8, 0, false, 0 },
+	[16] = { 9, 6, 8, 0, false, 0 },
+	[17] = { 4, 0, 5, 2, false, 0 },
+	[20] = { 5, 2, 5, 2, false, 0 },
+	[21] = { 5, 2, 5, 2, false, 0 },
+	[22] = { 10, 0, 10, 0, false, 0 },
+	[23] = { 13, 10, 5, 2, true, 0 },
+	[24] = { 4, 0, 6, 3, false, 0 },
+};
+static const struct shape exception = { 5, 0, 5, 0, false, 0 };
+
+static const struct key rtu_keys[] = {
+	{
+	    .name = "idle",
+	    .type = KEY_SILENCE,
+	    .offset = offsetof(struct framing_conf, idle),
+	    .def = "3.5",
+	    .help = "the silence that ends a frame, in characters (of 11 bits, "
+		    "1.75ms at least above 19200 baud) or as a time",
+	},
+	FRAMING_KEY_PAYLOAD,
+	{ 0 },
+};
+
+static int
+rtu_check(struct framing_conf *conf, char *err, size_t size)
+{
+	if (conf->idle.tenths != 0 || conf->idle.ns != 0)
+		return rule_check_own(conf, err, size);
+	snprintf(err, size,
+	    "framing 'modbus-rtu' needs 'idle', the silence "
+	    "that ends a frame, such as 3.5 (characters) or 5ms");
+	return -EINVAL;
+}
+
+static const struct shape *
+find_shape(uint8_t function)
+{
+	if (function & EXCEPTION)
+		return &exception;
+	if (function >= FUNCTIONS || shapes[function].request == 0)
+		return NULL;
+	return &shapes[function];
+}
+
+/* The length that a request would have; 0: unknown, or it cannot be one. */
+static size_t
+request_length(const struct shape *shape, const uint8_t *in, size_t len)
+{
+	unsigned quantity;
+
+	if (shape->quantity > 0) {
+		if (len < 6)
+			return 0;
+		quantity = in[4] << 8 | in[5];
+		if (quantity == 0 || quantity > shape->quantity)
+			return 0;
+	}
+	if (shape->request_count == 0)
+		return shape->request;
+	if (len <= shape->request_count)
+		return 0;
+	return shape->request + (size_t)in[shape->request_count];
+}
+
+static size_t
+response_length(const struct shape *shape, const uint8_t *in, size_t len)
+{
+	uint8_t count;
+
+	if (shape->response_count == 0)
+		return shape->response;
+	if (len <= shape->response_count)
+		return 0;
+	count = in[shape->response_count];
+	if (shape->words && (count == 0 || count % 2 != 0))
+		return 0;
+	return shape->response + (size_t)count;
+}
+
+static bool
+crc_right(const uint8_t *in, size_t len)
+{
+	return crc16_modbus(0xffff, in, len) == 0;
+}
+
+/* The length of the frame that the bytes begin with, 0 when none is known. Up to tried
+ * bytes there is none. */
+static size_t
+frame_length(struct decoder *d, const uint8_t *in, size_t len, size_t tried)
+{
+	const struct shape *shape;
+	size_t n[2];
+
+	if (len < RTU_SHORTEST || (shape = find_shape(in[1])) == NULL)
+		return 0;
+	n[0] = request_length(shape, in, len);
+	n[1] = response_length(shape, in, len);
+	if (n[0] > n[1]) {
+		size_t swap = n[0];
+
+		n[0] = n[1];
+		n[1] = swap;
+	}
+	for (int i = 0; i < 2; i++) {
+		if (n[i] <= tried || n[i] > MIN(len, (size_t)RTU_LONGEST))
+			continue;
+		if (crc_right(in, n[i]))
+			return n[i];
+		d->work += n[i];
+	}
+	return 0;
+}
+
+static enum decode_result
+rtu_frame(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	size_t n = d->conf->payload == PAYLOAD_INNER ? len - CRC : len;
+
+	if (n > d->max)
+		return rule_bad(d, out, len, BAD_OVERSIZE);
+	return rule_frame(d, out, len, in, n, true);
+}
+
+static enum decode_result
+rtu_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	size_t n = frame_length(d, in, len, d->scanned), at, most;
+
+	if (n > 0) {
+		d->discarding = false;
+		return rtu_frame(d, in, n, out);
+	}
+	if (len <= RTU_LONGEST)
+		return rule_more(d, len);
+	/* As many at a time as a frame has at most: the caller has a budget. */
+	most = MIN(len - RTU_LONGEST, (size_t)RTU_LONGEST);
+	for (at = 1; at < most; at++)
+		if (frame_length(d, in + at, len - at, 0) > 0)
+			break;
+	return rule_discard(d, out, at, BAD_CHECKSUM);
+}
+
+static enum decode_result
+rtu_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	enum bad_reason reason = BAD_CHECKSUM;
+
+	if (len >= RTU_SHORTEST && !d->discarding && crc_right(in, len))
+		return rtu_frame(d, in, len, out);
+	for (size_t at = 1; at + RTU_SHORTEST <= len; at++)
+		if (frame_length(d, in + at, len - at, 0) > 0) {
+			if (!d->discarding)
+				reason = BAD_NOISE;
+			return rule_bad(d, out, at, reason);
+		}
+	if (len < RTU_SHORTEST && !d->discarding)
+		reason = BAD_MALFORMED;
+	return rule_bad(d, out, len, reason);
+}
+
+static long
+rtu_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	bool inner = conf->payload == PAYLOAD_INNER;
+	size_t total = inner ? len + CRC : len;
+
+	if (total < RTU_SHORTEST || total > RTU_LONGEST)
+		return -EINVAL;
+	if (!inner && !crc_right(in, len))
+		return -EINVAL;
+	memcpy(out, in, len);
+	if (inner)
+		checksum_put(out + len, CRC, crc16_modbus(0xffff, in, len), 1);
+	return (long)total;
+}
+
+static size_t
+rtu_bound(const struct framing_conf *conf, size_t len)
+{
+	(void)conf;
+	return len + CRC;
+}
+
+const struct framing framing_modbus_rtu = {
+	.name = "modbus-rtu",
+	.summary = "Modbus RTU: cut by silence or length, CRC checked",
+	.keys = rtu_keys,
+	.gap = true,
+	.dissector = "mbrtu",
+	.silence_bits = 11,
+	.silence_fast_ns = 1750 * NSEC_PER_USEC,
+	.check = rtu_check,
+	.decode = rtu_decode,
+	.silent = rtu_silent,
+	.encode = rtu_encode,
+	.bound = rtu_bound,
+};
+
+/* --- ASCII --------------------------------------------------------------- */
+
+#define ASCII_LONGEST 511 /* without CR LF */
+#define ASCII_SHORTEST 7  /* ':' address function LRC */
+
+static const struct key ascii_keys[] = {
+	FRAMING_KEY_PAYLOAD,
+	{ 0 },
+};
+
+enum verdict { GOOD, WRONG_SUM, NO_MESSAGE };
+
+/* Judges a message from its ':' on. */
+static enum verdict
+judge(const uint8_t *text, size_t len)
+{
+	uint8_t sum = 0;
+	int bad = 0;
+
+	if (len < ASCII_SHORTEST || len > ASCII_LONGEST || len % 2 == 0 ||
+	    text[0] != ':')
+		return NO_MESSAGE;
+	for (size_t i = 1; i < len; i += 2) {
+		int byte = rule_hex(text + i);
+
+		bad |= byte;
+		sum += (uint8_t)byte;
+	}
+	if (bad < 0)
+		return NO_MESSAGE;
+	return sum == 0 ? GOOD : WRONG_SUM;
+}
+
+/* Where in the text its last ':' stands; 0: nowhere but at the start. */
+static size_t
+last_start(const uint8_t *text, size_t len)
+{
+	return (size_t)((const uint8_t *)memrchr(text, ':', len) - text);
+}
+
+static enum decode_result
+ascii_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	bool inner = d->conf->payload == PAYLOAD_INNER;
+	enum verdict verdict;
+	struct sentence s;
+
+	if (!rule_sentence(d, in, len, out, ":", ASCII_LONGEST, &s))
+		return s.result;
+	verdict = judge(s.text, s.len);
+	if (verdict != GOOD)
+		return rule_sentence_bad(d, out, &s, last_start(s.text, s.len),
+		    verdict == WRONG_SUM ? BAD_CHECKSUM : BAD_MALFORMED);
+	if (inner) {
+		s.text = rule_own(d, s.text, s.len);
+		s.len = (s.len - 3) / 2;
+		for (size_t i = 0; i < s.len; i++)
+			s.text[i] = (uint8_t)rule_hex(s.text + 1 + 2 * i);
+	}
+	if (s.len > d->max)
+		return rule_bad(d, out, s.used, BAD_OVERSIZE);
+	return rule_frame(d, out, s.used, s.text, s.len, true);
+}
+
+static enum decode_result
+ascii_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	return rule_bad(d, out, rule_find_start(":", in, 1, len), BAD_TIMEOUT);
+}
+
+static long
+ascii_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	uint8_t *to = out;
+
+	*to++ = ':';
+	if (conf->payload == PAYLOAD_INNER) {
+		if (len < 2 || 1 + 2 * (len + 1) > ASCII_LONGEST)
+			return -EINVAL;
+		for (size_t i = 0; i < len; i++, to += 2)
+			rule_put_hex(to, in[i]);
+		rule_put_hex(to, (uint8_t)-sum8(in, len));
+		to += 2;
+	} else {
+		if (judge(in, len) != GOOD)
+			return -EINVAL;
+		for (size_t i = 1; i < len; i += 2, to += 2)
+			rule_put_hex(to, (uint8_t)rule_hex(in + i));
+	}
+	*to++ = '\r';
+	*to++ = '\n';
+	return to - out;
+}
+
+static size_t
+ascii_bound(const struct framing_conf *conf, size_t len)
+{
+	(void)conf;
+	return 2 * len + 5;
+}
+
+const struct framing framing_modbus_ascii = {
+	.name = "modbus-ascii",
+	.summary = "Modbus ASCII: ':' hexadecimal LRC CR LF",
+	.keys = ascii_keys,
+	.silence_ns = NSEC_PER_SEC,
+	.check = rule_check_own,
+	.decode = ascii_decode,
+	.silent = ascii_silent,
+	.encode = ascii_encode,
+	.bound = ascii_bound,
+};

@@ -1,0 +1,398 @@
+/*
+ * nmea: NMEA 0183 sentences, $ or ! ... *hh CR LF, with a TAG block
+ * (\...*hh\) before them or without.
+ *
+ * A $ or ! begins a sentence wherever it stands, and control characters are not part of
+ * one.  A sentence ends at CR LF, LF or CR.  What has the beginning of another one, or
+ * some other control character, in place of that was cut off: it is a sentence only
+ * if its checksum is right.  CRs and LFs before a sentence are taken in with it,
+ * so that LF CR is a line end, too.
+ *
+ * The payload is the sentence without its line end, and without blanks between *hh and
+ * that; with payload = inner also without *hh and without a $ at its front, whose
+ * absence says that it was one.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "codec.h"
+#include "scan.h"
+
+#define STARTS "$!\\"
+#define SUM 3 /* *hh */
+#define DELETE 0x7f
+
+/* d->state: the bytes belong to a sentence that was too long; where the sentence after
+ * a TAG block begins, or 0. */
+#define RUN 0
+#define BODY 1
+
+/* A sentence in the input, with its TAG block. */
+struct text {
+	uint8_t *p;
+	size_t len;
+	size_t body; /* after the TAG block, or 0 */
+};
+
+enum verdict { GOOD, NO_SUM, WRONG_SUM, NO_SENTENCE };
+
+static const char *const mode_words[] = {
+	"require",
+	"add",
+	"keep",
+	NULL,
+};
+
+static const struct key nmea_keys[] = {
+	{
+	    .name = "nmea_checksum",
+	    .type = KEY_WORD,
+	    .offset = offsetof(struct framing_conf, nmea_checksum),
+	    .def = "require",
+	    .words = mode_words,
+	    .help = "sentences without a checksum: dropped, taken and written "
+		    "with one, or taken and written as they are",
+	    .given = offsetof(struct framing_conf, output),
+	},
+	FRAMING_KEY_PAYLOAD,
+	{ 0 },
+};
+
+static inline bool
+begins(uint8_t c)
+{
+	return c == '$' || c == '!';
+}
+
+static inline bool
+ends_line(uint8_t c)
+{
+	return c == '\r' || c == '\n';
+}
+
+/* The first byte, at or after at, that is not of a sentence's text; or len.  The text is
+ * summed up. */
+static inline size_t
+text_end(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
+{
+	for (;;) {
+		at = scan_other(p, at, len, sum);
+		/* What is left there are blanks, quotes and #. */
+		if (at == len || p[at] < ' ' || p[at] == DELETE ||
+		    begins(p[at]))
+			return at;
+		*sum ^= p[at++];
+	}
+}
+
+/* --- what a sentence is worth -------------------------------------------- */
+
+/* Whether it ends with *hh. */
+static inline bool
+has_sum(const uint8_t *p, size_t len)
+{
+	return len > SUM && p[len - SUM] == '*' && rule_hex(p + len - 2) >= 0;
+}
+
+/* From after its first character up to *hh. */
+static inline bool
+sum_right(const uint8_t *p, size_t len)
+{
+	return xor8(p + 1, len - 1 - SUM) == rule_hex(p + len - 2);
+}
+
+/* The length without what may stand between *hh and the line end. */
+static inline size_t
+trim(const uint8_t *p, size_t len)
+{
+	size_t n = len;
+
+	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\r'))
+		n--;
+	return n == len || has_sum(p, n) ? n : len;
+}
+
+/* A good sentence as most are: with nothing before it, and nothing after *hh.  sum is of
+ * what is after its first byte, to be folded. */
+static inline bool
+is_plain(const uint8_t *p, size_t len, uint64_t sum)
+{
+	return begins(p[0]) && has_sum(p, len) &&
+	    (scan_fold(sum) ^ '*' ^ p[len - 2] ^ p[len - 1]) ==
+	    rule_hex(p + len - 2);
+}
+
+/* Trims it, too. */
+static enum verdict
+judge(struct text *t)
+{
+	const uint8_t *p = t->p + t->body;
+	enum verdict right;
+	size_t len;
+
+	if (t->body > 0 &&
+	    !(has_sum(t->p, t->body - 1) && sum_right(t->p, t->body - 1)))
+		return WRONG_SUM;
+	if (t->len <= t->body || !begins(p[0]))
+		return NO_SENTENCE;
+	len = trim(p, t->len - t->body);
+	if (has_sum(p, len))
+		right = sum_right(p, len) ? GOOD : WRONG_SUM;
+	else
+		/* Half a checksum is not none. */
+		right = memchr(p, '*', len) != NULL ? WRONG_SUM : NO_SUM;
+	t->len = t->body + len;
+	return right;
+}
+
+/* The bytes up to next, where a sentence begins, are a TAG block and no more. */
+static inline bool
+is_tag(const uint8_t *p, size_t next)
+{
+	return next > 1 && p[0] == '\\' && p[next - 1] == '\\' &&
+	    memchr(p + 1, '\\', next - 2) == NULL;
+}
+
+/* --- decoding ------------------------------------------------------------ */
+
+/* Throws away what is before a sentence, or left of one that was too long. */
+static enum decode_result
+no_start(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
+{
+	size_t next = rule_find_start(STARTS, in, 0, len);
+	const uint8_t *lf;
+
+	if (!d->state[RUN])
+		return rule_discard(d, out, next, BAD_NOISE);
+	if ((lf = memchr(in, '\n', next)) == NULL)
+		return rule_discard(d, out, next, BAD_OVERSIZE);
+	d->state[RUN] = 0;
+	return rule_bad(d, out, (size_t)(lf - in) + 1, BAD_OVERSIZE);
+}
+
+/* The sentence is complete, and its line end if whole. */
+static enum decode_result
+complete(struct decoder *d, uint8_t *in, struct text *t, size_t used,
+    bool whole, struct decoded *out)
+{
+	const struct framing_conf *conf = d->conf;
+	enum verdict verdict = judge(t);
+	uint8_t *payload = t->p;
+	bool require = conf->nmea_checksum == NMEA_REQUIRE;
+
+	if (verdict == NO_SENTENCE || (verdict == NO_SUM && !whole && !require))
+		return rule_bad(d, out, used, BAD_MALFORMED);
+	if (verdict == WRONG_SUM || (verdict == NO_SUM && require)) {
+		/* After a TAG block that is wrong the sentence may be good. */
+		if (t->body > 0)
+			used = (size_t)(t->p - in) + t->body;
+		return rule_bad(d, out, used, BAD_CHECKSUM);
+	}
+	if (conf->payload == PAYLOAD_INNER) {
+		if (verdict == GOOD)
+			t->len -= SUM;
+		if (*payload == '$') {
+			payload++;
+			t->len--;
+		}
+	}
+	if (t->len > d->max)
+		return rule_bad(d, out, used, BAD_OVERSIZE);
+	return rule_frame(d, out, used, payload, t->len, whole);
+}
+
+/* After the text stands another start, or a control character that ends no line. */
+static enum decode_result
+cut_off(struct decoder *d, uint8_t *in, struct text *t, size_t end,
+    struct decoded *out)
+{
+	const uint8_t *tag = NULL;
+	size_t from = (size_t)(t->p - in) + t->body + 1;
+
+	/* A TAG block before the other one is that one's. */
+	if (begins(in[end]) && end > from && in[end - 1] == '\\')
+		tag = memrchr(in + from, '\\', end - 1 - from);
+	if (tag != NULL)
+		end = (size_t)(tag - in);
+	t->len = end - (size_t)(t->p - in);
+	return complete(d, in, t, end, false, out);
+}
+
+/* How many bytes from at on are a line end; 0: that cannot be told yet. */
+static inline size_t
+line_end(const uint8_t *in, size_t at, size_t len)
+{
+	size_t n = at;
+
+	while (n < len && in[n] == '\r' && n - at < RULE_FILL)
+		n++;
+	if (n < len)
+		return n + (in[n] == '\n') - at;
+	return n - at == RULE_FILL ? RULE_FILL : 0;
+}
+
+/* It goes up to its LF or the next start, be that in what was seen up to end. */
+static enum decode_result
+too_long(struct decoder *d, const uint8_t *in, const struct text *t,
+    struct decoded *out)
+{
+	size_t lead = (size_t)(t->p - in), end = lead + t->len;
+	size_t next = rule_find_start(STARTS, in, lead + 1, end);
+
+	d->state[RUN] = 1;
+	d->state[BODY] = 0;
+	rule_discard(d, out, next, BAD_OVERSIZE);
+	d->scanned = t->body == 0 ? end - next : 0;
+	return DECODE_BAD;
+}
+
+/* A sentence begins at lead. */
+static enum decode_result
+sentence(struct decoder *d, uint8_t *in, size_t lead, size_t len,
+    struct decoded *out)
+{
+	bool inner = d->conf->payload == PAYLOAD_INNER;
+	size_t longest = d->max + (inner ? 1 + SUM : 0), end, n;
+	struct text t = { .p = in + lead };
+	bool fresh = d->scanned <= lead;
+	uint64_t sum = 0;
+
+	if (!fresh)
+		t.body = d->state[BODY];
+	end = text_end(in, fresh ? lead + 1 : d->scanned, len, &sum);
+	if (fresh && len - end > 1 && in[end] == '\r' && in[end + 1] == '\n' &&
+	    is_plain(t.p, end - lead, sum) && !inner && end - lead <= d->max)
+		return rule_frame(d, out, end + 2, t.p, end - lead, true);
+	if (end < len && begins(in[end]) && t.body == 0 &&
+	    is_tag(t.p, end - lead)) {
+		t.body = end - lead;
+		end = text_end(in, end + 1, len, &sum);
+	}
+	t.len = end - lead;
+	if (t.len > longest + RULE_FILL ||
+	    (t.len > longest && trim(t.p, t.len) > longest))
+		return too_long(d, in, &t, out);
+	d->state[BODY] = (uint32_t)t.body;
+	if (end == len)
+		return rule_more(d, len);
+	if (!ends_line(in[end]))
+		return cut_off(d, in, &t, end, out);
+	if ((n = line_end(in, end, len)) == 0)
+		return rule_more(d, end);
+	return complete(d, in, &t, end + n, true, out);
+}
+
+static enum decode_result
+nmea_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	size_t lead = 0;
+
+	if (len == 0)
+		return DECODE_MORE;
+	while (!d->discarding && lead < len && ends_line(in[lead]))
+		if (++lead == RULE_FILL)
+			return rule_discard(d, out, lead, BAD_NOISE);
+	if (lead == len)
+		return rule_more(d, 0);
+	if (!begins(in[lead]) && in[lead] != '\\')
+		return no_start(d, in, len, out);
+	d->state[RUN] = 0;
+	d->discarding = false;
+	return sentence(d, in, lead, len, out);
+}
+
+/* Nothing will follow: a sentence may do without its line end, or with CR alone. */
+static enum decode_result
+nmea_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	struct text t = { .p = in };
+	size_t end;
+
+	while (t.len < len && ends_line(in[t.len]))
+		t.len++;
+	if (t.len == len)
+		return rule_bad(d, out, len, BAD_NOISE);
+	t.p += t.len;
+	t.body = d->state[BODY];
+	end = d->scanned;
+	t.len = end - t.len;
+	if (end < len || judge(&t) == GOOD)
+		return complete(d, in, &t, len, end < len, out);
+	return rule_bad(d, out, len, BAD_MALFORMED);
+}
+
+/* --- encoding ------------------------------------------------------------ */
+
+static long
+nmea_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
+    uint8_t *out)
+{
+	bool inner = conf->payload == PAYLOAD_INNER;
+	struct text t = { .p = out, .len = trim(in, len) };
+	enum verdict verdict;
+	uint8_t *to = out;
+	uint64_t sum = 0;
+	size_t end;
+
+	if (inner && (len == 0 || (!begins(in[0]) && in[0] != '\\')))
+		*to++ = '$';
+	memcpy(to, in, t.len);
+	to += t.len;
+	t.len = (size_t)(to - out);
+	if (t.len == 0)
+		return -EINVAL;
+	end = text_end(out, 1, t.len, &sum);
+	if (end == t.len && !inner && is_plain(out, end, sum)) {
+		*to++ = '\r';
+		*to++ = '\n';
+		return to - out;
+	}
+	if (end < t.len && begins(out[end]) && is_tag(out, end)) {
+		t.body = end;
+		end = text_end(out, end + 1, t.len, &sum);
+	}
+	if (end < t.len)
+		return -EINVAL;
+	verdict = judge(&t);
+	if (verdict == NO_SENTENCE || verdict == WRONG_SUM ||
+	    (inner && (verdict == GOOD || (len > 0 && in[0] == '$'))))
+		return -EINVAL;
+	if (verdict == NO_SUM && (conf->nmea_checksum != NMEA_KEEP || inner)) {
+		*to = '*';
+		rule_put_hex(
+		    to + 1, xor8(out + t.body + 1, t.len - t.body - 1));
+		to += SUM;
+	}
+	*to++ = '\r';
+	*to++ = '\n';
+	return to - out;
+}
+
+static size_t
+nmea_bound(const struct framing_conf *conf, size_t len)
+{
+	(void)conf;
+	return len + 1 + SUM + 2;
+}
+
+/* With nmea_checksum = add there is one. */
+static bool
+nmea_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
+{
+	while (len > 0 && ends_line(wire[len - 1]))
+		len--;
+	return conf->nmea_checksum != NMEA_ADD ||
+	    has_sum(wire, trim(wire, len));
+}
+
+const struct framing framing_nmea = {
+	.name = "nmea",
+	.summary = "NMEA 0183 sentences, checksum checked and written",
+	.keys = nmea_keys,
+	.check = rule_check_own,
+	.decode = nmea_decode,
+	.silent = nmea_silent,
+	.encode = nmea_encode,
+	.bound = nmea_bound,
+	.obeys = nmea_obeys,
+};
