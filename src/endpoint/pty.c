@@ -524,8 +524,8 @@ pty_unsent(const struct endpoint *ep)
 
 const struct endpoint_ops endpoint_pty = {
 	.type = "pty",
-	.terminal = true,
 	.keys = pty_keys,
+	.terminal = true,
 	.check = pty_check,
 	.open = pty_open,
 	.close = pty_close,

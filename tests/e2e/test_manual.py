@@ -9,8 +9,7 @@ import pytest
 from harness import (ROOT, Daemon, Pty, expect, free_port, pump, run, section,
                      serial, tcp_server, wait_for)
 
-SOURCES = {f.name: f.read_text() for f in sorted((ROOT / "src").glob("*.[ch]"))}
-ALL = "\n".join(SOURCES.values())
+ALL = "\n".join(f.read_text() for f in sorted((ROOT / "src").glob("*/*.[ch]")))
 CONF5 = (ROOT / "man/ttybridge.conf.5").read_text()
 CONTROL7 = (ROOT / "man/ttybridge-control.7").read_text()
 DAEMON8 = (ROOT / "man/ttybridged.8").read_text()
