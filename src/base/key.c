@@ -539,33 +539,33 @@ key_meant(const char *value, const char *const *words)
 }
 
 static void
-say_nearest(const char *value, const char *const *words, char *err, size_t size)
+say_nearest(const char *value, const char *const *words, struct error *err)
 {
 	const char *near = key_meant(value, words);
 
 	if (near != NULL)
-		append(err, size, "; did you mean '%s'?", near);
+		error_append(err, "; did you mean '%s'?", near);
 }
 
 /* "'rtsct' is not one of none, rtscts; did you mean 'rtscts'?" */
 static void
 say_words(const struct key *key, const char *quoted, const char *value,
-    char *err, size_t size)
+    struct error *err)
 {
 	if (key->words[1] == NULL) {
-		append(err, size, "'%s' is not supported; the only %s is %s",
+		error_append(err, "'%s' is not supported; the only %s is %s",
 		    quoted, key->name, key->words[0]);
 		return;
 	}
-	append(err, size, "'%s' is not one of", quoted);
+	error_append(err, "'%s' is not one of", quoted);
 	for (size_t i = 0; key->words[i] != NULL; i++)
-		append(err, size, "%s %s", i > 0 ? "," : "", key->words[i]);
-	say_nearest(value, key->words, err, size);
+		error_append(err, "%s %s", i > 0 ? "," : "", key->words[i]);
+	say_nearest(value, key->words, err);
 }
 
 /* "50 to 4000000", "at least 1K" or "at most 5s". */
 static void
-say_bounds(const struct key *key, char *err, size_t size)
+say_bounds(const struct key *key, struct error *err)
 {
 	const struct type *type = &types[key->type];
 	uint64_t lower = key->min, upper = key->max;
@@ -578,41 +578,41 @@ say_bounds(const struct key *key, char *err, size_t size)
 	type->bound(lower, min, sizeof min);
 	type->bound(upper, max, sizeof max);
 	if (upper == 0)
-		append(err, size, "at least %s", min);
+		error_append(err, "at least %s", min);
 	else if (lower == upper)
-		append(err, size, "%s", min);
+		error_append(err, "%s", min);
 	else if (lower == 0 && key->type == KEY_TIME)
-		append(err, size, "at most %s", max);
+		error_append(err, "at most %s", max);
 	else
-		append(err, size, "%s to %s", min, max);
+		error_append(err, "%s to %s", min, max);
 }
 
 /* Of the right kind, but too much, too little, too long or too short. */
 static void
-say_range(const struct key *key, const char *quoted, char *err, size_t size)
+say_range(const struct key *key, const char *quoted, struct error *err)
 {
 	const struct type *type = &types[key->type];
 	bool counted = key->type == KEY_BYTES || key->type == KEY_HEX;
 
 	if (key->type == KEY_STRING && quoted[0] == '\0') {
-		append(err, size, "%s is empty", key->name);
+		error_append(err, "%s is empty", key->name);
 		return;
 	}
-	append(err, size, "'%s' is out of range; %s is ", quoted, key->name);
+	error_append(err, "'%s' is out of range; %s is ", quoted, key->name);
 	if (type->bound == NULL || (key->max == 0 && key->min == 0 && !counted))
-		append(err, size, "smaller");
+		error_append(err, "smaller");
 	else
-		say_bounds(key, err, size);
+		say_bounds(key, err);
 	if (counted)
-		append(err, size, " bytes long");
+		error_append(err, " bytes long");
 	else if (key->type == KEY_STRING)
-		append(err, size, " characters long");
+		error_append(err, " characters long");
 }
 
 /* Not of the right kind. */
 static void
 say_kind(const struct key *key, const char *quoted, const char *value,
-    char *err, size_t size)
+    struct error *err)
 {
 	static const char *const bool_words[] = {
 		"yes",
@@ -625,56 +625,55 @@ say_kind(const struct key *key, const char *quoted, const char *value,
 	};
 	const struct type *type = &types[key->type];
 
-	append(err, size, "'%s' is %s", quoted, type->what);
+	error_append(err, "'%s' is %s", quoted, type->what);
 	if (key->type == KEY_BOOL) {
-		say_nearest(value, bool_words, err, size);
+		say_nearest(value, bool_words, err);
 	} else if (type->form != NULL) {
-		append(err, size, "; %s is %s", key->name, type->form);
+		error_append(err, "; %s is %s", key->name, type->form);
 	} else if (key->min != 0 || key->max != 0) {
-		append(err, size, "; %s is ", key->name);
-		say_bounds(key, err, size);
+		error_append(err, "; %s is ", key->name);
+		say_bounds(key, err);
 	}
 }
 
 int
-key_parse(const struct key *key, void *base, const char *value, char *err,
-    size_t size)
+key_parse(
+    const struct key *key, void *base, const char *value, struct error *err)
 {
 	void *field = (char *)base + key->offset;
 	char quoted[QUOTE_MAX];
 	int error;
 
-	if (size > 0)
-		err[0] = '\0';
+	error_clear(err);
 	if (key->type == KEY_CUSTOM)
-		return key->parse(field, value, err, size);
+		return key->parse(field, value, err);
 	error = types[key->type].parse(key, field, value);
 	if (error == 0)
 		return 0;
 	printable(value, quoted, sizeof quoted);
 	if (error == -ENOMEM) {
-		append(err, size, "out of memory");
+		error_append(err, "out of memory");
 		return -ENOMEM;
 	}
 	if (key->type == KEY_WORD)
-		say_words(key, quoted, value, err, size);
+		say_words(key, quoted, value, err);
 	else if (error == -ERANGE)
-		say_range(key, quoted, err, size);
+		say_range(key, quoted, err);
 	else
-		say_kind(key, quoted, value, err, size);
+		say_kind(key, quoted, value, err);
 	return -EINVAL;
 }
 
 int
 key_defaults(const struct key *keys, void *base)
 {
-	char err[256];
+	struct error err;
 	int error;
 
 	for (; keys->name != NULL; keys++) {
 		if (keys->def == NULL)
 			continue;
-		error = key_parse(keys, base, keys->def, err, sizeof err);
+		error = key_parse(keys, base, keys->def, &err);
 		assert(error == 0 || error == -ENOMEM);
 		if (error != 0)
 			return error;

@@ -6,7 +6,7 @@
 #ifndef KEY_H
 #define KEY_H
 
-#include "util.h"
+#include "error.h"
 
 enum key_type {
 	KEY_BOOL,    /* bool */
@@ -44,7 +44,7 @@ struct key {
 	 * the same, was given; 0: none. */
 	size_t given;
 	/* KEY_CUSTOM: -errno and a sentence in err; print may be NULL. */
-	int (*parse)(void *field, const char *value, char *err, size_t size);
+	int (*parse)(void *field, const char *value, struct error *err);
 	void (*print)(const void *field, char *buf, size_t size);
 };
 
@@ -58,8 +58,8 @@ const char *key_meant(const char *value, const char *const *words);
  * be right, with the nearest word where words are asked for ("'8N3' is not a
  * mode; ...").  -ENOMEM, with a sentence too.
  */
-int key_parse(const struct key *key, void *base, const char *value, char *err,
-    size_t size);
+int key_parse(
+    const struct key *key, void *base, const char *value, struct error *err);
 /* Sets every key of the table that has a default.  Asserts that they parse;
  * -ENOMEM. */
 int key_defaults(const struct key *keys, void *base);

@@ -560,23 +560,3 @@ append(char *buf, size_t size, const char *fmt, ...)
 	vsnprintf(buf + len, size - len, fmt, ap);
 	va_end(ap);
 }
-
-void
-append_folder_hint(char *err, size_t size, const char *path, int e)
-{
-	static const char ours[] = "/run/ttybridge/";
-	int len = (int)(strrchr(path, '/') - path);
-
-	if (strncmp(path, ours, strlen(ours)) == 0) {
-		if (e == -ENOENT)
-			append(err, size,
-			    "; /run/ttybridge is created by the service;"
-			    " otherwise use a folder of your own, or create it:"
-			    " sudo install -d -o $USER /run/ttybridge");
-		else if (e == -EACCES)
-			append(err, size,
-			    "; /run/ttybridge belongs to the service; otherwise"
-			    " use a folder of your own");
-	} else if (e == -ENOENT)
-		append(err, size, "; create the folder %.*s first", len, path);
-}

@@ -91,9 +91,6 @@ const char *nearest(const char *word, const char *const *words);
  */
 const char *list_word(const char **list, size_t *len);
 
-/* What to do when a path cannot be made because of its folder: "; ..." in err. */
-void append_folder_hint(char *err, size_t size, const char *path, int e);
-
 /* snprintf after what is in buf already; what does not fit is cut. */
 void append(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
 

@@ -117,7 +117,7 @@ inherit(struct node *to, struct node *from)
 /* --- the table ----------------------------------------------------------- */
 
 static int
-make_routes(struct config *c, struct routes **ret, char *err, size_t size)
+make_routes(struct config *c, struct routes **ret, struct error *err)
 {
 	const char **names = calloc(c->nendpoints + 1, sizeof(*names));
 	enum route_end *ends = calloc(c->nendpoints + 1, sizeof(*ends));
@@ -130,7 +130,7 @@ make_routes(struct config *c, struct routes **ret, char *err, size_t size)
 	}
 	if (names != NULL && ends != NULL)
 		r = routes_new(c->routes, c->nroutes, names, ends,
-		    c->nendpoints, ret, &bad, err, size);
+		    c->nendpoints, ret, &bad, err);
 	free(names);
 	free(ends);
 	if (r < 0)
@@ -395,7 +395,7 @@ static const struct exchange_ops exchange_ops = {
 };
 
 int
-bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
+bridge_apply(struct bridge *b, struct config *c, struct error *err)
 {
 	struct routes *routes = NULL;
 	struct exchange_list exchanges;
@@ -403,7 +403,7 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 	unsigned n = c->nendpoints, *was;
 	int r;
 
-	if ((r = make_routes(c, &routes, err, size)) < 0)
+	if ((r = make_routes(c, &routes, err)) < 0)
 		return r;
 	r = -ENOMEM;
 	was = make_numbers(b, c);
@@ -419,7 +419,7 @@ bridge_apply(struct bridge *b, struct config *c, char *err, size_t size)
 		}
 	}
 	if (r < 0) {
-		snprintf(err, size, "out of memory");
+		error_set(err, "out of memory");
 		routes_free(routes);
 		free(was);
 		return -ENOMEM;

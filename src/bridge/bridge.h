@@ -16,6 +16,7 @@
 
 #include "config.h"
 #include "endpoint.h"
+#include "error.h"
 #include "framing.h"
 #include "precise.h"
 #include "queue.h"
@@ -211,7 +212,7 @@ int bridge_new(struct event_base *base, struct bridge **ret);
  * closed and opened again, those that were removed are closed, the others stay open.
  * -errno with a sentence in err: nothing was changed.
  */
-int bridge_apply(struct bridge *b, struct config *c, char *err, size_t size);
+int bridge_apply(struct bridge *b, struct config *c, struct error *err);
 /* From now on nothing more is read; what was read already is written out. */
 void bridge_stop(struct bridge *b);
 /* To be called repeatedly after bridge_stop(): whether everything is written and, as far

@@ -79,11 +79,11 @@ add_listen(
     struct check *k, const char *listen, bool udp, const struct claim *of)
 {
 	struct address address;
-	char text[ADDRESS_TEXT_MAX], err[256];
+	struct error err;
+	char text[ADDRESS_TEXT_MAX];
 	size_t len;
 
-	if (listen == NULL ||
-	    address_parse(listen, &address, err, sizeof(err)) != 0)
+	if (listen == NULL || address_parse(listen, &address, &err) != 0)
 		return 0;
 	address_format(
 	    (struct sockaddr *)&address.ss, address.len, text, sizeof(text));
@@ -366,11 +366,12 @@ check_exchange(struct check *k, const struct route_conf *route)
 {
 	const struct endpoint_conf *bus;
 	const char *list = route->to, *word, *rule;
-	char name[ENDPOINT_NAME_MAX + 1], err[8];
+	struct error err;
+	char name[ENDPOINT_NAME_MAX + 1];
 	size_t len;
 
 	if (route->exchange == EXCHANGE_NONE ||
-	    route_conf_check(route, err, sizeof(err)) != 0)
+	    route_conf_check(route, &err) != 0)
 		return;
 	word = list_word(&list, &len);
 	snprintf(

@@ -228,12 +228,12 @@ read_value(struct reading *rd, const struct key *key, void *base,
     const struct config_entry *e)
 {
 	const char *why = wrong_whole(rd, key, e);
-	char err[300];
+	struct error err;
 	int r = -EINVAL;
 
 	if (why == NULL) {
-		r = key_parse(key, base, e->value, err, sizeof(err));
-		why = err;
+		r = key_parse(key, base, e->value, &err);
+		why = err.text;
 	}
 	if (r == 0 && key->given != 0)
 		*(bool *)((char *)base + key->given) = true;

@@ -40,16 +40,17 @@ read_daemon(struct config *c, struct reading *rd)
 static void
 check_group(struct reading *rd, const char *group)
 {
-	char err[200], quote[40];
+	struct error err;
+	char quote[40];
 
 	errno = 0;
 	if (group == NULL || getgrnam(group) != NULL ||
 	    (errno != 0 && errno != ENOENT && errno != ESRCH))
 		return;
-	snprintf(err, sizeof(err),
+	error_set(&err,
 	    "group: there is no group '%s'; `getent group` lists them",
 	    config_quote(group, quote, sizeof(quote)));
-	reading_failed(rd, err);
+	reading_failed(rd, err.text);
 }
 
 static void
@@ -57,18 +58,18 @@ check_control(struct reading *rd, struct control_conf *conf)
 {
 	struct address address;
 	bool is_unix;
-	char err[256];
+	struct error err;
 
 	if (conf->listen == NULL) {
 		reading_failed(
 		    rd, "needs 'listen', such as listen = 127.0.0.1:5010");
 		return;
 	}
-	if (address_parse(conf->listen, &address, err, sizeof(err)) != 0) {
-		char why[300];
+	if (address_parse(conf->listen, &address, &err) != 0) {
+		struct error why;
 
-		snprintf(why, sizeof(why), "listen: %s", err);
-		reading_failed(rd, why);
+		error_set(&why, "listen: %.400s", err.text);
+		reading_failed(rd, why.text);
 		return;
 	}
 	is_unix = address.ss.ss_family == AF_UNIX;
@@ -156,7 +157,8 @@ static int
 read_route(struct config *c, struct reading *rd)
 {
 	struct route_conf *conf, **more;
-	char name[24], err[256];
+	struct error err;
+	char name[24];
 	int r;
 
 	if (!reading_room(rd, c->nroutes, CONFIG_MAX_ROUTES, "routes"))
@@ -180,8 +182,8 @@ read_route(struct config *c, struct reading *rd)
 	reading_add(rd, route_keys, conf);
 	r = reading_keys(rd);
 	note_lines(rd, conf);
-	if (r == 0 && route_conf_check(conf, err, sizeof(err)) != 0)
-		reading_failed(rd, err);
+	if (r == 0 && route_conf_check(conf, &err) != 0)
+		reading_failed(rd, err.text);
 	return r;
 }
 
@@ -189,7 +191,7 @@ read_route(struct config *c, struct reading *rd)
 static void
 find_rule(struct reading *rd, struct framing_conf *conf)
 {
-	char err[8];
+	struct error err;
 
 	rd->rule = conf->rule;
 	for (unsigned i = 0; i < rd->section->n; i++) {
@@ -198,8 +200,7 @@ find_rule(struct reading *rd, struct framing_conf *conf)
 		if (strcmp(e->key, framing_key[0].name) != 0)
 			continue;
 		rd->rule = NULL;
-		if (key_parse(framing_key, conf, e->value, err, sizeof(err)) ==
-		    0)
+		if (key_parse(framing_key, conf, e->value, &err) == 0)
 			rd->rule = conf->rule;
 		return;
 	}
@@ -212,12 +213,12 @@ echo_defaults(struct framing_conf *conf)
 	const struct key *size = conf->rule->keys == NULL
 	    ? NULL
 	    : key_find(conf->rule->keys, "length_size");
-	char err[64];
+	struct error err;
 
 	if (size == NULL)
 		return 0;
 	conf->max_frame = FRAMING_MAX_FRAME;
-	return key_parse(size, conf, "4", err, sizeof(err));
+	return key_parse(size, conf, "4", &err);
 }
 
 static int
@@ -244,17 +245,15 @@ endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 static void
 check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 {
-	char err[300];
+	struct error err;
 
 	check_group(rd, conf->group);
 	if (conf->reopen_min > conf->reopen_max)
 		reading_failed(rd, "'reopen_min' is longer than 'reopen_max'");
-	if (conf->ops->check != NULL &&
-	    conf->ops->check(conf, err, sizeof(err)) != 0)
-		reading_failed(rd, err);
-	if (rd->rule != NULL &&
-	    framing_check(&conf->framing, err, sizeof(err)) != 0)
-		reading_failed(rd, err);
+	if (conf->ops->check != NULL && conf->ops->check(conf, &err) != 0)
+		reading_failed(rd, err.text);
+	if (rd->rule != NULL && framing_check(&conf->framing, &err) != 0)
+		reading_failed(rd, err.text);
 }
 
 static int

@@ -18,11 +18,11 @@ static const char *const access_words[] = {
 };
 
 static int
-parse_allow(void *field, const char *value, char *err, size_t size)
+parse_allow(void *field, const char *value, struct error *err)
 {
 	char **string = field, *copy;
 	struct networks *networks;
-	int r = networks_parse(value, &networks, err, size);
+	int r = networks_parse(value, &networks, err);
 
 	if (r != 0)
 		return r;
@@ -36,7 +36,7 @@ parse_allow(void *field, const char *value, char *err, size_t size)
 }
 
 static int
-parse_framing(void *field, const char *value, char *err, size_t size)
+parse_framing(void *field, const char *value, struct error *err)
 {
 	const struct framing **rule = field;
 	const char *names[64], *near;
@@ -50,13 +50,13 @@ parse_framing(void *field, const char *value, char *err, size_t size)
 		*rule = framing_find(value);
 		return 0;
 	}
-	snprintf(err, size, "'%s' is not a framing",
+	error_set(err, "'%s' is not a framing",
 	    config_quote(value, quote, sizeof(quote)));
 	near = key_meant(value, names);
 	if (near != NULL)
-		append(err, size, "; did you mean '%s'?", near);
+		error_append(err, "; did you mean '%s'?", near);
 	else
-		append(err, size, "; ttybridged --list-framings names them");
+		error_append(err, "; ttybridged --list-framings names them");
 	return -EINVAL;
 }
 

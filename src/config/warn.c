@@ -276,7 +276,7 @@ make_routes(struct warner *w)
 	const char **names = calloc(c->nendpoints + 1UL, sizeof(*names));
 	enum route_end *ends = calloc(c->nendpoints + 1UL, sizeof(*ends));
 	int r = names == NULL || ends == NULL ? -ENOMEM : 0;
-	char err[300];
+	struct error err;
 	unsigned bad;
 
 	for (unsigned i = 0; r == 0 && i < c->nendpoints; i++) {
@@ -285,7 +285,7 @@ make_routes(struct warner *w)
 	}
 	if (r == 0)
 		r = routes_new(c->routes, c->nroutes, names, ends,
-		    c->nendpoints, &w->routes, &bad, err, sizeof(err));
+		    c->nendpoints, &w->routes, &bad, &err);
 	for (unsigned i = 0; r == 0 && i < c->nroutes; i++)
 		w->routes->route[i]->conf = NULL;
 	free(names);

@@ -147,26 +147,36 @@ run_quit(struct call *call)
 	return 0;
 }
 
+/* The faults, which are lines, as one line: an error of the command. */
+static char *
+one_line(char *faults)
+{
+	static const char start[] = "nothing was changed: ";
+	size_t size = sizeof(start) + 2 * strlen(faults);
+	char *line, *next = NULL, *text = malloc(size);
+
+	if (text == NULL)
+		return NULL;
+	memcpy(text, start, sizeof(start));
+	for (line = strtok_r(faults, "\n", &next); line != NULL;
+	     line = strtok_r(NULL, "\n", &next))
+		append(text, size, "%s%s", line, *next != '\0' ? "; " : "");
+	return text;
+}
+
 int
 run_reload(struct call *call)
 {
 	const struct daemon_hooks *hooks = call->client->hooks;
-	char *faults = NULL, *line, *next = NULL;
+	char *faults = NULL;
 	int r;
 
 	if (hooks == NULL || hooks->reload == NULL)
 		return call_fail(call, EOPNOTSUPP, "nothing to reload here");
-	if ((r = hooks->reload(&faults)) == 0) {
-		free(faults);
-		return 0;
+	if ((r = hooks->reload(&faults)) < 0) {
+		call_fail(call, -r, "nothing was changed: %s", strerror(-r));
+		call->long_err = faults != NULL ? one_line(faults) : NULL;
 	}
-	call_fail(call, -r, "nothing was changed: ");
-	if (faults == NULL)
-		append(call->err, sizeof(call->err), "%s", strerror(-r));
-	for (line = faults != NULL ? strtok_r(faults, "\n", &next) : NULL;
-	     line != NULL; line = strtok_r(NULL, "\n", &next))
-		append(call->err, sizeof(call->err), "%s%s", line,
-		    *next != '\0' ? "; " : "");
 	free(faults);
 	return r;
 }

@@ -133,10 +133,10 @@ check_there(struct call *call, const struct node *node)
 	call_fail(call, ENOTCONN, "%s cannot answer: it is %s", ep->conf->name,
 	    state);
 	if (ep->state == ENDPOINT_WAITING)
-		append(call->err, sizeof(call->err),
-		    " for a program to open %s", ep->address);
-	else if (ep->state != ENDPOINT_UP && ep->error[0] != '\0')
-		append(call->err, sizeof(call->err), " (%s)", ep->error);
+		error_append(
+		    &call->err, " for a program to open %s", ep->address);
+	else if (ep->state != ENDPOINT_UP && error_is_set(&ep->error))
+		error_append(&call->err, " (%s)", ep->error.text);
 	return -ENOTCONN;
 }
 

@@ -141,9 +141,8 @@ fail_key(struct call *call, const struct endpoint_conf *conf, const char *path,
 	char noun[64];
 
 	if (hint != NULL) {
-		append(call->err, sizeof(call->err),
-		    "; did you mean '%s/%s', such as %s?", conf->name,
-		    hint->key, hint->example);
+		error_append(&call->err, "; did you mean '%s/%s', such as %s?",
+		    conf->name, hint->key, hint->example);
 		return true;
 	}
 	if (!some_type_has(NULL, name)) {
@@ -189,8 +188,7 @@ fail_unknown(struct call *call, const char *path)
 		if (strcmp(w.words[i], meant) == 0)
 			near = meant;
 	if (near != NULL)
-		append(
-		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
+		error_append(&call->err, "; did you mean '%s'?", near);
 	free_words(&w);
 	return -ENOENT;
 }
@@ -280,8 +278,7 @@ set_log_level(struct call *call, const char *value)
 	    "debug are",
 	    value);
 	if (near != NULL)
-		append(
-		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
+		error_append(&call->err, "; did you mean '%s'?", near);
 	return -EINVAL;
 }
 
@@ -304,6 +301,5 @@ attribute_set(struct call *call)
 	if (node == NULL || !is_key(node->endpoint->conf, name))
 		return call_fail(
 		    call, EPERM, "'%s' can be read, not set", path);
-	return endpoint_set(
-	    node->endpoint, name, value, call->err, sizeof(call->err));
+	return endpoint_set(node->endpoint, name, value, &call->err);
 }

@@ -17,7 +17,7 @@ call_fail(struct call *call, int error, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(call->err, sizeof(call->err), fmt, ap);
+	vsnprintf(call->err.text, sizeof(call->err.text), fmt, ap);
 	va_end(ap);
 	return -error;
 }
@@ -30,10 +30,9 @@ call_unknown(struct call *call, const char *what, const char *list,
 
 	call_fail(call, ENOENT, "unknown %s '%.64s'", what, word);
 	if (near != NULL)
-		append(
-		    call->err, sizeof(call->err), "; did you mean '%s'?", near);
+		error_append(&call->err, "; did you mean '%s'?", near);
 	else
-		append(call->err, sizeof(call->err), "; '%s' lists them", list);
+		error_append(&call->err, "; '%s' lists them", list);
 	free(words);
 	return -ENOENT;
 }

@@ -6,6 +6,7 @@
 #define CALL_H
 
 #include "client.h"
+#include "error.h"
 #include "output.h"
 
 #define CALL_WORDS_MAX 64
@@ -32,8 +33,9 @@ struct call {
 	uint64_t until;
 	unsigned rows;
 	int argc;
+	char *long_err; /* instead of err, if not NULL; freed with the call */
 	char *argv[CALL_WORDS_MAX + 1]; /* [0]: the command */
-	char err[CLIENT_ERROR_MAX];
+	struct error err;
 	char line[]; /* that argv points into */
 };
 

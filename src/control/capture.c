@@ -90,21 +90,18 @@ static struct {
 /* --- libpcap ------------------------------------------------------------- */
 
 static int
-load_library(char *err, size_t size)
+load_library(struct error *err)
 {
 	void *symbol;
 
 	if (lib.handle != NULL)
 		return 0;
-	if ((lib.handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)) == NULL) {
-		snprintf(err, size, "libpcap is not there to write it: %s",
-		    dlerror());
-		return -ELIBACC;
-	}
+	if ((lib.handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)) == NULL)
+		return error_fail(err, -ELIBACC,
+		    "libpcap is not there to write it: %s", dlerror());
 	for (size_t i = 0; i < NELEM(symbols); i++) {
 		if ((symbol = dlsym(lib.handle, symbols[i].name)) == NULL) {
-			snprintf(
-			    err, size, "libpcap is too old: %s", dlerror());
+			error_set(err, "libpcap is too old: %s", dlerror());
 			dlclose(lib.handle);
 			lib.handle = NULL;
 			return -ELIBACC;
@@ -117,12 +114,12 @@ load_library(char *err, size_t size)
 /* --- the file ------------------------------------------------------------ */
 
 static int
-fail_errno(const char *file, char *err, size_t size)
+fail_errno(const char *file, struct error *err)
 {
 	int e = errno;
 
-	snprintf(err, size, "'%s' cannot be written: %s", file, strerror(e));
-	return -e;
+	return error_fail(
+	    err, -e, "'%s' cannot be written: %s", file, strerror(e));
 }
 
 /* Pcap's first four bytes: of either byte order, with micro- or nanoseconds. */
@@ -140,49 +137,44 @@ is_capture(int fd)
 
 /* Only what is empty, or was a capture, may be overwritten. */
 static int
-check_file(int fd, const char *file, char *err, size_t size)
+check_file(int fd, const char *file, struct error *err)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return fail_errno(file, err, size);
-	if (st.st_size > 0 && !is_capture(fd)) {
-		snprintf(err, size,
+		return fail_errno(file, err);
+	if (st.st_size > 0 && !is_capture(fd))
+		return error_fail(err, -EEXIST,
 		    "'%s' is there already, and is not a capture", file);
-		return -EEXIST;
-	}
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
-			return fail_errno(file, err, size);
-		snprintf(err, size, "'%s' is being written by another process",
-		    file);
-		return -EBUSY;
+			return fail_errno(file, err);
+		return error_fail(err, -EBUSY,
+		    "'%s' is being written by another process", file);
 	}
-	return ftruncate(fd, 0) < 0 ? fail_errno(file, err, size) : 0;
+	return ftruncate(fd, 0) < 0 ? fail_errno(file, err) : 0;
 }
 
 static int
-open_file(const char *file, char *err, size_t size)
+open_file(const char *file, struct error *err)
 {
 	struct stat st;
 	int fd, r;
 
 	/* Opening a device would do something to it. */
-	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
-		snprintf(err, size, "'%s' is not a file", file);
-		return -EINVAL;
-	}
+	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
+		return error_fail(err, -EINVAL, "'%s' is not a file", file);
 	fd = open(
 	    file, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
 	if (fd == -1)
-		return fail_errno(file, err, size);
-	if ((r = check_file(fd, file, err, size)) < 0) {
+		return fail_errno(file, err);
+	if ((r = check_file(fd, file, err)) < 0) {
 		close(fd);
 		return r;
 	}
 	if ((capture.stream = fdopen(fd, "w")) == NULL) {
 		close(fd);
-		return fail_errno(file, err, size);
+		return fail_errno(file, err);
 	}
 	return 0;
 }
@@ -200,7 +192,7 @@ write_out(void)
 }
 
 static int
-start_dump(const char *file, char *err, size_t size)
+start_dump(const char *file, struct error *err)
 {
 	/* Without a buffer of ours its size would be ignored. */
 	if ((capture.buffer = malloc(2 * BUFFER_BYTES)) != NULL)
@@ -212,10 +204,9 @@ start_dump(const char *file, char *err, size_t size)
 		capture.dumper = lib.dump_fopen(capture.pcap, capture.stream);
 	if (capture.dumper == NULL) {
 		errno = ENOMEM;
-		return fail_errno(file, err, size);
+		return fail_errno(file, err);
 	}
-	return lib.dump_flush(capture.dumper) < 0 ? fail_errno(file, err, size)
-						  : 0;
+	return lib.dump_flush(capture.dumper) < 0 ? fail_errno(file, err) : 0;
 }
 
 /* Cuts off what was written of a record in part: no program reads half of one. */
@@ -413,28 +404,25 @@ forget_last(char *path)
 
 int
 capture_start(
-    struct bridge *b, const char *file, char **names, char *err, size_t size)
+    struct bridge *b, const char *file, char **names, struct error *err)
 {
 	char *path;
 	int r;
 
-	if (capture.bridge != NULL) {
-		snprintf(
-		    err, size, "a capture to '%s' is on already", capture.file);
-		return -EBUSY;
-	}
-	if ((r = load_library(err, size)) < 0)
+	if (capture.bridge != NULL)
+		return error_fail(err, -EBUSY,
+		    "a capture to '%s' is on already", capture.file);
+	if ((r = load_library(err)) < 0)
 		return r;
 	if (capture.timer == NULL)
 		capture.timer = evtimer_new(b->base, on_timer, NULL);
 	path = strdup(file);
 	if (capture.timer == NULL || path == NULL) {
-		snprintf(err, size, "out of memory");
+		error_set(err, "out of memory");
 		free(path);
 		return -ENOMEM;
 	}
-	if ((r = open_file(file, err, size)) < 0 ||
-	    (r = start_dump(file, err, size)) < 0) {
+	if ((r = open_file(file, err)) < 0 || (r = start_dump(file, err)) < 0) {
 		close_file();
 		free(path);
 		return r;

@@ -6,6 +6,7 @@
 #define CAPTURE_H
 
 #include "bridge.h"
+#include "error.h"
 
 struct capture_facts {
 	bool running;
@@ -22,7 +23,7 @@ struct capture_facts {
  * over, unless it fails.  -errno with a sentence in err.
  */
 int capture_start(
-    struct bridge *b, const char *file, char **names, char *err, size_t size);
+    struct bridge *b, const char *file, char **names, struct error *err);
 /*
  * Ends it, for that reason, when all that has passed is in the file; of no effect when
  * there is none.  -errno: the end of it could not be written.

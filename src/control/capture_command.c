@@ -62,8 +62,7 @@ capture_begin(struct call *call)
 	if ((path = whole_path(call, call->argv[2])) == NULL)
 		r = call_fail(call, ENOMEM, "out of memory");
 	else
-		r = capture_start(
-		    call->bridge, path, names, call->err, sizeof(call->err));
+		r = capture_start(call->bridge, path, names, &call->err);
 	if (r < 0)
 		tap_free_names(names);
 	else

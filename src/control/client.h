@@ -13,7 +13,7 @@
 
 /* The longest command. */
 #define CLIENT_LINE_MAX 4096
-/* The longest error that is sent. */
+/* The longest error that is sent; what is longer is cut. */
 #define CLIENT_ERROR_MAX 2048
 /* What may wait to be shown by a watch, and as much again once it is shown. */
 #define CLIENT_FRAMES_MAX (256 * 1024)

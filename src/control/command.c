@@ -263,6 +263,7 @@ call_free(struct call *call)
 	cursor_close(&call->at);
 	task_cursor_close(&call->task);
 	output_free(call->out);
+	free(call->long_err);
 	free(call);
 }
 
@@ -296,7 +297,8 @@ call_reply(struct call *call, int r)
 		c->closing = true;
 	}
 	if (r < 0)
-		client_error(c, call->err);
+		client_error(c,
+		    call->long_err != NULL ? call->long_err : call->err.text);
 	else if (r == 0)
 		evbuffer_add(reply, "OK\n", 3);
 	call_free(call);
@@ -319,7 +321,7 @@ command_run(struct client *c, char *line)
 	}
 	/* Not all of it: it is large. */
 	memset(call, 0, offsetof(struct call, argv));
-	call->err[0] = '\0';
+	error_clear(&call->err);
 	memcpy(call->line, rest, len + 1);
 	call->client = c;
 	call->bridge = c->bridge;

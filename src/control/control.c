@@ -43,7 +43,7 @@ copy_conf(struct control_conf *to, const struct control_conf *from)
 }
 
 static int
-open_port(struct control *c, char *err, size_t size)
+open_port(struct control *c, struct error *err)
 {
 	char keep[KEEP_NAME_MAX];
 	struct listener_conf l = {
@@ -57,10 +57,10 @@ open_port(struct control *c, char *err, size_t size)
 	};
 	int r;
 
-	if ((r = address_parse(c->conf.listen, &l.address, err, size)) < 0)
+	if ((r = address_parse(c->conf.listen, &l.address, err)) < 0)
 		return r;
 	if (c->conf.allow != NULL &&
-	    (r = networks_parse(c->conf.allow, &c->allow, err, size)) < 0)
+	    (r = networks_parse(c->conf.allow, &c->allow, err)) < 0)
 		return r;
 	l.allow = c->allow;
 	keep_name(keep, sizeof(keep), "control", c->conf.name, c->conf.text,
@@ -68,25 +68,24 @@ open_port(struct control *c, char *err, size_t size)
 	snprintf(c->full, sizeof(c->full), "ERR too many clients (max %u)\n",
 	    l.max_clients);
 	return listener_new(
-	    c->bridge->base, &l, on_accept, c, &c->listener, err, size);
+	    c->bridge->base, &l, on_accept, c, &c->listener, err);
 }
 
 int
 control_new(struct bridge *b, const struct control_conf *conf,
-    const struct daemon_hooks *hooks, struct control **ret, char *err,
-    size_t size)
+    const struct daemon_hooks *hooks, struct control **ret, struct error *err)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	int r;
 
-	snprintf(err, size, "out of memory");
+	error_set(err, "out of memory");
 	if (c == NULL)
 		return -ENOMEM;
 	TAILQ_INIT(&c->sessions);
 	c->bridge = b;
 	c->hooks = hooks;
 	if ((r = copy_conf(&c->conf, conf)) < 0 ||
-	    (r = open_port(c, err, size)) < 0) {
+	    (r = open_port(c, err)) < 0) {
 		control_free(c);
 		return r;
 	}

@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "config.h"
+#include "error.h"
 
 /* While this much waits for a client, its next commands have to wait too. */
 #define CONTROL_OUTPUT_MARK (64 * 1024)
@@ -15,8 +16,7 @@ struct control; /* one port */
 
 /* Listens; conf is copied.  -errno with a sentence in err. */
 int control_new(struct bridge *b, const struct control_conf *conf,
-    const struct daemon_hooks *hooks, struct control **ret, char *err,
-    size_t size);
+    const struct daemon_hooks *hooks, struct control **ret, struct error *err);
 /* The address that it is bound to. */
 const char *control_address(const struct control *c);
 /* The copy of its section. */

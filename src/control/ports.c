@@ -106,28 +106,25 @@ is_in_the_way(const struct config *c, const char *listen)
 }
 
 static int
-open_port(
-    const struct control_conf *c, struct control **ret, char *err, size_t size)
+open_port(const struct control_conf *c, struct control **ret, struct error *err)
 {
-	char why[256];
-	int r = control_new(bridge, c, hooks, ret, why, sizeof(why));
+	struct error why;
+	int r = control_new(bridge, c, hooks, ret, &why);
 
 	if (r < 0)
-		snprintf(err, size, "control %s: %s", c->name, why);
+		error_set(err, "control %s: %s", c->name, why.text);
 	return r;
 }
 
 int
-control_ports_prepare(const struct config *c, char *err, size_t size)
+control_ports_prepare(const struct config *c, struct error *err)
 {
 	struct port_set *set = &prepared;
 	int r = 0;
 
 	set->port = calloc(c->ncontrols + 1, sizeof(*set->port));
-	if (set->port == NULL) {
-		snprintf(err, size, "out of memory");
-		return -ENOMEM;
-	}
+	if (set->port == NULL)
+		return error_fail(err, -ENOMEM, "out of memory");
 	set->n = c->ncontrols;
 	for (unsigned i = 0; i < set->n && r == 0; i++) {
 		const struct control_conf *port = c->controls[i];
@@ -135,9 +132,9 @@ control_ports_prepare(const struct config *c, char *err, size_t size)
 		if ((set->port[i] = same_port(&used, port)) == NULL)
 			set->port[i] = same_port(&next.set, port);
 		if (set->port[i] == NULL && !is_ours(port->listen))
-			r = open_port(port, &set->port[i], err, size);
+			r = open_port(port, &set->port[i], err);
 		if (r == -EADDRINUSE && is_in_the_way(c, port->listen)) {
-			err[0] = '\0';
+			error_clear(err);
 			r = 0;
 		}
 	}
@@ -180,7 +177,7 @@ retry_label(const struct task *task, char *buf, size_t size)
 
 /* Opens those in use that are not open; -errno with a sentence of the last that fails. */
 static int
-open_missing(bool quiet, char *err, size_t size)
+open_missing(bool quiet, struct error *err)
 {
 	int r = 0, e;
 
@@ -188,11 +185,11 @@ open_missing(bool quiet, char *err, size_t size)
 		const struct control_conf *c = config->controls[i];
 
 		if (used.port[i] != NULL ||
-		    (e = open_port(c, &used.port[i], err, size)) == 0)
+		    (e = open_port(c, &used.port[i], err)) == 0)
 			continue;
 		if (!quiet)
 			log_to(LOG_ERR, ABOUT_CONTROL, c->name,
-			    "%s; it is tried again", err);
+			    "%s; it is tried again", err->text);
 		r = e;
 	}
 	return r;
@@ -223,12 +220,12 @@ retry_no_more(void)
 static void
 on_retry(evutil_socket_t fd, short what, void *arg)
 {
-	char err[448];
+	struct error err;
 
 	(void)fd, (void)what, (void)arg;
 	task_begin(&retry_task);
 	TASK_SET(&retry_task, TASK_IDLE);
-	if (open_missing(true, err, sizeof(err)) < 0)
+	if (open_missing(true, &err) < 0)
 		retry_later();
 	task_end(&retry_task);
 	if (!evtimer_pending(retry, NULL))
@@ -236,7 +233,7 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 }
 
 int
-control_ports_change(char *err, size_t size)
+control_ports_change(struct error *err)
 {
 	struct port_set old = used;
 	int r;
@@ -250,21 +247,19 @@ control_ports_change(char *err, size_t size)
 	next.config = NULL;
 	close_set(&old);
 	retry_no_more();
-	if ((r = open_missing(false, err, size)) < 0)
+	if ((r = open_missing(false, err)) < 0)
 		retry_later();
 	return r;
 }
 
 /* The ports of a configuration, none of which is open yet, become those in use. */
 static int
-take_controls(struct config *c, char *err, size_t size)
+take_controls(struct config *c, struct error *err)
 {
 	config = calloc(1, sizeof(*config));
 	used.port = calloc(c->ncontrols + 1, sizeof(*used.port));
-	if (config == NULL || used.port == NULL) {
-		snprintf(err, size, "out of memory");
-		return -ENOMEM;
-	}
+	if (config == NULL || used.port == NULL)
+		return error_fail(err, -ENOMEM, "out of memory");
 	used.n = config->ncontrols = c->ncontrols;
 	config->controls = c->controls;
 	c->controls = NULL;
@@ -274,15 +269,15 @@ take_controls(struct config *c, char *err, size_t size)
 
 int
 control_ports_open(struct bridge *b, const struct daemon_hooks *h,
-    struct config *c, bool must, char *err, size_t size)
+    struct config *c, bool must, struct error *err)
 {
 	int r;
 
 	bridge = b;
 	hooks = h;
-	if ((r = take_controls(c, err, size)) < 0)
+	if ((r = take_controls(c, err)) < 0)
 		return r;
-	if ((r = open_missing(must, err, size)) < 0 && !must) {
+	if ((r = open_missing(must, err)) < 0 && !must) {
 		retry_later();
 		r = 0;
 	}

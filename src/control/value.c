@@ -132,7 +132,7 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 		text = ep->conf->framing.rule->name;
 		break;
 	case NODE_ERROR:
-		text = ep->error;
+		text = ep->error.text;
 		break;
 	case NODE_PAUSED:
 		text = ep->paused ? "yes" : "no";

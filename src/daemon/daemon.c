@@ -91,11 +91,11 @@ static const struct daemon_hooks hooks = {
 static void
 on_controls(evutil_socket_t fd, short what, void *arg)
 {
-	char err[448];
+	struct error err;
 
 	(void)fd, (void)what, (void)arg;
-	if (control_ports_change(err, sizeof(err)) < 0)
-		systemd_status("%s", err);
+	if (control_ports_change(&err) < 0)
+		systemd_status("%s", err.text);
 }
 
 /* --- reload -------------------------------------------------------------- */
@@ -154,7 +154,7 @@ reload(char **ret_faults)
 {
 	struct faults faults = { 0 };
 	struct config *c;
-	char err[448] = "";
+	struct error err = { "" };
 	int r;
 
 	*ret_faults = NULL;
@@ -167,17 +167,17 @@ reload(char **ret_faults)
 		return refuse_reload(r, &faults, ret_faults);
 	log_faults(LOG_WARNING, &faults);
 	faults_free(&faults);
-	r = control_ports_prepare(c, err, sizeof(err));
-	if (r == 0 && (r = bridge_apply(bridge, c, err, sizeof(err))) < 0)
+	r = control_ports_prepare(c, &err);
+	if (r == 0 && (r = bridge_apply(bridge, c, &err)) < 0)
 		control_ports_drop();
 	if (r < 0) {
-		if (err[0] == '\0')
-			append(err, sizeof(err), "%s", strerror(-r));
-		log_at(LOG_ERR, "nothing was changed: %s", err);
-		*ret_faults = strdup(err);
+		if (!error_is_set(&err))
+			error_append(&err, "%s", strerror(-r));
+		log_at(LOG_ERR, "nothing was changed: %s", err.text);
+		*ret_faults = strdup(err.text);
 		config_free(c);
 		systemd_ready();
-		systemd_status("reload refused: %s", err);
+		systemd_status("reload refused: %s", err.text);
 		return r;
 	}
 	take_daemon_conf(c);
@@ -288,7 +288,7 @@ try_program(void)
  * configuration that only the new program understands is left to that.
  */
 static int
-try_controls(char *err, size_t size)
+try_controls(struct error *err)
 {
 	struct faults faults = { 0 };
 	struct config *c;
@@ -298,7 +298,7 @@ try_controls(char *err, size_t size)
 		faults_free(&faults);
 		return 0;
 	}
-	r = control_ports_prepare(c, err, size);
+	r = control_ports_prepare(c, err);
 	config_free(c);
 	return r;
 }
@@ -315,7 +315,7 @@ before_exec(void)
 static void
 restart(void)
 {
-	char err[448] = "it does not run with this configuration";
+	struct error err = { "it does not run with this configuration" };
 	int r;
 
 	if (drain_until != 0)
@@ -323,14 +323,15 @@ restart(void)
 	log_at(LOG_NOTICE, "starting %s again", program);
 	r = try_program();
 	if (r != 0 && r != -EINVAL)
-		snprintf(err, sizeof(err), "%s", strerror(-r));
-	if (r == 0 && (r = try_controls(err, sizeof(err))) == 0) {
+		error_set(&err, "%s", strerror(-r));
+	if (r == 0 && (r = try_controls(&err)) == 0) {
 		bridge_settle(bridge);
 		r = handover_exec(bridge, program, options->argv, before_exec);
-		snprintf(err, sizeof(err), "%s", strerror(-r));
+		error_set(&err, "%s", strerror(-r));
 		control_ports_drop();
 	}
-	log_at(LOG_ERR, "cannot start %s again, goes on: %s", program, err);
+	log_at(
+	    LOG_ERR, "cannot start %s again, goes on: %s", program, err.text);
 }
 
 static void
@@ -478,7 +479,7 @@ find_program(void)
 
 /* In order: what was left for us, signals, endpoints, control ports; then the service manager is told. */
 static int
-start(struct config *c, const struct faults *warnings, char *err, size_t size)
+start(struct config *c, const struct faults *warnings, struct error *err)
 {
 	bool continues;
 	int r;
@@ -499,13 +500,13 @@ start(struct config *c, const struct faults *warnings, char *err, size_t size)
 	bridge->changed = show_status;
 	take_daemon_conf(c);
 	log_faults(LOG_WARNING, warnings);
-	if ((r = bridge_apply(bridge, c, err, size)) < 0)
+	if ((r = bridge_apply(bridge, c, err)) < 0)
 		return r;
 	/* What a process before has left is not lost because of a control port. */
-	r = control_ports_open(bridge, &hooks, c, !continues, err, size);
+	r = control_ports_open(bridge, &hooks, c, !continues, err);
 	if (r < 0)
 		return r;
-	err[0] = '\0';
+	error_clear(err);
 	handover_end(bridge);
 	if ((r = systemd_start(base)) < 0)
 		return r;
@@ -568,18 +569,18 @@ int
 daemon_run(
     const struct options *o, struct config *c, const struct faults *warnings)
 {
-	char err[448] = "";
+	struct error err = { "" };
 	int r;
 
 	options = o;
-	r = start(c, warnings, err, sizeof(err));
+	r = start(c, warnings, &err);
 
 	config_free(c);
 	if (r == 0)
 		event_base_dispatch(base);
 	else
 		log_at(LOG_ERR, "cannot start: %s",
-		    err[0] != '\0' ? err : strerror(-r));
+		    error_is_set(&err) ? err.text : strerror(-r));
 	if (leaving || (r < 0 && handover_store_there()))
 		leave(r == 0 ? EXIT_SUCCESS : EXIT_RUN);
 	handover_end(NULL);

@@ -162,7 +162,7 @@ reopen_label(const struct task *task, char *buf, size_t size)
 	format_time(
 	    ep->next_try_ns > now ? ep->next_try_ns - now : 0, in, sizeof(in));
 	snprintf(buf, size, "%s to come back (next try in %s; %s)", ep->address,
-	    in, ep->error[0] != '\0' ? ep->error : "lost");
+	    in, error_is_set(&ep->error) ? ep->error.text : "lost");
 }
 
 static void
@@ -176,8 +176,8 @@ cancel_reopen(struct task *task)
 		ep->conf->ops->close(ep);
 	else if (ep->state != ENDPOINT_LOST)
 		return;
-	snprintf(ep->error, sizeof(ep->error), "reopening was cancelled");
-	endpoint_set_state(ep, ENDPOINT_CLOSED, ep->error);
+	error_set(&ep->error, "reopening was cancelled");
+	endpoint_set_state(ep, ENDPOINT_CLOSED, ep->error.text);
 }
 
 static void
@@ -208,8 +208,8 @@ try_open(struct endpoint *ep)
 	ep->absent =
 	    is_device(ep) && (r == -ENOENT || r == -ENXIO || r == -ENODEV);
 	if (r < 0)
-		endpoint_lost(
-		    ep, ep->error[0] != '\0' ? ep->error : strerror(-r));
+		endpoint_lost(ep,
+		    error_is_set(&ep->error) ? ep->error.text : strerror(-r));
 }
 
 static void
@@ -254,13 +254,13 @@ back_off(struct endpoint *ep, const char *why)
 	bool news = ep->state != ENDPOINT_OPENING ||
 	    strcmp(why, ep->said) != 0 || ep->backoff_ns == 0;
 
-	if (why != ep->error)
-		snprintf(ep->error, sizeof(ep->error), "%s", why);
+	if (why != ep->error.text)
+		error_set(&ep->error, "%s", why);
 	release(&ep->link);
 	ep->conf->ops->close(ep);
 	if (news) {
-		snprintf(ep->said, sizeof(ep->said), "%s", ep->error);
-		endpoint_set_state(ep, ENDPOINT_LOST, ep->error);
+		snprintf(ep->said, sizeof(ep->said), "%s", ep->error.text);
+		endpoint_set_state(ep, ENDPOINT_LOST, ep->error.text);
 	} else {
 		ep->state = ENDPOINT_LOST;
 		ep->since_ns = now_ns();
@@ -285,7 +285,7 @@ bring_up(struct endpoint *ep, int fd)
 		return r;
 	link->up = true;
 	ep->backoff_ns = 0;
-	ep->error[0] = '\0';
+	error_clear(&ep->error);
 	ep->opens += !link->adopted;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 	/* on_reopen removes it itself when its run ends. */
@@ -305,7 +305,7 @@ void
 endpoint_listening(struct endpoint *ep)
 {
 	ep->backoff_ns = 0;
-	ep->error[0] = '\0';
+	error_clear(&ep->error);
 	ep->opens += !ep->link.adopted || ep->opens == 0;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 }
@@ -363,7 +363,7 @@ endpoint_lost(struct endpoint *ep, const char *why)
 void
 endpoint_wait(struct endpoint *ep, const char *why)
 {
-	snprintf(ep->error, sizeof(ep->error), "%s", why);
+	error_set(&ep->error, "%s", why);
 	if (ep->link.bev != NULL) {
 		/* What comes from now on is not the same user's. */
 		ep->link.read_eof = true;
@@ -591,10 +591,11 @@ static void
 restore_key(const struct key *key, struct endpoint_conf *conf, char *string,
     const char *old)
 {
-	char **field = (void *)((char *)conf + key->offset), ignored[256];
+	char **field = (void *)((char *)conf + key->offset);
+	struct error ignored;
 
 	if (key->type != KEY_STRING) {
-		key_parse(key, conf, old, ignored, sizeof(ignored));
+		key_parse(key, conf, old, &ignored);
 		return;
 	}
 	free(*field);
@@ -603,47 +604,44 @@ restore_key(const struct key *key, struct endpoint_conf *conf, char *string,
 
 /* Makes the open endpoint follow a key that has changed. */
 static int
-follow_key(struct endpoint *ep, const struct key *key, bool own, char *err,
-    size_t size)
+follow_key(
+    struct endpoint *ep, const struct key *key, bool own, struct error *err)
 {
 	int r = 0;
 
-	ep->error[0] = '\0';
-	if (ep->conf->reopen_min > ep->conf->reopen_max) {
-		snprintf(err, size, "'reopen_min' is longer than 'reopen_max'");
-		return -EINVAL;
-	}
+	error_clear(&ep->error);
+	if (ep->conf->reopen_min > ep->conf->reopen_max)
+		return error_fail(
+		    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
 	if (own && (r = ep->conf->ops->apply(ep, key)) < 0)
-		snprintf(err, size, "%s",
-		    ep->error[0] != '\0' ? ep->error : strerror(-r));
+		error_set(err, "%s",
+		    error_is_set(&ep->error) ? ep->error.text : strerror(-r));
 	return r;
 }
 
 int
-endpoint_set(struct endpoint *ep, const char *name, const char *value,
-    char *err, size_t size)
+endpoint_set(
+    struct endpoint *ep, const char *name, const char *value, struct error *err)
 {
 	bool own;
 	const struct key *key = changeable(ep, name, &own);
 	char old[512], *string;
 	int r;
 
-	if (key == NULL) {
-		snprintf(err, size,
+	if (key == NULL)
+		return error_fail(err, -EINVAL,
 		    "'%s' of %s cannot be changed while it runs;"
 		    " change the file and reload",
 		    name, ep->conf->name);
-		return -EINVAL;
-	}
 	key_print(key, ep->conf, old, sizeof(old));
 	string = take_string(key, ep->conf);
-	if ((r = key_parse(key, ep->conf, value, err, size)) == 0)
-		r = follow_key(ep, key, own, err, size);
+	if ((r = key_parse(key, ep->conf, value, err)) == 0)
+		r = follow_key(ep, key, own, err);
 	if (r < 0) {
 		restore_key(key, ep->conf, string, old);
 		if (own)
 			ep->conf->ops->apply(ep, key);
-		ep->error[0] = '\0';
+		error_clear(&ep->error);
 		return r;
 	}
 	free(string);

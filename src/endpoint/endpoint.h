@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 
 #include "device_watch.h"
+#include "error.h"
 #include "framing.h"
 #include "fdstore.h"
 #include "key.h"
@@ -190,7 +191,7 @@ struct endpoint_ops {
 	size_t datagram;
 	/* Checks keys against each other; -EINVAL and a sentence in err. NULL:
 	 * nothing to check. */
-	int (*check)(struct endpoint_conf *, char *err, size_t);
+	int (*check)(struct endpoint_conf *, struct error *err);
 	/*
 	 * Opens: ends in endpoint_up() at once or later, or returns -errno with a
 	 * sentence in ep->error.
@@ -228,8 +229,8 @@ struct endpoint {
 	struct event_base *base;
 	uint64_t since_ns; /* in that state */
 	char address[ENDPOINT_ADDRESS_MAX];
-	char error[448];	/* why it is not up, in words */
-	char said[448];		/* the reason that was logged last */
+	struct error error;	/* why it is not up */
+	char said[ERROR_MAX];	/* the reason that was logged last */
 	struct link_list links; /* of those with several */
 	unsigned next_link;
 	unsigned nlinks;
@@ -278,8 +279,8 @@ void endpoint_reopen(struct endpoint *ep);
  * while it is open, and leaves the old values in conf. */
 void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
 /* Changes a key of the section while it is open; -errno, sentence in err. */
-int endpoint_set(struct endpoint *ep, const char *key, const char *value,
-    char *err, size_t size);
+int endpoint_set(
+    struct endpoint *ep, const char *key, const char *value, struct error *err);
 int endpoint_break(struct endpoint *ep, uint64_t ns);
 /* Ends a break that is in progress, if any is. */
 void endpoint_end_break(struct endpoint *ep);

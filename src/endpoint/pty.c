@@ -77,12 +77,12 @@ static const struct key pty_keys[] = {
 };
 
 static int
-pty_check(struct endpoint_conf *conf, char *err, size_t size)
+pty_check(struct endpoint_conf *conf, struct error *err)
 {
 	if (conf->link == NULL || conf->link[0] == '/')
 		return 0;
-	snprintf(err, size, "link '%s' is not an absolute path", conf->link);
-	return -EINVAL;
+	return error_fail(
+	    err, -EINVAL, "link '%s' is not an absolute path", conf->link);
 }
 
 /* --- the symbolic link --------------------------------------------------- */
@@ -92,7 +92,7 @@ pty_check(struct endpoint_conf *conf, char *err, size_t size)
  * link to nothing.
  */
 static int
-may_link(const char *path, char *err, size_t size)
+may_link(const char *path, struct error *err)
 {
 	char target[128];
 	struct stat st;
@@ -101,35 +101,31 @@ may_link(const char *path, char *err, size_t size)
 	if (lstat(path, &st) < 0) {
 		if (errno == ENOENT)
 			return 0;
-		snprintf(err, size, "%s: %s", path, strerror(errno));
-		return -errno;
+		return error_fail(err, -errno, "%s: %s", path, strerror(errno));
 	}
-	if (!S_ISLNK(st.st_mode)) {
-		snprintf(err, size,
+	if (!S_ISLNK(st.st_mode))
+		return error_fail(err, -EEXIST,
 		    "%s is there and is no symbolic link;"
 		    " it is not replaced",
 		    path);
-		return -EEXIST;
-	}
 	n = readlink(path, target, sizeof(target) - 1);
 	target[n < 0 ? 0 : n] = '\0';
 	if (strncmp(target, SLAVES, strlen(SLAVES)) == 0 || stat(path, &st) < 0)
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EEXIST,
 	    "%s is a link to %s, which is no pseudo-terminal;"
 	    " it is not replaced",
 	    path, target);
-	return -EEXIST;
 }
 
 /* In one step, so that nobody ever sees no link or half of one. */
 static int
-make_link(struct pty *pty, const char *path, char *err, size_t size)
+make_link(struct pty *pty, const char *path, struct error *err)
 {
 	char temporary[PATH_MAX];
 	int r;
 
-	if ((r = may_link(path, err, size)) < 0)
+	if ((r = may_link(path, err)) < 0)
 		return r;
 	snprintf(
 	    temporary, sizeof(temporary), "%.4000s.%d", path, (int)getpid());
@@ -143,8 +139,8 @@ make_link(struct pty *pty, const char *path, char *err, size_t size)
 		unlink(temporary);
 	} else
 		r = -errno;
-	snprintf(err, size, "cannot make the link %s: %s", path, strerror(-r));
-	append_folder_hint(err, size, path, r);
+	error_set(err, "cannot make the link %s: %s", path, strerror(-r));
+	error_append_directory_hint(err, path, r);
 	return r;
 }
 
@@ -322,32 +318,29 @@ pty_hangup(struct endpoint *ep)
 /* --- open and close ------------------------------------------------------ */
 
 static int
-set_owner(int slave, const struct endpoint_conf *conf, char *err, size_t size)
+set_owner(int slave, const struct endpoint_conf *conf, struct error *err)
 {
 	uint64_t mode = conf->mode;
 	struct group *gr;
 	int r;
 
 	if (conf->group != NULL) {
-		if ((gr = getgrnam(conf->group)) == NULL) {
-			snprintf(
-			    err, size, "there is no group %s", conf->group);
-			return -ENOENT;
-		}
+		if ((gr = getgrnam(conf->group)) == NULL)
+			return error_fail(
+			    err, -ENOENT, "there is no group %s", conf->group);
 		if (fchown(slave, (uid_t)-1, gr->gr_gid) < 0) {
 			r = -errno;
-			snprintf(err, size, "cannot give it to group %s: %s%s",
-			    conf->group, strerror(-r),
+			return error_fail(err, r,
+			    "cannot give it to group %s: %s%s", conf->group,
+			    strerror(-r),
 			    r == -EPERM ? " (is the user in that group?)" : "");
-			return r;
 		}
 		mode = mode != 0 ? mode : 0660;
 	}
 	if (mode != 0 && fchmod(slave, (mode_t)mode) < 0) {
 		r = -errno;
-		snprintf(err, size, "cannot set mode %04o: %s", (unsigned)mode,
-		    strerror(-r));
-		return r;
+		return error_fail(err, r, "cannot set mode %04o: %s",
+		    (unsigned)mode, strerror(-r));
 	}
 	return 0;
 }
@@ -357,18 +350,16 @@ set_owner(int slave, const struct endpoint_conf *conf, char *err, size_t size)
  * there.
  */
 static int
-watch_slave(struct pty *pty, int slave, char *err, size_t size)
+watch_slave(struct pty *pty, int slave, struct error *err)
 {
 	struct stat ours, there;
 
 	if (fstat(slave, &ours) < 0 || stat(pty->slave, &there) < 0 ||
-	    ours.st_dev != there.st_dev || ours.st_ino != there.st_ino) {
-		snprintf(err, size,
+	    ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
+		return error_fail(err, -ENOENT,
 		    "%s is not the pseudo-terminal that was"
 		    " made; is another " SLAVES " mounted?",
 		    pty->slave);
-		return -ENOENT;
-	}
 	pty->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (pty->watch >= 0 &&
 	    inotify_add_watch(pty->watch, pty->slave, IN_OPEN) >= 0)
@@ -382,7 +373,7 @@ watch_slave(struct pty *pty, int slave, char *err, size_t size)
 }
 
 static int
-make_master(struct pty *pty, char *err, size_t size)
+make_master(struct pty *pty, struct error *err)
 {
 	int r;
 
@@ -400,8 +391,8 @@ make_master(struct pty *pty, char *err, size_t size)
 	    ptsname_r(pty->master, pty->slave, sizeof(pty->slave)) == 0)
 		return 0;
 	r = -errno;
-	snprintf(err, size, "cannot make a pseudo-terminal: %s", strerror(-r));
-	return r;
+	return error_fail(
+	    err, r, "cannot make a pseudo-terminal: %s", strerror(-r));
 }
 
 /*
@@ -409,20 +400,19 @@ make_master(struct pty *pty, char *err, size_t size)
  * also what makes the master say POLLHUP from now on.
  */
 static int
-make_pty(
-    struct pty *pty, const struct endpoint_conf *conf, char *err, size_t size)
+make_pty(struct pty *pty, const struct endpoint_conf *conf, struct error *err)
 {
 	int r, slave;
 
-	if ((r = make_master(pty, err, size)) < 0)
+	if ((r = make_master(pty, err)) < 0)
 		return r;
 	if ((slave = open_slave(pty)) < 0 ||
 	    (!pty->ep->link.adopted && (r = serial_tty_raw(slave)) < 0)) {
 		r = slave < 0 ? slave : r;
-		snprintf(err, size, "cannot set up %s: %s", pty->slave,
-		    strerror(-r));
-	} else if ((r = set_owner(slave, conf, err, size)) == 0)
-		r = watch_slave(pty, slave, err, size);
+		error_set(
+		    err, "cannot set up %s: %s", pty->slave, strerror(-r));
+	} else if ((r = set_owner(slave, conf, err)) == 0)
+		r = watch_slave(pty, slave, err);
 	if (slave >= 0)
 		close(slave);
 	return r;
@@ -463,8 +453,7 @@ set_address(struct endpoint *ep, const char *slave)
 static int
 pty_open(struct endpoint *ep)
 {
-	char *err = ep->error;
-	size_t size = sizeof(ep->error);
+	struct error *err = &ep->error;
 	struct pty *pty = calloc(1, sizeof(*pty));
 	int r;
 
@@ -474,7 +463,7 @@ pty_open(struct endpoint *ep)
 	pty->ep = ep;
 	pty->master = pty->watch = -1;
 	ep->impl = pty;
-	if ((r = make_pty(pty, ep->conf, err, size)) < 0)
+	if ((r = make_pty(pty, ep->conf, err)) < 0)
 		goto fail;
 	pty->opened = event_new(
 	    ep->base, pty->watch, EV_READ | EV_PERSIST, on_opened, pty);
@@ -483,7 +472,7 @@ pty_open(struct endpoint *ep)
 		goto fail;
 	}
 	if (ep->conf->link != NULL &&
-	    (r = make_link(pty, ep->conf->link, err, size)) < 0)
+	    (r = make_link(pty, ep->conf->link, err)) < 0)
 		goto fail;
 	set_address(ep, pty->slave);
 	if ((master_poll(pty) & (POLLIN | POLLHUP)) == POLLHUP)

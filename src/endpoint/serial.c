@@ -27,20 +27,18 @@ struct serial {
 /* --- keys ---------------------------------------------------------------- */
 
 static int
-parse_mode(void *field, const char *value, char *err, size_t size)
+parse_mode(void *field, const char *value, struct error *err)
 {
 	struct serial_mode *mode = field;
 	const char *parities = "NEOMSneoms", *p;
 
 	if (strlen(value) != 3 || value[0] < '5' || value[0] > '8' ||
 	    (p = strchr(parities, value[1])) == NULL ||
-	    (value[2] != '1' && value[2] != '2')) {
-		snprintf(err, size,
+	    (value[2] != '1' && value[2] != '2'))
+		return error_fail(err, -EINVAL,
 		    "'%s' is not a mode; data bits 5 to 8, parity N, E, O, M or"
 		    " S, and stop bits 1 or 2, such as 8N1",
 		    value);
-		return -EINVAL;
-	}
 	mode->bits = value[0] - '0';
 	mode->parity = parities[(p - parities) % 5];
 	mode->stop = value[2] - '0';
@@ -63,7 +61,7 @@ static const char *const signal_words[] = {
 };
 
 static int
-parse_signal(int *line, const char *value, char *err, size_t size)
+parse_signal(int *line, const char *value, struct error *err)
 {
 	const char *near;
 	bool on;
@@ -77,10 +75,9 @@ parse_signal(int *line, const char *value, char *err, size_t size)
 		return 0;
 	}
 	near = nearest(value, signal_words);
-	snprintf(err, size, "'%s' is not on, off or keep%s%s%s", value,
-	    near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-	    near != NULL ? "'?" : "");
-	return -EINVAL;
+	return error_fail(err, -EINVAL, "'%s' is not on, off or keep%s%s%s",
+	    value, near != NULL ? "; did you mean '" : "",
+	    near != NULL ? near : "", near != NULL ? "'?" : "");
 }
 
 static void
@@ -91,25 +88,25 @@ print_signal(const void *field, char *buf, size_t size)
 
 /* The one that is given while the other is not yet is the first to be set. */
 static int
-parse_dtr(void *field, const char *value, char *err, size_t size)
+parse_dtr(void *field, const char *value, struct error *err)
 {
 	struct endpoint_conf *conf =
 	    CONTAINER_OF(field, struct endpoint_conf, dtr);
 
 	if (conf->rts == LINE_KEEP)
 		conf->line_order = 0;
-	return parse_signal(&conf->dtr, value, err, size);
+	return parse_signal(&conf->dtr, value, err);
 }
 
 static int
-parse_rts(void *field, const char *value, char *err, size_t size)
+parse_rts(void *field, const char *value, struct error *err)
 {
 	struct endpoint_conf *conf =
 	    CONTAINER_OF(field, struct endpoint_conf, rts);
 
 	if (conf->dtr == LINE_KEEP)
 		conf->line_order = 1;
-	return parse_signal(&conf->rts, value, err, size);
+	return parse_signal(&conf->rts, value, err);
 }
 
 static const char *const flow_words[] = {
@@ -234,38 +231,38 @@ describe_line(struct endpoint_conf *conf)
 }
 
 static int
-serial_check(struct endpoint_conf *conf, char *err, size_t size)
+serial_check(struct endpoint_conf *conf, struct error *err)
 {
 	struct usb_id id;
 
 	describe_line(conf);
 	if (conf->device == NULL && conf->usb == NULL)
-		snprintf(err, size, "'device' is missing (or 'usb')");
+		error_set(err, "'device' is missing (or 'usb')");
 	else if (conf->device != NULL && conf->usb != NULL)
-		snprintf(err, size, "'device' and 'usb' exclude each other");
+		error_set(err, "'device' and 'usb' exclude each other");
 	else if (conf->device != NULL && conf->device[0] != '/')
-		snprintf(err, size,
+		error_set(err,
 		    strncmp(conf->device, "tty", 3) == 0
 			? "device '%s' is not a path; did you mean '/dev/%s'?"
 			: "device '%s' is not a path; ttybridged --list-ports"
 			  " lists the devices",
 		    conf->device, conf->device);
 	else if (conf->usb != NULL && usb_id_parse(conf->usb, &id) < 0)
-		snprintf(err, size,
+		error_set(err,
 		    "usb '%s' is not VID:PID or"
 		    " VID:PID:SERIAL, such as 2341:0043",
 		    conf->usb);
 	else if (conf->rs485 && conf->flow == FLOW_RTSCTS)
-		snprintf(err, size,
+		error_set(err,
 		    "rs485 and flow = rtscts exclude each"
 		    " other: both use RTS");
 	else if (conf->rs485 && conf->rts != LINE_KEEP)
-		snprintf(err, size,
+		error_set(err,
 		    "rs485 and rts exclude each other: the"
 		    " driver moves RTS");
 	else if (conf->rs485_delay_before % NSEC_PER_MSEC != 0 ||
 	    conf->rs485_delay_after % NSEC_PER_MSEC != 0)
-		snprintf(err, size, "RS-485 delays are in whole milliseconds");
+		error_set(err, "RS-485 delays are in whole milliseconds");
 	else
 		return 0;
 	return -EINVAL;
@@ -393,17 +390,16 @@ serial_get(struct endpoint *ep, struct serial *s)
 
 	ep->link.adopted =
 	    fd >= 0 && serial_port_adopt(&s->port, fd, exclusive) == 0;
-	return ep->link.adopted ? 0
-				: serial_port_open(&s->port, exclusive,
-				      ep->error, sizeof(ep->error));
+	return ep->link.adopted
+	    ? 0
+	    : serial_port_open(&s->port, exclusive, &ep->error);
 }
 
 static int
 serial_open(struct endpoint *ep)
 {
 	const struct endpoint_conf *conf = ep->conf;
-	char *err = ep->error;
-	size_t size = sizeof(ep->error);
+	struct error *err = &ep->error;
 	struct serial *s;
 	int r;
 
@@ -413,12 +409,11 @@ serial_open(struct endpoint *ep)
 	s->ep = ep;
 	s->port.fd = -1;
 	ep->impl = s;
-	r = serial_port_find(
-	    conf, s->port.path, sizeof(s->port.path), err, size);
+	r = serial_port_find(conf, s->port.path, sizeof(s->port.path), err);
 	if (r == 0)
 		r = serial_get(ep, s);
 	if (r == 0)
-		r = serial_port_configure(&s->port, conf, err, size);
+		r = serial_port_configure(&s->port, conf, err);
 	if (r < 0) {
 		serial_close(ep);
 		return r;
@@ -435,9 +430,9 @@ serial_open(struct endpoint *ep)
 /* --- changes while it runs ----------------------------------------------- */
 
 static int
-apply_line(struct endpoint *ep, struct serial *s, char *err, size_t size)
+apply_line(struct endpoint *ep, struct serial *s, struct error *err)
 {
-	int r = serial_tty_line(s->port.fd, ep->conf, true, err, size);
+	int r = serial_tty_line(s->port.fd, ep->conf, true, err);
 
 	if (r == 0) {
 		s->port.baud = ep->conf->baud;
@@ -447,15 +442,15 @@ apply_line(struct endpoint *ep, struct serial *s, char *err, size_t size)
 }
 
 static int
-apply_signals(struct endpoint *ep, struct serial *s, char *err, size_t size)
+apply_signals(struct endpoint *ep, struct serial *s, struct error *err)
 {
-	return serial_tty_signals(s->port.fd, ep->conf, err, size);
+	return serial_tty_signals(s->port.fd, ep->conf, err);
 }
 
 static int
-apply_rs485(struct endpoint *ep, struct serial *s, char *err, size_t size)
+apply_rs485(struct endpoint *ep, struct serial *s, struct error *err)
 {
-	int r = serial_tty_rs485(s->port.fd, ep->conf, err, size);
+	int r = serial_tty_rs485(s->port.fd, ep->conf, err);
 
 	if (r == 0)
 		s->port.rs485 = ep->conf->rs485;
@@ -463,10 +458,10 @@ apply_rs485(struct endpoint *ep, struct serial *s, char *err, size_t size)
 }
 
 static int
-apply_low_latency(struct endpoint *ep, struct serial *s, char *err, size_t size)
+apply_low_latency(struct endpoint *ep, struct serial *s, struct error *err)
 {
 	bool on = ep->conf->low_latency;
-	int r = serial_tty_low_latency(s->port.fd, on, err, size);
+	int r = serial_tty_low_latency(s->port.fd, on, err);
 
 	if (r == 0)
 		s->port.low_latency = on;
@@ -475,7 +470,7 @@ apply_low_latency(struct endpoint *ep, struct serial *s, char *err, size_t size)
 
 static const struct {
 	const char *prefix;
-	int (*apply)(struct endpoint *, struct serial *, char *, size_t);
+	int (*apply)(struct endpoint *, struct serial *, struct error *);
 } changes[] = {
 	{ "baud", apply_line },
 	{ "mode", apply_line },
@@ -491,27 +486,25 @@ static int
 serial_apply(struct endpoint *ep, const struct key *key)
 {
 	struct serial *s = ep->impl;
-	char *err = ep->error;
-	size_t size = sizeof(ep->error);
+	struct error *err = &ep->error;
 	int r;
 
 	for (size_t i = 0; i < NELEM(changes); i++) {
 		if (strncmp(key->name, changes[i].prefix,
 			strlen(changes[i].prefix)) != 0)
 			continue;
-		if ((r = serial_check(ep->conf, err, size)) < 0)
+		if ((r = serial_check(ep->conf, err)) < 0)
 			return r;
 		if (s == NULL || s->port.fd < 0) {
 			set_address(ep);
 			return 0;
 		}
-		return changes[i].apply(ep, s, err, size);
+		return changes[i].apply(ep, s, err);
 	}
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "'%s' of %s cannot be changed while it runs; change"
 	    " the file and reload",
 	    key->name, ep->conf->name);
-	return -EINVAL;
 }
 
 static int

@@ -42,7 +42,7 @@ lock_owner(const char *file)
 }
 
 int
-serial_lock_file(const char *path, char *err, size_t size)
+serial_lock_file(const char *path, struct error *err)
 {
 	const char *base = path;
 	char file[256], name[96];
@@ -60,17 +60,18 @@ serial_lock_file(const char *path, char *err, size_t size)
 		if ((pid = lock_owner(file)) == 0)
 			continue;
 		holder_name(pid, name, sizeof(name));
-		snprintf(err, size, "held by %s, says %s", name, file);
-		return -EBUSY;
+		return error_fail(
+		    err, -EBUSY, "held by %s, says %s", name, file);
 	}
 	return 0;
 }
 
 int
-serial_lock_adopt(int fd, const char *path, char *err, size_t size)
+serial_lock_adopt(int fd, const char *path, struct error *err)
 {
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-		holder_of_device(path, fd, err, size);
+		error_clear(err);
+		holder_of_device(path, fd, err);
 		return -EBUSY;
 	}
 	serial_lock_exclusive(fd, true);
@@ -85,19 +86,21 @@ serial_lock_release(int fd)
 }
 
 int
-serial_lock_take(int fd, const char *path, char *err, size_t size)
+serial_lock_take(int fd, const char *path, struct error *err)
 {
 	int exclusive = 0;
 
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
 			return 0; /* a device that cannot be locked */
-		holder_of_device(path, fd, err, size);
+		error_clear(err);
+		holder_of_device(path, fd, err);
 		return -EBUSY;
 	}
 	if (!serial_tty_is_pty(fd) && ioctl(fd, TIOCGEXCL, &exclusive) == 0 &&
 	    exclusive) {
-		holder_of_device(path, fd, err, size);
+		error_clear(err);
+		holder_of_device(path, fd, err);
 		return -EBUSY;
 	}
 	return 0;

@@ -75,7 +75,7 @@ is_member(gid_t gid)
  * of nobody: what the group is called outside, only an administrator can see.
  */
 static void
-permission_denied(const char *path, char *err, size_t size)
+permission_denied(const char *path, struct error *err)
 {
 	struct stat st;
 	struct group *gr;
@@ -87,64 +87,61 @@ permission_denied(const char *path, char *err, size_t size)
 	if (known)
 		name = gr->gr_name;
 	if (!known && (gr = getgrnam(name)) != NULL && is_member(gr->gr_gid))
-		snprintf(err, size,
+		error_set(err,
 		    "permission denied (`ls -l %s` shows its group, which a"
 		    " service joins by SupplementaryGroups=; a udev rule may"
 		    " give it to dialout)",
 		    path);
 	else if (known && (st.st_mode & 060) != 060)
-		snprintf(err, size,
+		error_set(err,
 		    "permission denied (its mode, %04o, lets no group use it;"
 		    " a udev rule may set it to 0660, with group dialout)",
 		    (unsigned)st.st_mode & 07777);
 	else
-		snprintf(err, size,
-		    "permission denied (is the user in group %s?)", name);
+		error_set(
+		    err, "permission denied (is the user in group %s?)", name);
 }
 
 static int
-no_device(int e, const char *path, char *err, size_t size)
+no_device(int e, const char *path, struct error *err)
 {
 
 	if (e == ENOENT || e == ENXIO || e == ENODEV || e == ENOTDIR)
-		snprintf(err, size, "no such device");
+		error_set(err, "no such device");
 	else if (e == EACCES)
-		permission_denied(path, err, size);
+		permission_denied(path, err);
 	else if (e == EPERM)
-		snprintf(err, size,
+		error_set(err,
 		    "not permitted (does the service's"
 		    " DeviceAllow= name it?)");
 	else if (e == ENOTTY || e == EINVAL)
-		snprintf(err, size, "not a serial device");
+		error_set(err, "not a serial device");
 	else if (e == EIO)
-		snprintf(err, size, "no hardware after this device");
+		error_set(err, "no hardware after this device");
 	else
-		snprintf(err, size, "%s", strerror(e));
+		error_set(err, "%s", strerror(e));
 	return -e;
 }
 
 int
 serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
-    char *err, size_t errsize)
+    struct error *err)
 {
 	char real[PATH_MAX];
 	struct usb_id id;
 
 	if (conf->device == NULL) {
 		if (usb_id_parse(conf->usb, &id) < 0 ||
-		    serial_list_find_usb("/sys", &id, path, size) < 0) {
-			snprintf(err, errsize,
+		    serial_list_find_usb("/sys", &id, path, size) < 0)
+			return error_fail(err, -ENOENT,
 			    "no USB serial port %s is plugged in", conf->usb);
-			return -ENOENT;
-		}
 		return 0;
 	}
 	if (realpath(conf->device, real) == NULL)
-		return no_device(errno, conf->device, err, errsize);
-	if (strlen(real) >= size) {
-		snprintf(err, errsize, "the path of the device is too long");
-		return -ENAMETOOLONG;
-	}
+		return no_device(errno, conf->device, err);
+	if (strlen(real) >= size)
+		return error_fail(
+		    err, -ENAMETOOLONG, "the path of the device is too long");
 	snprintf(path, size, "%s", real);
 	return 0;
 }
@@ -152,26 +149,27 @@ serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
 /* --- opening ------------------------------------------------------------- */
 
 static int
-open_plain(const char *path, char *err, size_t size)
+open_plain(const char *path, struct error *err)
 {
 	struct stat st;
 	int fd, e;
 
 	if (stat(path, &st) < 0)
-		return no_device(errno, path, err, size);
+		return no_device(errno, path, err);
 	if (!S_ISCHR(st.st_mode))
-		return no_device(ENOTTY, path, err, size);
+		return no_device(ENOTTY, path, err);
 	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0) {
 		if (isatty(fd))
 			return fd;
 		e = errno;
 		close(fd);
-		return no_device(e, path, err, size);
+		return no_device(e, path, err);
 	}
 	if (errno != EBUSY)
-		return no_device(errno, path, err, size);
-	holder_of_device(path, -1, err, size);
+		return no_device(errno, path, err);
+	error_clear(err);
+	holder_of_device(path, -1, err);
 	return -EBUSY;
 }
 
@@ -199,33 +197,30 @@ open_libserialport(struct serial_port *port)
 }
 
 static bool
-is_leaving(const char *path, char *err, size_t size)
+is_leaving(const char *path, struct error *err)
 {
 	struct leaving *l;
 
 	TAILQ_FOREACH(l, &leavings, entry) {
-		if (strcmp(l->port.path, path) == 0) {
-			snprintf(
-			    err, size, "its last output is still on its way");
-			return true;
-		}
+		if (strcmp(l->port.path, path) == 0)
+			return error_fail(
+			    err, true, "its last output is still on its way");
 	}
 	return false;
 }
 
 int
-serial_port_open(
-    struct serial_port *port, bool exclusive, char *err, size_t size)
+serial_port_open(struct serial_port *port, bool exclusive, struct error *err)
 {
 	int r, fd;
 
-	if (is_leaving(port->path, err, size))
+	if (is_leaving(port->path, err))
 		return -EBUSY;
-	if (exclusive && (r = serial_lock_file(port->path, err, size)) < 0)
+	if (exclusive && (r = serial_lock_file(port->path, err)) < 0)
 		return r;
-	if ((fd = open_plain(port->path, err, size)) < 0)
+	if ((fd = open_plain(port->path, err)) < 0)
 		return fd;
-	if (exclusive && (r = serial_lock_take(fd, port->path, err, size)) < 0)
+	if (exclusive && (r = serial_lock_take(fd, port->path, err)) < 0)
 		goto fail;
 	if (exclusive)
 		serial_lock_release(fd);
@@ -233,10 +228,10 @@ serial_port_open(
 		close(fd);
 		fd = port->fd;
 	}
-	if (exclusive && (r = serial_lock_take(fd, port->path, err, size)) < 0)
+	if (exclusive && (r = serial_lock_take(fd, port->path, err)) < 0)
 		goto fail;
 	if ((r = serial_tty_raw(fd)) < 0) {
-		no_device(-r, port->path, err, size);
+		no_device(-r, port->path, err);
 		goto fail;
 	}
 	port->fd = fd;
@@ -266,12 +261,10 @@ is_device(int fd, const char *path)
 int
 serial_port_adopt(struct serial_port *port, int fd, bool exclusive)
 {
-	char ignored[256];
+	struct error ignored;
 
 	if (!is_device(fd, port->path) ||
-	    (exclusive &&
-		serial_lock_adopt(fd, port->path, ignored, sizeof(ignored)) <
-		    0)) {
+	    (exclusive && serial_lock_adopt(fd, port->path, &ignored) < 0)) {
 		serial_lock_exclusive(fd, false);
 		serial_tty_discard(fd);
 		close(fd);
@@ -288,33 +281,33 @@ serial_port_adopt(struct serial_port *port, int fd, bool exclusive)
 
 static void
 warn(const struct serial_port *port, const struct endpoint_conf *conf, int r,
-    const char *err)
+    const struct error *err)
 {
 	if (r < 0)
 		log_to(serial_tty_is_pty(port->fd) ? LOG_DEBUG : LOG_WARNING,
-		    ABOUT_ENDPOINT, conf->name, "%s", err);
+		    ABOUT_ENDPOINT, conf->name, "%s", err->text);
 }
 
 int
 serial_port_configure(struct serial_port *port,
-    const struct endpoint_conf *conf, char *err, size_t size)
+    const struct endpoint_conf *conf, struct error *err)
 {
 	bool pty = serial_tty_is_pty(port->fd);
 	int r;
 
-	if ((r = serial_tty_line(port->fd, conf, false, err, size)) < 0)
+	if ((r = serial_tty_line(port->fd, conf, false, err)) < 0)
 		return r;
 	port->baud = conf->baud;
 	if (conf->rs485) {
-		r = serial_tty_rs485(port->fd, conf, err, size);
+		r = serial_tty_rs485(port->fd, conf, err);
 		if (r < 0 && !pty)
 			return r;
 		port->rs485 = r == 0;
 	}
-	r = serial_tty_signals(port->fd, conf, err, size);
+	r = serial_tty_signals(port->fd, conf, err);
 	warn(port, conf, r, err);
 	if (conf->low_latency) {
-		r = serial_tty_low_latency(port->fd, true, err, size);
+		r = serial_tty_low_latency(port->fd, true, err);
 		warn(port, conf, r, err);
 		port->low_latency = r == 0;
 	}
@@ -329,13 +322,12 @@ undo(const struct serial_port *port)
 	static const struct endpoint_conf none = {
 		.name = NULL,
 	};
-	char ignored[128];
+	struct error ignored;
 
 	if (port->low_latency)
-		serial_tty_low_latency(
-		    port->fd, false, ignored, sizeof(ignored));
+		serial_tty_low_latency(port->fd, false, &ignored);
 	if (port->rs485)
-		serial_tty_rs485(port->fd, &none, ignored, sizeof(ignored));
+		serial_tty_rs485(port->fd, &none, &ignored);
 }
 
 static void

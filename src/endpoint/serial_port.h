@@ -6,6 +6,7 @@
 #define SERIAL_PORT_H
 
 #include "endpoint.h"
+#include "error.h"
 
 #define SERIAL_PATH_MAX 128
 
@@ -26,10 +27,10 @@ struct serial_port {
  * with a sentence in err.
  */
 int serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
-    char *err, size_t errsize);
+    struct error *err);
 /* Opens port->path and makes it raw; never waits for a carrier. */
 int serial_port_open(
-    struct serial_port *port, bool exclusive, char *err, size_t size);
+    struct serial_port *port, bool exclusive, struct error *err);
 /*
  * Instead of that: goes on with a descriptor that the process before has left open.
  * -ENODEV when it is not that of port->path (any more); it is closed then.
@@ -37,7 +38,7 @@ int serial_port_open(
 int serial_port_adopt(struct serial_port *port, int fd, bool exclusive);
 /* All settings of the section.  What a pty has not is no error. */
 int serial_port_configure(struct serial_port *port,
-    const struct endpoint_conf *conf, char *err, size_t size);
+    const struct endpoint_conf *conf, struct error *err);
 /*
  * Closes.  Output that is still on its way is given time in the background, as
  * long as it moves; what is stuck is thrown away, as close() would wait for it.

@@ -170,24 +170,23 @@ difference(int fd, const struct termios2 *want, char *buf, size_t size)
 }
 
 static int
-no_dtrdsr(char *err, size_t size)
+no_dtrdsr(struct error *err)
 {
-	snprintf(err, size,
+	return error_fail(err, -EOPNOTSUPP,
 	    "Linux has no DTR/DSR flow control; flow = rtscts,"
 	    " xonxoff or none would do");
-	return -EOPNOTSUPP;
 }
 
 int
-serial_tty_line(int fd, const struct endpoint_conf *conf, bool strict,
-    char *err, size_t size)
+serial_tty_line(
+    int fd, const struct endpoint_conf *conf, bool strict, struct error *err)
 {
 	struct termios2 old, t;
 	char words[256];
 	int r;
 
 	if (conf->flow == FLOW_DTRDSR)
-		return no_dtrdsr(err, size);
+		return no_dtrdsr(err);
 	if (ioctl(fd, TCGETS2, &old) < 0)
 		goto fail;
 	t = old;
@@ -203,13 +202,11 @@ serial_tty_line(int fd, const struct endpoint_conf *conf, bool strict,
 		return 0;
 	}
 	ioctl(fd, TCSETS2, &old);
-	snprintf(err, size, "%s", words);
-	return -EOPNOTSUPP;
+	return error_fail(err, -EOPNOTSUPP, "%s", words);
 fail:
 	r = -errno;
-	snprintf(err, size, "cannot set the line: %s",
+	return error_fail(err, r, "cannot set the line: %s",
 	    r == -EIO ? "no hardware after this device" : strerror(-r));
-	return r;
 }
 
 /* --- signals and special drivers ----------------------------------------- */
@@ -229,8 +226,7 @@ set_signal(int fd, int bit, int how)
 }
 
 int
-serial_tty_signals(
-    int fd, const struct endpoint_conf *conf, char *err, size_t size)
+serial_tty_signals(int fd, const struct endpoint_conf *conf, struct error *err)
 {
 	const struct {
 		const char *name;
@@ -242,13 +238,12 @@ serial_tty_signals(
 		int n = i ^ conf->line_order;
 		int r = set_signal(fd, lines[n].bit, lines[n].how);
 
-		if (r < 0) {
-			snprintf(err, size, "cannot set %s: %s", lines[n].name,
+		if (r < 0)
+			return error_fail(err, r, "cannot set %s: %s",
+			    lines[n].name,
 			    serial_tty_is_pty(fd)
 				? "a pseudo-terminal has no modem lines"
 				: strerror(-r));
-			return r;
-		}
 	}
 	return 0;
 }
@@ -262,8 +257,7 @@ same_rs485(const struct serial_rs485 *a, const struct serial_rs485 *b)
 }
 
 int
-serial_tty_rs485(
-    int fd, const struct endpoint_conf *conf, char *err, size_t size)
+serial_tty_rs485(int fd, const struct endpoint_conf *conf, struct error *err)
 {
 	struct serial_rs485 rs = { 0 }, got;
 	int r;
@@ -285,12 +279,11 @@ serial_tty_rs485(
 	got = rs;
 	if (ioctl(fd, TIOCSRS485, &got) < 0) {
 		r = -errno;
-		snprintf(err, size, "cannot set RS-485: %s",
+		return error_fail(err, r, "cannot set RS-485: %s",
 		    r == -ENOTTY ? "the driver has no such mode; an adapter "
 				   "that switches"
 				   " by itself needs none"
 				 : strerror(-r));
-		return r;
 	}
 	if (conf->rs485 && !same_rs485(&got, &rs))
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, conf->name,
@@ -303,7 +296,7 @@ serial_tty_rs485(
 }
 
 int
-serial_tty_low_latency(int fd, bool on, char *err, size_t size)
+serial_tty_low_latency(int fd, bool on, struct error *err)
 {
 	struct serial_struct ss;
 	int r;
@@ -317,10 +310,9 @@ serial_tty_low_latency(int fd, bool on, char *err, size_t size)
 		return 0;
 fail:
 	r = -errno;
-	snprintf(err, size, "cannot set low latency: %s",
+	return error_fail(err, r, "cannot set low latency: %s",
 	    r == -ENOTTY || r == -EINVAL ? "the driver has no such mode"
 					 : strerror(-r));
-	return r;
 }
 
 int

@@ -10,6 +10,7 @@
 #define SERIAL_TTY_H
 
 #include "endpoint.h"
+#include "error.h"
 
 bool serial_tty_is_pty(int fd);
 /*
@@ -23,16 +24,16 @@ int serial_tty_raw(int fd);
  * one step, and reads back what the driver made of it.  strict: what it does
  * not take as asked is an error, and nothing is changed.
  */
-int serial_tty_line(int fd, const struct endpoint_conf *conf, bool strict,
-    char *err, size_t size);
+int serial_tty_line(
+    int fd, const struct endpoint_conf *conf, bool strict, struct error *err);
 /*
  * DTR and RTS, in the order of the section; those to be kept are not touched.
  */
 int serial_tty_signals(
-    int fd, const struct endpoint_conf *conf, char *err, size_t size);
+    int fd, const struct endpoint_conf *conf, struct error *err);
 int serial_tty_rs485(
-    int fd, const struct endpoint_conf *conf, char *err, size_t size);
-int serial_tty_low_latency(int fd, bool on, char *err, size_t size);
+    int fd, const struct endpoint_conf *conf, struct error *err);
+int serial_tty_low_latency(int fd, bool on, struct error *err);
 int serial_tty_break(int fd, bool on);
 /* Frame, parity, overrun and break counts since the driver was loaded. */
 int serial_tty_errors(int fd, struct line_errors *ret);

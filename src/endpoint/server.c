@@ -143,17 +143,15 @@ server_open(struct endpoint *ep)
 		return -ENOMEM;
 	ep->impl = server;
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->listen);
-	r = address_parse(
-	    conf->listen, &lc.address, ep->error, sizeof(ep->error));
+	r = address_parse(conf->listen, &lc.address, &ep->error);
 	if (r == 0 && conf->allow != NULL)
-		r = networks_parse(
-		    conf->allow, &server->allow, ep->error, sizeof(ep->error));
+		r = networks_parse(conf->allow, &server->allow, &ep->error);
 	lc.allow = server->allow;
 	lc.refused = &ep->refused;
 	endpoint_keep_name(ep, " listener", keep, sizeof(keep));
 	if (r == 0)
 		r = listener_new(ep->base, &lc, on_client, ep,
-		    &server->listener, ep->error, sizeof(ep->error));
+		    &server->listener, &ep->error);
 	if (r < 0)
 		return r;
 	snprintf(ep->address, sizeof(ep->address), "%s",
@@ -168,67 +166,58 @@ server_open(struct endpoint *ep)
 /* Reads 'listen': a path when the server is local, else HOST:PORT. */
 static int
 check_listen(const struct endpoint_conf *conf, bool local, struct address *ret,
-    char *err, size_t size)
+    struct error *err)
 {
-	char why[200];
+	struct error why;
 
-	if (conf->listen == NULL) {
-		snprintf(err, size, "needs 'listen', such as listen = %s",
+	if (conf->listen == NULL)
+		return error_fail(err, -EINVAL,
+		    "needs 'listen', such as listen = %s",
 		    local ? "/run/ttybridge/bus.sock" : "127.0.0.1:5011");
-		return -EINVAL;
-	}
 	if (local && *conf->listen != '/' &&
-	    strncmp(conf->listen, "unix:", 5) != 0) {
-		snprintf(err, size,
+	    strncmp(conf->listen, "unix:", 5) != 0)
+		return error_fail(err, -EINVAL,
 		    "'listen' is '%s', and not the path of a"
 		    " socket, which starts with '/'",
 		    conf->listen);
-		return -EINVAL;
-	}
-	if (address_parse(conf->listen, ret, why, sizeof(why)) < 0) {
-		snprintf(err, size, "'listen': %s", why);
-		return -EINVAL;
-	}
+	if (address_parse(conf->listen, ret, &why) < 0)
+		return error_fail(err, -EINVAL, "'listen': %s", why.text);
 	if (local || ret->ss.ss_family != AF_UNIX)
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "'listen' is the path of a Unix socket: that is a"
 	    " [unix-server]");
-	return -EINVAL;
 }
 
 static int
-tcp_check(struct endpoint_conf *conf, char *err, size_t size)
+tcp_check(struct endpoint_conf *conf, struct error *err)
 {
 	struct address address;
 	struct networks *allow = NULL;
-	char why[200];
+	struct error why;
 	int r;
 
-	if ((r = check_listen(conf, false, &address, err, size)) < 0)
+	if ((r = check_listen(conf, false, &address, err)) < 0)
 		return r;
 	if (conf->allow != NULL &&
-	    (r = networks_parse(conf->allow, &allow, why, sizeof(why))) < 0) {
-		snprintf(err, size, "'allow': %s", why);
-		return r;
-	}
+	    (r = networks_parse(conf->allow, &allow, &why)) < 0)
+		return error_fail(err, r, "'allow': %s", why.text);
 	networks_free(allow);
 	if (address_is_loopback((struct sockaddr *)&address.ss) ||
 	    conf->allow != NULL)
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "listen = %s is open to the network: 'allow' must"
 	    " say to whom (allow = 192.168.1.0/24)",
 	    conf->listen);
-	return -EINVAL;
 }
 
 static int
-unix_check(struct endpoint_conf *conf, char *err, size_t size)
+unix_check(struct endpoint_conf *conf, struct error *err)
 {
 	struct address address;
 
-	return check_listen(conf, true, &address, err, size);
+	return check_listen(conf, true, &address, err);
 }
 
 const struct endpoint_ops endpoint_tcp_server = {

@@ -326,24 +326,22 @@ client_open(struct endpoint *ep)
 }
 
 static int
-client_check(struct endpoint_conf *conf, char *err, size_t size)
+client_check(struct endpoint_conf *conf, struct error *err)
 {
 	char host[256];
 	const char *port;
 	uint64_t n;
 
-	if (conf->connect == NULL) {
-		snprintf(err, size, "'connect = HOST:PORT' is missing");
-		return -EINVAL;
-	}
+	if (conf->connect == NULL)
+		return error_fail(
+		    err, -EINVAL, "'connect = HOST:PORT' is missing");
 	if (split(conf->connect, host, sizeof(host), &port) == 0 &&
 	    parse_number(port, 1, 65535, &n) == 0)
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "'connect' is '%s', and not HOST:PORT, such as"
 	    " 192.168.1.7:5011",
 	    conf->connect);
-	return -EINVAL;
 }
 
 const struct endpoint_ops endpoint_tcp_client = {

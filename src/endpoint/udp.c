@@ -85,7 +85,7 @@ set_address(
 
 /* Binds it to *from, which becomes what the kernel has made of it, if not NULL. */
 static int
-make_socket(struct address *from, int family, char *err, size_t size)
+make_socket(struct address *from, int family, struct error *err)
 {
 	char text[ADDRESS_TEXT_MAX] = "datagrams", why[NETWORK_ERROR_MAX];
 	const int on = 1;
@@ -104,13 +104,13 @@ make_socket(struct address *from, int family, char *err, size_t size)
 		close(fd);
 	if (from != NULL)
 		address_format(sa(from), from->len, text, sizeof(text));
-	snprintf(err, size, "cannot receive %s%s: ", from != NULL ? "on " : "",
-	    text);
+	error_set(
+	    err, "cannot receive %s%s: ", from != NULL ? "on " : "", text);
 	if (r == -EADDRINUSE && from != NULL) {
-		holder_of_port(true, address_port(sa(from)), why, sizeof(why));
-		append(err, size, "in use, %s", why);
+		error_append(err, "in use, ");
+		holder_of_port(true, address_port(sa(from)), err);
 	} else
-		append(err, size, "%s", network_error(-r, why, sizeof(why)));
+		error_append(err, "%s", network_error(-r, why, sizeof(why)));
 	return r;
 }
 
@@ -120,25 +120,23 @@ udp_open(struct endpoint *ep)
 	const struct endpoint_conf *conf = ep->conf;
 	struct address from_, to_, *from = NULL, *to = NULL;
 	struct networks *allow = NULL;
-	char *err = ep->error;
-	size_t size = sizeof(ep->error);
+	struct error *err = &ep->error;
 	int fd, r = 0;
 
 	if (conf->listen != NULL &&
-	    (r = address_parse(conf->listen, from = &from_, err, size)) < 0)
+	    (r = address_parse(conf->listen, from = &from_, err)) < 0)
 		return r;
 	if (conf->send_to != NULL &&
-	    (r = address_parse(conf->send_to, to = &to_, err, size)) < 0)
+	    (r = address_parse(conf->send_to, to = &to_, err)) < 0)
 		return r;
 	set_address(ep, from, to);
 	if (from != NULL && to != NULL && from->ss.ss_family == AF_INET6 &&
 	    to->ss.ss_family == AF_INET)
 		map_address(to);
 	if (conf->allow != NULL &&
-	    (r = networks_parse(conf->allow, &allow, err, size)) < 0)
+	    (r = networks_parse(conf->allow, &allow, err)) < 0)
 		return r;
-	fd = make_socket(
-	    from, (from != NULL ? from : to)->ss.ss_family, err, size);
+	fd = make_socket(from, (from != NULL ? from : to)->ss.ss_family, err);
 	if (fd < 0) {
 		networks_free(allow);
 		return fd;
@@ -151,78 +149,68 @@ udp_open(struct endpoint *ep)
 /* --- check --------------------------------------------------------------- */
 
 static int
-check_address(const char *key, const char *value, struct address *ret,
-    char *err, size_t size)
+check_address(
+    const char *key, const char *value, struct address *ret, struct error *err)
 {
-	char why[200];
+	struct error why;
 
 	memset(ret, 0, sizeof(*ret));
 	if (value == NULL)
 		return 0;
-	if (address_parse(value, ret, why, sizeof(why)) < 0) {
-		snprintf(err, size, "'%s': %s", key, why);
-		return -EINVAL;
-	}
+	if (address_parse(value, ret, &why) < 0)
+		return error_fail(err, -EINVAL, "'%s': %s", key, why.text);
 	if (ret->ss.ss_family != AF_UNIX)
 		return 0;
-	snprintf(err, size, "'%s' is a path, and not HOST:PORT", key);
-	return -EINVAL;
+	return error_fail(
+	    err, -EINVAL, "'%s' is a path, and not HOST:PORT", key);
 }
 
 /* Whether datagrams can go from the one address to the other. */
 static int
-check_way(const struct address *from, const struct address *to, char *err,
-    size_t size)
+check_way(
+    const struct address *from, const struct address *to, struct error *err)
 {
-	if (from->ss.ss_family == AF_INET && to->ss.ss_family == AF_INET6) {
-		snprintf(err, size,
+	if (from->ss.ss_family == AF_INET && to->ss.ss_family == AF_INET6)
+		return error_fail(err, -EINVAL,
 		    "'send_to' is an IPv6 address, and 'listen'"
 		    " is not");
-		return -EINVAL;
-	}
 	if (address_is_loopback((const struct sockaddr *)&from->ss) &&
-	    !address_is_loopback((const struct sockaddr *)&to->ss)) {
-		snprintf(err, size,
+	    !address_is_loopback((const struct sockaddr *)&to->ss))
+		return error_fail(err, -EINVAL,
 		    "'send_to' is beyond this machine, and"
 		    " cannot be reached from 'listen'");
-		return -EINVAL;
-	}
 	return 0;
 }
 
 static int
-udp_check(struct endpoint_conf *conf, char *err, size_t size)
+udp_check(struct endpoint_conf *conf, struct error *err)
 {
 	struct networks *allow = NULL;
 	struct address from, to;
-	char why[200];
+	struct error why;
 	int r;
 
-	if (conf->listen == NULL && conf->send_to == NULL) {
-		snprintf(err, size, "needs 'listen' or 'send_to', or both");
-		return -EINVAL;
-	}
-	if ((r = check_address("listen", conf->listen, &from, err, size)) < 0 ||
-	    (r = check_address("send_to", conf->send_to, &to, err, size)) < 0)
+	if (conf->listen == NULL && conf->send_to == NULL)
+		return error_fail(
+		    err, -EINVAL, "needs 'listen' or 'send_to', or both");
+	if ((r = check_address("listen", conf->listen, &from, err)) < 0 ||
+	    (r = check_address("send_to", conf->send_to, &to, err)) < 0)
 		return r;
 	if (conf->listen != NULL && conf->send_to != NULL &&
-	    (r = check_way(&from, &to, err, size)) < 0)
+	    (r = check_way(&from, &to, err)) < 0)
 		return r;
 	if (conf->allow != NULL &&
-	    networks_parse(conf->allow, &allow, why, sizeof(why)) < 0) {
-		snprintf(err, size, "'allow': %s", why);
-		return -EINVAL;
-	}
+	    networks_parse(conf->allow, &allow, &why) < 0)
+		return error_fail(err, -EINVAL, "'allow': %s", why.text);
 	networks_free(allow);
 	if (conf->listen == NULL || conf->send_to != NULL ||
 	    conf->allow != NULL ||
 	    address_is_loopback((struct sockaddr *)&from.ss))
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "listen = %s is open to the network: 'allow' must say to whom"
 	    " (allow = 192.168.1.0/24)",
 	    conf->listen);
-	return -EINVAL;
 }
 
 const struct endpoint_ops endpoint_udp = {

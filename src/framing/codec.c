@@ -13,15 +13,14 @@ const char *const framing_payload_words[] = {
 };
 
 int
-rule_check_own(struct framing_conf *conf, char *err, size_t size)
+rule_check_own(struct framing_conf *conf, struct error *err)
 {
 	if (conf->checksum == CHECKSUM_NONE)
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "framing '%s' has a checksum of its own; "
 	    "'checksum' must be none",
 	    conf->rule->name);
-	return -EINVAL;
 }
 
 const char *const framing_range_words[] = {
@@ -32,13 +31,12 @@ const char *const framing_range_words[] = {
 };
 
 int
-rule_check_range(struct framing_conf *conf, char *err, size_t size)
+rule_check_range(struct framing_conf *conf, struct error *err)
 {
 	if (conf->checksum_from == FROM_PAYLOAD ||
 	    conf->checksum != CHECKSUM_NONE)
 		return 0;
-	snprintf(err, size, "checksum_from needs 'checksum'");
-	return -EINVAL;
+	return error_fail(err, -EINVAL, "checksum_from needs 'checksum'");
 }
 
 bool

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "error.h"
 #include "framing.h"
 
 extern const struct framing framing_raw, framing_line, framing_delimiter,
@@ -36,7 +37,7 @@ bool rule_sum_right(
 /* Puts the generic checksum over len bytes after them. */
 void rule_put_sum(const struct framing_conf *conf, uint8_t *from, size_t len);
 /* A check() for rules with a checksum of their own. */
-int rule_check_own(struct framing_conf *conf, char *err, size_t size);
+int rule_check_own(struct framing_conf *conf, struct error *err);
 
 /* --- the results of decode() --------------------------------------------- */
 
@@ -203,7 +204,7 @@ rule_earn(struct decoder *d, size_t used)
 }
 
 /* A check() for rules with a checksum_from. */
-int rule_check_range(struct framing_conf *conf, char *err, size_t size);
+int rule_check_range(struct framing_conf *conf, struct error *err);
 extern const char *const framing_range_words[];
 #define FRAMING_KEY_RANGE                                                    \
 	{                                                                    \

@@ -39,29 +39,29 @@ static const struct key fixed_keys[] = {
 };
 
 static int
-fixed_check(struct framing_conf *conf, char *err, size_t size)
+fixed_check(struct framing_conf *conf, struct error *err)
 {
 	uint64_t sum = checksum_size(conf->checksum);
 
 	if (conf->frame_size == 0)
-		snprintf(err, size,
+		error_set(err,
 		    "framing 'fixed' needs 'frame_size', "
 		    "the bytes of every frame");
 	else if (conf->frame_size <= sum)
-		snprintf(err, size,
+		error_set(err,
 		    "frame_size leaves no room for a payload "
 		    "in front of the checksum");
 	else if (conf->frame_size > conf->max_frame + sum)
-		snprintf(err, size,
+		error_set(err,
 		    "frame_size is over max_frame; "
 		    "make max_frame larger");
 	else if (conf->frame_size < conf->sync.len + sum)
-		snprintf(err, size,
+		error_set(err,
 		    "frame_size has to be at least %u, for the sync bytes "
 		    "and the checksum",
 		    (unsigned)(conf->sync.len + sum));
 	else
-		return rule_check_range(conf, err, size);
+		return rule_check_range(conf, err);
 	return -EINVAL;
 }
 
@@ -199,14 +199,13 @@ static const struct key idle_keys[] = {
 };
 
 static int
-idle_check(struct framing_conf *conf, char *err, size_t size)
+idle_check(struct framing_conf *conf, struct error *err)
 {
 	if (conf->idle.tenths != 0 || conf->idle.ns != 0)
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "framing 'idle' needs 'idle', the silence that "
 	    "ends a frame, such as 3.5 (characters) or 2ms");
-	return -EINVAL;
 }
 
 static enum decode_result

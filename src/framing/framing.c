@@ -155,23 +155,22 @@ checksum_stray(const struct framing_conf *conf)
 }
 
 static int
-checksum_check(const struct framing_conf *conf, char *err, size_t size)
+checksum_check(const struct framing_conf *conf, struct error *err)
 {
 	const struct checksum_params *params = &conf->checksum_params;
 	const char *stray = checksum_stray(conf);
 
 	if (stray != NULL)
-		snprintf(err, size, "%s is for 'checksum' crc8 or crc16 only",
-		    stray);
+		error_set(
+		    err, "%s is for 'checksum' crc8 or crc16 only", stray);
 	else if (params->complement != COMPLEMENT_NONE &&
 	    !checksum_is_sum(conf->checksum))
-		snprintf(err, size,
+		error_set(err,
 		    "checksum_complement is for 'checksum' xor8, sum8 or "
 		    "sum16 only");
 	else if (conf->checksum == CHECKSUM_CRC8 &&
 	    (params->poly | params->init | params->xor_out) > 0xff)
-		snprintf(err, size,
-		    "%s has more than the 8 bits of 'checksum' crc8",
+		error_set(err, "%s has more than the 8 bits of 'checksum' crc8",
 		    params->poly > 0xff	      ? "checksum_poly"
 			: params->init > 0xff ? "checksum_init"
 					      : "checksum_xor");
@@ -181,13 +180,13 @@ checksum_check(const struct framing_conf *conf, char *err, size_t size)
 }
 
 int
-framing_check(struct framing_conf *conf, char *err, size_t size)
+framing_check(struct framing_conf *conf, struct error *err)
 {
-	int r = checksum_check(conf, err, size);
+	int r = checksum_check(conf, err);
 
 	return r != 0 || conf->rule->check == NULL
 	    ? r
-	    : conf->rule->check(conf, err, size);
+	    : conf->rule->check(conf, err);
 }
 
 /* --- which framings are the same ----------------------------------------- */

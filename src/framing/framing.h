@@ -31,7 +31,7 @@
 
 #include "checksum.h"
 #include "key.h"
-#include "util.h"
+#include "error.h"
 
 #define FRAMING_MAX_FRAME (1024 * 1024)
 
@@ -135,7 +135,7 @@ struct framing {
 	uint64_t silence_fast_ns;
 	/* Checks keys against each other; NULL: nothing to check. -EINVAL and
 	 * a sentence in err. */
-	int (*check)(struct framing_conf *, char *err, size_t);
+	int (*check)(struct framing_conf *, struct error *err);
 	enum decode_result (*decode)(
 	    struct decoder *, uint8_t *in, size_t len, struct decoded *);
 	/*
@@ -174,7 +174,7 @@ void framing_conf_init(struct framing_conf *conf);
 /* Makes rule the conf's own, and sets the rule's keys to their defaults. */
 void framing_use(struct framing_conf *conf, const struct framing *rule);
 /* Checks keys against each other.  -EINVAL and a sentence in err. */
-int framing_check(struct framing_conf *conf, char *err, size_t size);
+int framing_check(struct framing_conf *conf, struct error *err);
 /* The same frames in the same bytes: what one decodes "verbatim" may go on to the
  * other in its own bytes, if framing_obeys() agrees. */
 bool framing_same(const struct framing_conf *a, const struct framing_conf *b);

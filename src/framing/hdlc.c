@@ -50,9 +50,9 @@ static const struct key hdlc_keys[] = {
 };
 
 static int
-hdlc_check(struct framing_conf *conf, char *err, size_t size)
+hdlc_check(struct framing_conf *conf, struct error *err)
 {
-	return conf->fcs == FCS_NONE ? 0 : rule_check_own(conf, err, size);
+	return conf->fcs == FCS_NONE ? 0 : rule_check_own(conf, err);
 }
 
 static inline bool

@@ -38,18 +38,16 @@ static const char *const endian_words[] = {
 
 /* A signed number of bytes. */
 static int
-adjust_parse(void *field, const char *value, char *err, size_t size)
+adjust_parse(void *field, const char *value, struct error *err)
 {
 	bool minus = value[0] == '-';
 	uint64_t n;
 
-	if (parse_number(value + minus, 0, ADJUST_MAX, &n) < 0) {
-		snprintf(err, size,
+	if (parse_number(value + minus, 0, ADJUST_MAX, &n) < 0)
+		return error_fail(err, -EINVAL,
 		    "'%s' is not a number of bytes from %d "
 		    "to %d",
 		    value, -ADJUST_MAX, ADJUST_MAX);
-		return -EINVAL;
-	}
 	*(int64_t *)field = minus ? -(int64_t)n : (int64_t)n;
 	return 0;
 }
@@ -193,27 +191,27 @@ field_of(const struct framing_conf *conf, int64_t rest, uint32_t *ret)
 }
 
 static int
-length_check(struct framing_conf *conf, char *err, size_t size)
+length_check(struct framing_conf *conf, struct error *err)
 {
 	unsigned bytes = 1U << conf->length_size;
 
 	if (conf->length_offset > conf->max_frame)
-		snprintf(err, size,
+		error_set(err,
 		    "length_offset is over max_frame, so that no "
 		    "frame is short enough");
 	else if (conf->length_mask != UINT32_MAX &&
 	    conf->length_mask >> 8 * bytes != 0)
-		snprintf(err, size,
+		error_set(err,
 		    "length_mask has more bits than a length field of %u "
 		    "byte%s; make length_size larger",
 		    bytes, bytes == 1 ? "" : "s");
 	else if (MIN(conf->length_mask, UINT32_MAX >> (32 - 8 * bytes)) >>
 		conf->length_shift ==
 	    0)
-		snprintf(err, size,
-		    "length_shift leaves nothing of the length field");
+		error_set(
+		    err, "length_shift leaves nothing of the length field");
 	else
-		return rule_check_range(conf, err, size);
+		return rule_check_range(conf, err);
 	return -EINVAL;
 }
 

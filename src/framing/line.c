@@ -214,15 +214,15 @@ static const struct key delimiter_keys[] = {
 };
 
 static int
-delimiter_check(struct framing_conf *conf, char *err, size_t size)
+delimiter_check(struct framing_conf *conf, struct error *err)
 {
 	if (conf->delimiter.len == 0)
-		snprintf(err, size,
+		error_set(err,
 		    "framing 'delimiter' needs 'delimiter', "
 		    "the bytes that end a frame, such as \\x03");
 	else if (conf->trailer > 0 &&
 	    conf->delimiter.len + conf->trailer > conf->max_frame)
-		snprintf(err, size,
+		error_set(err,
 		    "max_frame has no room for the delimiter and the %u "
 		    "bytes of its trailer",
 		    (unsigned)conf->trailer);

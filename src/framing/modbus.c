@@ -70,14 +70,13 @@ static const struct key rtu_keys[] = {
 };
 
 static int
-rtu_check(struct framing_conf *conf, char *err, size_t size)
+rtu_check(struct framing_conf *conf, struct error *err)
 {
 	if (conf->idle.tenths != 0 || conf->idle.ns != 0)
-		return rule_check_own(conf, err, size);
-	snprintf(err, size,
+		return rule_check_own(conf, err);
+	return error_fail(err, -EINVAL,
 	    "framing 'modbus-rtu' needs 'idle', the silence "
 	    "that ends a frame, such as 3.5 (characters) or 5ms");
-	return -EINVAL;
 }
 
 static const struct shape *

@@ -39,9 +39,9 @@ static const struct key stx_keys[] = {
 };
 
 static int
-stx_check(struct framing_conf *conf, char *err, size_t size)
+stx_check(struct framing_conf *conf, struct error *err)
 {
-	return conf->bcc ? rule_check_own(conf, err, size) : 0;
+	return conf->bcc ? rule_check_own(conf, err) : 0;
 }
 
 /* --- decoding ------------------------------------------------------------ */

@@ -22,17 +22,15 @@ struct networks {
 };
 
 static int
-parse_unix(const char *path, struct address *ret, char *err, size_t size)
+parse_unix(const char *path, struct address *ret, struct error *err)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&ret->ss;
 
-	if (*path != '/' || strlen(path) >= sizeof(un->sun_path)) {
-		snprintf(err, size,
+	if (*path != '/' || strlen(path) >= sizeof(un->sun_path))
+		return error_fail(err, -EINVAL,
 		    "'%s' is not the path of a socket: it starts"
 		    " with '/' and has at most %zu characters",
 		    path, sizeof(un->sun_path) - 1);
-		return -EINVAL;
-	}
 	un->sun_family = AF_UNIX;
 	memcpy(un->sun_path, path, strlen(path) + 1);
 	ret->len = sizeof(*un);
@@ -70,7 +68,7 @@ parse_host4(const char *host, uint16_t port, struct address *ret)
 }
 
 int
-address_parse(const char *s, struct address *ret, char *err, size_t size)
+address_parse(const char *s, struct address *ret, struct error *err)
 {
 	const char *colon = strrchr(s, ':'), *host = s;
 	size_t len = colon != NULL ? (size_t)(colon - s) : 0;
@@ -80,9 +78,9 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 
 	memset(ret, 0, sizeof(*ret));
 	if (strncmp(s, "unix:", 5) == 0)
-		return parse_unix(s + 5, ret, err, size);
+		return parse_unix(s + 5, ret, err);
 	if (*s == '/')
-		return parse_unix(s, ret, err, size);
+		return parse_unix(s, ret, err);
 	if (len >= 2 && s[0] == '[' && s[len - 1] == ']') {
 		v6 = true;
 		host++;
@@ -96,21 +94,19 @@ address_parse(const char *s, struct address *ret, char *err, size_t size)
 			buf, (uint16_t)port, ret) == 0)
 			return 0;
 	}
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "'%s' is not an address; write 127.0.0.1:5010,"
 	    " [::1]:5010, *:5010 or unix:/path",
 	    s);
-	return -EINVAL;
 }
 
 bool
 address_collides(const char *a, const char *b)
 {
 	struct address x, y;
-	char err[ADDRESS_TEXT_MAX + 128];
+	struct error err;
 
-	if (address_parse(a, &x, err, sizeof(err)) < 0 ||
-	    address_parse(b, &y, err, sizeof(err)) < 0)
+	if (address_parse(a, &x, &err) < 0 || address_parse(b, &y, &err) < 0)
 		return false;
 	if (x.ss.ss_family == AF_UNIX || y.ss.ss_family == AF_UNIX)
 		return x.len == y.len && memcmp(&x.ss, &y.ss, x.len) == 0;
@@ -210,7 +206,7 @@ parse_network(const char *s, size_t len, struct network *ret)
 
 /* Appends what to write instead of a word that is not a network. */
 static void
-say_network(const char *s, size_t len, char *err, size_t size)
+say_network(const char *s, size_t len, struct error *err)
 {
 	static const char *const all[] = { "any", "all", "*", "everyone",
 		"everybody", "everywhere", "anywhere", "anyone", "world",
@@ -218,25 +214,25 @@ say_network(const char *s, size_t len, char *err, size_t size)
 	static const char *const own[] = { "localhost", "local", "loopback",
 		"none", "no" };
 
-	snprintf(err, size, "'%.*s' is not a network; ",
-	    (int)MIN(len, (size_t)64), s);
+	error_set(
+	    err, "'%.*s' is not a network; ", (int)MIN(len, (size_t)64), s);
 	for (size_t i = 0; i < NELEM(all); i++)
 		if (strlen(all[i]) == len && strncasecmp(all[i], s, len) == 0) {
-			append(err, size,
-			    "for every network write 0.0.0.0/0 ::/0");
+			error_append(
+			    err, "for every network write 0.0.0.0/0 ::/0");
 			return;
 		}
 	for (size_t i = 0; i < NELEM(own); i++)
 		if (strlen(own[i]) == len && strncasecmp(own[i], s, len) == 0) {
-			append(err, size,
+			error_append(err,
 			    "without 'allow' only this machine may connect");
 			return;
 		}
-	append(err, size, "write 192.168.1.0/24 or fd00::/8");
+	error_append(err, "write 192.168.1.0/24 or fd00::/8");
 }
 
 int
-networks_parse(const char *s, struct networks **ret, char *err, size_t size)
+networks_parse(const char *s, struct networks **ret, struct error *err)
 {
 	static const char blanks[] = " \t,";
 	struct networks *list, *grown;
@@ -253,7 +249,7 @@ networks_parse(const char *s, struct networks **ret, char *err, size_t size)
 			goto nomem;
 		list = grown;
 		if (parse_network(s, len, &list->net[list->n]) < 0) {
-			say_network(s, len, err, size);
+			say_network(s, len, err);
 			free(list);
 			return -EINVAL;
 		}
@@ -263,8 +259,7 @@ networks_parse(const char *s, struct networks **ret, char *err, size_t size)
 	return 0;
 nomem:
 	free(list);
-	snprintf(err, size, "out of memory");
-	return -ENOMEM;
+	return error_fail(err, -ENOMEM, "out of memory");
 }
 
 static bool

@@ -6,7 +6,7 @@
 
 #include <sys/socket.h>
 
-#include "util.h"
+#include "error.h"
 
 #define ADDRESS_TEXT_MAX 128
 
@@ -20,7 +20,7 @@ struct address {
  * "unix:/path" or "/path".  Numeric (localhost aside): never asks a name server.
  * -EINVAL with a sentence in err.
  */
-int address_parse(const char *s, struct address *ret, char *err, size_t size);
+int address_parse(const char *s, struct address *ret, struct error *err);
 /* "127.0.0.1:5010", "[::1]:5010", "unix:/path", "unix client". */
 const char *address_format(
     const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
@@ -33,8 +33,7 @@ bool address_collides(const char *a, const char *b);
 /* A list of networks "10.0.0.0/8 192.168.1.7 ::1/128", separated by blanks or
  * commas. */
 struct networks;
-int networks_parse(
-    const char *s, struct networks **ret, char *err, size_t size);
+int networks_parse(const char *s, struct networks **ret, struct error *err);
 /* Whether one of them holds the address; a NULL list holds nothing.  An IPv4 address
  * mapped into IPv6 counts as the IPv4 one. */
 bool networks_hold(const struct networks *n, const struct sockaddr *sa);

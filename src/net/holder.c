@@ -156,22 +156,22 @@ lock_holder(const struct stat *st)
 /* --- in words ------------------------------------------------------------ */
 
 static void
-say(pid_t pid, const char *command, char *buf, size_t size)
+say(pid_t pid, const char *command, struct error *err)
 {
 	char name[96];
 
 	if (pid == getpid())
-		snprintf(buf, size, "held by another endpoint of this daemon");
+		error_append(err, "held by another endpoint of this daemon");
 	else if (pid > 0)
-		snprintf(buf, size, "held by %s",
-		    holder_name(pid, name, sizeof(name)));
+		error_append(
+		    err, "held by %s", holder_name(pid, name, sizeof(name)));
 	else
-		snprintf(buf, size, "held by another program, which `%s` names",
-		    command);
+		error_append(
+		    err, "held by another program, which `%s` names", command);
 }
 
 void
-holder_of_device(const char *path, int fd, char *buf, size_t size)
+holder_of_device(const char *path, int fd, struct error *err)
 {
 	struct wanted w = { .own_fd = fd, .left = FDS_MAX };
 	char command[200];
@@ -186,7 +186,7 @@ holder_of_device(const char *path, int fd, char *buf, size_t size)
 			pid = find_process(&w);
 	}
 	snprintf(command, sizeof(command), "sudo fuser -v %s", path);
-	say(pid, command, buf, size);
+	say(pid, command, err);
 }
 
 /* The number of the socket that is bound to the port, or 0. */
@@ -211,7 +211,7 @@ bound_socket(const char *file, bool udp, unsigned port)
 }
 
 void
-holder_of_port(bool udp, unsigned port, char *buf, size_t size)
+holder_of_port(bool udp, unsigned port, struct error *err)
 {
 	struct wanted w = { .own_fd = -1, .left = FDS_MAX };
 	char command[64];
@@ -226,5 +226,5 @@ holder_of_port(bool udp, unsigned port, char *buf, size_t size)
 		pid = find_process(&w);
 	snprintf(command, sizeof(command), "sudo ss -l%cnp sport = :%u",
 	    udp ? 'u' : 't', port);
-	say(pid, command, buf, size);
+	say(pid, command, err);
 }

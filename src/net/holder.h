@@ -7,13 +7,13 @@
 
 #include <sys/types.h>
 
-#include "util.h"
+#include "error.h"
 
 /* "screen (pid 123)"; returns buf. */
 const char *holder_name(pid_t pid, char *buf, size_t size);
-/* "held by screen (pid 123)": who else than fd has the device open or locked. */
-void holder_of_device(const char *path, int fd, char *buf, size_t size);
+/* Appends "held by screen (pid 123)": who else than fd has the device open or locked. */
+void holder_of_device(const char *path, int fd, struct error *err);
 /* The same of a port of TCP, or UDP, that something is bound to. */
-void holder_of_port(bool udp, unsigned port, char *buf, size_t size);
+void holder_of_port(bool udp, unsigned port, struct error *err);
 
 #endif

@@ -170,7 +170,7 @@ unix_path(const struct listener *l)
  * anything else stays.  -errno with a sentence.
  */
 static int
-remove_stale(const struct listener *l, char *err, size_t size)
+remove_stale(const struct listener *l, struct error *err)
 {
 	const struct sockaddr *sa =
 	    (const struct sockaddr *)&l->conf.address.ss;
@@ -179,13 +179,11 @@ remove_stale(const struct listener *l, char *err, size_t size)
 
 	if (lstat(unix_path(l), &st) < 0)
 		return 0;
-	if (!S_ISSOCK(st.st_mode)) {
-		snprintf(err, size,
+	if (!S_ISSOCK(st.st_mode))
+		return error_fail(err, -EEXIST,
 		    "%s is there and is no socket; it is not"
 		    " replaced",
 		    unix_path(l));
-		return -EEXIST;
-	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
@@ -195,9 +193,8 @@ remove_stale(const struct listener *l, char *err, size_t size)
 		return 0;
 	if (r != 0 && r != -EAGAIN)
 		return 0;
-	snprintf(err, size,
+	return error_fail(err, -EADDRINUSE,
 	    "cannot listen on %s: it is in use by another program", l->address);
-	return -EADDRINUSE;
 }
 
 /* Permissions of a Unix socket, -1: as umask says.  A group may connect. */
@@ -210,21 +207,19 @@ socket_mode(const struct listener *l)
 }
 
 static int
-set_owner(struct listener *l, char *err, size_t size)
+set_owner(struct listener *l, struct error *err)
 {
 	const struct group *group = NULL;
 	int mode = socket_mode(l), r = 0;
 
-	if (l->conf.group != NULL &&
-	    (group = getgrnam(l->conf.group)) == NULL) {
-		snprintf(err, size, "there is no group '%s'", l->conf.group);
-		return -EINVAL;
-	}
+	if (l->conf.group != NULL && (group = getgrnam(l->conf.group)) == NULL)
+		return error_fail(
+		    err, -EINVAL, "there is no group '%s'", l->conf.group);
 	if ((group != NULL &&
 		chown(unix_path(l), (uid_t)-1, group->gr_gid) < 0) ||
 	    (mode >= 0 && chmod(unix_path(l), (mode_t)mode) < 0)) {
 		r = -errno;
-		snprintf(err, size, "cannot set mode or group of %s: %s%s",
+		error_set(err, "cannot set mode or group of %s: %s%s",
 		    l->address, strerror(-r),
 		    r == -EPERM && group != NULL
 			? " (is the user in that group?)"
@@ -235,12 +230,12 @@ set_owner(struct listener *l, char *err, size_t size)
 
 /* Nobody may connect before mode and group are set. */
 static int
-bind_unix(struct listener *l, int fd, char *err, size_t size)
+bind_unix(struct listener *l, int fd, struct error *err)
 {
 	mode_t old = 0;
 	int r;
 
-	if ((r = remove_stale(l, err, size)) < 0)
+	if ((r = remove_stale(l, err)) < 0)
 		return r;
 	if (socket_mode(l) >= 0)
 		old = umask(0177);
@@ -253,7 +248,7 @@ bind_unix(struct listener *l, int fd, char *err, size_t size)
 		return r;
 	if (lstat(unix_path(l), &l->socket) < 0)
 		return -errno;
-	return set_owner(l, err, size);
+	return set_owner(l, err);
 }
 
 static int
@@ -270,36 +265,34 @@ bind_tcp(struct listener *l, int fd)
 
 /* A bound and listening socket, -errno with a sentence. */
 static int
-bind_socket(struct listener *l, char *err, size_t size)
+bind_socket(struct listener *l, struct error *err)
 {
 	int family = l->conf.address.ss.ss_family, fd, r;
 	char why[NETWORK_ERROR_MAX];
 
-	*err = '\0';
+	error_clear(err);
 	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		r = -errno;
 	else if (family == AF_UNIX)
-		r = bind_unix(l, fd, err, size);
+		r = bind_unix(l, fd, err);
 	else
 		r = bind_tcp(l, fd);
 	if (r == 0 && listen(fd, BACKLOG) < 0)
 		r = -errno;
 	if (r == 0)
 		return fd;
-	if (*err == '\0' && r == -EADDRINUSE && family != AF_UNIX) {
+	if (!error_is_set(err) && r == -EADDRINUSE && family != AF_UNIX) {
+		error_set(err, "cannot listen on %s: in use, ", l->address);
 		holder_of_port(false,
 		    address_port((const struct sockaddr *)&l->conf.address.ss),
-		    why, sizeof(why));
-		snprintf(
-		    err, size, "cannot listen on %s: in use, ", l->address);
-		append(err, size, "%s", why);
-	} else if (*err == '\0' && family == AF_UNIX) {
-		snprintf(err, size, "cannot listen on %s: %s", l->address,
-		    strerror(-r));
-		append_folder_hint(err, size, unix_path(l), r);
-	} else if (*err == '\0')
-		snprintf(err, size, "cannot listen on %s: %s", l->address,
+		    err);
+	} else if (!error_is_set(err) && family == AF_UNIX) {
+		error_set(
+		    err, "cannot listen on %s: %s", l->address, strerror(-r));
+		error_append_directory_hint(err, unix_path(l), r);
+	} else if (!error_is_set(err))
+		error_set(err, "cannot listen on %s: %s", l->address,
 		    network_error(-r, why, sizeof(why)));
 	if (fd >= 0)
 		close(fd);
@@ -478,7 +471,7 @@ kept_socket(struct listener *l)
 }
 
 static int
-make_socket(struct listener *l, char *err, size_t size)
+make_socket(struct listener *l, struct error *err)
 {
 	char name[KEEP_NAME_MAX];
 	int fd = passed_socket(l);
@@ -486,26 +479,25 @@ make_socket(struct listener *l, char *err, size_t size)
 	l->adopted = fd >= 0;
 	if (fd < 0 && l->conf.keep != NULL) {
 		if ((fd = kept_socket(l)) < 0)
-			fd = bind_socket(l, err, size);
+			fd = bind_socket(l, err);
 		else
 			l->adopted = true;
 		kept_name(l, name, sizeof(name));
 		if (fd >= 0)
 			keep_add(&l->kept, fd, name);
 	} else if (fd < 0)
-		fd = bind_socket(l, err, size);
+		fd = bind_socket(l, err);
 	return fd;
 }
 
 static int
-open_listener(
-    struct listener *l, struct event_base *base, char *err, size_t size)
+open_listener(struct listener *l, struct event_base *base, struct error *err)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 	int fd, r = 0;
 
-	if ((fd = make_socket(l, err, size)) < 0)
+	if ((fd = make_socket(l, err)) < 0)
 		return fd;
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
 		address_format((struct sockaddr *)&ss, len, l->address,
@@ -516,38 +508,35 @@ open_listener(
 	if (l->ev == NULL || l->rest == NULL) {
 		if (l->ev == NULL)
 			close(fd);
-		snprintf(err, size, "out of memory");
-		return -ENOMEM;
+		return error_fail(err, -ENOMEM, "out of memory");
 	}
 	evconnlistener_set_error_cb(l->ev, on_error);
 	/* Making it does not say whether it could be waited for. */
 	if (evconnlistener_enable(l->ev) < 0) {
 		r = -errno;
-		snprintf(err, size, "cannot listen on %s: %s", l->address,
-		    strerror(-r));
+		error_set(
+		    err, "cannot listen on %s: %s", l->address, strerror(-r));
 	}
 	return r;
 }
 
 int
 listener_new(struct event_base *base, const struct listener_conf *conf,
-    listener_accept accept_cb, void *arg, struct listener **ret, char *err,
-    size_t size)
+    listener_accept accept_cb, void *arg, struct listener **ret,
+    struct error *err)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	int r;
 
-	if (l == NULL) {
-		snprintf(err, size, "out of memory");
-		return -ENOMEM;
-	}
+	if (l == NULL)
+		return error_fail(err, -ENOMEM, "out of memory");
 	l->conf = *conf;
 	l->accept = accept_cb;
 	l->arg = arg;
 	l->spare = open_spare();
 	address_format((const struct sockaddr *)&conf->address.ss,
 	    conf->address.len, l->address, sizeof(l->address));
-	if ((r = open_listener(l, base, err, size)) < 0) {
+	if ((r = open_listener(l, base, err)) < 0) {
 		listener_free(l);
 		return r;
 	}

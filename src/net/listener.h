@@ -9,6 +9,7 @@
 #define LISTENER_H
 
 #include "address.h"
+#include "error.h"
 #include "fdstore.h"
 #include "log.h"
 #include "stats.h"
@@ -44,8 +45,8 @@ typedef bool (*listener_accept)(void *arg, int fd, const char *peer);
  * borrowed until listener_free.
  */
 int listener_new(struct event_base *base, const struct listener_conf *conf,
-    listener_accept accept, void *arg, struct listener **ret, char *err,
-    size_t size);
+    listener_accept accept, void *arg, struct listener **ret,
+    struct error *err);
 /* The owner tells how many connections it has, for max_clients and the label. */
 void listener_set_clients(struct listener *l, unsigned clients);
 /* The address that it is bound to (the port that the kernel chose, for 0). */

@@ -130,13 +130,13 @@ compile(struct expression *e)
 }
 
 int
-expression_new(const char *s, struct expression **ret, char *err, size_t size)
+expression_new(const char *s, struct expression **ret, struct error *err)
 {
 	struct expression *e = calloc(1, sizeof(*e));
 	int r = -ENOMEM;
 
 	if (e != NULL)
-		r = expression_parse(s, &e->tree, err, size);
+		r = expression_parse(s, &e->tree, err);
 	if (r == 0)
 		r = compile(e);
 	if (r == 0)

@@ -9,7 +9,7 @@
 #ifndef EXPRESSION_H
 #define EXPRESSION_H
 
-#include "util.h"
+#include "error.h"
 
 /*
  * The steps that one frame may cost in all expressions together; TRE needs 1 to
@@ -20,8 +20,7 @@
 struct expression;
 
 /* -EINVAL with a sentence in err; -ENOMEM. */
-int expression_new(
-    const char *s, struct expression **ret, char *err, size_t size);
+int expression_new(const char *s, struct expression **ret, struct error *err);
 void expression_free(struct expression *e);
 /*
  * Whether it finds something in the bytes: 1 or 0.  -EFBIG when that costs more than

@@ -574,8 +574,7 @@ finish(struct expression_tree *t)
 }
 
 int
-expression_parse(
-    const char *s, struct expression_tree **ret, char *err, size_t size)
+expression_parse(const char *s, struct expression_tree **ret, struct error *err)
 {
 	struct parser p = { .s = s, .t = calloc(1, sizeof(*p.t)) };
 
@@ -589,7 +588,7 @@ expression_parse(
 		return 0;
 	}
 	if (p.error != NULL)
-		snprintf(err, size, "%s", p.error);
+		error_set(err, "%s", p.error);
 	expression_tree_free(p.t);
 	return p.nomem ? -ENOMEM : -EINVAL;
 }

@@ -11,7 +11,7 @@
 
 #include <wchar.h>
 
-#include "util.h"
+#include "error.h"
 
 /* For the NUL byte, which would end a text. */
 #define EXPRESSION_NUL 256
@@ -20,7 +20,7 @@ struct expression_tree;
 
 /* -EINVAL with a sentence in err; -ENOMEM. */
 int expression_parse(
-    const char *s, struct expression_tree **ret, char *err, size_t size);
+    const char *s, struct expression_tree **ret, struct error *err);
 void expression_tree_free(struct expression_tree *t);
 /* What each byte is in the plain form and in what it is searched in. */
 const uint16_t *expression_codes(const struct expression_tree *t);

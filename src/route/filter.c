@@ -34,7 +34,7 @@ range_parse(const char *word, uint32_t max, struct range *ret)
 
 int
 ranges_parse(const char *value, uint32_t max, const char *what,
-    struct ranges *ret, char *err, size_t size)
+    struct ranges *ret, struct error *err)
 {
 	struct ranges ranges = { 0 };
 	const char *list = value, *word;
@@ -43,25 +43,20 @@ ranges_parse(const char *value, uint32_t max, const char *what,
 
 	while ((word = list_word(&list, &len)) != NULL) {
 		snprintf(text, sizeof(text), "%.*s", (int)MIN(len, 39), word);
-		if (ranges.n == RANGES_MAX) {
-			snprintf(err, size, "more than %d %ss and ranges",
-			    RANGES_MAX, what);
-			return -EINVAL;
-		}
+		if (ranges.n == RANGES_MAX)
+			return error_fail(err, -EINVAL,
+			    "more than %d %ss and ranges", RANGES_MAX, what);
 		if (range_parse(text, max, &ranges.range[ranges.n]) != 0) {
 			printable(text, quote, sizeof(quote));
-			snprintf(err, size,
+			return error_fail(err, -EINVAL,
 			    "'%s' is not a %s; write numbers and ranges of 0 to"
 			    " %u, such as 1-5,9",
 			    quote, what, max);
-			return -EINVAL;
 		}
 		ranges.n++;
 	}
-	if (ranges.n == 0) {
-		snprintf(err, size, "it names no %s", what);
-		return -EINVAL;
-	}
+	if (ranges.n == 0)
+		return error_fail(err, -EINVAL, "it names no %s", what);
 	*ret = ranges;
 	return 0;
 }
@@ -79,7 +74,7 @@ ranges_have(const struct ranges *ranges, uint32_t number)
 /* --- rates --------------------------------------------------------------- */
 
 int
-rate_parse(const char *value, struct rate *ret, char *err, size_t size)
+rate_parse(const char *value, struct rate *ret, struct error *err)
 {
 	const char *slash = strchr(value, '/');
 	char count[16], per[32], quote[64];
@@ -98,11 +93,10 @@ rate_parse(const char *value, struct rate *ret, char *err, size_t size)
 		return 0;
 	}
 	printable(value, quote, sizeof(quote));
-	snprintf(err, size,
+	return error_fail(err, -EINVAL,
 	    "'%s' is not a rate; write frames and a time, such as 5/s, 10/m or"
 	    " 1/5s",
 	    quote);
-	return -EINVAL;
 }
 
 /*
@@ -172,7 +166,7 @@ message_rate_used(const struct rate *rate, struct message_rates *rates,
 #define NMEA_NAME 15
 
 int
-nmea_list_check(const char *value, char *err, size_t size)
+nmea_list_check(const char *value, struct error *err)
 {
 	const char *list = value, *word;
 	char text[40], quote[64];
@@ -189,14 +183,13 @@ nmea_list_check(const char *value, char *err, size_t size)
 			"0123456789*?")] == '\0')
 			continue;
 		printable(text, quote, sizeof(quote));
-		snprintf(err, size,
+		return error_fail(err, -EINVAL,
 		    "'%s' is not a sentence; write GPGGA, or GP* for several,"
 		    " with ! before those to leave out",
 		    quote);
-		return -EINVAL;
 	}
 	if (n == 0)
-		snprintf(err, size, "it names no sentence");
+		error_set(err, "it names no sentence");
 	return n == 0 ? -EINVAL : 0;
 }
 

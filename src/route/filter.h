@@ -9,7 +9,7 @@
 #ifndef FILTER_H
 #define FILTER_H
 
-#include "util.h"
+#include "error.h"
 
 #define RANGES_MAX 64
 /* The longest Modbus message: a whole one of modbus-ascii. */
@@ -45,10 +45,10 @@ struct modbus {
  * what was read and what would be right.
  */
 int ranges_parse(const char *value, uint32_t max, const char *what,
-    struct ranges *ret, char *err, size_t size);
-int rate_parse(const char *value, struct rate *ret, char *err, size_t size);
+    struct ranges *ret, struct error *err);
+int rate_parse(const char *value, struct rate *ret, struct error *err);
 /* Whether the value is a list of sentences; nothing is kept. */
-int nmea_list_check(const char *value, char *err, size_t size);
+int nmea_list_check(const char *value, struct error *err);
 
 /*
  * The message's sentence is in the list: one of its words fits, if there are

@@ -33,8 +33,7 @@ struct making {
 	unsigned n;
 	const enum route_end *ends; /* NULL: all END_SEVERAL */
 	struct pairs pairs;
-	char *err;
-	size_t size;
+	struct error *err;
 };
 
 /* "A,B", or "*" for no list. */
@@ -130,8 +129,7 @@ resolve(struct making *m, const char *list, unsigned **ret, unsigned *n)
 			found = bsearch(&wanted, m->names, m->n, sizeof(wanted),
 			    compare_names);
 		if (found == NULL) {
-			snprintf(
-			    m->err, m->size, "no endpoint is called '%s'", key);
+			error_set(m->err, "no endpoint is called '%s'", key);
 			return -EINVAL;
 		}
 		numbers[(*n)++] = found->number;
@@ -193,7 +191,7 @@ join_all(struct making *m)
 /* One route: its words and filters. */
 static int
 route_start(
-    struct route *route, const struct route_conf *conf, char *err, size_t size)
+    struct route *route, const struct route_conf *conf, struct error *err)
 {
 	const char *from = NULL, *to = NULL;
 	int r;
@@ -208,12 +206,12 @@ route_start(
 	if (route->from == NULL || route->to == NULL)
 		return -ENOMEM;
 	if (conf != NULL && conf->match != NULL) {
-		r = expression_new(conf->match, &route->match, err, size);
+		r = expression_new(conf->match, &route->match, err);
 		if (r != 0)
 			return r;
 	}
 	if (conf != NULL && conf->reject != NULL) {
-		r = expression_new(conf->reject, &route->reject, err, size);
+		r = expression_new(conf->reject, &route->reject, err);
 		if (r != 0)
 			return r;
 	}
@@ -244,12 +242,12 @@ add_route(struct making *m, const struct route_conf *conf)
 		if (route->until == NULL || route->messages == NULL)
 			return -ENOMEM;
 	}
-	r = route_start(route, conf, m->err, m->size);
+	r = route_start(route, conf, m->err);
 	if (r != 0)
 		return r;
 	if (conf == NULL)
 		return join_all(m);
-	r = route_conf_check(conf, m->err, m->size);
+	r = route_conf_check(conf, m->err);
 	if (r != 0)
 		return r;
 	if (conf->between != NULL)
@@ -448,17 +446,15 @@ make(struct making *m, struct route_conf **confs, unsigned nconfs,
 int
 routes_new(struct route_conf **confs, unsigned nconfs,
     const char *const *endpoints, const enum route_end *ends,
-    unsigned nendpoints, struct routes **ret, unsigned *bad, char *err,
-    size_t size)
+    unsigned nendpoints, struct routes **ret, unsigned *bad, struct error *err)
 {
 	struct making m = { .n = nendpoints,
 		.ends = ends,
 		.err = err,
-		.size = size,
 		.routes = calloc(1, sizeof(struct routes)) };
 	int r;
 
-	snprintf(err, size, "out of memory");
+	error_set(err, "out of memory");
 	*bad = 0;
 	if (m.routes == NULL)
 		return -ENOMEM;

@@ -13,7 +13,7 @@
 #include "key.h"
 #include "filter.h"
 #include "stats.h"
-#include "util.h"
+#include "error.h"
 
 /* Who waits for answers: nobody, or Modbus masters that share a bus. */
 enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MODBUS };
@@ -97,7 +97,7 @@ struct routes {
  * names, or 'from' with 'to', none of them twice.  -EINVAL with a sentence
  * in err.
  */
-int route_conf_check(const struct route_conf *conf, char *err, size_t size);
+int route_conf_check(const struct route_conf *conf, struct error *err);
 
 /* What a table has to know of an endpoint. */
 enum route_end {
@@ -116,8 +116,7 @@ enum route_end {
  */
 int routes_new(struct route_conf **confs, unsigned nconfs,
     const char *const *endpoints, const enum route_end *ends,
-    unsigned nendpoints, struct routes **ret, unsigned *bad, char *err,
-    size_t size);
+    unsigned nendpoints, struct routes **ret, unsigned *bad, struct error *err);
 /*
  * One table takes the place of another one.  Counters go to the route with the
  * same name and text, and what `rate` has let pass so far to the one with the same

@@ -9,11 +9,11 @@
 #include "route.h"
 
 static int
-parse_expression(void *field, const char *value, char *err, size_t size)
+parse_expression(void *field, const char *value, struct error *err)
 {
 	char **string = field, *copy;
 	struct expression_tree *tree;
-	int r = expression_parse(value, &tree, err, size);
+	int r = expression_parse(value, &tree, err);
 
 	if (r != 0)
 		return r;
@@ -27,10 +27,10 @@ parse_expression(void *field, const char *value, char *err, size_t size)
 }
 
 static int
-parse_nmea(void *field, const char *value, char *err, size_t size)
+parse_nmea(void *field, const char *value, struct error *err)
 {
 	char **string = field, *copy;
-	int r = nmea_list_check(value, err, size);
+	int r = nmea_list_check(value, err);
 
 	if (r != 0)
 		return r;
@@ -43,21 +43,21 @@ parse_nmea(void *field, const char *value, char *err, size_t size)
 }
 
 static int
-parse_mavlink(void *field, const char *value, char *err, size_t size)
+parse_mavlink(void *field, const char *value, struct error *err)
 {
-	return ranges_parse(value, 0xffffff, "message id", field, err, size);
+	return ranges_parse(value, 0xffffff, "message id", field, err);
 }
 
 static int
-parse_units(void *field, const char *value, char *err, size_t size)
+parse_units(void *field, const char *value, struct error *err)
 {
-	return ranges_parse(value, 255, "unit", field, err, size);
+	return ranges_parse(value, 255, "unit", field, err);
 }
 
 static int
-parse_rate(void *field, const char *value, char *err, size_t size)
+parse_rate(void *field, const char *value, struct error *err)
 {
-	return rate_parse(value, field, err, size);
+	return rate_parse(value, field, err);
 }
 
 static const char *const latest_words[] = {
@@ -169,7 +169,7 @@ route_conf_free(struct route_conf *conf)
 
 /* How many names; -EINVAL with a sentence when one stands twice. */
 static int
-check_list(const char *key, const char *list, char *err, size_t size)
+check_list(const char *key, const char *list, struct error *err)
 {
 	const char *word, *other, *rest;
 	size_t len, n;
@@ -181,90 +181,80 @@ check_list(const char *key, const char *list, char *err, size_t size)
 		while ((other = list_word(&rest, &n)) != NULL) {
 			if (n != len || memcmp(word, other, n) != 0)
 				continue;
-			snprintf(err, size, "'%.*s' stands twice in '%s'",
-			    (int)MIN(len, 40), word, key);
-			return -EINVAL;
+			return error_fail(err, -EINVAL,
+			    "'%.*s' stands twice in '%s'", (int)MIN(len, 40),
+			    word, key);
 		}
 	}
-	if (count == 0) {
-		snprintf(err, size, "'%s' names no endpoint", key);
-		return -EINVAL;
-	}
+	if (count == 0)
+		return error_fail(err, -EINVAL, "'%s' names no endpoint", key);
 	return count;
 }
 
 /* Masters, and one bus that is none of them. */
 static int
-check_exchange(const struct route_conf *conf, char *err, size_t size)
+check_exchange(const struct route_conf *conf, struct error *err)
 {
 	const char *list = conf->to, *word, *bus;
 	size_t len, bus_len;
 
-	*err = '\0';
+	error_clear(err);
 	if (conf->exchange == EXCHANGE_NONE)
 		return 0;
-	if (conf->latest != LATEST_NONE) {
-		snprintf(err, size, "'latest' does not go with 'exchange'");
-		return -EINVAL;
-	}
+	if (conf->latest != LATEST_NONE)
+		return error_fail(
+		    err, -EINVAL, "'latest' does not go with 'exchange'");
 	bus = list_word(&list, &bus_len);
 	if (list_word(&list, &len) != NULL)
-		snprintf(err, size,
+		error_set(err,
 		    "'to' of an exchange is one endpoint, the"
 		    " bus that those of 'from' share");
 	list = conf->from;
-	while (*err == '\0' && (word = list_word(&list, &len)) != NULL)
+	while (!error_is_set(err) && (word = list_word(&list, &len)) != NULL)
 		if (len == bus_len && memcmp(word, bus, len) == 0)
-			snprintf(err, size,
+			error_set(err,
 			    "'from' of an exchange are the"
 			    " masters: '%.*s' in it is the bus",
 			    (int)MIN(len, 40), word);
-	return *err != '\0' ? -EINVAL : 0;
+	return error_is_set(err) ? -EINVAL : 0;
 }
 
 int
-route_conf_check(const struct route_conf *conf, char *err, size_t size)
+route_conf_check(const struct route_conf *conf, struct error *err)
 {
 	int n;
 
 	if (conf->exchange == EXCHANGE_NONE &&
-	    (conf->answer_timeout != 0 || conf->late_guard != 0)) {
-		snprintf(err, size, "'%s' is only valid with exchange = modbus",
+	    (conf->answer_timeout != 0 || conf->late_guard != 0))
+		return error_fail(err, -EINVAL,
+		    "'%s' is only valid with exchange = modbus",
 		    conf->answer_timeout != 0 ? "answer_timeout"
 					      : "late_guard");
-		return -EINVAL;
-	}
-	if (conf->between != NULL && conf->exchange != EXCHANGE_NONE) {
-		snprintf(err, size,
+	if (conf->between != NULL && conf->exchange != EXCHANGE_NONE)
+		return error_fail(err, -EINVAL,
 		    "'exchange' needs 'from', the masters, and"
 		    " 'to', the bus that they share, in place of 'between'");
-		return -EINVAL;
-	}
-	if (conf->between != NULL && (conf->from != NULL || conf->to != NULL)) {
-		snprintf(
-		    err, size, "give either 'between', or 'from' and 'to'");
-		return -EINVAL;
-	}
+	if (conf->between != NULL && (conf->from != NULL || conf->to != NULL))
+		return error_fail(
+		    err, -EINVAL, "give either 'between', or 'from' and 'to'");
 	if (conf->between != NULL) {
-		n = check_list("between", conf->between, err, size);
+		n = check_list("between", conf->between, err);
 		if (n == 1)
-			snprintf(err, size, "'between' needs two endpoints");
+			error_set(err, "'between' needs two endpoints");
 		return n < 2 ? -EINVAL : 0;
 	}
-	if (conf->from == NULL && conf->to == NULL) {
-		snprintf(err, size, "give 'between = A B', or 'from' and 'to'");
-		return -EINVAL;
-	}
-	if (conf->from == NULL || conf->to == NULL) {
-		snprintf(err, size, "'%s' is given, and '%s' is missing",
+	if (conf->from == NULL && conf->to == NULL)
+		return error_fail(
+		    err, -EINVAL, "give 'between = A B', or 'from' and 'to'");
+	if (conf->from == NULL || conf->to == NULL)
+		return error_fail(err, -EINVAL,
+		    "'%s' is given, and '%s' is missing",
 		    conf->from == NULL ? "to" : "from",
 		    conf->from == NULL ? "from" : "to");
-		return -EINVAL;
-	}
-	n = check_list("from", conf->from, err, size);
+	n = check_list("from", conf->from, err);
 	if (n > 0)
-		n = check_list("to", conf->to, err, size);
+		n = check_list("to", conf->to, err);
 	if (n > 0)
-		n = check_exchange(conf, err, size);
+		n = check_exchange(conf, err);
 	return MIN(n, 0);
 }

@@ -118,7 +118,7 @@ choose(struct framing_conf *conf, const uint8_t *c)
 		{ 2, { '\r', '\n' } }, { 5, "ababc" }, { 2, { 0, 0 } },
 		{ 3, "aba" }, { 1, { 0xff } } };
 	size_t n = how_many_framings();
-	char err[256] = "";
+	struct error err = { "" };
 
 	if (only >= 0 && c[0] % n != (size_t)only)
 		return false;
@@ -147,7 +147,7 @@ choose(struct framing_conf *conf, const uint8_t *c)
 		conf->idle.ns = c[4] & 1 ? NSEC_PER_MSEC : 0;
 		conf->trailer = (c[4] >> 1) % 4;
 	}
-	return framing_check(conf, err, sizeof(err)) == 0;
+	return framing_check(conf, &err) == 0;
 }
 
 #endif

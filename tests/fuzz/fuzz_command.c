@@ -51,15 +51,15 @@ start_bridge(const char *folder)
 	struct faults faults = { 0 };
 	struct config *c = NULL;
 	struct bridge *b = NULL;
-	char text[256], err[256];
+	struct error err;
+	char text[256];
 
 	snprintf(text, sizeof(text),
 	    "[echo one]\nframing = line\n"
 	    "[pty two]\nframing = cobs\nlink = %s/two\nqueue = 1K\n",
 	    folder);
 	insist(config_parse("fuzz", text, strlen(text), &c, &faults) == 0 &&
-		bridge_new(base, &b) == 0 &&
-		bridge_apply(b, c, err, sizeof(err)) == 0,
+		bridge_new(base, &b) == 0 && bridge_apply(b, c, &err) == 0,
 	    "no bridge");
 	config_free(c);
 	return b;
@@ -68,7 +68,8 @@ start_bridge(const char *folder)
 static void
 start(void)
 {
-	char folder[] = "/tmp/fuzz_command.XXXXXX", path[64], two[64], err[256];
+	struct error err;
+	char folder[] = "/tmp/fuzz_command.XXXXXX", path[64], two[64];
 	struct control_conf conf = {
 		.name = (char *)(uintptr_t) "fuzz",
 		.listen = path,
@@ -84,8 +85,8 @@ start(void)
 	reply = malloc(REPLY_MAX);
 	base = event_base_new();
 	insist(base != NULL && reply != NULL &&
-		control_new(start_bridge(folder), &conf, &hooks, &control, err,
-		    sizeof(err)) == 0,
+		control_new(
+		    start_bridge(folder), &conf, &hooks, &control, &err) == 0,
 	    "no control port");
 	unlink(path);
 	unlink(two);

@@ -64,7 +64,7 @@ make_routes(struct config *c)
 	const char **names = calloc(c->nendpoints, sizeof(*names));
 	enum route_end *ends = calloc(c->nendpoints, sizeof(*ends));
 	struct routes *routes = NULL;
-	char err[256];
+	struct error err;
 	unsigned bad;
 
 	expect(names != NULL && ends != NULL, "there is memory");
@@ -74,7 +74,7 @@ make_routes(struct config *c)
 								 : END_SINGLE;
 	}
 	expect(routes_new(c->routes, c->nroutes, names, ends, c->nendpoints,
-		   &routes, &bad, err, sizeof(err)) == 0,
+		   &routes, &bad, &err) == 0,
 	    "routes without a fault make a table");
 	c->nroutes = 0;
 	for (unsigned i = 0; i < routes->nsources; i++)

@@ -69,7 +69,7 @@ take_over(struct snapshot *h, bool other)
 	struct faults faults = { 0 };
 	struct config *c = NULL;
 	struct bridge *b = NULL;
-	char err[256];
+	struct error err;
 
 	snprintf(text, sizeof(text), "%s%s", first, bus);
 
@@ -77,7 +77,7 @@ take_over(struct snapshot *h, bool other)
 		bridge_new(base, &b) == 0,
 	    "no bridge");
 	b->snapshot = h;
-	insist(bridge_apply(b, c, err, sizeof(err)) == 0, "no endpoints");
+	insist(bridge_apply(b, c, &err) == 0, "no endpoints");
 	config_free(c);
 	b->snapshot = NULL;
 	snapshot_free(h, b);

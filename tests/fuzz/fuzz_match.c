@@ -38,17 +38,16 @@ filters(const char *list, const uint8_t *message, size_t len)
 	struct ranges ranges;
 	struct rate rate;
 	uint64_t until = 0;
-	char err[300];
+	struct error err;
 
-	if (nmea_list_check(list, err, sizeof(err)) == 0 &&
-	    strchr(list, '!') == NULL && match_nmea(list, message, len))
+	if (nmea_list_check(list, &err) == 0 && strchr(list, '!') == NULL &&
+	    match_nmea(list, message, len))
 		expect(match_nmea("*", message, len));
-	if (ranges_parse(list, 0xffffff, "id", &ranges, err, sizeof(err)) ==
-	    0) {
+	if (ranges_parse(list, 0xffffff, "id", &ranges, &err) == 0) {
 		match_mavlink(&ranges, message, len);
 		match_unit(&ranges, message, len);
 	}
-	if (rate_parse(list, &rate, err, sizeof(err)) == 0)
+	if (rate_parse(list, &rate, &err) == 0)
 		expect(rate_allows(&rate, &until, len));
 }
 
@@ -59,16 +58,16 @@ expressions(const char *text, const uint8_t *message, size_t len)
 	struct expression_tree *tree;
 	struct expression *e;
 	uint64_t spent = 0, steps = EXPRESSION_WORK;
-	char err[300];
+	struct error err;
 	int found, tried;
 
-	if (expression_new(text, &e, err, sizeof(err)) != 0)
+	if (expression_new(text, &e, &err) != 0)
 		return;
 	found = expression_find(e, message, len, EXPRESSION_WORK, &spent);
 	expect(spent <= EXPRESSION_WORK);
 	expect(found >= 0 || len > expression_longest(e, EXPRESSION_WORK) ||
 	    expression_is_tried(e));
-	expect(expression_parse(text, &tree, err, sizeof(err)) == 0);
+	expect(expression_parse(text, &tree, &err) == 0);
 	tried = expression_try(tree, message, len, &steps);
 	expect(found < 0 || tried < 0 || found == tried);
 	expression_tree_free(tree);

@@ -199,14 +199,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct framing_conf conf;
 	struct feed f = { .at = 0 };
-	char err[256];
+	struct error err;
 	size_t len;
 
 	if (size <= HEAD || !choose(&conf, data))
 		return 0;
 	conf.max_frame = MIN(
 	    conf.max_frame << data[CHOICES] % 11, (uint64_t)FRAMING_MAX_FRAME);
-	if (framing_check(&conf, err, sizeof(err)) != 0)
+	if (framing_check(&conf, &err) != 0)
 		return 0;
 	size -= HEAD;
 	len = MIN(size * (1u + 8u * data[CHOICES + 1]), LONGEST);

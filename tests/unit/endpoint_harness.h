@@ -92,7 +92,7 @@ make_endpoint(const struct endpoint_ops *ops, const char *const *keys)
 {
 	struct endpoint_conf *conf = zalloc_lines(sizeof(*conf));
 	struct endpoint *ep;
-	char err[256] = "";
+	struct error err = { "" };
 
 	assert_non_null(conf);
 	conf->ops = ops;
@@ -104,11 +104,11 @@ make_endpoint(const struct endpoint_ops *ops, const char *const *keys)
 		const struct key *key = key_find(ops->keys, keys[0]);
 
 		assert_non_null(key);
-		if (key_parse(key, conf, keys[1], err, sizeof(err)) < 0)
-			fail_msg("%s", err);
+		if (key_parse(key, conf, keys[1], &err) < 0)
+			fail_msg("%s", err.text);
 	}
-	if (ops->check(conf, err, sizeof(err)) < 0)
-		fail_msg("%s", err);
+	if (ops->check(conf, &err) < 0)
+		fail_msg("%s", err.text);
 	assert_int_equal(endpoint_new(base, conf, &owner, NULL, &ep), 0);
 	return ep;
 }

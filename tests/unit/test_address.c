@@ -20,10 +20,10 @@ static const struct sockaddr *
 sa_of(const char *s)
 {
 	static struct address address;
-	char err[256];
+	struct error err;
 
-	if (address_parse(s, &address, err, sizeof(err)) != 0)
-		fail_msg("%s: %s", s, err);
+	if (address_parse(s, &address, &err) != 0)
+		fail_msg("%s: %s", s, err.text);
 	return (const struct sockaddr *)&address.ss;
 }
 
@@ -53,11 +53,11 @@ what_is_written_is_understood(void **state)
 	(void)state;
 	for (size_t i = 0; i < NELEM(tests); i++) {
 		struct address address;
-		char err[256] = "", text[ADDRESS_TEXT_MAX];
+		struct error err = { "" };
+		char text[ADDRESS_TEXT_MAX];
 
-		if (address_parse(
-			tests[i].written, &address, err, sizeof(err)) != 0)
-			fail_msg("%s: %s", tests[i].written, err);
+		if (address_parse(tests[i].written, &address, &err) != 0)
+			fail_msg("%s: %s", tests[i].written, err.text);
 		address_format((struct sockaddr *)&address.ss, address.len,
 		    text, sizeof(text));
 		assert_string_equal(text, tests[i].meant);
@@ -96,28 +96,26 @@ what_is_no_address_is_refused_with_a_sentence(void **state)
 		"1234567890123456789012345678901234567890123456789012345678901"
 		"234567890:5",
 	};
-	char path[300], err[256];
+	struct error err;
+	char path[300];
 	struct address address;
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(tests); i++) {
-		*err = '\0';
-		if (address_parse(tests[i], &address, err, sizeof(err)) !=
-		    -EINVAL)
+		error_clear(&err);
+		if (address_parse(tests[i], &address, &err) != -EINVAL)
 			fail_msg("'%s' was taken", tests[i]);
-		assert_non_null(strstr(err, "'"));
+		assert_non_null(strstr(err.text, "'"));
 	}
 	memset(path, 'a', sizeof(path));
 	path[0] = '/';
 	path[sizeof(address.ss)] = '\0';
-	assert_int_equal(
-	    address_parse(path, &address, err, sizeof(err)), -EINVAL);
+	assert_int_equal(address_parse(path, &address, &err), -EINVAL);
 	/* The longest that fits. */
 	path[sizeof(((struct sockaddr_un *)0)->sun_path) - 1] = '\0';
-	assert_int_equal(address_parse(path, &address, err, sizeof(err)), 0);
+	assert_int_equal(address_parse(path, &address, &err), 0);
 	path[strlen(path)] = 'a';
-	assert_int_equal(
-	    address_parse(path, &address, err, sizeof(err)), -EINVAL);
+	assert_int_equal(address_parse(path, &address, &err), -EINVAL);
 }
 
 static void
@@ -186,14 +184,14 @@ a_network_holds_what_its_prefix_says(void **state)
 		{ "10.0.0.0/8 ::1/128", "9.0.0.1:5", false },
 		{ "0.0.0.0/0 ::/0", "/run/x", false },
 	};
-	char err[256];
+	struct error err;
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(tests); i++) {
 		struct networks *n;
 
 		assert_int_equal(
-		    networks_parse(tests[i].networks, &n, err, sizeof(err)), 0);
+		    networks_parse(tests[i].networks, &n, &err), 0);
 		if (networks_hold(n, sa_of(tests[i].address)) != tests[i].held)
 			fail_msg(
 			    "%s in '%s'", tests[i].address, tests[i].networks);
@@ -219,14 +217,13 @@ what_is_no_network_is_named(void **state)
 		{ "10.0.0.0/8/8", "'10.0.0.0/8/8'" },
 	};
 	struct networks *n = NULL;
-	char err[256];
+	struct error err;
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(tests); i++) {
 		assert_int_equal(
-		    networks_parse(tests[i].networks, &n, err, sizeof(err)),
-		    -EINVAL);
-		assert_non_null(strstr(err, tests[i].named));
+		    networks_parse(tests[i].networks, &n, &err), -EINVAL);
+		assert_non_null(strstr(err.text, tests[i].named));
 		assert_null(n);
 	}
 }

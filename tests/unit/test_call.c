@@ -75,7 +75,7 @@ set_up(void **state)
 {
 	struct faults faults = { 0 };
 	struct config *c = NULL;
-	char err[256];
+	struct error err;
 
 	(void)state;
 	log_set_level(LOG_ERR);
@@ -83,7 +83,7 @@ set_up(void **state)
 	assert_int_equal(bridge_new(base, &bridge), 0);
 	assert_int_equal(
 	    config_parse("test", CONF_TEXT, strlen(CONF_TEXT), &c, &faults), 0);
-	assert_int_equal(bridge_apply(bridge, c, err, sizeof(err)), 0);
+	assert_int_equal(bridge_apply(bridge, c, &err), 0);
 	config_free(c);
 	assert_int_equal(turns_hold(base), 0);
 	client = (struct client){ .ops = &ops,

@@ -24,10 +24,10 @@ static int
 serve(const char *where)
 {
 	struct address a;
-	char err[256];
+	struct error err;
 	int fd, on = 1;
 
-	assert_int_equal(address_parse(where, &a, err, sizeof(err)), 0);
+	assert_int_equal(address_parse(where, &a, &err), 0);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(fd, (struct sockaddr *)&a.ss, a.len), 0);
@@ -86,7 +86,7 @@ who_refuses_is_asked_again(void **state)
 	close(server);
 	open_client(name);
 	UNTIL(ep->state == ENDPOINT_LOST);
-	assert_non_null(strstr(ep->error, "refused"));
+	assert_non_null(strstr(ep->error.text, "refused"));
 	server = serve(name);
 	UNTIL(ep->state == ENDPOINT_UP);
 	assert_null(task_find("ar1.reopen"));
@@ -135,7 +135,7 @@ a_name_that_nobody_has_is_said(void **state)
 	(void)state;
 	open_client("no-such-host.invalid:9");
 	UNTIL(ep->state == ENDPOINT_LOST);
-	assert_true(ep->error[0] != '\0');
+	assert_true(error_is_set(&ep->error));
 	endpoint_free(ep);
 	turn();
 }
@@ -167,13 +167,13 @@ the_section_is_checked(void **state)
 		struct endpoint_conf conf = {
 			.connect = (char *)(uintptr_t)tests[i].connect,
 		};
-		char err[256] = "";
-		int r = endpoint_tcp_client.check(&conf, err, sizeof(err));
+		struct error err = { "" };
+		int r = endpoint_tcp_client.check(&conf, &err);
 
 		if ((r == 0) != tests[i].right)
-			fail_msg("%s: %s", tests[i].connect, err);
+			fail_msg("%s: %s", tests[i].connect, err.text);
 		if (r != 0)
-			assert_non_null(strstr(err, "connect"));
+			assert_non_null(strstr(err.text, "connect"));
 	}
 }
 

@@ -73,10 +73,10 @@ open_control(
 		.max_clients = max_clients,
 	};
 	struct control *c = NULL;
-	char err[256];
+	struct error err;
 
-	if (control_new(bridge, &conf, &hooks, &c, err, sizeof(err)) < 0)
-		fail_msg("%s", err);
+	if (control_new(bridge, &conf, &hooks, &c, &err) < 0)
+		fail_msg("%s", err.text);
 	return c;
 }
 
@@ -85,7 +85,8 @@ set_up(void **state)
 {
 	struct faults faults = { 0 };
 	struct config *c = NULL;
-	char err[256], text[256];
+	struct error err;
+	char text[256];
 
 	(void)state;
 	log_set_level(LOG_ERR);
@@ -94,7 +95,7 @@ set_up(void **state)
 	assert_int_equal(bridge_new(base, &bridge), 0);
 	assert_int_equal(
 	    config_parse("test", text, strlen(text), &c, &faults), 0);
-	assert_int_equal(bridge_apply(bridge, c, err, sizeof(err)), 0);
+	assert_int_equal(bridge_apply(bridge, c, &err), 0);
 	config_free(c);
 	full = open_control("full", full_path, ACCESS_FULL, 16);
 	reader = open_control("reader", read_path, ACCESS_READ, 2);

@@ -14,10 +14,10 @@
 static struct expression *new (const char *text)
 {
 	struct expression *e = NULL;
-	char err[300] = "";
+	struct error err = { "" };
 
-	if (expression_new(text, &e, err, sizeof(err)) != 0)
-		fail_msg("%s: %s", text, err);
+	if (expression_new(text, &e, &err) != 0)
+		fail_msg("%s: %s", text, err.text);
 	return e;
 }
 
@@ -103,14 +103,14 @@ what_is_wrong_is_said(void **state)
 		"a{40000}", "\\", "\\1", "(a)|\\1", "(a\\1)", "a{1001}",
 		"((a{100}){100}){20}", "((a{255}){255}){255}" };
 	struct expression *e;
-	char err[300];
+	struct error err;
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(bad); i++) {
-		err[0] = '\0';
-		if (expression_new(bad[i], &e, err, sizeof(err)) != -EINVAL ||
-		    err[0] == '\0')
-			fail_msg("%s: '%s'", bad[i], err);
+		error_clear(&err);
+		if (expression_new(bad[i], &e, &err) != -EINVAL ||
+		    !error_is_set(&err))
+			fail_msg("%s: '%s'", bad[i], err.text);
 	}
 }
 
@@ -184,7 +184,8 @@ expressions_mean_what_they_mean_in_the_c_library(void **state)
 		"\\W", "\\s", "\\b", "\\B", "\\<", "\\>", "\\`", "\\'", "\\.",
 		"\\d", "\\", "-", " ", "_", "\\{", "[\xe9-\xff]", "(a|b)" };
 	static const char letter[] = "aabbab -_^]\xe9.";
-	char text[200], s[8], err[300];
+	struct error err;
+	char text[200], s[8];
 	unsigned seed = 1, compared = 0;
 
 	(void)state;
@@ -198,7 +199,7 @@ expressions_mean_what_they_mean_in_the_c_library(void **state)
 			strcat(text,
 			    piece[(unsigned)rand_r(&seed) % NELEM(piece)]);
 		theirs = regcomp(&regex, text, REG_EXTENDED | REG_NOSUB);
-		ours = expression_new(text, &e, err, sizeof(err));
+		ours = expression_new(text, &e, &err);
 		if ((theirs == 0) != (ours == 0))
 			fail_msg("'%s': %d, %d", text, theirs, ours);
 		for (int j = 0; theirs == 0 && j < 8; j++) {

@@ -146,7 +146,8 @@ static void
 parse_conf(char *s, const struct framing *rule, struct framing_conf *conf)
 {
 	const struct key *key;
-	char err[256], *word, *value;
+	struct error err;
+	char *word, *value;
 
 	framing_conf_init(conf);
 	framing_use(conf, rule);
@@ -160,10 +161,10 @@ parse_conf(char *s, const struct framing *rule, struct framing_conf *conf)
 		if (key == NULL)
 			key = key_find(framing_common_keys, word);
 		ASSERT_HERE(key != NULL);
-		ASSERT_HERE(key_parse(key, conf, value, err, sizeof(err)) == 0);
+		ASSERT_HERE(key_parse(key, conf, value, &err) == 0);
 	}
-	if (framing_check(conf, err, sizeof(err)) != 0)
-		fail_msg("%s:%d: %s", where, line_number, err);
+	if (framing_check(conf, &err) != 0)
+		fail_msg("%s:%d: %s", where, line_number, err.text);
 }
 
 /* --- running them -------------------------------------------------------- */
@@ -824,13 +825,13 @@ static void
 set(struct framing_conf *conf, const char *name, const char *value)
 {
 	const struct key *key = key_find(framing_common_keys, name);
-	char err[256];
+	struct error err;
 
 	if (key == NULL)
 		key = key_find(conf->rule->keys, name);
 	assert_non_null(key);
-	if (key_parse(key, conf, value, err, sizeof(err)) != 0)
-		fail_msg("%s = %s: %s", name, value, err);
+	if (key_parse(key, conf, value, &err) != 0)
+		fail_msg("%s = %s: %s", name, value, err.text);
 }
 
 static void
@@ -908,17 +909,18 @@ test_check(void **state)
 	(void)state;
 	for (size_t i = 0; i < NELEM(cases); i++) {
 		struct framing_conf conf;
-		char err[256] = "";
+		struct error err = { "" };
 		int r;
 
 		framing_conf_init(&conf);
 		framing_use(&conf, framing_find(cases[i].framing));
 		for (int k = 0; k < 3 && cases[i].key[k] != NULL; k++)
 			set(&conf, cases[i].key[k], cases[i].value[k]);
-		r = framing_check(&conf, err, sizeof(err));
+		r = framing_check(&conf, &err);
 		assert_int_equal(r, cases[i].says != NULL ? -EINVAL : 0);
-		if (cases[i].says != NULL && strstr(err, cases[i].says) == NULL)
-			fail_msg("%s: %s", cases[i].framing, err);
+		if (cases[i].says != NULL &&
+		    strstr(err.text, cases[i].says) == NULL)
+			fail_msg("%s: %s", cases[i].framing, err.text);
 	}
 }
 
@@ -1027,6 +1029,7 @@ test_adjust(void **state)
 {
 	struct framing_conf conf;
 	const struct key *key;
+	struct error err;
 	char text[64];
 
 	(void)state;
@@ -1040,12 +1043,9 @@ test_adjust(void **state)
 	set(&conf, "length_adjust", "7");
 	key_print(key, &conf, text, sizeof(text));
 	assert_string_equal(text, "7");
-	assert_int_equal(
-	    key_parse(key, &conf, "1x", text, sizeof(text)), -EINVAL);
-	assert_int_equal(
-	    key_parse(key, &conf, "--1", text, sizeof(text)), -EINVAL);
-	assert_int_equal(
-	    key_parse(key, &conf, "-9999999", text, sizeof(text)), -EINVAL);
+	assert_int_equal(key_parse(key, &conf, "1x", &err), -EINVAL);
+	assert_int_equal(key_parse(key, &conf, "--1", &err), -EINVAL);
+	assert_int_equal(key_parse(key, &conf, "-9999999", &err), -EINVAL);
 	assert_int_equal(conf.length_adjust, 7);
 }
 

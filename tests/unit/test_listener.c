@@ -25,7 +25,8 @@
 #define PATIENCE_NS (10 * NSEC_PER_SEC)
 
 static struct event_base *base;
-static char folder[64], path[96], err[256];
+static struct error err;
+static char folder[64], path[96];
 static struct listener *listener;
 static int accepted[32];
 static unsigned naccepted;
@@ -66,18 +67,16 @@ start(const char *where, struct listener_conf *conf, struct listener **ret)
 		conf->max_clients = 16;
 	if (conf->mode == 0)
 		conf->mode = -1;
-	assert_int_equal(
-	    address_parse(where, &conf->address, err, sizeof(err)), 0);
-	*err = '\0';
-	return listener_new(
-	    base, conf, on_accept, accepted, ret, err, sizeof(err));
+	assert_int_equal(address_parse(where, &conf->address, &err), 0);
+	error_clear(&err);
+	return listener_new(base, conf, on_accept, accepted, ret, &err);
 }
 
 static void
 listen_on(const char *where, struct listener_conf *conf)
 {
 	if (start(where, conf, &listener) != 0)
-		fail_msg("%s", err);
+		fail_msg("%s", err.text);
 }
 
 static int
@@ -86,7 +85,7 @@ connect_to(const char *where)
 	struct address address;
 	int fd;
 
-	assert_int_equal(address_parse(where, &address, err, sizeof(err)), 0);
+	assert_int_equal(address_parse(where, &address, &err), 0);
 	fd = socket(address.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(fd >= 0);
 	assert_int_equal(
@@ -191,7 +190,7 @@ a_port_in_use_is_an_error_with_a_sentence(void **state)
 	assert_int_equal(
 	    start(listener_address(listener), &same, &other), -EADDRINUSE);
 	assert_null(other);
-	assert_non_null(strstr(err, listener_address(listener)));
+	assert_non_null(strstr(err.text, listener_address(listener)));
 }
 
 static void
@@ -242,7 +241,7 @@ a_group_that_is_not_there_leaves_nothing_behind(void **state)
 	(void)state;
 	assert_true(start(path, &conf, &listener) < 0);
 	assert_null(listener);
-	assert_non_null(strstr(err, "'no such group'"));
+	assert_non_null(strstr(err.text, "'no such group'"));
 	assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -253,7 +252,7 @@ leave_stale_socket(void)
 	struct address address;
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	assert_int_equal(address_parse(path, &address, err, sizeof(err)), 0);
+	assert_int_equal(address_parse(path, &address, &err), 0);
 	assert_int_equal(
 	    bind(fd, (struct sockaddr *)&address.ss, address.len), 0);
 	assert_int_equal(listen(fd, 1), 0);
@@ -286,7 +285,7 @@ a_socket_in_use_and_a_file_are_left_alone(void **state)
 	(void)state;
 	listen_on(path, &conf);
 	assert_int_equal(start(path, &same, &other), -EADDRINUSE);
-	assert_non_null(strstr(err, "another program"));
+	assert_non_null(strstr(err.text, "another program"));
 	fd = connect_to(path);
 	UNTIL(naccepted >= 1);
 	close(fd);
@@ -297,7 +296,7 @@ a_socket_in_use_and_a_file_are_left_alone(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	assert_int_equal(start(file, &same, &other), -EEXIST);
-	assert_non_null(strstr(err, "is no socket"));
+	assert_non_null(strstr(err.text, "is no socket"));
 	assert_int_equal(access(file, F_OK), 0);
 	assert_null(other);
 }
@@ -325,8 +324,8 @@ a_folder_that_is_not_there_is_named(void **state)
 	(void)state;
 	snprintf(where, sizeof(where), "%s/none/x", folder);
 	assert_int_equal(start(where, &conf, &listener), -ENOENT);
-	assert_non_null(strstr(err, where));
-	assert_non_null(strstr(err, strerror(ENOENT)));
+	assert_non_null(strstr(err.text, where));
+	assert_non_null(strstr(err.text, strerror(ENOENT)));
 }
 
 /* The limit that leaves no descriptor free. */
@@ -416,8 +415,7 @@ outside(char *buf, size_t size)
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	bool found;
 
-	assert_int_equal(
-	    address_parse("192.0.2.1:9", &to, err, sizeof(err)), 0);
+	assert_int_equal(address_parse("192.0.2.1:9", &to, &err), 0);
 	found = connect(fd, (struct sockaddr *)&to.ss, to.len) == 0 &&
 	    getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
 	    !address_is_loopback((struct sockaddr *)&ss);
@@ -453,7 +451,7 @@ a_stranger_is_closed_unless_allowed(void **state)
 	UNTIL(naccepted == 1);
 	close(fd);
 	listener_free(listener);
-	assert_int_equal(networks_parse(host, &allow, err, sizeof(err)), 0);
+	assert_int_equal(networks_parse(host, &allow, &err), 0);
 	conf.allow = allow;
 	listen_on("*:0", &conf);
 	snprintf(where, sizeof(where), "%s%s", host,

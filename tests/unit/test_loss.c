@@ -26,14 +26,14 @@ set_up(void **state)
 	struct event_base *base = event_base_new();
 	struct faults faults = { 0 };
 	struct config *c = NULL;
-	char err[256];
+	struct error err;
 	int fd[2];
 
 	log_set_level(LOG_ERR);
 	assert_int_equal(bridge_new(base, &bridge), 0);
 	assert_int_equal(
 	    config_parse("test", text, strlen(text), &c, &faults), 0);
-	assert_int_equal(bridge_apply(bridge, c, err, sizeof(err)), 0);
+	assert_int_equal(bridge_apply(bridge, c, &err), 0);
 	config_free(c);
 	node = bridge_find(bridge, "a");
 	assert_int_equal(pipe2(fd, O_CLOEXEC | O_NONBLOCK), 0);

@@ -55,11 +55,11 @@ apply(const char *text)
 {
 	struct faults faults = { 0 };
 	struct config *c = NULL;
-	char err[256];
+	struct error err;
 
 	if (config_parse("test", text, strlen(text), &c, &faults) != 0)
 		fail_msg("%s", faults.text[0]);
-	assert_int_equal(bridge_apply(bridge, c, err, sizeof(err)), 0);
+	assert_int_equal(bridge_apply(bridge, c, &err), 0);
 	config_free(c);
 }
 
@@ -85,7 +85,8 @@ set_up(void **state)
 		.access = ACCESS_FULL,
 		.max_clients = 1,
 	};
-	char err[256], path[64];
+	struct error err;
+	char path[64];
 	int fd[2];
 
 	(void)state;
@@ -95,8 +96,7 @@ set_up(void **state)
 	apply_range(0, MANY, "");
 	snprintf(path, sizeof(path), "%s/c", folder);
 	conf.listen = path;
-	assert_int_equal(
-	    control_new(bridge, &conf, NULL, &control, err, sizeof(err)), 0);
+	assert_int_equal(control_new(bridge, &conf, NULL, &control, &err), 0);
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);

@@ -359,7 +359,7 @@ test_spares_what_is_not_its_own(void **state)
 	close(fd);
 	open_pty(path);
 	assert_int_equal(ep->state, ENDPOINT_LOST);
-	assert_non_null(strstr(ep->error, "is no symbolic link"));
+	assert_non_null(strstr(ep->error.text, "is no symbolic link"));
 	/* It is tried again, and there is room now. */
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 1);
@@ -370,7 +370,7 @@ test_spares_what_is_not_its_own(void **state)
 	assert_int_equal(symlink("/etc/passwd", link), 0);
 	open_pty(link);
 	assert_int_equal(ep->state, ENDPOINT_LOST);
-	assert_non_null(strstr(ep->error, "a link to /etc/passwd"));
+	assert_non_null(strstr(ep->error.text, "a link to /etc/passwd"));
 	endpoint_free(ep);
 
 	open_pty(in_folder("no/such/folder"));
@@ -394,7 +394,7 @@ test_mode_and_group(void **state)
 	endpoint_free(ep);
 	ep = make_endpoint(&endpoint_pty, nobody);
 	endpoint_start(ep);
-	assert_string_equal(ep->error, "there is no group no-such-group");
+	assert_string_equal(ep->error.text, "there is no group no-such-group");
 	endpoint_free(ep);
 }
 

@@ -19,7 +19,8 @@ static struct route_conf *
 section(const char *name, const char *text)
 {
 	struct route_conf *conf = calloc(1, sizeof(*conf));
-	char *copy = strdup(text), *save, *pair, err[256];
+	struct error err;
+	char *copy = strdup(text), *save, *pair;
 
 	assert_non_null(conf);
 	conf->name = strdup(name);
@@ -29,9 +30,9 @@ section(const char *name, const char *text)
 		char *value = strchr(pair, '=');
 
 		*value++ = '\0';
-		if (key_parse(key_find(route_keys, pair), conf, value, err,
-			sizeof(err)) != 0)
-			fail_msg("%s=%s: %s", pair, value, err);
+		if (key_parse(key_find(route_keys, pair), conf, value, &err) !=
+		    0)
+			fail_msg("%s=%s: %s", pair, value, err.text);
 	}
 	free(copy);
 	return conf;
@@ -44,15 +45,15 @@ table(const char *const *sections, const enum route_end *ends)
 	struct route_conf *confs[16];
 	struct routes *routes = NULL;
 	unsigned n = 0, bad;
-	char err[256], name[16];
+	struct error err;
+	char name[16];
 
 	for (; sections[n] != NULL; n++) {
 		snprintf(name, sizeof(name), "r%u", n);
 		confs[n] = section(name, sections[n]);
 	}
-	if (routes_new(
-		confs, n, abcd, ends, 4, &routes, &bad, err, sizeof(err)) != 0)
-		fail_msg("%s", err);
+	if (routes_new(confs, n, abcd, ends, 4, &routes, &bad, &err) != 0)
+		fail_msg("%s", err.text);
 	return routes;
 }
 
@@ -371,15 +372,14 @@ an_unknown_endpoint_is_named(void **state)
 		section("y", "from=a@to=nobody") };
 	struct routes *routes = NULL;
 	unsigned bad = 99;
-	char err[256];
+	struct error err;
 
 	(void)state;
-	assert_int_equal(routes_new(confs, 2, abcd, NULL, 4, &routes, &bad, err,
-			     sizeof(err)),
-	    -EINVAL);
+	assert_int_equal(
+	    routes_new(confs, 2, abcd, NULL, 4, &routes, &bad, &err), -EINVAL);
 	assert_null(routes);
 	assert_int_equal(bad, 1);
-	assert_non_null(strstr(err, "'nobody'"));
+	assert_non_null(strstr(err.text, "'nobody'"));
 	/* The sections are still ours. */
 	route_conf_free(confs[0]);
 	route_conf_free(confs[1]);
@@ -404,12 +404,11 @@ keys_that_do_not_go_together(void **state)
 	(void)state;
 	for (size_t i = 0; i < NELEM(cases); i++) {
 		struct route_conf *conf = section("r", cases[i].keys);
-		char err[256] = "";
+		struct error err = { "" };
 
-		assert_int_equal(
-		    route_conf_check(conf, err, sizeof(err)), -EINVAL);
-		if (strstr(err, cases[i].says) == NULL)
-			fail_msg("%s: %s", cases[i].keys, err);
+		assert_int_equal(route_conf_check(conf, &err), -EINVAL);
+		if (strstr(err.text, cases[i].says) == NULL)
+			fail_msg("%s: %s", cases[i].keys, err.text);
 		route_conf_free(conf);
 	}
 }
@@ -428,21 +427,19 @@ an_expression_that_would_take_all_memory_is_refused(void **state)
 		"a+++++++++++++++++++++++++++++++" };
 	struct route_conf conf = { 0 };
 	const struct key *match = key_find(route_keys, "match");
-	char err[256];
+	struct error err;
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(bad); i++)
-		if (key_parse(match, &conf, bad[i], err, sizeof(err)) !=
-		    -EINVAL)
+		if (key_parse(match, &conf, bad[i], &err) != -EINVAL)
 			fail_msg("%s", bad[i]);
 	assert_null(conf.match);
 	for (size_t i = 0; i < NELEM(good); i++)
-		if (key_parse(match, &conf, good[i], err, sizeof(err)) != 0)
-			fail_msg("%s: %s", good[i], err);
+		if (key_parse(match, &conf, good[i], &err) != 0)
+			fail_msg("%s: %s", good[i], err.text);
 	free(conf.match);
-	assert_int_equal(
-	    key_parse(match, &conf, "(a", err, sizeof(err)), -EINVAL);
-	assert_non_null(strstr(err, "nmatched"));
+	assert_int_equal(key_parse(match, &conf, "(a", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "nmatched"));
 }
 
 /* Against the rule written down as loops. */

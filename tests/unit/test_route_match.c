@@ -44,10 +44,10 @@ static struct ranges
 numbers(const char *value, uint32_t max)
 {
 	struct ranges ranges;
-	char err[200];
+	struct error err;
 
-	if (ranges_parse(value, max, "number", &ranges, err, sizeof(err)) != 0)
-		fail_msg("%s: %s", value, err);
+	if (ranges_parse(value, max, "number", &ranges, &err) != 0)
+		fail_msg("%s: %s", value, err.text);
 	return ranges;
 }
 
@@ -220,35 +220,34 @@ wrong_lists_are_refused_with_their_word(void **state)
 	static const char *const wrong[] = { "", ",", "x", "1-", "-1", "5-3",
 		"1 2 256", "1--2", "1-2-3" };
 	struct ranges ranges = { .n = 7 };
-	char err[200], many[1000] = "";
+	struct error err;
+	char many[1000] = "";
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(wrong); i++) {
-		assert_int_not_equal(ranges_parse(wrong[i], 255, "unit",
-					 &ranges, err, sizeof(err)),
-		    0);
-		assert_non_null(strstr(err, "unit"));
+		assert_int_not_equal(
+		    ranges_parse(wrong[i], 255, "unit", &ranges, &err), 0);
+		assert_non_null(strstr(err.text, "unit"));
 	}
 	for (int i = 0; i <= RANGES_MAX; i++)
 		append(many, sizeof(many), "%d,", i);
-	assert_int_not_equal(
-	    ranges_parse(many, 255, "unit", &ranges, err, sizeof(err)), 0);
+	assert_int_not_equal(ranges_parse(many, 255, "unit", &ranges, &err), 0);
 	assert_int_equal(ranges.n, 7);
-	assert_int_not_equal(nmea_list_check("$GPGGA", err, sizeof(err)), 0);
-	assert_non_null(strstr(err, "'$GPGGA'"));
-	assert_int_not_equal(nmea_list_check("GPGGA,!", err, sizeof(err)), 0);
-	assert_int_not_equal(nmea_list_check(" ", err, sizeof(err)), 0);
-	assert_int_equal(nmea_list_check("GP*,!GPGSV", err, sizeof(err)), 0);
+	assert_int_not_equal(nmea_list_check("$GPGGA", &err), 0);
+	assert_non_null(strstr(err.text, "'$GPGGA'"));
+	assert_int_not_equal(nmea_list_check("GPGGA,!", &err), 0);
+	assert_int_not_equal(nmea_list_check(" ", &err), 0);
+	assert_int_equal(nmea_list_check("GP*,!GPGSV", &err), 0);
 }
 
 static struct rate
 rate_of(const char *value)
 {
 	struct rate rate = { 0 };
-	char err[200];
+	struct error err;
 
-	if (rate_parse(value, &rate, err, sizeof(err)) != 0)
-		fail_msg("%s: %s", value, err);
+	if (rate_parse(value, &rate, &err) != 0)
+		fail_msg("%s: %s", value, err.text);
 	return rate;
 }
 
@@ -258,7 +257,7 @@ rates_are_frames_in_a_time(void **state)
 	static const char *const wrong[] = { "", "5", "/s", "0/s", "5/", "5/0s",
 		"s/5", "5/x", "-1/s", "1.5/s", "5/s/s" };
 	struct rate rate;
-	char err[200];
+	struct error err;
 
 	(void)state;
 	assert_int_equal(rate_of("5/s").n, 5);
@@ -267,7 +266,7 @@ rates_are_frames_in_a_time(void **state)
 	assert_int_equal(rate_of("1/5s").per_ns, 5 * NSEC_PER_SEC);
 	assert_int_equal(rate_of("3/100ms").per_ns, 100 * NSEC_PER_MSEC);
 	for (size_t i = 0; i < NELEM(wrong); i++)
-		if (rate_parse(wrong[i], &rate, err, sizeof(err)) == 0)
+		if (rate_parse(wrong[i], &rate, &err) == 0)
 			fail_msg("'%s' was taken for a rate", wrong[i]);
 }
 

@@ -160,7 +160,7 @@ test_comes_back_elsewhere(void **state)
 	(void)state;
 	start(keys);
 	assert_int_equal(ep->state, ENDPOINT_LOST);
-	assert_string_equal(ep->error, "no such device");
+	assert_string_equal(ep->error.text, "no such device");
 	plug(path);
 	for (int i = 0; i < 3; i++) {
 		int held;
@@ -183,12 +183,12 @@ test_comes_back_elsewhere(void **state)
 static void
 set(const char *key, const char *value, int want)
 {
-	char err[256] = "";
-	int r = endpoint_set(ep, key, value, err, sizeof(err));
+	struct error err = { "" };
+	int r = endpoint_set(ep, key, value, &err);
 
 	if (r != want)
-		fail_msg("set %s %s: %d %s", key, value, r, err);
-	assert_true(r == 0 || err[0] != '\0');
+		fail_msg("set %s %s: %d %s", key, value, r, err.text);
+	assert_true(r == 0 || error_is_set(&err));
 }
 
 static void
@@ -276,8 +276,8 @@ test_busy(void **state)
 	start(keys);
 	assert_int_equal(ep->state, ENDPOINT_LOST);
 	snprintf(holder, sizeof(holder), "(pid %d)", (int)pid);
-	assert_memory_equal(ep->error, "held by ", 8);
-	assert_non_null(strstr(ep->error, holder));
+	assert_memory_equal(ep->error.text, "held by ", 8);
+	assert_non_null(strstr(ep->error.text, holder));
 	/* Nothing of the other program's settings was touched. */
 	t = settings();
 	assert_true(t.c_lflag & ICANON);
@@ -303,7 +303,7 @@ test_two_of_us(void **state)
 	assert_int_equal(first->state, ENDPOINT_UP);
 	start(keys);
 	assert_string_equal(
-	    ep->error, "held by another endpoint of this daemon");
+	    ep->error.text, "held by another endpoint of this daemon");
 	third = make_endpoint(&endpoint_serial, shared);
 	endpoint_start(third);
 	assert_int_equal(third->state, ENDPOINT_UP);
@@ -342,7 +342,7 @@ test_lock_file(void **state)
 	fclose(f);
 	start(keys);
 	assert_int_equal(ep->state, ENDPOINT_LOST);
-	assert_non_null(strstr(ep->error, file));
+	assert_non_null(strstr(ep->error.text, file));
 	unlink(file);
 	UNTIL(ep->state == ENDPOINT_UP);
 	/* Of a process that has died, or of our own, it does not count. */
@@ -379,12 +379,12 @@ test_errors_in_words(void **state)
 
 		start(keys);
 		assert_int_equal(ep->state, ENDPOINT_LOST);
-		assert_string_equal(ep->error, cases[i].error);
+		assert_string_equal(ep->error.text, cases[i].error);
 		endpoint_free(ep);
 	}
 	start(usb);
 	assert_string_equal(
-	    ep->error, "no USB serial port dead:beef is plugged in");
+	    ep->error.text, "no USB serial port dead:beef is plugged in");
 	assert_string_equal(ep->address, "usb dead:beef 9600 8N1");
 	endpoint_free(ep);
 }
@@ -424,12 +424,12 @@ test_break(void **state)
 
 static int
 parse(struct endpoint_conf *conf, const char *name, const char *value,
-    char *err, size_t size)
+    struct error *err)
 {
 	const struct key *key = key_find(endpoint_serial.keys, name);
 
 	assert_non_null(key);
-	return key_parse(key, conf, value, err, size);
+	return key_parse(key, conf, value, err);
 }
 
 static void
@@ -441,19 +441,18 @@ test_modes(void **state)
 		"8N1.5", "8N11", NULL };
 	const struct key *key = key_find(endpoint_serial.keys, "mode");
 	struct endpoint_conf conf = { 0 };
-	char err[256], text[16];
+	struct error err;
+	char text[16];
 
 	(void)state;
 	for (int i = 0; good[i] != NULL; i++) {
-		assert_int_equal(
-		    parse(&conf, "mode", good[i], err, sizeof(err)), 0);
+		assert_int_equal(parse(&conf, "mode", good[i], &err), 0);
 		key_print(key, &conf, text, sizeof(text));
 		assert_int_equal(strcasecmp(text, good[i]), 0);
 	}
 	for (int i = 0; bad[i] != NULL; i++) {
-		assert_int_equal(
-		    parse(&conf, "mode", bad[i], err, sizeof(err)), -EINVAL);
-		assert_non_null(strstr(err, "such as 8N1"));
+		assert_int_equal(parse(&conf, "mode", bad[i], &err), -EINVAL);
+		assert_non_null(strstr(err.text, "such as 8N1"));
 	}
 }
 
@@ -469,7 +468,7 @@ test_order_of_signals(void **state)
 		{ "rts", "on", "dtr", "on", 1 },
 		{ "dtr", "off", "rts", "off", 0 },
 	};
-	char err[256];
+	struct error err;
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(cases); i++) {
@@ -477,19 +476,16 @@ test_order_of_signals(void **state)
 
 		assert_int_equal(key_defaults(endpoint_serial.keys, &conf), 0);
 		assert_int_equal(
-		    parse(&conf, cases[i].first, cases[i].a, err, sizeof(err)),
-		    0);
+		    parse(&conf, cases[i].first, cases[i].a, &err), 0);
 		assert_int_equal(
-		    parse(&conf, cases[i].second, cases[i].b, err, sizeof(err)),
-		    0);
+		    parse(&conf, cases[i].second, cases[i].b, &err), 0);
 		assert_int_equal(conf.line_order, cases[i].order);
 		key_free(endpoint_serial.keys, &conf);
 	}
 	struct endpoint_conf conf = { 0 };
-	assert_int_equal(
-	    parse(&conf, "dtr", "keeps", err, sizeof(err)), -EINVAL);
+	assert_int_equal(parse(&conf, "dtr", "keeps", &err), -EINVAL);
 	assert_string_equal(
-	    err, "'keeps' is not on, off or keep; did you mean 'keep'?");
+	    err.text, "'keeps' is not on, off or keep; did you mean 'keep'?");
 }
 
 static void
@@ -515,7 +511,7 @@ test_faults(void **state)
 		{ { "device", "/dev/x", "rs485_delay_after", "2ms" }, NULL },
 		{ { "usb", "2341:0043:8543" }, NULL },
 	};
-	char err[256];
+	struct error err;
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(cases); i++) {
@@ -523,22 +519,20 @@ test_faults(void **state)
 
 		assert_int_equal(key_defaults(endpoint_serial.keys, &conf), 0);
 		for (const char *const *k = cases[i].keys; k[0] != NULL; k += 2)
-			if (parse(&conf, k[0], k[1], err, sizeof(err)) < 0)
-				fail_msg("%s", err);
+			if (parse(&conf, k[0], k[1], &err) < 0)
+				fail_msg("%s", err.text);
 		if (cases[i].fault == NULL)
-			assert_int_equal(
-			    endpoint_serial.check(&conf, err, sizeof(err)), 0);
+			assert_int_equal(endpoint_serial.check(&conf, &err), 0);
 		else {
 			assert_int_equal(
-			    endpoint_serial.check(&conf, err, sizeof(err)),
-			    -EINVAL);
-			if (strstr(err, cases[i].fault) == NULL)
-				fail_msg("%s", err);
+			    endpoint_serial.check(&conf, &err), -EINVAL);
+			if (strstr(err.text, cases[i].fault) == NULL)
+				fail_msg("%s", err.text);
 		}
 		key_free(endpoint_serial.keys, &conf);
 	}
 	struct endpoint_conf conf = { 0 };
-	assert_int_equal(parse(&conf, "baud", "0", err, sizeof(err)), -EINVAL);
+	assert_int_equal(parse(&conf, "baud", "0", &err), -EINVAL);
 }
 
 /* --- USB ----------------------------------------------------------------- */

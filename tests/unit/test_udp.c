@@ -32,11 +32,11 @@ static int
 user(char *name, size_t size)
 {
 	struct address a;
-	char err[256];
+	struct error err;
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	assert_true(fd >= 0);
-	assert_int_equal(address_parse("127.0.0.1:0", &a, err, sizeof(err)), 0);
+	assert_int_equal(address_parse("127.0.0.1:0", &a, &err), 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&a.ss, a.len), 0);
 	a.len = sizeof(a.ss);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&a.ss, &a.len), 0);
@@ -48,9 +48,9 @@ static void
 user_sends(int fd, const char *to, const void *data, size_t len)
 {
 	struct address a;
-	char err[256];
+	struct error err;
 
-	assert_int_equal(address_parse(to, &a, err, sizeof(err)), 0);
+	assert_int_equal(address_parse(to, &a, &err), 0);
 	assert_int_equal(
 	    sendto(fd, data, len, 0, (struct sockaddr *)&a.ss, a.len), len);
 }
@@ -327,12 +327,13 @@ the_section_is_checked(void **state)
 			.send_to = (char *)(uintptr_t)tests[i].send_to,
 			.allow = (char *)(uintptr_t)tests[i].allow,
 		};
-		char err[256] = "";
-		int r = endpoint_udp.check(&conf, err, sizeof(err));
+		struct error err = { "" };
+		int r = endpoint_udp.check(&conf, &err);
 
 		assert_int_equal(r, tests[i].says != NULL ? -EINVAL : 0);
-		if (tests[i].says != NULL && strstr(err, tests[i].says) == NULL)
-			fail_msg("%s: not '%s'", err, tests[i].says);
+		if (tests[i].says != NULL &&
+		    strstr(err.text, tests[i].says) == NULL)
+			fail_msg("%s: not '%s'", err.text, tests[i].says);
 	}
 }
 
