@@ -515,6 +515,8 @@ static const struct {
 	{ "ppp", "hdlc" },
 	{ "rtu", "modbus-rtu" },
 	{ "modbus", "modbus-rtu" },
+	{ "mbap", "modbus-tcp" },
+	{ "mbtcp", "modbus-tcp" },
 	{ "gps", "nmea" },
 	{ "nmea0183", "nmea" },
 	{ "ublox", "ubx" },

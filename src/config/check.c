@@ -361,6 +361,28 @@ check_disturbing(struct check *k, const struct route_conf *exchange,
 			    exchange->name);
 }
 
+/* Answers have to bear the numbers of their requests, which an exchange does not keep. */
+static void
+check_masters(struct check *k, const struct route_conf *route)
+{
+	const struct endpoint_conf *master;
+	const char *list = route->from, *word;
+	char name[ENDPOINT_NAME_MAX + 1];
+	size_t len;
+
+	while ((word = list_word(&list, &len)) != NULL) {
+		snprintf(name, sizeof(name), "%.*s",
+		    (int)MIN(len, sizeof(name) - 1), word);
+		master = find_endpoint(k, name);
+		if (master != NULL && master->framing.rule->numbered)
+			fault_add(k->faults, route->file, route->from_line,
+			    "key 'from' in [route %s]: the framing of '%s' is"
+			    " %s, which the masters of an exchange cannot have;"
+			    " write modbus-rtu or modbus-ascii",
+			    route->name, name, master->framing.rule->name);
+	}
+}
+
 static void
 check_exchange(struct check *k, const struct route_conf *route)
 {
@@ -387,6 +409,7 @@ check_exchange(struct check *k, const struct route_conf *route)
 		    route->name, name, rule);
 		return;
 	}
+	check_masters(k, route);
 	for (unsigned i = 0; i < k->c->nroutes; i++)
 		if (k->c->routes[i] != route)
 			check_disturbing(k, route, k->c->routes[i], name);

@@ -13,8 +13,8 @@
 extern const struct framing framing_raw, framing_line, framing_delimiter,
     framing_slip, framing_cobs, framing_cobsr, framing_hdlc, framing_length,
     framing_fixed, framing_idle, framing_stx, framing_nmea, framing_modbus_rtu,
-    framing_modbus_ascii, framing_mavlink, framing_ubx, framing_rtcm3,
-    framing_gnss, framing_min;
+    framing_modbus_ascii, framing_modbus_tcp, framing_mavlink, framing_ubx,
+    framing_rtcm3, framing_gnss, framing_min;
 
 /* No protocol with an envelope of its own has longer messages than these. */
 #define RULE_LARGEST 2112

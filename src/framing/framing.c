@@ -22,6 +22,7 @@ const struct framing *const framings[] = {
 	&framing_nmea,
 	&framing_modbus_rtu,
 	&framing_modbus_ascii,
+	&framing_modbus_tcp,
 	&framing_mavlink,
 	&framing_ubx,
 	&framing_rtcm3,

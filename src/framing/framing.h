@@ -127,6 +127,8 @@ struct framing {
 	const char *noun;
 	/* The Wireshark dissector for whole frames; NULL: data. */
 	const char *dissector;
+	/* A message has a number, which the answer to it repeats. */
+	bool numbered;
 	/* The silence that ends a frame, whatever the keys are, ns; 0: by the key idle. */
 	uint64_t silence_ns;
 	/* In the length of that silence: bits of a character, 0: those of the line; and

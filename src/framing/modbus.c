@@ -7,8 +7,8 @@
  * request and its response look alike: both lengths are tried, the shorter one
  * first.  What no length explains ends at the silence.
  *
- * payload = inner is the same for both: address, function and data.  So RTU and ASCII
- * endpoints can be bridged.
+ * payload = inner is the same for both, and for modbus-tcp: address, function and data.
+ * So endpoints of these framings can be bridged.
  */
 #include <errno.h>
 #include <string.h>

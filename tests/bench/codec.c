@@ -284,6 +284,7 @@ static const struct subject subjects[] = {
 	{ .framing = "nmea", .fill = fill_nmea },
 	{ .framing = "modbus-rtu", .fill = fill_rtu, .longest = 256 },
 	{ .framing = "modbus-ascii", .inner = true, .longest = 254 },
+	{ .framing = "modbus-tcp", .inner = true, .longest = 254 },
 	{ .framing = "mavlink", .fill = fill_mavlink, .longest = 267 },
 	{ .framing = "ubx", .fill = fill_ubx, .longest = 2056 },
 	{ .framing = "min", .inner = true, .longest = 255 },

@@ -132,6 +132,7 @@ def test_a_frame_is_written_by_the_rule_of_its_destination(
     ("nmea", b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,"
              b"*47\r\n"),
     ("modbus-ascii", b":01030000000AF2\r\n"),
+    ("modbus-tcp", bytes.fromhex("0102000000060103006b000a")),
     ("mavlink", bytes.fromhex("fd0900004e010100000000000000020351040372e4")),
     ("mavlink", bytes.fromhex("fe094e0101000000000002035104031c7f")),
     ("ubx", bytes.fromhex("b5620a0400000e34")),
@@ -225,6 +226,7 @@ def test_ten_megabytes_without_a_delimiter_cost_no_memory(
     ("nmea", b"\r\n", b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,"
                       b"46.9,M,,*47\r\n"),
     ("modbus-ascii", b"\r\n", b":01030000000AF2\r\n"),
+    ("modbus-tcp", b"", bytes.fromhex("0102000000060103006b000a")),
     ("ubx", b"", bytes.fromhex("b5620a0400000e34")),
     ("mavlink", b"",
      bytes.fromhex("fd0900004e010100000000000000020351040372e4")),

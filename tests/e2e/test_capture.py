@@ -91,13 +91,17 @@ def test_each_frame_is_in_the_file_with_its_way(three, folder):
     assert len(read_capture(folder / "x.pcap")) == 3
 
 
-def test_wireshark_opens_it(pty, daemon, folder):
+@pytest.mark.parametrize("framing, dissector, request_", (
+    ("modbus-rtu", "mbrtu", "01 03 00 00 00 02 c4 0b"),
+    ("modbus-tcp", "mbtcp", "00 01 00 00 00 06 01 03 00 00 00 02"),
+))
+def test_wireshark_opens_it(pty, daemon, folder, framing, dissector, request_):
     if not shutil.which("tshark"):
         pytest.skip("there is no tshark")
     a, b = pty("a"), pty("b")
-    d = daemon(serial("a", a, framing="modbus-rtu") + serial("b", b, framing="raw"))
+    d = daemon(serial("a", a, framing=framing) + serial("b", b, framing="raw"))
     d.control(f"capture start {folder}/x.pcap")
-    request = bytes.fromhex("01 03 00 00 00 02 c4 0b")
+    request = bytes.fromhex(request_)
     a.outgoing += request
     expect(b, request, [a])
     b.outgoing += b"xyz"
@@ -109,7 +113,7 @@ def test_wireshark_opens_it(pty, daemon, folder):
          "-e", "modbus.func_code", "-e", "data.data", "-e", "_ws.col.Protocol"],
         check=True, capture_output=True, text=True).stdout.splitlines()
     first, second = (line.split("\t") for line in shown)
-    assert first[0].endswith("mbrtu:modbus") and first[1] == "3"
+    assert first[0].endswith(f"{dissector}:modbus") and first[1] == "3"
     assert second[0].endswith("data") and second[2] == b"xyz".hex()
     assert second[3].startswith("raw b > ")
 

@@ -43,7 +43,8 @@ def test_every_framing_is_listed_with_a_summary():
     assert (done.returncode, done.stderr) == (0, "")
     names = [line.split()[0] for line in done.stdout.splitlines()]
     for name in ("raw line delimiter slip cobs hdlc length fixed idle stx nmea "
-                 "modbus-rtu modbus-ascii mavlink ubx rtcm3 gnss").split():
+                 "modbus-rtu modbus-ascii modbus-tcp mavlink ubx rtcm3 "
+                 "gnss").split():
         assert name in names
     assert all(len(line.split()) > 2 for line in done.stdout.splitlines())
 

@@ -32,6 +32,7 @@ NOISE = {
     "modbus-rtu": ({}, b"\1\3\0", b"\1\3\0\0\0\x0a\xc5\xcd"),
     "modbus-ascii": ({}, b":\r\n0123456789ABCDEFabcdef",
                      b":01030000000AF2\r\n"),
+    "modbus-tcp": ({}, b"\0\1\2\3\6", b"\1\2\0\0\0\6\1\3\0\x6b\0\x0a"),
     "mavlink": ({}, b"\xfe\xfd\0\1\x09",
                 b"\xfe\x09\x4e\1\1\0\0\0\0\0\2\3\x51\4\3\x1c\x7f"),
     "ubx": ({}, b"\xb5\x62\0\1", b"\xb5\x62\x0a\4\0\0\x0e\x34"),

@@ -26,7 +26,9 @@ try:
                           register_read_message, register_write_message)
     from pymodbus.framer.ascii_framer import ModbusAsciiFramer
     from pymodbus.framer.rtu_framer import ModbusRtuFramer
-    MODBUS = {"modbus-rtu": ModbusRtuFramer, "modbus-ascii": ModbusAsciiFramer}
+    from pymodbus.framer.socket_framer import ModbusSocketFramer
+    MODBUS = {"modbus-rtu": ModbusRtuFramer, "modbus-ascii": ModbusAsciiFramer,
+              "modbus-tcp": ModbusSocketFramer}
 except ImportError:             # 3.0.0 has them, later ones moved them about
     MODBUS = {}
 
@@ -732,7 +734,7 @@ def messages(made):
 
 @pymodbus
 @pytest.mark.parametrize("side", (requests, responses))
-@pytest.mark.parametrize("framing", ("modbus-rtu", "modbus-ascii"))
+@pytest.mark.parametrize("framing", ("modbus-rtu", "modbus-ascii", "modbus-tcp"))
 def test_modbus_of_pymodbus(bench, framing, side):
     decoder = factory.ServerDecoder if side is requests else \
         factory.ClientDecoder
@@ -1028,6 +1030,10 @@ def modbus_ascii(packet):
     return b":" + packet.hex().upper().encode() + b"\r\n"
 
 
+def modbus_tcp(packet):
+    return bytes(4) + struct.pack(">H", len(packet)) + packet
+
+
 ONE_DICE = random.Random(5)
 SENTENCES = [t.encode() for t in sentences()[:3] + [AIS]]
 HEARTBEATS = [*mavlink_frames(1, ONE_DICE), *mavlink_frames(2, ONE_DICE)]
@@ -1053,6 +1059,8 @@ def sides():
                     lambda p: 2 <= len(p) <= 254)
     found["ascii"] = (inner | dict(framing="modbus-ascii"),
                       (modbus_ascii, None), lambda p: 2 <= len(p) <= 254)
+    found["tcp"] = (inner | dict(framing="modbus-tcp"), (modbus_tcp, None),
+                    lambda p: 2 <= len(p) <= 254)
     found["mavlink"] = (dict(framing="mavlink"), (bytes, None),
                         lambda p: p in HEARTBEATS)
     found["ubx"] = (inner | dict(framing="ubx"),

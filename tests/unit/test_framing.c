@@ -501,6 +501,7 @@ static const struct side sides[] = {
 	{ "nmea", false, false, carries_nmea },
 	{ "modbus-rtu", true, false, carries_modbus },
 	{ "modbus-ascii", true, false, carries_modbus },
+	{ "modbus-tcp", true, false, carries_modbus },
 	{ "mavlink", false, false, carries_mavlink },
 	{ "ubx", true, false, carries_two },
 	{ "rtcm3", true, false, carries_all },
@@ -739,6 +740,7 @@ test_timeout_hidden(void **state)
 		{ "length", "\x7f\1", "\x7f\0\2ok", 2, 5 },
 		{ "rtcm3", "\xd3\3", "\xd3\0\0\x47\xea\x4b", 2, 6 },
 		{ "gnss", "\xd3\3\xff", "\xb5\x62\12\4\0\0\16\64", 3, 8 },
+		{ "modbus-tcp", "\0\1\0\0\0\x20", "\0\2\0\0\0\2\1\7", 6, 8 },
 	};
 
 	(void)state;
@@ -771,8 +773,8 @@ test_timeout_all(void **state)
 		{ "cobsr", "\5x" }, { "hdlc", "~x" }, { "length", "\1" },
 		{ "fixed", "x" }, { "stx", "\2x" }, { "nmea", "$GP" },
 		{ "modbus-rtu", "\1\3" }, { "modbus-ascii", ":01" },
-		{ "mavlink", "\xfd\1" }, { "ubx", "\xb5\x62\1" },
-		{ "rtcm3", "\xd3" }, { "gnss", "$GP" },
+		{ "modbus-tcp", "\1" }, { "mavlink", "\xfd\1" },
+		{ "ubx", "\xb5\x62\1" }, { "rtcm3", "\xd3" }, { "gnss", "$GP" },
 		{ "min", "\xaa\xaa\xaa\1" } };
 
 	(void)state;
@@ -864,6 +866,8 @@ test_check(void **state)
 		{ "stx", { "bcc", "checksum" }, { "yes", "xor8" },
 		    "of its own" },
 		{ "nmea", { "checksum" }, { "xor8" }, "of its own" },
+		{ "modbus-tcp", { "checksum" }, { "crc16-modbus" },
+		    "has no checksum" },
 		{ "mavlink", { "checksum" }, { "xor8" }, "of its own" },
 		{ "min", { "checksum" }, { "xor8" }, "of its own" },
 		{ "line", { "checksum_poly" }, { "0x8005" },
