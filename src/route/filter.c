@@ -464,6 +464,7 @@ latest_key(
 
 #define MODBUS_EXCEPTION 0x80
 #define MODBUS_HEAD 6
+#define MBAP 6 /* the header of modbus-tcp, up to the unit */
 
 static int
 hex_pair(const uint8_t *p)
@@ -495,12 +496,36 @@ modbus_text(const uint8_t *text, size_t len, uint8_t *head)
 	return sum == 0 ? n : -1;
 }
 
+/*
+ * A whole message of modbus-tcp, which begins with a header.  Serial messages of a few
+ * functions may look the same when their address is 0: a whole one has a CRC; an inner
+ * one is a request for two coils to be written, which would be one of functions 0 to 3
+ * without data, or for registers to be read and written.
+ */
+static bool
+modbus_has_header(const uint8_t *p, size_t len)
+{
+	if (len < MBAP + 2 || len > MBAP + 254 || (p[2] | p[3] | p[4]) != 0 ||
+	    p[5] != len - MBAP)
+		return false;
+	if (len == MBAP + 2 && p[7] < 4)
+		return false;
+	if (p[1] == 23 && len > 11 && p[8] == 0 && p[10] == 2 * p[9] &&
+	    p[10] == len - 11)
+		return false;
+	return crc16_modbus(0xffff, p, len) != 0;
+}
+
 bool
 modbus_read(const uint8_t *payload, size_t len, struct modbus *ret)
 {
 	uint8_t head[MODBUS_HEAD];
 	int n = modbus_text(payload, len, head);
 
+	if (n < 0 && modbus_has_header(payload, len)) {
+		payload += MBAP;
+		len -= MBAP;
+	}
 	if (n < 0) {
 		n = (int)MIN(len, (size_t)MODBUS_HEAD);
 		if (n < 2 || len > MODBUS_LONGEST)

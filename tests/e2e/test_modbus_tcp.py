@@ -1,7 +1,7 @@
 """Modbus TCP: its header, and what passes between it and the serial framings."""
 import pytest
 
-from harness import expect, flush, free_port, serial, tcp_server, wait_for
+from harness import expect, flush, free_port, route, serial, tcp_server, wait_for
 from test_cli import run
 from test_modbus import holds, read, rtu
 
@@ -137,6 +137,22 @@ def test_one_that_stops_in_its_middle_is_dropped(gateway):
 
 
 # --- filters and the configuration --------------------------------------------
+
+@pytest.mark.parametrize("payload", ("whole", "inner"))
+def test_match_unit_knows_who_is_asked(pty, daemon, connect, payload):
+    few, rest, port = pty("few"), pty("rest"), free_port()
+    d = daemon(tcp_server("lan", port, payload=payload, **TCP) +
+               "".join(serial(p.name, p, payload=payload, baud=115200, **TCP)
+                       for p in (few, rest)) +
+               route("few", from_="lan", to="few", match_unit="1,17") +
+               route("rest", from_="lan", to="rest", match_unit="0,2-16,18-255"))
+    client = connect(port)
+    data = [mbap(r, 0x0103 + n) for n, r in enumerate(REQUESTS)]
+    client.send(b"".join(data))
+    expect(few, data[0] + data[1], [client])
+    expect(rest, b"".join(data[2:]), [client])
+    assert d.number("routes/few/rejected") == len(data) - 2
+
 
 @pytest.mark.parametrize("word", (
     "modbus/tcp", "modbus_tcp", "modbustcp", "Modbus-TCP", "mbap", "mbtcp"))

@@ -214,6 +214,46 @@ units_are_told_in_rtu_and_ascii(void **state)
 	assert_false(unit("0-255", rtu, 0));
 }
 
+static bool
+unit_of(const char *units, const char *text)
+{
+	size_t len;
+	const uint8_t *bytes = hex(text, &len);
+
+	return unit(units, bytes, len);
+}
+
+static void
+units_are_told_in_tcp(void **state)
+{
+	(void)state;
+	assert_true(unit_of("17", "0001 0000 0006 11 03 006b 0003"));
+	assert_true(unit_of("0", "0001 0000 0006 00 06 006b 0003"));
+	assert_true(unit_of("255", "0300 0000 0002 ff 07"));
+	/* No such header: the length, the protocol. */
+	assert_true(unit_of("1", "0103 0000 0007 11 03 006b 0003"));
+	assert_true(unit_of("1", "0103 0100 0006 11 03 006b 0003"));
+}
+
+/* What is sent to a unit must not go elsewhere because it looks like a header. */
+static void
+serial_messages_are_not_taken_for_those_of_tcp(void **state)
+{
+	(void)state;
+	/* Two registers from 0 on, with the CRC and without. */
+	assert_true(unit_of("1", "01 03 0000 0002 c40b"));
+	assert_true(unit_of("1", "01 03 0000 0002"));
+	/* One register is set to 2; two coils, and four with a CRC. */
+	assert_true(unit_of("1", "01 06 0000 0002 080b"));
+	assert_true(unit_of("5", "05 0f 0000 0002 01 03"));
+	assert_true(unit_of("1", "01 0f 0000 0004 01 0f 7e92"));
+	/* Seven registers are read and one is written. */
+	assert_true(unit_of("5", "05 17 0000 0007 0064 0001 02 1234"));
+	/* The same transaction, and a function that is none of these. */
+	assert_true(unit_of("6", "0517 0000 0007 06 03 04 0002 0001"));
+	assert_true(unit_of("6", "050f 0000 0002 06 07"));
+}
+
 static void
 wrong_lists_are_refused_with_their_word(void **state)
 {
@@ -447,6 +487,9 @@ main(void)
 		cmocka_unit_test(mavlink_messages_are_told_inner_and_signed),
 		cmocka_unit_test(an_inner_message_is_not_taken_for_a_whole_one),
 		cmocka_unit_test(units_are_told_in_rtu_and_ascii),
+		cmocka_unit_test(units_are_told_in_tcp),
+		cmocka_unit_test(
+		    serial_messages_are_not_taken_for_those_of_tcp),
 		cmocka_unit_test(wrong_lists_are_refused_with_their_word),
 		cmocka_unit_test(rates_are_frames_in_a_time),
 		cmocka_unit_test(a_rate_lets_that_many_pass_and_no_more),
