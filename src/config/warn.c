@@ -19,7 +19,9 @@ struct warner {
 	struct faults *faults;
 	struct routes *routes; /* NULL: each forwards to every other */
 	const struct endpoint_conf **framed; /* that one forwards to or from */
-	bool *joined;			     /* some route names it */
+	/* One before it, with which it shares a protocol, but not the payloads. */
+	const struct endpoint_conf **apart;
+	bool *joined; /* some route names it */
 };
 
 /* --- endpoints ----------------------------------------------------------- */
@@ -37,6 +39,29 @@ is_raw(const struct endpoint_conf *e)
 	return !e->ops->echo && e->ops->datagram == 0 && !is_framed(e);
 }
 
+static bool
+has_protocol(const struct endpoint_conf *e)
+{
+	return !e->ops->echo && e->framing.rule->protocol != NULL;
+}
+
+static void
+note_protocol(struct warner *w, unsigned from, unsigned to)
+{
+	const struct endpoint_conf *a = w->c->endpoints[MIN(from, to)],
+				   *b = w->c->endpoints[MAX(from, to)];
+
+	if (!has_protocol(a) || !has_protocol(b) ||
+	    strcmp(a->framing.rule->protocol, b->framing.rule->protocol) != 0)
+		return;
+	if (a->framing.payload == b->framing.payload &&
+	    (a->framing.payload == PAYLOAD_INNER ||
+		a->framing.rule == b->framing.rule))
+		return;
+	if (w->apart[MAX(from, to)] == NULL)
+		w->apart[MAX(from, to)] = a;
+}
+
 static void
 note_pair(struct warner *w, unsigned from, unsigned to)
 {
@@ -44,24 +69,30 @@ note_pair(struct warner *w, unsigned from, unsigned to)
 				   *b = w->c->endpoints[to];
 
 	w->joined[from] = w->joined[to] = true;
+	note_protocol(w, from, to);
 	if (is_raw(a) && is_framed(b) && w->framed[from] == NULL)
 		w->framed[from] = b;
 	if (is_framed(a) && is_raw(b) && w->framed[to] == NULL)
 		w->framed[to] = a;
 }
 
-/* Each to every other: the first framed one stands for all of them. */
+/* Each to every other: the first framed one stands for all of them, and so does the first
+ * one with a protocol. */
 static void
 note_all(struct warner *w)
 {
-	unsigned n = w->c->nendpoints, framed = 0;
+	unsigned n = w->c->nendpoints, framed = 0, first = 0;
 
 	while (framed < n && !is_framed(w->c->endpoints[framed]))
 		framed++;
+	while (first < n && !has_protocol(w->c->endpoints[first]))
+		first++;
 	for (unsigned i = 0; i < n; i++) {
 		w->joined[i] = n > 1;
 		if (framed < n && i != framed)
 			note_pair(w, i, framed);
+		if (first < n && i != first)
+			note_protocol(w, i, first);
 	}
 }
 
@@ -74,6 +105,20 @@ note_routes(struct warner *w)
 		for (unsigned j = 0; j < s->ntargets; j++)
 			note_pair(w, i, s->targets[j].to);
 	}
+}
+
+static void
+warn_apart(struct warner *w, const struct endpoint_conf *e,
+    const struct endpoint_conf *other)
+{
+	const struct framing *a = e->framing.rule, *b = other->framing.rule;
+
+	warning_add(w->faults, e->file, e->line,
+	    "[%s %s] has framing = %s, and '%s' has framing = %s: their"
+	    " payloads of %s messages differ; %s",
+	    e->ops->type, e->name, a->name, other->name, b->name, a->protocol,
+	    a == b ? "write the same payload in both sections"
+		   : "write payload = inner in both sections");
 }
 
 static void
@@ -110,6 +155,8 @@ warn_endpoint(struct warner *w, unsigned number)
 		    " the boundaries of messages are lost; set framing on %s",
 		    e->ops->type, e->name, framed->name,
 		    framed->framing.rule->name, e->name);
+	if (w->apart[number] != NULL)
+		warn_apart(w, e, w->apart[number]);
 	warn_keys(w, e);
 }
 
@@ -300,8 +347,9 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 	int r = c->nroutes > 0 ? make_routes(&w) : 0;
 
 	w.framed = calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
+	w.apart = calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
 	w.joined = calloc(c->nendpoints + 1UL, sizeof(*w.joined));
-	if (w.framed == NULL || w.joined == NULL)
+	if (w.framed == NULL || w.apart == NULL || w.joined == NULL)
 		r = -ENOMEM;
 	if (r == 0) {
 		if (w.routes != NULL) {
@@ -321,6 +369,7 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 		    strerror(-r));
 	routes_free(w.routes);
 	free(w.framed);
+	free(w.apart);
 	free(w.joined);
 	return r;
 }

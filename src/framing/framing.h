@@ -127,6 +127,9 @@ struct framing {
 	const char *noun;
 	/* The Wireshark dissector for whole frames; NULL: data. */
 	const char *dissector;
+	/* Framings of one protocol have the same payloads with payload = inner; NULL: no
+	 * other framing has. */
+	const char *protocol;
 	/* A message has a number, which the answer to it repeats. */
 	bool numbered;
 	/* The silence that ends a frame, whatever the keys are, ns; 0: by the key idle. */

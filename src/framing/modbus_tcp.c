@@ -161,6 +161,7 @@ const struct framing framing_modbus_tcp = {
 	.name = "modbus-tcp",
 	.summary = "Modbus TCP: a header with the length",
 	.keys = tcp_keys,
+	.protocol = "Modbus",
 	.numbered = true,
 	.dissector = "mbtcp",
 	.check = tcp_check,

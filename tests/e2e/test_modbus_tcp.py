@@ -1,7 +1,8 @@
 """Modbus TCP: its header, and what passes between it and the serial framings."""
 import pytest
 
-from harness import expect, flush, free_port, route, serial, tcp_server, wait_for
+from harness import (expect, flush, free_port, route, section, serial, tcp_server,
+                     wait_for)
 from test_cli import run
 from test_modbus import holds, read, rtu
 
@@ -152,6 +153,48 @@ def test_match_unit_knows_who_is_asked(pty, daemon, connect, payload):
     expect(few, data[0] + data[1], [client])
     expect(rest, b"".join(data[2:]), [client])
     assert d.number("routes/few/rejected") == len(data) - 2
+
+
+def check(folder, text):
+    file = folder / "x.conf"
+    file.write_text(text)
+    done = run("-c", file, "--check")
+    return done.returncode, done.stderr
+
+
+def both(a, b, **keys):
+    return (section("serial", "bus", device="/dev/ttyS0", framing="modbus-rtu", payload=a) +
+            section("tcp-server", "lan", listen="127.0.0.1:5020", framing="modbus-tcp",
+                    payload=b) + "".join(keys.values()))
+
+
+@pytest.mark.parametrize("routes", (
+    "", route("r", between="lan bus"), route("r", from_="lan", to="bus")))
+@pytest.mark.parametrize("a, b", (
+    ("whole", "whole"), ("whole", "inner"), ("inner", "whole")))
+def test_payloads_that_are_not_translated_are_warned_of(folder, a, b, routes):
+    code, said = check(folder, both(a, b, routes=routes))
+    assert code == 0
+    assert ("warning: [tcp-server lan] has framing = modbus-tcp, and 'bus' has framing ="
+            " modbus-rtu: their payloads of Modbus messages differ; write payload = inner"
+            " in both sections\n") in said
+    assert said.count("warning") == 1
+
+
+def test_payloads_that_are_translated_are_not(folder):
+    assert check(folder, both("inner", "inner")) == (0, "")
+    # Nothing passes between the two.
+    other = section("pty", "p", framing="line")
+    assert check(folder, both("whole", "inner", other=other, routes=route(
+        "one", from_="bus", to="p") + route("two", from_="lan", to="p"))) == (0, "")
+
+
+def test_one_framing_with_two_payloads_is_warned_of(folder):
+    text = "".join(section("pty", name, framing="modbus-rtu", payload=payload)
+                   for name, payload in (("a", "whole"), ("b", "inner")))
+    code, said = check(folder, text)
+    assert code == 0 and "[pty b] has framing = modbus-rtu, and 'a'" in said
+    assert said.endswith("differ; write the same payload in both sections\n")
 
 
 @pytest.mark.parametrize("word", (
