@@ -506,9 +506,10 @@ bridge_free(struct bridge *b)
 {
 	if (b == NULL)
 		return;
-	exchanges_free(&b->exchanges);
+	/* What has come in is forwarded, through exchanges too. */
 	for (unsigned i = 0; i < b->nnodes; i++)
 		endpoint_stop(b->node[i]->endpoint);
+	exchanges_free(&b->exchanges);
 	stop_waiting(b);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		node_free(b->node[i]);
