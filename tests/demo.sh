@@ -14,7 +14,7 @@ boards=$(realpath "$2")
 conf=$(realpath "$(dirname "$0")/../conf/demo.conf")
 seconds=${DEMO_SECONDS:-15}
 dir=$(mktemp -d -t demo.XXXX)
-port=5010
+port=${DEMO_PORT:-5010}
 pids=
 interrupted=
 
@@ -91,9 +91,10 @@ values() {
 }
 
 find_port() {
+	last_port=$((port + 20))
 	while nc -z 127.0.0.1 "$port" 2>/dev/null; do
 		port=$((port + 1))
-		[ "$port" -lt 5030 ] || fail 'no free port from 5010 on'
+		[ "$port" -lt "$last_port" ] || fail "no free port before $port"
 	done
 }
 

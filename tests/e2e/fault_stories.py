@@ -79,6 +79,15 @@ class Victim(Daemon):
                 return line
         return None
 
+    def signal(self, number):
+        """Sends it once the daemon is ready for it."""
+        deadline = time.monotonic() + SOON
+        while ("endpoints up" not in self.stderr() and
+               time.monotonic() < deadline):
+            self.check()
+            time.sleep(0.005)
+        super().signal(number)
+
     def well_ended(self):
         """It could not run: None if it has said why, or what is wrong."""
         status, text = self.process.returncode, self.stderr()

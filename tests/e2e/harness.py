@@ -193,19 +193,28 @@ class Pty(Stream):
 
     def unplug(self):
         self.link.unlink()
-        self.hang_up()
+        self.take_away()
 
     def hang_up(self):
-        """The other side is gone, the name stays for the moment."""
+        """
+        The other side is gone, the name stays for the moment.  It names no number
+        any more, as that may be a stranger's next.
+        """
+        gone = self.link.with_name(self.link.name + ".gone")
+        os.symlink("/dev/pts/no-such", gone)
+        os.rename(gone, self.link)
+        self.take_away()
+
+    def take_away(self):
         if self.master >= 0:
             os.close(self.master)
         self.master = -1
 
     def close(self):
-        """The name goes first: the number may be a stranger's next."""
+        """The name goes first."""
         if self.link.is_symlink():
             self.link.unlink()
-        self.hang_up()
+        self.take_away()
 
     def opened(self):
         """Whether somebody has the slave open."""
