@@ -320,10 +320,8 @@ port_write_out(struct port *port, const struct batch *batch, unsigned most)
 	ssize_t n;
 
 	for (unsigned i = apart ? 0 : last; i <= last; i++) {
-		struct iovec iov = { (void *)(uintptr_t)(batch->data + start),
-			batch->end[i] - start };
-
-		n = link_write(port->link, &iov, 1);
+		n = link_write(
+		    port->link, batch->data + start, batch->end[i] - start);
 		if (n <= 0)
 			return start > 0 ? (ssize_t)start : n;
 		start += (size_t)n;

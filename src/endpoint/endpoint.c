@@ -310,34 +310,56 @@ endpoint_listening(struct endpoint *ep)
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 }
 
-struct link *
-endpoint_make_link(struct endpoint *ep, int fd, const char *address,
-    unsigned number, bool adopted)
+static struct link *
+connection_new(struct endpoint *ep, const char *address, unsigned number)
 {
 	struct link *link = zalloc_lines(sizeof(*link));
 
 	if (link == NULL)
-		goto refuse;
+		return NULL;
 	link->endpoint = ep;
-	link->close_fd = true;
-	link->adopted = adopted;
 	snprintf(
 	    link->name, sizeof(link->name), "%s#%u", ep->conf->name, number);
 	snprintf(link->address, sizeof(link->address), "%s", address);
-	if (link_start(link, fd) < 0)
-		goto refuse;
+	return link;
+}
+
+/* Puts it to use; false: it is refused, and freed. */
+static bool
+connection_start(struct link *link, int fd)
+{
+	struct endpoint *ep = link->endpoint;
+
+	if (link_start(link, fd) < 0) {
+		free(link);
+		return false;
+	}
 	link->up = true;
 	if (ep->owner->up(link) < 0) {
 		link_stop(link);
-		goto refuse;
+		free(link);
+		return false;
 	}
 	TAILQ_INSERT_TAIL(&ep->links, link, entry);
 	ep->nlinks++;
 	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "%s %s",
-	    adopted ? "still connected from" : "connected from", address);
-	return link;
-refuse:
-	free(link);
+	    link->adopted ? "still connected from" : "connected from",
+	    link->address);
+	return true;
+}
+
+struct link *
+endpoint_make_link(struct endpoint *ep, int fd, const char *address,
+    unsigned number, bool adopted)
+{
+	struct link *link = connection_new(ep, address, number);
+
+	if (link != NULL) {
+		link->close_fd = true;
+		link->adopted = adopted;
+		if (connection_start(link, fd))
+			return link;
+	}
 	close(fd);
 	return NULL;
 }
@@ -346,6 +368,19 @@ struct link *
 endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 {
 	return endpoint_make_link(ep, fd, address, ++ep->next_link, false);
+}
+
+struct link *
+endpoint_add_transport(struct endpoint *ep, const struct link_ops *ops,
+    void *transport, const char *address)
+{
+	struct link *link = connection_new(ep, address, ++ep->next_link);
+
+	if (link == NULL)
+		return NULL;
+	link->ops = ops;
+	link->transport = transport;
+	return connection_start(link, -1) ? link : NULL;
 }
 
 void
@@ -392,7 +427,10 @@ settle_connection(struct link *link)
 	link_discard(link);
 	release(link);
 	link_stop(link);
-	close(link->fd);
+	if (link->ops != NULL)
+		link->ops->closed(link);
+	else
+		close(link->fd);
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
 	ep->nended -= link->read_eof;

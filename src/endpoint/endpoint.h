@@ -20,7 +20,6 @@
 #define ENDPOINT_H
 
 #include <sys/queue.h>
-#include <sys/uio.h>
 
 #include "device_watch.h"
 #include "error.h"
@@ -115,13 +114,36 @@ struct device_id {
 	uint64_t device, inode, number;
 };
 
+struct link;
+
+/*
+ * What carries the bytes of a link that has no descriptor of its own.  A transport
+ * announces with link_ready() what link_read() or link_write() can do again.  All
+ * members are set, unless their comment says otherwise.
+ */
+struct link_ops {
+	/* As read(2) and write(2) without blocking: the number of bytes, 0 at the end of
+	 * what the other side sends, -errno (-EAGAIN: nothing now).  Each is called
+	 * only for a link that is up.  Neither may close the link. */
+	ssize_t (*read)(struct link *, void *buf, size_t size);
+	ssize_t (*write)(struct link *, const void *data, size_t len);
+	/* What is to be announced has changed: EV_READ while link->reading, EV_WRITE
+	 * while link->output_pending. */
+	void (*wait)(struct link *);
+	/* What output that could not be written waits for, in words; called while
+	 * link->output_pending.  NULL: as for a descriptor. */
+	void (*label)(const struct link *, char *buf, size_t size);
+	/* The link is closed, and about to be freed. */
+	void (*closed)(struct link *);
+};
+
 /* One open byte stream.  What each message needs comes first. */
 struct link {
 	_Alignas(CACHE_LINE) struct endpoint *endpoint;
 	void *port;		 /* the owner's */
 	struct bufferevent *bev; /* what waits to go out; NULL while down */
 	struct event *readable;
-	int fd;
+	int fd;		 /* -1: see ops */
 	int read_result; /* what the last read met: an errno, or the end */
 	bool up;
 	bool reading;	     /* what link_set_reading was told last */
@@ -143,11 +165,13 @@ struct link {
 	bool adopted;  /* open since the process before this one */
 	bool
 	    socket; /* of a stream: data may be left after its end, to be read */
-	bool local;	   /* a Unix socket */
-	bool hung_up;	   /* seen by the hang-up watch... */
-	bool watched;	   /* ...that it is in */
-	uint64_t since_ns; /* up or down since then */
-	struct kept kept;  /* its descriptor, across a restart */
+	bool local;		    /* a Unix socket */
+	bool hung_up;		    /* seen by the hang-up watch... */
+	bool watched;		    /* ...that it is in */
+	uint64_t since_ns;	    /* up or down since then */
+	struct kept kept;	    /* its descriptor, across a restart */
+	const struct link_ops *ops; /* NULL: its descriptor carries the bytes */
+	void *transport;	    /* the private data of ops */
 };
 TAILQ_HEAD(link_list, link);
 
@@ -294,7 +318,7 @@ size_t link_read(struct link *link, uint8_t *buf, size_t size, bool on);
  * or while something handed over is on its way; -errno: the link is lost (and the
  * owner's down comes in a deferred step, not from inside this call).
  */
-ssize_t link_write(struct link *link, const struct iovec *iov, int n);
+ssize_t link_write(struct link *link, const void *data, size_t len);
 /* Leaves bytes to the bufferevent, which writes them as soon as it can; writable
  * follows.  -ENOMEM. */
 int link_hand(struct link *link, const uint8_t *data, size_t len);
@@ -337,6 +361,12 @@ void endpoint_listening(struct endpoint *ep);
  * at once on failure.  NULL: refused. */
 struct link *endpoint_add_link(
     struct endpoint *ep, int fd, const char *address);
+/* The same for a link whose bytes are carried by ops; nothing is closed on failure. */
+struct link *endpoint_add_transport(struct endpoint *ep,
+    const struct link_ops *ops, void *transport, const char *address);
+/* For transports: the link can be read (EV_READ) or written (EV_WRITE) again.  Calls the
+ * owner, and is not to be called from inside the callbacks of link_ops. */
+void link_ready(struct link *link, short what);
 /* The descriptor outlives the process, from now on until the link is closed. */
 void link_keep(struct link *link, int fd);
 /* The name for what waits to be written to it, to be kept under. */

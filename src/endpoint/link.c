@@ -10,6 +10,9 @@
  * without any event asked for: the kernel reports hang-ups and errors all the same.
  * That epoll's descriptor is one read event in the loop.
  *
+ * The bytes of a link without a descriptor are carried by its link_ops.  Its
+ * bufferevent then only stores what could not be written.
+ *
  * A link that is lost is put on the list of deferred closes, and what has to be closed and
  * freed is closed and freed from an event of its own, never inside a callback of
  * the link.
@@ -290,6 +293,23 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	task_end(&link->read);
 }
 
+/* As read(2), but not interrupted. */
+static ssize_t
+link_get(struct link *link, void *buf, size_t size)
+{
+	ssize_t r;
+
+	if (link->fd < 0) {
+		r = link->ops->read(link, buf, size);
+		errno = r < 0 ? (int)-r : 0;
+		return MAX(r, (ssize_t)-1);
+	}
+	do
+		r = read(link->fd, buf, size);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
 size_t
 link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 {
@@ -300,9 +320,7 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 	    link->endpoint->paused)
 		return 0;
 	do {
-		do
-			r = read(link->fd, buf + n, size - n);
-		while (r < 0 && errno == EINTR);
+		r = link_get(link, buf + n, size - n);
 		if (r > 0)
 			n += (size_t)r;
 	} while (on && r >= FULL_READ && n < size);
@@ -332,6 +350,17 @@ on_write(struct bufferevent *bev, void *arg)
 
 /* What had been handed over could not be written. */
 static void
+output_failed(struct link *link, int e)
+{
+	if (is_closed(link, e))
+		link_set_unwritable(link);
+	else if (e == EIO && has_users(link))
+		link_user_left(link);
+	else
+		link_failed(link, e);
+}
+
+static void
 on_event(struct bufferevent *bev, short what, void *arg)
 {
 	int e = EVUTIL_SOCKET_ERROR();
@@ -341,13 +370,48 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	if (!link->up)
 		return;
 	task_begin(&link->write);
-	if (is_closed(link, e))
-		link_set_unwritable(link);
-	else if (e == EIO && has_users(link))
-		link_user_left(link);
-	else
-		link_failed(link, e);
+	output_failed(link, e);
 	task_end(&link->write);
+}
+
+/* Takes bytes off the front of the output, which nothing but the bufferevent may do
+ * otherwise. */
+static void
+output_drain(struct link *link, size_t len)
+{
+	struct evbuffer *output = bufferevent_get_output(link->bev);
+
+	evbuffer_unfreeze(output, 1);
+	evbuffer_drain(output, len);
+	evbuffer_freeze(output, 1);
+}
+
+/* Writes what was handed over, and tells the owner when all of it has been taken. */
+static void
+transport_flush(struct link *link)
+{
+	struct evbuffer *output = bufferevent_get_output(link->bev);
+	size_t len = evbuffer_get_length(output);
+	ssize_t n;
+
+	n = link->ops->write(link, evbuffer_pullup(output, -1), len);
+	if (n > 0)
+		output_drain(link, (size_t)n);
+	if (n == (ssize_t)len)
+		on_write(link->bev, link);
+	else if (n >= 0 || n == -EAGAIN)
+		link->ops->wait(link);
+	else
+		output_failed(link, (int)-n);
+}
+
+void
+link_ready(struct link *link, short what)
+{
+	if (what & EV_READ && link->up && link->reading)
+		on_readable(-1, EV_READ, link);
+	if (what & EV_WRITE && link->up && link->output_pending)
+		transport_flush(link);
 }
 
 /* --- start and stop ------------------------------------------------------ */
@@ -365,7 +429,11 @@ write_label(const struct task *task, char *buf, size_t size)
 {
 	const struct link *link = task->arg;
 
-	link->endpoint->owner->label(link, true, buf, size);
+	if (link->output_pending && link->ops != NULL &&
+	    link->ops->label != NULL)
+		link->ops->label(link, buf, size);
+	else
+		link->endpoint->owner->label(link, true, buf, size);
 }
 
 static void
@@ -402,6 +470,8 @@ make_output(struct link *link, int fd)
 	if (link->bev == NULL)
 		return -ENOMEM;
 	bufferevent_setcb(link->bev, NULL, on_write, on_event, link);
+	if (fd < 0)
+		bufferevent_disable(link->bev, EV_WRITE);
 	return 0;
 }
 
@@ -522,17 +592,31 @@ link_finish(struct link *link)
 
 /* --- for the owner ------------------------------------------------------- */
 
+/* As write(2), but not interrupted. */
+static ssize_t
+link_put(struct link *link, const void *data, size_t len)
+{
+	ssize_t r;
+
+	if (link->fd < 0) {
+		r = link->ops->write(link, data, len);
+		errno = r < 0 ? (int)-r : 0;
+		return MAX(r, (ssize_t)-1);
+	}
+	do
+		r = write(link->fd, data, len);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
 ssize_t
-link_write(struct link *link, const struct iovec *iov, int n)
+link_write(struct link *link, const void *data, size_t len)
 {
 	ssize_t r;
 
 	if (!link->up || link->unwritable || link->output_pending)
 		return 0;
-	do
-		r = n == 1 ? write(link->fd, iov->iov_base, iov->iov_len)
-			   : writev(link->fd, iov, n);
-	while (r < 0 && errno == EINTR);
+	r = link_put(link, data, len);
 	if (r >= 0) {
 		link->tx_bytes += (size_t)r;
 		return r;
@@ -558,8 +642,10 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 	link->tx_bytes += len;
 	link->output_pending = true;
 	TASK_WAIT(&link->write);
+	if (link->fd < 0)
+		link->ops->wait(link);
 	/* It does not say itself when it cannot wait for the descriptor. */
-	if (bufferevent_enable(link->bev, EV_WRITE) < 0)
+	else if (bufferevent_enable(link->bev, EV_WRITE) < 0)
 		link_lose(link, LINK_LOST, strerror(errno));
 	return 0;
 }
@@ -591,15 +677,10 @@ size_t
 link_take_back(struct link *link)
 {
 	size_t len = link_pending(link);
-	struct evbuffer *output;
 
 	if (len == 0)
 		return 0;
-	/* Nothing but the bufferevent may take bytes off the front otherwise. */
-	output = bufferevent_get_output(link->bev);
-	evbuffer_unfreeze(output, 1);
-	evbuffer_drain(output, len);
-	evbuffer_freeze(output, 1);
+	output_drain(link, len);
 	link->tx_bytes -= len;
 	return len;
 }
@@ -641,11 +722,16 @@ link_set_reading(struct link *link, bool on)
 			link_lose(link, LINK_LOST, strerror(errno));
 		else if (link->unwritable && has_users(link))
 			link_trigger(link, EV_READ);
+		if (link->fd < 0)
+			link->ops->wait(link);
 		return;
 	}
 	event_del(link->readable);
 	TASK_SET(&link->read, TASK_PAUSED);
-	watch_hangup(link);
+	if (link->fd < 0)
+		link->ops->wait(link);
+	else
+		watch_hangup(link);
 	if (link->hung_up)
 		link_hung_up(link);
 }

@@ -32,14 +32,6 @@ static const struct key udp_keys[] = {
 	{ .name = NULL }
 };
 
-static bool
-udp_hangup(struct endpoint *ep)
-{
-	if (ep->impl != NULL)
-		udp_links_changed(ep->impl);
-	return true;
-}
-
 static void
 udp_close(struct endpoint *ep)
 {
@@ -221,5 +213,4 @@ const struct endpoint_ops endpoint_udp = {
 	.check = udp_check,
 	.open = udp_open,
 	.close = udp_close,
-	.hangup = udp_hangup,
 };

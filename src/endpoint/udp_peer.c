@@ -2,19 +2,16 @@
  * udp_peer: between datagrams and the links of a udp endpoint.
  *
  * There is one socket, and a link for the partner that 'send_to' names and for each
- * other that was heard of lately.  Links are for byte streams; so that the
- * boundaries stay, each has a pair of sockets that keep messages apart
- * (SOCK_SEQPACKET).  The near end is the link's; what comes out of the far end is
- * sent as one datagram, and the other way round.
+ * other peer that was heard of lately.  The links have no descriptor: each read and each
+ * write of a link is one datagram of the socket.
  *
- * Nothing is stored between the two.  A message is looked at, passed on, and only
- * then taken; while it cannot be passed on it stays where it is, and that end is not
- * read.  So there is one wait for the socket, one for each far end, and one for
- * time to pass:
+ * A datagram stays in the socket until the link of its peer reads it.  While that link
+ * is not to be read, the socket is not read either.  What waits:
  *
- *	NAME.receive	a datagram, or room in the pair of the peer it is from
- *	NAME#3.send	a frame, or the socket to take it, or the network to be
- *			there again
+ *	NAME.receive	the socket, for a datagram, or for the peer that the first one
+ *			in it is from to be read
+ *	NAME#3.write	a datagram that could not be sent, for the socket to take it,
+ *			or for a second to pass
  *	NAME.expiry	the peer that has been silent longest, to be forgotten
  */
 #include <errno.h>
@@ -24,7 +21,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <event2/bufferevent.h>
 #include <event2/event.h>
 
 #include "udp_peer.h"
@@ -32,33 +28,23 @@
 
 /* What the owner of a link reads at once, at least: larger ones would be cut. */
 #define RECEIVE_MAX 4096
-/* Of one end of a pair; the kernel doubles it. */
-#define PAIR_BUFFER (40 * 1024)
 #define PEERS_MAX 16
 /* One that has been silent for so long is forgotten. */
 #define SILENCE_NS (60 * NSEC_PER_SEC)
+/* What a failed send to a peer, and a link that cannot be created, wait for. */
 #define RETRY_NS NSEC_PER_SEC
-/* So that no peer holds the loop. */
+/* Datagrams received in a turn, so that no peer holds the loop. */
 #define BURST 64
-
-/* What a peer's far end waits for. */
-enum peer_wait {
-	WAIT_FRAME,
-	WAIT_ROOM, /* in the socket */
-	WAIT_RETRY /* for a second to pass */
-};
 
 struct peer {
 	TAILQ_ENTRY(peer) entry;
 	struct udp *udp;
 	struct address address;
-	bool fixed;	   /* the partner: never forgotten */
-	struct link *link; /* NULL: gone */
-	int far;	   /* -1: there was no memory for a pair */
-	enum peer_wait wait;
-	struct event *event;
+	bool fixed;	     /* the partner: never forgotten */
+	struct link *link;   /* NULL: it could not be created */
+	bool retry;	     /* its output waits for a second to pass */
+	struct event *event; /* for output; without a link, to create it */
 	uint64_t heard_ns;
-	struct task task;
 	char name[ADDRESS_TEXT_MAX];
 };
 
@@ -69,18 +55,17 @@ struct udp {
 	struct networks *allow;
 	TAILQ_HEAD(, peer) peers;
 	unsigned npeers;
-	struct peer *blocked; /* its pair is full, and a datagram is there */
+	struct peer *first;   /* whose datagram its link is about to read */
+	struct peer *blocked; /* the same, of a link that is not to be read */
 	struct event *event, *expiry;
 	struct task task, expiry_task;
 	struct log_limit unwanted, unsent;
-	uint8_t buf[UDP_SEND_MAX + 1];
 };
 
 /* --- waiting ------------------------------------------------------------- */
 
 static void on_expiry(evutil_socket_t, short, void *);
 static void on_peer(evutil_socket_t, short, void *);
-static void on_socket(evutil_socket_t, short, void *);
 
 static void
 arm(struct event *event, struct event_base *base, int fd, short what,
@@ -99,37 +84,20 @@ arm(struct event *event, struct event_base *base, int fd, short what,
 	event_add(event, &again);
 }
 
-static void
-peer_label(const struct task *task, char *buf, size_t size)
-{
-	const struct peer *peer = task->arg;
-
-	if (peer->wait == WAIT_FRAME)
-		snprintf(buf, size, "a frame to be sent to %s", peer->name);
-	else if (peer->wait == WAIT_ROOM)
-		snprintf(buf, size, "the network to take a datagram to %s",
-		    peer->name);
-	else
-		snprintf(buf, size,
-		    "a second to pass, before %s is tried again", peer->name);
-}
-
+/* Arms what the peer waits for, if it waits. */
 static void
 peer_arm(struct peer *peer)
 {
 	struct event_base *base = peer->udp->ep->base;
 
-	if (peer->wait == WAIT_FRAME)
-		arm(peer->event, base, peer->far, EV_READ, 0, on_peer, peer);
-	else if (peer->wait == WAIT_ROOM)
+	if (peer->link == NULL || peer->retry)
+		arm(peer->event, base, -1, 0, RETRY_NS, on_peer, peer);
+	else if (peer->link->output_pending)
 		arm(peer->event, base, peer->udp->fd, EV_WRITE, 0, on_peer,
 		    peer);
-	else
-		arm(peer->event, base, -1, 0, RETRY_NS, on_peer, peer);
-	TASK_WAIT(&peer->task);
 }
 
-/* The one to be forgotten next; NULL: nobody is. */
+/* The peer to be forgotten next; NULL: none. */
 static struct peer *
 most_silent(const struct udp *udp)
 {
@@ -185,7 +153,7 @@ receive_label(const struct task *task, char *buf, size_t size)
 	const struct udp *udp = task->arg;
 
 	if (udp->blocked != NULL)
-		snprintf(buf, size, "room for a datagram that came from %s",
+		snprintf(buf, size, "room for a datagram from %s",
 		    udp->blocked->name);
 	else if (!udp->listens)
 		snprintf(buf, size, "a datagram from %s", udp->ep->address);
@@ -197,12 +165,12 @@ receive_label(const struct task *task, char *buf, size_t size)
 static void
 udp_arm(struct udp *udp)
 {
+	if (udp->blocked != NULL && udp->blocked->link->reading)
+		udp->blocked = NULL;
 	if (udp->blocked != NULL)
-		arm(udp->event, udp->ep->base, udp->blocked->far, EV_WRITE, 0,
-		    on_socket, udp);
-	else
-		arm(udp->event, udp->ep->base, udp->fd, EV_READ, 0, on_socket,
-		    udp);
+		event_del(udp->event);
+	else if (event_add(udp->event, NULL) < 0)
+		endpoint_lost(udp->ep, strerror(errno));
 	TASK_WAIT(&udp->task);
 }
 
@@ -225,30 +193,21 @@ same_address(const struct address *a, const struct address *b)
 	    IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
 }
 
-/* Its pair and its link are made. */
+static const struct link_ops peer_ops;
+
+/* Makes its link, or tries again after a second. */
 static int
 peer_join(struct peer *peer)
 {
-	struct endpoint *ep = peer->udp->ep;
-	const int size = PAIR_BUFFER;
-	int fd[2];
+	struct udp *udp = peer->udp;
 
-	peer->far = -1;
-	peer->link = NULL;
-	peer->wait = WAIT_RETRY;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC,
-		0, fd) < 0)
-		return -errno;
-	setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if ((peer->link = endpoint_add_link(ep, fd[0], peer->name)) == NULL) {
-		close(fd[1]);
-		return -ENOMEM;
-	}
-	bufferevent_set_max_single_write(peer->link->bev, UDP_SEND_MAX);
-	peer->far = fd[1];
-	peer->wait = WAIT_FRAME;
-	return 0;
+	peer->retry = false;
+	peer->link =
+	    endpoint_add_transport(udp->ep, &peer_ops, peer, peer->name);
+	peer_arm(peer);
+	if (!event_pending(udp->expiry, EV_TIMEOUT, NULL))
+		expiry_arm(udp);
+	return peer->link != NULL ? 0 : -ENOMEM;
 }
 
 static void
@@ -258,33 +217,12 @@ peer_free(struct peer *peer)
 
 	if (udp->blocked == peer)
 		udp->blocked = NULL;
+	if (udp->first == peer)
+		udp->first = NULL;
 	TAILQ_REMOVE(&udp->peers, peer, entry);
 	udp->npeers--;
-	task_remove(&peer->task);
 	event_free(peer->event);
-	if (peer->far >= 0)
-		close(peer->far);
 	free(peer);
-}
-
-/* Makes its link and waits, from now on, for frames; -errno: it is freed. */
-static int
-peer_start(struct peer *peer)
-{
-	struct udp *udp = peer->udp;
-	const char *link;
-	int r = peer_join(peer);
-
-	if (r < 0 && !peer->fixed) {
-		peer_free(peer);
-		return r;
-	}
-	link = peer->link != NULL ? peer->link->name : udp->ep->conf->name;
-	task_add(&peer->task, peer, peer_label, "%s.send", link);
-	peer_arm(peer);
-	if (!event_pending(udp->expiry, EV_TIMEOUT, NULL))
-		expiry_arm(udp);
-	return 0;
 }
 
 static struct peer *
@@ -307,80 +245,78 @@ peer_new(struct udp *udp, const struct address *address, bool fixed)
 	    peer->name, sizeof(peer->name));
 	TAILQ_INSERT_TAIL(&udp->peers, peer, entry);
 	udp->npeers++;
-	return peer_start(peer) == 0 ? peer : NULL;
+	if (peer_join(peer) == 0 || fixed)
+		return peer;
+	peer_free(peer);
+	return NULL;
 }
 
-/* Its link has gone: that of 'send_to' gets another one. */
+/* Its link is closed: the partner gets another one, from the loop. */
 static void
-peer_gone(struct peer *peer)
+peer_closed(struct link *link)
 {
+	struct peer *peer = link->transport;
 	struct udp *udp = peer->udp;
 
-	if (udp->blocked == peer) {
+	if (udp->blocked == peer)
 		udp->blocked = NULL;
-		udp_arm(udp);
-	}
-	if (!peer->fixed) {
+	if (!peer->fixed)
 		peer_free(peer);
-		return;
+	else {
+		peer->link = NULL;
+		event_del(peer->event);
+		event_active(peer->event, EV_TIMEOUT, 1);
 	}
-	event_del(peer->event);
-	close(peer->far);
-	task_remove(&peer->task);
-	peer_start(peer);
+	udp_arm(udp);
+	expiry_arm(udp);
 }
 
 /* --- out ----------------------------------------------------------------- */
 
-/* What becomes of the message after sendto() has failed; true: it is dropped. */
-static bool
+/* A datagram could not be sent: its length if it is dropped, -EAGAIN if it waits. */
+static ssize_t
 send_failed(struct peer *peer, int e, size_t len)
 {
 	struct udp *udp = peer->udp;
 
-	if (e == EAGAIN || e == EINTR) {
-		peer->wait = WAIT_ROOM;
-		return false;
-	}
+	if (e == EAGAIN || e == EINTR)
+		return -EAGAIN;
 	if (e == EMSGSIZE) {
 		udp->ep->refused++;
 		log_limited(&udp->unsent, LOG_WARNING, ABOUT_ENDPOINT,
 		    udp->ep->conf->name,
 		    "%zu bytes are too many for a datagram to %s: dropped", len,
 		    peer->name);
-		return true;
+		return (ssize_t)len;
 	}
-	peer->wait = WAIT_RETRY;
+	peer->retry = true;
 	log_limited(&udp->unsent, LOG_WARNING, ABOUT_ENDPOINT,
 	    udp->ep->conf->name, "cannot send to %s: %s", peer->name,
 	    strerror(e));
-	return false;
+	return -EAGAIN;
 }
 
-/* Sends what is in the pair; false when the link has gone. */
-static bool
-peer_send(struct peer *peer)
+static ssize_t
+peer_write(struct link *link, const void *data, size_t len)
 {
-	struct udp *udp = peer->udp;
+	struct peer *peer = link->transport;
 	ssize_t n;
 
-	peer->wait = WAIT_FRAME;
-	for (int i = 0; i < BURST; i++) {
-		n = recv(peer->far, udp->buf, sizeof(udp->buf),
-		    MSG_PEEK | MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return true;
-		if (n <= 0)
-			return false;
-		if (sendto(udp->fd, udp->buf, (size_t)n,
-			MSG_DONTWAIT | MSG_NOSIGNAL,
-			(const struct sockaddr *)&peer->address.ss,
-			peer->address.len) < 0 &&
-		    !send_failed(peer, errno, (size_t)n))
-			return true;
-		recv(peer->far, udp->buf, 0, MSG_DONTWAIT);
-	}
-	return true;
+	peer->retry = false;
+	n = sendto(peer->udp->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
+	    (const struct sockaddr *)&peer->address.ss, peer->address.len);
+	return n >= 0 ? n : send_failed(peer, errno, len);
+}
+
+static void
+peer_label(const struct link *link, char *buf, size_t size)
+{
+	const struct peer *peer = link->transport;
+
+	snprintf(buf, size,
+	    peer->retry ? "a second to pass, before %s is tried again"
+			: "the network to take a datagram to %s",
+	    peer->name);
 }
 
 static void
@@ -389,18 +325,13 @@ on_peer(evutil_socket_t fd, short what, void *arg)
 	struct peer *peer = arg;
 
 	(void)fd, (void)what;
-	task_begin(&peer->task);
-	if (peer->far < 0) {
-		task_remove(&peer->task);
-		peer_start(peer);
-		return;
+	if (peer->link == NULL)
+		peer_join(peer);
+	else {
+		task_begin(&peer->link->write);
+		link_ready(peer->link, EV_WRITE);
+		task_end(&peer->link->write);
 	}
-	if (!peer_send(peer)) {
-		peer_gone(peer);
-		return;
-	}
-	peer_arm(peer);
-	task_end(&peer->task);
 }
 
 static void
@@ -429,7 +360,7 @@ unwanted(struct udp *udp, const char *name, const char *why)
 	    why);
 }
 
-/* Whose datagram it is; NULL: nobody's that may send one. */
+/* Whose datagram it is; NULL: of an address that may not send one. */
 static struct peer *
 peer_of(struct udp *udp, const struct address *from)
 {
@@ -454,29 +385,72 @@ peer_of(struct udp *udp, const struct address *from)
 	return NULL;
 }
 
-/* Passes on a datagram that is there; false: it has to stay. */
+static ssize_t
+peer_read(struct link *link, void *buf, size_t size)
+{
+	struct peer *peer = link->transport;
+	struct udp *udp = peer->udp;
+	ssize_t n;
+
+	if (udp->first != peer)
+		return -EAGAIN;
+	udp->first = NULL;
+	n = recv(udp->fd, buf, size, MSG_DONTWAIT);
+	/* The end of input is what 0 would mean, and an error is of the socket. */
+	return n > 0 ? n : -EAGAIN;
+}
+
+/* What is waited for has changed. */
+static void
+peer_wait(struct link *link)
+{
+	struct peer *peer = link->transport;
+
+	if (link->output_pending)
+		peer_arm(peer);
+	if (peer->udp->blocked == peer)
+		udp_arm(peer->udp);
+}
+
+static const struct link_ops peer_ops = {
+	.read = peer_read,
+	.write = peer_write,
+	.wait = peer_wait,
+	.label = peer_label,
+	.closed = peer_closed,
+};
+
+/* Whether the datagram can be read through a link. */
 static bool
-pass_on(struct udp *udp, const struct address *from, size_t len)
+is_wanted(struct udp *udp, struct peer *peer, size_t len)
+{
+	if (peer == NULL || peer->link == NULL)
+		return false;
+	peer->heard_ns = task_now();
+	if (len > RECEIVE_MAX)
+		unwanted(udp, peer->name, "it has more than 4096 bytes");
+	return len > 0 && len <= RECEIVE_MAX;
+}
+
+/* The first datagram in the socket, from there: false if it stays there. */
+static bool
+receive(struct udp *udp, const struct address *from, size_t len)
 {
 	struct peer *peer = peer_of(udp, from);
 
-	if (peer == NULL || peer->far < 0)
-		return true;
-	peer->heard_ns = task_now();
-	if (len == 0)
-		return true;
-	if (len > RECEIVE_MAX) {
-		unwanted(udp, peer->name, "it has more than 4096 bytes");
+	if (!is_wanted(udp, peer, len)) {
+		recv(udp->fd, NULL, 0, MSG_DONTWAIT);
 		return true;
 	}
-	if (send(peer->far, udp->buf, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+	udp->first = peer;
+	/* The time that the link takes is its own. */
+	task_end(&udp->task);
+	link_ready(peer->link, EV_READ);
+	task_begin(&udp->task);
+	if (udp->first == NULL)
 		return true;
-	if (errno == EAGAIN) {
-		udp->blocked = peer;
-		return false;
-	}
-	/* Its link is closed; this datagram brings it back. */
-	peer_gone(peer);
+	udp->first = NULL;
+	udp->blocked = peer;
 	return false;
 }
 
@@ -487,39 +461,20 @@ on_socket(evutil_socket_t fd, short what, void *arg)
 	struct address from;
 	ssize_t n;
 
-	(void)fd, (void)what;
+	(void)what;
 	task_begin(&udp->task);
-	udp->blocked = NULL;
 	for (int i = 0; i < BURST; i++) {
 		from.len = sizeof(from.ss);
-		n = recvfrom(udp->fd, udp->buf, sizeof(udp->buf),
-		    MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
+		n = recvfrom(fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
 		    (struct sockaddr *)&from.ss, &from.len);
-		if (n < 0 || !pass_on(udp, &from, (size_t)n))
+		if (n < 0 || !receive(udp, &from, (size_t)n))
 			break;
-		recv(udp->fd, udp->buf, 0, MSG_DONTWAIT);
 	}
 	udp_arm(udp);
 	task_end(&udp->task);
 }
 
 /* --- start and stop ------------------------------------------------------- */
-
-void
-udp_links_changed(struct udp *udp)
-{
-	struct link_list *links = &udp->ep->links;
-	struct peer *peer;
-	struct link *link;
-
-	TAILQ_FOREACH(peer, &udp->peers, entry) {
-		TAILQ_FOREACH(link, links, entry)
-			if (link == peer->link)
-				break;
-		peer->link = link;
-	}
-	expiry_arm(udp);
-}
 
 void
 udp_stop(struct udp *udp)
@@ -554,7 +509,8 @@ udp_new(struct endpoint *ep, int fd, bool listens, struct networks *allow)
 	udp->listens = listens;
 	udp->allow = allow;
 	TAILQ_INIT(&udp->peers);
-	udp->event = evtimer_new(ep->base, on_socket, udp);
+	udp->event =
+	    event_new(ep->base, fd, EV_READ | EV_PERSIST, on_socket, udp);
 	udp->expiry = evtimer_new(ep->base, on_expiry, udp);
 	if (udp->event == NULL || udp->expiry == NULL) {
 		udp_stop(udp);

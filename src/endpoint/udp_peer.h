@@ -20,8 +20,6 @@ struct udp *udp_new(
     struct endpoint *ep, int fd, bool listens, struct networks *allow);
 /* The endpoint is up, with a link for the partner, unless that is NULL.  -ENOMEM. */
 int udp_start(struct udp *udp, const struct address *partner);
-/* A link of the endpoint has gone. */
-void udp_links_changed(struct udp *udp);
 /* Closes the socket.  The links are closed already.  NULL is fine. */
 void udp_stop(struct udp *udp);
 

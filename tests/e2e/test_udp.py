@@ -152,7 +152,7 @@ def test_while_a_queue_is_full_datagrams_wait_in_the_kernel(pty, daemon, peer):
         for _ in range(10):
             sent.append(b"%d " % len(sent) + b"x" * 500)
             p.say(sent[-1], ("127.0.0.1", port))
-        return "room for a datagram that came from" in \
+        return "room for a datagram from" in \
             d.tasks()["air.receive"]["label"]
     wait_for(held)
     a.reading = True

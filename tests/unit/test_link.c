@@ -1,0 +1,203 @@
+/*
+ * link: a link whose bytes are carried by something else than a descriptor.
+ */
+#include "endpoint_harness.h"
+
+static struct {
+	const char *input; /* NULL: nothing now; empty: the other side ends */
+	char output[64];
+	size_t room; /* what is taken of the output */
+	unsigned waits;
+	bool closed;
+} far;
+
+static ssize_t
+far_read(struct link *link, void *buf, size_t size)
+{
+	size_t n;
+
+	(void)link;
+	if (far.input == NULL)
+		return -EAGAIN;
+	n = MIN(strlen(far.input), size);
+	memcpy(buf, far.input, n);
+	far.input = n > 0 ? NULL : far.input;
+	return (ssize_t)n;
+}
+
+static ssize_t
+far_write(struct link *link, const void *data, size_t len)
+{
+	size_t n = MIN(len, far.room);
+
+	(void)link;
+	if (n == 0)
+		return -EAGAIN;
+	strncat(far.output, data, n);
+	far.room -= n;
+	return (ssize_t)n;
+}
+
+static void
+far_wait(struct link *link)
+{
+	(void)link;
+	far.waits++;
+}
+
+static void
+far_label(const struct link *link, char *buf, size_t size)
+{
+	(void)link;
+	snprintf(buf, size, "the far end to take it");
+}
+
+static void
+far_closed(struct link *link)
+{
+	(void)link;
+	far.closed = true;
+}
+
+static const struct link_ops far_ops = {
+	.read = far_read,
+	.write = far_write,
+	.wait = far_wait,
+	.label = far_label,
+	.closed = far_closed,
+};
+
+static int
+far_check(struct endpoint_conf *conf, struct error *err)
+{
+	(void)conf, (void)err;
+	return 0;
+}
+
+static int
+far_open(struct endpoint *ep)
+{
+	endpoint_listening(ep);
+	return endpoint_add_transport(ep, &far_ops, NULL, "far") == NULL
+	    ? -ENOMEM
+	    : 0;
+}
+
+static void
+far_close(struct endpoint *ep)
+{
+	(void)ep;
+}
+
+static const struct key no_keys[] = { { .name = NULL } };
+static const struct endpoint_ops far_type = {
+	.type = "far",
+	.keys = no_keys,
+	.several = true,
+	.check = far_check,
+	.open = far_open,
+	.close = far_close,
+};
+static struct endpoint *ep;
+static struct link *link_;
+
+static void
+open_far(void)
+{
+	const char *keys[] = { NULL };
+
+	memset(&far, 0, sizeof(far));
+	ep = make_endpoint(&far_type, keys);
+	endpoint_start(ep);
+	link_ = TAILQ_FIRST(&ep->links);
+	assert_non_null(link_);
+}
+
+static void
+test_reads_what_is_announced(void **state)
+{
+	(void)state;
+	open_far();
+	assert_true(link_->reading);
+	link_ready(link_, EV_READ);
+	assert_int_equal(got_len, 0);
+	far.input = "hello";
+	link_ready(link_, EV_READ);
+	assert_int_equal(got_len, 5);
+	assert_memory_equal(got, "hello", 5);
+	/* While it is not to be read, an announcement is of no effect. */
+	far.waits = 0;
+	link_set_reading(link_, false);
+	assert_int_equal(far.waits, 1);
+	far.input = "more";
+	link_ready(link_, EV_READ);
+	assert_int_equal(got_len, 5);
+	link_set_reading(link_, true);
+	assert_int_equal(far.waits, 2);
+	link_ready(link_, EV_READ);
+	assert_int_equal(got_len, 9);
+	far.input = "";
+	link_ready(link_, EV_READ);
+	assert_true(link_->read_eof);
+	endpoint_free(ep);
+	assert_true(far.closed);
+}
+
+static void
+test_what_is_not_taken_waits(void **state)
+{
+	const struct task *task;
+	char label[64];
+
+	(void)state;
+	open_far();
+	far.room = 4;
+	assert_int_equal(link_write(link_, "0123456789", 10), 4);
+	assert_int_equal(link_hand(link_, (const uint8_t *)"456789", 6), 0);
+	assert_int_equal(link_pending(link_), 6);
+	assert_int_equal(far.waits, 2); /* the first time for reading */
+	task = task_find("ar1#1.write");
+	task->label(task, label, sizeof(label));
+	assert_string_equal(label, "the far end to take it");
+	/* Nothing overtakes it. */
+	assert_int_equal(link_write(link_, "x", 1), 0);
+	far.room = 2;
+	link_ready(link_, EV_WRITE);
+	assert_int_equal(link_pending(link_), 4);
+	assert_int_equal(far.waits, 3);
+	far.room = 64;
+	link_ready(link_, EV_WRITE);
+	assert_int_equal(link_pending(link_), 0);
+	assert_string_equal(far.output, "0123456789");
+	task->label(task, label, sizeof(label));
+	assert_string_equal(label, "ar1#1 1");
+	assert_int_equal(link_write(link_, "x", 1), 1);
+	assert_int_equal(link_->tx_bytes, 11);
+	endpoint_free(ep);
+}
+
+static void
+test_closing_tells_the_transport(void **state)
+{
+	(void)state;
+	open_far();
+	link_close(link_, "by hand");
+	assert_false(far.closed);
+	UNTIL(far.closed);
+	assert_int_equal(ep->nlinks, 0);
+	endpoint_free(ep);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_reads_what_is_announced),
+		TEST(test_what_is_not_taken_waits),
+		TEST(test_closing_tells_the_transport),
+	};
+
+	return cmocka_run_group_tests_name("link", tests, NULL, NULL);
+}
