@@ -5,6 +5,8 @@
 #ifndef EXCHANGE_H
 #define EXCHANGE_H
 
+#include <event2/util.h>
+
 #include "batch.h"
 
 /* The most late answers expected at a time; when there are as many, all requests wait. */
@@ -104,6 +106,57 @@ void exchange_wake(struct exchange *ex);
 /* NULL: out of memory. */
 struct master *exchange_add_master(
     struct exchange *ex, struct port *port, const struct tap *tap);
+
+/* --- between the files of the exchange ----------------------------------- */
+
+/* exchange_bus.c */
+const struct framing_conf *exchange_framing(const struct exchange *ex);
+uint64_t exchange_answer_timeout(const struct exchange *ex);
+/* How long the line is busy with that many bytes, ns; 0 where its rate is not known. */
+uint64_t exchange_line_time(const struct exchange *ex, size_t bytes);
+/* Counts a request that does not get to the bus. */
+void exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len);
+/* Whether nothing is queued before the next request; a bus that is down counts as clear,
+ * because requests to it are dropped. */
+bool exchange_bus_clear(const struct exchange *ex);
+/* Whether it went to the bus; counted if not. */
+bool exchange_put_on_bus(struct exchange *ex, const struct queued *q);
+/* A request for which no master waits any longer must not be sent when the bus accepts
+ * data again. */
+void exchange_withdraw(struct exchange *ex, enum drop_reason reason);
+/* No master waits any longer for the answer to the request that was sent. */
+void exchange_abandon(struct exchange *ex, enum drop_reason reason);
+
+/* exchange_master.c */
+/* With all its waiting requests, which are counted. */
+void exchange_free_master(
+    struct exchange *ex, struct master *master, enum drop_reason reason);
+/* The master whose last turn was the longest time ago and that may ask now, or NULL. */
+struct master *exchange_next_master(struct exchange *ex);
+/* Its name for messages; none: what NULL is called. */
+const char *exchange_master_name(const struct master *master, const char *none);
+
+/* exchange_guard.c */
+/* How often an answer that has begun in time is looked at again, ns. */
+#define ARRIVING (50 * NSEC_PER_MSEC)
+/* The request that was sent has not been answered in time. */
+void exchange_guard_add(struct exchange *ex, uint64_t now);
+/* Whether a late answer could be mistaken for that to the master's next request. */
+bool exchange_is_guarded(
+    const struct exchange *ex, const struct master *master);
+/* Whether the frame is the late answer to a request. */
+bool exchange_is_late(const struct exchange *ex, const struct item *item);
+/* When the first guard expires, 0 if there is none. */
+uint64_t exchange_first_guard(const struct exchange *ex);
+/* Removes the guards that have expired; while an answer is arriving they last on. */
+void exchange_guards_end(struct exchange *ex, uint64_t now, bool arriving);
+
+/* exchange.c */
+void exchange_label(const struct task *task, char *buf, size_t size);
+/* Waits for what comes next. */
+void exchange_arm(struct exchange *ex, uint64_t now);
+/* The callback of its event. */
+void exchange_on_event(evutil_socket_t fd, short what, void *arg);
 
 /* --- from one process to the next (exchange_restore.c) --------------- */
 

@@ -235,6 +235,7 @@ def test_no_descriptor_is_left_to_others(pty, daemon, folder, connect, open_tty)
             section("pty", "p", link=folder / "p") +
             tcp_server("lan", port) + section("unix-server", "here", listen=folder / "here") +
             section("udp", "air", listen=f"127.0.0.1:{udp}") +
+            section("echo", "e") +
             section("tcp-client", "out",
                     connect=f"127.0.0.1:{far.getsockname()[1]}") +
             route("r", from_="a p", to="here"))

@@ -1,0 +1,164 @@
+/*
+ * exchange_bus: puts requests on the bus of an exchange, and takes those back that are
+ * not to be sent any more.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "exchange.h"
+
+/* Bits of a character on the line. */
+#define CHARACTER 11
+
+const struct framing_conf *
+exchange_framing(const struct exchange *ex)
+{
+	return &ex->to->endpoint->conf->framing;
+}
+
+uint64_t
+exchange_answer_timeout(const struct exchange *ex)
+{
+	uint64_t given = ex->route->conf->answer_timeout;
+
+	return given != 0 ? given : ANSWER_TIMEOUT;
+}
+
+/* A request that does not get to the bus. */
+void
+exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len)
+{
+	struct port *port = TAILQ_FIRST(&ex->to->ports);
+
+	if (port != NULL) {
+		port_drop(port, reason, len);
+		return;
+	}
+	ex->to->retired.dropped[reason]++;
+	ex->to->retired.dropped_bytes += len;
+	loss_dropped(ex->to, reason, 1, len);
+}
+
+/* Whether nothing is queued before the next request; a bus that is down counts as clear,
+ * because requests to it are dropped. */
+bool
+exchange_bus_clear(const struct exchange *ex)
+{
+	const struct port *port;
+
+	TAILQ_FOREACH(port, &ex->to->ports, entry)
+		if (port_open(port) &&
+		    (port->in_flight.waits || !queue_empty(&port->queue)))
+			return false;
+	return true;
+}
+
+/* Drops the frame that was handed to the bufferevent, if none of it is written. */
+static bool
+withdraw_in_flight(struct port *port, enum drop_reason reason)
+{
+	struct in_flight *h = &port->in_flight;
+
+	if (!h->waits || h->partial ||
+	    (h->wire > 0 && link_pending(port->link) < h->wire))
+		return false;
+	if (h->wire > 0)
+		port->traffic.tx_bytes -= link_take_back(port->link);
+	port_drop(port, reason, h->len);
+	free(h->payload);
+	memset(h, 0, sizeof(*h));
+	return true;
+}
+
+void
+exchange_wake(struct exchange *ex)
+{
+	event_del(ex->event);
+	TASK_SET(&ex->task, TASK_IDLE);
+	event_active(ex->event, EV_TIMEOUT, 0);
+}
+
+/*
+ * A request for which no master waits any longer must not be sent when the bus accepts
+ * data again.
+ */
+void
+exchange_withdraw(struct exchange *ex, enum drop_reason reason)
+{
+	struct port *port;
+	struct queued q;
+	bool any = false;
+
+	TAILQ_FOREACH(port, &ex->to->ports, entry) {
+		any |= withdraw_in_flight(port, reason);
+		for (; queue_head(&port->queue, &q); any = true) {
+			port_drop(port, reason, q.len);
+			queue_pop(&port->queue);
+		}
+	}
+	if (!any || ex->phase != EXCHANGE_AWAITING)
+		return;
+	ex->phase = EXCHANGE_IDLE;
+	ex->master = NULL;
+	exchange_wake(ex);
+}
+
+/* No master waits any longer for the answer to the request that was sent. */
+void
+exchange_abandon(struct exchange *ex, enum drop_reason reason)
+{
+	ex->master = NULL;
+	if (ex->phase == EXCHANGE_AWAITING)
+		exchange_withdraw(ex, reason);
+}
+
+/* So long the line is busy with that many bytes; 0 where its rate is not known. */
+uint64_t
+exchange_line_time(const struct exchange *ex, size_t bytes)
+{
+	const struct framing_conf *framing = exchange_framing(ex);
+
+	if (framing->baud == 0)
+		return 0;
+	return bytes * CHARACTER * NSEC_PER_SEC / framing->baud;
+}
+
+/* Whether it went to the bus; counted if not. */
+bool
+exchange_put_on_bus(struct exchange *ex, const struct queued *q)
+{
+	const struct framing_conf *framing = exchange_framing(ex);
+	struct port *port = TAILQ_FIRST(&ex->to->ports);
+	uint8_t *wire;
+	long len;
+
+	if (port == NULL) {
+		exchange_drop(ex, DROP_NO_PEER, q->len);
+		return false;
+	}
+	if (!port_open(port)) {
+		exchange_drop(ex, DROP_DOWN, q->len);
+		return false;
+	}
+	port->queue.limit = ex->to->endpoint->conf->queue;
+	if (queue_room(&port->queue) < queue_cost(q->len)) {
+		exchange_drop(ex, DROP_OVERFLOW, q->len);
+		return false;
+	}
+	wire = malloc(framing_bound(framing, q->len));
+	len = wire == NULL ? -ENOMEM
+			   : framing_encode(framing, q->payload, q->len, wire);
+	free(wire);
+	if (len < 0) {
+		exchange_drop(ex,
+		    len == -ENOMEM ? DROP_MEMORY : DROP_UNENCODABLE, q->len);
+		return false;
+	}
+	ex->sent_ns = now_ns();
+	ex->until_ns = ex->sent_ns + exchange_line_time(ex, (size_t)len);
+	ex->ops->send(ex->to, q);
+	return true;
+}
