@@ -1,5 +1,5 @@
 /*
- * exchange: requests of several masters on a shared bus.
+ * bridge: created from a configuration, and freed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,7 +45,7 @@ static void
 test_requests_that_come_before_it_is_freed(void **state)
 {
 	static const char request[] = ":01030000000AF2\r\n";
-	char directory[] = "/tmp/ttyexchangeXXXXXX", text[512];
+	char directory[] = "/tmp/ttybridge-test.XXXXXX", text[512];
 	struct event_base *base = event_base_new();
 	struct faults faults = { 0 };
 	struct bridge *bridge;
