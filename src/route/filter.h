@@ -1,19 +1,14 @@
 /*
- * filter: what routes know of messages: the names of NMEA 0183
- * sentences, the ids of MAVLink packets, the units of Modbus messages.
- *
- * Pure.  Messages are told by what they look like, not by the framing that
- * they came in: payloads may be whole or inner ones, and may have come
- * through a framing of another kind.
+ * filter: which messages a route passes, and how many: lists of NMEA sentences, MAVLink
+ * ids and Modbus units, and rates.  Pure.
  */
 #ifndef FILTER_H
 #define FILTER_H
 
 #include "error.h"
+#include "message.h"
 
 #define RANGES_MAX 64
-/* The longest Modbus message: a whole one of modbus-ascii. */
-#define MODBUS_LONGEST 513
 
 /* Numbers as in "0,30-33". */
 struct ranges {
@@ -28,17 +23,6 @@ struct rate {
 	uint64_t n;
 	uint64_t per_ns;
 };
-
-/* What a message is the newest of. */
-enum latest { LATEST_NONE, LATEST_NMEA, LATEST_MAVLINK };
-
-/* What is to be known of a Modbus message to find its answer. */
-struct modbus {
-	uint8_t unit, function;
-	uint8_t data[4]; /* after the function code */
-	unsigned ndata;	 /* how many of them there are */
-};
-#define MODBUS_BROADCAST 0
 
 /*
  * Parsers of values in a section; -EINVAL with a sentence in err that says
@@ -64,44 +48,25 @@ bool match_unit(const struct ranges *units, const uint8_t *payload, size_t len);
  * a pause n frames may follow each other at once.
  */
 bool rate_allows(const struct rate *rate, uint64_t *until, uint64_t now);
-/* The same state for a rate that may be another one: at most all of it is used up. */
+/* The state of a rate as that of another one: at most all of it is used up. */
 uint64_t rate_carry(const struct rate *rate, uint64_t until, uint64_t now);
 
 /*
- * The same for each message of its own.  A rate that is not used up is no different
- * from one that is new, so only those that are used up take a place; when there are more
- * of them than places, the rate of one more is used up, too.
+ * A rate for each kind of message (nmea_message() or mavlink_message()).  A rate of which
+ * nothing is used is no different from a new one, so only the others take an entry; while
+ * there are no entries left, no message of another kind is allowed.
  */
 #define RATE_MESSAGES 128
 struct message_rates {
 	struct message_rate {
-		uint64_t message; /* 0: free, and has always been */
+		uint64_t message; /* 0: never used */
 		uint64_t until;
 	} at[RATE_MESSAGES];
 };
 bool message_rate_allows(const struct rate *rate, struct message_rates *rates,
     uint64_t message, uint64_t now);
-/* It is used up until then, as far as it can be. */
+/* Restores the state of one message's rate. */
 void message_rate_used(const struct rate *rate, struct message_rates *rates,
     uint64_t message, uint64_t until, uint64_t now);
-/* A number for the name of an NMEA sentence, or the id of a MAVLink message; 0: it is
- * none. */
-uint64_t nmea_message(const uint8_t *payload, size_t len);
-uint64_t mavlink_message(const uint8_t *payload, size_t len);
-
-/*
- * Messages of the same key replace each other.  False: it has none, and
- * neither replaces anything nor is replaced.
- */
-bool latest_key(
-    enum latest kind, const uint8_t *payload, size_t len, struct bytes *ret);
-
-/* False: not a Modbus message. */
-bool modbus_read(const uint8_t *payload, size_t len, struct modbus *ret);
-/*
- * By unit and function, and by what an answer says of its request: how much
- * was read, where was written.
- */
-bool modbus_answers(const struct modbus *request, const struct modbus *answer);
 
 #endif

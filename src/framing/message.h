@@ -1,0 +1,80 @@
+/*
+ * message: what is in a message of NMEA 0183, MAVLink or Modbus.
+ *
+ * Pure.  A message is recognised by its bytes, not by the framing that it came in:
+ * payloads may be whole or inner ones (enum framing_payload), and may have come through
+ * a framing of another kind.
+ */
+#ifndef MESSAGE_H
+#define MESSAGE_H
+
+#include "util.h"
+
+/* --- NMEA ---------------------------------------------------------------- */
+
+#define NMEA_NAME_MAX 15
+
+struct nmea {
+	const uint8_t *text; /* after the start character */
+	size_t len;
+	const uint8_t *name; /* such as GPGGA */
+	size_t name_len;     /* 1 to NMEA_NAME_MAX */
+	bool encapsulated;   /* it begins with '!' */
+};
+
+/* False: it is not a sentence. */
+bool nmea_read(const uint8_t *payload, size_t len, struct nmea *ret);
+/* Whether the name fits the pattern of n characters, in any case; '*' stands for any
+ * characters, '?' for one. */
+bool nmea_name_fits(
+    const char *pattern, size_t n, const uint8_t *name, size_t len);
+
+/* --- MAVLink ------------------------------------------------------------- */
+
+struct mavlink {
+	uint32_t id;
+	uint8_t system, component;
+};
+
+/* False: it is not a packet. */
+bool mavlink_read(const uint8_t *payload, size_t len, struct mavlink *ret);
+
+/* --- Modbus -------------------------------------------------------------- */
+
+/* The longest message: a whole one of modbus-ascii. */
+#define MODBUS_LONGEST 513
+#define MODBUS_BROADCAST 0
+
+/* The part of a message that a request and its response are matched by. */
+struct modbus {
+	uint8_t unit, function;
+	uint8_t data[4]; /* after the function code */
+	unsigned ndata;	 /* how many of them there are */
+};
+
+/* False: it is not a Modbus message. */
+bool modbus_read(const uint8_t *payload, size_t len, struct modbus *ret);
+/*
+ * Whether it answers the request: by unit and function, and by what the response repeats
+ * of its request, how much was read or where was written.
+ */
+bool modbus_answers(const struct modbus *request, const struct modbus *answer);
+
+/* --- messages of one kind ------------------------------------------------ */
+
+/* A number for the name of an NMEA sentence, or for the id of a MAVLink packet; 0: it is
+ * not one. */
+uint64_t nmea_message(const uint8_t *payload, size_t len);
+uint64_t mavlink_message(const uint8_t *payload, size_t len);
+
+/* Which messages have a key. */
+enum latest { LATEST_NONE, LATEST_NMEA, LATEST_MAVLINK };
+
+/*
+ * A message replaces an older one with the same key.  False: it has none, and neither
+ * replaces another one nor is replaced.
+ */
+bool latest_key(
+    enum latest kind, const uint8_t *payload, size_t len, struct bytes *ret);
+
+#endif
