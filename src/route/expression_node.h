@@ -61,6 +61,10 @@ node_copies(const struct node *n)
 	return n->max == UNBOUNDED ? n->min + 1UL : n->max;
 }
 
+/* How many characters a node has, with its repetitions written out. */
+uint64_t node_size(const struct expression_tree *t, const struct node *n);
+/* Sets what depends on the whole tree, once all its nodes are there. */
+void tree_finish(struct expression_tree *t);
 /* Whether variants of the expression have to differ in it. */
 bool node_has_choice(const struct expression_tree *t, const struct node *n);
 /* Writes a set in the plain form (f NULL: nowhere); returns how many positions of the
