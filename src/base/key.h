@@ -1,7 +1,6 @@
 /*
- * key: tables of configuration keys.  One row a key drives parsing, the
- * messages of faults with their nearest words, `list`, `set` and the man
- * page's tables.
+ * key: tables of configuration keys.  The row of a key drives parsing, error messages
+ * with their suggestions, `list`, `set` and the tables of the manual.
  */
 #ifndef KEY_H
 #define KEY_H
@@ -20,7 +19,7 @@ enum key_type {
 	KEY_HEX,     /* struct bytes, 1..max long, hexadecimal */
 	KEY_MODE,    /* uint64_t, permissions in octal, 0: not given */
 	KEY_SILENCE, /* struct silence */
-	KEY_CUSTOM,  /* whatever parse and print make of it */
+	KEY_CUSTOM,  /* as the key's own parse and print have it */
 };
 
 /*
@@ -65,6 +64,8 @@ int key_parse(
 int key_defaults(const struct key *keys, void *base);
 /* The value as it would be written in a file. */
 void key_print(const struct key *key, const void *base, char *buf, size_t size);
+/* The size of the field that a key of any type but KEY_CUSTOM fills. */
+size_t key_size(const struct key *key);
 /* Exchanges the values of the table's keys, none of them KEY_CUSTOM. */
 void key_swap(const struct key *keys, void *a, void *b);
 /* Frees the strings that the table's keys own and sets them to NULL. */

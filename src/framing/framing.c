@@ -192,19 +192,15 @@ framing_check(struct framing_conf *conf, struct error *err)
 
 /* --- which framings are the same ----------------------------------------- */
 
-/* Sizes of what keys fill.  Silences do not show in the bytes. */
-static const size_t field_size[] = {
-	[KEY_BOOL] = sizeof(bool),
-	[KEY_NUMBER] = sizeof(uint64_t),
-	[KEY_BITS] = sizeof(uint64_t),
-	[KEY_SIZE] = sizeof(uint64_t),
-	[KEY_TIME] = sizeof(uint64_t),
-	[KEY_WORD] = sizeof(int),
-	[KEY_BYTES] = sizeof(struct bytes),
-	[KEY_HEX] = sizeof(struct bytes),
-	[KEY_SILENCE] = 0,
-	[KEY_CUSTOM] = sizeof(int64_t),
-};
+/* How many bytes of a key's field are compared; none of a silence, which has no effect on
+ * what is written.  The fields of custom keys are int64_t. */
+static size_t
+compared_size(const struct key *key)
+{
+	if (key->type == KEY_SILENCE)
+		return 0;
+	return key->type == KEY_CUSTOM ? sizeof(int64_t) : key_size(key);
+}
 
 static bool
 same_keys(const struct key *keys, const void *a, const void *b)
@@ -212,7 +208,7 @@ same_keys(const struct key *keys, const void *a, const void *b)
 	for (; keys != NULL && keys->name != NULL; keys++)
 		if (memcmp((const char *)a + keys->offset,
 			(const char *)b + keys->offset,
-			field_size[keys->type]) != 0)
+			compared_size(keys)) != 0)
 			return false;
 	return true;
 }
@@ -247,7 +243,7 @@ framing_id(const struct framing_conf *conf)
 		for (const struct key *key = sets[i];
 		     key != NULL && key->name != NULL; key++)
 			h = hash(h, (const char *)conf + key->offset,
-			    field_size[key->type]);
+			    compared_size(key));
 	return (uint32_t)(h ^ h >> 32);
 }
 

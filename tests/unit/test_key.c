@@ -364,6 +364,43 @@ test_longest_silence(void **state)
 	assert_int_equal(silence.tenths, 999999);
 }
 
+static void
+test_swap(void **state)
+{
+	static const char *const values[][2] = {
+		{ "exclusive", "no" },
+		{ "baud", "50" },
+		{ "queue", "1K" },
+		{ "stall", "1s" },
+		{ "drain", "5s" },
+		{ "flow", "rtscts" },
+		{ "device", "/dev/x" },
+		{ "label", "another" },
+		{ "delimiter", ";" },
+		{ "sync", "aa 55" },
+		{ "idle", "2ms" },
+		{ "poly", "0x1021" },
+	};
+	struct sample other = { 0 };
+	char before[64], here[64], there[64];
+	struct error err;
+
+	for (size_t i = 0; i < NELEM(values); i++) {
+		const struct key *key = key_find(keys, values[i][0]);
+		const struct key one[] = { *key, { .name = NULL } };
+
+		assert_int_equal(key_parse(key, &other, values[i][1], &err), 0);
+		key_print(key, *state, before, sizeof before);
+		key_print(key, &other, there, sizeof there);
+		key_swap(one, *state, &other);
+		key_print(key, *state, here, sizeof here);
+		assert_string_equal(here, there);
+		key_print(key, &other, there, sizeof there);
+		assert_string_equal(there, before);
+	}
+	key_free(keys, &other);
+}
+
 int
 main(void)
 {
@@ -375,6 +412,7 @@ main(void)
 		    test_long_value, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_small_buffer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_swap, setup, teardown),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_mode),
 		cmocka_unit_test(test_longest_silence),

@@ -1,0 +1,210 @@
+/*
+ * key_error: what is wrong with a value, in a sentence.
+ *
+ * It is made from the row of the key and that of its type, so that errors in all keys of
+ * a type read alike.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "key_type.h"
+
+#define QUOTE_MAX 64 /* of a bad value, as it is repeated in a message */
+#define BYTES_MAX sizeof(((struct bytes *)0)->b)
+
+/* Words that other programs have for ours. */
+static const struct {
+	const char *word, *ours;
+} synonyms[] = {
+	{ "hardware", "rtscts" },
+	{ "hw", "rtscts" },
+	{ "crtscts", "rtscts" },
+	{ "rts/cts", "rtscts" },
+	{ "cts", "rtscts" },
+	{ "software", "xonxoff" },
+	{ "sw", "xonxoff" },
+	{ "xon/xoff", "xonxoff" },
+	{ "soft", "xonxoff" },
+	{ "off", "none" },
+	{ "no", "none" },
+	{ "yes", "on" },
+	{ "high", "on" },
+	{ "low", "off" },
+	{ "1", "on" },
+	{ "0", "off" },
+	{ "readonly", "read" },
+	{ "ro", "read" },
+	{ "r", "read" },
+	{ "write", "full" },
+	{ "rw", "full" },
+	{ "admin", "full" },
+	{ "all", "full" },
+	{ "wait", "block" },
+	{ "pause", "block" },
+	{ "drop", "drop-oldest" },
+	{ "oldest", "drop-oldest" },
+	{ "newest", "drop-newest" },
+	{ "close", "disconnect" },
+	{ "\\n", "lf" },
+	{ "\\r\\n", "crlf" },
+	{ "\\r", "cr" },
+	{ "unix", "lf" },
+	{ "dos", "crlf" },
+	{ "windows", "crlf" },
+	{ "be", "big" },
+	{ "network", "big" },
+	{ "le", "little" },
+	{ "warn", "warning" },
+	{ "err", "error" },
+	{ "verbose", "debug" },
+	{ "trace", "debug" },
+	{ "newline", "line" },
+	{ "lines", "line" },
+	{ "text", "line" },
+	{ "ascii", "line" },
+	{ "json", "line" },
+	{ "ndjson", "line" },
+	{ "binary", "raw" },
+	{ "none", "raw" },
+	{ "ppp", "hdlc" },
+	{ "rtu", "modbus-rtu" },
+	{ "modbus", "modbus-rtu" },
+	{ "mbap", "modbus-tcp" },
+	{ "mbtcp", "modbus-tcp" },
+	{ "gps", "nmea" },
+	{ "nmea0183", "nmea" },
+	{ "ublox", "ubx" },
+	{ "length-prefixed", "length" },
+	{ "silence", "idle" },
+	{ "timeout", "idle" },
+	{ "separator", "delimiter" },
+	{ "terminator", "delimiter" },
+};
+
+const char *
+key_meant(const char *value, const char *const *words)
+{
+	for (size_t i = 0; i < NELEM(synonyms); i++) {
+		if (strcasecmp(synonyms[i].word, value) != 0)
+			continue;
+		for (size_t j = 0; words[j] != NULL; j++)
+			if (strcmp(words[j], synonyms[i].ours) == 0)
+				return words[j];
+	}
+	return nearest(value, words);
+}
+
+static void
+say_nearest(const char *value, const char *const *words, struct error *err)
+{
+	const char *near = key_meant(value, words);
+
+	if (near != NULL)
+		error_append(err, "; did you mean '%s'?", near);
+}
+
+/* "'rtsct' is not one of none, rtscts; did you mean 'rtscts'?" */
+static void
+say_words(const struct key *key, const char *quoted, const char *value,
+    struct error *err)
+{
+	if (key->words[1] == NULL) {
+		error_append(err, "'%s' is not supported; the only %s is %s",
+		    quoted, key->name, key->words[0]);
+		return;
+	}
+	error_append(err, "'%s' is not one of", quoted);
+	for (size_t i = 0; key->words[i] != NULL; i++)
+		error_append(err, "%s %s", i > 0 ? "," : "", key->words[i]);
+	say_nearest(value, key->words, err);
+}
+
+/* "50 to 4000000", "at least 1K" or "at most 5s". */
+static void
+say_bounds(const struct key *key, struct error *err)
+{
+	const struct key_type_ops *type = &key_types[key->type];
+	uint64_t lower = key->min, upper = key->max;
+	char min[32], max[32];
+
+	if (key->type == KEY_BYTES || key->type == KEY_HEX) {
+		lower = MAX(lower, 1U);
+		upper = upper == 0 ? BYTES_MAX : upper;
+	}
+	type->bound(lower, min, sizeof min);
+	type->bound(upper, max, sizeof max);
+	if (upper == 0)
+		error_append(err, "at least %s", min);
+	else if (lower == upper)
+		error_append(err, "%s", min);
+	else if (lower == 0 && key->type == KEY_TIME)
+		error_append(err, "at most %s", max);
+	else
+		error_append(err, "%s to %s", min, max);
+}
+
+/* Of the right type, but out of range. */
+static void
+say_range(const struct key *key, const char *quoted, struct error *err)
+{
+	const struct key_type_ops *type = &key_types[key->type];
+	bool counted = key->type == KEY_BYTES || key->type == KEY_HEX;
+
+	if (key->type == KEY_STRING && quoted[0] == '\0') {
+		error_append(err, "%s is empty", key->name);
+		return;
+	}
+	error_append(err, "'%s' is out of range; %s is ", quoted, key->name);
+	if (type->bound == NULL || (key->max == 0 && key->min == 0 && !counted))
+		error_append(err, "smaller");
+	else
+		say_bounds(key, err);
+	if (counted)
+		error_append(err, " bytes long");
+	else if (key->type == KEY_STRING)
+		error_append(err, " characters long");
+}
+
+/* Not of the right type. */
+static void
+say_kind(const struct key *key, const char *quoted, const char *value,
+    struct error *err)
+{
+	static const char *const bool_words[] = {
+		"yes",
+		"no",
+		"true",
+		"false",
+		"on",
+		"off",
+		NULL,
+	};
+	const struct key_type_ops *type = &key_types[key->type];
+
+	error_append(err, "'%s' is %s", quoted, type->what);
+	if (key->type == KEY_BOOL) {
+		say_nearest(value, bool_words, err);
+	} else if (type->form != NULL) {
+		error_append(err, "; %s is %s", key->name, type->form);
+	} else if (key->min != 0 || key->max != 0) {
+		error_append(err, "; %s is ", key->name);
+		say_bounds(key, err);
+	}
+}
+
+void
+key_explain(const struct key *key, const char *value, int r, struct error *err)
+{
+	char quoted[QUOTE_MAX];
+
+	printable(value, quoted, sizeof quoted);
+	error_clear(err);
+	if (r == -ENOMEM)
+		error_append(err, "out of memory");
+	else if (key->type == KEY_WORD)
+		say_words(key, quoted, value, err);
+	else if (r == -ERANGE)
+		say_range(key, quoted, err);
+	else
+		say_kind(key, quoted, value, err);
+}

@@ -1,0 +1,443 @@
+/*
+ * key_type: how values of each type are read and written.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "key_type.h"
+
+#define TENTHS_MAX 1000000
+
+static bool
+in_bounds(const struct key *key, uint64_t n)
+{
+	return n >= key->min && (key->max == 0 || n <= key->max);
+}
+
+static int
+parse_bool_key(const struct key *key, void *field, const char *value)
+{
+	(void)key;
+	return parse_bool(value, field);
+}
+
+static void
+print_bool(const struct key *key, const void *field, char *buf, size_t size)
+{
+	(void)key;
+	snprintf(buf, size, "%s", *(const bool *)field ? "yes" : "no");
+}
+
+static int
+parse_number_key(const struct key *key, void *field, const char *value)
+{
+	return parse_number(
+	    value, key->min, key->max == 0 ? UINT64_MAX : key->max, field);
+}
+
+static void
+bound_number(uint64_t n, char *buf, size_t size)
+{
+	snprintf(buf, size, "%" PRIu64, n);
+}
+
+static void
+print_number(const struct key *key, const void *field, char *buf, size_t size)
+{
+	(void)key;
+	bound_number(*(const uint64_t *)field, buf, size);
+}
+
+/* The 0x is required: 8005 might be meant as either decimal or hexadecimal. */
+static int
+parse_bits_key(const struct key *key, void *field, const char *value)
+{
+	if (value[0] != '0' || (value[1] != 'x' && value[1] != 'X'))
+		return -EINVAL;
+	return parse_number_key(key, field, value);
+}
+
+static void
+bound_bits(uint64_t n, char *buf, size_t size)
+{
+	snprintf(buf, size, "0x%02" PRIx64, n);
+}
+
+static void
+print_bits(const struct key *key, const void *field, char *buf, size_t size)
+{
+	(void)key;
+	bound_bits(*(const uint64_t *)field, buf, size);
+}
+
+static int
+parse_size_key(const struct key *key, void *field, const char *value)
+{
+	uint64_t n;
+	int error;
+
+	if ((error = parse_size(value, &n)) != 0)
+		return error;
+	if (!in_bounds(key, n))
+		return -ERANGE;
+	*(uint64_t *)field = n;
+	return 0;
+}
+
+static void
+bound_size(uint64_t n, char *buf, size_t size)
+{
+	const char *unit = "";
+
+	if (n != 0 && n % (1 << 20) == 0) {
+		n >>= 20;
+		unit = "M";
+	} else if (n != 0 && n % (1 << 10) == 0) {
+		n >>= 10;
+		unit = "K";
+	}
+	snprintf(buf, size, "%" PRIu64 "%s", n, unit);
+}
+
+static void
+print_size(const struct key *key, const void *field, char *buf, size_t size)
+{
+	(void)key;
+	bound_size(*(const uint64_t *)field, buf, size);
+}
+
+static int
+parse_time_key(const struct key *key, void *field, const char *value)
+{
+	uint64_t n;
+	int error;
+
+	if ((error = parse_time(value, &n)) != 0)
+		return error;
+	if (!in_bounds(key, n))
+		return -ERANGE;
+	*(uint64_t *)field = n;
+	return 0;
+}
+
+/* In the largest unit that writes it exactly. */
+static void
+bound_time(uint64_t n, char *buf, size_t size)
+{
+	static const struct {
+		uint64_t ns;
+		const char *unit;
+	} units[] = {
+		{ 3600 * NSEC_PER_SEC, "h" },
+		{ 60 * NSEC_PER_SEC, "m" },
+		{ NSEC_PER_SEC, "s" },
+		{ NSEC_PER_MSEC, "ms" },
+		{ NSEC_PER_USEC, "us" },
+		{ 1, "ns" },
+	};
+	size_t i = 0;
+
+	if (n == 0) {
+		snprintf(buf, size, "none");
+		return;
+	}
+	while (n % units[i].ns != 0)
+		i++;
+	snprintf(buf, size, "%" PRIu64 "%s", n / units[i].ns, units[i].unit);
+}
+
+static void
+print_time(const struct key *key, const void *field, char *buf, size_t size)
+{
+	(void)key;
+	bound_time(*(const uint64_t *)field, buf, size);
+}
+
+static int
+parse_word(const struct key *key, void *field, const char *value)
+{
+	for (int i = 0; key->words[i] != NULL; i++) {
+		if (strcmp(key->words[i], value) == 0) {
+			*(int *)field = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static void
+print_word(const struct key *key, const void *field, char *buf, size_t size)
+{
+	int n = *(const int *)field, i = 0;
+
+	while (i < n && key->words[i] != NULL)
+		i++;
+	snprintf(buf, size, "%s",
+	    n >= 0 && key->words[i] != NULL ? key->words[i] : "?");
+}
+
+static int
+parse_string(const struct key *key, void *field, const char *value)
+{
+	char **string = field, *copy;
+
+	if (!in_bounds(key, strlen(value)))
+		return -ERANGE;
+	if ((copy = strdup(value)) == NULL)
+		return -ENOMEM;
+	free(*string);
+	*string = copy;
+	return 0;
+}
+
+static void
+print_string(const struct key *key, const void *field, char *buf, size_t size)
+{
+	const char *s = *(char *const *)field;
+
+	(void)key;
+	snprintf(buf, size, "%s", s == NULL ? "" : s);
+}
+
+/* Stores bytes of 1 to max. */
+static int
+store_bytes(const struct key *key, struct bytes *field, struct bytes *bytes)
+{
+	if (bytes->len == 0 || !in_bounds(key, bytes->len))
+		return -ERANGE;
+	*field = *bytes;
+	return 0;
+}
+
+static bool
+is_hex_number(const char *s)
+{
+	return s[0] == '0' && (s[1] == 'x' || s[1] == 'X') &&
+	    isxdigit((unsigned char)s[2]);
+}
+
+static int
+parse_bytes(const struct key *key, void *field, const char *value)
+{
+	struct bytes bytes = { 0 };
+	long n;
+
+	/* As characters 0x03 would be four bytes, which is never meant. */
+	if (is_hex_number(value))
+		return -EINVAL;
+	n = unescape(value, bytes.b, sizeof bytes.b);
+	if (n < 0)
+		return n == -ENOSPC ? -ERANGE : (int)n;
+	bytes.len = (uint8_t)n;
+	return store_bytes(key, field, &bytes);
+}
+
+/* Also escapes what would be read as something else: a comment, or a number like 0x03. */
+static void
+print_bytes(const struct key *key, const void *field, char *buf, size_t size)
+{
+	const struct bytes *bytes = field;
+	char piece[8];
+
+	(void)key;
+	if (size > 0)
+		buf[0] = '\0';
+	for (size_t i = 0; i < bytes->len; i++) {
+		if (bytes->b[i] == ' ' || bytes->b[i] == ';' ||
+		    bytes->b[i] == '#' ||
+		    (i == 1 && (bytes->b[i] == 'x' || bytes->b[i] == 'X') &&
+			bytes->b[0] == '0'))
+			snprintf(piece, sizeof piece, "\\x%02x", bytes->b[i]);
+		else
+			escape(&bytes->b[i], 1, piece, sizeof piece);
+		append(buf, size, "%s", piece);
+	}
+}
+
+static int
+parse_hex_key(const struct key *key, void *field, const char *value)
+{
+	struct bytes bytes;
+	int error;
+
+	if ((error = parse_hex(value, &bytes)) != 0)
+		return error;
+	return store_bytes(key, field, &bytes);
+}
+
+static void
+print_hex(const struct key *key, const void *field, char *buf, size_t size)
+{
+	const struct bytes *bytes = field;
+
+	(void)key;
+	if (size > 0)
+		buf[0] = '\0';
+	for (size_t i = 0; i < bytes->len; i++)
+		append(buf, size, "%s%02x", i > 0 ? " " : "", bytes->b[i]);
+}
+
+/* "3" or "3.5", without a unit: characters, in tenths. */
+static int
+parse_tenths(const char *value, uint64_t *ret)
+{
+	char whole[16];
+	const char *dot = strchr(value, '.');
+	size_t len = dot == NULL ? strlen(value) : (size_t)(dot - value);
+	uint64_t n, tenth = 0;
+	int error;
+
+	if (len >= sizeof whole)
+		return -EINVAL;
+	memcpy(whole, value, len);
+	whole[len] = '\0';
+	if (dot != NULL && parse_number(dot + 1, 0, 9, &tenth) != 0)
+		return -EINVAL;
+	if ((error = parse_number(whole, 0, TENTHS_MAX / 10 - 1, &n)) != 0)
+		return error;
+	*ret = n * 10 + tenth;
+	return 0;
+}
+
+static int
+parse_silence(const struct key *key, void *field, const char *value)
+{
+	struct silence silence = { 0, 0 };
+	uint64_t tenths = 0;
+	int error;
+
+	(void)key;
+	if (value[strspn(value, "0123456789.")] == '\0')
+		error = parse_tenths(value, &tenths);
+	else
+		error = parse_time(value, &silence.ns);
+	silence.tenths = (uint32_t)tenths;
+	if (error == 0)
+		*(struct silence *)field = silence;
+	return error;
+}
+
+static void
+print_silence(const struct key *key, const void *field, char *buf, size_t size)
+{
+	const struct silence *silence = field;
+
+	(void)key;
+	if (silence->tenths == 0)
+		bound_time(silence->ns, buf, size);
+	else if (silence->tenths % 10 == 0)
+		snprintf(buf, size, "%" PRIu32, silence->tenths / 10);
+	else
+		snprintf(buf, size, "%" PRIu32 ".%" PRIu32,
+		    silence->tenths / 10, silence->tenths % 10);
+}
+
+static int
+parse_mode(const struct key *key, void *field, const char *value)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	(void)key;
+	if (*value < '0' || *value > '7' || *end != '\0' || mode == 0 ||
+	    mode > 0777)
+		return -EINVAL;
+	*(uint64_t *)field = mode;
+	return 0;
+}
+
+static void
+print_mode(const struct key *key, const void *field, char *buf, size_t size)
+{
+	uint64_t mode = *(const uint64_t *)field;
+
+	(void)key;
+	*buf = '\0';
+	if (mode != 0)
+		snprintf(buf, size, "0%03o", (unsigned)mode);
+}
+
+const struct key_type_ops key_types[] = {
+	[KEY_BOOL] = {
+		.size = sizeof(bool),
+		.parse = parse_bool_key,
+		.print = print_bool,
+		.what = "neither yes nor no",
+	},
+	[KEY_NUMBER] = {
+		.size = sizeof(uint64_t),
+		.parse = parse_number_key,
+		.print = print_number,
+		.what = "not a number",
+		.bound = bound_number,
+	},
+	[KEY_BITS] = {
+		.size = sizeof(uint64_t),
+		.parse = parse_bits_key,
+		.print = print_bits,
+		.what = "not a hexadecimal number",
+		.form = "hexadecimal digits after 0x, such as 0x1021",
+		.bound = bound_bits,
+	},
+	[KEY_SIZE] = {
+		.size = sizeof(uint64_t),
+		.parse = parse_size_key,
+		.print = print_size,
+		.what = "not a size",
+		.form = "a number of bytes, such as 4096, 64K or 1M",
+		.bound = bound_size,
+	},
+	[KEY_TIME] = {
+		.size = sizeof(uint64_t),
+		.parse = parse_time_key,
+		.print = print_time,
+		.what = "not a time",
+		.form = "a time such as 250ms, 2s, 5m or none",
+		.bound = bound_time,
+	},
+	[KEY_WORD] = {
+		.size = sizeof(int),
+		.parse = parse_word,
+		.print = print_word,
+	},
+	[KEY_STRING] = {
+		.size = sizeof(char *),
+		.parse = parse_string,
+		.print = print_string,
+		.bound = bound_number,
+	},
+	[KEY_BYTES] = {
+		.size = sizeof(struct bytes),
+		.parse = parse_bytes,
+		.print = print_bytes,
+		.what = "not written with valid escapes",
+		.form = "bytes such as \\x03 or \\r\\n",
+		.bound = bound_number,
+	},
+	[KEY_HEX] = {
+		.size = sizeof(struct bytes),
+		.parse = parse_hex_key,
+		.print = print_hex,
+		.what = "not hexadecimal",
+		.form = "bytes such as 01 03 or 0103",
+		.bound = bound_number,
+	},
+	[KEY_MODE] = {
+		.size = sizeof(uint64_t),
+		.parse = parse_mode,
+		.print = print_mode,
+		.what = "not a mode",
+		.form = "permissions in octal, such as 0660",
+	},
+	[KEY_SILENCE] = {
+		.size = sizeof(struct silence),
+		.parse = parse_silence,
+		.print = print_silence,
+		.what = "not a silence",
+		.form = "characters such as 3.5, or a time such as 2ms",
+	},
+	[KEY_CUSTOM] = { 0 },
+};
