@@ -5,8 +5,9 @@
  *	closed -> opening -> up -> lost -> (back-off) opening -> ...
  *	                     up <-> waiting   (a pty that no program has open)
  *
- * endpoint_set_state() alone writes the state, and logs it.  While it is not up,
- * the only wait is the back-off timer, task NAME.reopen.
+ * endpoint_set_state() writes the state and logs it; only a retry that fails for the same
+ * reason as the one before goes back to lost without that (back_off).  While it is not
+ * up, the only wait is the back-off timer, task NAME.reopen.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,80 +29,10 @@ static const char *const state_names[] = {
 };
 _Static_assert(NELEM(state_names) == ENDPOINT_LOST + 1, "a name each");
 
-const char *const overflow_words[] = {
-	[OVERFLOW_BLOCK] = "block",
-	[OVERFLOW_DROP_OLDEST] = "drop-oldest",
-	[OVERFLOW_DROP_NEWEST] = "drop-newest",
-	[OVERFLOW_DISCONNECT] = "disconnect",
-	NULL,
-};
-
-#define OFFSET(member) offsetof(struct endpoint_conf, member)
-
-/* stall_timeout has a default for each type, which the reader of files knows. */
-const struct key endpoint_common_keys[] = {
-	{ .name = "label",
-	    .type = KEY_STRING,
-	    .offset = OFFSET(label),
-	    .help = "what it is, in words; shown beside its tasks" },
-	{ .name = "frame_timeout",
-	    .type = KEY_TIME,
-	    .def = "none",
-	    .offset = OFFSET(frame_timeout),
-	    .help = "a partial frame older than this is dropped" },
-	{ .name = "queue",
-	    .type = KEY_SIZE,
-	    .offset = OFFSET(queue),
-	    .def = "64K",
-	    .min = 1,
-	    .max = 1ULL << 30,
-	    .help = "bytes of frames that may wait to be written to it" },
-	{ .name = "overflow",
-	    .type = KEY_WORD,
-	    .offset = OFFSET(overflow),
-	    .def = "block",
-	    .words = overflow_words,
-	    .help = "what happens when its queue is full" },
-	{ .name = "stall_timeout",
-	    .type = KEY_TIME,
-	    .offset = OFFSET(stall_timeout),
-	    .help = "with block: how long it may take nothing before its oldest"
-		    " frames are dropped" },
-	{ .name = "reopen_min",
-	    .type = KEY_TIME,
-	    .def = "250ms",
-	    .offset = OFFSET(reopen_min),
-	    .min = NSEC_PER_MSEC,
-	    .max = 3600 * NSEC_PER_SEC,
-	    .help = "the first wait before it is opened again" },
-	{ .name = "reopen_max",
-	    .type = KEY_TIME,
-	    .def = "10s",
-	    .offset = OFFSET(reopen_max),
-	    .min = NSEC_PER_MSEC,
-	    .max = 3600 * NSEC_PER_SEC,
-	    .help = "the wait doubles up to this" },
-	{ .name = NULL }
-};
-
 const char *
 endpoint_state_name(enum endpoint_state state)
 {
 	return state_names[state];
-}
-
-void
-endpoint_conf_free(struct endpoint_conf *conf)
-{
-	if (conf == NULL)
-		return;
-	key_free(endpoint_common_keys, conf);
-	if (conf->ops != NULL && conf->ops->keys != NULL)
-		key_free(conf->ops->keys, conf);
-	free(conf->name);
-	free(conf->text);
-	free(conf->wire);
-	free(conf);
 }
 
 static bool
@@ -583,110 +514,6 @@ endpoint_reopen(struct endpoint *ep)
 	close_now(ep);
 	endpoint_set_state(ep, ENDPOINT_CLOSED, "reopened by hand");
 	try_open(ep);
-}
-
-void
-endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
-{
-	char *text = ep->conf->text;
-
-	key_swap(endpoint_common_keys, ep->conf, conf);
-	ep->conf->text = conf->text;
-	ep->conf->file = conf->file;
-	ep->conf->line = conf->line;
-	conf->text = text;
-}
-
-/* A key that may change while the endpoint is open, and what knows of it. */
-static const struct key *
-changeable(const struct endpoint *ep, const char *name, bool *own)
-{
-	const struct key *key = key_find(endpoint_common_keys, name);
-
-	*own = false;
-	if (key != NULL)
-		return key;
-	*own = true;
-	if (ep->conf->ops->apply == NULL || ep->conf->ops->keys == NULL)
-		return NULL;
-	return key_find(ep->conf->ops->keys, name);
-}
-
-/* The string of a key, so that it can be put back; NULL for keys of other types. */
-static char *
-take_string(const struct key *key, struct endpoint_conf *conf)
-{
-	char **field = (void *)((char *)conf + key->offset), *string;
-
-	if (key->type != KEY_STRING)
-		return NULL;
-	string = *field;
-	*field = NULL;
-	return string;
-}
-
-static void
-restore_key(const struct key *key, struct endpoint_conf *conf, char *string,
-    const char *old)
-{
-	char **field = (void *)((char *)conf + key->offset);
-	struct error ignored;
-
-	if (key->type != KEY_STRING) {
-		key_parse(key, conf, old, &ignored);
-		return;
-	}
-	free(*field);
-	*field = string;
-}
-
-/* Makes the open endpoint follow a key that has changed. */
-static int
-follow_key(
-    struct endpoint *ep, const struct key *key, bool own, struct error *err)
-{
-	int r = 0;
-
-	error_clear(&ep->error);
-	if (ep->conf->reopen_min > ep->conf->reopen_max)
-		return error_fail(
-		    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
-	if (own && (r = ep->conf->ops->apply(ep, key)) < 0)
-		error_set(err, "%s",
-		    error_is_set(&ep->error) ? ep->error.text : strerror(-r));
-	return r;
-}
-
-int
-endpoint_set(
-    struct endpoint *ep, const char *name, const char *value, struct error *err)
-{
-	bool own;
-	const struct key *key = changeable(ep, name, &own);
-	char old[512], *string;
-	int r;
-
-	if (key == NULL)
-		return error_fail(err, -EINVAL,
-		    "'%s' of %s cannot be changed while it runs;"
-		    " change the file and reload",
-		    name, ep->conf->name);
-	key_print(key, ep->conf, old, sizeof(old));
-	string = take_string(key, ep->conf);
-	if ((r = key_parse(key, ep->conf, value, err)) == 0)
-		r = follow_key(ep, key, own, err);
-	if (r < 0) {
-		restore_key(key, ep->conf, string, old);
-		if (own)
-			ep->conf->ops->apply(ep, key);
-		error_clear(&ep->error);
-		return r;
-	}
-	free(string);
-	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
-	    name, value, old);
-	ep->owner->state(ep);
-	return 0;
 }
 
 int
