@@ -1,15 +1,17 @@
 /*
  * queue: frames accepted for one destination and not yet written to it.
  *
- * A ring of bytes in which each frame lies whole after a small header.  It is made
- * when the first frame waits and grows as they do, so a queue that is never used
- * costs nothing; a large one is given back when the last frame is gone.  The limit counts payload bytes, but at least QUEUE_FLOOR for
- * each frame, so that empty frames are bounded too; and a frame's own spelling, if
- * that is longer than its payload by more than QUEUE_FLOOR.
+ * A ring of bytes in which each frame lies whole after a small header.  It is made when
+ * the first frame waits and grows as they do, so a queue that is never used costs
+ * nothing; a large one is freed when the last frame is gone.  The limit counts payload
+ * bytes, but at least QUEUE_FLOOR for each frame, so that empty frames are bounded too,
+ * and the frame as it came where that is longer than its payload by more than
+ * QUEUE_FLOOR.
  *
  * Where descriptors outlive the process (fdstore.h), the ring of a queue that has a name
- * lies in a file in memory from some size on, and so outlives it too, even when it is
- * killed: what waits in a queue is lost up to that size at most.
+ * lies in a file in memory once it has reached a certain size, and so outlives the
+ * process even when that is killed.  What is lost then is at most what fits in a smaller
+ * ring.
  */
 #ifndef QUEUE_H
 #define QUEUE_H
