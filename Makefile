@@ -264,33 +264,11 @@ uninstall:
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ttybridged
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/ttybridge
 
-# A tree as a package manager would lay it, in a package that knows what it needs: of
-# the libraries dpkg-shlibdeps says which, and since which version, except for those that
-# are loaded on demand.
-deb: deps
-	$(if $(HAVE_DPKG),$(call install,dpkg-dev))
+deb: deps-build
+	$(if $(HAVE_DPKG),$(call install,binutils dpkg-dev))
 	rm -rf build/deb
 	$(MAKE) install DESTDIR=build/deb/root PREFIX=/usr SYSCONFDIR=/etc
-	strip build/deb/root/usr/bin/ttybridged
-	install -D -m 644 LICENSE build/deb/root/usr/share/doc/ttybridge/copyright
-	install -d build/deb/root/DEBIAN build/deb/debian
-	printf '%s\n' 'Source: ttybridge' '' 'Package: ttybridge' \
-	    'Architecture: any' >build/deb/debian/control
-	cd build/deb && dpkg-shlibdeps -O root/usr/bin/ttybridged >needs
-	printf '%s\n' 'Package: ttybridge' 'Version: $(VERSION)' \
-	    "Architecture: $$(dpkg --print-architecture)" 'Section: comm' \
-	    'Priority: optional' \
-	    'Maintainer: The ttybridge authors <ttybridge@localhost>' \
-	    "$$(sed 's/^shlibs:Depends=/Depends: libtre5, /' build/deb/needs)" \
-	    'Recommends: libpcap0.8' 'Suggests: systemd' \
-	    'Description: joins serial devices' \
-	    ' Forwards framed messages between serial ports, pseudo-terminals,' \
-	    ' TCP, UDP and Unix sockets, each in its own framing.' \
-	    >build/deb/root/DEBIAN/control
-	echo /etc/ttybridge/ttybridge.conf >build/deb/root/DEBIAN/conffiles
-	install -m 755 conf/deb/* build/deb/root/DEBIAN
-	cd build/deb/root && find usr lib etc -type f -exec md5sum {} + >DEBIAN/md5sums
-	dpkg-deb --root-owner-group --build build/deb/root build/deb
+	systemd/deb/build.sh $(VERSION) build/deb
 
 dist:
 	@mkdir -p build

@@ -1,4 +1,4 @@
-"""`make install`, and `make` where packages are missing, as their users see them."""
+"""`make install`, `make deb`, and `make` where packages are missing, as their users see them."""
 import os
 import shutil
 import subprocess
@@ -59,6 +59,34 @@ def test_where_sbin_is_bin_the_program_stays(program, folder):
     assert done.returncode == 0, done.stderr
     installed = folder / "usr/bin/ttybridged"
     assert installed.is_file() and not installed.is_symlink()
+
+
+def test_the_debian_package(program, folder):
+    if shutil.which("dpkg-shlibdeps") is None:
+        pytest.skip("there is no dpkg-dev here")
+    done = make("deb")
+    assert done.returncode == 0, done.stderr
+    package, = (ROOT / "build/deb").glob("ttybridge_*.deb")
+    subprocess.run(["dpkg-deb", "--raw-extract", package, folder / "deb"], check=True)
+    done = make("install", f"DESTDIR={folder}/installed", "PREFIX=/usr")
+    assert done.returncode == 0, done.stderr
+    packaged, installed = ({str(path.relative_to(top)) for path in top.glob("**/*")
+                            if not path.is_dir() and path.parent.name != "DEBIAN"}
+                           for top in (folder / "deb", folder / "installed"))
+    assert packaged == installed | {"usr/share/doc/ttybridge/copyright"}
+
+    about = folder / "deb/DEBIAN"
+    control = dict(x.split(": ", 1) for x in (about / "control").read_text().split("\n")
+                   if ": " in x)
+    assert run("--version").stdout.strip().endswith(control["Version"])
+    for library in ("libc6", "libevent-core", "libserialport0", "libtre5"):
+        assert library in control["Depends"]
+    assert (about / "conffiles").read_text() == "/etc/ttybridge/ttybridge.conf\n"
+    for script in ("postinst", "prerm", "postrm"):
+        subprocess.run(["sh", "-n", about / script], check=True)
+        assert os.access(about / script, os.X_OK)
+    subprocess.run(["md5sum", "--check", "--quiet", "DEBIAN/md5sums"], check=True,
+                   cwd=folder / "deb")
 
 
 def stub(folder, name, text):
