@@ -1,0 +1,18 @@
+# The unit tests.  Included by the Makefile; they go to build/FLAVOUR/unit.
+
+UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+
+units: $(UNIT)
+
+LINKED = $(LIBOBJ)
+$(B)/unit/%: tests/unit/%.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(COMPILER) $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
+	    $(LINKED) -lcmocka $(LIBS)
+
+# This one proves that commands need no control port: it is linked without them.
+$(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
+	$(patsubst %,$(B)/control/%.o,lines ports replies session control),$(LIBOBJ))
+
+.PHONY: units
