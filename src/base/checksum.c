@@ -149,7 +149,7 @@ crc16f(const struct crc16 *t, uint16_t crc, const uint8_t *p, size_t len)
 	return crc;
 }
 
-uint16_t
+static uint16_t
 crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len)
 {
 	static struct crc16 t;

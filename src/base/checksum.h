@@ -74,7 +74,6 @@ uint32_t checksum_get(const uint8_t *p, size_t size, int little);
  */
 uint16_t crc16_x25(uint16_t crc, const uint8_t *p, size_t len);
 uint16_t crc16_modbus(uint16_t crc, const uint8_t *p, size_t len);
-uint16_t crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len);
 uint32_t crc32_ieee(uint32_t crc, const uint8_t *p, size_t len);
 /* Starts with 0. */
 uint32_t crc24q(uint32_t crc, const uint8_t *p, size_t len);

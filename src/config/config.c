@@ -89,7 +89,7 @@ read_all(int fd, char **ret, size_t *len)
 	}
 }
 
-int
+static int
 config_load(const char *path, struct config **ret, struct faults *faults)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;

@@ -79,9 +79,10 @@ int config_read(const char *path, char *const *words, unsigned n,
 /*
  * Its three steps.  Each adds to *ret (made when NULL) what could be read,
  * and to the faults, also when it returns -EINVAL: so that the next step
- * can find more.
+ * can find more.  The first reads the text of a file.
  */
-int config_load(const char *path, struct config **ret, struct faults *faults);
+int config_parse(const char *file, const char *text, size_t len,
+    struct config **ret, struct faults *faults);
 /*
  * Endpoint and control words.  Their file is CONFIG_WORDS, their line the
  * number of the word.
@@ -96,9 +97,6 @@ enum route_end config_route_end(const struct endpoint_conf *conf);
 /* Of a configuration without faults: what is doubtful.  -ENOMEM. */
 int config_warn(
     const struct config *c, const char *file, struct faults *faults);
-/* As config_load, from a buffer: for tests and fuzzing. */
-int config_parse(const char *file, const char *text, size_t len,
-    struct config **ret, struct faults *faults);
 /* Frees what has not been taken over (set those pointers to NULL). */
 void config_free(struct config *c);
 

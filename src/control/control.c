@@ -90,7 +90,7 @@ control_new(struct bridge *b, const struct control_conf *conf,
 		return r;
 	}
 	log_to(LOG_INFO, ABOUT_CONTROL, c->conf.name,
-	    "listens on %s (access = %s)", control_address(c),
+	    "listens on %s (access = %s)", listener_address(c->listener),
 	    c->conf.access == ACCESS_FULL ? "full" : "read");
 	*ret = c;
 	return 0;
@@ -115,12 +115,6 @@ control_free(struct control *c)
 	free(c->conf.allow);
 	free(c->conf.group);
 	free(c);
-}
-
-const char *
-control_address(const struct control *c)
-{
-	return listener_address(c->listener);
 }
 
 const struct control_conf *

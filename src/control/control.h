@@ -17,8 +17,6 @@ struct control; /* one port */
 /* Listens; conf is copied.  -errno with a sentence in err. */
 int control_new(struct bridge *b, const struct control_conf *conf,
     const struct daemon_hooks *hooks, struct control **ret, struct error *err);
-/* The address that it is bound to. */
-const char *control_address(const struct control *c);
 /* The copy of its section. */
 const struct control_conf *control_config(const struct control *c);
 /* Closes the port and its sessions, each with as much of what it is owed as it takes

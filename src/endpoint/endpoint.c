@@ -157,7 +157,8 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 		task_remove(&ep->reopen);
 }
 
-void
+/* Tries to open it now instead of after the back-off; of no effect unless it is lost. */
+static void
 endpoint_retry(struct endpoint *ep)
 {
 	if (ep->state != ENDPOINT_LOST)

@@ -280,7 +280,6 @@ const struct endpoint_ops *endpoint_type(const char *name);
 const char *endpoint_state_name(enum endpoint_state state);
 /* Keys of every endpoint, offsets into endpoint_conf. */
 extern const struct key endpoint_common_keys[];
-extern const char *const overflow_words[];
 void endpoint_conf_free(struct endpoint_conf *conf);
 
 /* --- for the owner ------------------------------------------------------- */
@@ -295,8 +294,6 @@ void endpoint_start(struct endpoint *ep);
 void endpoint_stop(struct endpoint *ep);
 /* The same, and frees; NULL is fine. */
 void endpoint_free(struct endpoint *ep);
-/* Tries to open it now instead of after the back-off; of no effect unless it is lost. */
-void endpoint_retry(struct endpoint *ep);
 /* Closes and opens again at once. */
 void endpoint_reopen(struct endpoint *ep);
 /* Takes over what the section says now for the keys of every endpoint, which may change

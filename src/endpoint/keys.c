@@ -12,7 +12,7 @@
 #include "endpoint.h"
 #include "log.h"
 
-const char *const overflow_words[] = {
+static const char *const overflow_words[] = {
 	[OVERFLOW_BLOCK] = "block",
 	[OVERFLOW_DROP_OLDEST] = "drop-oldest",
 	[OVERFLOW_DROP_NEWEST] = "drop-newest",

@@ -373,6 +373,15 @@ take_rates(struct route *to, struct route *from, unsigned nendpoints,
 			take_rate(to, i, from, was[i], now);
 }
 
+static struct route *
+routes_find(const struct routes *r, const char *name)
+{
+	for (unsigned i = 0; i < r->nroutes; i++)
+		if (strcmp(r->route[i]->name, name) == 0)
+			return r->route[i];
+	return NULL;
+}
+
 void
 routes_take_over(struct routes *to, struct routes *from, const unsigned *was,
     uint64_t now, unsigned *ret_number)
@@ -408,15 +417,6 @@ route_used(struct route *route, unsigned to, uint64_t message, uint64_t until,
 	if (route->messages[to] != NULL)
 		message_rate_used(
 		    rate, route->messages[to], message, until, now);
-}
-
-struct route *
-routes_find(const struct routes *r, const char *name)
-{
-	for (unsigned i = 0; i < r->nroutes; i++)
-		if (strcmp(r->route[i]->name, name) == 0)
-			return r->route[i];
-	return NULL;
 }
 
 static int
