@@ -190,7 +190,7 @@ exchange_label(const struct task *task, char *buf, size_t size)
 {
 	const struct exchange *ex = task->arg;
 	const char *master =
-	    exchange_master_name(ex->master, "nobody any more");
+	    exchange_master_name(ex->master, "a disconnected master");
 	char since[24], of[24];
 	size_t bytes = 0, frames = 0;
 

@@ -88,9 +88,9 @@ check_control(struct reading *rd, struct control_conf *conf)
 	if (!is_unix && conf->allow == NULL &&
 	    !address_is_loopback((struct sockaddr *)&address.ss))
 		reading_failed(rd,
-		    "'listen' is beyond this machine, and nobody there"
-		    " may come: add 'allow', such as allow = 192.168.1.0/24, or"
-		    " listen on 127.0.0.1");
+		    "'listen' is not a loopback address, and 'allow' is"
+		    " missing: add 'allow', such as allow = 192.168.1.0/24,"
+		    " or listen on 127.0.0.1");
 }
 
 static int

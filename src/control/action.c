@@ -41,7 +41,7 @@ call_send(
 		    call, ENOBUFS, "the queue of %s is full", conf->name);
 	case -ENOTCONN:
 		return call_fail(
-		    call, ENOTCONN, "nobody is connected to %s", conf->name);
+		    call, ENOTCONN, "%s has no connected peer", conf->name);
 	case -ENETDOWN:
 		return call_fail(call, ENETDOWN,
 		    "%s is %s: requests do not wait for a bus that is not up",

@@ -41,8 +41,8 @@ struct client_ops {
 	void (*wake)(struct client *c);
 	/* It has not read what it watches for too long, and is to end. */
 	void (*close)(struct client *c, const char *why);
-	/* How many bytes of its replies the other end has received.  NULL: nobody
-	 * knows, and it is never closed for not reading. */
+	/* How many bytes of its replies the other end has received.  NULL: that
+	 * is unknown, and the client is never closed for not reading. */
 	uint64_t (*taken)(const struct client *c);
 };
 

@@ -94,7 +94,7 @@ session_close(struct session *s, const char *why)
 		return;
 	s->client.closed = true;
 	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
-	    "%s is gone after %llu commands (%s)", s->address,
+	    "the session of %s ended after %llu commands (%s)", s->address,
 	    (unsigned long long)s->commands, why);
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
 	turns_wait(&s->turn, false);

@@ -206,7 +206,7 @@ struct endpoint_ops {
 	const struct key *keys; /* its own, offsets into endpoint_conf */
 	bool several;		/* has a link for each connection */
 	bool terminal;		/* its links are terminals, see tty(4) */
-	bool echo;		/* sends back what it is sent, to nobody else */
+	bool echo; /* returns what is written to it to the sender */
 	/* The other side does not notice that it is closed and opened again: a
 	 * frame of which half is written is ended then. */
 	bool line;

@@ -49,7 +49,8 @@ static const struct key tcp_server_keys[] = {
 	    .type = KEY_BOOL,
 	    .def = "yes",
 	    .offset = OFFSET(keepalive),
-	    .help = "notice a peer that is gone without a word" },
+	    .help =
+		"notice a peer that vanished without closing the connection" },
 	{ .name = NULL }
 };
 

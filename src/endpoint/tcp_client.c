@@ -53,7 +53,8 @@ static const struct key tcp_client_keys[] = {
 	    .type = KEY_BOOL,
 	    .def = "yes",
 	    .offset = OFFSET(keepalive),
-	    .help = "notice a peer that is gone without a word" },
+	    .help =
+		"notice a peer that vanished without closing the connection" },
 	{ .name = "connect_timeout",
 	    .type = KEY_TIME,
 	    .def = "10s",

@@ -24,7 +24,7 @@ struct resolve {
 	struct event *timer; /* it takes too long, or is answered */
 	int result;
 	struct evutil_addrinfo *found;
-	resolve_done done; /* NULL: nobody wants to know */
+	resolve_done done; /* NULL: told, or withdrawn */
 	void *arg;
 };
 

@@ -4,7 +4,7 @@
 #ifndef TCP_H
 #define TCP_H
 
-/* A peer that is gone without a word is noticed after about two minutes. */
+/* A peer that vanished without closing the connection is noticed after about two minutes. */
 void tcp_keepalive(int fd);
 
 #endif
