@@ -31,6 +31,16 @@ struct silence {
 	uint64_t ns;
 };
 
+/* What the value of a key names, for code that does not know the key. */
+enum key_names {
+	NAMES_NOTHING,
+	NAMES_DEVICE,  /* the path of a device file */
+	NAMES_USB,     /* a USB device, as VID:PID or VID:PID:SERIAL */
+	NAMES_LINK,    /* the path of a symbolic link that is made */
+	NAMES_ADDRESS, /* an address or a path to listen on */
+	NAMES_GROUP,   /* a group of users */
+};
+
 struct key {
 	const char *name;
 	enum key_type type;
@@ -38,6 +48,7 @@ struct key {
 	const char *def;	  /* as written in a file; NULL: none */
 	const char *help;	  /* one line, for the manual */
 	const char *const *words; /* KEY_WORD, NULL-terminated */
+	enum key_names names;	  /* KEY_STRING */
 	uint64_t min, max;	  /* max 0: no bound */
 	/* A bool in the struct that tells whether the key, or another one with
 	 * the same, was given; 0: none. */

@@ -96,20 +96,26 @@ add_listen(
 static int
 claim_endpoint(struct check *k, const struct endpoint_conf *e)
 {
+	static const struct {
+		enum key_names what;
+		enum claim_kind kind;
+	} claims[] = {
+		{ NAMES_DEVICE, CLAIM_DEVICE },
+		{ NAMES_USB, CLAIM_DEVICE },
+		{ NAMES_LINK, CLAIM_LINK },
+	};
 	struct claim of = { .type = e->ops->type,
 		.name = e->name,
 		.file = e->file,
 		.line = e->line };
 	int r = add_claim(k, CLAIM_NAME, e->name, &of);
 
+	for (size_t i = 0; r == 0 && i < NELEM(claims); i++)
+		r = add_claim(
+		    k, claims[i].kind, endpoint_named(e, claims[i].what), &of);
 	if (r == 0)
-		r = add_claim(k, CLAIM_DEVICE, e->device, &of);
-	if (r == 0)
-		r = add_claim(k, CLAIM_DEVICE, e->usb, &of);
-	if (r == 0)
-		r = add_claim(k, CLAIM_LINK, e->link, &of);
-	if (r == 0)
-		r = add_listen(k, e->listen, e->ops->datagram != 0, &of);
+		r = add_listen(k, endpoint_named(e, NAMES_ADDRESS),
+		    e->ops->datagram != 0, &of);
 	return r;
 }
 

@@ -230,7 +230,7 @@ endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 	if (conf->ops->several)
 		conf->stall_timeout = STALL_TIMEOUT;
 	if (r == 0 && conf->ops->keys != NULL)
-		r = key_defaults(conf->ops->keys, conf);
+		r = key_defaults(conf->ops->keys, conf->type_conf);
 	framing_conf_init(&conf->framing);
 	if (conf->ops->echo)
 		rd->rule = conf->framing.rule = framing_find("length");
@@ -247,7 +247,7 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 {
 	struct error err;
 
-	check_group(rd, conf->group);
+	check_group(rd, endpoint_named(conf, NAMES_GROUP));
 	if (conf->reopen_min > conf->reopen_max)
 		reading_failed(rd, "'reopen_min' is longer than 'reopen_max'");
 	if (conf->ops->check != NULL && conf->ops->check(conf, &err) != 0)
@@ -269,11 +269,10 @@ read_endpoint(
 	if (more == NULL)
 		return -ENOMEM;
 	c->endpoints = more;
-	conf = zalloc_lines(sizeof(*conf));
+	conf = endpoint_conf_new(ops);
 	if (conf == NULL)
 		return -ENOMEM;
 	c->endpoints[c->nendpoints++] = conf;
-	conf->ops = ops;
 	conf->file = rd->file;
 	conf->line = rd->section->line;
 	rd->endpoint = true;
@@ -285,7 +284,7 @@ read_endpoint(
 	if (r != 0)
 		return r;
 	reading_add(rd, endpoint_common_keys, conf);
-	reading_add(rd, ops->keys, conf);
+	reading_add(rd, ops->keys, conf->type_conf);
 	reading_add(rd, framing_key, &conf->framing);
 	reading_add(rd, framing_common_keys, &conf->framing);
 	reading_add(

@@ -124,17 +124,19 @@ warn_apart(struct warner *w, const struct endpoint_conf *e,
 static void
 warn_keys(struct warner *w, const struct endpoint_conf *e)
 {
+	struct error why = { "" };
+
 	if (is_raw(e) && e->framing.checksum != CHECKSUM_NONE)
 		warning_add(w->faults, e->file, e->line,
 		    "[%s %s] has a checksum and is raw: without the boundaries"
 		    " of messages, data is dropped as having a wrong checksum;"
 		    " set framing",
 		    e->ops->type, e->name);
-	if (e->flow == FLOW_DTRDSR)
-		warning_add(w->faults, e->file, e->line,
-		    "[%s %s]: Linux has no DTR/DSR flow control, so the port"
-		    " cannot be opened; write flow = rtscts, xonxoff or none",
-		    e->ops->type, e->name);
+	if (e->ops->warn != NULL)
+		e->ops->warn(e, &why);
+	if (error_is_set(&why))
+		warning_add(w->faults, e->file, e->line, "[%s %s]: %s",
+		    e->ops->type, e->name, why.text);
 }
 
 static void
@@ -200,11 +202,10 @@ warn_paths(struct warner *w, const char *file)
 		const struct endpoint_conf *e = w->c->endpoints[i];
 		const char *type = e->ops->type;
 
-		warn_path(w, e->file, e->line, type, e->name, "link", e->link);
-		warn_path(
-		    w, e->file, e->line, type, e->name, "listen", e->listen);
-		warn_path(
-		    w, e->file, e->line, type, e->name, "connect", e->connect);
+		warn_path(w, e->file, e->line, type, e->name, "link",
+		    endpoint_named(e, NAMES_LINK));
+		warn_path(w, e->file, e->line, type, e->name, "listen",
+		    endpoint_named(e, NAMES_ADDRESS));
 	}
 	for (unsigned i = 0; i < w->c->ncontrols; i++) {
 		const struct control_conf *c = w->c->controls[i];

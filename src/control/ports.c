@@ -81,7 +81,8 @@ is_ours(const char *listen)
 		    strcmp(control_config(used.port[i])->listen, listen) == 0)
 			return true;
 	for (unsigned i = 0; i < bridge->nnodes; i++) {
-		other = bridge->node[i]->endpoint->conf->listen;
+		other = endpoint_named(
+		    bridge->node[i]->endpoint->conf, NAMES_ADDRESS);
 		if (other != NULL && strcmp(other, listen) == 0)
 			return true;
 	}

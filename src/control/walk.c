@@ -80,7 +80,7 @@ walk_node(struct walk *w, const struct node *node)
 	walk_reasons(
 	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t->dropped);
 	walk_keys(w, endpoint_common_keys, conf);
-	walk_keys(w, conf->ops->keys, conf);
+	walk_keys(w, conf->ops->keys, conf->type_conf);
 	walk_keys(w, framing_common_keys, &conf->framing);
 	walk_keys(w, conf->framing.rule->keys, &conf->framing);
 }

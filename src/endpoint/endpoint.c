@@ -38,7 +38,8 @@ endpoint_state_name(enum endpoint_state state)
 static bool
 is_device(const struct endpoint *ep)
 {
-	return ep->conf->device != NULL || ep->conf->usb != NULL;
+	return endpoint_named(ep->conf, NAMES_DEVICE) != NULL ||
+	    endpoint_named(ep->conf, NAMES_USB) != NULL;
 }
 
 static void
@@ -52,6 +53,7 @@ static void
 endpoint_set_state(
     struct endpoint *ep, enum endpoint_state state, const char *why)
 {
+	const char *device = endpoint_named(ep->conf, NAMES_DEVICE);
 	enum endpoint_state old = ep->state;
 	int level = state == ENDPOINT_LOST ? LOG_WARNING : LOG_INFO;
 	bool failed = state == ENDPOINT_LOST && old == ENDPOINT_OPENING;
@@ -66,9 +68,9 @@ endpoint_set_state(
 	if (failed && ep->absent && ep->opens == 0)
 		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
 		    "not there: %s%s (will be retried)",
-		    ep->conf->device != NULL ? "" : "USB device ",
-		    ep->conf->device != NULL ? ep->conf->device
-					     : ep->conf->usb);
+		    device != NULL ? "" : "USB device ",
+		    device != NULL ? device
+				   : endpoint_named(ep->conf, NAMES_USB));
 	else
 		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
 		    "%s -> %s%s%s%s%s%s", state_names[old], state_names[state],
@@ -437,7 +439,7 @@ endpoint_new(struct event_base *base, struct endpoint_conf *conf,
 	ep->node = node;
 	ep->since_ns = now_ns();
 	ep->device.name = conf->name;
-	ep->device.path = conf->device;
+	ep->device.path = endpoint_named(conf, NAMES_DEVICE);
 	ep->device.changed = on_device_changed;
 	ep->device.arg = ep;
 	ep->link.endpoint = ep;

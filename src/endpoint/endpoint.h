@@ -42,18 +42,8 @@ enum overflow {
 	OVERFLOW_DROP_NEWEST,
 	OVERFLOW_DISCONNECT
 };
-enum flow { FLOW_NONE, FLOW_RTSCTS, FLOW_XONXOFF, FLOW_DTRDSR };
-enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
-enum protocol { PROTOCOL_RAW, PROTOCOL_TELNET, PROTOCOL_RFC2217 };
 
-/* "8N1": data bits, parity, stop bits. */
-struct serial_mode {
-	int bits;    /* 5 to 8 */
-	char parity; /* N E O M S */
-	int stop;    /* 1 or 2 */
-};
-
-/* A checked section; what its type does not use is zero. */
+/* A checked section. */
 struct endpoint_conf {
 	_Alignas(CACHE_LINE) const struct endpoint_ops *ops;
 	uint64_t queue;		/* bytes */
@@ -70,35 +60,8 @@ struct endpoint_conf {
 	uint64_t stall_timeout;		 /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 
-	/* serial */
-	char *device;
-	uint64_t baud;
-	struct serial_mode serial_mode;
-	int flow;	/* enum flow */
-	int dtr, rts;	/* enum signal_line */
-	int line_order; /* 0: DTR first, 1: RTS first */
-	bool hangup_on_close;
-	bool exclusive;
-	bool low_latency;
-	bool rs485;
-	bool rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
-	uint64_t rs485_delay_before, rs485_delay_after; /* ns */
-	char *usb;
-
-	/* pty, unix-server */
-	char *link;
-	uint64_t mode; /* 0: not given */
-	char *group;
-
-	/* tcp-server, tcp-client, udp, unix-server */
-	char *listen;
-	char *connect;
-	char *send_to;
-	char *allow;
-	uint64_t max_clients;
-	int protocol; /* enum protocol */
-	bool keepalive;
-	uint64_t connect_timeout; /* ns */
+	/* The keys of its type: ops->conf_size bytes, NULL if that is 0. */
+	void *type_conf;
 };
 
 enum endpoint_state {
@@ -203,7 +166,8 @@ struct endpoint_owner {
 
 struct endpoint_ops {
 	const char *type;	/* as in the section's head */
-	const struct key *keys; /* its own, offsets into endpoint_conf */
+	const struct key *keys; /* its own, offsets into conf->type_conf */
+	size_t conf_size;	/* of the struct that these are offsets into */
 	bool several;		/* has a link for each connection */
 	bool terminal;		/* its links are terminals, see tty(4) */
 	bool echo; /* returns what is written to it to the sender */
@@ -216,6 +180,9 @@ struct endpoint_ops {
 	/* Checks keys against each other; -EINVAL and a sentence in err. NULL:
 	 * nothing to check. */
 	int (*check)(struct endpoint_conf *, struct error *err);
+	/* Says in err why a section that is valid will not work; leaves err as it
+	 * is when it may.  NULL: nothing to say. */
+	void (*warn)(const struct endpoint_conf *, struct error *err);
 	/*
 	 * Opens: ends in endpoint_up() at once or later, or returns -errno with a
 	 * sentence in ep->error.
@@ -280,7 +247,14 @@ const struct endpoint_ops *endpoint_type(const char *name);
 const char *endpoint_state_name(enum endpoint_state state);
 /* Keys of every endpoint, offsets into endpoint_conf. */
 extern const struct key endpoint_common_keys[];
+/* A section of that type, zeroed; NULL without memory. */
+struct endpoint_conf *endpoint_conf_new(const struct endpoint_ops *ops);
+/* Frees it with all it owns; NULL is fine. */
 void endpoint_conf_free(struct endpoint_conf *conf);
+/* The value of the key of its type that names such a thing; NULL: there is no such key, or
+ * it is not given. */
+const char *endpoint_named(
+    const struct endpoint_conf *conf, enum key_names what);
 
 /* --- for the owner ------------------------------------------------------- */
 

@@ -68,18 +68,48 @@ const struct key endpoint_common_keys[] = {
 	{ .name = NULL }
 };
 
+struct endpoint_conf *
+endpoint_conf_new(const struct endpoint_ops *ops)
+{
+	struct endpoint_conf *conf = zalloc_lines(sizeof(*conf));
+
+	if (conf == NULL)
+		return NULL;
+	conf->ops = ops;
+	if (ops->conf_size == 0)
+		return conf;
+	if ((conf->type_conf = calloc(1, ops->conf_size)) == NULL) {
+		free(conf);
+		return NULL;
+	}
+	return conf;
+}
+
 void
 endpoint_conf_free(struct endpoint_conf *conf)
 {
 	if (conf == NULL)
 		return;
 	key_free(endpoint_common_keys, conf);
-	if (conf->ops != NULL && conf->ops->keys != NULL)
-		key_free(conf->ops->keys, conf);
+	if (conf->ops->keys != NULL)
+		key_free(conf->ops->keys, conf->type_conf);
+	free(conf->type_conf);
 	free(conf->name);
 	free(conf->text);
 	free(conf->wire);
 	free(conf);
+}
+
+const char *
+endpoint_named(const struct endpoint_conf *conf, enum key_names what)
+{
+	const struct key *key = conf->ops->keys;
+
+	for (; key != NULL && key->name != NULL; key++)
+		if (key->names == what)
+			return *(char **)(void *)((char *)conf->type_conf +
+			    key->offset);
+	return NULL;
 }
 
 /* --- changes while it is open -------------------------------------------- */
@@ -96,16 +126,16 @@ endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
 	conf->text = text;
 }
 
-/* A key that may change while the endpoint is open, or NULL; *own: it is one of the type. */
+/* A key that may change while the endpoint is open, and the struct that has it. */
 static const struct key *
-changeable(const struct endpoint *ep, const char *name, bool *own)
+changeable(const struct endpoint *ep, const char *name, void **base)
 {
 	const struct key *key = key_find(endpoint_common_keys, name);
 
-	*own = false;
+	*base = ep->conf;
 	if (key != NULL)
 		return key;
-	*own = true;
+	*base = ep->conf->type_conf;
 	if (ep->conf->ops->apply == NULL || ep->conf->ops->keys == NULL)
 		return NULL;
 	return key_find(ep->conf->ops->keys, name);
@@ -113,9 +143,9 @@ changeable(const struct endpoint *ep, const char *name, bool *own)
 
 /* The string of a key, so that it can be put back; NULL for keys of other types. */
 static char *
-take_string(const struct key *key, struct endpoint_conf *conf)
+take_string(const struct key *key, void *base)
 {
-	char **field = (void *)((char *)conf + key->offset), *string;
+	char **field = (void *)((char *)base + key->offset), *string;
 
 	if (key->type != KEY_STRING)
 		return NULL;
@@ -125,14 +155,13 @@ take_string(const struct key *key, struct endpoint_conf *conf)
 }
 
 static void
-restore_key(const struct key *key, struct endpoint_conf *conf, char *string,
-    const char *old)
+restore_key(const struct key *key, void *base, char *string, const char *old)
 {
-	char **field = (void *)((char *)conf + key->offset);
+	char **field = (void *)((char *)base + key->offset);
 	struct error ignored;
 
 	if (key->type != KEY_STRING) {
-		key_parse(key, conf, old, &ignored);
+		key_parse(key, base, old, &ignored);
 		return;
 	}
 	free(*field);
@@ -160,8 +189,9 @@ int
 endpoint_set(
     struct endpoint *ep, const char *name, const char *value, struct error *err)
 {
-	bool own;
-	const struct key *key = changeable(ep, name, &own);
+	void *base;
+	const struct key *key = changeable(ep, name, &base);
+	bool own = base != ep->conf;
 	char old[512], *string;
 	int r;
 
@@ -170,12 +200,12 @@ endpoint_set(
 		    "'%s' of %s cannot be changed while it runs;"
 		    " change the file and reload",
 		    name, ep->conf->name);
-	key_print(key, ep->conf, old, sizeof(old));
-	string = take_string(key, ep->conf);
-	if ((r = key_parse(key, ep->conf, value, err)) == 0)
+	key_print(key, base, old, sizeof(old));
+	string = take_string(key, base);
+	if ((r = key_parse(key, base, value, err)) == 0)
 		r = follow_key(ep, key, own, err);
 	if (r < 0) {
-		restore_key(key, ep->conf, string, old);
+		restore_key(key, base, string, old);
 		if (own)
 			ep->conf->ops->apply(ep, key);
 		error_clear(&ep->error);

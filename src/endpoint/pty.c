@@ -46,6 +46,12 @@
 /* How often a slave that cannot be watched is looked at. */
 #define LOOK_MS 200
 
+struct pty_conf {
+	char *link;
+	uint64_t mode; /* 0: not given */
+	char *group;
+};
+
 struct pty {
 	struct endpoint *ep;
 	int master;
@@ -61,28 +67,39 @@ struct pty {
 static const struct key pty_keys[] = {
 	{ .name = "link",
 	    .type = KEY_STRING,
-	    .offset = offsetof(struct endpoint_conf, link),
+	    .offset = offsetof(struct pty_conf, link),
+	    .names = NAMES_LINK,
 	    .help = "a symbolic link to the slave is made there, for programs"
 		    " to open" },
 	{ .name = "mode",
 	    .type = KEY_MODE,
-	    .offset = offsetof(struct endpoint_conf, mode),
+	    .offset = offsetof(struct pty_conf, mode),
 	    .help = "permissions of the slave (default 0660 with a group, else"
 		    " as the system makes it)" },
 	{ .name = "group",
 	    .type = KEY_STRING,
-	    .offset = offsetof(struct endpoint_conf, group),
+	    .offset = offsetof(struct pty_conf, group),
+	    .names = NAMES_GROUP,
 	    .help = "group of the slave" },
 	{ .name = NULL }
 };
 
+/* The path of the symbolic link; NULL: there is none. */
+static const char *
+link_of(const struct endpoint_conf *conf)
+{
+	return ((const struct pty_conf *)conf->type_conf)->link;
+}
+
 static int
 pty_check(struct endpoint_conf *conf, struct error *err)
 {
-	if (conf->link == NULL || conf->link[0] == '/')
+	const char *link = link_of(conf);
+
+	if (link == NULL || link[0] == '/')
 		return 0;
 	return error_fail(
-	    err, -EINVAL, "link '%s' is not an absolute path", conf->link);
+	    err, -EINVAL, "link '%s' is not an absolute path", link);
 }
 
 /* --- the symbolic link --------------------------------------------------- */
@@ -202,7 +219,7 @@ static void
 open_label(const struct task *task, char *buf, size_t size)
 {
 	const struct pty *pty = task->arg;
-	const char *link = pty->ep->conf->link;
+	const char *link = link_of(pty->ep->conf);
 
 	snprintf(
 	    buf, size, "somebody to open %s", link != NULL ? link : pty->slave);
@@ -318,7 +335,7 @@ pty_hangup(struct endpoint *ep)
 /* --- open and close ------------------------------------------------------ */
 
 static int
-set_owner(int slave, const struct endpoint_conf *conf, struct error *err)
+set_owner(int slave, const struct pty_conf *conf, struct error *err)
 {
 	uint64_t mode = conf->mode;
 	struct group *gr;
@@ -400,7 +417,7 @@ make_master(struct pty *pty, struct error *err)
  * also what makes the master say POLLHUP from now on.
  */
 static int
-make_pty(struct pty *pty, const struct endpoint_conf *conf, struct error *err)
+make_pty(struct pty *pty, const struct pty_conf *conf, struct error *err)
 {
 	int r, slave;
 
@@ -425,7 +442,7 @@ pty_close(struct endpoint *ep)
 
 	if (pty == NULL)
 		return;
-	remove_link(pty, ep->conf->link);
+	remove_link(pty, link_of(ep->conf));
 	task_remove(&pty->open_task);
 	if (pty->opened != NULL)
 		event_free(pty->opened);
@@ -440,7 +457,7 @@ pty_close(struct endpoint *ep)
 static void
 set_address(struct endpoint *ep, const char *slave)
 {
-	const char *link = ep->conf->link;
+	const char *link = link_of(ep->conf);
 
 	snprintf(ep->address, sizeof(ep->address), "%s%s%s",
 	    link != NULL ? link : "",
@@ -454,6 +471,7 @@ static int
 pty_open(struct endpoint *ep)
 {
 	struct error *err = &ep->error;
+	const struct pty_conf *conf = ep->conf->type_conf;
 	struct pty *pty = calloc(1, sizeof(*pty));
 	int r;
 
@@ -463,7 +481,7 @@ pty_open(struct endpoint *ep)
 	pty->ep = ep;
 	pty->master = pty->watch = -1;
 	ep->impl = pty;
-	if ((r = make_pty(pty, ep->conf, err)) < 0)
+	if ((r = make_pty(pty, conf, err)) < 0)
 		goto fail;
 	pty->opened = event_new(
 	    ep->base, pty->watch, EV_READ | EV_PERSIST, on_opened, pty);
@@ -471,8 +489,7 @@ pty_open(struct endpoint *ep)
 		r = -ENOMEM;
 		goto fail;
 	}
-	if (ep->conf->link != NULL &&
-	    (r = make_link(pty, ep->conf->link, err)) < 0)
+	if (conf->link != NULL && (r = make_link(pty, conf->link, err)) < 0)
 		goto fail;
 	set_address(ep, pty->slave);
 	if ((master_poll(pty) & (POLLIN | POLLHUP)) == POLLHUP)
@@ -514,6 +531,7 @@ pty_unsent(const struct endpoint *ep)
 const struct endpoint_ops endpoint_pty = {
 	.type = "pty",
 	.keys = pty_keys,
+	.conf_size = sizeof(struct pty_conf),
 	.terminal = true,
 	.check = pty_check,
 	.open = pty_open,

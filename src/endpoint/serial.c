@@ -90,8 +90,7 @@ print_signal(const void *field, char *buf, size_t size)
 static int
 parse_dtr(void *field, const char *value, struct error *err)
 {
-	struct endpoint_conf *conf =
-	    CONTAINER_OF(field, struct endpoint_conf, dtr);
+	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, dtr);
 
 	if (conf->rts == LINE_KEEP)
 		conf->line_order = 0;
@@ -101,8 +100,7 @@ parse_dtr(void *field, const char *value, struct error *err)
 static int
 parse_rts(void *field, const char *value, struct error *err)
 {
-	struct endpoint_conf *conf =
-	    CONTAINER_OF(field, struct endpoint_conf, rts);
+	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, rts);
 
 	if (conf->dtr == LINE_KEEP)
 		conf->line_order = 1;
@@ -117,17 +115,19 @@ static const char *const flow_words[] = {
 	NULL,
 };
 
-#define OFFSET(member) offsetof(struct endpoint_conf, member)
+#define OFFSET(member) offsetof(struct serial_conf, member)
 
 static const struct key serial_keys[] = {
 	{ .name = "device",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(device),
+	    .names = NAMES_DEVICE,
 	    .help = "the path of the port; /dev/serial/by-id/... stays the"
 		    " same when it is plugged in elsewhere" },
 	{ .name = "usb",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(usb),
+	    .names = NAMES_USB,
 	    .help = "VID:PID or VID:PID:SERIAL of a USB port, instead of"
 		    " device" },
 	{ .name = "baud",
@@ -139,7 +139,7 @@ static const struct key serial_keys[] = {
 	    .help = "speed of the line, any rate the driver can do" },
 	{ .name = "mode",
 	    .type = KEY_CUSTOM,
-	    .offset = OFFSET(serial_mode),
+	    .offset = OFFSET(mode),
 	    .def = "8N1",
 	    .parse = parse_mode,
 	    .print = print_mode,
@@ -223,9 +223,10 @@ static const struct key serial_keys[] = {
 static void
 describe_line(struct endpoint_conf *conf)
 {
-	const struct serial_mode *mode = &conf->serial_mode;
+	const struct serial_conf *serial = conf->type_conf;
+	const struct serial_mode *mode = &serial->mode;
 
-	conf->framing.baud = conf->baud;
+	conf->framing.baud = serial->baud;
 	conf->framing.char_bits =
 	    (unsigned)(1 + mode->bits + mode->stop + (mode->parity != 'N'));
 }
@@ -233,39 +234,51 @@ describe_line(struct endpoint_conf *conf)
 static int
 serial_check(struct endpoint_conf *conf, struct error *err)
 {
+	const struct serial_conf *serial = conf->type_conf;
 	struct usb_id id;
 
 	describe_line(conf);
-	if (conf->device == NULL && conf->usb == NULL)
+	if (serial->device == NULL && serial->usb == NULL)
 		error_set(err, "'device' is missing (or 'usb')");
-	else if (conf->device != NULL && conf->usb != NULL)
+	else if (serial->device != NULL && serial->usb != NULL)
 		error_set(err, "'device' and 'usb' exclude each other");
-	else if (conf->device != NULL && conf->device[0] != '/')
+	else if (serial->device != NULL && serial->device[0] != '/')
 		error_set(err,
-		    strncmp(conf->device, "tty", 3) == 0
+		    strncmp(serial->device, "tty", 3) == 0
 			? "device '%s' is not a path; did you mean '/dev/%s'?"
 			: "device '%s' is not a path; ttybridged --list-ports"
 			  " lists the devices",
-		    conf->device, conf->device);
-	else if (conf->usb != NULL && usb_id_parse(conf->usb, &id) < 0)
+		    serial->device, serial->device);
+	else if (serial->usb != NULL && usb_id_parse(serial->usb, &id) < 0)
 		error_set(err,
 		    "usb '%s' is not VID:PID or"
 		    " VID:PID:SERIAL, such as 2341:0043",
-		    conf->usb);
-	else if (conf->rs485 && conf->flow == FLOW_RTSCTS)
+		    serial->usb);
+	else if (serial->rs485 && serial->flow == FLOW_RTSCTS)
 		error_set(err,
 		    "rs485 and flow = rtscts exclude each"
 		    " other: both use RTS");
-	else if (conf->rs485 && conf->rts != LINE_KEEP)
+	else if (serial->rs485 && serial->rts != LINE_KEEP)
 		error_set(err,
 		    "rs485 and rts exclude each other: the"
 		    " driver moves RTS");
-	else if (conf->rs485_delay_before % NSEC_PER_MSEC != 0 ||
-	    conf->rs485_delay_after % NSEC_PER_MSEC != 0)
+	else if (serial->rs485_delay_before % NSEC_PER_MSEC != 0 ||
+	    serial->rs485_delay_after % NSEC_PER_MSEC != 0)
 		error_set(err, "RS-485 delays are in whole milliseconds");
 	else
 		return 0;
 	return -EINVAL;
+}
+
+static void
+serial_warn(const struct endpoint_conf *conf, struct error *err)
+{
+	const struct serial_conf *serial = conf->type_conf;
+
+	if (serial->flow == FLOW_DTRDSR)
+		error_set(err,
+		    "Linux has no DTR/DSR flow control, so the port"
+		    " cannot be opened; write flow = rtscts, xonxoff or none");
 }
 
 /* --- break --------------------------------------------------------------- */
@@ -349,7 +362,7 @@ serial_send_break(struct endpoint *ep, uint64_t ns)
 static void
 set_address(struct endpoint *ep)
 {
-	const struct endpoint_conf *conf = ep->conf;
+	const struct serial_conf *conf = ep->conf->type_conf;
 	const struct serial *s = ep->impl;
 	char usb[96], mode[8];
 	const char *where = conf->device;
@@ -362,7 +375,7 @@ set_address(struct endpoint *ep)
 			where = usb;
 		}
 	}
-	print_mode(&conf->serial_mode, mode, sizeof(mode));
+	print_mode(&conf->mode, mode, sizeof(mode));
 	snprintf(ep->address, sizeof(ep->address), "%s %llu %s", where,
 	    (unsigned long long)conf->baud, mode);
 	snprintf(ep->link.address, sizeof(ep->link.address), "%s", ep->address);
@@ -385,7 +398,8 @@ serial_close(struct endpoint *ep)
 static int
 serial_get(struct endpoint *ep, struct serial *s)
 {
-	bool exclusive = ep->conf->exclusive;
+	const struct serial_conf *conf = ep->conf->type_conf;
+	bool exclusive = conf->exclusive;
 	int fd = endpoint_take(ep);
 
 	ep->link.adopted =
@@ -398,7 +412,8 @@ serial_get(struct endpoint *ep, struct serial *s)
 static int
 serial_open(struct endpoint *ep)
 {
-	const struct endpoint_conf *conf = ep->conf;
+	const struct serial_conf *conf = ep->conf->type_conf;
+	const char *name = ep->conf->name;
 	struct error *err = &ep->error;
 	struct serial *s;
 	int r;
@@ -413,7 +428,7 @@ serial_open(struct endpoint *ep)
 	if (r == 0)
 		r = serial_get(ep, s);
 	if (r == 0)
-		r = serial_port_configure(&s->port, conf, err);
+		r = serial_port_configure(&s->port, name, conf, err);
 	if (r < 0) {
 		serial_close(ep);
 		return r;
@@ -421,8 +436,8 @@ serial_open(struct endpoint *ep)
 	set_address(ep);
 	if (strcmp(s->port.path,
 		conf->device != NULL ? conf->device : s->port.path) != 0)
-		log_to(LOG_INFO, ABOUT_ENDPOINT, conf->name, "%s is %s",
-		    conf->device, s->port.path);
+		log_to(LOG_INFO, ABOUT_ENDPOINT, name, "%s is %s", conf->device,
+		    s->port.path);
 	link_keep(&ep->link, s->port.fd);
 	return endpoint_up(ep, s->port.fd, false);
 }
@@ -432,10 +447,11 @@ serial_open(struct endpoint *ep)
 static int
 apply_line(struct endpoint *ep, struct serial *s, struct error *err)
 {
-	int r = serial_tty_line(s->port.fd, ep->conf, true, err);
+	const struct serial_conf *conf = ep->conf->type_conf;
+	int r = serial_tty_line(s->port.fd, ep->conf->name, conf, true, err);
 
 	if (r == 0) {
-		s->port.baud = ep->conf->baud;
+		s->port.baud = conf->baud;
 		set_address(ep);
 	}
 	return r;
@@ -444,27 +460,28 @@ apply_line(struct endpoint *ep, struct serial *s, struct error *err)
 static int
 apply_signals(struct endpoint *ep, struct serial *s, struct error *err)
 {
-	return serial_tty_signals(s->port.fd, ep->conf, err);
+	return serial_tty_signals(s->port.fd, ep->conf->type_conf, err);
 }
 
 static int
 apply_rs485(struct endpoint *ep, struct serial *s, struct error *err)
 {
-	int r = serial_tty_rs485(s->port.fd, ep->conf, err);
+	const struct serial_conf *conf = ep->conf->type_conf;
+	int r = serial_tty_rs485(s->port.fd, ep->conf->name, conf, err);
 
 	if (r == 0)
-		s->port.rs485 = ep->conf->rs485;
+		s->port.rs485 = conf->rs485;
 	return r;
 }
 
 static int
 apply_low_latency(struct endpoint *ep, struct serial *s, struct error *err)
 {
-	bool on = ep->conf->low_latency;
-	int r = serial_tty_low_latency(s->port.fd, on, err);
+	const struct serial_conf *conf = ep->conf->type_conf;
+	int r = serial_tty_low_latency(s->port.fd, conf->low_latency, err);
 
 	if (r == 0)
-		s->port.low_latency = on;
+		s->port.low_latency = conf->low_latency;
 	return r;
 }
 
@@ -540,9 +557,11 @@ serial_finish(void)
 const struct endpoint_ops endpoint_serial = {
 	.type = "serial",
 	.keys = serial_keys,
+	.conf_size = sizeof(struct serial_conf),
 	.line = true,
 	.terminal = true,
 	.check = serial_check,
+	.warn = serial_warn,
 	.open = serial_open,
 	.close = serial_close,
 	.apply = serial_apply,

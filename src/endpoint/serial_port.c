@@ -124,8 +124,8 @@ no_device(int e, const char *path, struct error *err)
 }
 
 int
-serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
-    struct error *err)
+serial_port_find(
+    const struct serial_conf *conf, char *path, size_t size, struct error *err)
 {
 	char real[PATH_MAX];
 	struct usb_id id;
@@ -280,35 +280,35 @@ serial_port_adopt(struct serial_port *port, int fd, bool exclusive)
 /* --- settings ------------------------------------------------------------ */
 
 static void
-warn(const struct serial_port *port, const struct endpoint_conf *conf, int r,
+warn(const struct serial_port *port, const char *name, int r,
     const struct error *err)
 {
 	if (r < 0)
 		log_to(serial_tty_is_pty(port->fd) ? LOG_DEBUG : LOG_WARNING,
-		    ABOUT_ENDPOINT, conf->name, "%s", err->text);
+		    ABOUT_ENDPOINT, name, "%s", err->text);
 }
 
 int
-serial_port_configure(struct serial_port *port,
-    const struct endpoint_conf *conf, struct error *err)
+serial_port_configure(struct serial_port *port, const char *name,
+    const struct serial_conf *conf, struct error *err)
 {
 	bool pty = serial_tty_is_pty(port->fd);
 	int r;
 
-	if ((r = serial_tty_line(port->fd, conf, false, err)) < 0)
+	if ((r = serial_tty_line(port->fd, name, conf, false, err)) < 0)
 		return r;
 	port->baud = conf->baud;
 	if (conf->rs485) {
-		r = serial_tty_rs485(port->fd, conf, err);
+		r = serial_tty_rs485(port->fd, name, conf, err);
 		if (r < 0 && !pty)
 			return r;
 		port->rs485 = r == 0;
 	}
 	r = serial_tty_signals(port->fd, conf, err);
-	warn(port, conf, r, err);
+	warn(port, name, r, err);
 	if (conf->low_latency) {
 		r = serial_tty_low_latency(port->fd, true, err);
-		warn(port, conf, r, err);
+		warn(port, name, r, err);
 		port->low_latency = r == 0;
 	}
 	return 0;
@@ -319,15 +319,15 @@ serial_port_configure(struct serial_port *port,
 static void
 undo(const struct serial_port *port)
 {
-	static const struct endpoint_conf none = {
-		.name = NULL,
+	static const struct serial_conf none = {
+		.rs485 = false,
 	};
 	struct error ignored;
 
 	if (port->low_latency)
 		serial_tty_low_latency(port->fd, false, &ignored);
 	if (port->rs485)
-		serial_tty_rs485(port->fd, &none, &ignored);
+		serial_tty_rs485(port->fd, NULL, &none, &ignored);
 }
 
 static void

@@ -7,6 +7,7 @@
 
 #include "endpoint.h"
 #include "error.h"
+#include "serial_conf.h"
 
 #define SERIAL_PATH_MAX 128
 
@@ -26,8 +27,8 @@ struct serial_port {
  * The path of the device that the section means now, symlinks resolved.  -errno
  * with a sentence in err.
  */
-int serial_port_find(const struct endpoint_conf *conf, char *path, size_t size,
-    struct error *err);
+int serial_port_find(
+    const struct serial_conf *conf, char *path, size_t size, struct error *err);
 /* Opens port->path and makes it raw; never waits for a carrier. */
 int serial_port_open(
     struct serial_port *port, bool exclusive, struct error *err);
@@ -36,9 +37,9 @@ int serial_port_open(
  * -ENODEV when it is not that of port->path (any more); it is closed then.
  */
 int serial_port_adopt(struct serial_port *port, int fd, bool exclusive);
-/* All settings of the section.  What a pty has not is no error. */
-int serial_port_configure(struct serial_port *port,
-    const struct endpoint_conf *conf, struct error *err);
+/* All settings of the section of that name.  What a pty has not is no error. */
+int serial_port_configure(struct serial_port *port, const char *name,
+    const struct serial_conf *conf, struct error *err);
 /*
  * Closes.  Output that is still on its way is given time in the background, as
  * long as it moves; what is stuck is thrown away, as close() would wait for it.

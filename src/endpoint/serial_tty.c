@@ -123,16 +123,16 @@ format_flags(const struct serial_mode *mode)
 }
 
 static void
-make_line(struct termios2 *t, const struct endpoint_conf *conf)
+make_line(struct termios2 *t, const struct serial_conf *conf)
 {
 	make_raw(t);
-	if (conf->serial_mode.parity != 'N')
+	if (conf->mode.parity != 'N')
 		t->c_iflag |= INPCK;
 	if (conf->flow == FLOW_XONXOFF)
 		t->c_iflag |= IXON | IXOFF;
 	t->c_cflag &=
 	    ~(FORMAT_FLAGS | CRTSCTS | HUPCL | CBAUD | (CBAUD << IBSHIFT));
-	t->c_cflag |= format_flags(&conf->serial_mode);
+	t->c_cflag |= format_flags(&conf->mode);
 	if (conf->flow == FLOW_RTSCTS)
 		t->c_cflag |= CRTSCTS;
 	if (conf->hangup_on_close)
@@ -178,8 +178,8 @@ no_dtrdsr(struct error *err)
 }
 
 int
-serial_tty_line(
-    int fd, const struct endpoint_conf *conf, bool strict, struct error *err)
+serial_tty_line(int fd, const char *name, const struct serial_conf *conf,
+    bool strict, struct error *err)
 {
 	struct termios2 old, t;
 	char words[256];
@@ -198,7 +198,7 @@ serial_tty_line(
 	if (words[0] == '\0')
 		return 0;
 	if (!strict) {
-		log_to(LOG_WARNING, ABOUT_ENDPOINT, conf->name, "%s", words);
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, name, "%s", words);
 		return 0;
 	}
 	ioctl(fd, TCSETS2, &old);
@@ -226,7 +226,7 @@ set_signal(int fd, int bit, int how)
 }
 
 int
-serial_tty_signals(int fd, const struct endpoint_conf *conf, struct error *err)
+serial_tty_signals(int fd, const struct serial_conf *conf, struct error *err)
 {
 	const struct {
 		const char *name;
@@ -257,7 +257,8 @@ same_rs485(const struct serial_rs485 *a, const struct serial_rs485 *b)
 }
 
 int
-serial_tty_rs485(int fd, const struct endpoint_conf *conf, struct error *err)
+serial_tty_rs485(
+    int fd, const char *name, const struct serial_conf *conf, struct error *err)
 {
 	struct serial_rs485 rs = { 0 }, got;
 	int r;
@@ -286,7 +287,7 @@ serial_tty_rs485(int fd, const struct endpoint_conf *conf, struct error *err)
 				 : strerror(-r));
 	}
 	if (conf->rs485 && !same_rs485(&got, &rs))
-		log_to(LOG_WARNING, ABOUT_ENDPOINT, conf->name,
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, name,
 		    "the driver does RS-485 otherwise than asked:"
 		    " RTS %s while sending, %s after it, delays %u and %u ms",
 		    got.flags & SER_RS485_RTS_ON_SEND ? "on" : "off",

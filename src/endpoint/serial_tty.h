@@ -4,13 +4,14 @@
  * pseudo-terminals, which take everything and mean little of it.
  *
  * Errors are -errno with a sentence in err.  What the driver merely does
- * otherwise than asked is logged as a warning of the endpoint conf->name.
+ * otherwise than asked is logged as a warning of the endpoint of that name.
  */
 #ifndef SERIAL_TTY_H
 #define SERIAL_TTY_H
 
 #include "endpoint.h"
 #include "error.h"
+#include "serial_conf.h"
 
 bool serial_tty_is_pty(int fd);
 /*
@@ -24,15 +25,15 @@ int serial_tty_raw(int fd);
  * one step, and reads back what the driver made of it.  strict: what it does
  * not take as asked is an error, and nothing is changed.
  */
-int serial_tty_line(
-    int fd, const struct endpoint_conf *conf, bool strict, struct error *err);
+int serial_tty_line(int fd, const char *name, const struct serial_conf *conf,
+    bool strict, struct error *err);
 /*
  * DTR and RTS, in the order of the section; those to be kept are not touched.
  */
 int serial_tty_signals(
-    int fd, const struct endpoint_conf *conf, struct error *err);
-int serial_tty_rs485(
-    int fd, const struct endpoint_conf *conf, struct error *err);
+    int fd, const struct serial_conf *conf, struct error *err);
+int serial_tty_rs485(int fd, const char *name, const struct serial_conf *conf,
+    struct error *err);
 int serial_tty_low_latency(int fd, bool on, struct error *err);
 int serial_tty_break(int fd, bool on);
 /* Frame, parity, overrun and break counts since the driver was loaded. */

@@ -7,66 +7,61 @@
 #include <string.h>
 
 #include "endpoint.h"
-#include "tcp.h"
 #include "listener.h"
+#include "tcp.h"
+#include "tcp_conf.h"
 
-#define OFFSET(member) offsetof(struct endpoint_conf, member)
+struct server_conf {
+	char *listen;
+	uint64_t max_clients;
+	/* tcp-server */
+	char *allow;
+	struct tcp_conf tcp;
+	/* unix-server */
+	uint64_t mode; /* 0: not given */
+	char *group;
+};
 
 struct server {
 	struct listener *listener;
 	struct networks *allow;
 };
 
-static const char *const protocol_words[] = {
-	"raw",
-	NULL,
-};
+#define OFFSET(member) offsetof(struct server_conf, member)
+
+#define SERVER_KEY_MAX_CLIENTS                                           \
+	{                                                                \
+		.name = "max_clients", .type = KEY_NUMBER,               \
+		.offset = OFFSET(max_clients), .def = "16", .min = 1,    \
+		.max = 100000,                                           \
+		.help = "connections at a time; more are closed at once" \
+	}
 
 static const struct key tcp_server_keys[] = {
 	{ .name = "listen",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(listen),
+	    .names = NAMES_ADDRESS,
 	    .min = 1,
 	    .help = "HOST:PORT where it listens" },
-	{ .name = "max_clients",
-	    .type = KEY_NUMBER,
-	    .def = "16",
-	    .offset = OFFSET(max_clients),
-	    .min = 1,
-	    .max = 100000,
-	    .help = "connections at a time; more are closed at once" },
+	SERVER_KEY_MAX_CLIENTS,
 	{ .name = "allow",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(allow),
 	    .help = "networks that may connect, besides this machine" },
-	{ .name = "protocol",
-	    .type = KEY_WORD,
-	    .def = "raw",
-	    .offset = OFFSET(protocol),
-	    .words = protocol_words,
-	    .help = "what is spoken on the connection" },
-	{ .name = "keepalive",
-	    .type = KEY_BOOL,
-	    .def = "yes",
-	    .offset = OFFSET(keepalive),
-	    .help =
-		"notice a peer that vanished without closing the connection" },
-	{ .name = NULL }
+	TCP_KEY_PROTOCOL(struct server_conf),
+	TCP_KEY_KEEPALIVE(struct server_conf),
+	{ .name = NULL },
 };
 
 static const struct key unix_server_keys[] = {
 	{ .name = "listen",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(listen),
+	    .names = NAMES_ADDRESS,
 	    .min = 1,
 	    .help = "path of the socket" },
-	{ .name = "max_clients",
-	    .type = KEY_NUMBER,
-	    .def = "16",
-	    .offset = OFFSET(max_clients),
-	    .min = 1,
-	    .max = 100000,
-	    .help = "connections at a time; more are closed at once" },
+	SERVER_KEY_MAX_CLIENTS,
 	{ .name = "mode",
 	    .type = KEY_MODE,
 	    .offset = OFFSET(mode),
@@ -74,6 +69,7 @@ static const struct key unix_server_keys[] = {
 	{ .name = "group",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(group),
+	    .names = NAMES_GROUP,
 	    .help = "group of the socket" },
 	{ .name = NULL },
 };
@@ -86,8 +82,9 @@ static const struct key unix_server_keys[] = {
 static bool
 server_hangup(struct endpoint *ep)
 {
+	const struct server_conf *conf = ep->conf->type_conf;
 	struct server *server = ep->impl;
-	unsigned most = (unsigned)ep->conf->max_clients;
+	unsigned most = (unsigned)conf->max_clients;
 	unsigned extra = ep->nended > most ? ep->nended - most : 0;
 
 	if (server != NULL && server->listener != NULL)
@@ -100,9 +97,10 @@ static bool
 on_client(void *arg, int fd, const char *peer)
 {
 	struct endpoint *ep = arg;
+	const struct server_conf *conf = ep->conf->type_conf;
 	struct link *link;
 
-	if (ep->conf->keepalive)
+	if (conf->tcp.keepalive)
 		tcp_keepalive(fd);
 	if ((link = endpoint_add_link(ep, fd, peer)) == NULL)
 		return false;
@@ -127,11 +125,11 @@ server_close(struct endpoint *ep)
 static int
 server_open(struct endpoint *ep)
 {
-	const struct endpoint_conf *conf = ep->conf;
+	const struct server_conf *conf = ep->conf->type_conf;
 	struct server *server = calloc(1, sizeof(*server));
 	char keep[KEEP_NAME_MAX];
 	struct listener_conf lc = {
-		.name = conf->name,
+		.name = ep->conf->name,
 		.keep = keep,
 		.about = ABOUT_ENDPOINT,
 		.max_clients = (unsigned)conf->max_clients,
@@ -166,7 +164,7 @@ server_open(struct endpoint *ep)
 
 /* Reads 'listen': a path when the server is local, else HOST:PORT. */
 static int
-check_listen(const struct endpoint_conf *conf, bool local, struct address *ret,
+check_listen(const struct server_conf *conf, bool local, struct address *ret,
     struct error *err)
 {
 	struct error why;
@@ -193,24 +191,25 @@ check_listen(const struct endpoint_conf *conf, bool local, struct address *ret,
 static int
 tcp_check(struct endpoint_conf *conf, struct error *err)
 {
+	const struct server_conf *server = conf->type_conf;
 	struct address address;
 	struct networks *allow = NULL;
 	struct error why;
 	int r;
 
-	if ((r = check_listen(conf, false, &address, err)) < 0)
+	if ((r = check_listen(server, false, &address, err)) < 0)
 		return r;
-	if (conf->allow != NULL &&
-	    (r = networks_parse(conf->allow, &allow, &why)) < 0)
+	if (server->allow != NULL &&
+	    (r = networks_parse(server->allow, &allow, &why)) < 0)
 		return error_fail(err, r, "'allow': %s", why.text);
 	networks_free(allow);
 	if (address_is_loopback((struct sockaddr *)&address.ss) ||
-	    conf->allow != NULL)
+	    server->allow != NULL)
 		return 0;
 	return error_fail(err, -EINVAL,
 	    "listen = %s is open to the network: 'allow' must"
 	    " say to whom (allow = 192.168.1.0/24)",
-	    conf->listen);
+	    server->listen);
 }
 
 static int
@@ -218,12 +217,13 @@ unix_check(struct endpoint_conf *conf, struct error *err)
 {
 	struct address address;
 
-	return check_listen(conf, true, &address, err);
+	return check_listen(conf->type_conf, true, &address, err);
 }
 
 const struct endpoint_ops endpoint_tcp_server = {
 	.type = "tcp-server",
 	.keys = tcp_server_keys,
+	.conf_size = sizeof(struct server_conf),
 	.several = true,
 	.check = tcp_check,
 	.open = server_open,
@@ -234,6 +234,7 @@ const struct endpoint_ops endpoint_tcp_server = {
 const struct endpoint_ops endpoint_unix_server = {
 	.type = "unix-server",
 	.keys = unix_server_keys,
+	.conf_size = sizeof(struct server_conf),
 	.several = true,
 	.check = unix_check,
 	.open = server_open,

@@ -209,17 +209,17 @@ static uint64_t
 hidden_time(const struct link *link, int family, uint64_t taken)
 {
 	const struct endpoint_conf *conf = link->endpoint->conf;
-	uint64_t bytes = 0, speed = TAKEN_SLOWEST;
+	uint64_t baud = conf->framing.baud, bytes = 0, speed = TAKEN_SLOWEST;
 
 	if (family == AF_INET || family == AF_INET6)
 		bytes = MIN(taken, (uint64_t)HIDDEN_TCP);
 	else if (family == AF_UNIX)
 		bytes = HIDDEN_UNIX;
-	else if (conf->ops->terminal && conf->baud == 0)
+	else if (conf->ops->terminal && baud == 0)
 		bytes = HIDDEN_PTY;
-	else if (conf->baud != 0) {
+	else if (baud != 0) {
 		bytes = HIDDEN_SERIAL * BITS_OF_BYTE;
-		speed = conf->baud;
+		speed = baud;
 	}
 	return bytes * NSEC_PER_SEC / speed;
 }

@@ -17,10 +17,17 @@
 #include "address.h"
 #include "endpoint.h"
 #include "resolve.h"
-#include "tcp.h"
 #include "sandbox.h"
+#include "tcp.h"
+#include "tcp_conf.h"
 
-#define OFFSET(member) offsetof(struct endpoint_conf, member)
+struct client_conf {
+	char *connect;
+	uint64_t connect_timeout; /* ns */
+	struct tcp_conf tcp;
+};
+
+#define OFFSET(member) offsetof(struct client_conf, member)
 
 struct client {
 	struct endpoint *ep;
@@ -32,29 +39,14 @@ struct client {
 	struct task task, timeout;
 };
 
-static const char *const protocol_words[] = {
-	"raw",
-	NULL,
-};
-
 static const struct key tcp_client_keys[] = {
 	{ .name = "connect",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(connect),
 	    .min = 1,
 	    .help = "HOST:PORT to connect to" },
-	{ .name = "protocol",
-	    .type = KEY_WORD,
-	    .def = "raw",
-	    .offset = OFFSET(protocol),
-	    .words = protocol_words,
-	    .help = "what is spoken on the connection" },
-	{ .name = "keepalive",
-	    .type = KEY_BOOL,
-	    .def = "yes",
-	    .offset = OFFSET(keepalive),
-	    .help =
-		"notice a peer that vanished without closing the connection" },
+	TCP_KEY_PROTOCOL(struct client_conf),
+	TCP_KEY_KEEPALIVE(struct client_conf),
 	{ .name = "connect_timeout",
 	    .type = KEY_TIME,
 	    .def = "10s",
@@ -125,13 +117,14 @@ static void
 connected(struct client *c)
 {
 	struct endpoint *ep = c->ep;
+	const struct client_conf *conf = ep->conf->type_conf;
 	const int on = 1;
 	int fd = c->fd;
 
 	c->fd = -1;
 	forget(c);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (ep->conf->keepalive)
+	if (conf->tcp.keepalive)
 		tcp_keepalive(fd);
 	link_keep(&ep->link, fd);
 	if (endpoint_up(ep, fd, true) < 0) {
@@ -193,8 +186,9 @@ on_timeout(evutil_socket_t fd, short what, void *arg)
 static int
 await_answer(struct client *c)
 {
+	const struct client_conf *conf = c->ep->conf->type_conf;
 	struct event_base *base = c->ep->base;
-	uint64_t ns = c->ep->conf->connect_timeout;
+	uint64_t ns = conf->connect_timeout;
 	const struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
 		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
 
@@ -296,12 +290,13 @@ client_open(struct endpoint *ep)
 {
 	const struct evutil_addrinfo numeric = { .ai_socktype = SOCK_STREAM,
 		.ai_flags = EVUTIL_AI_NUMERICHOST };
+	const struct client_conf *conf = ep->conf->type_conf;
 	struct client *c = ep->impl;
 	char host[256];
 	const char *port;
 
-	snprintf(ep->address, sizeof(ep->address), "%s", ep->conf->connect);
-	if (split(ep->conf->connect, host, sizeof(host), &port) < 0)
+	snprintf(ep->address, sizeof(ep->address), "%s", conf->connect);
+	if (split(conf->connect, host, sizeof(host), &port) < 0)
 		return -EINVAL;
 	if (c == NULL && (c = calloc(1, sizeof(*c))) == NULL)
 		return -ENOMEM;
@@ -322,32 +317,34 @@ client_open(struct endpoint *ep)
 	}
 	c->found = NULL;
 	TASK_WAIT(&c->task);
-	return resolve_start(ep->base, host, port, ep->conf->connect_timeout,
+	return resolve_start(ep->base, host, port, conf->connect_timeout,
 	    on_found, c, &c->resolve);
 }
 
 static int
 client_check(struct endpoint_conf *conf, struct error *err)
 {
+	const struct client_conf *client = conf->type_conf;
 	char host[256];
 	const char *port;
 	uint64_t n;
 
-	if (conf->connect == NULL)
+	if (client->connect == NULL)
 		return error_fail(
 		    err, -EINVAL, "'connect = HOST:PORT' is missing");
-	if (split(conf->connect, host, sizeof(host), &port) == 0 &&
+	if (split(client->connect, host, sizeof(host), &port) == 0 &&
 	    parse_number(port, 1, 65535, &n) == 0)
 		return 0;
 	return error_fail(err, -EINVAL,
 	    "'connect' is '%s', and not HOST:PORT, such as"
 	    " 192.168.1.7:5011",
-	    conf->connect);
+	    client->connect);
 }
 
 const struct endpoint_ops endpoint_tcp_client = {
 	.type = "tcp-client",
 	.keys = tcp_client_keys,
+	.conf_size = sizeof(struct client_conf),
 	.check = client_check,
 	.open = client_open,
 	.close = client_close,

@@ -12,12 +12,19 @@
 #include "holder.h"
 #include "sandbox.h"
 
-#define OFFSET(member) offsetof(struct endpoint_conf, member)
+struct udp_conf {
+	char *listen;
+	char *send_to;
+	char *allow;
+};
+
+#define OFFSET(member) offsetof(struct udp_conf, member)
 
 static const struct key udp_keys[] = {
 	{ .name = "listen",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(listen),
+	    .names = NAMES_ADDRESS,
 	    .min = 1,
 	    .help = "HOST:PORT whose datagrams are received" },
 	{ .name = "send_to",
@@ -109,7 +116,7 @@ make_socket(struct address *from, int family, struct error *err)
 static int
 udp_open(struct endpoint *ep)
 {
-	const struct endpoint_conf *conf = ep->conf;
+	const struct udp_conf *conf = ep->conf->type_conf;
 	struct address from_, to_, *from = NULL, *to = NULL;
 	struct networks *allow = NULL;
 	struct error *err = &ep->error;
@@ -177,37 +184,37 @@ check_way(
 static int
 udp_check(struct endpoint_conf *conf, struct error *err)
 {
+	const struct udp_conf *udp = conf->type_conf;
 	struct networks *allow = NULL;
 	struct address from, to;
 	struct error why;
 	int r;
 
-	if (conf->listen == NULL && conf->send_to == NULL)
+	if (udp->listen == NULL && udp->send_to == NULL)
 		return error_fail(
 		    err, -EINVAL, "needs 'listen' or 'send_to', or both");
-	if ((r = check_address("listen", conf->listen, &from, err)) < 0 ||
-	    (r = check_address("send_to", conf->send_to, &to, err)) < 0)
+	if ((r = check_address("listen", udp->listen, &from, err)) < 0 ||
+	    (r = check_address("send_to", udp->send_to, &to, err)) < 0)
 		return r;
-	if (conf->listen != NULL && conf->send_to != NULL &&
+	if (udp->listen != NULL && udp->send_to != NULL &&
 	    (r = check_way(&from, &to, err)) < 0)
 		return r;
-	if (conf->allow != NULL &&
-	    networks_parse(conf->allow, &allow, &why) < 0)
+	if (udp->allow != NULL && networks_parse(udp->allow, &allow, &why) < 0)
 		return error_fail(err, -EINVAL, "'allow': %s", why.text);
 	networks_free(allow);
-	if (conf->listen == NULL || conf->send_to != NULL ||
-	    conf->allow != NULL ||
+	if (udp->listen == NULL || udp->send_to != NULL || udp->allow != NULL ||
 	    address_is_loopback((struct sockaddr *)&from.ss))
 		return 0;
 	return error_fail(err, -EINVAL,
 	    "listen = %s is open to the network: 'allow' must say to whom"
 	    " (allow = 192.168.1.0/24)",
-	    conf->listen);
+	    udp->listen);
 }
 
 const struct endpoint_ops endpoint_udp = {
 	.type = "udp",
 	.keys = udp_keys,
+	.conf_size = sizeof(struct udp_conf),
 	.several = true,
 	.datagram = UDP_SEND_MAX,
 	.check = udp_check,

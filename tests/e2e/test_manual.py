@@ -29,7 +29,7 @@ def rows(body):
     """key -> (default or None, words) of the body of a key table."""
     found = {}
     for name, macro in re.findall(
-            r"#define (FRAMING_KEY_\w+)(.*?[^\\])\n", ALL, re.S):
+            r"#define (\w+_KEY_\w+)(.*?[^\\])\n", ALL, re.S):
         body = body.replace(name, macro)
     for row in re.split(r"(?=\.name = \")", body)[1:]:
         default = re.search(r'\.def = "([^"]*)"', row)

@@ -86,27 +86,35 @@ static const struct endpoint_owner owner = {
 	.state = owner_state,
 };
 
-/* Keys and values in turn, NULL at the end. */
-static struct endpoint *
-make_endpoint(const struct endpoint_ops *ops, const char *const *keys)
+/* A section of that type with keys and values in turn, NULL at the end. */
+static inline struct endpoint_conf *
+make_conf(const struct endpoint_ops *ops, const char *const *keys)
 {
-	struct endpoint_conf *conf = zalloc_lines(sizeof(*conf));
-	struct endpoint *ep;
+	struct endpoint_conf *conf = endpoint_conf_new(ops);
 	struct error err = { "" };
 
 	assert_non_null(conf);
-	conf->ops = ops;
 	conf->name = strdup("ar1");
 	assert_int_equal(key_defaults(endpoint_common_keys, conf), 0);
-	assert_int_equal(key_defaults(ops->keys, conf), 0);
+	assert_int_equal(key_defaults(ops->keys, conf->type_conf), 0);
 	conf->reopen_min = conf->reopen_max = 5 * NSEC_PER_MSEC;
 	for (; keys[0] != NULL; keys += 2) {
 		const struct key *key = key_find(ops->keys, keys[0]);
 
 		assert_non_null(key);
-		if (key_parse(key, conf, keys[1], &err) < 0)
+		if (key_parse(key, conf->type_conf, keys[1], &err) < 0)
 			fail_msg("%s", err.text);
 	}
+	return conf;
+}
+
+static struct endpoint *
+make_endpoint(const struct endpoint_ops *ops, const char *const *keys)
+{
+	struct endpoint_conf *conf = make_conf(ops, keys);
+	struct endpoint *ep;
+	struct error err = { "" };
+
 	if (ops->check(conf, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(endpoint_new(base, conf, &owner, NULL, &ep), 0);

@@ -151,7 +151,6 @@ the_section_is_checked(void **state)
 		{ "[fd00::1]:5010", true },
 		{ "host.example.org:5010", true },
 		{ NULL, false },
-		{ "", false },
 		{ "5010", false },
 		{ ":5010", false },
 		{ "host", false },
@@ -164,16 +163,17 @@ the_section_is_checked(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(tests); i++) {
-		struct endpoint_conf conf = {
-			.connect = (char *)(uintptr_t)tests[i].connect,
-		};
+		const char *keys[] = { "connect", tests[i].connect, NULL };
+		struct endpoint_conf *conf = make_conf(&endpoint_tcp_client,
+		    tests[i].connect != NULL ? keys : keys + 2);
 		struct error err = { "" };
-		int r = endpoint_tcp_client.check(&conf, &err);
+		int r = endpoint_tcp_client.check(conf, &err);
 
 		if ((r == 0) != tests[i].right)
 			fail_msg("%s: %s", tests[i].connect, err.text);
 		if (r != 0)
 			assert_non_null(strstr(err.text, "connect"));
+		endpoint_conf_free(conf);
 	}
 }
 

@@ -77,6 +77,18 @@ endpoint(const struct config *c, const char *name)
 	return NULL;
 }
 
+/* What the section says for a key of its type. */
+static const char *
+value_of(const struct endpoint_conf *e, const char *name)
+{
+	const struct key *key = key_find(e->ops->keys, name);
+	static char text[256];
+
+	assert_non_null(key);
+	key_print(key, e->type_conf, text, sizeof(text));
+	return text;
+}
+
 static struct config *
 words(const char *const *w, unsigned n)
 {
@@ -452,16 +464,17 @@ words_make_endpoints(void **state)
 	assert_int_equal(c->ncontrols, 2);
 	e = endpoint(c, "ep1");
 	assert_ptr_equal(e->ops, &endpoint_serial);
-	assert_string_equal(e->device, "/dev/ttyACM0");
-	assert_int_equal(e->baud, 115200);
+	assert_string_equal(value_of(e, "device"), "/dev/ttyACM0");
+	assert_int_equal(e->framing.baud, 115200);
 	assert_string_equal(e->framing.rule->name, "line");
 	assert_string_equal(e->file, CONFIG_WORDS);
 	e = endpoint(c, "ep2");
 	assert_ptr_equal(e->ops, &endpoint_serial);
-	assert_string_equal(e->device, w[1]);
-	assert_string_equal(endpoint(c, "lan")->listen, "5011");
+	assert_string_equal(value_of(e, "device"), w[1]);
+	assert_string_equal(value_of(endpoint(c, "lan"), "listen"), "5011");
 	assert_ptr_equal(endpoint(c, "ep4")->ops, &endpoint_echo);
-	assert_string_equal(endpoint(c, "ep5")->send_to, "127.0.0.1:9");
+	assert_string_equal(
+	    value_of(endpoint(c, "ep5"), "send_to"), "127.0.0.1:9");
 	assert_string_equal(endpoint(c, "ep6")->label, "a, b");
 	e = endpoint(c, "ep7");
 	assert_int_equal(e->framing.delimiter.len, 2);
@@ -607,6 +620,23 @@ the_service_has_its_own_tmp(void **state)
 	config_free(c);
 }
 
+static void
+keys_lie_in_the_struct_of_their_type(void **state)
+{
+	(void)state;
+	for (size_t i = 0; endpoint_types[i] != NULL; i++) {
+		const struct endpoint_ops *ops = endpoint_types[i];
+		const struct key *key = ops->keys;
+
+		assert_int_equal(key == NULL, ops->conf_size == 0);
+		for (; key != NULL && key->name != NULL; key++) {
+			assert_true(key->offset < ops->conf_size);
+			if (key->names != NAMES_NOTHING)
+				assert_int_equal(key->type, KEY_STRING);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -630,6 +660,7 @@ main(void)
 		TEST(words_need_an_endpoint_too),
 		TEST(a_file_and_words_are_one_configuration),
 		TEST(the_service_has_its_own_tmp),
+		TEST(keys_lie_in_the_struct_of_their_type),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

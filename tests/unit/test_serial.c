@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "serial.h"
+#include "serial_conf.h"
 #include "serial_list.h"
 
 static struct endpoint *ep;
@@ -195,11 +196,13 @@ test_changes_while_open(void **state)
 {
 	const char *path = in_folder("tty");
 	const char *keys[] = { "device", path, NULL };
+	const struct serial_conf *conf;
 	struct termios t;
 
 	(void)state;
 	plug(path);
 	start(keys);
+	conf = ep->conf->type_conf;
 	set("baud", "230400", 0);
 	t = settings();
 	assert_int_equal(cfgetospeed(&t), B230400);
@@ -213,7 +216,7 @@ test_changes_while_open(void **state)
 	assert_int_equal(settings().c_iflag & (IXON | IXOFF), 0);
 	assert_true(settings().c_cflag & CRTSCTS);
 	set("flow", "dtrdsr", -EOPNOTSUPP);
-	assert_int_equal(ep->conf->flow, FLOW_RTSCTS);
+	assert_int_equal(conf->flow, FLOW_RTSCTS);
 	assert_true(settings().c_cflag & CRTSCTS);
 	set("flow", "none", 0);
 	assert_false(settings().c_cflag & CRTSCTS);
@@ -224,7 +227,7 @@ test_changes_while_open(void **state)
 	assert_true(settings().c_cflag & CSTOPB);
 	/* A pty has no modem lines and no such driver. */
 	set("dtr", "off", -ENOTTY);
-	assert_int_equal(ep->conf->dtr, LINE_KEEP);
+	assert_int_equal(conf->dtr, LINE_KEEP);
 	set("low_latency", "yes", -ENOTTY);
 	set("rs485", "yes", -ENOTTY);
 	set("rs485_delay_before", "1500us", -EINVAL);
@@ -422,7 +425,7 @@ test_break(void **state)
 /* --- keys ---------------------------------------------------------------- */
 
 static int
-parse(struct endpoint_conf *conf, const char *name, const char *value,
+parse(struct serial_conf *conf, const char *name, const char *value,
     struct error *err)
 {
 	const struct key *key = key_find(endpoint_serial.keys, name);
@@ -439,7 +442,7 @@ test_modes(void **state)
 	static const char *const bad[] = { "", "8N", "9N1", "4N1", "8X1", "8N3",
 		"8N1.5", "8N11", NULL };
 	const struct key *key = key_find(endpoint_serial.keys, "mode");
-	struct endpoint_conf conf = { 0 };
+	struct serial_conf conf = { 0 };
 	struct error err;
 	char text[16];
 
@@ -471,7 +474,7 @@ test_order_of_signals(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(cases); i++) {
-		struct endpoint_conf conf = { 0 };
+		struct serial_conf conf = { 0 };
 
 		assert_int_equal(key_defaults(endpoint_serial.keys, &conf), 0);
 		assert_int_equal(
@@ -481,7 +484,7 @@ test_order_of_signals(void **state)
 		assert_int_equal(conf.line_order, cases[i].order);
 		key_free(endpoint_serial.keys, &conf);
 	}
-	struct endpoint_conf conf = { 0 };
+	struct serial_conf conf = { 0 };
 	assert_int_equal(parse(&conf, "dtr", "keeps", &err), -EINVAL);
 	assert_string_equal(
 	    err.text, "'keeps' is not on, off or keep; did you mean 'keep'?");
@@ -514,23 +517,25 @@ test_faults(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(cases); i++) {
-		struct endpoint_conf conf = { 0 };
+		struct serial_conf conf = { 0 };
+		struct endpoint_conf section = { .type_conf = &conf };
 
 		assert_int_equal(key_defaults(endpoint_serial.keys, &conf), 0);
 		for (const char *const *k = cases[i].keys; k[0] != NULL; k += 2)
 			if (parse(&conf, k[0], k[1], &err) < 0)
 				fail_msg("%s", err.text);
 		if (cases[i].fault == NULL)
-			assert_int_equal(endpoint_serial.check(&conf, &err), 0);
+			assert_int_equal(
+			    endpoint_serial.check(&section, &err), 0);
 		else {
 			assert_int_equal(
-			    endpoint_serial.check(&conf, &err), -EINVAL);
+			    endpoint_serial.check(&section, &err), -EINVAL);
 			if (strstr(err.text, cases[i].fault) == NULL)
 				fail_msg("%s", err.text);
 		}
 		key_free(endpoint_serial.keys, &conf);
 	}
-	struct endpoint_conf conf = { 0 };
+	struct serial_conf conf = { 0 };
 	assert_int_equal(parse(&conf, "baud", "0", &err), -EINVAL);
 }
 

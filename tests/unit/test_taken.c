@@ -207,12 +207,12 @@ a_serial_port_gets_the_time_of_its_drivers_buffer(void **state)
 	make_pair(&p, NULL);
 	p.conf.ops = &endpoint_serial;
 	p.link.socket = false;
-	p.conf.baud = 9600;
+	p.conf.framing.baud = 9600;
 	link_taken(&p.link, &taken);
 	/* 4096 bytes of 10 bits each. */
 	assert_true(taken.delay_ns > 4267 * NSEC_PER_MSEC);
 	assert_true(taken.delay_ns < 6 * NSEC_PER_SEC);
-	p.conf.baud = 115200;
+	p.conf.framing.baud = 115200;
 	link_taken(&p.link, &taken);
 	assert_true(taken.delay_ns < NSEC_PER_SEC / 2);
 	drop_pair(&p);

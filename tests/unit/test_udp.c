@@ -296,6 +296,27 @@ an_event_for_each_wait(void **state)
 	end();
 }
 
+/* A section with those of the keys that are not NULL. */
+static struct endpoint_conf *
+udp_conf(const char *listen, const char *send_to, const char *allow)
+{
+	const char *const pairs[][2] = {
+		{ "listen", listen },
+		{ "send_to", send_to },
+		{ "allow", allow },
+	};
+	const char *keys[2 * NELEM(pairs) + 1] = { NULL };
+	size_t n = 0;
+
+	for (size_t i = 0; i < NELEM(pairs); i++) {
+		if (pairs[i][1] == NULL)
+			continue;
+		keys[n++] = pairs[i][0];
+		keys[n++] = pairs[i][1];
+	}
+	return make_conf(&endpoint_udp, keys);
+}
+
 static void
 the_section_is_checked(void **state)
 {
@@ -319,18 +340,16 @@ the_section_is_checked(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(tests); i++) {
-		struct endpoint_conf conf = {
-			.listen = (char *)(uintptr_t)tests[i].listen,
-			.send_to = (char *)(uintptr_t)tests[i].send_to,
-			.allow = (char *)(uintptr_t)tests[i].allow,
-		};
+		struct endpoint_conf *conf =
+		    udp_conf(tests[i].listen, tests[i].send_to, tests[i].allow);
 		struct error err = { "" };
-		int r = endpoint_udp.check(&conf, &err);
+		int r = endpoint_udp.check(conf, &err);
 
 		assert_int_equal(r, tests[i].says != NULL ? -EINVAL : 0);
 		if (tests[i].says != NULL &&
 		    strstr(err.text, tests[i].says) == NULL)
 			fail_msg("%s: not '%s'", err.text, tests[i].says);
+		endpoint_conf_free(conf);
 	}
 }
 

@@ -1,0 +1,36 @@
+/*
+ * serial_conf: what a section says of a serial port.
+ */
+#ifndef SERIAL_CONF_H
+#define SERIAL_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum flow { FLOW_NONE, FLOW_RTSCTS, FLOW_XONXOFF, FLOW_DTRDSR };
+enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
+
+/* "8N1": data bits, parity, stop bits. */
+struct serial_mode {
+	int bits;    /* 5 to 8 */
+	char parity; /* N E O M S */
+	int stop;    /* 1 or 2 */
+};
+
+struct serial_conf {
+	char *device; /* a path, or... */
+	char *usb;    /* ...VID:PID[:SERIAL] */
+	uint64_t baud;
+	struct serial_mode mode;
+	int flow;	/* enum flow */
+	int dtr, rts;	/* enum signal_line */
+	int line_order; /* 0: DTR first, 1: RTS first */
+	bool hangup_on_close;
+	bool exclusive;
+	bool low_latency;
+	bool rs485;
+	bool rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
+	uint64_t rs485_delay_before, rs485_delay_after; /* ns */
+};
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * tcp_conf: the keys that tcp-server and tcp-client share.
+ */
+#ifndef TCP_CONF_H
+#define TCP_CONF_H
+
+#include <stddef.h>
+
+#include "key.h"
+
+struct tcp_conf {
+	int protocol; /* index into protocol_words */
+	bool keepalive;
+};
+
+static const char *const protocol_words[] = {
+	"raw",
+	NULL,
+};
+
+/* Rows of a table for the struct owner, whose member tcp is a struct tcp_conf. */
+#define TCP_KEY_PROTOCOL(owner)                                        \
+	{                                                              \
+		.name = "protocol", .type = KEY_WORD,                  \
+		.offset = offsetof(owner, tcp.protocol), .def = "raw", \
+		.words = protocol_words,                               \
+		.help = "what is spoken on the connection",            \
+	}
+#define TCP_KEY_KEEPALIVE(owner)                                        \
+	{                                                               \
+		.name = "keepalive", .type = KEY_BOOL,                  \
+		.offset = offsetof(owner, tcp.keepalive), .def = "yes", \
+		.help = "notice a peer that is gone without a word",    \
+	}
+
+#endif
