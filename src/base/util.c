@@ -80,6 +80,16 @@ now_ns(void)
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+struct timeval
+to_timeval(uint64_t ns)
+{
+	uint64_t us = ns / NSEC_PER_USEC + (ns % NSEC_PER_USEC != 0);
+	struct timeval tv = { (time_t)(us / 1000000),
+		(suseconds_t)(us % 1000000) };
+
+	return tv;
+}
+
 static int
 digit(char c, unsigned base)
 {

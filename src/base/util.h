@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/time.h>
 
 #define NELEM(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -37,6 +38,8 @@ void *zalloc_lines(size_t size);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t now_ns(void);
+/* For a timer, which never fires too early: rounded up to whole microseconds. */
+struct timeval to_timeval(uint64_t ns);
 
 /*
  * Each parser reads the whole of s and stores to *ret only on success.

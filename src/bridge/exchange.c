@@ -238,11 +238,7 @@ void
 exchange_arm(struct exchange *ex, uint64_t now)
 {
 	uint64_t at = next_time(ex, now), wait = at > now ? at - now : 0;
-	struct timeval tv = {
-		.tv_sec = (time_t)(wait / NSEC_PER_SEC),
-		.tv_usec =
-		    (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + 1,
-	};
+	struct timeval tv = to_timeval(wait);
 
 	if (at == 0) {
 		TASK_SET(&ex->task, TASK_IDLE);

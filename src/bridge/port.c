@@ -108,7 +108,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 void
 port_arm(struct port *port)
 {
-	uint64_t at = earliest(port), now, wait;
+	uint64_t at = earliest(port), now;
 	struct timeval tv;
 
 	if (at == 0 || (port->timer_at != 0 && port->timer_at <= at))
@@ -122,10 +122,7 @@ port_arm(struct port *port)
 		    port->link->name);
 	}
 	now = now_ns();
-	wait = at > now ? at - now : 0;
-	tv.tv_sec = (time_t)(wait / NSEC_PER_SEC);
-	tv.tv_usec =
-	    (suseconds_t)(wait % NSEC_PER_SEC / NSEC_PER_USEC) + (wait > 0);
+	tv = to_timeval(at > now ? at - now : 0);
 	event_add(port->timer, &tv);
 	port->timer_at = at;
 	/* Where silence matters, the timer may be set to an earlier time before it. */

@@ -129,8 +129,7 @@ session_await(struct session *s)
 	uint64_t now = now_ns();
 	uint64_t until = s->client.ask_until;
 	uint64_t left = until > now ? until - now : 0;
-	struct timeval tv = { (time_t)(left / NSEC_PER_SEC),
-		(suseconds_t)(left % NSEC_PER_SEC / NSEC_PER_USEC) + 1 };
+	struct timeval tv = to_timeval(left);
 
 	bufferevent_disable(s->bev, EV_READ);
 	turns_wait(&s->turn, false);

@@ -116,8 +116,7 @@ cancel_reopen(struct task *task)
 static void
 schedule_reopen(struct endpoint *ep, uint64_t wait_ns)
 {
-	struct timeval tv = { (time_t)(wait_ns / NSEC_PER_SEC),
-		(suseconds_t)(wait_ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+	struct timeval tv = to_timeval(wait_ns);
 
 	ep->next_try_ns = now_ns() + wait_ns;
 	if (ep->reopen.label == NULL)

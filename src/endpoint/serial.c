@@ -324,8 +324,7 @@ static int
 serial_send_break(struct endpoint *ep, uint64_t ns)
 {
 	struct serial *s = ep->impl;
-	struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
-		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+	struct timeval tv = to_timeval(ns);
 	int r;
 
 	if (s == NULL || s->port.fd < 0)

@@ -189,8 +189,7 @@ await_answer(struct client *c)
 	const struct client_conf *conf = c->ep->conf->type_conf;
 	struct event_base *base = c->ep->base;
 	uint64_t ns = conf->connect_timeout;
-	const struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
-		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+	const struct timeval tv = to_timeval(ns);
 
 	if (c->timer == NULL)
 		c->timer = evtimer_new(base, on_timeout, c);

@@ -101,8 +101,7 @@ resolve_start(struct event_base *base, const char *host, const char *port,
 {
 	const struct evutil_addrinfo hints = { .ai_socktype = SOCK_STREAM,
 		.ai_flags = EVUTIL_AI_ADDRCONFIG };
-	const struct timeval tv = { (time_t)(timeout_ns / NSEC_PER_SEC),
-		(suseconds_t)(timeout_ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+	const struct timeval tv = to_timeval(timeout_ns);
 	struct resolve *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)

@@ -369,6 +369,33 @@ test_append(void **state)
 	assert_string_equal(buf, "ab12cde");
 }
 
+static void
+test_timeval(void **state)
+{
+	static const struct {
+		uint64_t ns;
+		time_t s;
+		suseconds_t us;
+	} cases[] = {
+		{ 0, 0, 0 },
+		{ 1, 0, 1 },
+		{ 1000, 0, 1 },
+		{ 1001, 0, 2 },
+		{ 999999000, 0, 999999 },
+		{ 999999001, 1, 0 },
+		{ 2500 * NSEC_PER_MSEC, 2, 500000 },
+		{ UINT64_MAX, 18446744073, 709552 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct timeval tv = to_timeval(cases[i].ns);
+
+		assert_int_equal(tv.tv_sec, cases[i].s);
+		assert_int_equal(tv.tv_usec, cases[i].us);
+	}
+}
+
 int
 main(void)
 {
@@ -387,6 +414,7 @@ main(void)
 		cmocka_unit_test(test_nearest),
 		cmocka_unit_test(test_list_word),
 		cmocka_unit_test(test_append),
+		cmocka_unit_test(test_timeval),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
