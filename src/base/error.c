@@ -52,6 +52,13 @@ error_append(struct error *err, const char *fmt, ...)
 }
 
 void
+error_append_meant(struct error *err, const char *word)
+{
+	if (word != NULL)
+		error_append(err, "; did you mean '%s'?", word);
+}
+
+void
 error_append_directory_hint(struct error *err, const char *path, int e)
 {
 	static const char ours[] = "/run/ttybridge/";

@@ -23,6 +23,8 @@ void error_set(struct error *err, const char *fmt, ...) PRINTF(2, 3);
 int error_fail(struct error *err, int r, const char *fmt, ...) PRINTF(3, 4);
 /* After what is set already. */
 void error_append(struct error *err, const char *fmt, ...) PRINTF(2, 3);
+/* "; did you mean 'WORD'?", or nothing where the word is NULL. */
+void error_append_meant(struct error *err, const char *word);
 /* "; " and what to do when path cannot be created, as its directory is missing or
  * belongs to someone else (e: -ENOENT or -EACCES); nothing otherwise. */
 void error_append_directory_hint(struct error *err, const char *path, int e);

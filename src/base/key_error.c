@@ -97,10 +97,7 @@ key_meant(const char *value, const char *const *words)
 static void
 say_nearest(const char *value, const char *const *words, struct error *err)
 {
-	const char *near = key_meant(value, words);
-
-	if (near != NULL)
-		error_append(err, "; did you mean '%s'?", near);
+	error_append_meant(err, key_meant(value, words));
 }
 
 /* "'rtsct' is not one of none, rtscts; did you mean 'rtscts'?" */

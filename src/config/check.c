@@ -264,18 +264,16 @@ static void
 unknown_endpoint(struct check *k, const struct route_conf *route,
     const char *key, int line, const char *name)
 {
-	const char *near = NULL;
+	struct error meant = { "" };
 	char quote[CONFIG_QUOTE_MAX];
 
 	if (k->compared < COMPARED_MAX) {
-		near = nearest(name, k->names);
+		error_append_meant(&meant, nearest(name, k->names));
 		k->compared += k->c->nendpoints;
 	}
 	fault_add(k->faults, route->file, line,
-	    "key '%s' in [route %s]: no endpoint is called '%s'%s%s%s", key,
-	    route->name, config_quote(name, quote, sizeof(quote)),
-	    near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-	    near != NULL ? "'?" : "");
+	    "key '%s' in [route %s]: no endpoint is called '%s'%s", key,
+	    route->name, config_quote(name, quote, sizeof(quote)), meant.text);
 }
 
 /* An endpoint with one link, as the only source and the only target. */

@@ -114,24 +114,23 @@ has_key(const void *arg, const char *key)
 
 /* "; did you mean 'mode', such as mode = 8E1?", or nothing. */
 static void
-say_meant(const struct reading *rd, const char *key, bool owned, char *buf,
-    size_t size)
+say_meant(
+    const struct reading *rd, const char *key, bool owned, struct error *err)
 {
 	const struct hint *hint = hint_key(key, has_key, rd);
-	const char *near = hint == NULL && !owned ? nearest_key(rd, key) : NULL;
 
-	buf[0] = '\0';
 	if (hint != NULL)
-		snprintf(buf, size, "; did you mean '%s', such as %s = %s?",
+		error_append(err, "; did you mean '%s', such as %s = %s?",
 		    hint->key, hint->key, hint->example);
-	else if (near != NULL)
-		snprintf(buf, size, "; did you mean '%s'?", near);
+	else if (!owned)
+		error_append_meant(err, nearest_key(rd, key));
 }
 
 static void
 unknown_key(struct reading *rd, const struct config_entry *e)
 {
-	char owners[200], meant[200], quote[CONFIG_QUOTE_MAX];
+	char owners[200], quote[CONFIG_QUOTE_MAX];
+	struct error meant = { "" };
 
 	if (faults_full(rd->faults)) {
 		fault_add(rd->faults, rd->file, e->line, "unknown key");
@@ -142,16 +141,15 @@ unknown_key(struct reading *rd, const struct config_entry *e)
 	if (strncmp(owners, "framing", 7) == 0 && rd->endpoint &&
 	    rd->rule == NULL)
 		return; /* it may be right: the framing is wrong */
-	meant[0] = '\0';
 	if (strncmp(owners, "framing", 7) != 0)
-		say_meant(rd, e->key, *owners != '\0', meant, sizeof(meant));
+		say_meant(rd, e->key, *owners != '\0', &meant);
 	if (*owners != '\0')
 		fault_add(rd->faults, rd->file, e->line,
 		    "key '%s' in %s belongs to %s%s", quote, rd->where, owners,
-		    meant);
+		    meant.text);
 	else
 		fault_add(rd->faults, rd->file, e->line,
-		    "unknown key '%s' in %s%s", quote, rd->where, meant);
+		    "unknown key '%s' in %s%s", quote, rd->where, meant.text);
 }
 
 /* False, and a fault, when the section has had the key before. */

@@ -299,6 +299,7 @@ static void
 unknown_section(struct reading *rd)
 {
 	const char *words[32] = { "daemon", "control", "route" }, *near;
+	struct error meant = { "" };
 	char quote[40];
 	size_t n = 3;
 
@@ -309,11 +310,11 @@ unknown_section(struct reading *rd)
 		near = NULL;
 	else if ((near = hint_type(rd->section->type, words)) == NULL)
 		near = nearest(rd->section->type, words);
+	error_append_meant(&meant, near);
 	fault_add(rd->faults, rd->file, rd->section->line,
-	    "unknown section type '%s' in %s%s%s%s",
+	    "unknown section type '%s' in %s%s",
 	    config_quote(rd->section->type, quote, sizeof(quote)), rd->where,
-	    near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-	    near != NULL ? "'?" : "");
+	    meant.text);
 }
 
 int

@@ -53,9 +53,8 @@ parse_framing(void *field, const char *value, struct error *err)
 	error_set(err, "'%s' is not a framing",
 	    config_quote(value, quote, sizeof(quote)));
 	near = key_meant(value, names);
-	if (near != NULL)
-		error_append(err, "; did you mean '%s'?", near);
-	else
+	error_append_meant(err, near);
+	if (near == NULL)
 		error_append(err, "; ttybridged --list-framings names them");
 	return -EINVAL;
 }

@@ -187,8 +187,7 @@ fail_unknown(struct call *call, const char *path)
 	for (size_t i = 0; i < w.n; i++)
 		if (strcmp(w.words[i], meant) == 0)
 			near = meant;
-	if (near != NULL)
-		error_append(&call->err, "; did you mean '%s'?", near);
+	error_append_meant(&call->err, near);
 	free_words(&w);
 	return -ENOENT;
 }
@@ -267,7 +266,6 @@ static int
 set_log_level(struct call *call, const char *value)
 {
 	int level = log_level_parse(value);
-	const char *near = key_meant(value, log_level_words);
 
 	if (level >= 0) {
 		log_set_level(level);
@@ -277,8 +275,7 @@ set_log_level(struct call *call, const char *value)
 	    "'%.64s' is not a log level; error, warning, notice, info and "
 	    "debug are",
 	    value);
-	if (near != NULL)
-		error_append(&call->err, "; did you mean '%s'?", near);
+	error_append_meant(&call->err, key_meant(value, log_level_words));
 	return -EINVAL;
 }
 

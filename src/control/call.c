@@ -29,9 +29,8 @@ call_unknown(struct call *call, const char *what, const char *list,
 	const char *near = words != NULL ? nearest(word, words) : NULL;
 
 	call_fail(call, ENOENT, "unknown %s '%.64s'", what, word);
-	if (near != NULL)
-		error_append(&call->err, "; did you mean '%s'?", near);
-	else
+	error_append_meant(&call->err, near);
+	if (near == NULL)
 		error_append(&call->err, "; '%s' lists them", list);
 	free(words);
 	return -ENOENT;

@@ -63,7 +63,6 @@ static const char *const signal_words[] = {
 static int
 parse_signal(int *line, const char *value, struct error *err)
 {
-	const char *near;
 	bool on;
 
 	if (strcmp(value, "keep") == 0) {
@@ -74,10 +73,9 @@ parse_signal(int *line, const char *value, struct error *err)
 		*line = on ? LINE_ON : LINE_OFF;
 		return 0;
 	}
-	near = nearest(value, signal_words);
-	return error_fail(err, -EINVAL, "'%s' is not on, off or keep%s%s%s",
-	    value, near != NULL ? "; did you mean '" : "",
-	    near != NULL ? near : "", near != NULL ? "'?" : "");
+	error_set(err, "'%s' is not on, off or keep", value);
+	error_append_meant(err, nearest(value, signal_words));
+	return -EINVAL;
 }
 
 static void

@@ -49,12 +49,26 @@ test_cut(void **state)
 	assert_int_equal(e.after, 'x');
 }
 
+static void
+test_meant(void **state)
+{
+	struct error err;
+
+	(void)state;
+	error_set(&err, "no 'hdcl'");
+	error_append_meant(&err, NULL);
+	assert_string_equal(err.text, "no 'hdcl'");
+	error_append_meant(&err, "hdlc");
+	assert_string_equal(err.text, "no 'hdcl'; did you mean 'hdlc'?");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_set_and_append),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_meant),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
