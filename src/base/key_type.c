@@ -182,15 +182,9 @@ print_word(const struct key *key, const void *field, char *buf, size_t size)
 static int
 parse_string(const struct key *key, void *field, const char *value)
 {
-	char **string = field, *copy;
-
 	if (!in_bounds(key, strlen(value)))
 		return -ERANGE;
-	if ((copy = strdup(value)) == NULL)
-		return -ENOMEM;
-	free(*string);
-	*string = copy;
-	return 0;
+	return replace_string(field, value);
 }
 
 static void

@@ -558,6 +558,18 @@ list_word(const char **list, size_t *len)
 	return *len == 0 ? NULL : word;
 }
 
+int
+replace_string(char **string, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (copy == NULL)
+		return -ENOMEM;
+	free(*string);
+	*string = copy;
+	return 0;
+}
+
 void
 append(char *buf, size_t size, const char *fmt, ...)
 {

@@ -94,6 +94,9 @@ const char *nearest(const char *word, const char *const *words);
  */
 const char *list_word(const char **list, size_t *len);
 
+/* Makes *string a copy of value and frees what it was.  -ENOMEM: it is as before. */
+int replace_string(char **string, const char *value);
+
 /* snprintf after what is in buf already; what does not fit is cut. */
 void append(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
 

@@ -20,19 +20,13 @@ static const char *const access_words[] = {
 static int
 parse_allow(void *field, const char *value, struct error *err)
 {
-	char **string = field, *copy;
 	struct networks *networks;
 	int r = networks_parse(value, &networks, err);
 
 	if (r != 0)
 		return r;
 	networks_free(networks);
-	copy = strdup(value);
-	if (copy == NULL)
-		return -ENOMEM;
-	free(*string);
-	*string = copy;
-	return 0;
+	return replace_string(field, value);
 }
 
 static int

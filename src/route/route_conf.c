@@ -11,35 +11,21 @@
 static int
 parse_expression(void *field, const char *value, struct error *err)
 {
-	char **string = field, *copy;
 	struct expression_tree *tree;
 	int r = expression_parse(value, &tree, err);
 
 	if (r != 0)
 		return r;
 	expression_tree_free(tree);
-	copy = strdup(value);
-	if (copy == NULL)
-		return -ENOMEM;
-	free(*string);
-	*string = copy;
-	return 0;
+	return replace_string(field, value);
 }
 
 static int
 parse_nmea(void *field, const char *value, struct error *err)
 {
-	char **string = field, *copy;
 	int r = nmea_list_check(value, err);
 
-	if (r != 0)
-		return r;
-	copy = strdup(value);
-	if (copy == NULL)
-		return -ENOMEM;
-	free(*string);
-	*string = copy;
-	return 0;
+	return r != 0 ? r : replace_string(field, value);
 }
 
 static int
