@@ -422,8 +422,8 @@ batch_fill(struct batch *batch, struct port *port)
 	batch_start(batch, NULL);
 	batch->data = port->node->bridge->out;
 	if (h->waits && !fill_encoded(batch, port, &q, &bad)) {
-		port_drop(port, DROP_UNENCODABLE, h->len);
-		h->waits = bad = false;
+		port_drop_in_flight(port, DROP_UNENCODABLE);
+		bad = false;
 	}
 	while (queue_next(&port->queue, &pos, &q)) {
 		if (fill_encoded(batch, port, &q, &bad))

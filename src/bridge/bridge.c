@@ -74,10 +74,7 @@ node_new(struct bridge *b, struct endpoint_conf *conf)
 struct node *
 bridge_find(const struct bridge *b, const char *name)
 {
-	for (unsigned i = 0; i < b->nnodes; i++)
-		if (strcmp(b->node[i]->endpoint->conf->name, name) == 0)
-			return b->node[i];
-	return NULL;
+	return node_find(b->node, b->nnodes, name);
 }
 
 /* Whether it need not be opened again. */

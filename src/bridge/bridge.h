@@ -14,6 +14,8 @@
 #ifndef BRIDGE_H
 #define BRIDGE_H
 
+#include <string.h>
+
 #include "config.h"
 #include "endpoint.h"
 #include "error.h"
@@ -229,6 +231,15 @@ void bridge_end_breaks(struct bridge *b);
 void bridge_settle(struct bridge *b);
 
 struct node *bridge_find(const struct bridge *b, const char *name);
+/* The same among n nodes; NULL: none has that name. */
+static inline struct node *
+node_find(struct node *const *node, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (strcmp(node[i]->endpoint->conf->name, name) == 0)
+			return node[i];
+	return NULL;
+}
 /* How many endpoints are up. */
 unsigned bridge_up(const struct bridge *b);
 /* Bytes and frames that wait for a port, or for all ports of a node. */

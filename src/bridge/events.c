@@ -96,14 +96,6 @@ port_new(struct node *node, struct link *link)
 	return port;
 }
 
-static void
-in_flight_clear(struct in_flight *h)
-{
-	free(h->payload);
-	free(h->rest);
-	memset(h, 0, sizeof(*h));
-}
-
 void
 port_drop_waiting(struct port *port)
 {
@@ -149,8 +141,7 @@ static void
 in_flight_cut(struct port *port, size_t left)
 {
 	port->traffic.tx_bytes -= left;
-	port_drop(port, DROP_CUT, port->in_flight.len);
-	in_flight_clear(&port->in_flight);
+	port_drop_in_flight(port, DROP_CUT);
 }
 
 /* A frame is partially written to a line that still exists: keeps the rest until the line

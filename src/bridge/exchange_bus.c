@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <event2/event.h>
 
@@ -67,9 +66,7 @@ withdraw_in_flight(struct port *port, enum drop_reason reason)
 		return false;
 	if (h->wire > 0)
 		port->traffic.tx_bytes -= link_take_back(port->link);
-	port_drop(port, reason, h->len);
-	free(h->payload);
-	memset(h, 0, sizeof(*h));
+	port_drop_in_flight(port, reason);
 	return true;
 }
 

@@ -34,15 +34,6 @@ exchanges_free(struct exchange_list *list)
 	}
 }
 
-static struct node *
-node_called(struct node *const *node, unsigned n, const char *name)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (strcmp(node[i]->endpoint->conf->name, name) == 0)
-			return node[i];
-	return NULL;
-}
-
 static struct exchange *
 exchange_new(struct bridge *b, struct route *route, struct node *to)
 {
@@ -75,7 +66,7 @@ exchanges_new(struct bridge *b, const struct exchange_ops *ops,
 		if (route->conf == NULL ||
 		    route->conf->exchange == EXCHANGE_NONE)
 			continue;
-		ex = exchange_new(b, route, node_called(node, n, route->to));
+		ex = exchange_new(b, route, node_find(node, n, route->to));
 		if (ex == NULL) {
 			exchanges_free(ret);
 			return -ENOMEM;

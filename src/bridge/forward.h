@@ -37,8 +37,12 @@ void port_send(struct port *port, const struct queued *q);
 /* Keeps a copy of the frame that is being written; and returns that frame. */
 void in_flight_keep(struct in_flight *h, const struct queued *q);
 struct queued in_flight_queued(const struct in_flight *h);
+/* Frees what it has: no frame is being written. */
+void in_flight_clear(struct in_flight *h);
 /* A frame of len payload bytes for the port was dropped: counts and logs it. */
 void port_drop(struct port *port, enum drop_reason reason, size_t len);
+/* The same with the frame that is being written. */
+void port_drop_in_flight(struct port *port, enum drop_reason reason);
 /*
  * n frames for a node, the first one of that length, were dropped and counted; or len bytes
  * of its input were discarded and counted.  At log level debug this is logged, and once a

@@ -180,3 +180,10 @@ port_drop(struct port *port, enum drop_reason reason, size_t len)
 	COUNT(port, dropped_bytes, len);
 	loss_dropped(port->node, reason, 1, len);
 }
+
+void
+port_drop_in_flight(struct port *port, enum drop_reason reason)
+{
+	port_drop(port, reason, port->in_flight.len);
+	in_flight_clear(&port->in_flight);
+}

@@ -90,6 +90,14 @@ in_flight_keep(struct in_flight *h, const struct queued *q)
 	h->spelled = q->spelled;
 }
 
+void
+in_flight_clear(struct in_flight *h)
+{
+	free(h->payload);
+	free(h->rest);
+	memset(h, 0, sizeof(*h));
+}
+
 struct queued
 in_flight_queued(const struct in_flight *h)
 {

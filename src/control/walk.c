@@ -132,15 +132,6 @@ walk_next(struct walk *w, struct cursor *at, unsigned *stage)
 	}
 }
 
-static const struct route *
-find_route(const struct bridge *b, const char *name)
-{
-	for (unsigned i = 0; i < b->routes->nroutes; i++)
-		if (strcmp(b->routes->route[i]->name, name) == 0)
-			return b->routes->route[i];
-	return NULL;
-}
-
 bool
 walk_object(struct walk *w, const char *object)
 {
@@ -153,7 +144,7 @@ walk_object(struct walk *w, const char *object)
 	} else if (strcmp(object, "daemon") == 0) {
 		walk_daemon(w);
 	} else if (strncmp(object, "routes/", 7) == 0) {
-		if ((route = find_route(b, object + 7)) == NULL)
+		if ((route = routes_find(b->routes, object + 7)) == NULL)
 			return false;
 		walk_route(w, route);
 	} else {

@@ -373,7 +373,7 @@ take_rates(struct route *to, struct route *from, unsigned nendpoints,
 			take_rate(to, i, from, was[i], now);
 }
 
-static struct route *
+struct route *
 routes_find(const struct routes *r, const char *name)
 {
 	for (unsigned i = 0; i < r->nroutes; i++)

@@ -131,6 +131,8 @@ void routes_take_over(struct routes *to, struct routes *from,
  * as far as it can be. */
 void route_used(struct route *route, unsigned to, uint64_t message,
     uint64_t until, uint64_t now);
+/* NULL when there is none of that name. */
+struct route *routes_find(const struct routes *r, const char *name);
 void routes_free(struct routes *r);
 void route_conf_free(struct route_conf *conf);
 /*
