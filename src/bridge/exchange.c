@@ -18,9 +18,13 @@
  * callback, not in the turn that brought it, where the batch and the buffers of the path
  * are in use.
  *
- * Messages have no number that ties an answer to its request.  So a master that
+ * Serial messages have no number that ties an answer to its request.  So a master that
  * asks again after a while without an answer is taken to have given up on what it
- * asked before: it would take the answer to that for the answer to this.
+ * asked before: it would take the answer to that for the answer to this.  The messages
+ * of modbus-tcp do have one: such a master may have several requests waiting, and gets an
+ * exception for each that is not answered.
+ *
+ * Masters and bus may have different framings: requests and answers are converted.
  */
 #include <string.h>
 
@@ -36,23 +40,78 @@
 
 /* --- the next request ---------------------------------------------------- */
 
+/* On a serial bus, and not on a connection, where unit 0 is a unit like any other. */
+static bool
+is_broadcast(const struct exchange *ex)
+{
+	return ex->request.unit == MODBUS_BROADCAST &&
+	    exchange_framing(ex)->rule->number_size == 0;
+}
+
+static void
+deliver(struct exchange *ex, struct port *port, const struct queued *q)
+{
+	if (queue_room(&port->queue) < queue_cost(q->len))
+		port_drop(port, DROP_OVERFLOW, q->len);
+	else
+		ex->ops->answer(port, q);
+}
+
+/*
+ * The request of the master gets no answer: tells it so, where its messages have a number.
+ * Others would take that for the answer of the unit to a later request.
+ */
+static void
+give_exception(struct exchange *ex)
+{
+	const struct master *master = ex->master;
+	const struct framing_conf *conf;
+	const uint8_t inner[] = { ex->request.unit,
+		ex->request.function | MODBUS_EXCEPTION, ex->exception };
+	uint8_t payload[CONVERT_MAX];
+	struct queued q = { .payload = payload, .since_ns = now_ns() };
+	bool told = ex->exception != 0 && master != NULL &&
+	    exchange_master_numbers(master) && !is_broadcast(ex);
+	long len;
+
+	ex->master = NULL;
+	ex->exception = 0;
+	if (!told)
+		return;
+	conf = exchange_master_framing(master);
+	if ((len = framing_outer(conf, inner, sizeof(inner), payload)) < 0)
+		return;
+	framing_set_number(conf, payload, (size_t)len, ex->master_number);
+	q.len = (size_t)len;
+	q.route = ex->route->number;
+	deliver(ex, master->port, &q);
+}
+
 /* Sends the oldest request of a master, or drops it. */
 static void
 ask(struct exchange *ex, struct master *master)
 {
+	const struct framing_conf *from = exchange_master_framing(master);
 	struct queued q;
 	bool sent;
 
 	queue_head(&master->queue, &q);
 	q.route = ex->route->number;
-	modbus_read(q.payload, q.len, &ex->request);
-	sent = exchange_put_on_bus(ex, &q);
+	exchange_read(from != NULL ? from : exchange_framing(ex), q.payload,
+	    q.len, &ex->request);
+	ex->master_number =
+	    from != NULL ? framing_number(from, q.payload, q.len) : 0;
+	sent = exchange_put_on_bus(ex, from, &q);
 	queue_pop(&master->queue);
-	if (!sent)
-		return;
 	ex->master = master;
+	if (!sent) {
+		if (!exchange_bus_open(ex))
+			ex->exception = MODBUS_NO_PATH;
+		give_exception(ex);
+		return;
+	}
 	ex->arriving = 0;
-	if (ex->request.unit == MODBUS_BROADCAST) {
+	if (is_broadcast(ex)) {
 		ex->phase = EXCHANGE_RESTING;
 		ex->until_ns += MIN(TURNAROUND, exchange_answer_timeout(ex));
 	} else {
@@ -67,12 +126,35 @@ ask(struct exchange *ex, struct master *master)
 static bool
 is_answer(const struct exchange *ex, const struct item *item)
 {
+	const struct framing_conf *bus = exchange_framing(ex);
 	struct modbus m;
 
 	return ex->phase == EXCHANGE_AWAITING && !ex->answered &&
 	    item->len <= sizeof(ex->answer_payload) &&
-	    modbus_read(item->payload, item->len, &m) &&
+	    framing_number(bus, item->payload, item->len) == ex->number &&
+	    exchange_read(bus, item->payload, item->len, &m) &&
 	    modbus_answers(&ex->request, &m);
+}
+
+/* Gives the answer the payload and the number that its master expects. */
+static void
+convert_answer(struct exchange *ex)
+{
+	const struct framing_conf *bus = exchange_framing(ex), *to;
+	struct queued *q = &ex->answer;
+	long len;
+
+	to = ex->master != NULL ? exchange_master_framing(ex->master) : NULL;
+	if (to == NULL ||
+	    (!framing_differs(bus, to) && to->rule->number_size == 0))
+		return;
+	len = framing_convert(bus, q->payload, q->len, to, ex->answer_payload);
+	if (len < 0)
+		return; /* it cannot be written, and is counted then */
+	framing_set_number(
+	    to, ex->answer_payload, (size_t)len, ex->master_number);
+	q->len = (size_t)len;
+	q->wire = NULL;
 }
 
 /* Keeps the answer for the master that asked, as received where that is possible. */
@@ -90,6 +172,7 @@ keep_answer(
 		q->wire = NULL;
 	if (q->wire != NULL)
 		q->wire = memcpy(ex->answer_wire, q->wire, q->wire_len);
+	convert_answer(ex);
 	ex->answered = true;
 }
 
@@ -135,12 +218,8 @@ give_answer(struct exchange *ex)
 		return;
 	}
 	ex->route->answers++;
-	if (port == NULL)
-		return;
-	if (queue_room(&port->queue) < queue_cost(q.len))
-		port_drop(port, DROP_OVERFLOW, q.len);
-	else
-		ex->ops->answer(port, &q);
+	if (port != NULL)
+		deliver(ex, port, &q);
 }
 
 void
@@ -180,7 +259,8 @@ answer_due(struct exchange *ex, uint64_t now, bool arriving)
 	log_limited(&limit, LOG_INFO, ABOUT_ROUTE, ex->route->name,
 	    "unit %u did not answer %s (function %u)", ex->request.unit,
 	    exchange_master_name(ex->master, "in time"), ex->request.function);
-	ex->master = NULL;
+	ex->exception = MODBUS_NO_ANSWER;
+	give_exception(ex);
 }
 
 /* --- the callback -------------------------------------------------------- */
@@ -209,7 +289,7 @@ exchange_label(const struct task *task, char *buf, size_t size)
 	else if (ex->phase == EXCHANGE_AWAITING)
 		snprintf(buf, size, "unit %u's answer to %s, %s of %s",
 		    ex->request.unit, master, since, of);
-	else if (ex->request.unit == MODBUS_BROADCAST)
+	else if (is_broadcast(ex))
 		snprintf(buf, size, "every unit to deal with %s's broadcast",
 		    master);
 	else
@@ -266,7 +346,7 @@ times_due(struct exchange *ex, uint64_t now)
 		answer_due(ex, now, arriving);
 	else if (over) {
 		ex->phase = EXCHANGE_IDLE;
-		if (ex->request.unit == MODBUS_BROADCAST)
+		if (is_broadcast(ex))
 			exchange_withdraw(ex, DROP_STALLED);
 	}
 }
@@ -282,6 +362,8 @@ exchange_on_event(evutil_socket_t fd, short what, void *arg)
 	precise_stop(&ex->precise);
 	if (ex->answered)
 		give_answer(ex);
+	if (ex->exception != 0)
+		give_exception(ex);
 	times_due(ex, now);
 	while (ex->phase == EXCHANGE_IDLE && !ex->bridge->stopping &&
 	    exchange_bus_clear(ex) &&

@@ -8,6 +8,7 @@
 #include <event2/util.h>
 
 #include "batch.h"
+#include "convert.h"
 
 /* The most late answers expected at a time; when there are as many, all requests wait. */
 #define GUARDS 16
@@ -51,12 +52,15 @@ struct exchange {
 	enum exchange_phase phase;
 	struct master *master; /* the master that gets the answer, or NULL */
 	struct modbus request;
+	uint32_t master_number; /* that it has from its master... */
+	uint32_t number;	/* ...and that it has on the bus */
+	uint8_t exception;	/* that its master is to get, 0: none */
 	uint64_t sent_ns, until_ns;
 	size_t arriving; /* bytes of an answer that were there already */
 	bool answered;
 	bool shown;	      /* it was shown to a control session on arrival */
 	struct queued answer; /* in these: */
-	uint8_t answer_payload[MODBUS_LONGEST];
+	uint8_t answer_payload[CONVERT_MAX];
 	uint8_t answer_wire[MODBUS_LONGEST + 2];
 	struct guard guard[GUARDS];
 	unsigned nguards;
@@ -119,8 +123,15 @@ void exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len);
 /* Whether nothing is queued before the next request; a bus that is down counts as clear,
  * because requests to it are dropped. */
 bool exchange_bus_clear(const struct exchange *ex);
-/* Whether it went to the bus; counted if not. */
-bool exchange_put_on_bus(struct exchange *ex, const struct queued *q);
+/* Reads a payload of that framing; false: it is not a Modbus message. */
+bool exchange_read(const struct framing_conf *conf, const uint8_t *payload,
+    size_t len, struct modbus *ret);
+/* Whether a request can be sent now. */
+bool exchange_bus_open(const struct exchange *ex);
+/* Whether it went to the bus; counted if not.  from: the framing of the master, NULL: that
+ * of the bus. */
+bool exchange_put_on_bus(struct exchange *ex, const struct framing_conf *from,
+    const struct queued *request);
 /* A request for which no master waits any longer must not be sent when the bus accepts
  * data again. */
 void exchange_withdraw(struct exchange *ex, enum drop_reason reason);
@@ -133,6 +144,10 @@ void exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason);
 /* The master whose last turn was the longest time ago and that may ask now, or NULL. */
 struct master *exchange_next_master(struct exchange *ex);
+/* Its framing; NULL: the control port, which writes in the framing of the bus. */
+const struct framing_conf *exchange_master_framing(const struct master *master);
+/* Whether it can be told that there is no answer, as its messages have numbers. */
+bool exchange_master_numbers(const struct master *master);
 /* Its name for messages; none: what NULL is called. */
 const char *exchange_master_name(const struct master *master, const char *none);
 

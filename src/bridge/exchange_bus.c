@@ -123,15 +123,66 @@ exchange_line_time(const struct exchange *ex, size_t bytes)
 	return bytes * CHARACTER * NSEC_PER_SEC / framing->baud;
 }
 
-/* Whether it went to the bus; counted if not. */
 bool
-exchange_put_on_bus(struct exchange *ex, const struct queued *q)
+exchange_read(const struct framing_conf *conf, const uint8_t *payload,
+    size_t len, struct modbus *ret)
+{
+	uint8_t inner[CONVERT_MAX];
+	long n;
+
+	if (conf == NULL || conf->rule->protocol == NULL)
+		return modbus_read(payload, len, ret);
+	n = framing_inner(conf, payload, len, inner);
+	return n >= 0 && modbus_read_inner(inner, (size_t)n, ret);
+}
+
+bool
+exchange_bus_open(const struct exchange *ex)
+{
+	const struct port *port = TAILQ_FIRST(&ex->to->ports);
+
+	return port != NULL && port_open(port);
+}
+
+/* Gives the request the payload and the number that it has on the bus; out has room for
+ * CONVERT_MAX bytes. */
+static bool
+convert_request(struct exchange *ex, const struct framing_conf *from,
+    struct queued *q, uint8_t *out)
+{
+	const struct framing_conf *bus = exchange_framing(ex);
+	long len;
+
+	if (from == NULL)
+		ex->number = framing_number(bus, q->payload, q->len);
+	if (from == NULL ||
+	    (!framing_differs(from, bus) && bus->rule->number_size == 0))
+		return true;
+	if ((len = framing_convert(from, q->payload, q->len, bus, out)) < 0)
+		return false;
+	if (bus->rule->number_size > 0)
+		ex->number = (ex->number + 1) & UINT16_MAX;
+	framing_set_number(bus, out, (size_t)len, ex->number);
+	q->payload = out;
+	q->len = (size_t)len;
+	q->wire = NULL;
+	return true;
+}
+
+bool
+exchange_put_on_bus(struct exchange *ex, const struct framing_conf *from,
+    const struct queued *request)
 {
 	const struct framing_conf *framing = exchange_framing(ex);
 	struct port *port = TAILQ_FIRST(&ex->to->ports);
-	uint8_t *wire;
+	struct queued converted = *request, *q = &converted;
+	uint8_t payload[CONVERT_MAX], *wire;
 	long len;
 
+	if (!convert_request(ex, from, q, payload)) {
+		exchange_drop(ex, DROP_UNENCODABLE, request->len);
+		return false;
+	}
 	if (port == NULL) {
 		exchange_drop(ex, DROP_NO_PEER, q->len);
 		return false;

@@ -23,21 +23,26 @@ guard_time(const struct exchange *ex)
 void
 exchange_guard_add(struct exchange *ex, uint64_t now)
 {
-	ex->guard[ex->nguards++] =
-	    (struct guard){ ex->request, now + guard_time(ex) };
+	/* A number shows that an answer is late. */
+	if (exchange_framing(ex)->rule->number_size == 0)
+		ex->guard[ex->nguards++] =
+		    (struct guard){ ex->request, now + guard_time(ex) };
 }
 
 /* Whether a late answer could be mistaken for that to the master's next request. */
 bool
 exchange_is_guarded(const struct exchange *ex, const struct master *master)
 {
+	const struct framing_conf *conf = exchange_master_framing(master);
 	struct modbus request;
 	struct queued q;
 
+	if (ex->nguards == 0)
+		return false;
 	if (ex->nguards == GUARDS)
 		return true;
 	if (!queue_head(&master->queue, &q) ||
-	    !modbus_read(q.payload, q.len, &request))
+	    !exchange_read(conf, q.payload, q.len, &request))
 		return false;
 	/* An exception contains nothing else that identifies its request. */
 	for (unsigned i = 0; i < ex->nguards; i++)
@@ -53,7 +58,8 @@ exchange_is_late(const struct exchange *ex, const struct item *item)
 {
 	struct modbus m;
 
-	if (ex->nguards == 0 || !modbus_read(item->payload, item->len, &m))
+	if (ex->nguards == 0 ||
+	    !exchange_read(exchange_framing(ex), item->payload, item->len, &m))
 		return false;
 	for (unsigned i = 0; i < ex->nguards; i++)
 		if (modbus_answers(&ex->guard[i].request, &m))

@@ -49,8 +49,10 @@ exchange_free_master(
 		exchange_drop(ex, reason, q.len);
 		queue_pop(&master->queue);
 	}
-	if (ex->master == master)
+	if (ex->master == master) {
+		ex->exception = 0;
 		exchange_abandon(ex, reason);
+	}
 	TAILQ_REMOVE(&ex->masters, master, entry);
 	queue_free(&master->queue);
 	free(master);
@@ -73,7 +75,8 @@ give_up(struct exchange *ex, struct master *master)
 		if (q.wire != NULL)
 			q.wire = memcpy(wire, q.wire, q.wire_len);
 		queue_pop(&master->queue);
-		if (!modbus_read(copy, q.len, &request) ||
+		if (!exchange_read(exchange_master_framing(master), copy, q.len,
+			&request) ||
 		    request.unit != MODBUS_BROADCAST)
 			exchange_drop(ex, DROP_REPLACED, q.len);
 		else if (queue_add(&master->queue, &q) < 0)
@@ -90,11 +93,13 @@ add_request(
 {
 	struct modbus request;
 
-	if (!modbus_read(item->payload, item->len, &request)) {
+	if (!exchange_read(exchange_master_framing(master), item->payload,
+		item->len, &request)) {
 		exchange_drop(ex, DROP_UNENCODABLE, item->len);
 		return;
 	}
-	if (item->since_ns - master->last_ns > RETRY_WINDOW)
+	if (item->since_ns - master->last_ns > RETRY_WINDOW &&
+	    !exchange_master_numbers(master))
 		give_up(ex, master);
 	master->last_ns = item->since_ns;
 	if (master->queue.bytes + queue_cost(item->len) > master->queue.limit)
@@ -131,7 +136,7 @@ exchange_send(struct exchange *ex, const struct tap *tap,
 	struct master *master = find_master(ex, NULL, tap);
 	struct modbus request;
 
-	if (!modbus_read(payload, len, &request))
+	if (!exchange_read(exchange_framing(ex), payload, len, &request))
 		return -EINVAL;
 	if (port == NULL)
 		return -ENOTCONN;
@@ -169,6 +174,22 @@ exchange_forget_tap(struct bridge *b, const struct tap *tap)
 	}
 }
 
+/* A master that can be told does not wait for an answer any longer. */
+static void
+bus_down(struct exchange *ex)
+{
+	struct master *master = ex->master;
+	bool awaited = ex->phase == EXCHANGE_AWAITING && !ex->answered;
+
+	exchange_withdraw(ex, DROP_DOWN);
+	if (!awaited || master == NULL || !exchange_master_numbers(master))
+		return;
+	ex->master = master;
+	ex->exception = MODBUS_NO_PATH;
+	ex->phase = EXCHANGE_IDLE;
+	exchange_wake(ex);
+}
+
 void
 exchange_forget(struct bridge *b, const struct port *port)
 {
@@ -177,7 +198,7 @@ exchange_forget(struct bridge *b, const struct port *port)
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
 		if (ex->to == port->node && ex->phase != EXCHANGE_IDLE)
-			exchange_withdraw(ex, DROP_DOWN);
+			bus_down(ex);
 		master = find_master(ex, port, NULL);
 		if (master != NULL)
 			exchange_free_master(ex, master, DROP_CLOSED);
@@ -210,6 +231,20 @@ exchange_next_master(struct exchange *ex)
 		TAILQ_INSERT_TAIL(&ex->masters, master, entry);
 	}
 	return master;
+}
+
+const struct framing_conf *
+exchange_master_framing(const struct master *master)
+{
+	return master->port != NULL ? &master->port->conf->framing : NULL;
+}
+
+bool
+exchange_master_numbers(const struct master *master)
+{
+	const struct framing_conf *conf = exchange_master_framing(master);
+
+	return conf != NULL && conf->rule->number_size > 0;
 }
 
 const char *

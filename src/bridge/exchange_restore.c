@@ -14,7 +14,7 @@
 #include "restore.h"
 #include "pack.h"
 
-#define EXCHANGE_SIZE_MIN (10 * sizeof(uint64_t))
+#define EXCHANGE_SIZE_MIN (12 * sizeof(uint64_t))
 #define GUARD_SIZE_MIN (2 * sizeof(uint64_t))
 #define MASTER_SIZE_MIN (4 * sizeof(uint64_t))
 #define REQUEST_DATA sizeof(((struct modbus *)0)->data)
@@ -34,6 +34,7 @@ struct old_exchange {
 	struct span route, text, to;
 	enum exchange_phase phase;
 	struct modbus request;
+	uint32_t master_number, number;
 	uint64_t sent_ns, until_ns;
 	unsigned nguards;
 	struct guard guard[GUARDS];
@@ -91,6 +92,8 @@ save_exchange(const struct exchange *ex, struct pack *p)
 	pack_string(p, ex->to->endpoint->conf->name);
 	pack_number(p, ex->phase);
 	save_request(&ex->request, p);
+	pack_number(p, ex->master_number);
+	pack_number(p, ex->number);
 	pack_number(p, ex->sent_ns);
 	pack_number(p, ex->until_ns);
 	pack_number(p, ex->nguards);
@@ -166,6 +169,8 @@ read_exchange(struct unpack *u, struct old_exchange *old)
 	unpack_span(u, &old->to);
 	old->phase = (enum exchange_phase)unpack_number_to(u, EXCHANGE_RESTING);
 	read_request(u, &old->request);
+	old->master_number = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	old->number = (uint32_t)unpack_number_to(u, UINT32_MAX);
 	old->sent_ns = unpack_number(u);
 	old->until_ns = unpack_number(u);
 	old->nguards = (unsigned)unpack_number_to(u, GUARDS);
@@ -273,6 +278,8 @@ restore_exchange(struct old_exchange *old, struct exchange *ex)
 	old->now = ex;
 	ex->phase = old->phase;
 	ex->request = old->request;
+	ex->master_number = old->master_number;
+	ex->number = old->number;
 	ex->sent_ns = old->sent_ns;
 	ex->until_ns = old->until_ns;
 	ex->nguards = old->nguards;

@@ -85,6 +85,9 @@ take_over(struct exchange *ex, struct exchange *old)
 	ex->phase = old->phase;
 	ex->master = old->master;
 	ex->request = old->request;
+	ex->master_number = old->master_number;
+	ex->number = old->number;
+	ex->exception = old->exception;
 	ex->sent_ns = old->sent_ns;
 	ex->until_ns = old->until_ns;
 	ex->arriving = old->arriving;

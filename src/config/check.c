@@ -365,25 +365,32 @@ check_disturbing(struct check *k, const struct route_conf *exchange,
 			    exchange->name);
 }
 
-/* Answers have to bear the numbers of their requests, which an exchange does not keep. */
-static void
-check_masters(struct check *k, const struct route_conf *route)
+/* Its answers have to bear the numbers of their requests, which inner payloads lack. */
+static bool
+lacks_numbers(const struct endpoint_conf *e)
 {
-	const struct endpoint_conf *master;
-	const char *list = route->from, *word;
+	return e->framing.rule->number_size > 0 &&
+	    e->framing.payload == PAYLOAD_INNER;
+}
+
+static void
+check_numbers(struct check *k, const struct route_conf *route, const char *key,
+    int line, const char *list)
+{
+	const struct endpoint_conf *e;
+	const char *word;
 	char name[ENDPOINT_NAME_MAX + 1];
 	size_t len;
 
 	while ((word = list_word(&list, &len)) != NULL) {
 		snprintf(name, sizeof(name), "%.*s",
 		    (int)MIN(len, sizeof(name) - 1), word);
-		master = find_endpoint(k, name);
-		if (master != NULL && master->framing.rule->numbered)
-			fault_add(k->faults, route->file, route->from_line,
-			    "key 'from' in [route %s]: the framing of '%s' is"
-			    " %s, which the masters of an exchange cannot have;"
-			    " write modbus-rtu or modbus-ascii",
-			    route->name, name, master->framing.rule->name);
+		if ((e = find_endpoint(k, name)) != NULL && lacks_numbers(e))
+			fault_add(k->faults, route->file, line,
+			    "key '%s' in [route %s]: '%s' has framing = %s with"
+			    " payload = inner, which has no transaction number"
+			    " for an exchange; write payload = whole",
+			    key, route->name, name, e->framing.rule->name);
 	}
 }
 
@@ -391,7 +398,8 @@ static void
 check_exchange(struct check *k, const struct route_conf *route)
 {
 	const struct endpoint_conf *bus;
-	const char *list = route->to, *word, *rule;
+	const char *list = route->to, *word;
+	const struct framing *rule;
 	struct error err;
 	char name[ENDPOINT_NAME_MAX + 1];
 	size_t len;
@@ -404,16 +412,17 @@ check_exchange(struct check *k, const struct route_conf *route)
 	    name, sizeof(name), "%.*s", (int)MIN(len, sizeof(name) - 1), word);
 	if ((bus = find_endpoint(k, name)) == NULL)
 		return;
-	rule = bus->framing.rule->name;
-	if (strcmp(rule, "modbus-rtu") != 0 &&
-	    strcmp(rule, "modbus-ascii") != 0) {
+	rule = bus->framing.rule;
+	if (rule->protocol == NULL || strcmp(rule->protocol, "Modbus") != 0) {
 		fault_add(k->faults, route->file, route->to_line,
 		    "key 'to' in [route %s]: the framing of '%s' is %s; the bus"
-		    " of an exchange needs modbus-rtu or modbus-ascii",
-		    route->name, name, rule);
+		    " of an exchange needs modbus-rtu, modbus-ascii or"
+		    " modbus-tcp",
+		    route->name, name, rule->name);
 		return;
 	}
-	check_masters(k, route);
+	check_numbers(k, route, "from", route->from_line, route->from);
+	check_numbers(k, route, "to", route->to_line, route->to);
 	for (unsigned i = 0; i < k->c->nroutes; i++)
 		if (k->c->routes[i] != route)
 			check_disturbing(k, route, k->c->routes[i], name);

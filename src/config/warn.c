@@ -63,13 +63,14 @@ note_protocol(struct warner *w, unsigned from, unsigned to)
 }
 
 static void
-note_pair(struct warner *w, unsigned from, unsigned to)
+note_pair(struct warner *w, unsigned from, unsigned to, bool as_they_are)
 {
 	const struct endpoint_conf *a = w->c->endpoints[from],
 				   *b = w->c->endpoints[to];
 
 	w->joined[from] = w->joined[to] = true;
-	note_protocol(w, from, to);
+	if (as_they_are)
+		note_protocol(w, from, to);
 	if (is_raw(a) && is_framed(b) && w->framed[from] == NULL)
 		w->framed[from] = b;
 	if (is_framed(a) && is_raw(b) && w->framed[to] == NULL)
@@ -90,10 +91,19 @@ note_all(struct warner *w)
 	for (unsigned i = 0; i < n; i++) {
 		w->joined[i] = n > 1;
 		if (framed < n && i != framed)
-			note_pair(w, i, framed);
+			note_pair(w, i, framed, true);
 		if (first < n && i != first)
 			note_protocol(w, i, first);
 	}
+}
+
+/* Which converts payloads. */
+static bool
+is_exchange(const struct warner *w, const struct route_target *target)
+{
+	const struct route *route = target->via[0];
+
+	return w->c->routes[route->number]->exchange != EXCHANGE_NONE;
 }
 
 static void
@@ -103,7 +113,8 @@ note_routes(struct warner *w)
 		const struct route_source *s = &w->routes->source[i];
 
 		for (unsigned j = 0; j < s->ntargets; j++)
-			note_pair(w, i, s->targets[j].to);
+			note_pair(w, i, s->targets[j].to,
+			    !is_exchange(w, &s->targets[j]));
 	}
 }
 

@@ -130,8 +130,9 @@ struct framing {
 	/* Framings of one protocol have the same payloads with payload = inner; NULL: no
 	 * other framing has. */
 	const char *protocol;
-	/* A message has a number, which the answer to it repeats. */
-	bool numbered;
+	/* A whole message begins with a number of that many bytes, big-endian, which the
+	 * answer to it repeats. */
+	size_t number_size;
 	/* The silence that ends a frame, whatever the keys are, ns; 0: by the key idle. */
 	uint64_t silence_ns;
 	/* In the length of that silence: bits of a character, 0: those of the line; and

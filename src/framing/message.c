@@ -245,7 +245,6 @@ latest_key(
 
 /* --- Modbus -------------------------------------------------------------- */
 
-#define MODBUS_EXCEPTION 0x80
 #define MODBUS_HEAD 6
 #define MBAP 6 /* the header of modbus-tcp, up to the unit */
 
@@ -300,6 +299,16 @@ modbus_has_header(const uint8_t *p, size_t len)
 	return crc16_modbus(0xffff, p, len) != 0;
 }
 
+static void
+set_head(struct modbus *m, const uint8_t *head, size_t n)
+{
+	m->unit = head[0];
+	m->function = head[1];
+	m->ndata = (unsigned)n - 2;
+	memcpy(m->data, head + 2, m->ndata);
+	m->len = 0;
+}
+
 bool
 modbus_read(const uint8_t *payload, size_t len, struct modbus *ret)
 {
@@ -316,10 +325,17 @@ modbus_read(const uint8_t *payload, size_t len, struct modbus *ret)
 			return false;
 		memcpy(head, payload, (size_t)n);
 	}
-	ret->unit = head[0];
-	ret->function = head[1];
-	ret->ndata = (unsigned)n - 2;
-	memcpy(ret->data, head + 2, ret->ndata);
+	set_head(ret, head, (size_t)n);
+	return true;
+}
+
+bool
+modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret)
+{
+	if (len < 2 || len > MODBUS_LONGEST)
+		return false;
+	set_head(ret, inner, MIN(len, (size_t)MODBUS_HEAD));
+	ret->len = len;
 	return true;
 }
 
@@ -340,6 +356,12 @@ static const uint8_t answer_heads[] = {
 	[23] = WORDS,
 };
 
+static bool
+has_length(const struct modbus *m, size_t len)
+{
+	return m->len == 0 || m->len == len;
+}
+
 bool
 modbus_answers(const struct modbus *request, const struct modbus *answer)
 {
@@ -351,14 +373,15 @@ modbus_answers(const struct modbus *request, const struct modbus *answer)
 	if (answer->unit != request->unit)
 		return false;
 	if (answer->function == (request->function | MODBUS_EXCEPTION))
-		return true;
+		return has_length(answer, 3);
 	if (answer->function != request->function)
 		return false;
 	if (head == ANY || request->ndata < 4)
 		return true;
 	if (head == ADDRESS)
 		return answer->ndata >= 2 &&
-		    memcmp(answer->data, request->data, 2) == 0;
-	return answer->ndata >= 1 &&
+		    memcmp(answer->data, request->data, 2) == 0 &&
+		    has_length(answer, request->function == 22 ? 8 : 6);
+	return answer->ndata >= 1 && has_length(answer, 3U + answer->data[0]) &&
 	    answer->data[0] == (head == BITS ? (n + 7) / 8 : 2 * n) % 256;
 }

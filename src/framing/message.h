@@ -44,19 +44,27 @@ bool mavlink_read(const uint8_t *payload, size_t len, struct mavlink *ret);
 /* The longest message: a whole one of modbus-ascii. */
 #define MODBUS_LONGEST 513
 #define MODBUS_BROADCAST 0
+/* Exceptions of a gateway: the bus is not there, and the unit does not answer. */
+#define MODBUS_EXCEPTION 0x80 /* set in the function */
+#define MODBUS_NO_PATH 0x0a
+#define MODBUS_NO_ANSWER 0x0b
 
 /* The part of a message that a request and its response are matched by. */
 struct modbus {
 	uint8_t unit, function;
 	uint8_t data[4]; /* after the function code */
 	unsigned ndata;	 /* how many of them there are */
+	size_t len;	 /* of unit, function and data; 0: not known */
 };
 
 /* False: it is not a Modbus message. */
 bool modbus_read(const uint8_t *payload, size_t len, struct modbus *ret);
+/* The same of a payload that is known to be an inner one. */
+bool modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret);
 /*
  * Whether it answers the request: by unit and function, and by what the response repeats
- * of its request, how much was read or where was written.
+ * of its request, how much was read or where was written.  A response whose length is
+ * known must have the length that follows from that.
  */
 bool modbus_answers(const struct modbus *request, const struct modbus *answer);
 

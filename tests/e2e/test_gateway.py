@@ -1,0 +1,283 @@
+"""Masters and devices of Modbus TCP in an exchange."""
+import random
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+from harness import expect, free_port, pump, route, section, serial, tcp_server, wait_for
+from test_modbus import count, holds, read, rtu
+from test_modbus_tcp import ascii_of, mbap
+
+RTU = dict(framing="modbus-rtu", baud=115200)
+ASCII = dict(framing="modbus-ascii", baud=115200)
+
+
+def exception(request, code, number):
+    return mbap(rtu(request[0], request[1] | 0x80, f"{code:02x}"), number)
+
+
+@pytest.fixture
+def gateway(pty, daemon, connect):
+    """A server of Modbus TCP that is the master of a serial bus."""
+    def start(line=RTU, more="", match="", **keys):
+        bus, port = pty("bus"), free_port()
+        keys = {"answer_timeout": "5s", **keys}
+        d = daemon(tcp_server("lan", port, framing="modbus-tcp") +
+                   serial("bus", bus, **line) +
+                   route("shared", from_="lan" + match, to="bus", exchange="modbus",
+                         **keys) + more)
+        return d, bus, lambda: connect(port)
+    return start
+
+
+@pytest.mark.parametrize("line, form", [(RTU, bytes), (ASCII, ascii_of)])
+def test_the_answer_has_the_number_of_its_request(gateway, line, form):
+    d, bus, join = gateway(line)
+    client = join()
+    for number in (0, 1, 0x1234, 0xffff):
+        client.send(mbap(read(17, number, 2), number))
+        expect(bus, form(read(17, number, 2)), [client])
+        bus.send(form(holds(17, 1, 2)))
+        expect(client, mbap(holds(17, 1, 2), number), [bus])
+    assert count(d, "answers") == 4
+
+
+def test_payload_inner_on_the_bus_is_no_different(gateway):
+    d, bus, join = gateway(dict(RTU, payload="inner"))
+    client = join()
+    client.send(mbap(read(1), 7))
+    expect(bus, read(1), [client])
+    bus.send(holds(1, 5))
+    expect(client, mbap(holds(1, 5), 7), [bus])
+
+
+def test_several_requests_are_executed_in_order(gateway):
+    d, bus, join = gateway()
+    client = join()
+    client.send(b"".join(mbap(read(1, n), 100 + n) for n in range(8)))
+    for n in range(8):
+        expect(bus, read(1, n), [client])
+        bus.send(holds(1, n))
+        expect(client, mbap(holds(1, n), 100 + n), [bus])
+    assert d.dropped("bus") == 0
+
+
+def test_two_masters_with_the_same_numbers(gateway):
+    d, bus, join = gateway()
+    one, two = join(), join()
+    one.send(mbap(read(1, 1), 5) + mbap(read(1, 2), 6))
+    expect(bus, read(1, 1), [one])
+    two.send(mbap(read(1, 3), 5))
+    wait_for(lambda: "(2 requests more)" in d.tasks()["shared.exchange"]["label"])
+    bus.send(holds(1, 11))
+    expect(one, mbap(holds(1, 11), 5), [bus])
+    expect(bus, read(1, 2), [one])
+    bus.send(holds(1, 12))
+    expect(one, mbap(holds(1, 12), 6), [bus])
+    expect(bus, read(1, 3), [two])
+    bus.send(holds(1, 13))
+    expect(two, mbap(holds(1, 13), 5), [bus])
+
+
+def test_no_answer_in_time_is_exception_11(gateway):
+    d, bus, join = gateway(answer_timeout="50ms")
+    client = join()
+    client.send(mbap(read(1), 9))
+    expect(bus, read(1), [client])
+    expect(client, exception(read(1), 0x0b, 9), [bus])
+    assert count(d, "timeouts") == 1
+
+
+def test_a_bus_that_is_down_is_exception_10(gateway):
+    d, bus, join = gateway()
+    client = join()
+    client.send(mbap(read(1), 1))
+    expect(bus, read(1), [client])
+    client.send(mbap(read(2), 2))
+    wait_for(lambda: "(1 request more)" in d.tasks()["shared.exchange"]["label"])
+    bus.unplug()
+    expect(client, exception(read(1), 0x0a, 1) + exception(read(2), 0x0a, 2))
+    client.send(mbap(read(3), 3))
+    expect(client, exception(read(3), 0x0a, 3))
+    bus.plug()
+    d.wait_state("bus", "up")
+    client.send(mbap(read(1), 4))
+    expect(bus, read(1), [client])
+    bus.send(holds(1, 4))
+    expect(client, mbap(holds(1, 4), 4), [bus])
+
+
+def test_a_broadcast_is_not_answered(gateway):
+    d, bus, join = gateway()
+    client = join()
+    everyone = rtu(0, 6, "00010002")
+    client.send(mbap(everyone, 1) + mbap(read(1), 2))
+    expect(bus, everyone + read(1), [client])
+    bus.send(holds(1, 8))
+    expect(client, mbap(holds(1, 8), 2), [bus])
+
+
+def test_a_connection_that_is_closed_takes_its_requests_with_it(gateway):
+    d, bus, join = gateway()
+    client, other = join(), join()
+    client.send(b"".join(mbap(read(1, n), n) for n in range(3)))
+    expect(bus, read(1, 0), [client])
+    client.close()
+    wait_for(lambda: d.number("bus/dropped_closed") == 2)
+    other.send(mbap(read(2), 1))
+    bus.send(holds(1, 0))
+    expect(bus, read(2), [other])
+    bus.send(holds(2, 2))
+    expect(other, mbap(holds(2, 2), 1), [bus])
+
+
+@pytest.mark.parametrize("answer", [
+    read(1, 0, 2),                  # an echo
+    holds(1, 1, 2)[:-2] + b"\0",    # one byte more
+    holds(1, 1),                    # fewer registers
+    rtu(1, 0x83, "0202"),           # an exception that is too long
+], ids=["echo", "long", "short", "exception"])
+def test_an_answer_has_the_length_that_was_asked_for(gateway, answer):
+    d, bus, join = gateway(dict(ASCII))
+    client = join()
+    client.send(mbap(read(1, 0, 2), 1))
+    expect(bus, ascii_of(read(1, 0, 2)), [client])
+    bus.send(ascii_of(answer if len(answer) % 2 == 0 else answer + b"\0\0"))
+    wait_for(lambda: count(d, "foreign") == 1)
+    bus.send(ascii_of(holds(1, 1, 2)))
+    expect(client, mbap(holds(1, 1, 2), 1), [bus])
+
+
+def test_serial_masters_and_connections_share_a_bus(pty, daemon, connect):
+    bus, plc, port = pty("bus"), pty("plc"), free_port()
+    d = daemon(tcp_server("lan", port, framing="modbus-tcp") +
+               serial("plc", plc, **RTU) + serial("bus", bus, **ASCII) +
+               route("shared", from_="lan plc", to="bus", exchange="modbus"))
+    client = connect(port)
+    client.send(mbap(read(1), 77))
+    expect(bus, ascii_of(read(1)), [client])
+    plc.send(read(2))
+    bus.send(ascii_of(holds(1, 5)))
+    expect(client, mbap(holds(1, 5), 77), [bus])
+    expect(bus, ascii_of(read(2)), [plc])
+    bus.send(ascii_of(holds(2, 6)))
+    expect(plc, holds(2, 6), [bus])
+
+
+def test_one_port_in_front_of_two_buses(pty, daemon, connect):
+    a, b, port = pty("a"), pty("b"), free_port()
+    daemon(tcp_server("lan", port, framing="modbus-tcp") +
+           serial("a", a, **RTU) + serial("b", b, **RTU) +
+           route("first", from_="lan", to="a", exchange="modbus", match_unit="1-9") +
+           route("second", from_="lan", to="b", exchange="modbus", match_unit="10-19"))
+    client = connect(port)
+    client.send(mbap(read(1), 1) + mbap(read(10), 2))
+    expect(a, read(1), [client])
+    expect(b, read(10), [client])
+    b.send(holds(10, 10))
+    expect(client, mbap(holds(10, 10), 2), [b])
+    a.send(holds(1, 1))
+    expect(client, mbap(holds(1, 1), 1), [a])
+
+
+class Device:
+    """A device of Modbus TCP that accepts one connection."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(20)
+        self.port = self.listener.getsockname()[1]
+
+    def accept(self):
+        self.link, _ = self.listener.accept()
+        self.link.settimeout(20)
+
+    def request(self):
+        data = b""
+        while len(data) < 12:
+            data += self.link.recv(12 - len(data))
+        return int.from_bytes(data[:2], "big"), data
+
+    def close(self):
+        self.link.close()
+        self.listener.close()
+
+
+@pytest.fixture
+def device():
+    device = Device()
+    yield device
+    device.close()
+
+
+def proxy(port, device, **keys):
+    keys = {"answer_timeout": "5s", **keys}
+    return (tcp_server("lan", port, framing="modbus-tcp") +
+            section("tcp-client", "plc", framing="modbus-tcp",
+                    connect=f"127.0.0.1:{device.port}", reopen_min="20ms") +
+            route("shared", from_="lan", to="plc", exchange="modbus", **keys))
+
+
+def test_many_masters_in_front_of_one_device(daemon, connect, device):
+    port = free_port()
+    daemon(proxy(port, device), settled=False)
+    device.accept()
+    clients = [connect(port) for _ in range(3)]
+    numbers = set()
+    for n, client in enumerate(clients):
+        client.send(mbap(read(0, n), 1))
+        pump([client], lambda: not client.outgoing)
+        number, data = device.request()
+        assert data == mbap(read(0, n), number)
+        numbers.add(number)
+        device.link.sendall(mbap(holds(0, n), number))
+        expect(client, mbap(holds(0, n), 1))
+    assert len(numbers) == 3
+
+
+def test_an_answer_with_another_number_is_given_to_nobody(daemon, connect, device):
+    port = free_port()
+    d = daemon(proxy(port, device), settled=False)
+    device.accept()
+    client = connect(port)
+    client.send(mbap(read(1), 5))
+    pump([client], lambda: not client.outgoing)
+    number, _ = device.request()
+    device.link.sendall(mbap(holds(1, 1), number ^ 1))
+    wait_for(lambda: count(d, "foreign") == 1)
+    device.link.sendall(mbap(holds(1, 2), number))
+    expect(client, mbap(holds(1, 2), 5))
+
+
+def test_a_late_answer_holds_up_no_request_to_a_device(daemon, connect, device):
+    port = free_port()
+    d = daemon(proxy(port, device, answer_timeout="50ms", late_guard="60s"),
+               settled=False)
+    device.accept()
+    client = connect(port)
+    client.send(mbap(read(1), 1))
+    pump([client], lambda: not client.outgoing)
+    late, _ = device.request()
+    expect(client, exception(read(1), 0x0b, 1))
+    client.send(mbap(read(1), 2))
+    pump([client], lambda: not client.outgoing)
+    number, _ = device.request()
+    device.link.sendall(mbap(holds(1, 1), late) + mbap(holds(1, 2), number))
+    expect(client, mbap(holds(1, 2), 2))
+
+
+def test_requests_go_over_to_the_next_process_with_their_numbers(gateway):
+    d, bus, join = gateway(answer_timeout="20s")
+    client = join()
+    client.send(mbap(read(1), 0x0102) + mbap(read(2), 0x0304))
+    expect(bus, read(1), [client])
+    wait_for(lambda: "(1 request more)" in d.tasks()["shared.exchange"]["label"])
+    from test_handover import restart
+    restart(d)
+    bus.send(holds(1, 1))
+    expect(client, mbap(holds(1, 1), 0x0102), [bus])
+    expect(bus, read(2), [client])
+    bus.send(holds(2, 2))
+    expect(client, mbap(holds(2, 2), 0x0304), [bus])
