@@ -1,0 +1,292 @@
+/*
+ * snapshot: reads what one process has left to the next, and counts in the end what was
+ * not taken over.
+ *
+ * What is read is checked as if a stranger had written it.  A decoder looks again at all
+ * bytes it had; of its state only what framings treat as a mere hint is taken over.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exchange.h"
+#include "forward.h"
+#include "log.h"
+#include "snapshot.h"
+
+#define PORT_SIZE_MIN (16 * sizeof(uint64_t))
+#define NODE_SIZE_MIN (8 * sizeof(uint64_t))
+#define LINE_SIZE (4 * sizeof(uint64_t))
+#define RATE_SIZE_MIN (4 * sizeof(uint64_t))
+#define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
+
+/* --- reading ------------------------------------------------------------- */
+
+/* Those of a version with other counters are left out. */
+static void
+read_traffic(struct unpack *u, struct traffic *t)
+{
+	struct span span;
+
+	unpack_span(u, &span);
+	if (span.len == sizeof(*t))
+		memcpy(t, span.at, sizeof(*t));
+}
+
+static void
+read_route(struct unpack *u, struct old_route *route)
+{
+	unpack_span(u, &route->name);
+	unpack_span(u, &route->text);
+	for (size_t i = 0; i < NELEM(route->counter); i++)
+		route->counter[i] = unpack_number(u);
+	route->total = unpack_number(u);
+	route->max_ns = unpack_number(u);
+	route->nbuckets = unpack_count(u, 2 * sizeof(uint64_t));
+	route->buckets = *u;
+	for (size_t i = 0; i < route->nbuckets; i++) {
+		unpack_number_to(u, HISTOGRAM_BUCKETS - 1);
+		unpack_number_to(u, UINT32_MAX);
+	}
+	route->number = NONE;
+}
+
+static void
+read_frames(struct unpack *u, struct old_port *port)
+{
+	struct queued q;
+
+	port->nframes = unpack_count(u, FRAME_SIZE_MIN);
+	port->frames = *u;
+	for (size_t i = 0; i < port->nframes; i++)
+		frame_read(u, &q);
+}
+
+/* A frame that is to be sent again must be there. */
+static void
+read_in_flight(struct unpack *u, struct old_port *port)
+{
+	struct in_flight *h = &port->in_flight;
+	struct queued q = { 0 };
+	bool there;
+
+	h->waits = unpack_bool(u);
+	h->partial = unpack_bool(u);
+	h->wire = (size_t)unpack_number(u);
+	h->len = (size_t)unpack_number_to(u, FRAMING_MAX_FRAME);
+	h->since_ns = unpack_number(u);
+	h->route = (unsigned)unpack_number_to(u, UINT32_MAX);
+	there = unpack_bool(u);
+	unpack_span(u, &port->payload);
+	frame_read_wire(u, &q);
+	h->spelled = q.spelled;
+	port->wire.at = q.wire;
+	port->wire.len = h->spelling_len = q.wire_len;
+	if (there ? port->payload.len != h->len
+		  : port->payload.len != 0 || (h->waits && h->wire == 0))
+		u->failed = true;
+	if (!h->waits && (there || port->rest.len > 0))
+		u->failed = true;
+	if (!there) {
+		port->payload.at = NULL;
+		h->spelling_len = 0;
+	}
+}
+
+static void
+read_port(struct unpack *u, struct old_port *port)
+{
+	unpack_span(u, &port->name);
+	unpack_span(u, &port->address);
+	port->since_ns = unpack_number(u);
+	port->rx_bytes = unpack_number(u);
+	port->tx_bytes = unpack_number(u);
+	read_traffic(u, &port->traffic);
+	port->discarding = unpack_bool(u);
+	for (int i = 0; i < 2; i++)
+		port->state[i] = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	unpack_span(u, &port->held);
+	unpack_span(u, &port->rest);
+	read_in_flight(u, port);
+	read_frames(u, port);
+}
+
+static int
+read_node(struct unpack *u, struct old_node *node)
+{
+	unpack_span(u, &node->name);
+	unpack_span(u, &node->type);
+	node->paused = unpack_bool(u);
+	node->opens = unpack_number(u);
+	node->losses = unpack_number(u);
+	node->refused = unpack_number(u);
+	node->next_link = (unsigned)unpack_number_to(u, UINT32_MAX);
+	read_traffic(u, &node->traffic);
+	node->nports = unpack_count(u, PORT_SIZE_MIN);
+	node->port = calloc(node->nports + 1, sizeof(*node->port));
+	if (node->port == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < node->nports; i++)
+		read_port(u, &node->port[i]);
+	return 0;
+}
+
+static void
+read_rates(struct snapshot *h, struct unpack *u)
+{
+	struct span span;
+
+	h->nrates = unpack_count(u, RATE_SIZE_MIN);
+	h->rates = *u;
+	for (size_t i = 0; i < h->nrates; i++) {
+		unpack_span(u, &span);
+		unpack_span(u, &span);
+		unpack_number(u);
+		unpack_number(u);
+	}
+}
+
+static void
+read_lines(struct snapshot *h, struct unpack *u)
+{
+	size_t n = unpack_count(u, LINE_SIZE);
+	struct old_node *node;
+
+	for (size_t i = 0; i < n && h->nnodes > 0; i++) {
+		node = &h->node[unpack_number_to(u, h->nnodes - 1)];
+		node->half = true;
+		node->line.device = unpack_number(u);
+		node->line.inode = unpack_number(u);
+		node->line.number = unpack_number(u);
+	}
+}
+
+static int
+read_all(struct snapshot *h, struct unpack *u)
+{
+	size_t n = unpack_count(u, ROUTE_SIZE_MIN);
+
+	if ((h->route = calloc(n + 1, sizeof(*h->route))) == NULL)
+		return -ENOMEM;
+	for (h->nroutes = n, n = 0; n < h->nroutes; n++)
+		read_route(u, &h->route[n]);
+	n = unpack_count(u, NODE_SIZE_MIN);
+	if ((h->node = calloc(n + 1, sizeof(*h->node))) == NULL)
+		return -ENOMEM;
+	for (; h->nnodes < n; h->nnodes++)
+		if (read_node(u, &h->node[h->nnodes]) < 0)
+			return -ENOMEM;
+	/* The first version of the format ends here. */
+	if (u->left > 0) {
+		read_rates(h, u);
+		read_lines(h, u);
+		if (exchanges_read(u, &h->exchanges) < 0)
+			return -ENOMEM;
+		for (n = 0; n < h->nroutes; n++)
+			h->route[n].too_long = unpack_number(u);
+	}
+	return u->failed || u->left > 0 ? -EINVAL : 0;
+}
+
+int
+snapshot_read(const uint8_t *data, size_t len, bool old, struct snapshot **ret)
+{
+	struct unpack u = { .at = data, .left = len, .old = old };
+	struct snapshot *h = calloc(1, sizeof(*h));
+	int r = h != NULL ? read_all(h, &u) : -ENOMEM;
+
+	if (r == 0)
+		*ret = h;
+	else
+		snapshot_free(h, NULL);
+	return r;
+}
+
+struct old_node *
+snapshot_node(const struct snapshot *h, const char *name)
+{
+	for (size_t i = 0; i < h->nnodes; i++)
+		if (span_is(&h->node[i].name, name))
+			return &h->node[i];
+	return NULL;
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+/* Drops what was queued for a connection that does not exist any more or an endpoint of
+ * another type, and the part of a frame that had come from it. */
+static void
+drop_untaken(struct node *node, const struct old_port *old)
+{
+	struct unpack u = old->frames;
+	struct queued q;
+
+	if (old->taken)
+		return;
+	traffic_add(&node->retired, &old->traffic);
+	node->retired.tx_bytes -= old->rest.len;
+	node->retired.bad[BAD_MALFORMED] += old->held.len > 0;
+	node->retired.bad_bytes[BAD_MALFORMED] += old->held.len;
+	for (size_t i = 0; i < old->nframes; i++) {
+		frame_read(&u, &q);
+		node->retired.dropped[DROP_CLOSED]++;
+		node->retired.dropped_bytes += q.len;
+	}
+	if (!old->in_flight.waits)
+		return;
+	if (old->in_flight.wire > 0 && old->rest.len == 0) {
+		node->retired.tx_frames++;
+		node->retired.tx_payload += old->in_flight.len;
+		return;
+	}
+	node->retired.dropped[DROP_CLOSED]++;
+	node->retired.dropped_bytes += old->in_flight.len;
+}
+
+/* The endpoint does not exist any more, so that no counter can show its frames. */
+static void
+say_dropped(const struct old_node *old)
+{
+	size_t frames = 0;
+
+	for (size_t i = 0; i < old->nports; i++)
+		frames += old->port[i].nframes + old->port[i].in_flight.waits;
+	if (frames > 0)
+		log_at(LOG_NOTICE,
+		    "%.*s is no longer configured; %zu frame%s that waited for"
+		    " it are dropped",
+		    (int)old->name.len, (const char *)old->name.at, frames,
+		    frames == 1 ? "" : "s");
+}
+
+static struct node *
+node_now(const struct bridge *b, const struct old_node *old)
+{
+	for (unsigned i = 0; i < b->nnodes; i++)
+		if (span_is(&old->name, b->node[i]->endpoint->conf->name))
+			return b->node[i];
+	return NULL;
+}
+
+void
+snapshot_free(struct snapshot *h, struct bridge *b)
+{
+	struct node *node;
+
+	if (h == NULL)
+		return;
+	for (size_t i = 0; b != NULL && i < h->nnodes; i++) {
+		struct old_node *old = &h->node[i];
+
+		if ((node = node_now(b, old)) == NULL)
+			say_dropped(old);
+		for (size_t j = 0; node != NULL && j < old->nports; j++)
+			drop_untaken(node, &old->port[j]);
+	}
+	old_exchanges_free(h->exchanges, b);
+	for (size_t i = 0; i < h->nnodes; i++)
+		free(h->node[i].port);
+	free(h->node);
+	free(h->route);
+	free(h);
+}
