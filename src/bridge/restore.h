@@ -1,6 +1,6 @@
 /*
- * restore: what one process leaves to the next: queues, frames on their
- * way, bytes not yet cut, counters.
+ * restore: what one process leaves to the next: queues, frames that are partially
+ * written, bytes that are not a frame yet, counters.
  */
 #ifndef RESTORE_H
 #define RESTORE_H
@@ -20,6 +20,11 @@ void bridge_save(const struct bridge *b, struct pack *p);
  */
 int snapshot_read(
     const uint8_t *data, size_t len, bool old, struct snapshot **ret);
+/* One without anything, NULL: -ENOMEM.  It gets the frames that waited for a connection of
+ * an endpoint; those are copied.  -EINVAL: no endpoint can have sent them; -ENOMEM. */
+struct snapshot *snapshot_new(void);
+int snapshot_add_queue(struct snapshot *h, const struct endpoint_conf *conf,
+    const char *connection, const struct queue *queue);
 /* Also counts, as dropped, the frames for connections that are no more.  NULL is
  * fine. */
 void snapshot_free(struct snapshot *h, struct bridge *b);
@@ -27,6 +32,8 @@ void snapshot_free(struct snapshot *h, struct bridge *b);
 /* --- a frame that waits (saved_frame.c) --------------------------------- */
 
 void frame_save(const struct queued *q, struct pack *p);
+/* The number of frames, and the frames. */
+void queue_save(const struct queue *queue, struct pack *p);
 /* The bytes stay where they are. */
 void frame_read(struct unpack *u, struct queued *q);
 /* Only the frame as it was received, which versions that only saved payloads have not. */

@@ -33,17 +33,6 @@ save_route(const struct route *route, struct pack *p)
 }
 
 static void
-save_queue(const struct queue *queue, struct pack *p)
-{
-	struct queued q;
-	size_t pos = 0;
-
-	pack_number(p, queue->frames);
-	while (queue_next(queue, &pos, &q))
-		frame_save(&q, p);
-}
-
-static void
 save_rest(const struct port *port, struct pack *p)
 {
 	size_t len = link_pending(port->link);
@@ -103,7 +92,7 @@ save_port(const struct port *port, struct pack *p)
 	pack_bytes(p, port->held, port->held_len);
 	save_rest(port, p);
 	save_in_flight(&port->in_flight, p);
-	save_queue(&port->queue, p);
+	queue_save(&port->queue, p);
 }
 
 static void

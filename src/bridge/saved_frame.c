@@ -16,6 +16,17 @@ frame_save(const struct queued *q, struct pack *p)
 	pack_bytes(p, q->wire, q->wire_len);
 }
 
+void
+queue_save(const struct queue *queue, struct pack *p)
+{
+	struct queued q;
+	size_t pos = 0;
+
+	pack_number(p, queue->frames);
+	while (queue_next(queue, &pos, &q))
+		frame_save(&q, p);
+}
+
 /* The frame as received, if it was saved. */
 void
 frame_read_wire(struct unpack *u, struct queued *q)

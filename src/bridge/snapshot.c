@@ -202,6 +202,77 @@ snapshot_read(const uint8_t *data, size_t len, bool old, struct snapshot **ret)
 	return r;
 }
 
+/* --- without a file ------------------------------------------------------ */
+
+struct snapshot *
+snapshot_new(void)
+{
+	return calloc(1, sizeof(struct snapshot));
+}
+
+/* The node with that name, made if there is none; NULL: -ENOMEM. */
+static struct old_node *
+make_node(struct snapshot *h, const char *name)
+{
+	struct old_node *node = snapshot_node(h, name);
+
+	if (node != NULL)
+		return node;
+	node = reallocarray(h->node, h->nnodes + 1, sizeof(*node));
+	if (node == NULL)
+		return NULL;
+	h->node = node;
+	node = &h->node[h->nnodes++];
+	memset(node, 0, sizeof(*node));
+	return node;
+}
+
+/* Reads what snapshot_add_queue() has packed, which then is the port's. */
+static int
+add_port(struct snapshot *h, const char *name, const struct pack *p)
+{
+	struct unpack u = { .at = p->data, .left = p->len };
+	struct old_port port = { .data = p->data }, *more;
+	struct span node_name, type;
+	struct old_node *node;
+
+	unpack_span(&u, &node_name);
+	unpack_span(&u, &type);
+	unpack_span(&u, &port.name);
+	read_frames(&u, &port);
+	if (u.failed)
+		return -EINVAL;
+	if ((node = make_node(h, name)) == NULL)
+		return -ENOMEM;
+	more = reallocarray(node->port, node->nports + 1, sizeof(*more));
+	if (more == NULL)
+		return -ENOMEM;
+	node->name = node_name;
+	node->type = type;
+	node->port = more;
+	node->port[node->nports++] = port;
+	return 0;
+}
+
+int
+snapshot_add_queue(struct snapshot *h, const struct endpoint_conf *conf,
+    const char *connection, const struct queue *queue)
+{
+	struct pack p = { .data = NULL };
+	int r;
+
+	pack_string(&p, conf->name);
+	pack_string(&p, conf->ops->type);
+	pack_string(&p, connection);
+	queue_save(queue, &p);
+	r = p.failed ? -ENOMEM : add_port(h, conf->name, &p);
+	if (r < 0)
+		pack_free(&p);
+	return r;
+}
+
+/* --- taken over, or not -------------------------------------------------- */
+
 struct old_node *
 snapshot_node(const struct snapshot *h, const char *name)
 {
@@ -210,8 +281,6 @@ snapshot_node(const struct snapshot *h, const char *name)
 			return &h->node[i];
 	return NULL;
 }
-
-/* --- the end ------------------------------------------------------------- */
 
 /* Drops what was queued for a connection that does not exist any more or an endpoint of
  * another type, and the part of a frame that had come from it. */
@@ -284,8 +353,11 @@ snapshot_free(struct snapshot *h, struct bridge *b)
 			drop_untaken(node, &old->port[j]);
 	}
 	old_exchanges_free(h->exchanges, b);
-	for (size_t i = 0; i < h->nnodes; i++)
+	for (size_t i = 0; i < h->nnodes; i++) {
+		for (size_t j = 0; j < h->node[i].nports; j++)
+			free(h->node[i].port[j].data);
 		free(h->node[i].port);
+	}
 	free(h->node);
 	free(h->route);
 	free(h);

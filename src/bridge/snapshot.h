@@ -24,6 +24,7 @@ struct old_port {
 	size_t nframes;
 	struct unpack frames;
 	bool taken;
+	uint8_t *data; /* its own, NULL: all lies in a file */
 };
 
 struct old_node {

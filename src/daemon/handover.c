@@ -194,139 +194,80 @@ is_of(
 
 #define QUEUE " queue@"
 
-/* A bridge that has nothing but queues, to be written down like another one. */
-struct remains {
-	struct bridge bridge;
-	struct routes routes;
-	size_t frames, bytes;
-};
-
-static struct node *
-remains_node(struct remains *rem, struct endpoint_conf *conf)
-{
-	struct node *node = zalloc_lines(sizeof(*node));
-	struct endpoint *ep = zalloc_lines(sizeof(*ep));
-
-	if (node == NULL || ep == NULL) {
-		free(node);
-		free(ep);
-		return NULL;
-	}
-	ep->conf = conf;
-	ep->node = node;
-	node->endpoint = ep;
-	TAILQ_INIT(&node->ports);
-	rem->bridge.node[rem->bridge.nnodes++] = node;
-	return node;
-}
-
-/* A port with the queue that lies in the file. */
-static int
-remains_port(struct remains *rem, struct node *node, const struct left *l)
-{
-	struct port *port = zalloc_lines(sizeof(*port));
-	struct link *link = zalloc_lines(sizeof(*link));
-	int r = -ENOMEM;
-
-	if (port == NULL || link == NULL)
-		goto fail;
-	queue_init(&port->queue, 0);
-	if ((r = queue_rescue(&port->queue, l->fd)) < 0)
-		goto fail;
-	link->endpoint = node->endpoint;
-	link->since_ns = now_ns();
-	snprintf(link->name, sizeof(link->name), "%.*s",
-	    (int)strcspn(l->name, " "), l->name);
-	port->link = link;
-	TAILQ_INSERT_TAIL(&node->ports, port, entry);
-	rem->frames += port->queue.frames;
-	rem->bytes += port->queue.payload;
-	return 0;
-fail:
-	if (port != NULL)
-		queue_free(&port->queue);
-	free(port);
-	free(link);
-	return r;
-}
-
-static void
-remains_free(struct remains *rem)
-{
-	struct port *port;
-
-	for (unsigned i = 0; i < rem->bridge.nnodes; i++) {
-		struct node *node = rem->bridge.node[i];
-
-		while ((port = TAILQ_FIRST(&node->ports)) != NULL) {
-			TAILQ_REMOVE(&node->ports, port, entry);
-			queue_free(&port->queue);
-			free(port->link);
-			free(port);
-		}
-		free(node->endpoint);
-		free(node);
-	}
-	free(rem->bridge.node);
-}
-
 static bool
 is_queue(const struct left *l)
 {
 	return strstr(l->name, QUEUE) != NULL;
 }
 
-/* The ports of a section whose queues were left. */
+/* What was found of them. */
+struct rescue {
+	struct snapshot *snapshot;
+	size_t frames, bytes;
+};
+
 static int
-find_queues(struct remains *rem, struct endpoint_conf *conf)
+rescue_queue(struct rescue *rescue, const struct endpoint_conf *conf,
+    const struct left *l)
 {
-	struct node *node = NULL;
-	struct left *l;
+	char connection[KEEP_NAME_MAX];
+	struct queue queue;
 	int r;
 
-	TAILQ_FOREACH(l, left_all(), entry) {
-		if (!is_queue(l) ||
-		    !is_of(l, conf->ops->type, conf->name, conf->wire))
-			continue;
-		if (node == NULL && (node = remains_node(rem, conf)) == NULL)
-			return -ENOMEM;
-		r = remains_port(rem, node, l);
-		if (r == -EINVAL)
-			log_at(LOG_ERR, "%s is damaged, and lost", l->name);
-		else if (r < 0)
-			return r;
+	snprintf(connection, sizeof(connection), "%.*s",
+	    (int)strcspn(l->name, " "), l->name);
+	queue_init(&queue, 0);
+	r = queue_rescue(&queue, l->fd);
+	if (r == 0 && queue.frames > 0)
+		r = snapshot_add_queue(
+		    rescue->snapshot, conf, connection, &queue);
+	if (r == 0) {
+		rescue->frames += queue.frames;
+		rescue->bytes += queue.payload;
 	}
-	return 0;
+	queue_free(&queue);
+	if (r == -EINVAL) {
+		log_at(LOG_ERR, "%s is damaged, and lost", l->name);
+		r = 0;
+	}
+	return r;
+}
+
+/* Those of one section. */
+static int
+rescue_section(struct rescue *rescue, const struct endpoint_conf *conf)
+{
+	const struct left *l;
+	int r = 0;
+
+	TAILQ_FOREACH(l, left_all(), entry)
+		if (r == 0 && is_queue(l) &&
+		    is_of(l, conf->ops->type, conf->name, conf->wire))
+			r = rescue_queue(rescue, conf, l);
+	return r;
 }
 
 static void
 rescue_queues(const struct config *c)
 {
-	struct remains rem = { .bridge = { .routes = &rem.routes } };
-	struct pack p = { .data = NULL };
-	int r = 0;
+	struct rescue rescue = { .snapshot = snapshot_new() };
+	int r = rescue.snapshot == NULL ? -ENOMEM : 0;
 
-	rem.bridge.node = calloc(c->nendpoints + 1, sizeof(*rem.bridge.node));
-	if (rem.bridge.node == NULL)
-		r = -ENOMEM;
 	for (unsigned i = 0; i < c->nendpoints && r == 0; i++)
-		r = find_queues(&rem, c->endpoints[i]);
-	if (r == 0 && rem.frames > 0) {
-		bridge_save(&rem.bridge, &p);
-		file = p.data;
-		r = p.failed ? -ENOMEM
-			     : snapshot_read(file, p.len, false, &snapshot);
+		r = rescue_section(&rescue, c->endpoints[i]);
+	if (r == 0 && rescue.frames > 0) {
+		snapshot = rescue.snapshot;
+		log_at(LOG_NOTICE,
+		    "the process before was killed: %zu frames (%zu bytes)"
+		    " that waited are taken over",
+		    rescue.frames, rescue.bytes);
+		return;
 	}
 	if (r < 0)
 		log_at(LOG_ERR,
 		    "what the process before had in queues is lost: %s",
 		    strerror(-r));
-	else if (rem.frames > 0)
-		log_at(LOG_NOTICE,
-		    "the process before was killed: %zu frames (%zu bytes)"
-		    " that waited are taken over",
-		    rem.frames, rem.bytes);
-	remains_free(&rem);
+	snapshot_free(rescue.snapshot, NULL);
 }
 
 /* They are taken over by now, or the file has them. */
