@@ -21,7 +21,7 @@ void bridge_save(const struct bridge *b, struct pack *p);
 int snapshot_read(
     const uint8_t *data, size_t len, bool old, struct snapshot **ret);
 /* One without anything, NULL: -ENOMEM.  It gets the frames that waited for a connection of
- * an endpoint; those are copied.  -EINVAL: no endpoint can have sent them; -ENOMEM. */
+ * an endpoint; those are copied.  -EINVAL: one of them is longer than any frame; -ENOMEM. */
 struct snapshot *snapshot_new(void);
 int snapshot_add_queue(struct snapshot *h, const struct endpoint_conf *conf,
     const char *connection, const struct queue *queue);

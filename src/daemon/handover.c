@@ -1,34 +1,23 @@
 /*
- * handover: the file, the descriptors, the two ways.
+ * handover: what was left for this process, and what it leaves to the next.
  *
- * The file is a head (magic, length and checksum of the rest), the names and numbers of
- * descriptors, and what bridge_save() writes.  The numbers are those that exec()
- * leaves open; the store has its own way to say what is what.
+ * Through exec() descriptors keep their numbers, which are in the file beside their
+ * names; the service manager's store has names of its own for them.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "address.h"
-#include "restore.h"
-#include "serial.h"
 #include "handover.h"
+#include "handover_file.h"
 #include "log.h"
+#include "serial.h"
 #include "systemd.h"
 
-/* The last two digits: the version of the format. */
-#define MAGIC "ttybho03"
-#define MAGIC_FIRST "ttybho01"	/* ends with the nodes */
-#define MAGIC_SECOND "ttybho02" /* has payloads alone, as the first one */
-#define MAGIC_LEN 8
-#define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
-#define FILE_MAX ((size_t)1 << 31)
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 /* "PID FD" */
 #define VARIABLE "TTYBRIDGE_HANDOVER"
 #define STORE_NAME "handover"
@@ -36,69 +25,13 @@
 static struct snapshot *snapshot;
 static uint8_t *file;
 
-/* --- reading ------------------------------------------------------------- */
-
-int
-handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
-    void (*descriptor)(const char *name, int fd))
-{
-	struct unpack u = { .at = data, .left = len };
-	char name[KEEP_NAME_MAX];
-	size_t n;
-	bool old;
-	int fd;
-
-	if (len < HEAD_LEN)
-		return -EINVAL;
-	old = memcmp(data, MAGIC_FIRST, MAGIC_LEN) == 0 ||
-	    memcmp(data, MAGIC_SECOND, MAGIC_LEN) == 0;
-	if (!old && memcmp(data, MAGIC, MAGIC_LEN) != 0)
-		return -EINVAL;
-	u.at += MAGIC_LEN;
-	u.left -= MAGIC_LEN;
-	if (unpack_number(&u) != len - HEAD_LEN ||
-	    unpack_number(&u) != crc32_ieee(0, data + HEAD_LEN, len - HEAD_LEN))
-		return -EINVAL;
-	n = unpack_count(&u, 2 * sizeof(uint64_t));
-	for (size_t i = 0; i < n; i++) {
-		unpack_string(&u, name, sizeof(name));
-		fd = (int)unpack_number_to(&u, INT32_MAX);
-		if (!u.failed && descriptor != NULL)
-			descriptor(name, fd);
-	}
-	return u.failed ? -EINVAL : snapshot_read(u.at, u.left, old, ret);
-}
-
-/* All of the file, which nobody can change any more. */
-static int
-load(int fd, size_t *ret_len)
-{
-	struct stat st;
-	size_t done = 0, size;
-	ssize_t n;
-	int seals = fcntl(fd, F_GET_SEALS);
-
-	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 ||
-	    st.st_size <= 0 || (size_t)st.st_size > FILE_MAX)
-		return -EINVAL;
-	size = (size_t)st.st_size;
-	if ((file = malloc(size)) == NULL)
-		return -ENOMEM;
-	while (done < size) {
-		n = pread(fd, file + done, size - done, (off_t)done);
-		if (n <= 0)
-			return n < 0 ? -errno : -EINVAL;
-		done += (size_t)n;
-	}
-	*ret_len = size;
-	return 0;
-}
+/* --- what was left ------------------------------------------------------- */
 
 static void
 take_file(int fd, void (*descriptor)(const char *name, int fd))
 {
 	size_t len = 0;
-	int r = load(fd, &len);
+	int r = handover_load(fd, &file, &len);
 
 	if (r == 0)
 		r = handover_read(file, len, &snapshot, descriptor);
@@ -434,89 +367,6 @@ handover_end(struct bridge *b)
 	file = NULL;
 }
 
-/* --- writing ------------------------------------------------------------- */
-
-static void
-save_descriptors(struct pack *p)
-{
-	const struct kept *k;
-	const struct left *l;
-	uint64_t n = 0;
-
-	TAILQ_FOREACH(k, keep_all(), entry)
-		n++;
-	TAILQ_FOREACH(l, left_all(), entry)
-		n++;
-	pack_number(p, n);
-	TAILQ_FOREACH(k, keep_all(), entry) {
-		pack_string(p, k->name);
-		pack_number(p, (uint64_t)k->fd);
-	}
-	TAILQ_FOREACH(l, left_all(), entry) {
-		pack_string(p, l->name);
-		pack_number(p, (uint64_t)l->fd);
-	}
-}
-
-/* With the descriptors when they keep their numbers. */
-static int
-make(const struct bridge *b, bool descriptors, struct pack *p)
-{
-	uint64_t head[2];
-
-	pack_room(p, HEAD_LEN);
-	if (descriptors)
-		save_descriptors(p);
-	else
-		pack_number(p, 0);
-	bridge_save(b, p);
-	if (p->failed)
-		return -ENOMEM;
-	head[0] = p->len - HEAD_LEN;
-	head[1] = crc32_ieee(0, p->data + HEAD_LEN, p->len - HEAD_LEN);
-	memcpy(p->data, MAGIC, MAGIC_LEN);
-	memcpy(p->data + MAGIC_LEN, head, sizeof(head));
-	return 0;
-}
-
-static int
-write_all(int fd, const uint8_t *data, size_t len)
-{
-	ssize_t n;
-
-	while (len > 0) {
-		n = write(fd, data, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ENOSPC;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* The sealed file; -errno. */
-static int
-make_file(const struct bridge *b, bool descriptors)
-{
-	struct pack p = { .data = NULL };
-	int fd = -1, r = make(b, descriptors, &p);
-
-	if (r == 0) {
-		fd = memfd_create("ttybridge", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		r = fd < 0 ? -errno : write_all(fd, p.data, p.len);
-	}
-	if (r == 0 && fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
-		r = -errno;
-	pack_free(&p);
-	if (r == 0)
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
 /* --- the two ways -------------------------------------------------------- */
 
 bool
@@ -528,7 +378,7 @@ handover_store_there(void)
 int
 handover_store(const struct bridge *b)
 {
-	int fd = make_file(b, false), r;
+	int fd = handover_make(b, false), r;
 
 	if (fd < 0)
 		return fd;
@@ -562,7 +412,7 @@ handover_exec(const struct bridge *b, const char *path, char *const *argv,
 
 	if (access(path, X_OK) < 0)
 		return -errno;
-	if ((fd = make_file(b, true)) < 0)
+	if ((fd = handover_make(b, true)) < 0)
 		return fd;
 	snprintf(value, sizeof(value), "%d %d", (int)getpid(), fd);
 	if (setenv(VARIABLE, value, 1) < 0) {

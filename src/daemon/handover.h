@@ -37,8 +37,4 @@ int handover_store(const struct bridge *b);
 int handover_exec(const struct bridge *b, const char *path, char *const *argv,
     void (*last)(void));
 
-/* Reads the file: for tests and fuzzing.  As snapshot_read(). */
-int handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
-    void (*descriptor)(const char *name, int fd));
-
 #endif

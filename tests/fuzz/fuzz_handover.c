@@ -14,7 +14,7 @@
 
 #include "restore.h"
 #include "link.h"
-#include "handover.h"
+#include "handover_file.h"
 #include "log.h"
 
 #define HEAD 24

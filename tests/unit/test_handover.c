@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "restore.h"
-#include "handover.h"
+#include "handover_file.h"
 #include "fdstore.h"
 #include "log.h"
 
@@ -205,6 +205,37 @@ a_strange_file_is_refused(void **state)
 	assert_int_equal(snapshot_read(file, 8, false, &h), -EINVAL);
 }
 
+/* What a process that was killed has left is taken queue by queue. */
+static void
+a_queue_with_a_frame_that_is_too_long_is_refused(void **state)
+{
+	struct endpoint_conf conf = { .ops = &endpoint_tcp_server,
+		.name = (char[]){ "lan" } };
+	struct snapshot *snapshot = snapshot_new();
+	uint8_t *large = calloc(1, FRAMING_MAX_FRAME + 1);
+	struct queue queue;
+
+	(void)state;
+	assert_non_null(snapshot);
+	assert_non_null(large);
+	queue_init(&queue, 0);
+	assert_int_equal(queue_push(&queue, large, FRAMING_MAX_FRAME, 1, 0), 0);
+	assert_int_equal(
+	    snapshot_add_queue(snapshot, &conf, "lan#1", &queue), 0);
+	assert_int_equal(
+	    queue_push(&queue, large, FRAMING_MAX_FRAME + 1, 1, 0), 0);
+	assert_int_equal(
+	    snapshot_add_queue(snapshot, &conf, "lan#2", &queue), -EINVAL);
+	queue_pop(&queue);
+	queue_pop(&queue);
+	assert_int_equal(queue_push(&queue, large, 1, 1, 0), 0);
+	assert_int_equal(
+	    snapshot_add_queue(snapshot, &conf, "lan#3", &queue), 0);
+	queue_free(&queue);
+	snapshot_free(snapshot, NULL);
+	free(large);
+}
+
 int
 main(void)
 {
@@ -215,6 +246,8 @@ main(void)
 		cmocka_unit_test(what_is_packed_comes_out),
 		cmocka_unit_test(what_does_not_fit_is_a_failure),
 		cmocka_unit_test(a_strange_file_is_refused),
+		cmocka_unit_test(
+		    a_queue_with_a_frame_that_is_too_long_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
