@@ -35,8 +35,8 @@
 #define SNAPLEN 262144 /* the most that Wireshark reads of a frame */
 #define BUFFER_BYTES (256 * 1024)
 #define TAGS_MAX 1536 /* of which texts take at most 1240 */
-#define FILE_HEADER 24
-#define RECORD_HEADER 16
+#define FILE_HEADER sizeof(struct pcap_file_header)
+#define RECORD_HEADER 16 /* two numbers of a time stamp, caplen, len */
 
 /* Of Wireshark's exported PDUs. */
 enum tag {
@@ -225,7 +225,7 @@ cut_file(void)
 	capture.bytes = capture.safe_bytes;
 	while (pread(fd, head, sizeof(head), (off_t)capture.bytes) ==
 	    sizeof(head)) {
-		end = capture.bytes + RECORD_HEADER + head[2];
+		end = capture.bytes + RECORD_HEADER + head[2]; /* caplen */
 		if (end > (uint64_t)st.st_size)
 			break;
 		capture.bytes = end;
