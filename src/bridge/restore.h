@@ -20,11 +20,12 @@ void bridge_save(const struct bridge *b, struct pack *p);
  */
 int snapshot_read(
     const uint8_t *data, size_t len, bool old, struct snapshot **ret);
-/* One without anything, NULL: -ENOMEM.  It gets the frames that waited for a connection of
- * an endpoint; those are copied.  -EINVAL: one of them is longer than any frame; -ENOMEM. */
+/* An empty snapshot; NULL: out of memory. */
 struct snapshot *snapshot_new(void);
+/* Adds a copy of the frames that waited for the endpoint's port with that name.  -EINVAL:
+ * one of them is too long to be a frame; -ENOMEM. */
 int snapshot_add_queue(struct snapshot *h, const struct endpoint_conf *conf,
-    const char *connection, const struct queue *queue);
+    const char *port_name, const struct queue *queue);
 /* Also counts, as dropped, the frames for connections that are no more.  NULL is
  * fine. */
 void snapshot_free(struct snapshot *h, struct bridge *b);

@@ -256,14 +256,14 @@ add_port(struct snapshot *h, const char *name, const struct pack *p)
 
 int
 snapshot_add_queue(struct snapshot *h, const struct endpoint_conf *conf,
-    const char *connection, const struct queue *queue)
+    const char *port_name, const struct queue *queue)
 {
 	struct pack p = { .data = NULL };
 	int r;
 
 	pack_string(&p, conf->name);
 	pack_string(&p, conf->ops->type);
-	pack_string(&p, connection);
+	pack_string(&p, port_name);
 	queue_save(queue, &p);
 	r = p.failed ? -ENOMEM : add_port(h, conf->name, &p);
 	if (r < 0)

@@ -143,17 +143,17 @@ static int
 rescue_queue(struct rescue *rescue, const struct endpoint_conf *conf,
     const struct left *l)
 {
-	char connection[KEEP_NAME_MAX];
+	char port_name[KEEP_NAME_MAX];
 	struct queue queue;
 	int r;
 
-	snprintf(connection, sizeof(connection), "%.*s",
+	snprintf(port_name, sizeof(port_name), "%.*s",
 	    (int)strcspn(l->name, " "), l->name);
 	queue_init(&queue, 0);
 	r = queue_rescue(&queue, l->fd);
 	if (r == 0 && queue.frames > 0)
 		r = snapshot_add_queue(
-		    rescue->snapshot, conf, connection, &queue);
+		    rescue->snapshot, conf, port_name, &queue);
 	if (r == 0) {
 		rescue->frames += queue.frames;
 		rescue->bytes += queue.payload;
@@ -203,7 +203,7 @@ rescue_queues(const struct config *c)
 	snapshot_free(rescue.snapshot, NULL);
 }
 
-/* They are taken over by now, or the file has them. */
+/* Their frames are in the snapshot. */
 static void
 forget_queues(void)
 {
@@ -215,7 +215,8 @@ forget_queues(void)
 		if (!is_queue(l))
 			continue;
 		snprintf(name, sizeof(name), "%s", l->name);
-		/* The manager does not hear who is gone a moment later. */
+		/* The copy of the service manager may outlive this process, which may end
+		 * before the manager has read that it is to be removed. */
 		queue_forget(l->fd);
 		close(left_free(l));
 		keep_forget(name);
@@ -246,8 +247,9 @@ handover_begin(const struct config *c, struct snapshot **ret)
 	if (snapshot == NULL)
 		rescue_queues(c);
 	forget_queues();
-	/* What is taken must not be there for another one, should we be killed: of one
-	 * that is gone the manager takes no word any more. */
+	/* The service manager ignores messages of a process that has ended.  So wait until
+	 * it has removed what was taken: were this process killed, the next one would
+	 * take it again. */
 	if (snapshot != NULL)
 		systemd_store_settle();
 	*ret = snapshot;
