@@ -115,6 +115,10 @@ struct master *exchange_add_master(
 
 /* exchange_bus.c */
 const struct framing_conf *exchange_framing(const struct exchange *ex);
+/* The framing of a master; NULL: the control port, which writes in the framing of the bus. */
+const struct framing_conf *exchange_master_framing(const struct master *master);
+/* Whether it can be told that there is no answer, as its messages have numbers. */
+bool exchange_master_numbers(const struct master *master);
 uint64_t exchange_answer_timeout(const struct exchange *ex);
 /* How long the line is busy with that many bytes, ns; 0 where its rate is not known. */
 uint64_t exchange_line_time(const struct exchange *ex, size_t bytes);
@@ -144,10 +148,6 @@ void exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason);
 /* The master whose last turn was the longest time ago and that may ask now, or NULL. */
 struct master *exchange_next_master(struct exchange *ex);
-/* Its framing; NULL: the control port, which writes in the framing of the bus. */
-const struct framing_conf *exchange_master_framing(const struct master *master);
-/* Whether it can be told that there is no answer, as its messages have numbers. */
-bool exchange_master_numbers(const struct master *master);
 /* Its name for messages; none: what NULL is called. */
 const char *exchange_master_name(const struct master *master, const char *none);
 

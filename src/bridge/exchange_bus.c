@@ -18,6 +18,20 @@ exchange_framing(const struct exchange *ex)
 	return &ex->to->endpoint->conf->framing;
 }
 
+const struct framing_conf *
+exchange_master_framing(const struct master *master)
+{
+	return master->port != NULL ? &master->port->conf->framing : NULL;
+}
+
+bool
+exchange_master_numbers(const struct master *master)
+{
+	const struct framing_conf *conf = exchange_master_framing(master);
+
+	return conf != NULL && conf->rule->number_size > 0;
+}
+
 uint64_t
 exchange_answer_timeout(const struct exchange *ex)
 {

@@ -233,20 +233,6 @@ exchange_next_master(struct exchange *ex)
 	return master;
 }
 
-const struct framing_conf *
-exchange_master_framing(const struct master *master)
-{
-	return master->port != NULL ? &master->port->conf->framing : NULL;
-}
-
-bool
-exchange_master_numbers(const struct master *master)
-{
-	const struct framing_conf *conf = exchange_master_framing(master);
-
-	return conf != NULL && conf->rule->number_size > 0;
-}
-
 const char *
 exchange_master_name(const struct master *master, const char *none)
 {
