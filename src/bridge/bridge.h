@@ -189,6 +189,7 @@ struct bridge {
 	struct routes *routes;
 	struct node **node; /* by number */
 	unsigned nnodes;
+	unsigned *by_name; /* their numbers, sorted by name */
 	struct tap_list taps;
 	struct cursor_list cursors;
 	struct exchange_list exchanges;
@@ -212,7 +213,8 @@ int bridge_new(struct event_base *base, struct bridge **ret);
  * Makes the bridge what the configuration says, taking its endpoint and route confs
  * over: new endpoints are opened, those that now have to be opened differently are
  * closed and opened again, those that were removed are closed, the others stay open.
- * -errno with a sentence in err: nothing was changed.
+ * -errno with a sentence in err: nothing was changed.  All at once; change.h does it in
+ * steps.
  */
 int bridge_apply(struct bridge *b, struct config *c, struct error *err);
 /* From now on nothing more is read; what was read already is written out. */

@@ -67,49 +67,16 @@ cursors_leave_port(const struct bridge *b, const struct port *port)
 		cursor->port = TAILQ_NEXT(port, entry);
 }
 
-static bool
-find_node(struct node *const *node, unsigned n, const char *name, unsigned *ret)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (strcmp(node[i]->endpoint->conf->name, name) == 0) {
-			*ret = i + 1;
-			return true;
-		}
-	return false;
-}
-
-static bool
-find_route(const struct routes *routes, const char *name, unsigned *ret)
-{
-	for (unsigned i = 0; i < routes->nroutes; i++)
-		if (strcmp(routes->route[i]->name, name) == 0) {
-			*ret = i + 1;
-			return true;
-		}
-	return false;
-}
-
-/* Each cursor continues after the last object that it has passed and that still exists. */
+/* Each continues after the last object that it has passed and that still exists. */
 void
-cursors_change(const struct bridge *b, struct node *const *node, unsigned n,
-    const struct routes *routes)
+cursors_change(const struct bridge *b, const unsigned *node_passed,
+    const unsigned *route_passed)
 {
 	struct cursor *cursor;
-	unsigned i;
 
 	LIST_FOREACH(cursor, &b->cursors, entry)
 	{
-		i = cursor->node;
-		cursor->node = 0;
-		while (i > 0 &&
-		    !find_node(node, n, b->node[i - 1]->endpoint->conf->name,
-			&cursor->node))
-			i--;
-		i = cursor->route;
-		cursor->route = 0;
-		while (i > 0 &&
-		    !find_route(
-			routes, b->routes->route[i - 1]->name, &cursor->route))
-			i--;
+		cursor->node = node_passed[cursor->node];
+		cursor->route = route_passed[cursor->route];
 	}
 }

@@ -97,6 +97,16 @@ port_new(struct node *node, struct link *link)
 }
 
 void
+port_renumber(struct port *port, const unsigned *number, unsigned n)
+{
+	struct in_flight *h = &port->in_flight;
+
+	latest_forget(port);
+	queue_renumber(&port->queue, number, n);
+	h->route = h->route < n ? number[h->route] : ROUTE_NONE;
+}
+
+void
 port_drop_waiting(struct port *port)
 {
 	struct queued q;

@@ -372,5 +372,3 @@ exchange_on_event(evutil_socket_t fd, short what, void *arg)
 	exchange_arm(ex, now);
 	task_end(&ex->task);
 }
-
-/* --- made and changed ---------------------------------------------------- */

@@ -66,13 +66,9 @@ struct exchange {
 	unsigned nguards;
 };
 
-/*
- * Makes the exchanges that routes ask for among the nodes, which are not at work
- * yet.  -ENOMEM: none is made.
- */
-int exchanges_new(struct bridge *b, const struct exchange_ops *ops,
-    const struct routes *routes, struct node *const *node, unsigned n,
-    struct exchange_list *ret);
+/* Adds one for the route and its bus to a list that is not at work yet.  -ENOMEM. */
+int exchanges_add(struct exchange_list *list, struct bridge *b,
+    const struct exchange_ops *ops, struct route *route, struct node *to);
 /*
  * They take the place of the bridge's.  What waits in one whose route and bus
  * stay the same goes on; what waits in others is dropped and counted.

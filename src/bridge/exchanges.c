@@ -53,27 +53,15 @@ exchange_new(struct bridge *b, struct route *route, struct node *to)
 }
 
 int
-exchanges_new(struct bridge *b, const struct exchange_ops *ops,
-    const struct routes *routes, struct node *const *node, unsigned n,
-    struct exchange_list *ret)
+exchanges_add(struct exchange_list *list, struct bridge *b,
+    const struct exchange_ops *ops, struct route *route, struct node *to)
 {
-	struct exchange *ex;
+	struct exchange *ex = exchange_new(b, route, to);
 
-	TAILQ_INIT(ret);
-	for (unsigned i = 0; i < routes->nroutes; i++) {
-		struct route *route = routes->route[i];
-
-		if (route->conf == NULL ||
-		    route->conf->exchange == EXCHANGE_NONE)
-			continue;
-		ex = exchange_new(b, route, node_find(node, n, route->to));
-		if (ex == NULL) {
-			exchanges_free(ret);
-			return -ENOMEM;
-		}
-		ex->ops = ops;
-		TAILQ_INSERT_TAIL(ret, ex, entry);
-	}
+	if (ex == NULL)
+		return -ENOMEM;
+	ex->ops = ops;
+	TAILQ_INSERT_TAIL(list, ex, entry);
 	return 0;
 }
 
@@ -110,14 +98,13 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 {
 	struct exchange *ex, *old;
 
-	TAILQ_FOREACH(old, &b->exchanges, entry) {
-		TAILQ_FOREACH(ex, list, entry)
-			if (ex->to == old->to &&
-			    strcmp(ex->route->conf->text,
-				old->route->conf->text) == 0)
-				take_over(ex, old);
+	/* A bus has one exchange at most. */
+	TAILQ_FOREACH(ex, list, entry)
+		if ((old = ex->to->exchange) != NULL &&
+		    strcmp(ex->route->conf->text, old->route->conf->text) == 0)
+			take_over(ex, old);
+	TAILQ_FOREACH(old, &b->exchanges, entry)
 		old->to->exchange = NULL;
-	}
 	exchanges_free(&b->exchanges);
 	TAILQ_CONCAT(&b->exchanges, list, entry);
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {

@@ -270,13 +270,14 @@ account(struct port *port, const struct batch *batch, unsigned n)
 	const struct routes *routes = port->node->bridge->routes;
 	uint64_t now = now_ns(), payload = batch_payload(batch, n);
 	const struct item *first;
+	struct route *route;
 
 	for (unsigned i = 0, run; i < n; i += run) {
 		run = batch_run(batch, i, n);
 		first = &batch->item[batch->pick[i]];
-		if (first->route < routes->nroutes)
-			histogram_add(&routes->route[first->route]->latency,
-			    now - first->since_ns, run);
+		if ((route = routes_at(routes, first->route)) != NULL)
+			histogram_add(
+			    &route->latency, now - first->since_ns, run);
 	}
 	COUNT(port, tx_frames, n);
 	COUNT(port, tx_payload, payload);

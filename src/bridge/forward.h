@@ -73,9 +73,19 @@ void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
 
 /* The port is about to be removed from its node. */
 void cursors_leave_port(const struct bridge *b, const struct port *port);
-/* These nodes and routes are about to take the place of the bridge's. */
-void cursors_change(const struct bridge *b, struct node *const *node,
-    unsigned n, const struct routes *routes);
+/*
+ * Nodes and routes are about to be replaced.  Each table says, for a cursor that has
+ * passed so many of the old ones, how many of the new ones that are.
+ */
+void cursors_change(const struct bridge *b, const unsigned *node_passed,
+    const unsigned *route_passed);
+
+/* --- nodes (bridge.c) ---------------------------------------------- */
+
+/* Takes the conf over, unless it fails. */
+struct node *node_new(struct bridge *b, struct endpoint_conf *conf);
+/* It must not be in the bridge any more. */
+void node_free(struct node *node);
 
 /* --- ports come and go (events.c) --------------------------------- */
 
@@ -85,6 +95,9 @@ extern const struct endpoint_owner bridge_owner;
 struct port *port_new(struct node *node, struct link *link);
 /* What waits is kept for the next process, under the name that the link has now. */
 void port_keep_queue(struct port *port);
+/* Frames that wait carry other numbers of routes: number[] of the n there were, or
+ * ROUTE_NONE. */
+void port_renumber(struct port *port, const unsigned *number, unsigned n);
 /* What waits in it is dropped and counted. */
 void port_drop_waiting(struct port *port);
 /* The same, and it is freed. NULL is fine. */

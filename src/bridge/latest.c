@@ -38,8 +38,8 @@ struct latest_table {
 static enum latest
 kind_of(const struct routes *routes, unsigned number)
 {
-	const struct route_conf *conf =
-	    number < routes->nroutes ? routes->route[number]->conf : NULL;
+	const struct route *route = routes_at(routes, number);
+	const struct route_conf *conf = route != NULL ? route->conf : NULL;
 
 	return conf == NULL ? LATEST_NONE : (enum latest)conf->latest;
 }

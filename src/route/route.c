@@ -234,7 +234,8 @@ add_route(struct making *m, const struct route_conf *conf)
 	if (route == NULL)
 		return -ENOMEM;
 	route->number = number;
-	routes->route[routes->nroutes++] = route;
+	routes->route[number] = routes->slot[number] = route;
+	routes->nslots = ++routes->nroutes;
 	if (conf != NULL && conf->rate.n > 0) {
 		route->until = calloc(m->n + 1UL, sizeof(*route->until));
 		route->messages = calloc(m->n + 1UL, sizeof(*route->messages));
@@ -323,56 +324,6 @@ make_targets(struct making *m)
 	return 0;
 }
 
-static bool
-same_route(const struct route_conf *a, const struct route_conf *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return strcmp(a->name, b->name) == 0 && a->text != NULL &&
-	    b->text != NULL && strcmp(a->text, b->text) == 0;
-}
-
-static void
-take_counters(struct route *to, struct route *from)
-{
-	to->frames += from->frames;
-	to->bytes += from->bytes;
-	to->rejected += from->rejected;
-	to->limited += from->limited;
-	to->too_long += from->too_long;
-	to->answers += from->answers;
-	to->timeouts += from->timeouts;
-	to->late += from->late;
-	to->foreign += from->foreign;
-	to->latency = from->latency;
-	memset(&from->latency, 0, sizeof(from->latency));
-}
-
-/* What has passed to an endpoint, which had another number. */
-static void
-take_rate(struct route *to, unsigned i, struct route *from, unsigned was,
-    uint64_t now)
-{
-	const struct rate *rate = &to->conf->rate;
-	struct message_rates *rates = from->messages[was];
-
-	to->until[i] = rate_carry(rate, from->until[was], now);
-	to->messages[i] = rates;
-	from->messages[was] = NULL;
-	for (unsigned n = 0; rates != NULL && n < RATE_MESSAGES; n++)
-		rates->at[n].until = rate_carry(rate, rates->at[n].until, now);
-}
-
-/* What a rate has let pass still counts, for each endpoint that there was. */
-static void
-take_rates(struct route *to, struct route *from, unsigned nendpoints,
-    const unsigned *was, uint64_t now)
-{
-	for (unsigned i = 0; i < nendpoints; i++)
-		if (was[i] != ROUTE_NONE)
-			take_rate(to, i, from, was[i], now);
-}
-
 struct route *
 routes_find(const struct routes *r, const char *name)
 {
@@ -380,26 +331,6 @@ routes_find(const struct routes *r, const char *name)
 		if (strcmp(r->route[i]->name, name) == 0)
 			return r->route[i];
 	return NULL;
-}
-
-void
-routes_take_over(struct routes *to, struct routes *from, const unsigned *was,
-    uint64_t now, unsigned *ret_number)
-{
-	struct route *old, *new;
-
-	for (unsigned i = 0; i < from->nroutes; i++) {
-		old = from->route[i];
-		ret_number[i] = ROUTE_NONE;
-		if ((new = routes_find(to, old->name)) == NULL)
-			continue;
-		if (old->until != NULL && new->until != NULL)
-			take_rates(new, old, to->nsources, was, now);
-		if (!same_route(old->conf, new->conf))
-			continue;
-		take_counters(new, old);
-		ret_number[i] = new->number;
-	}
 }
 
 void
@@ -427,7 +358,9 @@ make(struct making *m, struct route_conf **confs, unsigned nconfs,
 
 	m->names = calloc(m->n + 1, sizeof(*m->names));
 	m->routes->route = calloc(nconfs + 1, sizeof(*m->routes->route));
-	if (m->names == NULL || m->routes->route == NULL)
+	m->routes->slot = calloc(nconfs + 1, sizeof(*m->routes->slot));
+	if (m->names == NULL || m->routes->route == NULL ||
+	    m->routes->slot == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < m->n; i++)
 		m->names[i] = (struct name){ endpoints[i], i };
@@ -483,6 +416,7 @@ route_free(struct route *route)
 		free(route->messages[i]);
 	free(route->messages);
 	free(route->until);
+	free(route->rated);
 	free(route->from);
 	free(route->to);
 	free(route);
@@ -496,6 +430,7 @@ routes_free(struct routes *r)
 	for (unsigned i = 0; i < r->nroutes; i++)
 		route_free(r->route[i]);
 	free(r->route);
+	free(r->slot);
 	free(r->source);
 	free(r->targets);
 	free(r->via);

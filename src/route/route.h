@@ -41,7 +41,7 @@ extern const struct key route_keys[];
 
 /* What each frame needs comes first. */
 struct route {
-	_Alignas(CACHE_LINE) unsigned number; /* in routes->route */
+	_Alignas(CACHE_LINE) unsigned number; /* in routes->slot */
 	bool filtered;
 	uint64_t frames, bytes;	  /* accepted for a destination */
 	struct histogram latency; /* inside the bridge */
@@ -57,6 +57,8 @@ struct route {
 	 * is NULL until there was a message. */
 	struct message_rates **messages;
 	unsigned nmessages;
+	/* The endpoints that its rate may count for, see routes_find_rated(). */
+	unsigned *rated, nrated;
 	uint64_t answers;  /* of an exchange: given to who asked... */
 	uint64_t timeouts; /* ...not come in time... */
 	uint64_t late;	   /* ...come when nobody waited for one... */
@@ -84,7 +86,11 @@ struct route_source {
 
 struct routes {
 	unsigned nroutes;
-	struct route **route;
+	struct route **route; /* in the order of the file */
+	/* By the number that frames carry, which a route has as long as it is the same;
+	 * NULL: vacant. */
+	unsigned nslots;
+	struct route **slot;
 	unsigned nsources;
 	struct route_source *source;  /* one an endpoint */
 	struct route_target *targets; /* those of all sources */
@@ -117,16 +123,13 @@ enum route_end {
 int routes_new(struct route_conf **confs, unsigned nconfs,
     const char *const *endpoints, const enum route_end *ends,
     unsigned nendpoints, struct routes **ret, unsigned *bad, struct error *err);
-/*
- * One table takes the place of another one.  Counters go to the route with the
- * same name and text, and what `rate` has let pass so far to the one with the same
- * name.  was[]: the number that each endpoint of the new table had in the old one,
- * or ROUTE_NONE.  ret_number[]: the number that each route of the old table has in
- * the new one, or ROUTE_NONE.  Cannot fail.
- */
 #define ROUTE_NONE UINT32_MAX
-void routes_take_over(struct routes *to, struct routes *from,
-    const unsigned *was, uint64_t now, unsigned *ret_number);
+/* The route with that number, or NULL. */
+static inline struct route *
+routes_at(const struct routes *r, unsigned number)
+{
+	return number < r->nslots ? r->slot[number] : NULL;
+}
 /* The rate of a route, or of that message (0: none), is used up for an endpoint until then,
  * as far as it can be. */
 void route_used(struct route *route, unsigned to, uint64_t message,

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "route.h"
+#include "routes_change.h"
 
 static const char *const abcd[] = { "a", "b", "c", "d" };
 
@@ -57,6 +57,32 @@ table(const char *const *sections, const enum route_end *ends)
 	return routes;
 }
 
+/* ret_place: for each old route, the place of the one that goes on with its number. */
+static void
+take_over(struct routes *to, struct routes *from, const unsigned *was,
+    unsigned *ret_place)
+{
+	struct routes_change *change;
+
+	assert_int_equal(routes_find_rated(to), 0);
+	assert_int_equal(routes_change_new(to, from, &change), 0);
+	routes_change_use(change, was, NSEC_PER_SEC);
+	for (unsigned i = 0; i < from->nroutes; i++) {
+		unsigned number = from->route[i]->number;
+
+		ret_place[i] = ROUTE_NONE;
+		assert_int_equal(change->number[number] == ROUTE_NONE,
+		    routes_at(to, number) == NULL);
+		for (unsigned j = 0; j < to->nroutes; j++)
+			if (to->route[j]->number == number)
+				ret_place[i] = j;
+	}
+	for (unsigned i = 0; i < to->nroutes; i++)
+		assert_ptr_equal(
+		    routes_at(to, to->route[i]->number), to->route[i]);
+	routes_change_free(change);
+}
+
 /* One that takes the place of another, with the same endpoints. */
 static struct routes *
 successor(const char *const *sections, struct routes *from, unsigned *number)
@@ -65,8 +91,7 @@ successor(const char *const *sections, struct routes *from, unsigned *number)
 	struct routes *to = table(sections, NULL);
 	unsigned ignored[16];
 
-	routes_take_over(
-	    to, from, same, NSEC_PER_SEC, number != NULL ? number : ignored);
+	take_over(to, from, same, number != NULL ? number : ignored);
 	return to;
 }
 
@@ -320,15 +345,46 @@ routes_keep_their_identity_when_others_come_and_go(void **state)
 	assert_int_equal(number[1], 1);
 	assert_int_equal(number[2], ROUTE_NONE);
 	routes_free(new);
-	free(old->route[0]->conf->name);
-	old->route[0]->conf->name = strdup("r1");
-	old->route[0]->name = old->route[0]->conf->name;
+	for (unsigned i = 0; i < 2; i++) {
+		free(old->route[i]->conf->name);
+		old->route[i]->conf->name = strdup(i == 0 ? "r1" : "x");
+		old->route[i]->name = old->route[i]->conf->name;
+	}
 	free(old->route[0]->conf->text);
 	old->route[0]->conf->text = strdup("from=a@to=b");
 	new = successor(after, old, number);
 	assert_int_equal(number[0], 1);
 	routes_free(new);
 	routes_free(old);
+}
+
+/* Frames that wait carry it until they are told. */
+static void
+a_vacant_number_is_given_again_by_the_next_change_only(void **state)
+{
+	const char *before[] = { "between=a b", "between=b c", NULL };
+	const char *after[] = { "between=a d", "between=b c", NULL };
+	unsigned number[3], first;
+	struct routes *old = table(before, NULL), *new, *last;
+
+	(void)state;
+	new = successor(after, old, number);
+	first = new->route[0]->number;
+	assert_int_equal(old->route[0]->number, 0);
+	assert_int_not_equal(first, 0);
+	assert_int_equal(new->route[1]->number, 1);
+	last = successor(before, new, number);
+	assert_int_equal(last->route[0]->number, 0);
+	assert_null(routes_at(last, first));
+	assert_int_equal(last->route[1]->number, 1);
+	assert_true(routes_renumber(new, number));
+	assert_int_equal(number[first], 0);
+	assert_int_equal(number[1], 1);
+	assert_ptr_equal(routes_at(new, 0), new->route[0]);
+	assert_false(routes_renumber(new, number));
+	routes_free(old);
+	routes_free(new);
+	routes_free(last);
 }
 
 static void
@@ -349,7 +405,7 @@ what_a_rate_let_pass_still_counts(void **state)
 	    &old->source[0].targets[0], (const uint8_t *)"x", 1, NSEC_PER_SEC));
 	/* b and c have changed their numbers. */
 	new = table(after, NULL);
-	routes_take_over(new, old, was, NSEC_PER_SEC, number);
+	take_over(new, old, was, number);
 	assert_null(route_verdict(
 	    &new->source[0].targets[1], (const uint8_t *)"x", 1, NSEC_PER_SEC));
 	assert_non_null(route_verdict(
@@ -612,6 +668,8 @@ main(void)
 		cmocka_unit_test(counters_live_on_without_routes),
 		cmocka_unit_test(
 		    routes_keep_their_identity_when_others_come_and_go),
+		cmocka_unit_test(
+		    a_vacant_number_is_given_again_by_the_next_change_only),
 		cmocka_unit_test(what_a_rate_let_pass_still_counts),
 		cmocka_unit_test(an_unknown_endpoint_is_named),
 		cmocka_unit_test(keys_that_do_not_go_together),

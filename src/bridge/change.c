@@ -1,0 +1,537 @@
+/*
+ * change: the steps that make a bridge what a plan says.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+#include "change.h"
+#include "exchange.h"
+#include "log.h"
+#include "restore.h"
+#include "routes_change.h"
+
+enum phase {
+	PHASE_NODES,	 /* before it is committed: new nodes are made... */
+	PHASE_ROUTES,	 /* ...routes get numbers... */
+	PHASE_EXCHANGES, /* ...exchanges are made... */
+	PHASE_BUFFERS,	 /* ...and buffers enlarged */
+	PHASE_READY,
+	PHASE_CLOSE,  /* committed: what goes or is replaced is closed... */
+	PHASE_SWITCH, /* ...routes change... */
+	PHASE_OPEN,   /* ...endpoints open, or follow their section... */
+	PHASE_PEERS,  /* ...and so do the connections they have */
+	PHASE_FREE,   /* ...and what has gone is freed */
+	PHASE_DONE,
+	PHASE_UNDO, /* dropped: new nodes are freed */
+};
+
+struct change {
+	struct bridge *bridge;
+	struct plan *plan;
+	enum phase phase;
+	unsigned at; /* in this phase */
+	int result;
+	struct node *
+	    *node; /* for each endpoint: the one that stays, or a new one */
+	unsigned nmade;	     /* of them, so far */
+	unsigned *was;	     /* the number it has had, or ROUTE_NONE */
+	unsigned *now;	     /* of each old one: its number, or ROUTE_NONE */
+	unsigned *passed;    /* see cursors_change() */
+	struct node **table; /* what becomes the bridge's */
+	struct node **gone;  /* no longer in the bridge, to be freed */
+	unsigned ngone;
+	struct routes_change *routes;
+	struct exchange_list exchanges;
+	struct cursor cursor;
+};
+
+/* --- before it is committed ---------------------------------------------- */
+
+int
+change_new(struct bridge *b, struct plan *plan, struct change **ret)
+{
+	struct change *change = calloc(1, sizeof(*change));
+	size_t n = plan->n + 1, old = b->nnodes + 1;
+
+	if (change == NULL)
+		return -ENOMEM;
+	change->bridge = b;
+	change->plan = plan;
+	TAILQ_INIT(&change->exchanges);
+	change->node = calloc(n, sizeof(*change->node));
+	change->was = calloc(n, sizeof(*change->was));
+	change->table = calloc(n, sizeof(*change->table));
+	change->gone = calloc(old, sizeof(*change->gone));
+	change->now = calloc(old, sizeof(*change->now));
+	change->passed = calloc(old, sizeof(*change->passed));
+	if (change->node == NULL || change->was == NULL ||
+	    change->table == NULL || change->gone == NULL ||
+	    change->now == NULL || change->passed == NULL) {
+		change_free(change);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < b->nnodes; i++)
+		change->now[i] = ROUTE_NONE;
+	*ret = change;
+	return 0;
+}
+
+void
+change_free(struct change *change)
+{
+	if (change == NULL)
+		return;
+	free(change->node);
+	free(change->was);
+	free(change->now);
+	free(change->passed);
+	free(change->table);
+	free(change->gone);
+	routes_change_free(change->routes);
+	free(change);
+}
+
+/* Whether it need not be opened again. */
+static bool
+same_wire(const struct endpoint_conf *a, const struct endpoint_conf *b)
+{
+	return a->ops == b->ops && strcmp(a->wire, b->wire) == 0;
+}
+
+/* Whether the node of the new table was made for it. */
+static bool
+is_new(const struct change *change, unsigned i)
+{
+	return change->node[i]->endpoint->conf == change->plan->conf[i];
+}
+
+/* The node for the next endpoint: an old or a new one. */
+static int
+make_node(struct change *change)
+{
+	struct bridge *b = change->bridge;
+	unsigned i = change->nmade;
+	struct endpoint_conf *conf = change->plan->conf[i];
+	struct node *old = bridge_find(b, conf->name);
+
+	change->was[i] = old != NULL ? old->number : ROUTE_NONE;
+	if (old != NULL && same_wire(old->endpoint->conf, conf))
+		change->node[i] = old;
+	else if ((change->node[i] = node_new(b, conf)) == NULL)
+		return -ENOMEM;
+	change->nmade++;
+	if (old != NULL)
+		change->now[old->number] = i;
+	return 0;
+}
+
+static int
+match_routes(struct change *change)
+{
+	const unsigned *now = change->now;
+
+	for (unsigned i = 0; i < change->bridge->nnodes; i++)
+		change->passed[i + 1] =
+		    now[i] != ROUTE_NONE ? now[i] + 1 : change->passed[i];
+	return routes_change_new(
+	    change->plan->routes, change->bridge->routes, &change->routes);
+}
+
+static const struct exchange_ops exchange_ops = {
+	.send = node_send_frame,
+	.answer = port_send,
+};
+
+/* Makes the exchange of a route that asks for one. */
+static int
+make_exchange(struct change *change, struct route *route)
+{
+	unsigned bus;
+
+	if (route->conf == NULL || route->conf->exchange == EXCHANGE_NONE)
+		return 0;
+	bus = plan_find(change->plan, route->to);
+	return exchanges_add(&change->exchanges, change->bridge, &exchange_ops,
+	    route, change->node[bus]);
+}
+
+static void
+unmake_node(struct change *change, unsigned i)
+{
+	struct node *node = change->node[i];
+
+	if (!is_new(change, i))
+		return;
+	port_free(TAILQ_FIRST(&node->ports));
+	node->endpoint->conf = NULL;
+	endpoint_free(node->endpoint);
+	free(node);
+}
+
+void
+change_drop(struct change *change)
+{
+	exchanges_free(&change->exchanges);
+	change->phase = PHASE_UNDO;
+	change->at = 0;
+}
+
+void
+change_commit(struct change *change)
+{
+	change->phase = PHASE_CLOSE;
+	change->at = 0;
+}
+
+/* --- the change ---------------------------------------------------------- */
+
+/* Whether the old node is not in the new table. */
+static bool
+leaves(const struct change *change, const struct node *old)
+{
+	unsigned now = change->now[old->number];
+
+	return now == ROUTE_NONE || change->node[now] != old;
+}
+
+static void
+close_old(struct node *old)
+{
+	if (old->endpoint->state != ENDPOINT_CLOSED)
+		endpoint_stop(old->endpoint);
+}
+
+/* What waits for it goes with it. */
+static void
+say_gone(const struct node *node)
+{
+	size_t bytes, frames;
+	char lost[80] = "";
+
+	node_queued(node, &bytes, &frames);
+	if (frames > 0)
+		snprintf(lost, sizeof(lost),
+		    "; %zu queued frame%s (%zu bytes) dropped", frames,
+		    frames == 1 ? "" : "s", bytes);
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, node->endpoint->conf->name,
+	    "is no longer configured: closed%s", lost);
+}
+
+/* Connections go when their endpoint is closed, the one link of others at the end. */
+static void
+close_node(struct change *change, struct node *node)
+{
+	if (!leaves(change, node))
+		return;
+	if (change->now[node->number] == ROUTE_NONE &&
+	    node->endpoint->conf->ops->several)
+		say_gone(node);
+	close_old(node);
+}
+
+static void
+free_gone(struct node *node)
+{
+	if (!node->endpoint->conf->ops->several)
+		say_gone(node);
+	node_free(node);
+}
+
+/* Its place in the new table, until it is opened there. */
+static void
+place_node(struct change *change, unsigned i, struct node *node)
+{
+	const struct plan_node *as = &change->plan->node[i];
+	bool waits = node != change->node[i];
+
+	node->number = i;
+	/* It is closed, and its framing is another one. */
+	node->framing_class = waits ? NO_CLASS : as->framing_class;
+	node->alike = !waits && as->alike;
+	if (!waits)
+		node->framing_id = as->framing_id;
+	node->read_until_full = as->read_until_full;
+	node->nsources = as->nsources;
+	node->exchange = change->node[i]->exchange;
+	change->table[i] = node;
+}
+
+static void
+use_nodes(struct change *change)
+{
+	struct bridge *b = change->bridge;
+	struct plan *plan = change->plan;
+	struct node **old = b->node;
+	unsigned n = b->nnodes;
+
+	/* A command may have opened one again. */
+	for (unsigned i = 0; i < n; i++) {
+		if (leaves(change, old[i]))
+			close_old(old[i]);
+		if (change->now[i] == ROUTE_NONE)
+			change->gone[change->ngone++] = old[i];
+	}
+	for (unsigned i = 0; i < plan->n; i++) {
+		place_node(change, i,
+		    change->was[i] == ROUTE_NONE ? change->node[i]
+						 : old[change->was[i]]);
+		if (is_new(change, i))
+			plan->conf[i] = NULL;
+	}
+	free(b->by_name);
+	b->by_name = plan->by_name;
+	plan->by_name = NULL;
+	b->node = change->table;
+	b->nnodes = plan->n;
+	change->table = old;
+}
+
+static void
+switch_over(struct change *change)
+{
+	struct bridge *b = change->bridge;
+	struct routes *old = b->routes;
+
+	cursors_change(b, change->passed, change->routes->passed);
+	exchanges_use(b, &change->exchanges);
+	routes_change_use(change->routes, change->was, now_ns());
+	use_nodes(change);
+	b->routes = change->plan->routes;
+	change->plan->routes = old;
+	bridge_restore(b);
+}
+
+/* What waits for the old node's one port, and all that was counted. */
+static void
+inherit(struct node *to, struct node *from)
+{
+	struct port *old = TAILQ_FIRST(&from->ports);
+	struct port *new = TAILQ_FIRST(&to->ports);
+
+	to->endpoint->paused = from->endpoint->paused;
+	if (old == NULL || new == NULL || from->endpoint->conf->ops->several ||
+	    to->endpoint->conf->ops->several) {
+		if (old != NULL)
+			port_drop_waiting(old);
+		node_traffic(from, &to->retired);
+		return;
+	}
+	to->retired = from->retired;
+	new->traffic = old->traffic;
+	new->in_flight = old->in_flight;
+	memset(&old->in_flight, 0, sizeof(old->in_flight));
+	queue_free(&new->queue);
+	new->queue = old->queue;
+	new->queue.limit = to->endpoint->conf->queue;
+	queue_init(&old->queue, 0);
+	port_keep_queue(new);
+}
+
+/* The new node takes the place of the one with the same name. */
+static void
+replace_node(struct change *change, unsigned i)
+{
+	struct node *old = change->bridge->node[i], *new = change->node[i];
+
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, old->endpoint->conf->name,
+	    "its section has changed: opened again");
+	close_old(old);
+	inherit(new, old);
+	change->bridge->node[i] = new;
+	place_node(change, i, new);
+	node_free(old);
+}
+
+/* Applies the section to a node that stays open, if it has changed. */
+static void
+follow_section(struct node *node, struct endpoint_conf *conf)
+{
+	struct endpoint *ep = node->endpoint;
+	struct port *port;
+
+	if (strcmp(ep->conf->text, conf->text) == 0)
+		return;
+	endpoint_follow(ep, conf);
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
+	    "its section has changed; it stays open");
+	TAILQ_FOREACH(port, &node->ports, entry) {
+		port->age_at = 0; /* of another frame_timeout */
+		port_age(port, task_now(), true);
+	}
+}
+
+/* Other sources may have to be paused now, and routes may be different. */
+static void
+update_port(struct change *change, struct port *port)
+{
+	if (change->routes->vacated)
+		port_renumber(port, change->routes->number,
+		    change->bridge->routes->nslots);
+	port->fair = port->node->nsources > 1;
+	port_stop_waiting(port);
+	port_release(port);
+	port_update(port);
+}
+
+static void
+open_node(struct change *change, unsigned i)
+{
+	struct endpoint_conf *conf = change->plan->conf[i];
+	struct node *node = change->node[i];
+	struct port *port;
+
+	if (change->bridge->node[i] != node)
+		replace_node(change, i);
+	if (conf != NULL)
+		follow_section(node, conf);
+	if (!node->endpoint->conf->ops->several &&
+	    (port = TAILQ_FIRST(&node->ports)) != NULL)
+		update_port(change, port);
+	if (conf == NULL)
+		endpoint_start(node->endpoint);
+}
+
+/* --- the steps ----------------------------------------------------------- */
+
+static void
+next_phase(struct change *change)
+{
+	change->phase++;
+	change->at = 0;
+}
+
+/* One of n steps of this phase is done. */
+static void
+step_done(struct change *change, unsigned n)
+{
+	if (++change->at >= n)
+		next_phase(change);
+}
+
+/* Before it is committed; -ENOMEM. */
+static int
+prepare_step(struct change *change)
+{
+	struct bridge *b = change->bridge;
+	struct plan *plan = change->plan;
+	int r = 0;
+
+	switch (change->phase) {
+	case PHASE_NODES:
+		if (change->at < plan->n)
+			r = make_node(change);
+		step_done(change, plan->n);
+		break;
+	case PHASE_ROUTES:
+		r = match_routes(change);
+		next_phase(change);
+		break;
+	case PHASE_EXCHANGES:
+		r = make_exchange(change, plan->routes->route[change->at]);
+		step_done(change, plan->routes->nroutes);
+		break;
+	case PHASE_BUFFERS:
+		r = bridge_buffers(b, plan->longest, plan->n);
+		next_phase(change);
+		break;
+	default:
+		break;
+	}
+	return r;
+}
+
+static void
+peers_step(struct change *change)
+{
+	struct port *port;
+
+	if (change->cursor.bridge == NULL)
+		cursor_open(&change->cursor, change->bridge);
+	/* Cursors are for readers; the port is not theirs. */
+	port = (struct port *)(uintptr_t)cursor_peer(&change->cursor);
+	if (port != NULL) {
+		update_port(change, port);
+		return;
+	}
+	cursor_close(&change->cursor);
+	next_phase(change);
+}
+
+static void
+commit_step(struct change *change)
+{
+	struct bridge *b = change->bridge;
+
+	switch (change->phase) {
+	case PHASE_CLOSE:
+		if (change->at < b->nnodes)
+			close_node(change, b->node[change->at]);
+		step_done(change, b->nnodes);
+		break;
+	case PHASE_SWITCH:
+		switch_over(change);
+		next_phase(change);
+		break;
+	case PHASE_OPEN:
+		if (change->at < b->nnodes)
+			open_node(change, change->at);
+		step_done(change, b->nnodes);
+		break;
+	case PHASE_PEERS:
+		peers_step(change);
+		break;
+	case PHASE_FREE:
+		if (change->at < change->ngone)
+			free_gone(change->gone[change->at]);
+		step_done(change, change->ngone);
+		break;
+	default:
+		break;
+	}
+}
+
+int
+change_step(struct change *change)
+{
+	int r;
+
+	if (change->phase < PHASE_READY) {
+		if ((r = prepare_step(change)) < 0) {
+			change_drop(change);
+			change->result = r;
+		}
+	} else if (change->phase == PHASE_UNDO) {
+		if (change->at < change->nmade)
+			unmake_node(change, change->at);
+		if (++change->at >= change->nmade)
+			change->phase = PHASE_DONE;
+	} else
+		commit_step(change);
+	if (change->phase == PHASE_READY)
+		return CHANGE_READY;
+	return change->phase == PHASE_DONE ? change->result : CHANGE_MORE;
+}
+
+int
+bridge_apply(struct bridge *b, struct config *c, struct error *err)
+{
+	struct change *change = NULL;
+	struct plan *plan;
+	int r;
+
+	if ((r = plan_new(c, &plan, err)) < 0)
+		return r;
+	r = change_new(b, plan, &change);
+	if (r == 0)
+		r = CHANGE_MORE;
+	while (r > 0) {
+		r = change_step(change);
+		if (r == CHANGE_READY)
+			change_commit(change);
+	}
+	change_free(change);
+	plan_free(plan);
+	return r < 0 ? error_fail(err, r, "out of memory") : 0;
+}
