@@ -36,16 +36,20 @@ read_daemon(struct config *c, struct reading *rd)
 	return reading_keys(rd);
 }
 
-/* What the service could not open should not pass the check. */
+/* What the service could not open should not pass the check.  The result of getgrnam()
+ * could be in use by another thread; a group with many members is one all the same. */
 static void
 check_group(struct reading *rd, const char *group)
 {
 	struct error err;
-	char quote[40];
+	struct group result, *found = NULL;
+	char quote[40], members[4096];
+	int r;
 
-	errno = 0;
-	if (group == NULL || getgrnam(group) != NULL ||
-	    (errno != 0 && errno != ENOENT && errno != ESRCH))
+	if (group == NULL)
+		return;
+	r = getgrnam_r(group, &result, members, sizeof(members), &found);
+	if (found != NULL || (r != 0 && r != ENOENT && r != ESRCH))
 		return;
 	error_set(&err,
 	    "group: there is no group '%s'; `getent group` lists them",

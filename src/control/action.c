@@ -149,34 +149,60 @@ run_quit(struct call *call)
 
 /* The faults, which are lines, as one line: an error of the command. */
 static char *
-one_line(char *faults)
+one_line(const char *faults)
 {
 	static const char start[] = "nothing was changed: ";
 	size_t size = sizeof(start) + 2 * strlen(faults);
-	char *line, *next = NULL, *text = malloc(size);
+	char *text = malloc(size), *end;
 
 	if (text == NULL)
 		return NULL;
-	memcpy(text, start, sizeof(start));
-	for (line = strtok_r(faults, "\n", &next); line != NULL;
-	     line = strtok_r(NULL, "\n", &next))
-		append(text, size, "%s%s", line, *next != '\0' ? "; " : "");
+	end = stpcpy(text, start);
+	for (; *faults != '\0'; faults++)
+		if (*faults == '\n')
+			end = stpcpy(end, "; ");
+		else
+			*end++ = *faults;
+	*end = '\0';
 	return text;
+}
+
+static int
+reload_result(struct call *call, int r, const char *faults)
+{
+	if (r == 0)
+		return 0;
+	call->long_err = faults != NULL ? one_line(faults) : NULL;
+	return call_fail(call, -r, "nothing was changed: %s", strerror(-r));
+}
+
+static void
+on_reloaded(struct reload_waiter *w, int r, const char *faults)
+{
+	struct client *c = CONTAINER_OF(w, struct client, reload);
+
+	c->reloading = false;
+	c->call->ready = true;
+	c->call->result = reload_result(c->call, r, faults);
+	c->ops->wake(c);
 }
 
 int
 run_reload(struct call *call)
 {
-	const struct daemon_hooks *hooks = call->client->hooks;
+	struct client *c = call->client;
 	char *faults = NULL;
 	int r;
 
-	if (hooks == NULL || hooks->reload == NULL)
+	if (call->ready)
+		return call->result;
+	if (c->hooks == NULL || c->hooks->reload == NULL)
 		return call_fail(call, EOPNOTSUPP, "nothing to reload here");
-	if ((r = hooks->reload(&faults)) < 0) {
-		call_fail(call, -r, "nothing was changed: %s", strerror(-r));
-		call->long_err = faults != NULL ? one_line(faults) : NULL;
-	}
+	c->reload.done = on_reloaded;
+	r = c->hooks->reload(&c->reload, &faults);
+	c->reloading = r == RELOAD_BEGUN;
+	if (!c->reloading)
+		r = reload_result(call, r, faults);
 	free(faults);
-	return r;
+	return c->reloading ? CALL_WAIT : r;
 }

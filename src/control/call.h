@@ -14,6 +14,8 @@
 #define CALL_OPEN 1
 /* There is more of the body: the function is to be called again. */
 #define CALL_MORE 2
+/* The same, but not before something that is awaited has come. */
+#define CALL_WAIT 3
 /* Rows that one piece of a body has at most. */
 #define CALL_ROWS 32
 
@@ -24,6 +26,8 @@ struct call {
 	struct output *out;
 	bool json;
 	bool begun; /* it has been called before */
+	bool ready; /* what it awaited has come... */
+	int result; /* ...and was this */
 	/* Of a body in pieces: where it is... */
 	struct cursor at;
 	struct task_cursor task;
@@ -46,7 +50,7 @@ struct command {
 	bool full;	  /* needs access = full */
 	bool rest;	  /* its last word takes the rest of the line */
 	int min, max;	  /* words after the name */
-	/* 0, CALL_OPEN, CALL_MORE, or -errno with a sentence in err.  NULL: only
+	/* 0, CALL_OPEN, CALL_MORE, CALL_WAIT, or -errno with a sentence in err.  NULL: only
 	 * listed. */
 	int (*run)(struct call *);
 };

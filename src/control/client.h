@@ -23,11 +23,24 @@ struct client;
 struct daemon_conf;
 struct evbuffer;
 
+/* Waits for the end of a reload. */
+struct reload_waiter {
+	LIST_ENTRY(reload_waiter) entry;
+	/* It is over, and this is no longer in the list: 0, or -errno with faults, as lines,
+	 * or NULL.  Not from inside hooks->reload(). */
+	void (*done)(struct reload_waiter *w, int r, const char *faults);
+};
+
 /* What the commands may reach beyond the bridge. */
 struct daemon_hooks {
-	/* Reads the configuration again; -EINVAL with all faults, as lines, in
-	 * a string that the caller frees.  NULL: there is nothing to reload. */
-	int (*reload)(char **faults);
+	/*
+	 * Reads the configuration again.  RELOAD_BEGUN: the waiter is told of the end, unless
+	 * it is removed from the list it is in.  Else that is the end: 0, or -errno with all
+	 * faults, as lines, in a string that the caller frees, or NULL.  NULL: there is
+	 * nothing to reload.
+	 */
+	int (*reload)(struct reload_waiter *w, char **faults);
+#define RELOAD_BEGUN 1
 	/* The [daemon] section in use.  NULL: there is none. */
 	const struct daemon_conf *(*daemon)(void);
 };
@@ -66,6 +79,7 @@ struct client {
 	bool watching;	   /* each frame is shown... */
 	bool asking;	   /* ...or the next one of an endpoint is awaited */
 	bool answered;	   /* the answer has come, and is being shown */
+	bool reloading;	   /* the end of a reload is awaited */
 	struct call *call; /* a command whose reply comes in pieces, or NULL */
 
 	/* Private to watch and ask. */
@@ -73,6 +87,7 @@ struct client {
 	bool tapped;		 /* it is in use */
 	bool json;		 /* how frames are shown */
 	struct evbuffer *frames; /* to be shown, NULL until there is one */
+	struct reload_waiter reload;
 	char asked[ENDPOINT_NAME_MAX];
 	uint64_t ask_timeout, ask_until; /* ns */
 	uint64_t hidden;    /* frames not shown since the last one */

@@ -289,6 +289,8 @@ call_reply(struct call *call, int r)
 	struct client *c = call->client;
 	struct evbuffer *reply = c->reply;
 
+	if (r == CALL_WAIT)
+		return;
 	if (r == CALL_MORE && output_flush(call->out, reply) == 0)
 		return;
 	if (r == CALL_MORE || (r == 0 && output_finish(call->out, reply) < 0)) {
@@ -334,13 +336,15 @@ command_run(struct client *c, char *line)
 bool
 command_busy(const struct client *c)
 {
-	return c->call != NULL || c->answered ||
+	return (c->call != NULL && !c->reloading) || c->answered ||
 	    (c->watching && command_watch_waits(c));
 }
 
 bool
 command_step(struct client *c)
 {
+	if (c->reloading)
+		return false;
 	if (c->answered)
 		command_answer(c);
 	else if (c->call != NULL)
@@ -351,8 +355,18 @@ command_step(struct client *c)
 }
 
 void
+command_last(struct client *c)
+{
+	if (c->call != NULL && c->call->ready)
+		command_step(c);
+}
+
+void
 command_forget(struct client *c)
 {
+	if (c->reloading)
+		LIST_REMOVE(&c->reload, entry);
+	c->reloading = false;
 	call_free(c->call);
 	client_untap(c);
 	if (c->frames != NULL)

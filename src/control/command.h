@@ -24,6 +24,9 @@ void command_unwatch(struct client *c);
 void command_no_answer(struct client *c);
 /* What is awaited, and for how long, as a task's label. */
 void command_ask_label(const struct client *c, char *buf, size_t size);
+/* The client is about to go: completes the reply to what it has waited for, if that has
+ * come. */
+void command_last(struct client *c);
 /* Ends whatever it is in the middle of without a word, and frees what the commands have
  * kept: the client goes. */
 void command_forget(struct client *c);

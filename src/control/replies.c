@@ -9,6 +9,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "command.h"
 #include "session.h"
 
 size_t
@@ -58,6 +59,7 @@ replies_last(struct session *s)
 
 	if (s->client.closed)
 		return;
+	command_last(&s->client);
 	replies_send(s);
 	n = evbuffer_peek(
 	    bufferevent_get_output(s->bev), -1, NULL, iov, NELEM(iov));

@@ -55,6 +55,9 @@ read_label(const struct task *task, char *buf, size_t size)
 		snprintf(buf, size, "nothing more from %s", s->address);
 	else if (s->client.asking)
 		command_ask_label(&s->client, buf, size);
+	else if (s->client.reloading)
+		snprintf(buf, size, "the end of the reload that %s asked for",
+		    s->address);
 	else if (s->client.watching)
 		snprintf(buf, size, "%s to end its watch", s->address);
 	else if (s->turn.waiting)
@@ -172,6 +175,12 @@ session_update(struct session *s)
 		session_await(s);
 		return;
 	}
+	if (s->client.reloading) {
+		bufferevent_disable(s->bev, EV_READ);
+		turns_wait(&s->turn, false);
+		TASK_SET(&s->read, TASK_PAUSED);
+		return;
+	}
 	more = session_busy(s);
 	over = replies_full(s);
 	turns_wait(&s->turn, more && !over);
@@ -203,7 +212,8 @@ session_update(struct session *s)
 static bool
 session_step(struct session *s)
 {
-	if (s->client.closing || s->client.closed || s->client.asking)
+	if (s->client.closing || s->client.closed || s->client.asking ||
+	    s->client.reloading)
 		return false;
 	if (s->client.watching && (s->ended || line_length(s) >= 0)) {
 		command_unwatch(&s->client);

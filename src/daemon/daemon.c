@@ -1,5 +1,5 @@
 /*
- * daemon: start in order, signals, reload, stop in reverse.
+ * daemon: start in order, signals, stop in reverse.
  *
  * Stopping.  Without a descriptor store no more is read, and what is queued is
  * written out for up to drain_timeout.  With one, nobody tells a stop from a restart:
@@ -30,6 +30,7 @@
 #include "serial.h"
 #include "handover.h"
 #include "log.h"
+#include "reload.h"
 #include "systemd.h"
 
 #define EXIT_RUN 1
@@ -80,10 +81,8 @@ daemon_conf(void)
 	return &conf;
 }
 
-static int reload(char **);
-
 static const struct daemon_hooks hooks = {
-	.reload = reload,
+	.reload = reload_request,
 	.daemon = daemon_conf,
 };
 
@@ -100,49 +99,6 @@ on_controls(evutil_socket_t fd, short what, void *arg)
 
 /* --- reload -------------------------------------------------------------- */
 
-static char *
-join_faults(const struct faults *faults)
-{
-	size_t size = 1;
-	char *text;
-
-	if (faults->n == 0)
-		return NULL;
-	for (unsigned i = 0; i < faults->n; i++)
-		size += strlen(faults->text[i]) + 1;
-	if ((text = calloc(1, size)) == NULL)
-		return NULL;
-	for (unsigned i = 0; i < faults->n; i++)
-		append(text, size, "%s%s", i > 0 ? "\n" : "", faults->text[i]);
-	return text;
-}
-
-/* r: -ENOMEM, after which the faults are not all there are. */
-static void
-log_faults(int level, const struct faults *faults)
-{
-	for (unsigned i = 0; i < faults->n; i++)
-		log_at(level, "%s", faults->text[i]);
-}
-
-static int
-refuse_reload(int r, struct faults *faults, char **ret_faults)
-{
-	log_faults(LOG_ERR, faults);
-	if (r == -ENOMEM)
-		log_at(LOG_ERR, "out of memory: nothing was changed");
-	else
-		log_at(LOG_ERR,
-		    "the configuration has %u fault%s: nothing was changed",
-		    faults->found, faults->found == 1 ? "" : "s");
-	*ret_faults = r == -ENOMEM ? NULL : join_faults(faults);
-	systemd_ready();
-	systemd_status("reload refused: %s",
-	    r == -ENOMEM || faults->n == 0 ? "out of memory" : faults->text[0]);
-	faults_free(faults);
-	return r;
-}
-
 static void
 show_status(struct bridge *b)
 {
@@ -150,45 +106,24 @@ show_status(struct bridge *b)
 }
 
 static int
-reload(char **ret_faults)
+read_config(struct config **ret, struct faults *faults)
 {
-	struct faults faults = { 0 };
-	struct config *c;
-	struct error err = { "" };
-	int r;
+	return options_config(options, ret, faults);
+}
 
-	*ret_faults = NULL;
-	if (bridge->stopping) {
-		*ret_faults = strdup("it is stopping");
-		return -ESHUTDOWN;
-	}
-	systemd_reloading();
-	if ((r = options_config(options, &c, &faults)) < 0)
-		return refuse_reload(r, &faults, ret_faults);
-	log_faults(LOG_WARNING, &faults);
-	faults_free(&faults);
-	r = control_ports_prepare(c, &err);
-	if (r == 0 && (r = bridge_apply(bridge, c, &err)) < 0)
-		control_ports_drop();
-	if (r < 0) {
-		if (!error_is_set(&err))
-			error_append(&err, "%s", strerror(-r));
-		log_at(LOG_ERR, "nothing was changed: %s", err.text);
-		*ret_faults = strdup(err.text);
-		config_free(c);
-		systemd_ready();
-		systemd_status("reload refused: %s", err.text);
-		return r;
-	}
+/* The control ports change outside of the sessions' callbacks. */
+static void
+config_taken(struct config *c)
+{
 	take_daemon_conf(c);
 	control_ports_commit(c);
 	event_active(control_event, EV_TIMEOUT, 1);
-	log_at(LOG_NOTICE, "reloaded: %u of %u endpoints up", bridge_up(bridge),
-	    bridge->nnodes);
-	systemd_ready();
-	show_status(bridge);
-	return 0;
 }
+
+static const struct reload_ops reload_ops = {
+	.read = read_config,
+	.taken = config_taken,
+};
 
 /* --- signals and the end ------------------------------------------------- */
 
@@ -240,6 +175,7 @@ begin_stop(int sig)
 	log_at(LOG_NOTICE, "%s: stopping", strsignal(sig));
 	systemd_stopping(conf.drain_timeout);
 	leaving = handover_store_there();
+	reload_stop();
 	if (!leaving)
 		bridge_stop(bridge);
 	drain_until = now_ns() + conf.drain_timeout;
@@ -320,6 +256,7 @@ restart(void)
 
 	if (drain_until != 0)
 		return;
+	reload_complete();
 	log_at(LOG_NOTICE, "starting %s again", program);
 	r = try_program();
 	if (r != 0 && r != -EINVAL)
@@ -345,7 +282,7 @@ on_signal(evutil_socket_t fd, short what, void *arg)
 	while (read(fd, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGHUP:
-			reload(&faults);
+			reload_request(NULL, &faults);
 			free(faults);
 			break;
 		case SIGUSR1:
@@ -498,6 +435,7 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 	continues = handover_begin(c, &bridge->snapshot);
 	handover_prune(base, c);
 	bridge->changed = show_status;
+	reload_init(bridge, &reload_ops);
 	take_daemon_conf(c);
 	log_faults(LOG_WARNING, warnings);
 	if ((r = bridge_apply(bridge, c, err)) < 0)
@@ -526,6 +464,7 @@ leave(int status)
 {
 	int r = 0;
 
+	reload_free();
 	capture_stop("the daemon has ended");
 	if (bridge != NULL) {
 		bridge_end_breaks(bridge);
@@ -543,6 +482,7 @@ static void
 stop(void)
 {
 	systemd_stop();
+	reload_free();
 	capture_free();
 	control_ports_free();
 	bridge_free(bridge);

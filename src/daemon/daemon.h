@@ -1,5 +1,5 @@
 /*
- * daemon: start in order, signals, reload, stop in reverse.
+ * daemon: start in order, signals, stop in reverse.
  */
 #ifndef DAEMON_H
 #define DAEMON_H

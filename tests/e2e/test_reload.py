@@ -465,3 +465,145 @@ def test_two_reloads_at_once_leave_the_ports_of_the_second(pty, daemon, folder):
         d.reload()
         wait_for(lambda: not (folder / names[0]).exists())
         assert d.control("version", folder / "x")
+
+
+# --- while a reload is under way ---------------------------------------------
+
+MANY = 600
+
+
+def crowd(changed=0):
+    """So many endpoints that a reload takes a while."""
+    return "".join(section("echo", f"e{i}", max_frame=100 + changed)
+                   for i in range(MANY))
+
+
+def begin_reload(d, conf):
+    """The session that has asked for it, and been heard; it may be over already."""
+    d.write(conf)
+    session = d.session()
+    asked = sum(row["label"].startswith("the end of the reload")
+                for row in d.json("ps"))
+    session.send(b"reload\n")
+    pump([session], lambda: session.received or asked < sum(
+        row["label"].startswith("the end of the reload") for row in d.json("ps")))
+    return session
+
+
+def test_traffic_and_commands_go_on_while_many_endpoints_change(pty, daemon):
+    a, b = pty("a"), pty("b")
+    conf = serial("a", a) + serial("b", b) + route("ab", between="a b")
+    d = daemon(conf + crowd())
+    data = random.Random(9).randbytes(1 << 20)
+    a.send(data)
+    for n in range(1, 4):
+        session = begin_reload(d, conf + crowd(n))
+        assert d.control("get a/state") == ["up"]
+        pump([a, b], lambda: len(b.received) >= n * len(data) // 4)
+        assert session.reply()[1] == "OK"
+        session.close()
+        assert d.number("e0/max_frame") == d.number(f"e{MANY - 1}/max_frame") == 100 + n
+    pump([a, b], lambda: len(b.received) >= len(data))
+    same(b.take(), data)
+    assert d.opens("a", "b", "e0") == {"a": 1, "b": 1, "e0": 1}
+    assert "held the loop" not in d.stderr()
+
+
+def test_a_reload_during_a_reload_comes_after_it(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    before = d.stderr().count("reloaded:")
+    sessions = [begin_reload(d, lines(a, b) + crowd(n)) for n in range(4)]
+    for session in sessions:
+        assert session.reply()[1] == "OK"
+        session.close()
+    # Whoever has an answer finds what the file said when it asked.
+    assert d.number("e0/max_frame") == d.number(f"e{MANY - 1}/max_frame") == 103
+    assert 2 <= d.stderr().count("reloaded:") - before <= 4
+    wait_for(lambda: d.tasks()["daemon.reload"]["state"] == "idle")
+    session = begin_reload(d, lines(a, b) + crowd(9))
+    bad = begin_reload(d, lines(a, b) + "[serial c]\nbuad = 1\n")
+    assert "buad" in bad.reply()[1]
+    session.reply()                 # of either file: which one it read is not known
+    assert d.opens("a", "b") == {"a": 1, "b": 1}
+
+
+def test_a_client_that_leaves_while_its_reload_is_under_way(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    for n in range(5):
+        begin_reload(d, lines(a, b) + crowd(n)).close()
+    d.reload(lines(a, b))
+    assert set(d.endpoints()) == {"a", "b"}
+    # One that sends no more gets its answer.
+    session = begin_reload(d, lines(a, b) + crowd())
+    session.client.end()
+    assert session.reply()[1] == "OK"
+    session.close()
+
+
+def test_the_session_of_a_control_port_that_goes_gets_its_answer(pty, daemon, folder):
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b) + control("old", f"unix:{folder}/old"))
+    assert d.control("version", folder / "old")
+    d.write(lines(a, b) + crowd())
+    assert d.control("reload", folder / "old") == []
+    wait_for(lambda: not (folder / "old").exists())
+
+
+def test_a_fault_that_is_found_late_changes_nothing(pty, daemon, folder):
+    """Hundreds of endpoints are prepared when a control port cannot be opened."""
+    a, b = pty("a"), pty("b")
+    d = daemon(lines(a, b))
+    kept, descriptors = descriptor(d, a), len(d.descriptors())
+    for _ in range(3):
+        with pytest.raises(ControlError) as e:
+            d.reload(serial("a", a, framing="cobs") + crowd()
+                     + control("x", f"unix:{folder}/nowhere/sock"))
+        assert "control x" in str(e.value)
+    assert set(d.endpoints()) == {"a", "b"}
+    assert descriptor(d, a) == kept
+    wait_for(lambda: len(d.descriptors()) == descriptors)
+    a.send(b"as before\n")
+    expect(b, b"as before\n", [a])
+    d.reload(lines(a, b) + crowd())
+    assert len(d.endpoints()) == MANY + 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_a_reload(number, pty, daemon):
+    """Dropped or completed, and answered in any case."""
+    a, b = pty("a"), pty("b")
+    for n in range(4):
+        d = daemon(lines(a, b))
+        session = begin_reload(d, lines(a, b) + crowd())
+        another = begin_reload(d, lines(a, b) + crowd())
+        for _ in range(n * 10):
+            d.control("version")
+        d.signal(number)
+        for s in (session, another):
+            assert re.match("OK|ERR .*it is stopping", s.reply()[1])
+            s.close()
+        assert d.exit() == 0
+
+
+def test_a_restart_during_a_reload(pty, daemon):
+    """It is completed first; the next process has what the file says."""
+    a, b = pty("a"), pty("b")
+    ab = route("ab", between="a b")
+    d = daemon(lines(a, b) + ab)
+    kept = descriptor(d, a)
+    for n in range(1, 5):
+        before = d.stderr().count(" starting ")
+        session = begin_reload(d, lines(a, b) + ab + crowd(n))
+        for _ in range((n - 1) * 10):
+            d.control("version")
+        a.send(b"%d\n" % n)
+        d.signal(signal.SIGUSR2)
+        wait_for(lambda: d.stderr().count(" starting ") > before)
+        expect(b, b"%d\n" % n, [a])
+        wait_for(d.answers)
+        session.close()
+        assert d.number("e0/max_frame") == d.number(f"e{MANY - 1}/max_frame") == 100 + n
+    assert descriptor(d, a)[1:] == kept[1:]
+    assert d.opens("a", "b") == {"a": 1, "b": 1}

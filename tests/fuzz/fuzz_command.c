@@ -37,8 +37,9 @@ insist(bool good, const char *what)
 }
 
 static int
-no_reload(char **faults)
+no_reload(struct reload_waiter *w, char **faults)
 {
+	(void)w;
 	*faults = strdup("a:1: one fault\na:2: another");
 	return -EINVAL;
 }

@@ -186,8 +186,9 @@ test_the_permission_is_the_clients(void **state)
 }
 
 static int
-failing_reload(char **faults)
+failing_reload(struct reload_waiter *w, char **faults)
 {
+	(void)w;
 	*faults = strdup("f:1: wrong");
 	return -EINVAL;
 }

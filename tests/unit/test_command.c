@@ -52,8 +52,9 @@ struct peer {
 /* --- the daemon ---------------------------------------------------------- */
 
 static int
-fake_reload(char **faults)
+fake_reload(struct reload_waiter *w, char **faults)
 {
+	(void)w;
 	reloads++;
 	*faults = reload_faults != NULL ? strdup(reload_faults) : NULL;
 	return reload_faults != NULL ? -EINVAL : 0;

@@ -1,0 +1,31 @@
+/*
+ * worker: a thread for one job that would hold up the event loop.
+ *
+ * The job must use nothing that the loop uses meanwhile.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+struct event;
+struct event_base;
+
+struct worker {
+	pthread_t thread;
+	int fd; /* becomes readable when the job is done */
+	struct event *event;
+	bool busy;
+	void (*run)(void *arg); /* in the thread */
+	void (*done)(
+	    void *arg); /* then, in the loop; it may start the next job */
+	void *arg;
+};
+
+/* Starts the job that run, done and arg say; it must not be busy.  -errno. */
+int worker_start(struct worker *w, struct event_base *base);
+/* If it is busy: waits for the end of the job, and calls done at once. */
+void worker_wait(struct worker *w);
+
+#endif
