@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ class Setup:
     mode: str = "raw"       # of the limit
     framing: tuple = ("raw", "raw")
     port: int = 0           # 0: no TCP
+    crowd: int = 0          # other endpoints, in pairs, and control ports
 
     def write(self, text, suffix="conf"):
         path = self.folder / f"bridge.{suffix}"
@@ -54,7 +56,19 @@ class Setup:
         return str(path)
 
 
-def ours(s):
+def crowd(s, version):
+    """Of each version ten endpoints are different."""
+    def end(i):
+        return (f"[pty e{i}]\nlink = {s.folder}/e{i}\nframing = line\n" +
+                (f"max_frame = {1000 + version}\n" if i < 10 else ""))
+    return (f"[control full]\nlisten = unix:{s.folder}/full\n"
+            f"[control read]\nlisten = unix:{s.folder}/read\naccess = read\n" +
+            "".join(end(i) for i in range(s.crowd)) +
+            "".join(f"[route e{i}]\nbetween = e{i} e{i + 1}\n"
+                    for i in range(0, s.crowd, 2)))
+
+
+def ours(s, version=0):
     def port(side, i):
         return (f"[serial {side}{i}]\ndevice = {s.folder}/{side.upper()}{i}\n"
                 f"baud = 115200\nframing = {s.framing[side == 'b']}\n")
@@ -66,6 +80,8 @@ def ours(s):
         text = "".join(port("a", i) + port("b", i) +
                        f"[route r{i}]\nbetween = a{i} b{i}\n"
                        for i in range(s.pairs))
+    if s.crowd:
+        text += crowd(s, version)
     return [DAEMON, "-c", s.write(text)]
 
 
@@ -262,8 +278,21 @@ def unpinned():
                pinned=False)
 
 
+def commands():
+    yield Test("2000 endpoints, commands and reloads",
+               ["pong", "--both", "--seconds", "5", "--count", "1000000",
+                "--format", "line:64", "--ready", "60"],
+               [Figure("p50", " p50", "us"), Figure("p99", " p99", "us", value=5000),
+                Figure("p999", " p99.9", "us"),
+                Figure("held_ms", " held", "ms", value=5),
+                Figure("warnings", " held, logged", "", value=0),
+                Figure("commands_s", " commands", "1/s", True),
+                Figure("reload_ms", " reload", "ms")],
+               dict(mode="line", framing=("line", "line"), crowd=1998))
+
+
 SUITES = {f.__name__: f for f in
-          (raw, pong, frames, pairs, tcp, start, calls, stall, unpinned)}
+          (raw, pong, frames, pairs, tcp, start, calls, stall, unpinned, commands)}
 
 
 # --- running -----------------------------------------------------------------
@@ -296,6 +325,72 @@ def free_port():
         return s.getsockname()[1]
 
 
+class Disturber:
+    """Asks for all there is, again and again, and reloads every second."""
+    COMMANDS = "json ps", "list", "json list", "endpoints", "peers"
+
+    def __init__(self, setup):
+        self.setup, self.over = setup, threading.Event()
+        self.result = {"commands_s": 0, "reload_ms": 0}
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def connect(self, name):
+        while not self.over.is_set():
+            try:
+                s = socket.socket(socket.AF_UNIX)
+                s.connect(str(self.setup.folder / name))
+                return s.makefile("rw")
+            except OSError:
+                time.sleep(0.05)
+        raise EOFError
+
+    @staticmethod
+    def ask(control, command):
+        control.write(command + "\n")
+        control.flush()
+        lines = []
+        while not lines or not lines[-1].startswith(("OK\n", "ERR ")):
+            line = control.readline()
+            if not line:
+                raise EOFError
+            lines.append(line)
+        if lines[-1] != "OK\n":
+            raise ValueError(lines[-1])
+        return lines
+
+    def reload(self, control, version):
+        ours(self.setup, version)
+        began = time.monotonic()
+        self.ask(control, "reload")
+        self.result["reload_ms"] = max(self.result["reload_ms"],
+                                       1e3 * (time.monotonic() - began))
+
+    def run(self):
+        # Beside the CPU of what is measured.
+        if others := os.sched_getaffinity(0) - {CPU}:
+            os.sched_setaffinity(0, others)
+        try:
+            read, full = self.connect("read"), self.connect("full")
+            began, version = time.monotonic(), 0
+            for n in range(1 << 30):
+                self.ask(read, self.COMMANDS[n % len(self.COMMANDS)])
+                self.result["commands_s"] = (n + 1) / (time.monotonic() - began)
+                if time.monotonic() - began > version:
+                    version += 1
+                    self.reload(full, version)
+                    self.result["held_ms"] = max(
+                        row["max"] for row in json.loads(
+                            self.ask(full, "json ps")[0])) * 1e3
+        except (EOFError, OSError, ValueError):
+            pass        # the daemon ends
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
+        return self.result
+
+
 def load(words, pin, timeout=60):
     """Runs the load generator; ends it whatever happens to us."""
     p = subprocess.Popen(
@@ -304,7 +399,7 @@ def load(words, pin, timeout=60):
         preexec_fn=(lambda: os.sched_setaffinity(0, {CPU})) if pin else None)
     try:
         out, error = p.communicate(timeout=timeout)
-        return json.loads(out)
+        return dict(json.loads(out), warnings=error.count("held the loop"))
     except subprocess.TimeoutExpired:
         return {"error": "timed out"}
     except ValueError:
@@ -324,7 +419,15 @@ def run_once(test, bridge, folder, pin, trace=()):
         words += ["--clients", str(test.clients), "--port", str(s.port)]
     if bridge.each:
         words += ["--each"]
-    return load(words + ["--"] + list(trace) + bridge.words(s), pin)
+    words += ["--"] + list(trace) + bridge.words(s)
+    if not s.crowd:
+        return load(words, pin)
+    disturber = Disturber(s)
+    try:
+        r = load(words, pin, 120)
+    finally:
+        disturbed = disturber.end()
+    return dict(r, **disturbed)
 
 
 def difference(test, bridge, folder, pin, counts, tool, total):
@@ -376,6 +479,7 @@ def run_fairly(test, bridge, folder, pin):
 def has_a_turn(test, name, bridges, n):
     """Whether a bridge takes part in that test's n-th round."""
     return name in bridges and test.clients <= BRIDGES[name].clients and \
+        (name == OURS or "crowd" not in test.setup) and \
         (n < PEER_ROUNDS or name not in PEERS) and \
         (n == 0 or not test.trace)
 
