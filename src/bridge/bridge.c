@@ -175,6 +175,8 @@ bridge_free(struct bridge *b)
 		return;
 	/* What has come in is forwarded, through exchanges too. */
 	for (unsigned i = 0; i < b->nnodes; i++)
+		b->node[i]->exchange = NULL;
+	for (unsigned i = 0; i < b->nnodes; i++)
 		endpoint_stop(b->node[i]->endpoint);
 	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
