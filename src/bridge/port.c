@@ -236,14 +236,16 @@ let_earlier_go(const struct port *from, struct port *to)
 static size_t
 waiter_room(const struct port *from, struct port *to, size_t room)
 {
+	size_t most = TURN_QUANTUM;
+
 	if (to->full && !from->turn)
 		return 0;
 	if (to->full && from->blocked_by != to)
 		let_earlier_go(from, to);
-	if (from->blocked_by == to || is_shared(to) || to->in_flight.waits ||
-	    !queue_empty(&to->queue))
-		return MIN(room, TURN_QUANTUM);
-	return MIN(room, window(to));
+	if (from->blocked_by != to && !is_shared(to) && !to->in_flight.waits &&
+	    queue_empty(&to->queue))
+		most = window(to);
+	return MIN(room, most);
 }
 
 /* From now on the source waits for that port, or for none. */
