@@ -18,5 +18,7 @@ $(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
 # So are these without the rest of the path: each fakes what its modules call beyond them.
 parts = $(filter $(patsubst %,$(B)/%.o,base/% framing/% $(1)),$(LIBOBJ))
 $(B)/unit/test_port: private LINKED = $(call parts,bridge/port)
+$(B)/unit/test_exchange: private LINKED = $(call parts,route/% $(addprefix bridge/, \
+	exchange exchanges exchange_bus exchange_guard exchange_master batch loss queue% traffic))
 
 .PHONY: units
