@@ -577,7 +577,7 @@ what_is_held_has_a_limit(void **state)
 	size_t most = 0;
 
 	(void)state;
-	a->node->endpoint->conf->framing.max_frame = 10000;
+	a->node->endpoint->conf->framing.max_frame = 30000;
 	framing_start(&a->decoder, &a->conf->framing);
 	begin_route("a", "b");
 	memset(noise, 'x', sizeof(noise) - 1);
@@ -717,6 +717,10 @@ a_frame_that_is_written_in_part_is_known(void **state)
 	say(a, "one\ntwo\n");
 	assert_true(b->in_flight.waits);
 	assert_false(b->in_flight.partial);
+	/* There is one at a time. */
+	say(a, "three\n");
+	assert_memory_equal(b->in_flight.payload, "two", 3);
+	assert_int_equal(b->queue.frames, 1);
 }
 
 /* A frame of which nothing was written is sent again when the link is up again. */
@@ -811,7 +815,7 @@ everything_arrives_whatever_the_link_takes(void **state)
 	assert_int_equal(b->traffic.tx_bytes, len);
 }
 
-/* The same source in another number of bytes at a time. */
+/* One of them is read twice as often. */
 static void
 sources_of_one_destination_get_equal_shares(void **state)
 {
@@ -845,7 +849,7 @@ sources_of_one_destination_get_equal_shares(void **state)
 		if (out->output[i] != '\n')
 			share[out->output[i] - 'a']++;
 	assert_true(MAX(share[0], share[1]) - MIN(share[0], share[1]) <=
-	    (size_t)TURN_BYTES / 2);
+	    (size_t)4 * SMALL_REST);
 	assert_int_equal(traffic_dropped(&c->traffic), 0);
 }
 
@@ -968,8 +972,10 @@ while_it_is_paused_frames_are_held(void **state)
 	assert_got(b, "");
 	assert_int_equal(b->queue.frames, 2);
 	b->node->endpoint->paused = false;
+	/* What comes before it is told that it may go on does not overtake them. */
+	say(a, "3\n");
 	port_flush(b);
-	assert_got(b, "1\n2\n");
+	assert_got(b, "1\n2\n3\n");
 }
 
 static void
@@ -1026,6 +1032,28 @@ only_the_latest_of_each_message_waits(void **state)
 	assert_dropped(b, DROP_REPLACED, 2, 16);
 	drain(b);
 	assert_got(b, "$X\n$GPGGA,3\n$GPVTG,1\n");
+}
+
+/* What it replaces is found where it was. */
+static void
+the_latest_takes_its_place_even_if_others_make_room(void **state)
+{
+	struct port *a = make("a"), *b = make("b");
+	struct route_conf *conf = make_route("r", "a", "b");
+
+	(void)state;
+	conf->latest = LATEST_NMEA;
+	b->node->endpoint->conf->queue = 30 + 2 * QUEUE_FLOOR;
+	b->node->endpoint->conf->overflow = OVERFLOW_DROP_OLDEST;
+	begin(&conf, 1);
+	far_of(b)->room = 0;
+	say(a, "$X\n$GPZDA,00000000000000000000000\n$GPGGA,1\n$GPVTG,1\n");
+	assert_dropped(b, 0, 0, 0);
+	say(a, "$GPGGA,2222222222222\n");
+	assert_int_equal(b->traffic.dropped[DROP_OVERFLOW], 1);
+	assert_int_equal(b->traffic.dropped[DROP_REPLACED], 1);
+	drain(b);
+	assert_got(b, "$X\n$GPGGA,2222222222222\n$GPVTG,1\n");
 }
 
 /* --- frames of others ---------------------------------------------------- */
@@ -1091,6 +1119,7 @@ main(void)
 		TEST(while_it_is_stalled_the_oldest_are_dropped),
 		TEST(a_peer_that_has_ended_gets_nothing_new),
 		TEST(only_the_latest_of_each_message_waits),
+		TEST(the_latest_takes_its_place_even_if_others_make_room),
 		TEST(frames_of_the_control_port_queue_with_the_others),
 	};
 
