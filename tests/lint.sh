@@ -11,10 +11,10 @@ fault() {
 	status=1
 }
 
-# Each folder is a layer: a file includes headers of its own and of lower ones.
+# Each directory is a layer: a file includes headers of its own and of lower ones.
 layers="base net framing endpoint route config bridge control daemon"
-for folder in src/*; do
-	case " $layers " in *" ${folder#src/} "*) ;; *) fault "$folder is in no layer" ;; esac
+for directory in src/*; do
+	case " $layers " in *" ${directory#src/} "*) ;; *) fault "$directory is in no layer" ;; esac
 done
 [ -z "$(basename -a src/*/*.[ch] | sort | uniq -d)" ] ||
 	fault "the same name twice: $(basename -a src/*/*.[ch] | sort | uniq -d)"

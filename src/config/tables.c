@@ -78,7 +78,7 @@ const struct key daemon_keys[] = {
 	    .type = KEY_STRING,
 	    .def = "/var/lib/ttybridge",
 	    .offset = DAEMON(state_dir),
-	    .help = "the folder for captures that are given without one" },
+	    .help = "the directory for captures that are given without one" },
 	{ .name = NULL },
 };
 

@@ -198,16 +198,16 @@ warn_path(struct warner *w, const char *file, int line, const char *type,
 		    type, name, key, name);
 }
 
-/* The service reads what is in its own folder. */
+/* The service reads what is in its own directory. */
 static void
 warn_paths(struct warner *w, const char *file)
 {
-	static const char folder[] = SYSCONFDIR "/ttybridge/";
+	static const char directory[] = SYSCONFDIR "/ttybridge/";
 	char path[PATH_MAX];
 
 	if (realpath(file, path) == NULL)
 		snprintf(path, sizeof(path), "%s", file);
-	if (strncmp(path, folder, strlen(folder)) != 0)
+	if (strncmp(path, directory, strlen(directory)) != 0)
 		return;
 	for (unsigned i = 0; i < w->c->nendpoints; i++) {
 		const struct endpoint_conf *e = w->c->endpoints[i];

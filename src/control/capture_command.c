@@ -36,14 +36,14 @@ static char *
 whole_path(struct call *call, const char *file)
 {
 	const struct daemon_hooks *hooks = call->client->hooks;
-	const char *folder = ".";
+	const char *directory = ".";
 	char *path;
 
 	if (*file == '/')
 		return strdup(file);
 	if (hooks != NULL && hooks->daemon != NULL)
-		folder = hooks->daemon()->state_dir;
-	if (asprintf(&path, "%s/%s", folder, file) < 0)
+		directory = hooks->daemon()->state_dir;
+	if (asprintf(&path, "%s/%s", directory, file) < 0)
 		return NULL;
 	return path;
 }

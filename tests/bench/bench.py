@@ -43,7 +43,7 @@ LIMIT, OURS = "limit", "ttybridged"
 @dataclass
 class Setup:
     """What a bridge has to join: pairs of ptys, or a pty and a TCP port."""
-    folder: Path
+    directory: Path
     pairs: int = 1
     mode: str = "raw"       # of the limit
     framing: tuple = ("raw", "raw")
@@ -51,7 +51,7 @@ class Setup:
     crowd: int = 0          # other endpoints, in pairs, and control ports
 
     def write(self, text, suffix="conf"):
-        path = self.folder / f"bridge.{suffix}"
+        path = self.directory / f"bridge.{suffix}"
         path.write_text(text)
         return str(path)
 
@@ -59,10 +59,10 @@ class Setup:
 def crowd(s, version):
     """Of each version ten endpoints are different."""
     def end(i):
-        return (f"[pty e{i}]\nlink = {s.folder}/e{i}\nframing = line\n" +
+        return (f"[pty e{i}]\nlink = {s.directory}/e{i}\nframing = line\n" +
                 (f"max_frame = {1000 + version}\n" if i < 10 else ""))
-    return (f"[control full]\nlisten = unix:{s.folder}/full\n"
-            f"[control read]\nlisten = unix:{s.folder}/read\naccess = read\n" +
+    return (f"[control full]\nlisten = unix:{s.directory}/full\n"
+            f"[control read]\nlisten = unix:{s.directory}/read\naccess = read\n" +
             "".join(end(i) for i in range(s.crowd)) +
             "".join(f"[route e{i}]\nbetween = e{i} e{i + 1}\n"
                     for i in range(0, s.crowd, 2)))
@@ -70,7 +70,7 @@ def crowd(s, version):
 
 def ours(s, version=0):
     def port(side, i):
-        return (f"[serial {side}{i}]\ndevice = {s.folder}/{side.upper()}{i}\n"
+        return (f"[serial {side}{i}]\ndevice = {s.directory}/{side.upper()}{i}\n"
                 f"baud = 115200\nframing = {s.framing[side == 'b']}\n")
     if s.port:
         text = port("a", 0) + (
@@ -86,19 +86,19 @@ def ours(s, version=0):
 
 
 def limit(s):
-    return [str(BUILD / "limit"), "tcp" if s.port else s.mode, str(s.folder),
+    return [str(BUILD / "limit"), "tcp" if s.port else s.mode, str(s.directory),
             str(s.port or s.pairs)]
 
 
 def socat(s):
     other = (f"TCP-LISTEN:{s.port},bind=127.0.0.1,reuseaddr,nodelay" if s.port
-             else f"{s.folder}/B{{I}},raw,echo=0")
-    return ["socat", f"{s.folder}/A{{I}},raw,echo=0", other]
+             else f"{s.directory}/B{{I}},raw,echo=0")
+    return ["socat", f"{s.directory}/A{{I}},raw,echo=0", other]
 
 
 def ser2net(s, options=""):
     def device(side, i):
-        return f"serialdev(nouucplock=true),{s.folder}/{side}{i},115200n81,local"
+        return f"serialdev(nouucplock=true),{s.directory}/{side}{i},115200n81,local"
     text = ""
     for i in range(s.pairs):
         if s.port:
@@ -120,13 +120,13 @@ def ser2net_tuned(s):
 
 def gensiot(s):
     return ["gensiot", "-i"] + [
-        f"serialdev(nouucplock=true),{s.folder}/{side}{{I}},115200n81,local"
+        f"serialdev(nouucplock=true),{s.directory}/{side}{{I}},115200n81,local"
         for side in "AB"]
 
 
 def asyncio(s):
     mode = "tcp" if s.port else "line" if s.mode == "line" else "raw"
-    return [PYTHON, str(HERE / "peer_asyncio.py"), mode, str(s.folder),
+    return [PYTHON, str(HERE / "peer_asyncio.py"), mode, str(s.directory),
             str(s.port or s.pairs)]
 
 
@@ -339,7 +339,7 @@ class Disturber:
         while not self.over.is_set():
             try:
                 s = socket.socket(socket.AF_UNIX)
-                s.connect(str(self.setup.folder / name))
+                s.connect(str(self.setup.directory / name))
                 return s.makefile("rw")
             except OSError:
                 time.sleep(0.05)
@@ -410,11 +410,11 @@ def load(words, pin, timeout=60):
             p.wait()
 
 
-def run_once(test, bridge, folder, pin, trace=()):
-    for old in folder.iterdir():
+def run_once(test, bridge, directory, pin, trace=()):
+    for old in directory.iterdir():
         old.unlink()
-    s = Setup(folder, port=free_port() if test.clients else 0, **test.setup)
-    words = test.load + ["--dir", str(folder), "--pairs", str(s.pairs)]
+    s = Setup(directory, port=free_port() if test.clients else 0, **test.setup)
+    words = test.load + ["--dir", str(directory), "--pairs", str(s.pairs)]
     if test.clients:
         words += ["--clients", str(test.clients), "--port", str(s.port)]
     if bridge.each:
@@ -430,15 +430,15 @@ def run_once(test, bridge, folder, pin, trace=()):
     return dict(r, **disturbed)
 
 
-def difference(test, bridge, folder, pin, counts, tool, total):
+def difference(test, bridge, directory, pin, counts, tool, total):
     """What a message costs by a tool that counts a whole run: many less few."""
     ran = []
     for count in counts:
         r = run_once(replace(test, load=test.load + ["--count", str(count)]),
-                     bridge, folder, pin, tool)
+                     bridge, directory, pin, tool)
         if "error" in r:
             return r
-        ran.append((r["all_messages"], total(folder / "counts"), r))
+        ran.append((r["all_messages"], total(directory / "counts"), r))
     (few, a, _), (many, b, r) = ran
     return dict(r, each=(b - a) / (many - few))
 
@@ -448,22 +448,22 @@ def calls_of(path):
     return int(path.read_text().splitlines()[-1].split()[3])
 
 
-def traced(test, bridge, folder, pin):
-    r = difference(test, bridge, folder, pin, (100, 1000),
-                   ["strace", "-f", "-c", "-qq", "-o", f"{folder}/counts"],
+def traced(test, bridge, directory, pin):
+    r = difference(test, bridge, directory, pin, (100, 1000),
+                   ["strace", "-f", "-c", "-qq", "-o", f"{directory}/counts"],
                    calls_of)
     if "each" in r:
         r["calls"] = r["each"]
     return r
 
 
-def run_fairly(test, bridge, folder, pin):
+def run_fairly(test, bridge, directory, pin):
     """Again when others took much of the CPU; what they took is taken out."""
     if test.trace:
-        return traced(test, bridge, folder, pin)
+        return traced(test, bridge, directory, pin)
     best = None
     for _ in range(2):
-        r = run_once(test, bridge, folder, pin)
+        r = run_once(test, bridge, directory, pin)
         if best is None or "error" in best or \
                 r.get("foreign", 1) < best["foreign"]:
             best = r
@@ -484,7 +484,7 @@ def has_a_turn(test, name, bridges, n):
         (n == 0 or not test.trace)
 
 
-def run_suite(suite, tests, bridges, rounds, folder, workers):
+def run_suite(suite, tests, bridges, rounds, directory, workers):
     samples, failed = [], set()
     for n in range(rounds):
         began = time.monotonic()
@@ -494,7 +494,7 @@ def run_suite(suite, tests, bridges, rounds, folder, workers):
                 if (test.name, name) in failed or \
                         not has_a_turn(test, name, bridges, n):
                     continue
-                r = run_fairly(test, BRIDGES[name], folder, pin)
+                r = run_fairly(test, BRIDGES[name], directory, pin)
                 samples.append(dict(r, test=test.name, bridge=name, round=n))
                 if "error" in r:
                     failed.add((test.name, name))
@@ -611,12 +611,12 @@ def main():
     bridges = [b for b in installed() if a.only is None or
                b in (LIMIT, OURS, *a.only.split(","))]
     workers, samples, rows = Workers(), [], []
-    with tempfile.TemporaryDirectory(prefix="ttybench") as folder:
+    with tempfile.TemporaryDirectory(prefix="ttybench") as directory:
         for name in suites:
             if name == "codec":
                 continue
             tests = list(SUITES[name]())
-            mine = run_suite(name, tests, bridges, a.rounds, Path(folder),
+            mine = run_suite(name, tests, bridges, a.rounds, Path(directory),
                              workers)
             rows += [r for t in tests for f in t.figures
                      if (r := make_row(t, f, mine, bridges))]

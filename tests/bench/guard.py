@@ -48,19 +48,19 @@ def instructions_of(path):
     return int(re.search(r"^totals: (\d+)", path.read_text(), re.M)[1])
 
 
-def measure(case, folder):
+def measure(case, directory):
     name, a, b, clients, burst = case
     base = ["pong", "--format", a, "--other", b, "--seconds", "60",
             "--ready", "60"]
     test = Test(name, base, [], clients=clients, setup=dict(
         framing=(a.split(":")[0], b.split(":")[0])))
-    r = traced(test, BRIDGES[OURS], folder, False)
+    r = traced(test, BRIDGES[OURS], directory, False)
     if "error" in r:
         return r, None
     test.load = base + ["--burst", str(burst)]
-    i = difference(test, BRIDGES[OURS], folder, False, (20, 420),
+    i = difference(test, BRIDGES[OURS], directory, False, (20, 420),
                    ["valgrind", "--tool=callgrind",
-                    f"--callgrind-out-file={folder}/counts"], instructions_of)
+                    f"--callgrind-out-file={directory}/counts"], instructions_of)
     return r, i
 
 
@@ -87,14 +87,14 @@ def over_by_much(now, was):
     return any(n > w * MARGIN for n, w in zip(now, was))
 
 
-def held_to(case, was, folder):
+def held_to(case, was, directory):
     """
     The least of up to three runs, as a busy machine cuts bursts into more reads; the
     most when figures are taken.
     """
     runs = []
     for _ in range(3):
-        calls, instructions = measure(case, folder)
+        calls, instructions = measure(case, directory)
         if "each" not in calls:
             return None, calls.get("error")
         if "each" not in instructions:
@@ -119,10 +119,10 @@ def main():
             return print("guard: passed over, the figures are of another "
                          f"build\n  theirs: {made}\n  ours:   {made_with()}")
     over, got = False, {}
-    with tempfile.TemporaryDirectory(prefix="ttyguard") as folder:
+    with tempfile.TemporaryDirectory(prefix="ttyguard") as directory:
         for case in CASES:
             was = None if taking else figures.get(case[0], (0, 0))
-            now, error = held_to(case, was, Path(folder))
+            now, error = held_to(case, was, Path(directory))
             if now is None:
                 return print(f"guard: passed over, strace does not work: {error}")
             got[case[0]] = now

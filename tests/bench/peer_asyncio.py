@@ -5,7 +5,7 @@ import sys
 
 import serial_asyncio
 
-mode, folder, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+mode, directory, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 
 class Raw(asyncio.Protocol):
@@ -45,7 +45,7 @@ async def pair(a, b):
 
 async def tcp():
     reader, writer = await serial_asyncio.open_serial_connection(
-        url=f"{folder}/A0", baudrate=115200)
+        url=f"{directory}/A0", baudrate=115200)
     clients = set()
 
     async def client(its_reader, its_writer):
@@ -67,7 +67,7 @@ async def main():
     if mode == "tcp":
         await tcp()
     else:
-        await asyncio.gather(*(pair(f"{folder}/A{i}", f"{folder}/B{i}")
+        await asyncio.gather(*(pair(f"{directory}/A{i}", f"{directory}/B{i}")
                                for i in range(number)))
 
 asyncio.run(main())

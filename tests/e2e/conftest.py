@@ -21,17 +21,17 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def directory(tmp_path):
     return tmp_path
 
 
 @pytest.fixture
-def pty(folder):
-    """Makes serial devices: pty("a") is linked as folder/a."""
+def pty(directory):
+    """Makes serial devices: pty("a") is linked as directory/a."""
     made = []
 
     def make(name):
-        made.append(Pty(folder / name))
+        made.append(Pty(directory / name))
         return made[-1]
     yield make
     for p in made:
@@ -66,20 +66,20 @@ def open_tty():
 
 
 @pytest.fixture
-def clock(folder):
-    made = Clock(folder)
+def clock(directory):
+    made = Clock(directory)
     yield made
     made.close()
 
 
 @pytest.fixture
-def daemon(request, folder):
+def daemon(request, directory):
     """Starts daemons; each has to end well when the test did."""
     request.node.daemons = made = []
 
     def start(conf="", **kwargs):
         kwargs.setdefault("name", f"daemon{len(made) or ''}")
-        made.append(Daemon(folder, conf, **kwargs))
+        made.append(Daemon(directory, conf, **kwargs))
         return made[-1]
     yield start
     failed = getattr(request.node, "failed_call", False)

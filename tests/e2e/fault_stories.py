@@ -48,13 +48,13 @@ class Ended(Exception):
 class Victim(Daemon):
     """A daemon in which a call fails: nothing that it is asked has to work."""
 
-    def __init__(self, folder, conf, fault=None, argv=None, sockets=(),
+    def __init__(self, directory, conf, fault=None, argv=None, sockets=(),
                  env=()):
-        self.folder = Path(folder)
-        self.file = self.folder / "daemon.conf"
-        self.socket = self.folder / "daemon.sock"
-        self.errors = self.folder / "daemon.stderr"
-        self.log = self.folder / "fault.log"
+        self.directory = Path(directory)
+        self.file = self.directory / "daemon.conf"
+        self.socket = self.directory / "daemon.sock"
+        self.errors = self.directory / "daemon.stderr"
+        self.log = self.directory / "fault.log"
         self.control_section = section("control", "unix",
                                        listen=f"unix:{self.socket}")
         self.write(conf)
@@ -205,8 +205,8 @@ class User(Returning):
 class Story:
     """What is done with a daemon; goes on whatever does not work."""
 
-    def __init__(self, folder, fault=None, most=None):
-        self.folder = Path(folder)
+    def __init__(self, directory, fault=None, most=None):
+        self.directory = Path(directory)
         self.fault = fault
         self.most = most        # descriptors, when nothing fails
         self.held = 0           # descriptors, at the end
@@ -216,7 +216,7 @@ class Story:
         self.d = None
 
     def start(self, conf, **kwargs):
-        self.d = Victim(self.folder, conf, self.fault, **kwargs)
+        self.d = Victim(self.directory, conf, self.fault, **kwargs)
 
     def play(self):
         """What is done."""
@@ -233,7 +233,7 @@ class Story:
         stream.close()
 
     def pty(self, name):
-        return self.add(Pty(self.folder / name))
+        return self.add(Pty(self.directory / name))
 
     def until(self, condition, timeout=STEP):
         """Moves bytes until it holds; whether it does in time."""
@@ -407,7 +407,7 @@ class Devices(Story):
         b.plug()
         self.hear(b, line)
         self.d.write(self.text("3K") +
-                     section("pty", "p", link=self.folder / "p", **SOONER))
+                     section("pty", "p", link=self.directory / "p", **SOONER))
         self.d.attempt("reload")
         self.hear(b, self.say(a))
 
@@ -474,7 +474,7 @@ class Network(Story):
 
     def text(self, more=""):
         return ("[daemon]\nlog_level = debug\n" +
-                section("pty", "p", link=self.folder / "p", framing="line",
+                section("pty", "p", link=self.directory / "p", framing="line",
                         **SOONER) +
                 section("tcp-client", "out", framing="cobs",
                         connect=f"localhost:{self.far.port}",
@@ -482,7 +482,7 @@ class Network(Story):
                 section("udp", "u", listen=f"{self.air.ip}:{self.port}",
                         send_to=f"{self.air.ip}:{self.air.port}",
                         **SOONER) +
-                section("unix-server", "s", listen=self.folder / "s",
+                section("unix-server", "s", listen=self.directory / "s",
                         framing="line", max_clients=1, mode="0600",
                         **SOONER) +
                 section("echo", "e", **SOONER) +
@@ -495,18 +495,18 @@ class Network(Story):
         self.far, self.air = self.add(Far()), self.add(Air())
         self.port = free_port()
         self.start(self.text())
-        self.until(lambda: (self.folder / "p").exists() and
-                   (self.folder / "s").exists() and self.d.socket.exists())
+        self.until(lambda: (self.directory / "p").exists() and
+                   (self.directory / "s").exists() and self.d.socket.exists())
         self.air.to = (self.air.ip, self.port)
-        p = self.add(User(self.folder / "p"))
+        p = self.add(User(self.directory / "p"))
         self.until(lambda: self.far.here)
         self.hear(self.far, self.say(p, 3))
         self.far.send(b"\x09from far\0")
         self.until(lambda: b"from far" in p.received)
         self.hear(p, self.say(self.air, 2))
-        s = self.client(self.folder / "s")
+        s = self.client(self.directory / "s")
         self.hear(s, self.say(s, 3, 1000))
-        other = self.client(self.folder / "s")      # one too many
+        other = self.client(self.directory / "s")      # one too many
         self.until(lambda: other.eof, 0.05)
         self.remove(other)
         # Nobody reads; everybody goes; everybody comes again.
@@ -523,7 +523,7 @@ class Network(Story):
         self.until(lambda: self.far.here)
         self.d.attempt("json endpoints\nps\nget p/mode\npeers\n"
                        "reopen p\nsend e \\x00\nroutes")
-        p = self.add(User(self.folder / "p"))
+        p = self.add(User(self.directory / "p"))
         self.hear(self.far, self.say(p))
         self.remove(p)
         self.d.write(self.text(section("udp", "v", listen="127.0.0.1:0",
@@ -534,8 +534,8 @@ class Network(Story):
     def judge(self):
         yield self.answers()
         yield self.up()
-        p = self.add(User(self.folder / "p"))
-        s = self.add(Caller("s", self.folder / "s"))
+        p = self.add(User(self.directory / "p"))
+        s = self.add(Caller("s", self.directory / "s"))
         yield self.flows(p, self.far)
         self.far.send(b"\0")
         yield self.flows(p, self.air)
@@ -688,11 +688,11 @@ class Service(Story):
 
     def text(self, more=""):
         return (serial("a", self.a, framing="line") +
-                section("pty", "p", link=self.folder / "p", framing="slip",
+                section("pty", "p", link=self.directory / "p", framing="slip",
                         **SOONER) +
                 tcp_server("lan", self.port, framing="line",
                            stall_timeout="1m", **SOONER) +
-                section("unix-server", "s", listen=self.folder / "s",
+                section("unix-server", "s", listen=self.directory / "s",
                         framing="line", stall_timeout="1m", **SOONER) +
                 section("tcp-client", "out", framing="cobs", keepalive="no",
                         connect=f"127.0.0.1:{self.far.port}", **SOONER) +
@@ -722,15 +722,15 @@ class Service(Story):
 
     def begin(self):
         """It runs, and has two clients."""
-        self.manager = self.add(Manager(self.folder))
+        self.manager = self.add(Manager(self.directory))
         self.port = self.manager.listen("lan", ("127.0.0.1", 0))
         self.manager.listen("ttybridge.socket",
-                            str(self.folder / "daemon.sock"))
+                            str(self.directory / "daemon.sock"))
         a = self.a
         self.run(self.text())
-        self.until(lambda: a.opened() and (self.folder / "s").exists())
+        self.until(lambda: a.opened() and (self.directory / "s").exists())
         lan = self.client(("127.0.0.1", self.port))
-        s = self.client(self.folder / "s")
+        s = self.client(self.directory / "s")
         self.hear(lan, self.say(a, 3))
         self.hear(s, self.say(lan))
         self.hear(a, self.say(s))
@@ -776,9 +776,9 @@ class Manager(Stream):
 
     name = "manager"
 
-    def __init__(self, folder):
+    def __init__(self, directory):
         super().__init__()
-        self.path = str(folder / "notify")
+        self.path = str(directory / "notify")
         self.said, self.kept, self.listeners = "", [], []
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(self.path)
@@ -898,14 +898,14 @@ class Changes(Story):
             serial("b", self.b, framing="slip", checksum="crc32",
                    frame_timeout="50ms", overflow="drop-oldest") + net +
             "[daemon]\nlog_level = debug\ndrain_timeout = 100ms\n"
-            f"name = other\nstate_dir = {self.folder}\n",
+            f"name = other\nstate_dir = {self.directory}\n",
             # More devices than there are, and a socket that is in use.
-            a + b + serial("c", self.folder / "nowhere") + serial(
+            a + b + serial("c", self.directory / "nowhere") + serial(
                 "d", "/dev/null") + tcp_server("taken", self.busy()),
             a + b + section("serial", "u", usb="1234:5678:serial") +
-            section("unix-server", "s", listen=self.folder / "s", mode="0600",
+            section("unix-server", "s", listen=self.directory / "s", mode="0600",
                     group="nogroup") +
-            section("pty", "p", link=self.folder / "p", mode="0600",
+            section("pty", "p", link=self.directory / "p", mode="0600",
                     group="nogroup") +
             route("r", between="a b", match="^0", match_hex="30 30",
                   match_nmea="GP* !GPGSV", rate="10/s") +
@@ -994,7 +994,7 @@ class Capture(Story):
     def play(self):
         self.a, self.b = self.pty("a"), self.pty("b")
         a, b = self.a, self.b
-        self.start(section("daemon", "", state_dir=self.folder) +
+        self.start(section("daemon", "", state_dir=self.directory) +
                    serial("a", a, framing="line") + serial("b", b, framing="line"))
         self.begun(a, b)
         self.d.attempt("capture status\ncapture start x.pcap a b\nps")
@@ -1010,7 +1010,7 @@ class Capture(Story):
         yield self.up()
         yield self.flows(self.a, self.b)
         yield self.flows(self.b, self.a)
-        (self.folder / "x.pcap").unlink(missing_ok=True)
+        (self.directory / "x.pcap").unlink(missing_ok=True)
         yield self.still()
         yield self.tidy()
         yield self.accounts("b", ["a"])
@@ -1022,19 +1022,19 @@ class Stop(Story):
     def play(self):
         self.a, self.b, self.port = self.pty("a"), self.pty("b"), free_port()
         a, b = self.a, self.b
-        self.manager = self.add(Manager(self.folder))
+        self.manager = self.add(Manager(self.directory))
         self.start(serial("a", a, framing="line", queue="8K") +
                    serial("b", b, framing="cobs", queue="8K") +
                    tcp_server("lan", self.port, framing="slip") +
-                   section("unix-server", "s", listen=self.folder / "s") +
-                   section("pty", "p", link=self.folder / "p") +
+                   section("unix-server", "s", listen=self.directory / "s") +
+                   section("pty", "p", link=self.directory / "p") +
                    section("udp", "u", send_to=f"127.0.0.1:{free_port()}") +
                    section("daemon", "", drain_timeout="5s"),
                    env={"NOTIFY_SOCKET": self.manager.path,
                         "WATCHDOG_USEC": 40000})
         self.begun(a, b)
         lan = self.client(("127.0.0.1", self.port))
-        s = self.client(self.folder / "s")
+        s = self.client(self.directory / "s")
         self.hear(lan, self.say(a))
         lan.reading = s.reading = b.reading = False
         self.last = self.say(a, 400, 300)
@@ -1059,9 +1059,9 @@ class Stop(Story):
         except Ended:
             pass
         left = [n for n in ("daemon.sock", "s", "p")
-                if os.path.lexists(self.folder / n)]
+                if os.path.lexists(self.directory / n)]
         wrong = self.ends()
-        left = [n for n in left if os.path.lexists(self.folder / n)]
+        left = [n for n in left if os.path.lexists(self.directory / n)]
         return wrong or (left and self.fault is None and
                          f"it leaves {left} behind") or None
 
@@ -1076,7 +1076,7 @@ class Ports(Story):
                        flow="xonxoff", hangup_on_close="yes", rts="on") + more)
 
     def play(self):
-        uarts = Uarts(self.folder / "lines")
+        uarts = Uarts(self.directory / "lines")
         self.a, self.b = self.pty("a"), self.pty("b")
         a, b = self.a, self.b
         # Only what is about the ports: the rest fails in other stories.
@@ -1119,8 +1119,8 @@ class Words(Story):
     """Runs that end by themselves, and one without a file."""
 
     def play(self):
-        good = self.folder / "good.conf"
-        bad = self.folder / "bad.conf"
+        good = self.directory / "good.conf"
+        bad = self.directory / "bad.conf"
         good.write_text(section("pty", "a", framing="delimiter",
                                 delimiter="\\x03") +
                         section("udp", "b", listen="*:1", allow="::/0") +
@@ -1142,18 +1142,18 @@ class Words(Story):
                 raise AssertionError(f"{argv}: {wrong}")
             self.d.errors.unlink()
         self.start("", argv=[
-            f"pty:{self.folder}/x,framing=line,reopen_min=9ms,reopen_max=99ms",
-            f"pty:{self.folder}/y,framing=line,reopen_min=9ms,reopen_max=99ms",
-            f"control:unix:{self.folder}/daemon.sock"])
+            f"pty:{self.directory}/x,framing=line,reopen_min=9ms,reopen_max=99ms",
+            f"pty:{self.directory}/y,framing=line,reopen_min=9ms,reopen_max=99ms",
+            f"control:unix:{self.directory}/daemon.sock"])
         self.until(lambda: self.d.socket.exists() and
-                   os.path.lexists(self.folder / "x") and
-                   os.path.lexists(self.folder / "y"))
+                   os.path.lexists(self.directory / "x") and
+                   os.path.lexists(self.directory / "y"))
 
     def judge(self):
         yield self.answers()
         yield self.up()
-        x = self.add(User(self.folder / "x"))
-        y = self.add(User(self.folder / "y"))
+        x = self.add(User(self.directory / "x"))
+        y = self.add(User(self.directory / "y"))
         yield self.flows(x, y)
         yield self.flows(y, x)
         yield self.still()

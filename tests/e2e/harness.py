@@ -6,8 +6,8 @@ Nothing here sleeps for a fixed time: every wait is a poll for a condition with 
 deadline (wait_for, pump).  A test says what goes in (send), turns the crank until
 what it wants has come (pump, expect), and compares bytes (same).
 
-    a, b = Pty(folder / "a"), Pty(folder / "b")
-    with Daemon(folder, serial("a", a, framing="line")
+    a, b = Pty(directory / "a"), Pty(directory / "b")
+    with Daemon(directory, serial("a", a, framing="line")
                       + serial("b", b, framing="cobs")) as d:
         a.send(b"hi\\n")
         expect(b, b"\\x03hi\\x00", [a])
@@ -360,9 +360,9 @@ def fill(streams, quiet=0.3, timeout=None):
     pump(streams, still, timeout, "the flow to stop")
 
 
-def run_apart(script, file, folder, what):
+def run_apart(script, file, directory, what):
     """
-    Runs a test file as a program, with the folder, behind a script in network and mounts
+    Runs a test file as a program, with the directory, behind a script in network and mounts
     of its own; skips where that is not allowed.
     """
     apart = ["unshare", "--net", "--mount"] + \
@@ -370,7 +370,7 @@ def run_apart(script, file, folder, what):
         ["sh", "-c", script + ' && exec "$@"', "sh"]
     if subprocess.run([*apart, "true"], stderr=subprocess.DEVNULL).returncode != 0:
         pytest.skip(f"may not have a network and {what} of its own")
-    done = subprocess.run([*apart, sys.executable, file, str(folder)],
+    done = subprocess.run([*apart, sys.executable, file, str(directory)],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout[-6000:]
 
@@ -430,9 +430,9 @@ class Clock:
     env=clock.env; the test moves it on.
     """
 
-    def __init__(self, folder):
+    def __init__(self, directory):
         self.seconds = 0
-        file = folder / "uptime"
+        file = directory / "uptime"
         self.fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         self.set()
         self.env = {"LD_PRELOAD": str(FAULTS), "FAULT_UPTIME": str(file),
@@ -516,13 +516,13 @@ class Daemon:
     to end well.
     """
 
-    def __init__(self, folder, conf="", tcp=False, words=(), settled=True,
+    def __init__(self, directory, conf="", tcp=False, words=(), settled=True,
                  name="daemon", control=True, options=(), stderr=None,
                  env=(), user=None, wrapper=(), preexec=None):
-        self.folder = Path(folder)
-        self.file = self.folder / f"{name}.conf"
-        self.socket = self.folder / f"{name}.sock"
-        self.errors = self.folder / f"{name}.stderr"
+        self.directory = Path(directory)
+        self.file = self.directory / f"{name}.conf"
+        self.socket = self.directory / f"{name}.sock"
+        self.errors = self.directory / f"{name}.stderr"
         self.port = free_port() if tcp else None
         self.control_section = ""
         if control:

@@ -61,11 +61,11 @@ class Board:
 
 
 @pytest.fixture
-def board(folder):
+def board(directory):
     made = []
 
     def make(sketch, **kwargs):
-        made.append(Board(folder / sketch.lower(), sketch, **kwargs))
+        made.append(Board(directory / sketch.lower(), sketch, **kwargs))
         return made[-1]
     yield make
     for b in made:
@@ -235,13 +235,13 @@ def test_a_restart_of_the_daemon_resets_a_board_only_if_it_hangs_up(
 
 # --- the demonstration -------------------------------------------------------
 
-def test_the_demo_loses_nothing_and_leaves_nothing_behind(folder):
+def test_the_demo_loses_nothing_and_leaves_nothing_behind(directory):
     done = subprocess.run(
         [ROOT / "tests/demo.sh", BINARY, BOARDS], stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=90,
         env={**os.environ, **SANITIZERS, "DEMO_SECONDS": "4",
-             "DEMO_PORT": str(free_port()), "TMPDIR": str(folder)})
+             "DEMO_PORT": str(free_port()), "TMPDIR": str(directory)})
     assert done.returncode == 0, done.stdout
     assert re.search(r"^ *lost: 0$", done.stdout, re.M), done.stdout
     assert "AWAITING" in done.stdout
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []

@@ -390,9 +390,9 @@ def test_a_device_unplugged_under_load_loses_no_other_frames(pty, daemon):
 
 
 def test_a_device_missing_at_the_start_is_taken_when_it_appears(
-        pty, daemon, folder):
+        pty, daemon, directory):
     a = pty("a")
-    late = folder / "late"
+    late = directory / "late"
     d = daemon(serial("a", a, framing="line") +
                serial("b", late, framing="line", reopen_min="60s",
                       reopen_max="60s"), settled=False)
@@ -742,11 +742,11 @@ def read_and_leave(d, client):
     wait_for(lambda: len(d.json("peers")) == 1)
 
 
-def test_what_was_not_written_is_not_counted_as_written(daemon, folder, connect):
-    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line") +
-               section("unix-server", "b", listen=folder / "b", framing="line",
+def test_what_was_not_written_is_not_counted_as_written(daemon, directory, connect):
+    d = daemon(section("unix-server", "a", listen=directory / "a", framing="line") +
+               section("unix-server", "b", listen=directory / "b", framing="line",
                        stall_timeout="none"))
-    a, b = connect(folder / "a"), connect(folder / "b")
+    a, b = connect(directory / "a"), connect(directory / "b")
     wait_for(lambda: len(d.json("peers")) == 2)
     b.reading = False
     sent = 0
@@ -763,12 +763,12 @@ def test_what_was_not_written_is_not_counted_as_written(daemon, folder, connect)
     assert d.dropped("b") == d.dropped("b", "closed") == 1
 
 
-def test_what_was_written_of_a_frame_is_counted_and_the_frame_as_cut(daemon, folder, connect):
-    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line",
+def test_what_was_written_of_a_frame_is_counted_and_the_frame_as_cut(daemon, directory, connect):
+    d = daemon(section("unix-server", "a", listen=directory / "a", framing="line",
                        max_frame="1M") +
-               section("unix-server", "b", listen=folder / "b", framing="line",
+               section("unix-server", "b", listen=directory / "b", framing="line",
                        max_frame="1M", stall_timeout="none"))
-    a, b = connect(folder / "a"), connect(folder / "b")
+    a, b = connect(directory / "a"), connect(directory / "b")
     wait_for(lambda: len(d.json("peers")) == 2)
     b.reading = False
     a.send(b"x" * 1000000 + b"\n")

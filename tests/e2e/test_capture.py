@@ -68,10 +68,10 @@ def refused(d, command, *words, address=None):
         assert word in str(e.value)
 
 
-def test_each_frame_is_in_the_file_with_its_way(three, folder):
+def test_each_frame_is_in_the_file_with_its_way(three, directory):
     d, a, b, c = three
     assert status(d) == {"capture": "none"}
-    assert d.control(f"capture start {folder}/x.pcap") == [f"file: {folder}/x.pcap"]
+    assert d.control(f"capture start {directory}/x.pcap") == [f"file: {directory}/x.pcap"]
     a.outgoing += b"one\ntwo\n"
     expect(b, b"\xc0one\xc0\xc0two\xc0", [a])
     expect(c, b"one\ntwo\n", [a])
@@ -79,28 +79,28 @@ def test_each_frame_is_in_the_file_with_its_way(three, folder):
     expect(a, b"back \xc0\n", [b])
     assert status(d)["frames"] == 3
     assert "frames: 3" in d.control("capture stop")
-    assert read_capture(folder / "x.pcap") == [
+    assert read_capture(directory / "x.pcap") == [
         ("data", "line a > b,c", "a > b,c", b"one"),
         ("data", "line a > b,c", "a > b,c", b"two"),
         ("data", "slip b > a", "b > a", b"back \xc0")]
     now = status(d)
     assert now["capture"] == "ended"
-    assert now["bytes"] == (folder / "x.pcap").stat().st_size
+    assert now["bytes"] == (directory / "x.pcap").stat().st_size
     a.outgoing += b"three\n"
     expect(c, b"three\n", [a])
-    assert len(read_capture(folder / "x.pcap")) == 3
+    assert len(read_capture(directory / "x.pcap")) == 3
 
 
 @pytest.mark.parametrize("framing, dissector, request_", (
     ("modbus-rtu", "mbrtu", "01 03 00 00 00 02 c4 0b"),
     ("modbus-tcp", "mbtcp", "00 01 00 00 00 06 01 03 00 00 00 02"),
 ))
-def test_wireshark_opens_it(pty, daemon, folder, framing, dissector, request_):
+def test_wireshark_opens_it(pty, daemon, directory, framing, dissector, request_):
     if not shutil.which("tshark"):
         pytest.skip("there is no tshark")
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a, framing=framing) + serial("b", b, framing="raw"))
-    d.control(f"capture start {folder}/x.pcap")
+    d.control(f"capture start {directory}/x.pcap")
     request = bytes.fromhex(request_)
     a.outgoing += request
     expect(b, request, [a])
@@ -109,7 +109,7 @@ def test_wireshark_opens_it(pty, daemon, folder, framing, dissector, request_):
     wait_for(lambda: status(d)["frames"] == 2)
     d.control("capture stop")
     shown = subprocess.run(
-        ["tshark", "-r", folder / "x.pcap", "-T", "fields", "-e", "frame.protocols",
+        ["tshark", "-r", directory / "x.pcap", "-T", "fields", "-e", "frame.protocols",
          "-e", "modbus.func_code", "-e", "data.data", "-e", "_ws.col.Protocol"],
         check=True, capture_output=True, text=True).stdout.splitlines()
     first, second = (line.split("\t") for line in shown)
@@ -118,21 +118,21 @@ def test_wireshark_opens_it(pty, daemon, folder, framing, dissector, request_):
     assert second[3].startswith("raw b > ")
 
 
-def test_of_some_endpoints_only(three, folder):
+def test_of_some_endpoints_only(three, directory):
     d, a, b, c = three
-    d.control(f"capture start {folder}/x.pcap c")
+    d.control(f"capture start {directory}/x.pcap c")
     b.outgoing += b"\xc0not this\xc0"
     expect(a, b"not this\n", [b])
     a.outgoing += b"this\n"
     expect(c, b"this\n", [a, b])
     d.control("capture stop")
-    assert [f[3] for f in read_capture(folder / "x.pcap")] == [b"this"]
+    assert [f[3] for f in read_capture(directory / "x.pcap")] == [b"this"]
 
 
-def test_what_has_passed_is_in_the_file_soon(three, folder):
+def test_what_has_passed_is_in_the_file_soon(three, directory):
     d, a, _, c = three
     d.control("capture start x.pcap")
-    file = folder / "x.pcap"
+    file = directory / "x.pcap"
     assert read_capture(file) == []
     a.outgoing += b"soon\n"
     expect(c, b"soon\n", [a])
@@ -143,33 +143,33 @@ def test_what_has_passed_is_in_the_file_soon(three, folder):
                           if r["task"] == "capture.write")["state"] == "idle")
 
 
-def test_what_cannot_be_is_refused(three, folder):
+def test_what_cannot_be_is_refused(three, directory):
     d, *_ = three
-    (folder / "mine").write_text("not a capture\n")
-    (folder / "cut").write_bytes(b"\xa1")
-    refused(d, f"capture start {folder}/mine", "mine", "is not a capture")
-    refused(d, f"capture start {folder}/cut", "cut", "is not a capture")
-    assert (folder / "mine").read_text() == "not a capture\n"
+    (directory / "mine").write_text("not a capture\n")
+    (directory / "cut").write_bytes(b"\xa1")
+    refused(d, f"capture start {directory}/mine", "mine", "is not a capture")
+    refused(d, f"capture start {directory}/cut", "cut", "is not a capture")
+    assert (directory / "mine").read_text() == "not a capture\n"
     refused(d, "capture start /dev/null", "is not a file")
-    refused(d, f"capture start {folder}", "is not a file")
+    refused(d, f"capture start {directory}", "is not a file")
     refused(d, "capture start /nowhere/x", "/nowhere/x", "No such file")
-    refused(d, f"capture start {folder}/x nobody", "nobody")
+    refused(d, f"capture start {directory}/x nobody", "nobody")
     refused(d, "capture start", "FILE")
     refused(d, "capture", "capture start")
     refused(d, "capture begin", "begin", "start, stop or status")
     refused(d, "capture stop", "no capture")
     refused(d, "capture stop x", "too many arguments")
     net = ("127.0.0.1", d.port)
-    refused(d, f"capture start {folder}/x", "access = full", address=net)
+    refused(d, f"capture start {directory}/x", "access = full", address=net)
     assert d.control("capture status", net) == ["capture: none"]
-    assert not (folder / "x").exists()
-    d.control(f"capture start {folder}/x")
-    refused(d, f"capture start {folder}/y", "on already", f"{folder}/x")
+    assert not (directory / "x").exists()
+    d.control(f"capture start {directory}/x")
+    refused(d, f"capture start {directory}/y", "on already", f"{directory}/x")
     refused(d, "capture stop", "access = full", address=net)
-    assert not (folder / "y").exists()
+    assert not (directory / "y").exists()
 
 
-def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, folder):
+def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, directory):
     d, a, _, c = three
     for text in (b"first", b"second"):
         d.control("capture start x.pcap")
@@ -177,10 +177,10 @@ def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, folder
         expect(c, text + b"\n", [a])
         d.control("cancel capture.write")
         assert "cancel" in status(d)["reason"]
-        assert [f[3] for f in read_capture(folder / "x.pcap")] == [text]
+        assert [f[3] for f in read_capture(directory / "x.pcap")] == [text]
     d.control("capture start x.pcap")
     other = daemon(serial("e", pty("e")))
-    refused(other, f"capture start {folder}/x.pcap", "another process")
+    refused(other, f"capture start {directory}/x.pcap", "another process")
 
 
 LINE = b"x" * 900 + b"\n"
@@ -196,48 +196,48 @@ def fill_the_disk(d, a, b, c, limit=None):
     return limit
 
 
-def test_a_full_disk_ends_it_with_the_last_whole_frame(three, folder):
+def test_a_full_disk_ends_it_with_the_last_whole_frame(three, directory):
     d, a, b, c = three
     d.control("capture start x.pcap")
     limit = fill_the_disk(d, a, b, c)
     wait_for(lambda: status(d)["capture"] == "ended")
     assert "large" in status(d)["reason"]
     assert "the capture to" in d.stderr()
-    frames = read_capture(folder / "x.pcap")
+    frames = read_capture(directory / "x.pcap")
     assert all(f[3] == LINE[:-1] for f in frames)
     assert status(d)["frames"] == len(frames)
-    assert status(d)["bytes"] == (folder / "x.pcap").stat().st_size
+    assert status(d)["bytes"] == (directory / "x.pcap").stat().st_size
     assert limit - status(d)["bytes"] < len(LINE) + 100
     a.outgoing += b"on\n"
     expect(c, b"on\n", [a])
     resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     d.control("capture start x.pcap")
-    assert read_capture(folder / "x.pcap") == []
+    assert read_capture(directory / "x.pcap") == []
 
 
-def test_a_disk_that_is_full_right_behind_a_frame_has_that_frame(three, folder):
+def test_a_disk_that_is_full_right_behind_a_frame_has_that_frame(three, directory):
     d, a, b, c = three
     d.control("capture start x.pcap")
-    empty = (folder / "x.pcap").stat().st_size
+    empty = (directory / "x.pcap").stat().st_size
     a.outgoing += LINE
     expect(c, LINE, [a, b])
     d.control("capture stop")
-    record = (folder / "x.pcap").stat().st_size - empty
+    record = (directory / "x.pcap").stat().st_size - empty
     d.control("capture start x.pcap")
     fill_the_disk(d, a, b, c, empty + 25 * record)
     wait_for(lambda: status(d)["capture"] == "ended")
-    assert status(d)["frames"] == len(read_capture(folder / "x.pcap")) == 25
+    assert status(d)["frames"] == len(read_capture(directory / "x.pcap")) == 25
 
 
-def test_what_has_taken_the_place_of_its_file_is_left_alone(three, folder):
+def test_what_has_taken_the_place_of_its_file_is_left_alone(three, directory):
     d, a, b, c = three
     d.control("capture start x.pcap")
-    (folder / "x.pcap").rename(folder / "y.pcap")
-    (folder / "x.pcap").write_bytes(LINE * 100)
+    (directory / "x.pcap").rename(directory / "y.pcap")
+    (directory / "x.pcap").write_bytes(LINE * 100)
     fill_the_disk(d, a, b, c)
     wait_for(lambda: status(d)["capture"] == "ended")
-    assert (folder / "x.pcap").read_bytes() == LINE * 100
-    assert len(read_capture(folder / "y.pcap")) == status(d)["frames"] > 0
+    assert (directory / "x.pcap").read_bytes() == LINE * 100
+    assert len(read_capture(directory / "y.pcap")) == status(d)["frames"] > 0
 
 
 def test_an_end_that_cannot_be_written_is_told(three):
@@ -259,23 +259,23 @@ def test_one_that_could_not_begin_leaves_the_last_ones_facts(three):
     assert status(d) == was
 
 
-def test_an_endpoint_behind_many_others_is_found(pty, daemon, folder):
+def test_an_endpoint_behind_many_others_is_found(pty, daemon, directory):
     a = pty("a")
     names = [f"a_name_as_long_as_it_may_be_{i}" for i in range(100, 130)]
     d = daemon(serial("a", a, framing="line") + "".join(
-        section("pty", name, link=folder / name) for name in names))
+        section("pty", name, link=directory / name) for name in names))
     watch = d.session().send(f"watch {names[-1]}\n".encode())
     wait_for(lambda: any("watch" in row["label"] for row in d.json("ps")))
-    d.control(f"capture start {folder}/x.pcap {names[-1]}")
+    d.control(f"capture start {directory}/x.pcap {names[-1]}")
     a.outgoing += b"one\n"
     pump([watch, a], lambda: watch.lines())
     assert ",".join(names).encode() in watch.lines()[0]
     d.control("capture stop")
-    assert [f[3] for f in read_capture(folder / "x.pcap")] == [b"one"]
+    assert [f[3] for f in read_capture(directory / "x.pcap")] == [b"one"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
-def test_the_end_of_the_daemon_ends_it(number, three, folder):
+def test_the_end_of_the_daemon_ends_it(number, three, directory):
     d, a, _, c = three
     d.control("capture start x.pcap")
     a.outgoing += b"last\n"
@@ -286,4 +286,4 @@ def test_the_end_of_the_daemon_ends_it(number, three, folder):
     else:
         wait_for(lambda: json.loads(
             d.control("json capture status")[0])["capture"] == "none")
-    assert [f[3] for f in read_capture(folder / "x.pcap")] == [b"last"]
+    assert [f[3] for f in read_capture(directory / "x.pcap")] == [b"last"]

@@ -15,11 +15,11 @@ SEEDS = int(os.environ.get("TTYBRIDGE_SEEDS", "3"))
 class Chaos:
     """Three devices, a pty, a server, and a hand that throws things about."""
 
-    def __init__(self, seed, pty, daemon, folder, open_tty):
+    def __init__(self, seed, pty, daemon, directory, open_tty):
         self.dice = random.Random(seed)
         self.ptys = [pty(name) for name in "abc"]
         self.port = free_port()
-        self.folder = folder
+        self.directory = directory
         self.open_tty = open_tty
         self.clients, self.sessions, self.users = [], [], []
         self.said = 0
@@ -40,7 +40,7 @@ class Chaos:
                            stall_timeout="50ms", max_clients=4,
                            overflow=policy)
         if dice.random() < 0.7:
-            text += section("pty", "p", link=self.folder / "p",
+            text += section("pty", "p", link=self.directory / "p",
                             framing="line", queue="2K",
                             stall_timeout="50ms")
         if dice.random() < 0.3:
@@ -101,9 +101,9 @@ class Chaos:
         for u in self.users:
             u.close()
         self.users = []
-        if (self.folder / "p").is_symlink() and self.dice.random() < 0.6:
+        if (self.directory / "p").is_symlink() and self.dice.random() < 0.6:
             try:
-                self.users = [self.open_tty(self.folder / "p")]
+                self.users = [self.open_tty(self.directory / "p")]
             except OSError:     # it went this moment
                 pass
 
@@ -168,8 +168,8 @@ class Chaos:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_nothing_breaks_when_everything_happens_at_once(
-        seed, pty, daemon, folder, open_tty):
-    c = Chaos(seed, pty, daemon, folder, open_tty)
+        seed, pty, daemon, directory, open_tty):
+    c = Chaos(seed, pty, daemon, directory, open_tty)
     for _ in range(1000):
         c.turn()
     c.calm_down()

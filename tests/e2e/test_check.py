@@ -52,8 +52,8 @@ CASES = [
 
 @pytest.mark.parametrize("kind, text, said", CASES)
 def test_an_endpoint_that_cannot_be_is_a_fault_with_its_reason(
-        folder, kind, text, said):
-    conf = folder / "test.conf"
+        directory, kind, text, said):
+    conf = directory / "test.conf"
     conf.write_text(f"[{kind} x]\n{text}\n")
     done = run("--check", "-c", conf)
     assert done.returncode == 2
@@ -78,8 +78,8 @@ def serials(values):
                    for n, (key, value) in enumerate(values))
 
 
-def test_values_may_be_written_as_the_manual_says(folder):
-    conf = folder / "right.conf"
+def test_values_may_be_written_as_the_manual_says(directory):
+    conf = directory / "right.conf"
     conf.write_text(serials(RIGHT) + "[pty a]\n[pty b]\n[pty c]\n" +
                     "".join(f"[route r{n}]\nfrom = a\nto = {names}\n"
                             for n, names in enumerate(LISTS)))
@@ -87,8 +87,8 @@ def test_values_may_be_written_as_the_manual_says(folder):
     assert done.returncode == 0, done.stderr
 
 
-def test_other_ways_to_write_them_are_faults(folder):
-    conf = folder / "wrong.conf"
+def test_other_ways_to_write_them_are_faults(directory):
+    conf = directory / "wrong.conf"
     conf.write_text(serials(WRONG))
     done = run("-c", conf, "--check")
     assert done.returncode == 2

@@ -12,9 +12,9 @@ from harness import (BINARY, Daemon, expect, fill, flush, free_port, pump, run,
                      same, section, serial, tcp_server, wait_for)
 
 
-def check(folder, text, name="test.conf"):
+def check(directory, text, name="test.conf"):
     """--check of a file with that text: exit status, lines that it printed."""
-    file = folder / name
+    file = directory / name
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     done = run("-c", file, "--check")
     out = done.stdout + done.stderr
@@ -101,36 +101,36 @@ def test_wrong_words_are_exit_status_2_with_a_hint(args, word):
     assert done.stdout == ""
 
 
-def test_a_missing_file_is_named(folder):
-    done = run("-c", folder / "nowhere.conf")
+def test_a_missing_file_is_named(directory):
+    done = run("-c", directory / "nowhere.conf")
     assert done.returncode == 2
-    assert str(folder / "nowhere.conf") in done.stderr
+    assert str(directory / "nowhere.conf") in done.stderr
     assert "No such file" in done.stderr
-    assert run("-c", folder / "nowhere.conf", "--check").returncode == 2
-    assert run("-c", folder).returncode == 2
+    assert run("-c", directory / "nowhere.conf", "--check").returncode == 2
+    assert run("-c", directory).returncode == 2
 
 
-def test_a_file_without_endpoints_is_refused(folder):
-    assert check(folder, "")[0] == 2
-    assert check(folder, "[daemon]\nlog_level = info\n")[0] == 2
+def test_a_file_without_endpoints_is_refused(directory):
+    assert check(directory, "")[0] == 2
+    assert check(directory, "[daemon]\nlog_level = info\n")[0] == 2
 
 
-def test_a_good_file_has_no_warnings_and_opens_nothing(folder):
-    status, lines = check(folder, f"""\
+def test_a_good_file_has_no_warnings_and_opens_nothing(directory):
+    status, lines = check(directory, f"""\
 # comments and blanks
 [daemon]
 log_level = debug
 drain_timeout = 500ms
 
 [control local]
-listen = unix:{folder}/control.sock
+listen = unix:{directory}/control.sock
 [serial ar1]
   device = /dev/serial/by-id/usb-Arduino
   baud = 9600
   mode = 8N1
   framing = line ; a comment
 [serial ar2]
-device = {folder}/nothing-here
+device = {directory}/nothing-here
 framing = delimiter
 delimiter = \\x03\\x3b
 max_frame = 16K
@@ -138,7 +138,7 @@ queue = 1M
 overflow = drop-oldest
 stall_timeout = 1.5s
 [pty p]
-link = {folder}/p
+link = {directory}/p
 framing = line
 [tcp-server lan]
 listen = 127.0.0.1:5011
@@ -148,15 +148,15 @@ between = ar1 ar2 p lan
 match = ^[$]
 """)
     assert (status, lines) == (0, ["4 endpoints, 1 route"])
-    assert sorted(os.listdir(folder)) == ["test.conf"]
+    assert sorted(os.listdir(directory)) == ["test.conf"]
 
 
-def test_it_cannot_run_twice_on_the_same_control_socket(pty, daemon, folder):
+def test_it_cannot_run_twice_on_the_same_control_socket(pty, daemon, directory):
     a, b = pty("a"), pty("b")
     daemon(serial("a", a))
-    file = folder / "second.conf"
+    file = directory / "second.conf"
     file.write_text(serial("b", b) + section(
-        "control", "unix", listen=f"unix:{folder}/daemon.sock"))
+        "control", "unix", listen=f"unix:{directory}/daemon.sock"))
     done = run("-c", file)
     assert done.returncode == 1
     assert "daemon.sock" in done.stderr and "use" in done.stderr
@@ -217,8 +217,8 @@ HEAD = "[serial ar1]\ndevice = /dev/ttyACM0\n"
     (HEAD + "label = a\0b\n", r"FILE:3: .*NUL.*"),
     (HEAD + "label = " + "x" * 5000 + "\n", r"FILE:3: .*long.*"),
 ], ids=range(42))
-def test_a_fault_is_told_with_its_line(folder, text, want):
-    status, lines = check(folder, text)
+def test_a_fault_is_told_with_its_line(directory, text, want):
+    status, lines = check(directory, text)
     assert status == 2
     if want.startswith("FILE:3: unknown key"):
         assert want in [line[:len(want)] for line in lines]
@@ -228,8 +228,8 @@ def test_a_fault_is_told_with_its_line(folder, text, want):
     assert len(lines) == 1 or "unclosed" in text, lines
 
 
-def test_all_faults_are_told_not_the_first_alone(folder):
-    status, lines = check(folder, """\
+def test_all_faults_are_told_not_the_first_alone(directory):
+    status, lines = check(directory, """\
 [serial ar1]
 device = /dev/ttyACM0
 buad = 9600
@@ -251,25 +251,25 @@ listen = 127.0.0.1:port
     assert told == sorted(told)
 
 
-def test_a_file_of_fifty_thousand_keys_is_read_quickly(folder):
+def test_a_file_of_fifty_thousand_keys_is_read_quickly(directory):
     text = HEAD + "".join(f"key{i} = {i}\n" for i in range(50000))
     start = time.monotonic()
-    status, lines = check(folder, text)
+    status, lines = check(directory, text)
     assert status == 2
     assert len(lines) >= 50 and lines[0].startswith("FILE:3: ")
     assert time.monotonic() - start < 10
 
 
-def test_a_file_of_two_thousand_endpoints_is_read_quickly(folder):
+def test_a_file_of_two_thousand_endpoints_is_read_quickly(directory):
     text = "".join(f"[serial e{i}]\ndevice = /dev/ttyX{i}\n"
                    for i in range(2000))
     start = time.monotonic()
-    assert check(folder, text) == (0, ["2000 endpoints, no routes"])
+    assert check(directory, text) == (0, ["2000 endpoints, no routes"])
     assert time.monotonic() - start < 10
 
 
-def test_a_file_that_is_no_text_is_refused(folder):
-    status, lines = check(folder, os.urandom(20000))
+def test_a_file_that_is_no_text_is_refused(directory):
+    status, lines = check(directory, os.urandom(20000))
     assert status == 2
     assert lines
     for line in lines:
@@ -277,14 +277,14 @@ def test_a_file_that_is_no_text_is_refused(folder):
         assert re.fullmatch(r"[\x20-\x7e]*", line), line
 
 
-def test_windows_line_ends_and_a_missing_last_newline_are_fine(folder):
-    status, lines = check(folder, HEAD.replace("\n", "\r\n") + "baud = 9600")
+def test_windows_line_ends_and_a_missing_last_newline_are_fine(directory):
+    status, lines = check(directory, HEAD.replace("\n", "\r\n") + "baud = 9600")
     assert (status, lines[0]) == (0, "1 endpoint, no routes")
-    assert check(folder, b"\xef\xbb\xbf" + HEAD.encode())[0] in (0, 2)
+    assert check(directory, b"\xef\xbb\xbf" + HEAD.encode())[0] in (0, 2)
 
 
-def test_a_faulty_file_does_not_start(folder):
-    file = folder / "bad.conf"
+def test_a_faulty_file_does_not_start(directory):
+    file = directory / "bad.conf"
     file.write_text(HEAD + "buad = 1\n")
     done = run("-c", file)
     assert done.returncode == 2
@@ -312,33 +312,33 @@ def test_a_bare_path_is_a_device_and_name_names_it(pty, daemon):
     expect(b, b"raw\n", [a])
 
 
-def test_a_word_may_make_any_type(pty, daemon, connect, folder):
+def test_a_word_may_make_any_type(pty, daemon, connect, directory):
     a, port = pty("a"), free_port()
     d = daemon(words=[f"serial:{a.link},framing=line",
                       f"tcp-server:127.0.0.1:{port},framing=line,name=lan",
-                      f"pty:{folder}/link,framing=line"])
+                      f"pty:{directory}/link,framing=line"])
     client = connect(port)
     wait_for(lambda: len(d.json("peers")) == 1)
     a.send(b"hello\n")
     expect(client, b"hello\n", [a])
-    assert (folder / "link").is_symlink()
+    assert (directory / "link").is_symlink()
 
 
-def test_words_are_checked_without_being_opened(folder):
-    done = run("--check", f"serial:{folder}/none,framing=line",
+def test_words_are_checked_without_being_opened(directory):
+    done = run("--check", f"serial:{directory}/none,framing=line",
                "tcp-server:127.0.0.1:5011")
     assert done.returncode == 0
-    assert run("--check", f"serial:{folder}/none,framing=lime").returncode == 2
+    assert run("--check", f"serial:{directory}/none,framing=lime").returncode == 2
 
 
 @pytest.mark.parametrize("word", ["test.conf", "./test.conf", "{}/test.conf",
                                   "{}", "{}/", ".", "test.conf,framing=line"])
 @pytest.mark.parametrize("option", [[], ["--check"]])
-def test_a_file_or_folder_as_an_argument_is_a_fault(
-        folder, monkeypatch, word, option):
-    (folder / "test.conf").write_text(HEAD)
-    monkeypatch.chdir(folder)
-    done = run(*option, word.format(folder))
+def test_a_file_or_directory_as_an_argument_is_a_fault(
+        directory, monkeypatch, word, option):
+    (directory / "test.conf").write_text(HEAD)
+    monkeypatch.chdir(directory)
+    done = run(*option, word.format(directory))
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"command line:1: '\S+' is a (file|directory): a "
                         r"configuration is given with -c\n", done.stderr)
@@ -346,15 +346,15 @@ def test_a_file_or_folder_as_an_argument_is_a_fault(
 
 # --- what --check says of a configuration without faults ----------------------
 
-def test_check_says_what_it_has_found(folder):
+def test_check_says_what_it_has_found(directory):
     text = HEAD + "[pty b]\nlink = @D/b\n[echo c]\n"
     routes = "[route r]\nbetween = ar1 b\n[route s]\nfrom = c\nto = b\n"
-    text = text.replace("@D", str(folder))
-    assert check(folder, text) == (0, ["3 endpoints, no routes"])
-    assert check(folder, text + routes) == (0, ["3 endpoints, 2 routes"])
+    text = text.replace("@D", str(directory))
+    assert check(directory, text) == (0, ["3 endpoints, no routes"])
+    assert check(directory, text + routes) == (0, ["3 endpoints, 2 routes"])
 
 
-def test_check_warns_and_succeeds(folder):
+def test_check_warns_and_succeeds(directory):
     done = run("--check", "serial:/dev/ttyS0,framing=line", "/dev/ttyS1")
     assert (done.returncode, done.stdout) == (0, "2 endpoints, no routes\n")
     assert done.stderr.startswith("command line:2: warning: [serial ep2]")
@@ -374,7 +374,7 @@ def test_a_start_and_a_reload_log_the_warnings(pty, daemon):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_is_clean_and_takes_the_socket_away(
-        pty, daemon, folder, number):
+        pty, daemon, directory, number):
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a) + serial("b", b))
     d.signal(number)
@@ -443,16 +443,16 @@ def test_frames_for_a_lost_device_do_not_hold_up_the_stop(pty, daemon):
 
 
 def test_after_a_kill_it_starts_again_over_what_was_left(
-        pty, daemon, folder, open_tty):
+        pty, daemon, directory, open_tty):
     a = pty("a")
     conf = serial("a", a, framing="line") + \
-        section("pty", "p", link=folder / "p", framing="line") + \
-        section("unix-server", "u", listen=folder / "u.sock", framing="line")
+        section("pty", "p", link=directory / "p", framing="line") + \
+        section("unix-server", "u", listen=directory / "u.sock", framing="line")
     first = daemon(conf)
     first.kill()
-    assert first.socket.exists() and (folder / "p").is_symlink()
+    assert first.socket.exists() and (directory / "p").is_symlink()
     daemon(conf, name="daemon")
-    user = open_tty(folder / "p")
+    user = open_tty(directory / "p")
     user.send(b"again\n")
     expect(a, b"again\n", [user])
 
@@ -498,9 +498,9 @@ def test_usr1_logs_the_task_table(pty, daemon):
     assert str(a.link) in text
 
 
-def test_a_closed_standard_error_is_no_reason_to_die(pty, folder):
+def test_a_closed_standard_error_is_no_reason_to_die(pty, directory):
     a, b = pty("a"), pty("b")
-    file = folder / "quiet.conf"
+    file = directory / "quiet.conf"
     file.write_text(serial("a", a, framing="line") +
                     serial("b", b, framing="line"))
     read, write = os.pipe()
@@ -520,15 +520,15 @@ def test_a_closed_standard_error_is_no_reason_to_die(pty, folder):
         assert process.wait(10) == 0
 
 
-def test_it_starts_without_any_device_and_without_standard_streams(folder):
-    file = folder / "bare.conf"
-    file.write_text(section("control", "c", listen=f"unix:{folder}/c.sock") +
-                    serial("a", folder / "none"))
+def test_it_starts_without_any_device_and_without_standard_streams(directory):
+    file = directory / "bare.conf"
+    file.write_text(section("control", "c", listen=f"unix:{directory}/c.sock") +
+                    serial("a", directory / "none"))
     process = subprocess.Popen(
         ["sh", "-c", f'exec "{BINARY}" -c "{file}" <&- >&- 2>&-'])
     try:
         d = Daemon.__new__(Daemon)
-        d.socket, d.process = folder / "c.sock", process
+        d.socket, d.process = directory / "c.sock", process
         wait_for(d.answers)
         wait_for(lambda: d.control("get a/state") == ["lost"])
     finally:

@@ -72,14 +72,14 @@ def test_ps_tells_what_every_task_waits_for(two):
 
 
 def test_ps_labels_have_words_and_names_but_no_addresses_of_memory(
-        pty, daemon, connect, folder):
+        pty, daemon, connect, directory):
     a, b, port = pty("a"), pty("b"), free_port()
     d = daemon(serial("a", a, framing="line", label="the weather station") +
                serial("b", b, framing="line", queue="4K") +
-               serial("gone", folder / "gone", reopen_min="60s",
+               serial("gone", directory / "gone", reopen_min="60s",
                       reopen_max="60s") +
                tcp_server("lan", port, framing="line") +
-               section("pty", "p", link=folder / "p"), settled=False, tcp=True)
+               section("pty", "p", link=directory / "p"), settled=False, tcp=True)
     d.wait_state("gone", "lost")
     connect(port)
     wait_for(lambda: len(d.json("peers")) == 1)
@@ -92,7 +92,7 @@ def test_ps_labels_have_words_and_names_but_no_addresses_of_memory(
         assert not re.search(r"0x[0-9a-f]{5,}|\(null\)|%[a-z]", label), label
         assert len(label) < 200
     tasks = d.tasks()
-    assert str(folder / "gone") in tasks["gone.reopen"]["label"]
+    assert str(directory / "gone") in tasks["gone.reopen"]["label"]
     assert "next try" in tasks["gone.reopen"]["label"]
     assert "b" in tasks["a.read"]["label"].replace(str(a.link), "").split() \
         or "b's" in tasks["a.read"]["label"]
@@ -327,11 +327,11 @@ def test_watch_of_one_endpoint_shows_its_frames_only(pty, daemon):
     s.close()
 
 
-def test_a_flood_that_is_watched_does_not_delay_the_others(daemon, folder, connect):
+def test_a_flood_that_is_watched_does_not_delay_the_others(daemon, directory, connect):
     keys = dict(framing="line", overflow="drop-oldest", queue="4M")
-    d = daemon("".join(section("unix-server", n, listen=folder / n, **keys) for n in "abc") +
+    d = daemon("".join(section("unix-server", n, listen=directory / n, **keys) for n in "abc") +
                route("r", from_="a b", to="c"))
-    a, b, c = (connect(folder / n) for n in "abc")
+    a, b, c = (connect(directory / n) for n in "abc")
     session = d.session().send(b"watch\n")
     try:
         wait_for(lambda: len(d.json("peers")) == 3 and
@@ -486,9 +486,9 @@ def test_ask_awaits_the_next_frame_back(two):
     s.close()
 
 
-def test_capture_writes_what_passes(two, folder):
+def test_capture_writes_what_passes(two, directory):
     d, a, b = two
-    file = folder / "frames.pcap"
+    file = directory / "frames.pcap"
     d.control(f"capture start {file}")
     a.send(b"seen frame\n")
     expect(b, b"seen frame\n", [a])
@@ -528,8 +528,8 @@ def test_access_full_may_be_given_to_a_tcp_port(pty, daemon):
     expect(a, b"allowed\n")
 
 
-def test_access_read_may_be_given_to_a_unix_socket(pty, daemon, folder):
-    a, path = pty("a"), folder / "look.sock"
+def test_access_read_may_be_given_to_a_unix_socket(pty, daemon, directory):
+    a, path = pty("a"), directory / "look.sock"
     d = daemon(serial("a", a, framing="line") + section("echo", "e") +
                section("control", "look", listen=f"unix:{path}",
                        access="read", mode="0640"))
@@ -700,14 +700,14 @@ def waits_match(d):
 
 
 def test_waiting_tasks_are_exactly_the_events_that_are_armed(
-        pty, daemon, connect, folder):
+        pty, daemon, connect, directory):
     a, b, c, port = pty("a"), pty("b"), pty("c"), free_port()
     d = daemon(serial("a", a, framing="line") +
                serial("b", b, framing="line", queue="4K", stall_timeout="30s") +
                serial("c", c, framing="line", frame_timeout="30s") +
-               serial("late", folder / "late", reopen_min="30s",
+               serial("late", directory / "late", reopen_min="30s",
                       reopen_max="60s") +
-               section("pty", "p", link=folder / "p") +
+               section("pty", "p", link=directory / "p") +
                section("echo", "e") +
                tcp_server("lan", port, framing="line"),
                settled=False, tcp=True)
@@ -748,13 +748,13 @@ def test_waiting_tasks_are_exactly_the_events_that_are_armed(
     waits_match(d)
 
 
-def test_an_idle_daemon_does_not_wake_up(pty, daemon, connect, folder):
+def test_an_idle_daemon_does_not_wake_up(pty, daemon, connect, directory):
     a, b, port = pty("a"), pty("b"), free_port()
     d = daemon(serial("a", a, framing="line", frame_timeout="100ms") +
                serial("b", b, framing="modbus-rtu", stall_timeout="100ms") +
-               serial("gone", folder / "gone", reopen_min="60s",
+               serial("gone", directory / "gone", reopen_min="60s",
                       reopen_max="60s") +
-               section("pty", "p", link=folder / "p") +
+               section("pty", "p", link=directory / "p") +
                section("echo", "e") +
                tcp_server("lan", port, framing="line"), settled=False)
     d.wait_state("gone", "lost")

@@ -75,9 +75,9 @@ class Model:
              "half_close": 2, "pause": 2, "resume": 4, "reopen": 2, "reload": 3,
              "restart": 1, "restart_changed": 1}
 
-    def __init__(self, seed, pty, daemon, folder, open_tty):
+    def __init__(self, seed, pty, daemon, directory, open_tty):
         self.dice = random.Random(seed)
-        self.folder = folder
+        self.directory = directory
         self.port = free_port()
         self.ptys = {name: pty(name) for name in "ab"}
         self.log_end = self.names = 0
@@ -87,9 +87,9 @@ class Model:
         self.totals = {}        # (endpoint, what) -> at the last reckoning
         self.d = daemon(self.conf(), settled=False, env=SHALLOW)
         self.people = [Person(n, n, s) for n, s in self.ptys.items()]
-        self.people.append(Person("p", "p", open_tty(folder / "p")))
-        self.witness = Person("w", "w", Client(folder / "w"))
-        self.mirrored = Person("x", "x", Client(folder / "x"))
+        self.people.append(Person("p", "p", open_tty(directory / "p")))
+        self.witness = Person("w", "w", Client(directory / "w"))
+        self.mirrored = Person("x", "x", Client(directory / "x"))
         self.people += [self.witness, self.mirrored]
         self.d.settle()
         wait_for(lambda: len(self.d.json("peers")) == 2)
@@ -113,18 +113,18 @@ class Model:
             serial("b", self.ptys["b"], queue=dice.choice(("2K", "8K")), **LINES,
                    **policy("block", "block", "drop-oldest", "drop-newest"),
                    **some(label="B", baud=dice.choice((9600, 19200)))),
-            section("pty", "p", link=self.folder / "p", queue="8K", **LINES,
+            section("pty", "p", link=self.directory / "p", queue="8K", **LINES,
                     **some(label="P")),
             tcp_server("lan", self.port, stall_timeout="1h", queue="16K",
                        max_clients=8, **LINES),
-            section("unix-server", "local", listen=self.folder / "local", max_clients=8,
+            section("unix-server", "local", listen=self.directory / "local", max_clients=8,
                     stall_timeout=dice.choice(("20ms", "50ms", "1h")), queue="8K",
                     **LINES, **policy("block", "drop-oldest")),
         ]
         fixed = [
-            section("unix-server", "w", listen=self.folder / "w", stall_timeout="1h",
+            section("unix-server", "w", listen=self.directory / "w", stall_timeout="1h",
                     queue="64M", **LINES),
-            section("unix-server", "x", listen=self.folder / "x", stall_timeout="1h",
+            section("unix-server", "x", listen=self.directory / "x", stall_timeout="1h",
                     **LINES),
             section("echo", "e"),
         ]
@@ -178,7 +178,7 @@ class Model:
         if len([p for p in self.people if p.end in SERVERS]) >= 5:
             return
         end = self.dice.choice(SERVERS)
-        where = ("127.0.0.1", self.port) if end == "lan" else self.folder / end
+        where = ("127.0.0.1", self.port) if end == "lan" else self.directory / end
         self.names += 1
         p = Person(f"{end}{self.names}", end, Client(where, receive_buffer=4096))
         p.came = True
@@ -431,8 +431,8 @@ def first_difference(got, want):
 
 
 @pytest.mark.parametrize("seed", [SEED])
-def test_nothing_is_lost_doubled_torn_or_uncounted(seed, pty, daemon, folder, open_tty):
-    model = Model(seed, pty, daemon, folder, open_tty)
+def test_nothing_is_lost_doubled_torn_or_uncounted(seed, pty, daemon, directory, open_tty):
+    model = Model(seed, pty, daemon, directory, open_tty)
     try:
         model.run(SECONDS)
     finally:

@@ -170,7 +170,7 @@ def test_a_frame_sent_to_a_full_queue_that_is_down_is_accepted(pty, daemon):
 # --- the end of the daemon ----------------------------------------------------
 
 @pytest.mark.parametrize("kind", ["tcp-server", "tcp-client", "unix-server"])
-def test_a_stop_resets_no_connection_that_is_sending(daemon, folder, connect, kind):
+def test_a_stop_resets_no_connection_that_is_sending(daemon, directory, connect, kind):
     port = free_port()
     listener = socket.socket()
     if kind == "tcp-client":
@@ -180,16 +180,16 @@ def test_a_stop_resets_no_connection_that_is_sending(daemon, folder, connect, ki
     elif kind == "tcp-server":
         server = tcp_server("lan", port, framing="line")
     else:
-        server = section(kind, "lan", listen=folder / "lan", framing="line")
-    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line") + server +
+        server = section(kind, "lan", listen=directory / "lan", framing="line")
+    d = daemon(section("unix-server", "a", listen=directory / "a", framing="line") + server +
                route("r", from_="a", to="lan"))
     if kind == "tcp-client":
         listener.settimeout(20)
         client, _ = listener.accept()
     else:
-        client = connect(port if kind == "tcp-server" else folder / "lan").sock
+        client = connect(port if kind == "tcp-server" else directory / "lan").sock
     listener.close()
-    a = connect(folder / "a")
+    a = connect(directory / "a")
     # Less than the buffers of the kernel: nothing is queued.
     lines = b"".join(numbered(1000, 100))
     a.send(lines)
@@ -221,12 +221,12 @@ def test_a_stop_resets_no_connection_that_is_sending(daemon, folder, connect, ki
     d.exit()
 
 
-def test_a_stop_waits_for_a_client_that_reads_slowly(daemon, folder):
+def test_a_stop_waits_for_a_client_that_reads_slowly(daemon, directory):
     port = free_port()
     d = daemon(section("daemon", "", drain_timeout="20s") +
-               section("unix-server", "a", listen=folder / "a", framing="line") +
+               section("unix-server", "a", listen=directory / "a", framing="line") +
                tcp_server("lan", port, framing="line"))
-    client, a = Client(("127.0.0.1", port), receive_buffer=4096), Client(folder / "a")
+    client, a = Client(("127.0.0.1", port), receive_buffer=4096), Client(directory / "a")
     try:
         wait_for(lambda: d.number("lan/peers") == 1)
         lines = b"".join(numbered(3000, 100))
@@ -247,11 +247,11 @@ def test_a_stop_waits_for_a_client_that_reads_slowly(daemon, folder):
         a.close()
 
 
-def test_a_stop_waits_for_the_user_of_a_pty(daemon, folder, open_tty, connect):
+def test_a_stop_waits_for_the_user_of_a_pty(daemon, directory, open_tty, connect):
     d = daemon(section("daemon", "", drain_timeout="20s") +
-               section("unix-server", "a", listen=folder / "a", framing="line") +
-               section("pty", "p", link=folder / "p", framing="line"), settled=False)
-    user, a = open_tty(folder / "p"), connect(folder / "a")
+               section("unix-server", "a", listen=directory / "a", framing="line") +
+               section("pty", "p", link=directory / "p", framing="line"), settled=False)
+    user, a = open_tty(directory / "p"), connect(directory / "a")
     d.wait_state("p", "up")
     # Less than the kernel keeps for a terminal: nothing is queued.
     lines = b"".join(numbered(30, 100))
@@ -266,12 +266,12 @@ def test_a_stop_waits_for_the_user_of_a_pty(daemon, folder, open_tty, connect):
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held back", "free"])
-def test_after_a_stop_nothing_more_is_read(daemon, folder, connect, held):
+def test_after_a_stop_nothing_more_is_read(daemon, directory, connect, held):
     port = free_port()
     d = daemon(section("daemon", "", drain_timeout="20s") +
-               section("unix-server", "a", listen=folder / "a", framing="line") +
+               section("unix-server", "a", listen=directory / "a", framing="line") +
                tcp_server("lan", port, framing="line", queue="16K", stall_timeout="1h"))
-    client, a = connect(port, receive_buffer=4096), connect(folder / "a")
+    client, a = connect(port, receive_buffer=4096), connect(directory / "a")
     wait_for(lambda: d.number("lan/peers") == 1)
     if held:
         while d.tasks()["a#1.read"]["state"] != "paused":

@@ -135,8 +135,8 @@ def judged(story):
 
 def play(kind, fault=None, most=None):
     """What happened, what is wrong with the daemon, or None, and the story."""
-    with tempfile.TemporaryDirectory(prefix="ttyfault") as folder:
-        story = STORIES[kind](folder, fault, most)
+    with tempfile.TemporaryDirectory(prefix="ttyfault") as directory:
+        story = STORIES[kind](directory, fault, most)
         wrong = None
         try:
             story.play()

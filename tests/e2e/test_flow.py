@@ -8,19 +8,19 @@ MAX_FRAME = 4096
 ONE_READ = 4096
 
 
-def server(name, folder, **keys):
-    return section("unix-server", name, listen=folder / f"{name}.sock", **keys)
+def server(name, directory, **keys):
+    return section("unix-server", name, listen=directory / f"{name}.sock", **keys)
 
 
 @pytest.mark.parametrize("size", [1, 30, 900])
 @pytest.mark.parametrize("framing", ["line", "idle"])
 def test_a_source_with_a_backlog_is_not_read_on(
-        folder, pty, daemon, connect, framing, size):
+        directory, pty, daemon, connect, framing, size):
     b = pty("b")
-    d = daemon(server("a", folder, framing="line") +
+    d = daemon(server("a", directory, framing="line") +
                serial("b", b, framing=framing, queue="4K", baud=921600) +
                route("r", from_="a", to="b"))
-    a = connect(folder / "a.sock")
+    a = connect(directory / "a.sock")
     line = b"x" * size + b"\n"
     a.send(line * (4 << 20 >> 4))
     most, moved = 0, 0
@@ -61,11 +61,11 @@ def test_nothing_is_read_from_a_paused_device_when_it_is_closed(
 
 
 def test_a_client_that_goes_while_its_server_is_paused_is_not_read(
-        folder, pty, daemon, connect):
+        directory, pty, daemon, connect):
     b = pty("b")
-    d = daemon(server("a", folder, framing="line") +
+    d = daemon(server("a", directory, framing="line") +
                serial("b", b, framing="line"))
-    a = connect(folder / "a.sock")
+    a = connect(directory / "a.sock")
     wait_for(lambda: d.json("peers"))
     d.control("pause a")
     a.send(b"while paused\n")
@@ -76,15 +76,15 @@ def test_a_client_that_goes_while_its_server_is_paused_is_not_read(
 
 
 def test_frames_of_a_server_to_itself_without_another_peer_are_counted(
-        folder, daemon, connect):
-    d = daemon(server("a", folder, framing="line") +
+        directory, daemon, connect):
+    d = daemon(server("a", directory, framing="line") +
                route("r", from_="a", to="a"))
-    first = connect(folder / "a.sock")
+    first = connect(directory / "a.sock")
     wait_for(lambda: d.json("peers"))
     first.send(b"is anybody here\n")
     d.wait_number("a/rx_frames", 1)
     assert d.dropped("a", "nobody") == 1
-    second = connect(folder / "a.sock")
+    second = connect(directory / "a.sock")
     wait_for(lambda: len(d.json("peers")) == 2)
     first.send(b"hello\n")
     expect(second, b"hello\n", [first])
@@ -113,14 +113,14 @@ def read_some(a, b, count):
 
 @pytest.mark.parametrize("how", ["reopen", "baud", "label", "framing"])
 def test_half_a_frame_on_a_line_is_ended_first(
-        folder, pty, daemon, connect, how):
+        directory, pty, daemon, connect, how):
     b = pty("b")
 
     def conf(**keys):
-        return server("a", folder, framing="line") + serial(
+        return server("a", directory, framing="line") + serial(
             "b", b, **{"framing": "line", "queue": "1M"} | keys)
     d = daemon(conf())
-    a = connect(folder / "a.sock")
+    a = connect(directory / "a.sock")
     a.send(b"".join(line + b"\n" for line in LINES))
     for i in range(1, 5):
         stuck_in_a_frame(d, a, b)
@@ -144,12 +144,12 @@ def test_half_a_frame_on_a_line_is_ended_first(
 
 
 def test_a_line_that_is_disconnected_for_a_full_queue_gets_whole_frames(
-        folder, pty, daemon, connect):
+        directory, pty, daemon, connect):
     b = pty("b")
-    d = daemon(server("a", folder, framing="line") +
+    d = daemon(server("a", directory, framing="line") +
                serial("b", b, framing="line", queue="8K",
                       overflow="disconnect"))
-    a = connect(folder / "a.sock")
+    a = connect(directory / "a.sock")
     a.send(b"".join(line + b"\n" for line in LINES))
     b.reading = False
     pump([a], lambda: d.number("b/opens") > 1 and
@@ -167,16 +167,16 @@ def test_a_line_that_is_disconnected_for_a_full_queue_gets_whole_frames(
 
 
 def test_the_end_of_a_frame_is_not_for_another_device(
-        folder, pty, daemon, connect):
+        directory, pty, daemon, connect):
     b, other = pty("b"), pty("other")
-    d = daemon(server("a", folder, framing="line") +
+    d = daemon(server("a", directory, framing="line") +
                serial("b", b, framing="line", queue="1M"))
-    a = connect(folder / "a.sock")
+    a = connect(directory / "a.sock")
     a.send(b"".join(line + b"\n" for line in LINES))
     flush([a])
     d.wait_number("a/rx_frames", len(LINES))
     before = d.number("b/tx_frames")
-    d.reload(server("a", folder, framing="line") +
+    d.reload(server("a", directory, framing="line") +
              serial("b", other, framing="line", queue="1M"))
     pump([other], lambda: len(other.lines()) +
          d.dropped("b", "cut") + before == len(LINES))
@@ -190,16 +190,16 @@ def test_the_end_of_a_frame_is_not_for_another_device(
     ("frame_timeout", "5s", "5s"), ("reopen_min", "50ms", "50ms"),
     ("reopen_max", "7s", "7s")])
 def test_what_every_endpoint_takes_is_changed_while_it_is_open(
-        folder, pty, daemon, connect, key, value, shown):
+        directory, pty, daemon, connect, key, value, shown):
     b = pty("b")
     keys = {"framing": "line"}
-    d = daemon(server("a", folder, **keys) + serial("b", b, **keys))
-    a = connect(folder / "a.sock")
+    d = daemon(server("a", directory, **keys) + serial("b", b, **keys))
+    a = connect(directory / "a.sock")
     wait_for(lambda: d.json("peers"))
     a.send(b"half a ")
     d.wait_number("a/rx_bytes", 7)
     keys[key] = value
-    d.reload(server("a", folder, **keys) + serial("b", b, **keys))
+    d.reload(server("a", directory, **keys) + serial("b", b, **keys))
     for name in "a", "b":
         assert d.get(f"{name}/{key}") == shown
     assert d.opens("a", "b") == {"a": 1, "b": 1}
@@ -249,12 +249,12 @@ def share_out(sources, sizes, outputs, count):
     (2, "64K", [31]), (5, "1K", [31]), (16, "64K", [31]),
     (3, "64K", [20, 900, 3000]), (2, "64K", [30, 20_000])])
 def test_peers_that_flood_one_destination_get_equal_shares(
-        folder, pty, daemon, connect, n, queue, sizes):
+        directory, pty, daemon, connect, n, queue, sizes):
     b = pty("b")
-    d = daemon(server("s", folder, framing="line", max_frame="64K") +
+    d = daemon(server("s", directory, framing="line", max_frame="64K") +
                serial("b", b, framing="line", queue=queue, max_frame="64K") +
                route("r", from_="s", to="b"))
-    peers = [connect(folder / "s.sock") for _ in range(n)]
+    peers = [connect(directory / "s.sock") for _ in range(n)]
     wait_for(lambda: len(d.json("peers")) == n)
     for share in share_out(peers, sizes, [b], 2_000_000):
         assert jain(share) > 0.98, share
@@ -264,7 +264,7 @@ def test_peers_that_flood_one_destination_get_equal_shares(
 @pytest.mark.parametrize("n, outputs", [(2, 1), (4, 1), (3, 2), (8, 2)])
 @pytest.mark.parametrize("kind", ["serial", "unix-server"])
 def test_endpoints_that_flood_one_destination_get_equal_shares(
-        folder, pty, daemon, connect, kind, n, outputs):
+        directory, pty, daemon, connect, kind, n, outputs):
     to = [pty(f"b{i}") for i in range(outputs)]
     names = [f"s{i}" for i in range(n)]
     conf = "".join(serial(b.name, b, framing="line") for b in to) + \
@@ -274,21 +274,21 @@ def test_endpoints_that_flood_one_destination_get_equal_shares(
         daemon(conf + "".join(serial(s.name, s, framing="line")
                               for s in sources))
     else:
-        d = daemon(conf + "".join(server(name, folder, framing="line")
+        d = daemon(conf + "".join(server(name, directory, framing="line")
                                   for name in names))
-        sources = [connect(folder / f"{name}.sock") for name in names]
+        sources = [connect(directory / f"{name}.sock") for name in names]
         wait_for(lambda: len(d.json("peers")) == n)
     for share in share_out(sources, [31], to, 4_000_000):
         assert jain(share) > 0.98, share
 
 
 def test_one_that_sends_little_is_not_kept_waiting_by_one_that_floods(
-        folder, pty, daemon, connect):
+        directory, pty, daemon, connect):
     b = pty("b")
-    d = daemon(server("s", folder, framing="line") +
+    d = daemon(server("s", directory, framing="line") +
                serial("b", b, framing="line") +
                route("r", from_="s", to="b"))
-    flood, single = connect(folder / "s.sock"), connect(folder / "s.sock")
+    flood, single = connect(directory / "s.sock"), connect(directory / "s.sock")
     wait_for(lambda: len(d.json("peers")) == 2)
     flood.send((b"x" * 99 + b"\n") * 40_000)
     b.reading = False
@@ -302,13 +302,13 @@ def test_one_that_sends_little_is_not_kept_waiting_by_one_that_floods(
 
 @pytest.mark.parametrize("sources", [2, 5])
 def test_sources_that_have_no_more_to_send_do_not_wait_for_room(
-        folder, pty, daemon, connect, sources):
+        directory, pty, daemon, connect, sources):
     """When the last bytes are read each has its turn, and then the loop sleeps."""
     b = pty("b")
-    d = daemon(server("a", folder, framing="line") +
+    d = daemon(server("a", directory, framing="line") +
                serial("b", b, framing="line", queue="4K", baud=921600) +
                route("r", from_="a", to="b"))
-    clients = [connect(folder / "a.sock") for _ in range(sources)]
+    clients = [connect(directory / "a.sock") for _ in range(sources)]
     b.reading = False
     for client in clients:
         client.send((b"y" * 99 + b"\n") * 1000)

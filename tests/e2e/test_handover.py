@@ -161,11 +161,11 @@ def test_the_rest_of_a_frame_follows_its_beginning(daemon, connect):
     assert d.dropped("out") == 0
 
 
-def test_whole_frames_that_were_not_forwarded_yet_go_on(pty, daemon, folder, connect):
+def test_whole_frames_that_were_not_forwarded_yet_go_on(pty, daemon, directory, connect):
     b = pty("b")
-    d = daemon(section("unix-server", "in", listen=folder / "in", framing="line") +
+    d = daemon(section("unix-server", "in", listen=directory / "in", framing="line") +
                serial("b", b, framing="line", queue="4K", stall_timeout="none"))
-    source = connect(folder / "in")
+    source = connect(directory / "in")
     wait_for(lambda: len(d.json("peers")) == 1)
     b.reading = False
     sent = b""
@@ -226,28 +226,28 @@ def inheritable(d):
     return found
 
 
-def test_no_descriptor_is_left_to_others(pty, daemon, folder, connect, open_tty):
+def test_no_descriptor_is_left_to_others(pty, daemon, directory, connect, open_tty):
     a, port, udp = pty("a"), free_port(), free_port()
     with socket.create_server(("127.0.0.1", 0)) as far, \
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         d = daemon(
             serial("a", a, framing="idle", idle="1ms") +
-            section("pty", "p", link=folder / "p") +
-            tcp_server("lan", port) + section("unix-server", "here", listen=folder / "here") +
+            section("pty", "p", link=directory / "p") +
+            tcp_server("lan", port) + section("unix-server", "here", listen=directory / "here") +
             section("udp", "air", listen=f"127.0.0.1:{udp}") +
             section("echo", "e") +
             section("tcp-client", "out",
                     connect=f"127.0.0.1:{far.getsockname()[1]}") +
             route("r", from_="a p", to="here"))
         connect(port)
-        here, user = connect(folder / "here"), open_tty(folder / "p")
+        here, user = connect(directory / "here"), open_tty(directory / "p")
         d.wait_state("p", "up")
         peer.sendto(b"hello", ("127.0.0.1", udp))
         a.send(b"hello")
         user.send(b"hello")
         pump([a, here, user], lambda: len(d.json("peers")) == 3 and
              "daemon.silence" in d.tasks())
-        d.control(f"capture start {folder}/x.pcap")
+        d.control(f"capture start {directory}/x.pcap")
         kinds = " ".join(d.descriptors().values())
         for kind in ("ptmx", "timerfd", "inotify", "eventpoll", "signalfd", "x.pcap",
                      "/dev/null", a.slave_name):
@@ -255,11 +255,11 @@ def test_no_descriptor_is_left_to_others(pty, daemon, folder, connect, open_tty)
         assert not {fd for fd in inheritable(d) if fd > 2}, inheritable(d)
 
 
-def test_a_program_that_cannot_be_run_leaves_no_descriptor_to_others(pty, daemon, folder):
+def test_a_program_that_cannot_be_run_leaves_no_descriptor_to_others(pty, daemon, directory):
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"),
                env={"LD_PRELOAD": str(harness.FAULTS), "FAULT": "execv 1 8",
-                    "FAULT_LOG": str(folder / "faults"), "ASAN_OPTIONS":
+                    "FAULT_LOG": str(directory / "faults"), "ASAN_OPTIONS":
                     "verify_asan_link_order=0"})
     before = inheritable(d)
     assert all(fd <= 2 for fd in before), before
@@ -270,8 +270,8 @@ def test_a_program_that_cannot_be_run_leaves_no_descriptor_to_others(pty, daemon
     assert inheritable(d) == before
 
 
-def test_a_pty_keeps_its_user(pty, daemon, open_tty, folder):
-    a, link = pty("a"), folder / "chart"
+def test_a_pty_keeps_its_user(pty, daemon, open_tty, directory):
+    a, link = pty("a"), directory / "chart"
     d = daemon(serial("a", a, framing="line")
                + section("pty", "chart", link=link, framing="line"))
     user = open_tty(link)
@@ -292,13 +292,13 @@ def test_a_pty_keeps_its_user(pty, daemon, open_tty, folder):
     assert d.number("chart/opens") == 1
 
 
-def test_a_pty_whose_user_came_just_before_is_not_older(pty, daemon, open_tty, folder):
-    d = daemon(section("pty", "p", link=folder / "p") + section("echo", "e"))
+def test_a_pty_whose_user_came_just_before_is_not_older(pty, daemon, open_tty, directory):
+    d = daemon(section("pty", "p", link=directory / "p") + section("echo", "e"))
     # In some of the rounds the signal is handled first, and the next process finds the user.
     for restarts in range(1, 13):
         d.wait_state("p", "waiting")
         d.signal(signal.SIGSTOP)
-        user = open_tty(folder / "p")
+        user = open_tty(directory / "p")
         d.signal(signal.SIGUSR2)
         d.signal(signal.SIGCONT)
         wait_for(lambda: d.stderr().count("endpoints up") == restarts + 1)
@@ -307,12 +307,12 @@ def test_a_pty_whose_user_came_just_before_is_not_older(pty, daemon, open_tty, f
         user.close()
 
 
-def test_the_full_queue_of_a_pty_goes_over(pty, daemon, open_tty, folder):
+def test_the_full_queue_of_a_pty_goes_over(pty, daemon, open_tty, directory):
     a = pty("a")
     d = daemon(serial("a", a, framing="line") +
-               section("pty", "p", link=folder / "p", framing="line", queue="8K"),
+               section("pty", "p", link=directory / "p", framing="line", queue="8K"),
                settled=False)
-    user = open_tty(folder / "p")
+    user = open_tty(directory / "p")
     d.settle()
     user.reading = False
     a.send(b"".join(b"%09d\n" % n for n in range(40000)))
@@ -371,8 +371,8 @@ def test_nothing_is_left_open_by_twenty_restarts(pty, daemon):
         len(environment) + 16
 
 
-def test_a_new_program_that_is_not_there_changes_nothing(pty, daemon, folder):
-    copy = folder / "ttybridged"
+def test_a_new_program_that_is_not_there_changes_nothing(pty, daemon, directory):
+    copy = directory / "ttybridged"
     shutil.copy(harness.BINARY, copy)
     a, b = pty("a"), pty("b")
     old, harness.BINARY = harness.BINARY, str(copy)
@@ -414,8 +414,8 @@ def test_a_faulty_configuration_is_no_end(pty, daemon):
     assert d.opens("a", "b") == before
 
 
-def test_it_stops_as_ever_after_a_restart(pty, daemon, folder):
-    a, here = pty("a"), folder / "here"
+def test_it_stops_as_ever_after_a_restart(pty, daemon, directory):
+    a, here = pty("a"), directory / "here"
     d = daemon(serial("a", a) + section("unix-server", "here", listen=here))
     restart(d)
     assert here.exists()
@@ -426,8 +426,8 @@ def test_it_stops_as_ever_after_a_restart(pty, daemon, folder):
 
 # --- before the point of no return -------------------------------------------
 
-@pytest.mark.parametrize("how", ["taken", "no such folder", "a group that is not there"])
-def test_a_control_port_that_cannot_be_opened_is_no_end(how, pty, daemon, connect, folder):
+@pytest.mark.parametrize("how", ["taken", "no such directory", "a group that is not there"])
+def test_a_control_port_that_cannot_be_opened_is_no_end(how, pty, daemon, connect, directory):
     a, b, port = pty("a"), pty("b"), free_port()
     conf = serial("a", a, framing="line") + serial("b", b, framing="line") + \
         tcp_server("lan", port, framing="line")
@@ -443,15 +443,15 @@ def test_a_control_port_that_cannot_be_opened_is_no_end(how, pty, daemon, connec
         holder.listen()
         taken = holder.getsockname()[1]
         keys = {"taken": dict(listen=f"127.0.0.1:{taken}"),
-                "no such folder": dict(listen=f"unix:{folder}/nowhere/sock"),
-                "a group that is not there": dict(listen=f"unix:{folder}/two",
+                "no such directory": dict(listen=f"unix:{directory}/nowhere/sock"),
+                "a group that is not there": dict(listen=f"unix:{directory}/two",
                                                   group="nosuchgroup")}[how]
         d.write(conf + section("control", "two", **keys)
-                + section("control", "three", listen=f"unix:{folder}/three"))
+                + section("control", "three", listen=f"unix:{directory}/three"))
         d.signal(signal.SIGUSR2)
         wait_for(lambda: "again, goes on: " in d.stderr())
     # Nothing is open that was not, and all is as it had been.
-    assert not (folder / "three").exists()
+    assert not (directory / "three").exists()
     assert d.queued("b") == 2
     client.send(b"three\n")
     expect(a, b"three\n", [client])
@@ -465,9 +465,9 @@ def test_a_control_port_that_cannot_be_opened_is_no_end(how, pty, daemon, connec
     assert d.dropped("b") == 0
 
 
-def test_a_control_port_changes_with_the_restart(pty, daemon, folder):
+def test_a_control_port_changes_with_the_restart(pty, daemon, directory):
     """In its place it can only be opened when the old one is closed."""
-    a, b, here = pty("a"), pty("b"), folder / "here"
+    a, b, here = pty("a"), pty("b"), directory / "here"
     conf = serial("a", a) + serial("b", b)
     d = daemon(conf + section("control", "one", listen=f"unix:{here}"))
     d.control("set log_level info", here)
@@ -478,12 +478,12 @@ def test_a_control_port_changes_with_the_restart(pty, daemon, folder):
         d.control("set log_level info", here)
 
 
-def test_a_capture_goes_on_when_the_new_program_is_refused(pty, daemon, folder):
+def test_a_capture_goes_on_when_the_new_program_is_refused(pty, daemon, directory):
     a, b = pty("a"), pty("b")
     conf = serial("a", a, framing="line") + serial("b", b, framing="line")
     d = daemon(conf)
-    d.control(f"capture start {folder}/c.pcap")
-    d.write(conf + section("control", "two", listen=f"unix:{folder}/no/where"))
+    d.control(f"capture start {directory}/c.pcap")
+    d.write(conf + section("control", "two", listen=f"unix:{directory}/no/where"))
     d.signal(signal.SIGUSR2)
     wait_for(lambda: "again, goes on: " in d.stderr())
     a.send(b"one\n")
@@ -516,7 +516,7 @@ class Pipe(threading.Thread):
 
 
 def test_a_configuration_that_is_broken_at_the_last_moment_is_no_end(
-        pty, daemon, connect, folder):
+        pty, daemon, connect, directory):
     a, b, port = pty("a"), pty("b"), free_port()
     conf = serial("a", a, framing="line") + serial("b", b, framing="line") + \
         tcp_server("lan", port, framing="line")
@@ -542,10 +542,10 @@ def test_a_configuration_that_is_broken_at_the_last_moment_is_no_end(
 
 # --- what goes over ----------------------------------------------------------
 
-def test_what_is_on_its_way_through_an_echo_goes_over(daemon, connect, folder):
-    d = daemon(section("unix-server", "a", listen=folder / "a", framing="line")
+def test_what_is_on_its_way_through_an_echo_goes_over(daemon, connect, directory):
+    d = daemon(section("unix-server", "a", listen=directory / "a", framing="line")
                + section("echo", "e"))
-    client = connect(folder / "a")
+    client = connect(directory / "a")
     wait_for(lambda: len(d.json("peers")) == 1)
     sent = b"".join(b"%06d %s\n" % (n, b"." * (n * 37 % 300)) for n in range(9000))
     client.send(sent)
@@ -661,15 +661,15 @@ def test_what_waits_for_an_endpoint_of_another_type_is_counted(pty, daemon):
 # --- whose socket it is ------------------------------------------------------
 
 @pytest.mark.parametrize("restarts", [0, 1, 2])
-def test_only_the_daemons_own_socket_is_removed(restarts, daemon, folder):
-    here, there = folder / "here", folder / "there"
+def test_only_the_daemons_own_socket_is_removed(restarts, daemon, directory):
+    here, there = directory / "here", directory / "there"
     d = daemon(section("unix-server", "a", listen=here, framing="line")
                + section("unix-server", "b", listen=there)
-               + section("control", "c", listen=f"unix:{folder}/c"))
+               + section("control", "c", listen=f"unix:{directory}/c"))
     for n in range(restarts):
         restart(d)
     others = []
-    for path in (here, folder / "c"):
+    for path in (here, directory / "c"):
         path.rename(f"{path}.moved")
         others.append(socket.socket(socket.AF_UNIX))
         others[-1].bind(str(path))
@@ -680,13 +680,13 @@ def test_only_the_daemons_own_socket_is_removed(restarts, daemon, folder):
         wait_for(lambda: d.state("a") == "lost")
         assert "in use by another program" in d.stderr()
     d.stop()
-    assert here.is_socket() and (folder / "c").is_socket() and not there.exists()
+    assert here.is_socket() and (directory / "c").is_socket() and not there.exists()
     for other in others:
         other.close()
 
 
-def test_a_socket_with_other_permissions_is_still_the_daemons(daemon, connect, folder):
-    here = folder / "here"
+def test_a_socket_with_other_permissions_is_still_the_daemons(daemon, connect, directory):
+    here = directory / "here"
     d = daemon(section("unix-server", "a", listen=here) + section("echo", "e"))
     here.chmod(0o600)
     client = connect(here)

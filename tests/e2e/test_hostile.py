@@ -58,17 +58,17 @@ def test_a_hand_over_that_cannot_be_written_changes_nothing(pty, daemon):
 
 # --- a name server that says nothing -----------------------------------------
 
-def deaf_name_server(folder):
+def deaf_name_server(directory):
     """In a network of its own, with a name server that takes questions and is silent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 53))
         server.settimeout(20)
-        a = Pty(folder / "a")
+        a = Pty(directory / "a")
         for timeout in ("20s", "200ms"):
             conf = serial("a", a, framing="line") + section(
                 "tcp-client", "far", connect="far.example:5011", connect_timeout=timeout,
                 reopen_min="20ms", reopen_max="20ms")
-            with Daemon(folder, conf, settled=False) as d:
+            with Daemon(directory, conf, settled=False) as d:
                 for _ in range(1 if timeout == "20s" else 6):
                     server.recv(4096)
                 if timeout == "20s":
@@ -78,10 +78,10 @@ def deaf_name_server(folder):
         a.close()
 
 
-def test_a_stop_while_a_name_is_asked_for_leaves_nothing(folder):
-    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-    run_apart(f"mount --bind {folder}/resolv.conf /etc/resolv.conf && "
-              "ip link set lo up", __file__, folder, "an /etc")
+def test_a_stop_while_a_name_is_asked_for_leaves_nothing(directory):
+    (directory / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    run_apart(f"mount --bind {directory}/resolv.conf /etc/resolv.conf && "
+              "ip link set lo up", __file__, directory, "an /etc")
 
 
 if __name__ == "__main__":

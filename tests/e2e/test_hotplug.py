@@ -28,30 +28,30 @@ NOBODY = 65534
 
 @pytest.fixture
 def a_user():
-    """Who the daemon is, and a folder for it: root may open whatever it likes."""
+    """Who the daemon is, and a directory for it: root may open whatever it likes."""
     if os.getuid() != 0:
-        user, folder = None, Path(tempfile.mkdtemp())
+        user, directory = None, Path(tempfile.mkdtemp())
     else:
-        user, folder = NOBODY, Path(tempfile.mkdtemp(dir="/tmp"))
-        os.chown(folder, user, user)
+        user, directory = NOBODY, Path(tempfile.mkdtemp(dir="/tmp"))
+        os.chown(directory, user, user)
         if subprocess.run(["test", "-x", BINARY], user=user).returncode != 0:
             pytest.skip(f"the user {user} may not run {BINARY}")
-    yield user, folder
-    shutil.rmtree(folder)
+    yield user, directory
+    shutil.rmtree(directory)
 
 
 def test_a_device_that_may_not_be_opened_yet_is_opened_when_it_may(a_user):
     """As with udev: a node is root's when it comes, and dialout's a moment later."""
-    user, folder = a_user
-    a, b = Pty(folder / "a"), Pty(folder / "b")
+    user, directory = a_user
+    a, b = Pty(directory / "a"), Pty(directory / "b")
     os.chmod(a.slave_name, 0o666)
     b.unplug()
-    with Daemon(folder, serial("a", a, framing="line") + serial("b", b, **NEVER),
+    with Daemon(directory, serial("a", a, framing="line") + serial("b", b, **NEVER),
                 user=user, settled=False) as d:
         d.wait_state("b", "lost")
         a.send(b"for later\n")
         d.wait_number("b/queued_frames", 1)
-        name, b.link = b.link, folder / "not yet"
+        name, b.link = b.link, directory / "not yet"
         b.plug()
         os.chmod(b.slave_name, 0)
         b.link = b.link.rename(name)
@@ -65,26 +65,26 @@ def test_a_device_that_may_not_be_opened_yet_is_opened_when_it_may(a_user):
 
 def test_a_device_that_may_not_be_opened_says_what_helps(a_user):
     """The group that a service with users of its own sees for most is that of nobody."""
-    user, folder = a_user
+    user, directory = a_user
     dialout = grp.getgrnam("dialout").gr_gid
     for group, mode, said in ((dialout, 0o660, "is the user in group dialout?"),
                               (65534, 0o600, "is the user in group dialout?"),
                               (0, 0o660, "is the user in group dialout?"),
                               (dialout, 0o600, "a udev rule may set it to 0660")):
-        a = Pty(folder / "a")
+        a = Pty(directory / "a")
         os.chown(a.slave_name, 0, group)
         os.chmod(a.slave_name, mode)
-        with Daemon(folder, serial("a", a), user=user, settled=False) as d:
+        with Daemon(directory, serial("a", a), user=user, settled=False) as d:
             error = d.get("a/error")
             assert error.startswith("permission denied") and said in error
             assert "nogroup" not in error
         a.close()
 
 
-def test_a_link_in_a_folder_that_comes_and_goes_is_found(pty, daemon, folder):
+def test_a_link_in_a_directory_that_comes_and_goes_is_found(pty, daemon, directory):
     """As /dev/serial/by-id, which is there while it has links in it."""
     a = pty("a")
-    by_id = folder / "serial" / "by-id"
+    by_id = directory / "serial" / "by-id"
     by_id.mkdir(parents=True)
     b = pty(by_id / "usb-board")
     d = daemon(serial("a", a, framing="line") + serial("b", b, **NEVER))
@@ -143,15 +143,15 @@ class Udev:
         self.socket.sendto(head + body, (0, self.UDEV))
 
 
-def hear_udev(folder):
+def hear_udev(directory):
     """
     In a network and a /run of its own, where this is udev.  There is no inotify, so
     that it is udev's word that counts.
     """
-    a, b, c = (Pty(folder / name) for name in "abc")
-    udev, log = Udev(), folder / "faults"
+    a, b, c = (Pty(directory / name) for name in "abc")
+    udev, log = Udev(), directory / "faults"
     log.touch()
-    with Daemon(folder, serial("a", a, framing="line") + serial("b", b, **NEVER)
+    with Daemon(directory, serial("a", a, framing="line") + serial("b", b, **NEVER)
                 + serial("c", c, **NEVER),
                 env={"LD_PRELOAD": str(FAULTS), "FAULT_LOG": str(log),
                      "FAULT": f"inotify_init1 1 {errno.EMFILE} 99999",
@@ -187,10 +187,10 @@ def hear_udev(folder):
         p.close()
 
 
-def test_udevs_word_is_enough(folder):
+def test_udevs_word_is_enough(directory):
     assert FAULTS.exists(), f"{FAULTS} is not there: make faults"
     run_apart("mount -t tmpfs tmpfs /run && mkdir /run/udev && "
-              ": >/run/udev/control", __file__, folder, "a /run")
+              ": >/run/udev/control", __file__, directory, "a /run")
 
 
 if __name__ == "__main__":

@@ -29,11 +29,11 @@ def program():
 
 
 @pytest.mark.parametrize("prefix", ["/usr", "/opt/tty"])
-def test_the_program_is_in_bin_and_found_in_sbin_too(program, folder, prefix):
-    words = (f"DESTDIR={folder}", f"PREFIX={prefix}", "SYSCONFDIR=/etc")
+def test_the_program_is_in_bin_and_found_in_sbin_too(program, directory, prefix):
+    words = (f"DESTDIR={directory}", f"PREFIX={prefix}", "SYSCONFDIR=/etc")
     done = make("install", *words)
     assert done.returncode == 0, done.stderr
-    top = Path(f"{folder}{prefix}")
+    top = Path(f"{directory}{prefix}")
     old, new = top / "sbin/ttybridged", top / "bin/ttybridged"
     assert new.is_file() and not new.is_symlink() and os.access(new, os.X_OK)
     assert old.is_symlink() and old.resolve() == new.resolve()
@@ -41,7 +41,7 @@ def test_the_program_is_in_bin_and_found_in_sbin_too(program, folder, prefix):
         said = subprocess.run([path, "--version"], stdout=subprocess.PIPE)
         assert said.stdout.decode() == run("--version").stdout
     for unit in UNITS:
-        lines = (folder / "lib/systemd/system" / unit).read_text().split("\n")
+        lines = (directory / "lib/systemd/system" / unit).read_text().split("\n")
         exec_paths, = [x for x in lines if x.startswith("ExecPaths=")]
         for path in ("bin", "sbin"):
             assert f"{prefix}/{path}/ttybridged" in exec_paths
@@ -52,30 +52,30 @@ def test_the_program_is_in_bin_and_found_in_sbin_too(program, folder, prefix):
     assert not new.exists() and not old.is_symlink()
 
 
-def test_where_sbin_is_bin_the_program_stays(program, folder):
-    (folder / "usr/bin").mkdir(parents=True)
-    (folder / "usr/sbin").symlink_to("bin")
-    done = make("install", f"DESTDIR={folder}", "PREFIX=/usr")
+def test_where_sbin_is_bin_the_program_stays(program, directory):
+    (directory / "usr/bin").mkdir(parents=True)
+    (directory / "usr/sbin").symlink_to("bin")
+    done = make("install", f"DESTDIR={directory}", "PREFIX=/usr")
     assert done.returncode == 0, done.stderr
-    installed = folder / "usr/bin/ttybridged"
+    installed = directory / "usr/bin/ttybridged"
     assert installed.is_file() and not installed.is_symlink()
 
 
-def test_the_debian_package(program, folder):
+def test_the_debian_package(program, directory):
     if shutil.which("dpkg-shlibdeps") is None:
         pytest.skip("there is no dpkg-dev here")
     done = make("deb")
     assert done.returncode == 0, done.stderr
     package, = (ROOT / "build/deb").glob("ttybridge_*.deb")
-    subprocess.run(["dpkg-deb", "--raw-extract", package, folder / "deb"], check=True)
-    done = make("install", f"DESTDIR={folder}/installed", "PREFIX=/usr")
+    subprocess.run(["dpkg-deb", "--raw-extract", package, directory / "deb"], check=True)
+    done = make("install", f"DESTDIR={directory}/installed", "PREFIX=/usr")
     assert done.returncode == 0, done.stderr
     packaged, installed = ({str(path.relative_to(top)) for path in top.glob("**/*")
                             if not path.is_dir() and path.parent.name != "DEBIAN"}
-                           for top in (folder / "deb", folder / "installed"))
+                           for top in (directory / "deb", directory / "installed"))
     assert packaged == installed | {"usr/share/doc/ttybridge/copyright"}
 
-    about = folder / "deb/DEBIAN"
+    about = directory / "deb/DEBIAN"
     control = dict(x.split(": ", 1) for x in (about / "control").read_text().split("\n")
                    if ": " in x)
     assert run("--version").stdout.strip().endswith(control["Version"])
@@ -86,39 +86,39 @@ def test_the_debian_package(program, folder):
         subprocess.run(["sh", "-n", about / script], check=True)
         assert os.access(about / script, os.X_OK)
     subprocess.run(["md5sum", "--check", "--quiet", "DEBIAN/md5sums"], check=True,
-                   cwd=folder / "deb")
+                   cwd=directory / "deb")
 
 
-def stub(folder, name, text):
-    path = folder / name
+def stub(directory, name, text):
+    path = directory / name
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
 
 
-def test_without_the_right_to_install_the_command_is_printed(folder):
+def test_without_the_right_to_install_the_command_is_printed(directory):
     if shutil.which("dpkg-query") is None:
         pytest.skip("there is no dpkg here")
-    stub(folder, "dpkg-query", 'case $* in *libjansson-dev*) exit 1 ;; esac; '
+    stub(directory, "dpkg-query", 'case $* in *libjansson-dev*) exit 1 ;; esac; '
          'printf "ii \\n"')
-    stub(folder, "id", "echo 1000")
-    stub(folder, "sudo", "exit 1")
-    stub(folder, "apt-get", f"touch {folder}/called")
-    done = make("deps-build", path=folder)
+    stub(directory, "id", "echo 1000")
+    stub(directory, "sudo", "exit 1")
+    stub(directory, "apt-get", f"touch {directory}/called")
+    done = make("deps-build", path=directory)
     assert done.returncode != 0
     line, = [x.strip() for x in done.stdout.split("\n") if "apt-get" in x]
     assert line.startswith("sudo apt-get install ")
     assert line.endswith(" libjansson-dev")
-    assert not (folder / "called").exists()
+    assert not (directory / "called").exists()
 
 
-def test_with_the_right_to_install_it_is_used(folder):
+def test_with_the_right_to_install_it_is_used(directory):
     if shutil.which("dpkg-query") is None:
         pytest.skip("there is no dpkg here")
-    stub(folder, "dpkg-query", 'case $* in *libjansson-dev*) exit 1 ;; esac; '
+    stub(directory, "dpkg-query", 'case $* in *libjansson-dev*) exit 1 ;; esac; '
          'printf "ii \\n"')
-    stub(folder, "id", "echo 1000")
-    stub(folder, "sudo", f'echo "$@" >>{folder}/called')
-    stub(folder, "apt-get", "exit 1")
-    assert make("deps-build", path=folder).returncode == 0
-    called = (folder / "called").read_text()
+    stub(directory, "id", "echo 1000")
+    stub(directory, "sudo", f'echo "$@" >>{directory}/called')
+    stub(directory, "apt-get", "exit 1")
+    assert make("deps-build", path=directory).returncode == 0
+    called = (directory / "called").read_text()
     assert "apt-get install" in called and "libjansson-dev" in called

@@ -20,8 +20,8 @@ PLACES = 64
 class Manager:
     """What systemd is to a service: takes its messages, and keeps its descriptors."""
 
-    def __init__(self, folder):
-        self.path = folder / "notify"
+    def __init__(self, directory):
+        self.path = directory / "notify"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.path))
         self.store = []         # (name, descriptor), in the order in which they came
@@ -61,7 +61,7 @@ class Manager:
         st = os.fstat(fd)
         return st.st_dev, st.st_ino
 
-    def start(self, folder, conf, env=(), **keys):
+    def start(self, directory, conf, env=(), **keys):
         """Gives it what is in the store, as systemd does."""
         given, self.store = self.store, list(self.store)
 
@@ -76,7 +76,7 @@ class Manager:
             env |= {"LISTEN_FDS": str(len(given)),
                     "LISTEN_FDNAMES": ":".join(name for name, _ in given)}
             wrapper = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"]
-        return Daemon(folder, conf, env=env, wrapper=wrapper, preexec=preexec,
+        return Daemon(directory, conf, env=env, wrapper=wrapper, preexec=preexec,
                       settled=False, **keys)
 
     def close(self):
@@ -96,14 +96,14 @@ def line(n):
 class Story:
     """A device that sends numbered lines, and two that hear them."""
 
-    def __init__(self, pty, folder, queue):
-        self.manager = Manager(folder)
-        self.folder = folder
+    def __init__(self, pty, directory, queue):
+        self.manager = Manager(directory)
+        self.directory = directory
         self.a, self.b, port = pty("a"), pty("b"), free_port()
         self.conf = serial("a", self.a, framing="line") + \
             serial("b", self.b, framing="line", queue=queue) + \
             tcp_server("lan", port, framing="line", queue=queue, stall_timeout="1h")
-        self.d = self.manager.start(folder, self.conf)
+        self.d = self.manager.start(directory, self.conf)
         self.d.settle()
         self.client = Client(("127.0.0.1", port))
         wait_for(lambda: len(self.d.json("peers")) == 1)
@@ -121,7 +121,7 @@ class Story:
         self.d.process.wait()
         assert self.a.opened() and self.b.opened(), "a device was closed"
         errors = self.d.stderr()
-        self.d = self.manager.start(self.folder, self.conf)
+        self.d = self.manager.start(self.directory, self.conf)
         assert self.a.opened() and self.b.opened(), "a device was closed"
         wait_for(lambda: len(self.d.json("peers")) == 1)
         return self.d.stderr()[len(errors):]
@@ -164,11 +164,11 @@ class Story:
 
 
 @pytest.fixture
-def story(pty, folder, request):
+def story(pty, directory, request):
     made = []
 
     def start(queue):
-        made.append(Story(pty, folder, queue))
+        made.append(Story(pty, directory, queue))
         return made[0]
     yield start
     for s in made:
@@ -229,19 +229,19 @@ def test_killed_at_any_moment_under_traffic(story):
 
 
 @pytest.fixture
-def manager(folder):
-    m = Manager(folder)
+def manager(directory):
+    m = Manager(directory)
     yield m
     m.close()
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_a_control_port_that_is_taken_meanwhile_is_no_end(
-        how, manager, pty, folder, connect):
+        how, manager, pty, directory, connect):
     a, port, control = pty("a"), free_port(), free_port()
     conf = serial("a", a, framing="line") + tcp_server("lan", port, framing="line")
     two = section("control", "two", listen=f"127.0.0.1:{control}")
-    d = manager.start(folder, conf)
+    d = manager.start(directory, conf)
     d.settle()
     client = connect(port)
     wait_for(lambda: len(d.json("peers")) == 1)
@@ -250,7 +250,7 @@ def test_a_control_port_that_is_taken_meanwhile_is_no_end(
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", control))
         holder.listen()
-        with manager.start(folder, conf + two) as d:
+        with manager.start(directory, conf + two) as d:
             assert "control two: cannot listen" in d.stderr()
             assert "two" in d.tasks()["daemon.controls"]["label"]
             client.send(b"still here\n")
@@ -268,14 +268,14 @@ def test_a_control_port_that_is_taken_meanwhile_is_no_end(
         holder.listen()
         two = section("control", "two", listen=f"127.0.0.1:{holder.getsockname()[1]}")
         with pytest.raises(AssertionError, match="cannot start: control two"):
-            Daemon(folder, conf + two, name="cold")
+            Daemon(directory, conf + two, name="cold")
 
 
 def test_a_socket_that_another_program_has_put_there_is_left_alone(
-        manager, folder):
-    here = folder / "here"
+        manager, directory):
+    here = directory / "here"
     conf = section("unix-server", "a", listen=here, framing="line")
-    d = manager.start(folder, conf)
+    d = manager.start(directory, conf)
     d.settle()
     d.kill()
     assert here.is_socket()
@@ -283,7 +283,7 @@ def test_a_socket_that_another_program_has_put_there_is_left_alone(
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(here))
         other.listen()
-        d = manager.start(folder, conf)
+        d = manager.start(directory, conf)
         d.wait_state("a", "lost")
         d.stop()
         assert here.is_socket()

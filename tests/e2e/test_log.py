@@ -13,14 +13,14 @@ from harness import FAULTS, flush, serial, wait_for
 class Journal:
     """Hears what is sent to the journal."""
 
-    def __init__(self, folder):
-        self.path = folder / "journal"
+    def __init__(self, directory):
+        self.path = directory / "journal"
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(str(self.path))
         self.sock.setblocking(False)
         self.heard = []
         # What the service manager says of the standard error that it gives.
-        self.stderr = open(folder / "stderr", "wb+")
+        self.stderr = open(directory / "stderr", "wb+")
         st = os.fstat(self.stderr.fileno())
         self.env = {"JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}",
                     "FAULT_JOURNAL": str(self.path),
@@ -47,8 +47,8 @@ class Journal:
 
 
 @pytest.fixture
-def journal(folder):
-    made = Journal(folder)
+def journal(directory):
+    made = Journal(directory)
     yield made
     made.sock.close()
     made.stderr.close()

@@ -237,7 +237,7 @@ def test_every_key_is_in_the_sample_configuration():
         assert re.search(rf"(?m)^#?\[{kind} \w+\]", SAMPLE), kind
 
 
-def test_every_line_of_the_sample_configuration_is_right(folder):
+def test_every_line_of_the_sample_configuration_is_right(directory):
     text = ["[serial ar1]\ndevice = /dev/ar1\n[serial ar2]\ndevice = /dev/ar2"
             "\n[echo lan]\n"]
     daemon_keys = ["[daemon]\n"]
@@ -265,7 +265,7 @@ def test_every_line_of_the_sample_configuration_is_right(folder):
             text.append(f"framing = {framing}\n" +
                         ("" if own.startswith(key + " ") else own))
         text.append(KEY_NEEDS.get(key, "") + f"{key} = {value}\n")
-    file = folder / "all.conf"
+    file = directory / "all.conf"
     file.write_text("".join(daemon_keys + text))
     done = run("-c", file, "--check")
     faults = [line for line in done.stderr.splitlines() if "warning: " not in line]
@@ -282,7 +282,7 @@ def test_the_files_that_we_ship_are_right(file):
 # --- the examples do what they say -------------------------------------------
 
 @pytest.fixture
-def example(folder, daemon):
+def example(directory, daemon):
     """Starts an example on pseudo-terminals; section name -> Pty."""
     made = {}
 
@@ -291,10 +291,10 @@ def example(folder, daemon):
         text = re.sub(r"(?m)^\[control[^[]*", "", text)
         for kind, head, body in re.findall(
                 r"(?m)^\[(serial) (\w+)\]\n(.*(?:\n(?!\[).*)*)", text):
-            made[head] = Pty(folder / f"{head}.tty")
+            made[head] = Pty(directory / f"{head}.tty")
             text = text.replace(body, re.sub(
                 r"(?m)^(device|usb) = .*", f"device = {made[head].link}", body))
-        text = text.replace("/run/ttybridge/", f"{folder}/")
+        text = text.replace("/run/ttybridge/", f"{directory}/")
         text = re.sub(r"(?m)^(listen = 127.0.0.1:)\d+",
                       lambda m: m[1] + str(free_port()), text)
         text = re.sub(r"(?m)^group = .*\n", "", text)
@@ -340,13 +340,13 @@ def test_two_arduinos_are_bridged_and_heard(example, connect):
 
 
 def test_a_boat_gets_its_sentences_where_they_belong(
-        example, connect, open_tty, folder):
+        example, connect, open_tty, directory):
     d, ttys = example("nmea-boat.conf")
     for name in ttys:
         d.wait_state(name, "up")
     navigation = connect(port_of(d, "navigation"))
     wait_for(lambda: len(d.json("peers")) == 1)
-    plotter = open_tty(folder / "plotter")
+    plotter = open_tty(directory / "plotter")
     d.wait_state("plotter", "up")
     gga = sentence("GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,"
                    "M,,")
@@ -367,11 +367,11 @@ def test_a_boat_gets_its_sentences_where_they_belong(
     expect(ttys["autopilot"], apb, streams)
 
 
-def test_modbus_goes_from_ascii_to_rtu_and_back(example, connect, folder):
+def test_modbus_goes_from_ascii_to_rtu_and_back(example, connect, directory):
     d, ttys = example("modbus-lab.conf")
     d.wait_state("bus", "up")
     d.wait_state("controller", "up")
-    program = connect(folder / "modbus")
+    program = connect(directory / "modbus")
     wait_for(lambda: len(d.json("peers")) == 1)
     streams = [*ttys.values(), program]
     request, other = bytes.fromhex("01030000000a"), b"\x11\x03\0\x6b\0\x03"

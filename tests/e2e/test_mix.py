@@ -116,17 +116,17 @@ class Story:
         self.sizes, self.most = sizes, most
         self.frames, self.came, self.overhead = [], 0, 0
 
-    def conf(self, folder):
+    def conf(self, directory):
         def keys(framing):
             return FRAMINGS[framing][0] | dict(max_frame=self.most, queue="8M")
-        text = section("daemon", "", state_dir=folder) + section(
-            "unix-server", "from", listen=folder / "from", **keys(self.framing))
+        text = section("daemon", "", state_dir=directory) + section(
+            "unix-server", "from", listen=directory / "from", **keys(self.framing))
         for name, t in self.targets.items():
             if t.most < 1 << 30:
                 text += section("udp", name, send_to=f"127.0.0.1:{t.stream.port}",
                                 **keys(t.framing))
             elif name.startswith("s"):
-                text += section("unix-server", name, listen=folder / name,
+                text += section("unix-server", name, listen=directory / name,
                                 stall_timeout="10m", **keys(t.framing))
             else:
                 text += serial(name, t.stream, **keys(t.framing))
@@ -195,7 +195,7 @@ class Story:
     (0, "line", False), (1, "crlf", False), (2, "slip", False),
     (3, "delimiter", False), (4, "short", False), (5, "line", True), (6, "slip", True)])
 def test_each_target_gets_what_it_can_be_told(
-        pty, daemon, connect, folder, seed, framing, alike, tapped):
+        pty, daemon, connect, directory, seed, framing, alike, tapped):
     others = [framing] * 4 if alike else [f for f in FRAMINGS if f != framing]
     random.Random(seed).shuffle(others)
     targets = {
@@ -205,17 +205,17 @@ def test_each_target_gets_what_it_can_be_told(
         "e": Target(framing, pty("e")), "f": Target(others[2], pty("f")),
         "s": Target(framing), "sb": Target(others[3])}
     story = Story(seed, framing, targets, (0, 1, 7, 16, 16, 40, 200), 200)
-    d = daemon(story.conf(folder), settled=False)
+    d = daemon(story.conf(directory), settled=False)
     for name in "s", "sb":
-        targets[name].stream = connect(folder / name)
+        targets[name].stream = connect(directory / name)
     d.wait_number("s/peers", 1)
     if tapped:
         d.control("capture start x.pcap")
-    story.play(d, connect(folder / "from"), [1, 5, 5, 20, 2500] * 4)
+    story.play(d, connect(directory / "from"), [1, 5, 5, 20, 2500] * 4)
     story.judge(d)
     if tapped:
         d.control("capture stop")
-        assert [(way, p) for _, _, way, p in read_capture(folder / "x.pcap")] == [
+        assert [(way, p) for _, _, way, p in read_capture(directory / "x.pcap")] == [
             ("from#1 > " + ",".join(n for n, t in targets.items() if t.takes(p)), p)
             for p in story.frames]
 
@@ -223,15 +223,15 @@ def test_each_target_gets_what_it_can_be_told(
 @pytest.mark.parametrize("seed, framing", enumerate(
     ["line", "delimiter", "slip"]), ids=lambda v: str(v))
 def test_what_a_datagram_cannot_hold_is_not_cut(
-        pty, daemon, connect, folder, seed, framing):
+        pty, daemon, connect, directory, seed, framing):
     most = 65507
     targets = {"a": Target(framing, pty("a")), "u": Target(framing, Datagrams(), most),
                "v": Target("length", Datagrams(), most), "w": Target(framing, pty("w"))}
     story = Story(seed, framing, targets, (1, 7, 16, 40, 65400, *range(65498, 65512)),
                   70000)
-    d = daemon(story.conf(folder))
+    d = daemon(story.conf(directory))
     try:
-        story.play(d, connect(folder / "from"), [1, 2] * 30)
+        story.play(d, connect(directory / "from"), [1, 2] * 30)
         story.judge(d)
     finally:
         targets["u"].stream.close()

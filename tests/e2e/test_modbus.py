@@ -877,9 +877,9 @@ def server(tmp_path_factory):
 class Poll:
     """mbpoll, which reads 10 registers from that one on, again and again."""
 
-    def __init__(self, folder, device, unit, first, *options):
+    def __init__(self, directory, device, unit, first, *options):
         self.unit, self.first = unit, first
-        self.output = folder / f"mbpoll.{device.name}.{unit}"
+        self.output = directory / f"mbpoll.{device.name}.{unit}"
         with open(self.output, "wb") as out:
             self.process = subprocess.Popen(
                 [shutil.which("mbpoll"), "-q", "-m", "rtu", "-a", str(unit),
@@ -900,20 +900,20 @@ class Poll:
         return len(found) // 10
 
 
-def test_mbpoll_reads_through_the_bridge(folder, pty, daemon, cable, server):
+def test_mbpoll_reads_through_the_bridge(directory, pty, daemon, cable, server):
     a, b, master, unit = pty("a"), pty("b"), pty("master"), pty("unit")
     d = daemon(serial("a", a, **RTU) + serial("b", b, **RTU))
     cable(a, master)
     cable(b, unit)
     server(unit, 1)
-    assert Poll(folder, master, 1, 1, "-1").readings() == 1
-    assert Poll(folder, master, 1, 991, "-1").readings() == 1
+    assert Poll(directory, master, 1, 1, "-1").readings() == 1
+    assert Poll(directory, master, 1, 991, "-1").readings() == 1
     assert d.number("b/tx_frames") == d.number("b/rx_frames") == 2
     for name in "ab":
         assert d.number(f"{name}/errors") == 0
 
 
-def test_two_mbpolls_share_a_bus(folder, pty, daemon, cable, server):
+def test_two_mbpolls_share_a_bus(directory, pty, daemon, cable, server):
     m1, m2, bus = pty("m1"), pty("m2"), pty("bus")
     master1, master2 = pty("master1"), pty("master2")
     unit1, unit2 = pty("unit1"), pty("unit2")
@@ -924,11 +924,11 @@ def test_two_mbpolls_share_a_bus(folder, pty, daemon, cable, server):
     server(unit1, 1)
     server(unit2, 2)
     # Two units, in turns.
-    polls = [Poll(folder, master1, 2, 1, "-1"),
-             Poll(folder, master2, 1, 1, "-1")]
+    polls = [Poll(directory, master1, 2, 1, "-1"),
+             Poll(directory, master2, 1, 1, "-1")]
     assert [p.readings() for p in polls] == [1, 1]
     # One unit, so that nothing but the order tells the answers apart.
-    polls = [Poll(folder, master1, 1, 1), Poll(folder, master2, 1, 501)]
+    polls = [Poll(directory, master1, 1, 1), Poll(directory, master2, 1, 501)]
     wait_for(lambda: all(d.number(f"m{n}/rx_frames") >= 1010
                          for n in (1, 2)), 120)
     for p in polls:

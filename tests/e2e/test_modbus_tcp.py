@@ -155,8 +155,8 @@ def test_match_unit_knows_who_is_asked(pty, daemon, connect, payload):
     assert d.number("routes/few/rejected") == len(data) - 2
 
 
-def check(folder, text):
-    file = folder / "x.conf"
+def check(directory, text):
+    file = directory / "x.conf"
     file.write_text(text)
     done = run("-c", file, "--check")
     return done.returncode, done.stderr
@@ -172,8 +172,8 @@ def both(a, b, **keys):
     "", route("r", between="lan bus"), route("r", from_="lan", to="bus")))
 @pytest.mark.parametrize("a, b", (
     ("whole", "whole"), ("whole", "inner"), ("inner", "whole")))
-def test_payloads_that_are_not_translated_are_warned_of(folder, a, b, routes):
-    code, said = check(folder, both(a, b, routes=routes))
+def test_payloads_that_are_not_translated_are_warned_of(directory, a, b, routes):
+    code, said = check(directory, both(a, b, routes=routes))
     assert code == 0
     assert ("warning: [tcp-server lan] has framing = modbus-tcp, and 'bus' has framing ="
             " modbus-rtu: their payloads of Modbus messages differ; write payload = inner"
@@ -181,18 +181,18 @@ def test_payloads_that_are_not_translated_are_warned_of(folder, a, b, routes):
     assert said.count("warning") == 1
 
 
-def test_payloads_that_are_translated_are_not(folder):
-    assert check(folder, both("inner", "inner")) == (0, "")
+def test_payloads_that_are_translated_are_not(directory):
+    assert check(directory, both("inner", "inner")) == (0, "")
     # Nothing passes between the two.
     other = section("pty", "p", framing="line")
-    assert check(folder, both("whole", "inner", other=other, routes=route(
+    assert check(directory, both("whole", "inner", other=other, routes=route(
         "one", from_="bus", to="p") + route("two", from_="lan", to="p"))) == (0, "")
 
 
-def test_one_framing_with_two_payloads_is_warned_of(folder):
+def test_one_framing_with_two_payloads_is_warned_of(directory):
     text = "".join(section("pty", name, framing="modbus-rtu", payload=payload)
                    for name, payload in (("a", "whole"), ("b", "inner")))
-    code, said = check(folder, text)
+    code, said = check(directory, text)
     assert code == 0 and "[pty b] has framing = modbus-rtu, and 'a'" in said
     assert said.endswith("differ; write the same payload in both sections\n")
 

@@ -36,11 +36,11 @@ def start_all():
     whole = "4294967295" in Path("/proc/self/uid_map").read_text()
     user = "nobody" if os.getuid() == 0 and whole else None
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        binary = shutil.copy(BINARY, folder)
+        directory = Path(name)
+        directory.chmod(0o755)
+        binary = shutil.copy(BINARY, directory)
         for name, text in shipped():
-            conf, log = folder / name, folder / f"{name}.log"
+            conf, log = directory / name, directory / f"{name}.log"
             conf.write_text(text)
             with open(log, "w") as out:
                 process = subprocess.Popen(
@@ -57,25 +57,25 @@ def start_all():
             assert "cannot start" not in log.read_text()
 
 
-def test_what_is_shipped_starts_as_it_stands(folder):
-    run_apart("mount -t tmpfs tmpfs /run && ip link set lo up", __file__, folder,
+def test_what_is_shipped_starts_as_it_stands(directory):
+    run_apart("mount -t tmpfs tmpfs /run && ip link set lo up", __file__, directory,
               "a /run")
 
 
 @pytest.mark.parametrize("name, text", shipped(), ids=lambda x: x[:9])
-def test_what_is_shipped_has_no_warnings(folder, name, text):
-    (folder / name).write_text(text)
-    done = run("--check", "-c", folder / name)
+def test_what_is_shipped_has_no_warnings(directory, name, text):
+    (directory / name).write_text(text)
+    done = run("--check", "-c", directory / name)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"\d endpoints, \d routes\n", done.stdout)
 
 
-def test_a_missing_folder_is_named_with_what_to_do(folder, daemon):
-    d = daemon(section("pty", "a", link=f"{folder}/none/a") +
-               section("unix-server", "b", listen=f"{folder}/none/b"),
+def test_a_missing_directory_is_named_with_what_to_do(directory, daemon):
+    d = daemon(section("pty", "a", link=f"{directory}/none/a") +
+               section("unix-server", "b", listen=f"{directory}/none/b"),
                settled=False)
     for name in "ab":
-        assert f"create the folder {folder}/none first" in d.get(f"{name}/error")
+        assert f"create the directory {directory}/none first" in d.get(f"{name}/error")
     if not os.path.exists("/run/ttybridge"):
         done = run("-c", "/dev/null", "pty:/tmp/x",
                    "control:unix:/run/ttybridge/control.sock")
@@ -84,21 +84,21 @@ def test_a_missing_folder_is_named_with_what_to_do(folder, daemon):
         assert "cannot start" in done.stderr.splitlines()[-1]
 
 
-def test_a_device_that_never_was_there_is_no_loss(folder, daemon):
-    d = daemon(serial("a", folder / "tty", reopen_min="20ms") +
+def test_a_device_that_never_was_there_is_no_loss(directory, daemon):
+    d = daemon(serial("a", directory / "tty", reopen_min="20ms") +
                section("serial", "b", usb="1234:5678"), settled=False)
-    assert f"a: not there: {folder}/tty (will be retried)\n" in d.stderr()
+    assert f"a: not there: {directory}/tty (will be retried)\n" in d.stderr()
     assert "b: not there: USB device 1234:5678 (will be retried)\n" in d.stderr()
     assert "lost" not in d.stderr()
     assert d.state("a") == "lost"
     p = ptys.openpty()
-    os.symlink(os.ttyname(p[1]), folder / "tty")
+    os.symlink(os.ttyname(p[1]), directory / "tty")
     d.wait_state("a", "up")
     for fd in p:
         os.close(fd)
 
 
-def test_a_busy_port_names_its_holder(folder, daemon):
+def test_a_busy_port_names_its_holder(directory, daemon):
     master, slave = ptys.openpty()
     fcntl.flock(slave, fcntl.LOCK_EX)
     with socket.create_server(("127.0.0.1", 0)) as tcp, \

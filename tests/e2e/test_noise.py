@@ -46,8 +46,8 @@ NOISE = {
 class Line(Pty):
     """A device from which noise comes, as much as the daemon takes."""
 
-    def __init__(self, folder, name):
-        super().__init__(folder / name)
+    def __init__(self, directory, name):
+        super().__init__(directory / name)
         self.keys, self.alphabet, self.good = NOISE[name]
         self.dice = random.Random(name)
         self.on = True
@@ -91,9 +91,9 @@ class Sink(Pty):
         return moved
 
 
-def test_noise(daemon, folder, capsys):
-    lines = {name: Line(folder, name) for name in NOISE}
-    sink = Sink(folder / "sink")
+def test_noise(daemon, directory, capsys):
+    lines = {name: Line(directory, name) for name in NOISE}
+    sink = Sink(directory / "sink")
     everybody = [sink, *lines.values()]
     try:
         noise(daemon, lines, sink, everybody, capsys)

@@ -677,9 +677,9 @@ def test_gnss_mixed_and_damaged(bench, seed):
 
 # --- Modbus, with pymodbus and tshark ----------------------------------------
 
-def tshark(folder, dissector, frames, fields, *options):
+def tshark(directory, dissector, frames, fields, *options):
     """Fields of frames that are given to one of its dissectors, a row each."""
-    capture = folder / "frames.pcap"
+    capture = directory / "frames.pcap"
     records = b"".join(struct.pack("<IIII", 0, 0, len(f), len(f)) + f
                        for f in frames)
     capture.write_bytes(struct.pack("<IHHIIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535,
@@ -692,7 +692,7 @@ def tshark(folder, dissector, frames, fields, *options):
         argv += ["-e", field]
     done = subprocess.run(argv, stdout=subprocess.PIPE, check=True, text=True,
                           stderr=subprocess.DEVNULL, timeout=120,
-                          env={**os.environ, "HOME": str(folder)})
+                          env={**os.environ, "HOME": str(directory)})
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
@@ -754,14 +754,14 @@ def test_modbus_of_pymodbus(bench, framing, side):
 
 
 @pymodbus
-def test_modbus_rtu_of_tshark(bench, folder):
+def test_modbus_rtu_of_tshark(bench, directory):
     """tshark calls good what the daemon writes, and bad what it does not read."""
     b = bench(framing="modbus-rtu", payload="inner")
     inner = [bytes([m.unit_id, m.function_code]) + m.encode()
              for m in messages(requests())]
     frames = [b.written([p]) for p in inner]
     damaged = [f[:3] + bytes([f[3] ^ 1]) + f[4:] for f in frames]
-    rows = tshark(folder, "mbrtu", frames + damaged,
+    rows = tshark(directory, "mbrtu", frames + damaged,
                   ("mbrtu.unit_id", "modbus.func_code", "mbrtu.crc16.status"),
                   "mbrtu.crc_verification:TRUE")
     good, bad = rows[:len(frames)], rows[len(frames):]
@@ -786,7 +786,7 @@ def echo_request(number, data):
 
 
 @pytest.mark.parametrize("fcs", (16, 32))
-def test_hdlc_of_tshark(bench, folder, fcs):
+def test_hdlc_of_tshark(bench, directory, fcs):
     b = bench(framing="hdlc", fcs=fcs, accm="yes" if fcs == 32 else "no")
     inner = [echo_request(n, bytes(range(n)) + b"~\x7d") for n in range(200)]
     send, receive = hdlc_codec(fcs, b"~\x7d")
@@ -794,7 +794,7 @@ def test_hdlc_of_tshark(bench, folder, fcs):
               b.written(inner).split(b"~") if part]
     assert len(frames) == len(inner)
     damaged = [f[:7] + bytes([f[7] ^ 0x40]) + f[8:] for f in map(send, inner)]
-    rows = tshark(folder, "ppp_raw_hdlc", frames + damaged,
+    rows = tshark(directory, "ppp_raw_hdlc", frames + damaged,
                   ("ppp.protocol", "lcp.magic_number", "ppp.fcs.status"),
                   f"ppp.fcs_type:{fcs}-Bit")
     assert [[int(r[0], 16), int(r[1], 16), r[2]] for r in rows[:200]] == \
@@ -806,22 +806,22 @@ def test_hdlc_of_tshark(bench, folder, fcs):
 
 
 @pytest.fixture
-def slirp(daemon, folder, connect):
+def slirp(daemon, directory, connect):
     """A modem whose other end speaks SLIP or PPP: (daemon, the plain side)."""
     made = []
 
     def start(framing, *options):
         port = free_port()
         d = daemon(
-            section("pty", "line", link=folder / "line", **framing) +
+            section("pty", "line", link=directory / "line", **framing) +
             tcp_server("plain", port, framing="length", length_size=4),
             settled=False)
-        line = os.open(folder / "line", os.O_RDWR | os.O_NOCTTY)
+        line = os.open(directory / "line", os.O_RDWR | os.O_NOCTTY)
         try:
             made.append(subprocess.Popen(
                 ["slirp-fullbolt", *options], stdin=line, stdout=line,
-                stderr=line, cwd=folder, start_new_session=True,
-                env={"PATH": os.environ["PATH"], "HOME": str(folder)}))
+                stderr=line, cwd=directory, start_new_session=True,
+                env={"PATH": os.environ["PATH"], "HOME": str(directory)}))
         finally:
             os.close(line)
         # Its greeting, which is no frame.

@@ -105,9 +105,9 @@ class Flood:
 
 
 @pytest.fixture(params=["tcp", "unix"])
-def slow(request, patient, pty, folder):
+def slow(request, patient, pty, directory):
     """A daemon, its clock, a device, and a client of a server that gets its lines."""
-    a, port, path = pty("a"), free_port(), folder / "lan"
+    a, port, path = pty("a"), free_port(), directory / "lan"
     server = tcp_server("lan", port, framing="line") if request.param == "tcp" \
         else section("unix-server", "lan", listen=path, framing="line")
     d, a_second_later = patient(serial("a", a, framing="line") + server)
@@ -144,13 +144,13 @@ def test_a_client_that_reads_steadily_but_slowly_loses_nothing(slow):
 
 
 def test_a_client_that_reads_one_large_frame_slowly_is_not_stalled(
-        patient, folder, connect):
+        patient, directory, connect):
     d, a_second_later = patient(
-        section("unix-server", "in", listen=folder / "in", framing="line",
+        section("unix-server", "in", listen=directory / "in", framing="line",
                 max_frame="1M") +
-        section("unix-server", "lan", listen=folder / "lan", framing="line",
+        section("unix-server", "lan", listen=directory / "lan", framing="line",
                 max_frame="1M", queue="1K"))
-    source, client = connect(folder / "in"), connect(folder / "lan")
+    source, client = connect(directory / "in"), connect(directory / "lan")
     wait_for(lambda: len(d.json("peers")) == 2)
     frame, sent = b"x" * 149_999 + b"\n", b""
     while d.tasks()["in#1.read"]["state"] != "paused":

@@ -210,8 +210,8 @@ def test_rtcm_alone_is_taken_from_what_is_around_it(pty, daemon):
      "framing 'gnss' has a checksum of its own"),
     (dict(framing="line", trailer="2"), "trailer"),
 ])
-def test_keys_that_do_not_fit_are_told(keys, says, folder):
-    file = folder / "wrong.conf"
+def test_keys_that_do_not_fit_are_told(keys, says, directory):
+    file = directory / "wrong.conf"
     file.write_text(section("serial", "a", device="/dev/ttyX", **keys))
     done = run("-c", file, "--check")
     assert done.returncode == 2

@@ -12,9 +12,9 @@ from harness import (expect, fill, flush, pump, route, same, section, serial,
 
 
 @pytest.fixture
-def made(pty, daemon, folder):
+def made(pty, daemon, directory):
     """A device 'a' and a pty endpoint 'p', both speaking lines."""
-    a, link = pty("a"), folder / "made"
+    a, link = pty("a"), directory / "made"
     d = daemon(serial("a", a, framing="line") +
                section("pty", "p", link=link, framing="line", mode="0640"))
     return d, a, link
@@ -46,8 +46,8 @@ def test_frames_wait_while_nobody_has_it_open(made, open_tty):
     assert d.dropped("p") == 0
 
 
-def test_beyond_its_queue_the_oldest_go(pty, daemon, folder, open_tty):
-    a, link = pty("a"), folder / "made"
+def test_beyond_its_queue_the_oldest_go(pty, daemon, directory, open_tty):
+    a, link = pty("a"), directory / "made"
     d = daemon(serial("a", a, framing="line") +
                section("pty", "p", link=link, framing="line", queue="1K"))
     lines = [(b"%06d" % i).ljust(31, b"x") + b"\n" for i in range(400)]
@@ -118,11 +118,11 @@ def test_what_was_written_before_a_quick_close_arrives(made, open_tty):
 
 
 @pytest.fixture
-def both_full(daemon, folder, open_tty):
+def both_full(daemon, directory, open_tty):
     """Two ptys, each held back by the other, whose user reads nothing."""
-    d = daemon(section("pty", "p", link=folder / "p", framing="line") +
-               section("pty", "q", link=folder / "q", framing="line"))
-    p, q = open_tty(folder / "p"), open_tty(folder / "q")
+    d = daemon(section("pty", "p", link=directory / "p", framing="line") +
+               section("pty", "q", link=directory / "q", framing="line"))
+    p, q = open_tty(directory / "p"), open_tty(directory / "q")
     d.wait_state("p", "up")
     d.wait_state("q", "up")
     for user in (p, q):
@@ -145,12 +145,12 @@ def test_two_that_held_each_other_back_and_went(both_full):
 
 
 def test_the_next_user_listens_while_the_last_ones_words_wait(
-        both_full, open_tty, folder):
+        both_full, open_tty, directory):
     d, p, q = both_full
     p.close()
     wait_for(lambda: d.tasks()["p.write"]["state"] == "idle",
              what="nothing more to be written to p")
-    listener = open_tty(folder / "p")
+    listener = open_tty(directory / "p")
     q.reading = True
     pump([listener, q], lambda: listener.received.endswith(b"019999\n"))
     q.take()
@@ -162,17 +162,17 @@ def test_the_next_user_listens_while_the_last_ones_words_wait(
 
 
 @pytest.fixture
-def left_behind(daemon, folder, open_tty, connect):
+def left_behind(daemon, directory, open_tty, connect):
     """
     The user of pty p has gone; what it had sent to q, whose user does not read, is not
     read yet.  What c sends goes to p.
     """
-    d = daemon(section("pty", "p", link=folder / "p", framing="line") +
-               section("pty", "q", link=folder / "q", framing="line", queue="2K") +
-               section("unix-server", "c", listen=folder / "c", framing="line") +
+    d = daemon(section("pty", "p", link=directory / "p", framing="line") +
+               section("pty", "q", link=directory / "q", framing="line", queue="2K") +
+               section("unix-server", "c", listen=directory / "c", framing="line") +
                route("there", from_="p", to="q") + route("back", from_="c", to="p"))
-    p, q = open_tty(folder / "p"), open_tty(folder / "q")
-    c = connect(folder / "c")
+    p, q = open_tty(directory / "p"), open_tty(directory / "q")
+    c = connect(directory / "c")
     for name in "pq":
         d.wait_state(name, "up")
     q.reading = False
@@ -191,15 +191,15 @@ def left(d, p):
 
 
 def test_the_next_user_is_served_while_the_last_ones_data_waits(
-        left_behind, open_tty, folder):
+        left_behind, open_tty, directory):
     d, p, q, c, sent = left_behind
     left(d, p)
     for i in range(3):
-        user = open_tty(folder / "p")
+        user = open_tty(directory / "p")
         c.send(b"hello user %d\n" % i)
         expect(user, b"hello user %d\n" % i, [c])
         left(d, user)
-    user = open_tty(folder / "p")
+    user = open_tty(directory / "p")
     user.send(b"\nthe next one\n")
     # What the first had sent is still there, and comes first.
     q.reading = True
@@ -210,15 +210,15 @@ def test_the_next_user_is_served_while_the_last_ones_data_waits(
 
 
 def test_a_user_that_leaves_while_it_is_read_holds_nobody_back(
-        daemon, folder, open_tty, connect):
-    d = daemon(section("pty", "p", link=folder / "p", framing="line", queue="2K",
+        daemon, directory, open_tty, connect):
+    d = daemon(section("pty", "p", link=directory / "p", framing="line", queue="2K",
                        stall_timeout="none") +
-               section("pty", "q", link=folder / "q", framing="line", queue="6K",
+               section("pty", "q", link=directory / "q", framing="line", queue="6K",
                        stall_timeout="none") +
-               section("unix-server", "c", listen=folder / "c", framing="line") +
+               section("unix-server", "c", listen=directory / "c", framing="line") +
                route("there", from_="p", to="q") + route("back", from_="c", to="p"))
-    p, q = open_tty(folder / "p"), open_tty(folder / "q")
-    c = connect(folder / "c")
+    p, q = open_tty(directory / "p"), open_tty(directory / "q")
+    c = connect(directory / "c")
     for name in "pq":
         d.wait_state(name, "up")
     # Its hang-up is watched for from its first pause on.
@@ -248,20 +248,20 @@ def test_a_user_that_leaves_while_it_is_read_holds_nobody_back(
 
 
 def test_what_the_last_user_has_not_read_is_not_for_the_next(
-        left_behind, open_tty, folder):
+        left_behind, open_tty, directory):
     d, p, q, c, _ = left_behind
     p.reading = False
     c.send(b"for the last user\n")
     flush([c])
     d.wait_number("p/tx_frames", 1)
     left(d, p)
-    user = open_tty(folder / "p")
+    user = open_tty(directory / "p")
     c.send(b"for the next user\n")
     expect(user, b"for the next user\n", [c])
 
 
 def test_a_frame_cut_off_by_a_close_is_not_continued_to_the_next_user(
-        left_behind, open_tty, folder):
+        left_behind, open_tty, directory):
     d, p, q, c, _ = left_behind
     p.reading = False
     c.outgoing += b"".join((b"%06d" % i).ljust(99, b".") + b"\n"
@@ -269,7 +269,7 @@ def test_a_frame_cut_off_by_a_close_is_not_continued_to_the_next_user(
     fill([c])
     assert d.queued("p") > 0
     left(d, p)
-    user = open_tty(folder / "p")
+    user = open_tty(directory / "p")
     pump([user, c], lambda: user.received.endswith(b"\n") and
          not c.outgoing and d.queued("p") == 0)
     lines = user.take().split(b"\n")
@@ -278,8 +278,8 @@ def test_a_frame_cut_off_by_a_close_is_not_continued_to_the_next_user(
     assert all(len(line) == 99 for line in lines[1:]), lines[:200]
 
 
-def test_eight_bits_pass_both_ways(pty, daemon, folder, open_tty):
-    a, link = pty("a"), folder / "made"
+def test_eight_bits_pass_both_ways(pty, daemon, directory, open_tty):
+    a, link = pty("a"), directory / "made"
     d = daemon(serial("a", a) + section("pty", "p", link=link))
     user = open_tty(link)
     d.wait_state("p", "up")
@@ -298,8 +298,8 @@ def test_an_unopened_pty_costs_no_time(made):
 
 
 def test_a_file_in_the_place_of_the_link_is_not_overwritten(
-        pty, daemon, folder):
-    a, link = pty("a"), folder / "precious"
+        pty, daemon, directory):
+    a, link = pty("a"), directory / "precious"
     link.write_text("precious data")
     d = daemon(serial("a", a) + section("pty", "p", link=link),
                settled=False)
@@ -308,8 +308,8 @@ def test_a_file_in_the_place_of_the_link_is_not_overwritten(
     assert str(link) in d.stderr()
 
 
-def test_a_stale_link_is_replaced(pty, daemon, folder, open_tty):
-    a, link = pty("a"), folder / "made"
+def test_a_stale_link_is_replaced(pty, daemon, directory, open_tty):
+    a, link = pty("a"), directory / "made"
     os.symlink("/dev/pts/no-such", link)
     daemon(serial("a", a, framing="line") +
            section("pty", "p", link=link, framing="line"))

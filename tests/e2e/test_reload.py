@@ -248,7 +248,7 @@ def test_a_pause_survives_any_change(keys, pty, daemon):
 
 @pytest.mark.parametrize("kind", ["tcp-server", "unix-server", "udp", "pty"])
 def test_what_waits_for_an_endpoint_of_another_type_is_counted(
-        kind, pty, daemon, folder):
+        kind, pty, daemon, directory):
     a, b = pty("a"), pty("b")
     d = daemon(lines(a, b))
     b.unplug()
@@ -257,9 +257,9 @@ def test_what_waits_for_an_endpoint_of_another_type_is_counted(
     wait_for(lambda: d.queued("b") == 3)
     d.control("pause b")
     keys = {"tcp-server": dict(listen=f"127.0.0.1:{free_port()}"),
-            "unix-server": dict(listen=folder / "b.sock"),
+            "unix-server": dict(listen=directory / "b.sock"),
             "udp": dict(listen=f"127.0.0.1:{free_port()}"),
-            "pty": dict(link=folder / "b.pty")}[kind]
+            "pty": dict(link=directory / "b.pty")}[kind]
     d.reload(lines(a) + section(kind, "b", framing="line", **keys))
     assert d.get("b/paused") == "yes"
     if kind == "pty":
@@ -331,7 +331,7 @@ def test_a_storm_of_hangups_is_survived(pty, daemon):
     assert d.opens("a", "b") == {"a": 1, "b": 1}
 
 
-def test_the_control_port_may_come_and_go(pty, daemon, folder):
+def test_the_control_port_may_come_and_go(pty, daemon, directory):
     a, b, port = pty("a"), pty("b"), free_port()
     d = daemon(lines(a, b))
     extra = section("control", "extra", listen=f"127.0.0.1:{port}")
@@ -376,43 +376,43 @@ def control(name, listen, **keys):
     return section("control", name, listen=listen, **keys)
 
 
-@pytest.mark.parametrize("how", ["taken", "no such folder", "a group that is not there"])
+@pytest.mark.parametrize("how", ["taken", "no such directory", "a group that is not there"])
 def test_a_control_port_that_cannot_be_opened_refuses_the_reload(
-        how, pty, daemon, folder):
+        how, pty, daemon, directory):
     a, b = pty("a"), pty("b")
-    d = daemon(lines(a, b) + control("old", f"unix:{folder}/old"))
+    d = daemon(lines(a, b) + control("old", f"unix:{directory}/old"))
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         bad = {"taken": (f"127.0.0.1:{holder.getsockname()[1]}", {}),
-               "no such folder": (f"unix:{folder}/nowhere/sock", {}),
-               "a group that is not there": (f"unix:{folder}/bad",
+               "no such directory": (f"unix:{directory}/nowhere/sock", {}),
+               "a group that is not there": (f"unix:{directory}/bad",
                                              {"group": "nosuchgroup"})}[how]
         with pytest.raises(ControlError) as e:
-            d.reload(lines(a) + control("good", f"unix:{folder}/good")
+            d.reload(lines(a) + control("good", f"unix:{directory}/good")
                      + control("new", bad[0], **bad[1]))
         assert re.search(r"\bcontrol new\b", str(e.value))
         assert "nothing was changed" in d.stderr()
     # All is as before: the ports, the endpoints, and those that were tried are gone.
-    assert d.control("version", folder / "old")
-    assert not (folder / "good").exists() and not (folder / "bad").exists()
+    assert d.control("version", directory / "old")
+    assert not (directory / "good").exists() and not (directory / "bad").exists()
     a.send(b"on\n")
     expect(b, b"on\n", [a])
-    d.reload(lines(a, b) + control("good", f"unix:{folder}/good"))
-    wait_for(lambda: not (folder / "old").exists())
-    assert d.control("version", folder / "good")
+    d.reload(lines(a, b) + control("good", f"unix:{directory}/good"))
+    wait_for(lambda: not (directory / "old").exists())
+    assert d.control("version", directory / "good")
 
 
-def test_a_control_port_that_stays_where_it_is_in_other_words(pty, daemon, folder):
+def test_a_control_port_that_stays_where_it_is_in_other_words(pty, daemon, directory):
     a, b, port = pty("a"), pty("b"), free_port()
     d = daemon(lines(a, b) + control("net", f"127.0.0.1:{port}")
-               + control("path", f"unix:{folder}/path"))
+               + control("path", f"unix:{directory}/path"))
     d.reload(lines(a, b) + control("net", f"*:{port}", allow="10.0.0.0/8")
-             + control("path", f"{folder}/path", access="read"))
+             + control("path", f"{directory}/path", access="read"))
     wait_for(lambda: "0.0.0.0" in d.tasks()["net.accept"]["label"])
     assert d.control("version", ("127.0.0.1", port))
     with pytest.raises(ControlError):
-        d.control("set log_level info", folder / "path")
+        d.control("set log_level info", directory / "path")
     # In the way of one that stays it may not be.
     with pytest.raises(ControlError):
         d.reload(lines(a, b) + control("net", f"*:{port}", allow="10.0.0.0/8")
@@ -420,12 +420,12 @@ def test_a_control_port_that_stays_where_it_is_in_other_words(pty, daemon, folde
     assert d.control("version", ("127.0.0.1", port))
 
 
-def test_a_control_port_changes_in_its_place_and_moves(pty, daemon, folder):
+def test_a_control_port_changes_in_its_place_and_moves(pty, daemon, directory):
     a, b, port = pty("a"), pty("b"), free_port()
-    here, there = f"unix:{folder}/here", f"unix:{folder}/there"
+    here, there = f"unix:{directory}/here", f"unix:{directory}/there"
     d = daemon(lines(a, b) + control("one", here) + control("two", there)
                + tcp_server("lan", port, framing="line"))
-    at = {"here": folder / "here", "there": folder / "there",
+    at = {"here": directory / "here", "there": directory / "there",
           "lan": ("127.0.0.1", port)}
 
     def access(where):
@@ -449,22 +449,22 @@ def test_a_control_port_changes_in_its_place_and_moves(pty, daemon, folder):
     wait_for(lambda: access("lan") == "read")
 
 
-def test_two_reloads_at_once_leave_the_ports_of_the_second(pty, daemon, folder):
+def test_two_reloads_at_once_leave_the_ports_of_the_second(pty, daemon, directory):
     a, b = pty("a"), pty("b")
     d = daemon(lines(a, b))
     for n in range(5):
         names = [f"{n}a", f"{n}b"]
         session = d.session()
         for name in names:
-            d.write(lines(a, b) + control("x", f"unix:{folder}/x")
-                    + control(name, f"unix:{folder}/{name}"))
+            d.write(lines(a, b) + control("x", f"unix:{directory}/x")
+                    + control(name, f"unix:{directory}/{name}"))
             session.send(b"reload\n")
             d.signal(signal.SIGHUP)
-        wait_for(lambda: (folder / names[1]).exists())
+        wait_for(lambda: (directory / names[1]).exists())
         session.close()
         d.reload()
-        wait_for(lambda: not (folder / names[0]).exists())
-        assert d.control("version", folder / "x")
+        wait_for(lambda: not (directory / names[0]).exists())
+        assert d.control("version", directory / "x")
 
 
 # --- while a reload is under way ---------------------------------------------
@@ -542,16 +542,16 @@ def test_a_client_that_leaves_while_its_reload_is_under_way(pty, daemon):
     session.close()
 
 
-def test_the_session_of_a_control_port_that_goes_gets_its_answer(pty, daemon, folder):
+def test_the_session_of_a_control_port_that_goes_gets_its_answer(pty, daemon, directory):
     a, b = pty("a"), pty("b")
-    d = daemon(lines(a, b) + control("old", f"unix:{folder}/old"))
-    assert d.control("version", folder / "old")
+    d = daemon(lines(a, b) + control("old", f"unix:{directory}/old"))
+    assert d.control("version", directory / "old")
     d.write(lines(a, b) + crowd())
-    assert d.control("reload", folder / "old") == []
-    wait_for(lambda: not (folder / "old").exists())
+    assert d.control("reload", directory / "old") == []
+    wait_for(lambda: not (directory / "old").exists())
 
 
-def test_a_fault_that_is_found_late_changes_nothing(pty, daemon, folder):
+def test_a_fault_that_is_found_late_changes_nothing(pty, daemon, directory):
     """Hundreds of endpoints are prepared when a control port cannot be opened."""
     a, b = pty("a"), pty("b")
     d = daemon(lines(a, b))
@@ -559,7 +559,7 @@ def test_a_fault_that_is_found_late_changes_nothing(pty, daemon, folder):
     for _ in range(3):
         with pytest.raises(ControlError) as e:
             d.reload(serial("a", a, framing="cobs") + crowd()
-                     + control("x", f"unix:{folder}/nowhere/sock"))
+                     + control("x", f"unix:{directory}/nowhere/sock"))
         assert "control x" in str(e.value)
     assert set(d.endpoints()) == {"a", "b"}
     assert descriptor(d, a) == kept

@@ -141,14 +141,14 @@ def test_expressions_do_not_hold_up_the_others(four, daemon, match):
     assert "held the loop" not in d.stderr()
 
 
-def test_an_expression_without_the_library_is_tried(folder, monkeypatch):
+def test_an_expression_without_the_library_is_tried(directory, monkeypatch):
     """As where an upgrade has not brought it: the service starts."""
-    conf = folder / "test.conf"
+    conf = directory / "test.conf"
     conf.write_text("[echo a]\n[serial b]\ndevice = /dev/null\nframing = line\n"
                     "[route r]\nfrom = b\nto = a\nmatch = ^x\n")
-    (folder / "libtre.so.5").write_text("not a library")
+    (directory / "libtre.so.5").write_text("not a library")
     with monkeypatch.context() as m:
-        m.setenv("LD_LIBRARY_PATH", str(folder))
+        m.setenv("LD_LIBRARY_PATH", str(directory))
         done = run("--check", "-c", conf)
     assert done.returncode == 0
     assert "libtre5" in done.stderr
@@ -168,8 +168,8 @@ def test_match_hex_compares_the_first_bytes(four, daemon):
     expect(c, b"\xc0\x02\x00B\xc0", [a])
 
 
-def test_a_filter_that_cannot_be_read_is_a_fault(folder):
-    conf = folder / "bad.conf"
+def test_a_filter_that_cannot_be_read_is_a_fault(directory):
+    conf = directory / "bad.conf"
     conf.write_text("[serial a]\ndevice = /dev/null\n[serial b]\n"
                     "device = /dev/zero\n[route r]\nbetween = a b\n"
                     "match = (unclosed\n")

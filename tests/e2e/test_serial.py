@@ -145,11 +145,11 @@ def test_a_device_that_stays_busy_is_not_logged_at_each_try(pty, daemon):
 
 
 def test_the_same_device_twice_in_one_file_is_refused_or_busy(
-        pty, daemon, folder):
+        pty, daemon, directory):
     a, b = pty("a"), pty("b")
-    os.symlink(a.slave_name, folder / "other")
+    os.symlink(a.slave_name, directory / "other")
     d = daemon(serial("a", a, framing="line") +
-               serial("again", folder / "other") +
+               serial("again", directory / "other") +
                serial("b", b, framing="line"), settled=False)
     d.wait_state("b", "up")
     d.wait_state("a", "up")
@@ -160,8 +160,8 @@ def test_the_same_device_twice_in_one_file_is_refused_or_busy(
 
 @pytest.mark.parametrize("what", ["file", "directory", "null", "dangling"])
 def test_a_path_that_is_no_tty_is_said_and_tried_again(
-        pty, daemon, folder, what):
-    a, path = pty("a"), folder / "wrong"
+        pty, daemon, directory, what):
+    a, path = pty("a"), directory / "wrong"
     if what == "file":
         path.write_text("not a tty")
     elif what == "directory":
@@ -169,7 +169,7 @@ def test_a_path_that_is_no_tty_is_said_and_tried_again(
     elif what == "null":
         path.symlink_to("/dev/null")
     else:
-        path.symlink_to(folder / "nowhere")
+        path.symlink_to(directory / "nowhere")
     d = daemon(serial("a", a) + serial("b", path), settled=False)
     d.wait_state("a", "up")
     d.wait_state("b", "lost")

@@ -159,9 +159,9 @@ YEAR = 365 * 86400
 
 @pytest.mark.parametrize("jump", [YEAR, -20 * YEAR])
 def test_a_clock_that_jumps_changes_nothing_but_the_times_that_are_shown(
-        jump, pty, daemon, folder):
+        jump, pty, daemon, directory):
     assert FAULTS.exists(), f"{FAULTS} is not there: make faults"
-    a, b, port, clock = pty("a"), pty("b"), free_port(), folder / "clock"
+    a, b, port, clock = pty("a"), pty("b"), free_port(), directory / "clock"
     clock.write_text("0")
     d = daemon(serial("a", a, framing="line", frame_timeout="100ms") +
                serial("b", b, framing="line", queue="1K",

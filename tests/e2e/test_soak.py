@@ -138,7 +138,7 @@ class Soak(Chaos):
              "come": 4, "go": 3, "user": 2, "watch": 3, "command": 5, "crowd": 1,
              "reload": 1, "restart": 0}
 
-    def __init__(self, seed, pty, daemon, folder, open_tty, restarts):
+    def __init__(self, seed, pty, daemon, directory, open_tty, restarts):
         self.moves = {**self.MOVES, "restart": restarts}
         self.done = dict.fromkeys(self.moves, 0)
         self.people = {}        # stream -> person
@@ -147,7 +147,7 @@ class Soak(Chaos):
         self.log_end = 0
         self.rss = []
         self.gone_sent = self.gone_heard = 0
-        super().__init__(seed, pty, daemon, folder, open_tty)
+        super().__init__(seed, pty, daemon, directory, open_tty)
         for p in self.ptys:
             self.people[p] = Person(p.name, p, Cobs if p.name == "c" else Nmea)
             self.people[p].may_break = 1 << 30      # until the reckoning
@@ -166,7 +166,7 @@ class Soak(Chaos):
         text += tcp_server("lan", self.port, queue="8K", stall_timeout="50ms",
                            max_clients=6, **Nmea.conf)
         if not calm and dice.random() < 0.7:
-            text += section("pty", "p", link=self.folder / "p", queue="2K",
+            text += section("pty", "p", link=self.directory / "p", queue="2K",
                             stall_timeout="50ms", **Nmea.conf)
         return text
 
@@ -426,12 +426,12 @@ PHASES = (0, 1)
 
 
 @pytest.mark.parametrize("restarts", PHASES)
-def test_a_short_soak(restarts, pty, daemon, folder, open_tty):
-    s = Soak(7, pty, daemon, folder, open_tty, restarts)
+def test_a_short_soak(restarts, pty, daemon, directory, open_tty):
+    s = Soak(7, pty, daemon, directory, open_tty, restarts)
     s.run(0, 600)
 
 
-def soak(seconds, seed, restarts, folder):
+def soak(seconds, seed, restarts, directory):
     made = []
 
     def make(kind):
@@ -440,9 +440,9 @@ def soak(seconds, seed, restarts, folder):
             return made[-1]
         return do
     try:
-        s = Soak(seed, lambda name: make(Pty)(folder / name),
-                 lambda conf, **keys: make(Daemon)(folder, conf, env=SHALLOW, **keys),
-                 folder, make(Slave), restarts)
+        s = Soak(seed, lambda name: make(Pty)(directory / name),
+                 lambda conf, **keys: make(Daemon)(directory, conf, env=SHALLOW, **keys),
+                 directory, make(Slave), restarts)
         s.run(seconds, 1500)
         s.d.stop()
         print(f"{'with' if restarts else 'without'} restarts: {s.figures()}", flush=True)
@@ -457,8 +457,8 @@ def main():
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 32)
     print(f"soak: {BINARY}, {seconds:g} s, seed {seed}", flush=True)
     for restarts in PHASES:
-        with tempfile.TemporaryDirectory() as folder:
-            soak(seconds / len(PHASES), seed, restarts, Path(folder))
+        with tempfile.TemporaryDirectory() as directory:
+            soak(seconds / len(PHASES), seed, restarts, Path(directory))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def server(name, listen, **keys):
 
 
 @pytest.fixture
-def pass_sockets(request, folder):
+def pass_sockets(request, directory):
     """Starts a daemon as systemd does, with sockets of these names."""
     request.node.daemons = made = []
 
@@ -35,7 +35,7 @@ def pass_sockets(request, folder):
         env = {"LISTEN_FDS": str(len(sockets)),
                "LISTEN_FDNAMES": ":".join(sockets)}
         wrapper = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"]
-        made.append(Daemon(folder, conf, env=env, wrapper=wrapper,
+        made.append(Daemon(directory, conf, env=env, wrapper=wrapper,
                            preexec=preexec))
         for s in sockets.values():
             s.close()

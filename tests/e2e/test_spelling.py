@@ -98,10 +98,10 @@ def test_at_once(pty, daemon, keys, data):
 
 
 @both
-def test_to_several_with_filters_and_a_tap(pty, daemon, folder, keys, data):
+def test_to_several_with_filters_and_a_tap(pty, daemon, directory, keys, data):
     """Some of it goes to a framing of its own, and what is between it is left out."""
     a, b, c, e = pty("a"), pty("b"), pty("c"), pty("e")
-    d = daemon(section("daemon", "", state_dir=folder)
+    d = daemon(section("daemon", "", state_dir=directory)
                + serial("a", a, **keys) + serial("b", b, **keys) + serial("c", c, **keys)
                + serial("e", e, framing="length")
                + route("all", from_="a", to="b e")
@@ -131,10 +131,10 @@ def test_through_the_queue_and_a_hand_over(pty, daemon, keys, data):
 
 
 @both
-def test_to_the_other_clients_of_a_server(daemon, connect, folder, keys, data):
-    d = daemon(section("unix-server", "s", listen=folder / "s", **keys)
+def test_to_the_other_clients_of_a_server(daemon, connect, directory, keys, data):
+    d = daemon(section("unix-server", "s", listen=directory / "s", **keys)
                + route("r", from_="s", to="s"))
-    one, two = connect(folder / "s"), connect(folder / "s")
+    one, two = connect(directory / "s"), connect(directory / "s")
     d.wait_number("s/peers", 2)
     one.send(data)
     expect(two, data, [one])
@@ -192,12 +192,12 @@ def test_a_key_for_writing_at_one_side_counts_for_that_side(pty, daemon):
     expect(a, b"y\r\n", [b])
 
 
-def test_an_exchange_keeps_the_spelling_both_ways(pty, daemon, connect, folder):
+def test_an_exchange_keeps_the_spelling_both_ways(pty, daemon, connect, directory):
     bus = pty("bus")
     d = daemon(serial("bus", bus, framing="modbus-ascii")
-               + section("unix-server", "m", listen=folder / "m", framing="modbus-ascii")
+               + section("unix-server", "m", listen=directory / "m", framing="modbus-ascii")
                + route("r", from_="m", to="bus", exchange="modbus"))
-    master = connect(folder / "m")
+    master = connect(directory / "m")
     d.wait_number("m/peers", 1)
     master.send(b":010300000001fb\n")
     expect(bus, b":010300000001fb\n", [master])

@@ -385,7 +385,7 @@ def own_address():
             return None
 
 
-def test_a_stranger_is_turned_away_unless_allowed(pty, daemon, folder):
+def test_a_stranger_is_turned_away_unless_allowed(pty, daemon, directory):
     address = own_address()
     if address is None or address.startswith("127."):
         pytest.skip("this machine has no address but loopback")
@@ -408,8 +408,8 @@ def test_a_stranger_is_turned_away_unless_allowed(pty, daemon, folder):
     local.close()
 
 
-def test_listening_beyond_loopback_without_allow_is_a_fault(folder):
-    conf = folder / "open.conf"
+def test_listening_beyond_loopback_without_allow_is_a_fault(directory):
+    conf = directory / "open.conf"
     conf.write_text(section("serial", "a", device="/dev/null") +
                     section("tcp-server", "lan", listen="0.0.0.0:5011"))
     done = run("-c", conf, "--check")
@@ -471,8 +471,8 @@ def test_an_endpoint_whose_port_is_taken_says_so_and_takes_it_later(
 
 
 def test_a_unix_server_serves_and_leaves_no_socket_behind(
-        pty, daemon, connect, folder):
-    a, path = pty("a"), folder / "lan.sock"
+        pty, daemon, connect, directory):
+    a, path = pty("a"), directory / "lan.sock"
     d = daemon(serial("a", a, framing="line") +
                section("unix-server", "local", listen=path, framing="line",
                        mode="0600"))

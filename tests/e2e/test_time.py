@@ -78,15 +78,15 @@ def test_a_partial_frame_grows_too_old_after_a_pause(lines, clock):
 
 # --- who takes nothing -------------------------------------------------------
 
-def test_a_mute_client_that_has_ended_is_owed_nothing(pty, daemon, clock, folder, connect):
+def test_a_mute_client_that_has_ended_is_owed_nothing(pty, daemon, clock, directory, connect):
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a, framing="line") +
                serial("b", b, framing="line", queue="2K") +
-               section("unix-server", "lan", listen=folder / "lan", framing="line",
+               section("unix-server", "lan", listen=directory / "lan", framing="line",
                        stall_timeout="1h") +
                route("down", from_="a", to="lan") + route("up", from_="lan", to="b"),
                env=clock.env)
-    client = connect(folder / "lan")
+    client = connect(directory / "lan")
     wait_for(lambda: d.json("peers"))
     b.reading = client.reading = False
     # Neither is read on: b holds the client back, and the client holds a back.

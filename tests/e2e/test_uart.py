@@ -18,9 +18,9 @@ from uart import (DTR, LOW_LATENCY, NO_COUNTS, NO_DELAYS, NO_LATENCY, NO_MODEM,
 
 
 @pytest.fixture
-def uart(folder, pty, daemon):
+def uart(directory, pty, daemon):
     """Starts a daemon with serial ports a and b; it, the devices, a's line."""
-    uarts = Uarts(folder / "lines")
+    uarts = Uarts(directory / "lines")
 
     def start(lacks=0, settled=True, exclusively=False, **keys):
         a, b = pty("a"), pty("b")
@@ -179,13 +179,13 @@ def test_a_break_ends_with_a_restart(uart):
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped", "no longer configured"])
-def test_a_break_ends_with_the_process(how, pty, folder):
-    uarts, manager, a, b = Uarts(folder / "lines"), Manager(folder), pty("a"), pty("b")
+def test_a_break_ends_with_the_process(how, pty, directory):
+    uarts, manager, a, b = Uarts(directory / "lines"), Manager(directory), pty("a"), pty("b")
     line = uarts.line(a)
     conf = serial("b", b, framing="line")
     whole = serial("a", a, framing="line") + conf
     try:
-        d = manager.start(folder, whole, env=uarts.env)
+        d = manager.start(directory, whole, env=uarts.env)
         d.settle()
         d.control("break a 10s")
         assert line.breaking == 1
@@ -195,7 +195,7 @@ def test_a_break_ends_with_the_process(how, pty, folder):
         else:
             d.kill()
             assert line.breaking == 1
-        with manager.start(folder, conf if "no" in how else whole, env=uarts.env):
+        with manager.start(directory, conf if "no" in how else whole, env=uarts.env):
             wait_for(lambda: line.breaking == 0)
     finally:
         d.kill()

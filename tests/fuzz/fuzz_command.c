@@ -47,7 +47,7 @@ no_reload(struct reload_waiter *w, char **faults)
 static const struct daemon_hooks hooks = { .reload = no_reload };
 
 static struct bridge *
-start_bridge(const char *folder)
+start_bridge(const char *directory)
 {
 	struct faults faults = { 0 };
 	struct config *c = NULL;
@@ -58,7 +58,7 @@ start_bridge(const char *folder)
 	snprintf(text, sizeof(text),
 	    "[echo one]\nframing = line\n"
 	    "[pty two]\nframing = cobs\nlink = %s/two\nqueue = 1K\n",
-	    folder);
+	    directory);
 	insist(config_parse("fuzz", text, strlen(text), &c, &faults) == 0 &&
 		bridge_new(base, &b) == 0 && bridge_apply(b, c, &err) == 0,
 	    "no bridge");
@@ -70,7 +70,7 @@ static void
 start(void)
 {
 	struct error err;
-	char folder[] = "/tmp/fuzz_command.XXXXXX", path[64], two[64];
+	char directory[] = "/tmp/fuzz_command.XXXXXX", path[64], two[64];
 	struct control_conf conf = {
 		.name = (char *)(uintptr_t) "fuzz",
 		.listen = path,
@@ -80,18 +80,18 @@ start(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_ERR);
-	insist(mkdtemp(folder) != NULL, "no temporary folder");
-	snprintf(path, sizeof(path), "%s/socket", folder);
-	snprintf(two, sizeof(two), "%s/two", folder);
+	insist(mkdtemp(directory) != NULL, "no temporary directory");
+	snprintf(path, sizeof(path), "%s/socket", directory);
+	snprintf(two, sizeof(two), "%s/two", directory);
 	reply = malloc(REPLY_MAX);
 	base = event_base_new();
 	insist(base != NULL && reply != NULL &&
-		control_new(
-		    start_bridge(folder), &conf, &hooks, &control, &err) == 0,
+		control_new(start_bridge(directory), &conf, &hooks, &control,
+		    &err) == 0,
 	    "no control port");
 	unlink(path);
 	unlink(two);
-	rmdir(folder);
+	rmdir(directory);
 }
 
 static void

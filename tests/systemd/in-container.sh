@@ -160,7 +160,7 @@ passed 'bytes pass'
 ask 'capture start frames.pcap' | grep -q '^OK$' || fail 'no capture'
 until_true 'nothing passes while it is captured' echoes
 ask 'capture stop' | grep -q '^frames: [1-9]' || fail 'nothing was captured'
-[ -s /var/lib/ttybridge/frames.pcap ] || fail 'the capture is not in the state folder'
+[ -s /var/lib/ttybridge/frames.pcap ] || fail 'the capture is not in the state directory'
 passed 'frames are captured to /var/lib/ttybridge'
 
 # --- the journal -------------------------------------------------------------

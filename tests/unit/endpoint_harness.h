@@ -29,7 +29,7 @@
 #define PATIENCE_NS (10 * NSEC_PER_SEC)
 
 static struct event_base *base;
-static char folder[64];
+static char directory[64];
 static uint8_t got[1 << 20];
 static size_t got_len;
 
@@ -143,13 +143,13 @@ turn(void)
 }
 
 static inline const char *
-in_folder(const char *name)
+in_directory(const char *name)
 {
 	static char path[4][128];
 	static unsigned n;
 	char *p = path[n++ % NELEM(path)];
 
-	snprintf(p, sizeof(path[0]), "%s/%s", folder, name);
+	snprintf(p, sizeof(path[0]), "%s/%s", directory, name);
 	return p;
 }
 
@@ -157,9 +157,9 @@ static int
 set_up(void **state)
 {
 	(void)state;
-	snprintf(folder, sizeof(folder), "/tmp/endpoint-test.XXXXXX");
+	snprintf(directory, sizeof(directory), "/tmp/endpoint-test.XXXXXX");
 	log_set_level(LOG_ERR);
-	return mkdtemp(folder) != NULL && (base = event_base_new()) != NULL
+	return mkdtemp(directory) != NULL && (base = event_base_new()) != NULL
 	    ? 0
 	    : -1;
 }
@@ -173,7 +173,7 @@ tear_down(void **state)
 	got_len = 0;
 	link_machinery_free();
 	event_base_free(base);
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	snprintf(command, sizeof(command), "rm -rf %s", directory);
 	return system(command) == 0 ? 0 : -1;
 }
 

@@ -23,7 +23,7 @@
 
 static struct event_base *base;
 static struct bridge *bridge;
-static char folder[] = "/tmp/test_change.XXXXXX";
+static char directory[] = "/tmp/test_change.XXXXXX";
 
 /* --- the daemon ---------------------------------------------------------- */
 
@@ -41,7 +41,7 @@ config(const char *a, const char *b, const char *c, const char *echo,
 	for (unsigned i = 0; i < NELEM(keys); i++)
 		if (keys[i] != NULL)
 			append(text, size, "[pty %c]\nlink = %s/%c\n%s\n",
-			    'a' + i, folder, 'a' + i, keys[i]);
+			    'a' + i, directory, 'a' + i, keys[i]);
 	for (unsigned i = 0; echo != NULL && i < MANY; i++)
 		append(text, size, "[echo e%u]\n%s\n", i, echo);
 	append(text, size, "%s\n", routes);
@@ -95,7 +95,7 @@ open_pty(const char *name)
 	uint64_t end = now_ns() + PATIENCE;
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	assert_true(fd >= 0);
 	while (bridge_find(bridge, name)->endpoint->state != ENDPOINT_UP) {
@@ -354,8 +354,8 @@ main(void)
 	int failed;
 
 	signal(SIGPIPE, SIG_IGN);
-	assert_non_null(mkdtemp(folder));
+	assert_non_null(mkdtemp(directory));
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	rmdir(folder);
+	rmdir(directory);
 	return failed;
 }

@@ -2,7 +2,7 @@
  * test_command: the control port as a client sees it: lines in, replies out.
  *
  * A bridge of an echo and a pty, a control port with access = full and one with read,
- * each on a Unix socket in a temporary folder.  Client and daemon share this
+ * each on a Unix socket in a temporary directory.  Client and daemon share this
  * program's loop, which is turned until what is awaited has come.
  */
 #include <errno.h>
@@ -37,7 +37,7 @@
 static struct event_base *base;
 static struct bridge *bridge;
 static struct control *full, *reader;
-static char folder[] = "/tmp/test_command.XXXXXX";
+static char directory[] = "/tmp/test_command.XXXXXX";
 static char full_path[64], read_path[64];
 static char *reload_faults;
 static unsigned reloads;
@@ -91,7 +91,7 @@ set_up(void **state)
 
 	(void)state;
 	log_set_level(LOG_ERR);
-	snprintf(text, sizeof(text), CONF_TEXT, folder);
+	snprintf(text, sizeof(text), CONF_TEXT, directory);
 	base = event_base_new();
 	assert_int_equal(bridge_new(base, &bridge), 0);
 	assert_int_equal(
@@ -454,7 +454,7 @@ test_a_question_to_what_is_not_up(void **state)
 	snprintf(want, sizeof(want),
 	    "ERR two cannot answer: it is waiting for a program to open"
 	    " %s/two ",
-	    folder);
+	    directory);
 	for (size_t i = 0; i < NELEM(lines); i++) {
 		reply = netcat(full_path, lines[i]);
 		assert_memory_equal(reply, want, strlen(want));
@@ -1033,12 +1033,12 @@ main(void)
 	int failed;
 
 	signal(SIGPIPE, SIG_IGN);
-	if (mkdtemp(folder) == NULL)
+	if (mkdtemp(directory) == NULL)
 		return 1;
-	snprintf(full_path, sizeof(full_path), "%s/full", folder);
-	snprintf(read_path, sizeof(read_path), "%s/read", folder);
+	snprintf(full_path, sizeof(full_path), "%s/full", directory);
+	snprintf(read_path, sizeof(read_path), "%s/read", directory);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	libevent_global_shutdown();
-	rmdir(folder);
+	rmdir(directory);
 	return failed;
 }

@@ -17,7 +17,7 @@
 #include "log.h"
 
 /* Run from the root of the project. */
-#define FOLDER "tests/config"
+#define DIRECTORY "tests/config"
 
 static struct faults faults;
 
@@ -137,7 +137,7 @@ golden(const char *name)
 	char path[300], said[16384] = "", *wanted;
 	struct config *c = NULL;
 
-	snprintf(path, sizeof(path), FOLDER "/%s", name);
+	snprintf(path, sizeof(path), DIRECTORY "/%s", name);
 	faults_free(&faults);
 	config_read(path, NULL, 0, &c, &faults);
 	for (unsigned i = 0; i < faults.n; i++) {
@@ -164,7 +164,7 @@ golden(const char *name)
 static void
 the_files_have_the_faults_that_are_written_beside_them(void **state)
 {
-	DIR *dir = opendir(FOLDER);
+	DIR *dir = opendir(DIRECTORY);
 	struct dirent *entry;
 	int n = 0;
 
@@ -185,7 +185,7 @@ the_files_have_the_faults_that_are_written_beside_them(void **state)
 static void
 a_good_file_fills_the_structs(void **state)
 {
-	char *text = read_file(FOLDER "/good.conf");
+	char *text = read_file(DIRECTORY "/good.conf");
 	struct config *c = good(text);
 	const struct endpoint_conf *e;
 

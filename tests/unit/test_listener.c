@@ -26,7 +26,7 @@
 
 static struct event_base *base;
 static struct error err;
-static char folder[64], path[96];
+static char directory[64], path[96];
 static struct listener *listener;
 static int accepted[32];
 static unsigned naccepted;
@@ -316,13 +316,13 @@ a_socket_that_another_has_put_there_is_not_removed(void **state)
 }
 
 static void
-a_folder_that_is_not_there_is_named(void **state)
+a_directory_that_is_not_there_is_named(void **state)
 {
 	struct listener_conf conf = { 0 };
 	char where[128];
 
 	(void)state;
-	snprintf(where, sizeof(where), "%s/none/x", folder);
+	snprintf(where, sizeof(where), "%s/none/x", directory);
 	assert_int_equal(start(where, &conf, &listener), -ENOENT);
 	assert_non_null(strstr(err.text, where));
 	assert_non_null(strstr(err.text, strerror(ENOENT)));
@@ -467,13 +467,13 @@ static int
 set_up(void **state)
 {
 	(void)state;
-	snprintf(folder, sizeof(folder), "/tmp/listener-test.XXXXXX");
+	snprintf(directory, sizeof(directory), "/tmp/listener-test.XXXXXX");
 	log_set_level(LOG_ERR);
 	naccepted = 0;
 	listener = NULL;
-	if (mkdtemp(folder) == NULL || (base = event_base_new()) == NULL)
+	if (mkdtemp(directory) == NULL || (base = event_base_new()) == NULL)
 		return -1;
-	snprintf(path, sizeof(path), "%s/sock", folder);
+	snprintf(path, sizeof(path), "%s/sock", directory);
 	return 0;
 }
 
@@ -486,7 +486,7 @@ tear_down(void **state)
 	listener_free(listener);
 	event_base_free(base);
 	unlink(path);
-	return rmdir(folder);
+	return rmdir(directory);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -505,7 +505,7 @@ main(void)
 		TEST(a_stale_socket_is_taken_over),
 		TEST(a_socket_in_use_and_a_file_are_left_alone),
 		TEST(a_socket_that_another_has_put_there_is_not_removed),
-		TEST(a_folder_that_is_not_there_is_named),
+		TEST(a_directory_that_is_not_there_is_named),
 		TEST(without_descriptors_it_turns_one_away_and_rests),
 		TEST(no_descriptor_is_left_open),
 		TEST(a_stranger_is_closed_unless_allowed),

@@ -35,7 +35,7 @@ static struct event_base *base;
 static struct bridge *bridge;
 static struct control *control;
 static struct session *session;
-static char folder[] = "/tmp/test_pieces.XXXXXX";
+static char directory[] = "/tmp/test_pieces.XXXXXX";
 static int client;
 
 /* --- the daemon ---------------------------------------------------------- */
@@ -69,7 +69,7 @@ apply_range(unsigned first, unsigned last, const char *more)
 	size_t size = 128 * 1024;
 	char *text = calloc(1, size);
 
-	append(text, size, "[unix-server s]\nlisten = %s/s\n", folder);
+	append(text, size, "[unix-server s]\nlisten = %s/s\n", directory);
 	append(text, size, "max_clients = %u\n%s", MANY, more);
 	add_echoes(text, size, first, last);
 	apply(text);
@@ -94,7 +94,7 @@ set_up(void **state)
 	base = event_base_new();
 	assert_int_equal(bridge_new(base, &bridge), 0);
 	apply_range(0, MANY, "");
-	snprintf(path, sizeof(path), "%s/c", folder);
+	snprintf(path, sizeof(path), "%s/c", directory);
 	conf.listen = path;
 	assert_int_equal(control_new(bridge, &conf, NULL, &control, &err), 0);
 	assert_int_equal(
@@ -333,7 +333,7 @@ dial(void)
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", folder);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", directory);
 	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	return fd;
 }
@@ -459,8 +459,8 @@ main(void)
 	int failed;
 
 	signal(SIGPIPE, SIG_IGN);
-	assert_non_null(mkdtemp(folder));
+	assert_non_null(mkdtemp(directory));
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	rmdir(folder);
+	rmdir(directory);
 	return failed;
 }

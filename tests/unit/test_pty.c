@@ -48,7 +48,7 @@ user_gets(int user, const char *text)
 static void
 test_waits_and_resumes(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	int user;
 
 	(void)state;
@@ -93,7 +93,7 @@ inotify_init1(int flags)
 static void
 test_without_a_watch(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	int user;
 
 	(void)state;
@@ -117,7 +117,7 @@ static void
 test_short_visit(void **state)
 {
 	static uint8_t sent[3000];
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	int user;
 
 	(void)state;
@@ -145,7 +145,7 @@ test_short_visit(void **state)
 static void
 test_quick_change(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	int user;
 
 	(void)state;
@@ -172,7 +172,7 @@ test_quick_change(void **state)
 static void
 test_comes_while_hanging_up(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	int user;
 
 	(void)state;
@@ -231,7 +231,7 @@ test_what_the_next_one_says_is_not_the_last_ones(void **state)
 		.label = owner_label,
 		.state = owner_state,
 	};
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	int user;
 
 	(void)state;
@@ -255,7 +255,7 @@ test_what_the_next_one_says_is_not_the_last_ones(void **state)
 static void
 test_unread_is_not_for_the_next(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	int user;
 
 	(void)state;
@@ -277,7 +277,7 @@ test_unread_is_not_for_the_next(void **state)
 static void
 test_is_raw_for_everyone(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	struct termios t;
 	uint8_t all[256], back[256];
 	size_t n = 0;
@@ -319,7 +319,7 @@ test_is_raw_for_everyone(void **state)
 static void
 test_link_comes_and_goes(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	char target[64];
 	struct stat st;
 
@@ -348,7 +348,7 @@ test_link_comes_and_goes(void **state)
 static void
 test_spares_what_is_not_its_own(void **state)
 {
-	const char *path = in_folder("tty"), *link = in_folder("link");
+	const char *path = in_directory("tty"), *link = in_directory("link");
 	struct stat st;
 	int fd;
 
@@ -362,7 +362,7 @@ test_spares_what_is_not_its_own(void **state)
 	/* It is tried again, and there is room now. */
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 1);
-	assert_int_equal(rename(path, in_folder("saved")), 0);
+	assert_int_equal(rename(path, in_directory("saved")), 0);
 	UNTIL(ep->state == ENDPOINT_WAITING);
 	endpoint_free(ep);
 
@@ -372,7 +372,7 @@ test_spares_what_is_not_its_own(void **state)
 	assert_non_null(strstr(ep->error.text, "a link to /etc/passwd"));
 	endpoint_free(ep);
 
-	open_pty(in_folder("no/such/folder"));
+	open_pty(in_directory("no/such/directory"));
 	assert_int_equal(ep->state, ENDPOINT_LOST);
 	endpoint_free(ep);
 }
@@ -380,7 +380,7 @@ test_spares_what_is_not_its_own(void **state)
 static void
 test_mode_and_group(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "link", path, "mode", "0640", NULL };
 	const char *nobody[] = { "link", path, "group", "no-such-group", NULL };
 	struct stat st;

@@ -66,7 +66,7 @@ settings(void)
 static void
 test_settings(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, "baud", "57600", NULL };
 	char address[256];
 	struct termios t;
@@ -100,7 +100,7 @@ test_settings(void **state)
 static void
 test_every_byte_passes(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, NULL };
 	uint8_t all[256], back[512];
 
@@ -124,7 +124,7 @@ test_every_byte_passes(void **state)
 static void
 test_early_input(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, NULL };
 	struct termios t;
 
@@ -154,7 +154,7 @@ test_early_input(void **state)
 static void
 test_comes_back_elsewhere(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, "baud", "115200", NULL };
 
 	(void)state;
@@ -194,7 +194,7 @@ set(const char *key, const char *value, int want)
 static void
 test_changes_while_open(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, NULL };
 	const struct serial_conf *conf;
 	struct termios t;
@@ -266,7 +266,7 @@ hold(const char *path)
 static void
 test_busy(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, NULL };
 	char holder[64];
 	struct termios t;
@@ -292,7 +292,7 @@ test_busy(void **state)
 static void
 test_two_of_us(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, NULL };
 	const char *shared[] = { "device", path, "exclusive", "no", NULL };
 	struct endpoint *first, *third;
@@ -324,7 +324,7 @@ test_two_of_us(void **state)
 static void
 test_lock_file(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, NULL };
 	char slave[64], *p, file[128];
 	FILE *f;
@@ -367,9 +367,9 @@ test_errors_in_words(void **state)
 	const struct {
 		const char *device, *error;
 	} cases[] = {
-		{ in_folder("missing"), "no such device" },
+		{ in_directory("missing"), "no such device" },
 		{ "/dev/null", "not a serial device" },
-		{ folder, "not a serial device" },
+		{ directory, "not a serial device" },
 		{ "/etc/passwd", "not a serial device" },
 		{ "/etc/passwd/x", "no such device" },
 	};
@@ -394,7 +394,7 @@ test_errors_in_words(void **state)
 static void
 test_break(void **state)
 {
-	const char *path = in_folder("tty");
+	const char *path = in_directory("tty");
 	const char *keys[] = { "device", path, NULL };
 	struct line_errors counts;
 	struct task *task;
@@ -547,7 +547,7 @@ put(const char *dir, const char *name, const char *text)
 	char path[256];
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/%s", in_folder(dir), name);
+	snprintf(path, sizeof(path), "%s/%s", in_directory(dir), name);
 	f = fopen(path, "w");
 	assert_non_null(f);
 	fputs(text, f);
@@ -559,7 +559,8 @@ shell(const char *fmt, const char *arg)
 {
 	char command[512];
 
-	snprintf(command, sizeof(command), "cd %s && %s%s", folder, fmt, arg);
+	snprintf(
+	    command, sizeof(command), "cd %s && %s%s", directory, fmt, arg);
 	assert_int_equal(system(command), 0);
 }
 
@@ -588,21 +589,21 @@ test_usb(void **state)
 
 	assert_int_equal(usb_id_parse("2341:0043", &id), 0);
 	assert_int_equal(
-	    serial_list_find_usb(folder, &id, path, sizeof(path)), 0);
+	    serial_list_find_usb(directory, &id, path, sizeof(path)), 0);
 	assert_string_equal(path, "/dev/ttyACM0");
 	assert_int_equal(usb_id_parse("2341:0043:85430353", &id), 0);
 	assert_int_equal(
-	    serial_list_find_usb(folder, &id, path, sizeof(path)), 0);
+	    serial_list_find_usb(directory, &id, path, sizeof(path)), 0);
 	assert_int_equal(usb_id_parse("2341:0043:8543", &id), 0);
 	assert_int_equal(
-	    serial_list_find_usb(folder, &id, path, sizeof(path)), -ENOENT);
+	    serial_list_find_usb(directory, &id, path, sizeof(path)), -ENOENT);
 	assert_int_equal(usb_id_parse("0403:6010", &id), 0);
 	assert_int_equal(
-	    serial_list_find_usb(folder, &id, path, sizeof(path)), 0);
+	    serial_list_find_usb(directory, &id, path, sizeof(path)), 0);
 	assert_string_equal(path, "/dev/ttyUSB9");
 	assert_int_equal(usb_id_parse("0403:6010:X", &id), 0);
 	assert_int_equal(
-	    serial_list_find_usb(folder, &id, path, sizeof(path)), -ENOENT);
+	    serial_list_find_usb(directory, &id, path, sizeof(path)), -ENOENT);
 }
 
 int

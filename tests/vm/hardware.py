@@ -35,16 +35,16 @@ def at_leisure(streams, until):
     pump(streams, lambda: time.sleep(0.02) or until(), 150, "1 MB each way")
 
 
-def uart(folder):
+def uart(directory):
     """left - ttyS4 - null modem - ttyS5 - right: both UARTs are the daemon's."""
-    links = folder / "left", folder / "right"
+    links = directory / "left", directory / "right"
     conf = (section("pty", "left", link=links[0]) + serial("one", "/dev/ttyS4")
             + serial("two", "/dev/ttyS5") + section("pty", "right", link=links[1])
             + route("a", between="left one") + route("b", between="two right"))
     # Fewer interrupts: the processor is an emulated one.
     for name in "ttyS4", "ttyS5":
         Path("/sys/class/tty", name, "rx_trig_bytes").write_text("14")
-    with Daemon(folder, conf, name="uart") as d:
+    with Daemon(directory, conf, name="uart") as d:
         left, right = map(Slave, links)
         d.wait_state("left", "up")
         d.wait_state("right", "up")
@@ -117,22 +117,22 @@ def has_port(d):
     return any(name == "/dev/ttyS6" for name in d.descriptors().values())
 
 
-def flow(folder):
+def flow(directory):
     port = free_port()
     others = (tcp_server("lan", port, stall_timeout="none")
-              + section("pty", "p", link=folder / "p")
-              + section("pty", "q", link=folder / "q")
+              + section("pty", "p", link=directory / "p")
+              + section("pty", "q", link=directory / "q")
               + serial("plain", "/dev/ttyS5")
               + route("others", between="p q"))
     conf = others + serial("held", "/dev/ttyS6", flow="rtscts") + \
         route("down", from_="lan", to="held")
     text = random.randbytes(20000)
 
-    with Daemon(folder, conf, name="flow", settled=False) as d:
+    with Daemon(directory, conf, name="flow", settled=False) as d:
         d.wait_state("held", "up")
         d.wait_state("plain", "up")
         flow_set(d)
-        held_and_released(folder, d, port, text)
+        held_and_released(directory, d, port, text)
         hold()
         client = Client(("127.0.0.1", port)).send(text)
         wait_for(lambda: unsent() > 0, what="output that is held")
@@ -174,7 +174,7 @@ def flow_set(d):
     passed("flow = rtscts sets CRTSCTS, flow = none does not (read back)")
 
 
-def held_and_released(folder, d, port, text):
+def held_and_released(directory, d, port, text):
     far = Uart("/dev/ttyS7")
     hold()
     client = Client(("127.0.0.1", port)).send(text)
@@ -182,7 +182,7 @@ def held_and_released(folder, d, port, text):
     stuck, cpu, start = unsent(), d.cpu(), time.monotonic()
     longest = answers(d, 2)
     cpu = (d.cpu() - cpu) / (time.monotonic() - start)
-    p, q = Slave(folder / "p"), Slave(folder / "q")
+    p, q = Slave(directory / "p"), Slave(directory / "q")
     d.wait_state("p", "up")
     d.wait_state("q", "up")
     p.send(text)
@@ -212,7 +212,7 @@ def held_and_released(folder, d, port, text):
 class Replug:
     """peer (ttyS4, wired to ttyS5 here) <-> the daemon <-> an FTDI adapter."""
 
-    def __init__(self, folder):
+    def __init__(self, directory):
         self.adapter = Adapter(Monitor(), 0)
         self.peer = Uart("/dev/ttyS5")
         self.down = Talker(self.peer, "P")
@@ -224,7 +224,7 @@ class Replug:
         self.lost = {"P": 0, "A": 0}
         self.up.on = False
         self.daemon = Daemon(
-            folder, serial("peer", "/dev/ttyS4", framing="nmea")
+            directory, serial("peer", "/dev/ttyS4", framing="nmea")
             + serial("usb", self.adapter.link, framing="nmea"),
             name="hotplug", settled=False)
         self.session = self.daemon.session()
@@ -344,11 +344,11 @@ class Replug:
         self.lost[letter] += len(missing)
 
 
-def run_as_user(folder):
+def run_as_user(directory):
     """
     As the service does: a user who may open the port when udev has given it to dialout.
     """
-    binary, script = folder / "ttybridged", folder / "as-user"
+    binary, script = directory / "ttybridged", directory / "as-user"
     shutil.copy(harness.BINARY, binary)
     script.write_text("#!/bin/sh\nexec setpriv --reuid=nobody --regid=dialout "
                       f"--clear-groups {binary} \"$@\"\n")
@@ -365,11 +365,11 @@ def start_udev():
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
-def hotplug(folder):
+def hotplug(directory):
     start_udev()
-    harness.BINARY = run_as_user(folder)
-    folder.chmod(0o777)
-    r = Replug(folder)
+    harness.BINARY = run_as_user(directory)
+    directory.chmod(0o777)
+    r = Replug(directory)
     with r.daemon as d:
         r.first()
         start, cpu, half = time.monotonic(), d.cpu(), None
@@ -424,11 +424,11 @@ TESTS = {"uart": uart, "flow": flow, "hotplug": hotplug}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or TESTS:
-        with tempfile.TemporaryDirectory(prefix="ttybridge-vm.") as folder:
+        with tempfile.TemporaryDirectory(prefix="ttybridge-vm.") as directory:
             try:
-                TESTS[name](Path(folder))
+                TESTS[name](Path(directory))
             except BaseException as e:
                 print(f"vm: FAILED: {name}: {e}", flush=True)
-                for log in Path(folder).glob("*.stderr"):
+                for log in Path(directory).glob("*.stderr"):
                     print(log.read_text()[-4000:], flush=True)
                 raise

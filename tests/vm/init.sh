@@ -6,7 +6,7 @@
 #	        what prepare.sh unpacked, read-only over 9p
 #	upper   a tmpfs: what the guest writes is gone with it
 #
-# /run/vm is the folder of this run on the host, and can be written.
+# /run/vm is the directory of this run on the host, and can be written.
 
 busybox=/bin/busybox
 $busybox mkdir -p /proc /sys /dev /host /rw /root

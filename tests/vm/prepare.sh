@@ -1,6 +1,6 @@
 #!/bin/sh
 #
-# usage: prepare.sh FOLDER
+# usage: prepare.sh DIRECTORY
 #
 # Makes what run.sh boots, once: Debian's kernel, an initial file system that gets as far as
 # this machine's root, and a layer over that root with what a container lacks: the
@@ -50,11 +50,11 @@ done
 rm -f ./*.deb
 
 # All of it goes below usr, as on this machine, where bin, sbin and lib are links.
-for folder in bin sbin lib; do
-	[ -d "layer/$folder" ] && [ ! -L "layer/$folder" ] || continue
-	mkdir -p "layer/usr/$folder"
-	cp -a "layer/$folder/." "layer/usr/$folder/"
-	rm -r "layer/$folder"
+for directory in bin sbin lib; do
+	[ -d "layer/$directory" ] && [ ! -L "layer/$directory" ] || continue
+	mkdir -p "layer/usr/$directory"
+	cp -a "layer/$directory/." "layer/usr/$directory/"
+	rm -r "layer/$directory"
 done
 # modprobe and its like are links to kmod by its old place.
 find layer/usr -type l -lname '/bin/*' | while read -r link; do

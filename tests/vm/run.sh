@@ -7,7 +7,7 @@
 # 125: there was no machine).
 #
 #	-s	under systemd as PID 1, with udevd
-#	-k	keep the folder of this run, with the kernel's messages
+#	-k	keep the directory of this run, with the kernel's messages
 #	-t	how long it may take; 150 s
 #
 # What it has:
@@ -18,7 +18,7 @@
 #				with chardev=usb0 or usb1 on bus xhci.0
 #	/dev/virtio-ports/far0	what is wired to the serial side of usb0
 #	/dev/virtio-ports/far1	and of usb1
-#	/run/vm			the folder of this run
+#	/run/vm			the directory of this run
 #
 # The processor is emulated, which is slow and works everywhere; VM_ACCEL=kvm tries KVM.
 

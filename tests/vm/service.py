@@ -2,7 +2,7 @@
 The service as it is installed, under systemd with udev, on the kernel's own drivers:
 a device that comes later, restarts and a kill under traffic.
 
-usage: service.py FOLDER-OF-MAKE-INSTALL
+usage: service.py DIRECTORY-OF-MAKE-INSTALL
 """
 import multiprocessing
 import os
