@@ -272,7 +272,7 @@ def test_a_reload_without_memory_is_told_apart_from_a_fault(tmp_path):
     sites = [line for line in log.splitlines()
              if line.startswith("site calloc") and
              " options_config" in (where := readable(line, names)) and
-             " on_signal" in where]
+             " work at worker.c" in where]      # the thread of a reload
     assert sites, "memory is needed to read a configuration"
     fault = Fault("calloc", "@" + sites[0].split()[3], errno.ENOMEM)
     story = STORIES["changes"](tmp_path, fault)
