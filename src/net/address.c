@@ -37,7 +37,7 @@ parse_unix(const char *path, struct address *ret, struct error *err)
 	return 0;
 }
 
-/* What stands in brackets. */
+/* Parses the part of an IPv6 address between the brackets. */
 static int
 parse_host6(const char *host, uint16_t port, struct address *ret)
 {
@@ -49,7 +49,7 @@ parse_host6(const char *host, uint16_t port, struct address *ret)
 	return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1 ? 0 : -EINVAL;
 }
 
-/* The host part, "" for loopback, "*" for any. */
+/* Parses the host part: "" is the loopback address, "*" the wildcard address. */
 static int
 parse_host4(const char *host, uint16_t port, struct address *ret)
 {
@@ -110,12 +110,13 @@ address_collides(const char *a, const char *b)
 		return false;
 	if (x.ss.ss_family == AF_UNIX || y.ss.ss_family == AF_UNIX)
 		return x.len == y.len && memcmp(&x.ss, &y.ss, x.len) == 0;
-	/* It is at the same place for both families. */
+	/* sin_port and sin6_port are at the same offset. */
 	return ((const struct sockaddr_in *)&x.ss)->sin_port ==
 	    ((const struct sockaddr_in *)&y.ss)->sin_port;
 }
 
-/* The address's bytes, an IPv4 one out of its IPv6 mapping; NULL for others. */
+/* The bytes of the address.  An IPv4-mapped IPv6 address is returned as the IPv4
+ * address.  NULL for other families. */
 static const uint8_t *
 raw_address(const struct sockaddr *sa, int *family)
 {
@@ -177,7 +178,7 @@ address_is_loopback(const struct sockaddr *sa)
 	return memcmp(a, &in6addr_loopback, 16) == 0;
 }
 
-/* "10.0.0.0/8", or an address alone. */
+/* "10.0.0.0/8", or an address without a prefix length. */
 static int
 parse_network(const char *s, size_t len, struct network *ret)
 {
@@ -204,7 +205,7 @@ parse_network(const char *s, size_t len, struct network *ret)
 	return 0;
 }
 
-/* Appends what to write instead of a word that is not a network. */
+/* Sets err to say that the word is not a network, and what to write instead. */
 static void
 say_network(const char *s, size_t len, struct error *err)
 {

@@ -1,5 +1,6 @@
 /*
- * address: where a socket listens or connects, and who may come.
+ * address: the addresses that sockets listen on or connect to, and lists of allowed
+ * networks.
  */
 #ifndef ADDRESS_H
 #define ADDRESS_H
@@ -16,26 +17,27 @@ struct address {
 };
 
 /*
- * "127.0.0.1:5010", "[::1]:5010", "5010" or ":5010" (loopback), "*:5010" (any), "localhost:5010",
- * "unix:/path" or "/path".  Numeric (localhost aside): never asks a name server.
- * -EINVAL with a sentence in err.
+ * Parses "127.0.0.1:5010", "[::1]:5010", "5010" or ":5010" (loopback), "*:5010" (any),
+ * "localhost:5010", "unix:/path" or "/path".  Host names other than localhost are not
+ * accepted, so no name server is queried.  Returns -EINVAL and sets err on failure.
  */
 int address_parse(const char *s, struct address *ret, struct error *err);
 /* "127.0.0.1:5010", "[::1]:5010", "unix:/path", "unix client". */
 const char *address_format(
     const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
 bool address_is_loopback(const struct sockaddr *sa);
-/* Of an IPv4 or IPv6 address. */
+/* The address must be IPv4 or IPv6. */
 unsigned address_port(const struct sockaddr *sa);
-/* Whether two that listen there may be in each other's way: the same port or path. */
+/* Whether two sockets that listen on a and b may conflict: they have the same port or
+ * the same path. */
 bool address_collides(const char *a, const char *b);
 
 /* A list of networks "10.0.0.0/8 192.168.1.7 ::1/128", separated by blanks or
  * commas. */
 struct networks;
 int networks_parse(const char *s, struct networks **ret, struct error *err);
-/* Whether one of them holds the address; a NULL list holds nothing.  An IPv4 address
- * mapped into IPv6 counts as the IPv4 one. */
+/* Whether one of the networks contains the address; a NULL list contains no address.
+ * An IPv4-mapped IPv6 address is treated as the IPv4 address. */
 bool networks_hold(const struct networks *n, const struct sockaddr *sa);
 void networks_free(struct networks *n);
 

@@ -1,5 +1,5 @@
 /*
- * holder: looks for the holder of a device or port in /proc.
+ * holder: searches /proc for the process that uses a device or port.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -15,20 +15,20 @@
 
 #include "holder.h"
 
-/* The search must not hold the loop for long. */
+/* Limits, so that the search does not block the event loop for long. */
 #define FDS_MAX 20000
 #define LINES_MAX 20000
-/* UNIX98_PTY_SLAVE_MAJOR and how many majors follow it (linux/major.h). */
+/* UNIX98_PTY_SLAVE_MAJOR, and the number of consecutive major numbers (linux/major.h). */
 #define PTS_MAJOR 136
 #define PTS_MAJORS 8
-/* In /proc/net: listening, or, of UDP, bound. */
+/* The state of a listening TCP socket in /proc/net/tcp. */
 #define TCP_LISTENS 0x0a
 
-/* A device, or a socket by its number. */
+/* The device, or the inode number of the socket, that is searched for. */
 struct wanted {
 	const struct stat *device; /* NULL: a socket */
 	unsigned long socket;
-	int own_fd; /* does not count */
+	int own_fd; /* is ignored */
 	unsigned left;
 };
 
@@ -55,9 +55,9 @@ holder_name(pid_t pid, char *buf, size_t size)
 	return buf;
 }
 
-/* --- who has it open ----------------------------------------------------- */
+/* --- processes that have it open ----------------------------------------- */
 
-/* The number of a pseudo-terminal counts in its own file system alone. */
+/* The device number of a pseudo-terminal is unique only within its own devpts mount. */
 static bool
 same_device(const struct stat *a, const struct stat *b)
 {
@@ -107,7 +107,7 @@ process_has(struct wanted *w, const char *pid, bool ourselves)
 	return found;
 }
 
-/* Another process that has it open, or this one, or 0. */
+/* Returns another process that has it open; failing that, this process; or 0. */
 static pid_t
 find_process(struct wanted *w)
 {
@@ -127,9 +127,10 @@ find_process(struct wanted *w)
 	return found;
 }
 
-/* --- who has a lock ------------------------------------------------------ */
+/* --- processes that hold a lock ------------------------------------------ */
 
-/* By the list of the kernel, which shows it also where descriptors are hidden. */
+/* Reads /proc/locks, which lists a lock even where the descriptors of its process are
+ * hidden. */
 static pid_t
 lock_holder(const struct stat *st)
 {
@@ -153,7 +154,7 @@ lock_holder(const struct stat *st)
 	return found;
 }
 
-/* --- in words ------------------------------------------------------------ */
+/* --- messages ------------------------------------------------------------ */
 
 static void
 say(pid_t pid, const char *command, struct error *err)
@@ -181,7 +182,7 @@ holder_of_device(const char *path, int fd, struct error *err)
 	if (stat(path, &st) == 0) {
 		w.device = &st;
 		pid = lock_holder(&st);
-		/* A lock of ours may be that of fd. */
+		/* If this process holds the lock, it may be the lock of fd itself. */
 		if (pid == 0 || pid == getpid())
 			pid = find_process(&w);
 	}
@@ -189,7 +190,7 @@ holder_of_device(const char *path, int fd, struct error *err)
 	say(pid, command, err);
 }
 
-/* The number of the socket that is bound to the port, or 0. */
+/* The inode number of the socket that is bound to the port, or 0. */
 static unsigned long
 bound_socket(const char *file, bool udp, unsigned port)
 {

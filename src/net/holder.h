@@ -1,6 +1,6 @@
 /*
- * holder: which program has what cannot be had, for messages: as far as /proc shows
- * it, and otherwise how to find out.
+ * holder: finds out, for error messages, which process uses a device or port that is
+ * not available.  If /proc does not tell, the message names a command that does.
  */
 #ifndef HOLDER_H
 #define HOLDER_H
@@ -11,9 +11,10 @@
 
 /* "screen (pid 123)"; returns buf. */
 const char *holder_name(pid_t pid, char *buf, size_t size);
-/* Appends "held by screen (pid 123)": who else than fd has the device open or locked. */
+/* Appends "held by screen (pid 123)": the user, other than the descriptor fd, that has
+ * the device open or locked. */
 void holder_of_device(const char *path, int fd, struct error *err);
-/* The same of a port of TCP, or UDP, that something is bound to. */
+/* The same for a TCP or UDP port that is in use. */
 void holder_of_port(bool udp, unsigned port, struct error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * listener: accepts connections.
  *
- * While the process has no descriptors left, the listener rests: the accept task
+ * When the process runs out of descriptors, accepting is suspended: the accept task
  * then waits for a timer instead of a connection.
  */
 #include <errno.h>
@@ -31,14 +31,14 @@ struct listener {
 	struct listener_conf conf;
 	char address[ADDRESS_TEXT_MAX];
 	struct evconnlistener *ev;
-	struct event *rest; /* armed while it rests */
-	int spare;	    /* given up to turn one client away */
+	struct event *rest; /* armed while accepting is suspended */
+	int spare;	    /* closed to be able to reject one client */
 	unsigned clients;
 	listener_accept accept;
 	void *arg;
-	struct stat socket; /* of a Unix socket: is it still ours? */
+	struct stat socket; /* the file of a Unix socket */
 	struct kept kept;
-	bool adopted; /* open since before this process */
+	bool adopted; /* opened by a previous process */
 	struct log_limit limit;
 	struct task task;
 };
@@ -81,7 +81,8 @@ on_rest_over(evutil_socket_t fd, short what, void *arg)
 	task_end(&l->task);
 }
 
-/* The client in front is turned away, so that it does not wait in vain. */
+/* Accepts and closes the first pending connection, so that the client is not left
+ * waiting. */
 static void
 turn_away(struct listener *l)
 {
@@ -166,8 +167,8 @@ unix_path(const struct listener *l)
 }
 
 /*
- * Makes the path free: a socket that nobody listens on any more is removed,
- * anything else stays.  -errno with a sentence.
+ * Frees the path: a stale socket, which no process listens on, is removed; any other
+ * file is left alone.  Returns -errno and sets err on failure.
  */
 static int
 remove_stale(const struct listener *l, struct error *err)
@@ -197,7 +198,8 @@ remove_stale(const struct listener *l, struct error *err)
 	    "cannot listen on %s: it is in use by another program", l->address);
 }
 
-/* Permissions of a Unix socket, -1: as umask says.  A group may connect. */
+/* The permissions of a Unix socket; -1 means that the umask applies.  If only a group
+ * is configured, its members may connect. */
 static int
 socket_mode(const struct listener *l)
 {
@@ -228,7 +230,7 @@ set_owner(struct listener *l, struct error *err)
 	return r;
 }
 
-/* Nobody may connect before mode and group are set. */
+/* The umask prevents connections before the mode and the group are set. */
 static int
 bind_unix(struct listener *l, int fd, struct error *err)
 {
@@ -263,7 +265,7 @@ bind_tcp(struct listener *l, int fd)
 	    : 0;
 }
 
-/* A bound and listening socket, -errno with a sentence. */
+/* Returns a bound, listening socket, or -errno with err set. */
 static int
 bind_socket(struct listener *l, struct error *err)
 {
@@ -299,9 +301,9 @@ bind_socket(struct listener *l, struct error *err)
 	return r;
 }
 
-/* --- sockets that are open already --------------------------------------- */
+/* --- sockets that are already open --------------------------------------- */
 
-/* How well a socket that is open already serves an address, from worst to best. */
+/* How well a socket that is already open matches an address, from worst to best. */
 enum fit { FIT_NONE, FIT_FAMILY, FIT_WILDCARD, FIT_SAME };
 
 /* Whether the address is the wildcard of its family. */
@@ -330,8 +332,9 @@ takes_ipv4(int fd, int family)
 }
 
 /*
- * How well the socket serves our address.  A wildcard serves the wildcard of the other
- * family and a loopback address of its port: whom it lets in is for 'allow' to say.
+ * How well the socket matches the configured address.  A socket bound to the wildcard
+ * address also matches the wildcard address of the other family and a loopback address,
+ * if the port is the same; 'allow' decides which clients are accepted.
  */
 static enum fit
 socket_fit(const struct listener *l, int fd)
@@ -360,9 +363,9 @@ socket_fit(const struct listener *l, int fd)
 }
 
 /*
- * A copy of a socket that the service manager listens on for us: it stays the
- * manager's, and is there for us again if we close ours.  One with the name of our
- * section is ours whatever its address.
+ * Returns a duplicate of a listening socket that was passed by the service manager.
+ * The original stays open and can be used again after the duplicate is closed.  A
+ * socket that has the name of the section is preferred, whatever its address is.
  */
 static int
 passed_socket(const struct listener *l)
@@ -392,8 +395,8 @@ passed_socket(const struct listener *l)
 }
 
 /*
- * What tells the file of a Unix socket from one that another program puts in its place:
- * never 0.  Permissions and owner may change.
+ * Identifies the file of a Unix socket, to detect that another program has replaced it.
+ * Never 0.  Permissions and owner are not included, because they may change.
  */
 static uint32_t
 file_identity(const struct stat *st)
@@ -404,7 +407,8 @@ file_identity(const struct stat *st)
 	return MAX(crc32_ieee(0, (const uint8_t *)part, sizeof(part)), 1u);
 }
 
-/* The name for the next process says which file is ours: "lan listener#ID@TEXT". */
+/* The name under which the socket is kept for the next process includes the identity
+ * of its file: "lan listener#ID@TEXT". */
 static void
 kept_name(const struct listener *l, char *buf, size_t size)
 {
@@ -417,7 +421,8 @@ kept_name(const struct listener *l, char *buf, size_t size)
 		    l->conf.keep, file_identity(&l->socket), end);
 }
 
-/* Takes it; name: that which it had.  An older version did not say which file it is: 0. */
+/* Takes the kept socket and stores the name that it was kept under.  *ret_id is 0 if
+ * an older version kept it, which did not record the identity of the file. */
 static int
 take_socket(const struct listener *l, char *name, size_t size, unsigned *ret_id)
 {
@@ -436,7 +441,7 @@ take_socket(const struct listener *l, char *name, size_t size, unsigned *ret_id)
 	return left_take(name);
 }
 
-/* Whether clients still find it at its path. */
+/* Whether the file at its path is still the file of this socket. */
 static bool
 is_found(struct listener *l, unsigned id)
 {
@@ -451,7 +456,7 @@ is_found(struct listener *l, unsigned id)
 	return id == 0 || id == file_identity(&st);
 }
 
-/* That of the process before. */
+/* Takes the socket of the previous process, and closes it if it cannot be used. */
 static int
 kept_socket(struct listener *l)
 {
@@ -511,7 +516,7 @@ open_listener(struct listener *l, struct event_base *base, struct error *err)
 		return error_fail(err, -ENOMEM, "out of memory");
 	}
 	evconnlistener_set_error_cb(l->ev, on_error);
-	/* Making it does not say whether it could be waited for. */
+	/* evconnlistener_new() does not report whether its event could be added. */
 	if (evconnlistener_enable(l->ev) < 0) {
 		r = -errno;
 		error_set(

@@ -1,9 +1,9 @@
 /*
  * listener: accepts connections, for endpoints and control ports alike.
  *
- * When descriptors run out it neither spins nor leaves the client hanging: a spare
- * descriptor is given up to accept and close one connection, and the listener
- * rests for a second.
+ * When the process runs out of descriptors, a spare descriptor is closed so that one
+ * connection can be accepted and closed, and accepting is suspended for a second.  So
+ * the loop does not spin, and the client is not left waiting.
  */
 #ifndef LISTENER_H
 #define LISTENER_H
@@ -24,36 +24,37 @@ struct listener_conf {
 	const struct networks
 	    *allow; /* besides loopback; NULL: loopback only */
 	unsigned max_clients;
-	int mode;	   /* of a Unix socket, -1: as umask says */
+	int mode;	   /* of a Unix socket; -1: the umask applies */
 	const char *group; /* of a Unix socket, or NULL */
-	const char *full;  /* what one client too many is told, or
-					 * NULL; borrowed too */
-	uint64_t *refused; /* counts those turned away, or NULL */
-	const char *keep;  /* the name for the next process; borrowed for
-					 * the call alone */
+	const char *full;  /* sent to excess clients; borrowed, or NULL */
+	uint64_t *refused; /* counts rejected clients, or NULL */
+	const char *keep;  /* kept name; borrowed for the call, or NULL */
 };
 
-/* A connection that may stay: the descriptor is the owner's now, non-blocking and
- * close-on-exec.  peer is its address in words.  Returns false if the owner
- * cannot take it, and has closed fd. */
+/*
+ * A connection was accepted.  The callee owns the descriptor, which is non-blocking and
+ * close-on-exec.  peer is the printed address of the client.  Returns false if the
+ * callee could not use the connection and has closed fd.
+ */
 typedef bool (*listener_accept)(void *arg, int fd, const char *peer);
 
 /*
- * Takes the socket that the service manager or the process before has left for it:
- * by its name, or on its address.  Else binds and listens.  A stale Unix socket that nobody listens on is taken
- * over.  -errno with a sentence in err.  conf is copied; name, group and allow are
- * borrowed until listener_free.
+ * Takes the socket that the service manager passed or the previous process kept, by its
+ * name or by its address.  If there is none, binds a new one and listens.  A stale Unix
+ * socket is replaced.  Returns -errno and sets err on failure.  conf is copied; name,
+ * group and allow are borrowed until listener_free().
  */
 int listener_new(struct event_base *base, const struct listener_conf *conf,
     listener_accept accept, void *arg, struct listener **ret,
     struct error *err);
-/* The owner tells how many connections it has, for max_clients and the label. */
+/* Sets the current number of connections, for max_clients and the label. */
 void listener_set_clients(struct listener *l, unsigned clients);
-/* The address that it is bound to (the port that the kernel chose, for 0). */
+/* The address that it is bound to, with the port that the kernel chose if the
+ * configured port is 0. */
 const char *listener_address(const struct listener *l);
-/* Whether it was open before this process. */
+/* Whether the socket was opened before this process started. */
 bool listener_adopted(const struct listener *l);
-/* Closes; removes the Unix socket. NULL is fine. */
+/* Closes the socket and removes its file if it is a Unix socket.  NULL is allowed. */
 void listener_free(struct listener *l);
 
 #endif

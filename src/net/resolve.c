@@ -1,11 +1,11 @@
 /*
- * resolve: asks the name servers, and /etc/hosts, by evdns.
+ * resolve: looks up host names with evdns, which uses /etc/hosts and the name servers.
  *
- * evdns calls back from inside evdns_getaddrinfo() when it knows the answer, and
- * once more after a question is cancelled; until then neither the question nor its
- * evdns_base may go.  So an answer is only noted, and a timer that rings in the next
- * turn passes it on and frees everything; a question that nobody wants
- * answered any more lives on until evdns has let go of it.
+ * evdns may call back from inside evdns_getaddrinfo(), and calls back once more after a
+ * request is cancelled; until then neither the request nor its evdns_base may be freed.
+ * Therefore the callback only records the answer and arms a timer with a zero timeout,
+ * which reports the answer and frees everything.  A cancelled request stays allocated
+ * until evdns has called back.
  */
 #include <sys/socket.h>
 
@@ -20,11 +20,11 @@
 
 struct resolve {
 	struct evdns_base *dns;
-	struct evdns_getaddrinfo_request *question; /* NULL: answered */
-	struct event *timer; /* it takes too long, or is answered */
+	struct evdns_getaddrinfo_request *question; /* NULL: completed */
+	struct event *timer; /* timeout, or delivery of the answer */
 	int result;
 	struct evutil_addrinfo *found;
-	resolve_done done; /* NULL: told, or withdrawn */
+	resolve_done done; /* NULL: already called, or cancelled */
 	void *arg;
 };
 
@@ -115,7 +115,7 @@ resolve_start(struct event_base *base, const char *host, const char *port,
 		resolve_free(r);
 		return -ENOMEM;
 	}
-	/* Without such a file it is the name server of this machine. */
+	/* If the file does not exist, evdns uses the name server of this machine. */
 	evdns_base_resolv_conf_parse(
 	    r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
 	r->question =

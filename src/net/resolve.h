@@ -1,5 +1,5 @@
 /*
- * resolve: the addresses of a host, asked for without holding the loop.
+ * resolve: looks up the addresses of a host without blocking the event loop.
  */
 #ifndef RESOLVE_H
 #define RESOLVE_H
@@ -10,18 +10,20 @@ struct event_base;
 struct evutil_addrinfo;
 struct resolve;
 
-/* found is the callee's, for evutil_freeaddrinfo; NULL: none, and why. */
+/* The callee must free found with evutil_freeaddrinfo().  If found is NULL, why says
+ * why the lookup failed. */
 typedef void (*resolve_done)(
     void *arg, struct evutil_addrinfo *found, const char *why);
 
 /*
- * Asks for the addresses of a host by its name, with that port in them.  done is
- * called once, from the loop and never from inside this call, after the timeout at
- * the latest; *ret is gone then.  -ENOMEM.
+ * Starts looking up the addresses of a host name; the port is stored in the results.
+ * done is called exactly once unless resolve_cancel() is called, from the event loop
+ * and never from inside this function, at the latest when the timeout expires; *ret is
+ * invalid from then on.  Returns -ENOMEM on failure.
  */
 int resolve_start(struct event_base *base, const char *host, const char *port,
     uint64_t timeout_ns, resolve_done done, void *arg, struct resolve **ret);
-/* done is not called any more. NULL is fine. */
+/* Cancels the lookup: done is not called.  NULL is allowed. */
 void resolve_cancel(struct resolve *r);
 
 #endif

@@ -1,10 +1,11 @@
 /*
- * tcp: what TCP connections have in common, made or accepted.
+ * tcp: functions for TCP connections, whether accepted or initiated.
  */
 #ifndef TCP_H
 #define TCP_H
 
-/* A peer that vanished without closing the connection is noticed after about two minutes. */
+/* Enables keepalive: a peer that disappeared without closing the connection is
+ * detected after about two minutes. */
 void tcp_keepalive(int fd);
 
 #endif
