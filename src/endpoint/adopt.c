@@ -1,6 +1,6 @@
 /*
- * adopt: what endpoints leave to the next process, and take from the one
- * before.
+ * adopt: keeps the descriptors of endpoints for the next process, and takes those that
+ * the previous process kept.
  */
 #include <errno.h>
 #include <string.h>
@@ -61,7 +61,7 @@ endpoint_take(struct endpoint *ep)
 	return fd;
 }
 
-/* A connection goes on as a link; one that cannot is ended. */
+/* Continues a kept connection as a link; closes it if that is not possible. */
 static void
 take_link(struct endpoint *ep, int fd, unsigned number)
 {

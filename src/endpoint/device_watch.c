@@ -1,14 +1,14 @@
 /*
- * device_watch: one inotify descriptor for all devices that are watched, and a udev
- * monitor, which exist only while there are any.
+ * device_watch: one inotify descriptor for all watched devices, and a udev monitor,
+ * which exist only while devices are watched.
  *
  * For each device the deepest existing directory of its path is watched; for a symbolic
  * link also the directory of its target.  The contents of the events are not relied on:
  * each event only causes all watched devices to be examined again and the watches to be
  * renewed (/dev/serial/by-id is created with its first link and removed with its last).
- * A device is worth another try when it looks different from the last time: it exists, is
- * another one, or its permissions have changed (udev sets these a moment later); and when
- * udev names it.
+ * changed() is called for a device that exists and whose device node, owner or
+ * permissions differ from the last time (udev sets permissions a moment after it
+ * creates the node), and for a device that udev reports.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -29,7 +29,8 @@
 #define EVENTS                                                              \
 	(IN_CREATE | IN_ATTRIB | IN_DELETE | IN_MOVED_TO | IN_DELETE_SELF | \
 	    IN_ONLYDIR)
-/* More than there are directories that come one after the other, or are not for us. */
+/* A limit on renewing the watch when directories keep being created, or may not be
+ * watched. */
 #define TRIES 8
 
 static TAILQ_HEAD(, device_watch) watches = TAILQ_HEAD_INITIALIZER(watches);
@@ -74,8 +75,8 @@ same_look(const struct device_look *a, const struct device_look *b)
 	    a->owner == b->owner && a->group == b->group;
 }
 
-/* Watches the deepest directory on the way to path that exists; returns how much of
- * path is what is to come in it. */
+/* Watches the deepest existing directory of path; returns the length of the prefix of
+ * path that is expected to be created in it. */
 static size_t
 watch_deepest(const char *path)
 {
@@ -96,7 +97,8 @@ watch_deepest(const char *path)
 	return next;
 }
 
-/* That may have come before the watch did: then the next one is to be watched. */
+/* The next component may have been created before the watch was added; if so, watches
+ * again one level deeper. */
 static void
 watch_way(const char *path)
 {
@@ -138,7 +140,7 @@ watch_device(const struct device_watch *w)
 	watch_way(way);
 }
 
-/* Looks at all of them; those that have changed are tried. */
+/* Examines all watched devices, and calls changed() for those that have changed. */
 static void
 look_again(bool tty_event)
 {
@@ -178,7 +180,7 @@ on_event(evutil_socket_t ifd, short what, void *arg)
 	task_end(&task);
 }
 
-/* Udev has dealt with that device, and made its links. */
+/* udev has processed the device and created its links. */
 static void
 on_udev(const char *path)
 {
@@ -245,7 +247,8 @@ device_watch_start(struct device_watch *w, struct event_base *base)
 	if (event == NULL)
 		return;
 	watch_device(w);
-	/* It may have come between the try and the watch. */
+	/* The device may have appeared between the attempt to open it and the start of
+	 * the watch. */
 	look = look_at(w);
 	if (look.there && !same_look(&look, &w->look))
 		event_active(event, EV_READ, 1);

@@ -1,6 +1,6 @@
 /*
- * device_watch: notices by inotify, and by udev, that a device which could not be opened
- * is worth another try.  Knows nothing of endpoints.
+ * device_watch: detects through inotify and udev that opening a device that could not
+ * be opened should be tried again.  Independent of endpoints.
  */
 #ifndef DEVICE_WATCH_H
 #define DEVICE_WATCH_H
@@ -11,20 +11,20 @@
 
 struct event_base;
 
-/* How a device file looked. */
+/* The properties of a device file that are compared. */
 struct device_look {
 	bool there;
 	uint64_t inode, device;
 	unsigned mode, owner, group;
 };
 
-/* Embedded in what opens the device.  The first four members are the caller's. */
+/* Embedded in the struct of the opener.  The first four members are set by the caller. */
 struct device_watch {
 	const char *name; /* for the label of the task */
 	const char
-	    *path; /* of the device; NULL: any tty that comes may be it */
-	/* The device looks different, or udev has named it.  It may start or stop any
-	 * watch. */
+	    *path; /* of the device; NULL: any tty that appears may be it */
+	/* The device has changed, or udev has reported it.  The callback may start or
+	 * stop any watch. */
 	void (*changed)(void *arg);
 	void *arg;
 	bool active;
@@ -32,12 +32,12 @@ struct device_watch {
 	TAILQ_ENTRY(device_watch) entry;
 };
 
-/* The device is about to be opened: remembers how it looks now. */
+/* Records the properties of the device; called before it is opened. */
 void device_watch_note(struct device_watch *w);
-/* It could not be opened: changed() is called when it looks different from the time of
- * device_watch_note().  Of no effect on an active watch. */
+/* Called when the device could not be opened: changed() is called when the properties
+ * differ from those recorded by device_watch_note().  No effect on an active watch. */
 void device_watch_start(struct device_watch *w, struct event_base *base);
-/* Of no effect unless it is active. */
+/* No effect unless the watch is active. */
 void device_watch_stop(struct device_watch *w);
 
 #endif

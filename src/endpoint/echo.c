@@ -1,9 +1,9 @@
 /*
  * echo: sends each frame back, for wiring tests.
  *
- * The link is a pipe that is open for reading and writing: what is written to it is what
- * is read from it.  The pipe's buffer bounds it, and what is in there is passed to the
- * next process together with the descriptor.
+ * The link is a pipe that is open for reading and writing, so what is written to it is
+ * read back from it.  The buffer of the pipe limits the amount of data; its contents
+ * are passed to the next process together with the descriptor.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 #include "endpoint.h"
 
-/* One descriptor for both ends of a pipe: pipe(2) makes only ends of one direction. */
+/* Opens both ends of a pipe as one descriptor; pipe(2) only returns one for each end. */
 static int
 open_pipe(struct error *err)
 {

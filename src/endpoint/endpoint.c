@@ -1,13 +1,13 @@
 /*
- * endpoint: opens a place where bytes come and go, and opens it again when it is
- * lost.
+ * endpoint: opens endpoints, and reopens them when they are lost.
  *
  *	closed -> opening -> up -> lost -> (back-off) opening -> ...
  *	                     up <-> waiting   (a pty that no program has open)
  *
- * endpoint_set_state() writes the state and logs it; only a retry that fails for the same
- * reason as the one before goes back to lost without that (back_off).  While it is not
- * up, the only wait is the back-off timer, task NAME.reopen.
+ * endpoint_set_state() sets the state and logs the change.  Only a retry that fails for
+ * the same reason as the previous one returns to lost without it (back_off()).  While
+ * an endpoint is lost, it waits for the back-off timer, task NAME.reopen, and a device
+ * also for a change of its device file.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -158,7 +158,8 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 		task_remove(&ep->reopen);
 }
 
-/* Tries to open it now instead of after the back-off; of no effect unless it is lost. */
+/* Tries to open the endpoint now instead of after the back-off; no effect unless it is
+ * lost. */
 static void
 endpoint_retry(struct endpoint *ep)
 {
@@ -171,8 +172,8 @@ endpoint_retry(struct endpoint *ep)
 		task_remove(&ep->reopen);
 }
 
-/* About to be closed for good.  A connection that the keeper has a copy of ends only
- * so. */
+/* The link is about to be closed for good.  If the keeper has a copy of the
+ * descriptor, close() does not end the connection, so it is shut down. */
 static void
 release(struct link *link)
 {
@@ -180,7 +181,8 @@ release(struct link *link)
 		shutdown(link->fd, SHUT_RDWR);
 }
 
-/* Closed, and tried again after the back-off, which doubles. */
+/* Closes the endpoint and schedules the next attempt; the back-off time doubles each
+ * time. */
 static void
 back_off(struct endpoint *ep, const char *why)
 {
@@ -221,7 +223,7 @@ bring_up(struct endpoint *ep, int fd)
 	error_clear(&ep->error);
 	ep->opens += !link->adopted;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
-	/* on_reopen removes it itself when its run ends. */
+	/* on_reopen() removes the task itself at the end of its run. */
 	if (ep->reopen.state != TASK_RUNNING)
 		task_remove(&ep->reopen);
 	return ep->owner->up(link);
@@ -257,7 +259,7 @@ connection_new(struct endpoint *ep, const char *address, unsigned number)
 	return link;
 }
 
-/* Puts it to use; false: it is refused, and freed. */
+/* Starts a connection.  Returns false if it was refused; the link is freed then. */
 static bool
 connection_start(struct link *link, int fd)
 {
@@ -333,7 +335,7 @@ endpoint_wait(struct endpoint *ep, const char *why)
 {
 	error_set(&ep->error, "%s", why);
 	if (ep->link.bev != NULL) {
-		/* What comes from now on is not the same user's. */
+		/* Data that arrives from now on comes from another user. */
 		ep->link.read_eof = true;
 		link_lose(&ep->link, LINK_WAIT, why);
 		return;
@@ -350,7 +352,7 @@ endpoint_resume(struct endpoint *ep)
 		endpoint_lost(ep, "out of memory");
 }
 
-/* A connection is gone for good. */
+/* Closes and frees a connection. */
 static void
 settle_connection(struct link *link)
 {
@@ -373,7 +375,7 @@ settle_connection(struct link *link)
 	free(link);
 }
 
-/* The deferred step for a link: tells the owner, closes. */
+/* The deferred close of a link: notifies the owner and closes the link. */
 static void
 endpoint_settle(struct link *link)
 {
@@ -454,7 +456,7 @@ endpoint_start(struct endpoint *ep)
 	try_open(ep);
 }
 
-/* Harmless when it is closed already. */
+/* No effect if the endpoint is already closed. */
 static void
 close_now(struct endpoint *ep)
 {

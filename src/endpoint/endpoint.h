@@ -1,18 +1,19 @@
 /*
- * endpoint: a named place where bytes come and go.  Opens it, notices that it is
- * lost, and opens it again; knows nothing of routes or frames.
+ * endpoint: a named source and destination of bytes, such as a serial port.  Opens it,
+ * detects that it is lost, and reopens it; independent of routes and frames.
  *
- * An endpoint has links: open byte streams.  Those with one
- * (a serial port) have the same link all their life, up or down; those with
- * several (a tcp-server) have one for each connection, while it lasts.
+ * An endpoint has links, which are open byte streams.  An endpoint with a single link
+ * (a serial port) has the same link all the time, up or down; one with several (a
+ * tcp-server) has a link for each connection, while it lasts.
  *
- * Reading.  A read event says when; link_read() reads into the owner's own buffer.
+ * Reading.  The owner is notified by a read event; link_read() reads into the owner's
+ * buffer.
  *
- * Writing.  link_write() writes at once while the bufferevent holds nothing; the
- * part that the kernel did not take goes to link_hand(), which leaves it to the
- * bufferevent.  So there is one writer at a time, and order holds.
+ * Writing.  link_write() writes directly while the bufferevent is empty; the part that
+ * the kernel did not accept is passed to link_hand(), which leaves it to the
+ * bufferevent.  So there is only one writer at a time, and the order is preserved.
  *
- * Who frees what: a link that is lost is taken out of use at once (down, events
+ * Deferred close.  A link that is lost is taken out of use at once (down, events
  * disabled) and closed in a deferred step, so that nothing is freed inside its own
  * callback.
  */
@@ -43,7 +44,7 @@ enum overflow {
 	OVERFLOW_DISCONNECT
 };
 
-/* A checked section. */
+/* A section of the configuration that has been checked. */
 struct endpoint_conf {
 	_Alignas(CACHE_LINE) const struct endpoint_ops *ops;
 	uint64_t queue;		/* bytes */
@@ -51,16 +52,16 @@ struct endpoint_conf {
 	int overflow;		/* enum overflow */
 	struct framing_conf framing;
 	char *name;
-	char *text;	  /* the section, for comparing */
-	char *wire;	  /* the part of it that says how it is opened */
-	const char *file; /* where it stands, for messages */
+	char *text;	  /* the text of the section, for comparison */
+	char *wire;	  /* the part that determines how it is opened */
+	const char *file; /* where the section is, for messages */
 	int line;
 
 	char *label;
 	uint64_t stall_timeout;		 /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 
-	/* The keys of its type: ops->conf_size bytes, NULL if that is 0. */
+	/* The values of the keys of its type: ops->conf_size bytes, NULL if that is 0. */
 	void *type_conf;
 };
 
@@ -72,7 +73,7 @@ enum endpoint_state {
 	ENDPOINT_LOST /* to be reopened */
 };
 
-/* Which device file something is open on. */
+/* Identifies an open device file. */
 struct device_id {
 	uint64_t device, inode, number;
 };
@@ -80,132 +81,143 @@ struct device_id {
 struct link;
 
 /*
- * What carries the bytes of a link that has no descriptor of its own.  A transport
- * announces with link_ready() what link_read() or link_write() can do again.  All
- * members are set, unless their comment says otherwise.
+ * The transport of a link that has no descriptor of its own.  It calls link_ready()
+ * when link_read() or link_write() can make progress again.  All members must be set,
+ * unless their comment says otherwise.
  */
 struct link_ops {
-	/* As read(2) and write(2) without blocking: the number of bytes, 0 at the end of
-	 * what the other side sends, -errno (-EAGAIN: nothing now).  Each is called
-	 * only for a link that is up.  Neither may close the link. */
+	/*
+	 * Like read(2) and write(2) on a non-blocking descriptor, but return -errno on
+	 * failure (-EAGAIN: would block); 0 from read is the end of input.  They are
+	 * called only for a link that is up, and must not close the link.
+	 */
 	ssize_t (*read)(struct link *, void *buf, size_t size);
 	ssize_t (*write)(struct link *, const void *data, size_t len);
-	/* What is to be announced has changed: EV_READ while link->reading, EV_WRITE
+	/* The events to announce have changed: EV_READ while link->reading, EV_WRITE
 	 * while link->output_pending. */
 	void (*wait)(struct link *);
-	/* What output that could not be written waits for, in words; called while
-	 * link->output_pending.  NULL: as for a descriptor. */
+	/* Describes what pending output waits for; called while link->output_pending.
+	 * NULL: as for a descriptor. */
 	void (*label)(const struct link *, char *buf, size_t size);
-	/* The link is closed, and about to be freed. */
+	/* The link is closed and is about to be freed. */
 	void (*closed)(struct link *);
 };
 
-/* One open byte stream.  What each message needs comes first. */
+/* An open byte stream.  Members used for each message come first. */
 struct link {
 	_Alignas(CACHE_LINE) struct endpoint *endpoint;
 	void *port;		 /* the owner's */
-	struct bufferevent *bev; /* what waits to go out; NULL while down */
+	struct bufferevent *bev; /* pending output; NULL while down */
 	struct event *readable;
 	int fd;		 /* -1: see ops */
-	int read_result; /* what the last read met: an errno, or the end */
+	int read_result; /* result of the last read: errno, or end of input */
 	bool up;
-	bool reading;	     /* what link_set_reading was told last */
+	bool reading;	     /* as last set by link_set_reading() */
 	bool read_eof;	     /* the other side sends no more */
 	bool output_pending; /* the bufferevent holds something */
-	bool unwritable;     /* takes nothing any more, may still be read */
-	bool read_closed;    /* no more is read from it, by us */
-	bool write_closed;   /* the other side was told that no more comes */
-	bool deferred;	     /* waits for the deferred step */
+	bool unwritable;     /* accepts no more output; may still be read */
+	bool read_closed;    /* by us: nothing more is read from it */
+	bool write_closed;   /* the sending side was shut down by us */
+	bool deferred;	     /* on the list of deferred closes */
 	uint64_t rx_bytes, tx_bytes;
 	_Alignas(CACHE_LINE) struct task read;
 	struct task write;
 	TAILQ_ENTRY(link) entry, deferred_entry;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
-	int end;       /* what the deferred step makes of it */
-	char why[160]; /* it is to be closed */
-	bool close_fd; /* close(fd) when the link goes */
-	bool adopted;  /* open since the process before this one */
+	int end;       /* enum link_end: what the deferred close does */
+	char why[160]; /* reason for closing it */
+	bool close_fd; /* close(fd) when the link is closed */
+	bool adopted;  /* opened by a previous process */
 	bool
-	    socket; /* of a stream: data may be left after its end, to be read */
+	    socket; /* a stream socket: unread data may still be left after an error or a hang-up */
 	bool local;		    /* a Unix socket */
-	bool hung_up;		    /* seen by the hang-up watch... */
-	bool watched;		    /* ...that it is in */
-	uint64_t since_ns;	    /* up or down since then */
-	struct kept kept;	    /* its descriptor, across a restart */
-	const struct link_ops *ops; /* NULL: its descriptor carries the bytes */
+	bool hung_up;		    /* a hang-up was reported */
+	bool watched;		    /* registered with the hang-up watch */
+	uint64_t since_ns;	    /* time of the last change of up */
+	struct kept kept;	    /* the descriptor kept across a restart */
+	const struct link_ops *ops; /* NULL: fd is used */
 	void *transport;	    /* the private data of ops */
 };
 TAILQ_HEAD(link_list, link);
 
-/* Characters that a serial port received wrongly, or that were lost, and breaks. */
+/* Counts of characters that a serial port received with errors or lost, and of breaks. */
 struct line_errors {
 	uint64_t frame, parity, overrun, breaks;
 };
 
-/* What the owner of endpoints is told.  All members are set. */
+/* Callbacks of the owner of endpoints.  All members must be set. */
 struct endpoint_owner {
-	/* The link can be used.  For a new connection link->port is NULL; -errno
-	 * refuses it. */
+	/* The link can be used.  For a new connection link->port is NULL; returning
+	 * -errno rejects the connection. */
 	int (*up)(struct link *);
-	/* The link is gone: nothing may be written or read any more.  For a
-	 * connection link->port must be given up now. */
+	/* The link is closed: it must not be read or written any more.  For a
+	 * connection link->port must be released now. */
 	void (*down)(struct link *, const char *why);
-	/* Something can be read, or the other side has ended (link->ended). */
+	/* Input is available, or the other side has sent EOF (link->read_eof). */
 	void (*readable)(struct link *);
-	/* All that was handed over has been written. */
+	/* All bytes passed to link_hand() have been written, or the link became
+	 * unwritable. */
 	void (*writable)(struct link *);
-	/* What was handed over and is not written yet never will be; the link
-	 * stays. */
+	/* Bytes passed to link_hand() and not yet written are discarded; the link
+	 * stays open. */
 	void (*cut)(struct link *);
-	/* What the link's read and write tasks wait for, in words. */
+	/* Describes what the read or write task of the link waits for. */
 	void (*label)(const struct link *, bool writing, char *, size_t);
 	/* The state of the endpoint, or a key of its section, has changed. */
 	void (*state)(struct endpoint *);
 };
 
 struct endpoint_ops {
-	const char *type;	/* as in the section's head */
+	const char *type;	/* as in the header of the section */
 	const struct key *keys; /* its own, offsets into conf->type_conf */
-	size_t conf_size;	/* of the struct that these are offsets into */
+	size_t conf_size;	/* of the struct for type_conf */
 	bool several;		/* has a link for each connection */
 	bool terminal;		/* its links are terminals, see tty(4) */
 	bool echo; /* returns what is written to it to the sender */
-	/* The other side does not notice that it is closed and opened again: a
-	 * frame of which half is written is ended then. */
+	/* The other side does not notice when it is closed and reopened; a frame that
+	 * was partly written is completed after that. */
 	bool line;
-	/* Each frame is a datagram, of at most that many bytes; each read and
-	 * each write of a link is one.  0: byte streams. */
+	/* Each frame is a datagram of at most this many bytes, and each read or write
+	 * of a link transfers one datagram.  0: byte streams. */
 	size_t datagram;
-	/* Checks keys against each other; -EINVAL and a sentence in err. NULL:
-	 * nothing to check. */
+	/* Checks the values of the keys against each other; returns -EINVAL and sets
+	 * err on failure.  NULL: nothing to check. */
 	int (*check)(struct endpoint_conf *, struct error *err);
-	/* Says in err why a section that is valid will not work; leaves err as it
-	 * is when it may.  NULL: nothing to say. */
+	/* Sets err if the section is valid but will not work, and leaves it unchanged
+	 * otherwise.  NULL: no such check. */
 	void (*warn)(const struct endpoint_conf *, struct error *err);
 	/*
-	 * Opens: ends in endpoint_up() at once or later, or returns -errno with a
-	 * sentence in ep->error.
+	 * Opens the endpoint: calls endpoint_up() or endpoint_listening(), at once or
+	 * later, or returns -errno and sets ep->error.
 	 */
 	int (*open)(struct endpoint *);
-	/* Gives back what open took, link's descriptor included. NULL-safe: may be called
-	 * in any state. */
+	/* Releases everything that open acquired, including the descriptor of the link
+	 * unless link->close_fd is set.  May be called in any state. */
 	void (*close)(struct endpoint *);
-	/* A key of the section has changed in ep->conf: makes the open endpoint
-	 * follow.  -errno with a sentence in ep->error.  NULL: no key may. */
+	/*
+	 * A key of the section has changed in ep->conf: applies it to the open
+	 * endpoint. Returns -errno and sets ep->error on failure.  NULL: no key of the
+	 * type can be changed while it is open.
+	 */
 	int (*apply)(struct endpoint *, const struct key *);
-	/* Sends a break of that length; 0: ends the one in progress.  NULL: this type
-	 * has none. */
+	/* Sends a break of that length; 0 ends a break in progress.  NULL: not
+	 * supported by this type. */
 	int (*send_break)(struct endpoint *, uint64_t ns);
-	/* The one link has hung up: true if the type has dealt with it (a pty
-	 * waits for the next one to open it). NULL: it is lost.  Of a type with
-	 * several: one of its connections has ended, or gone. */
+	/*
+	 * A type with a single link: the link has hung up; returns true if the type
+	 * handles that (a pty waits for the next user).  NULL: the link is lost.  A
+	 * type with several links: a connection has sent EOF or was closed.
+	 */
 	bool (*hangup)(struct endpoint *);
-	/* What the driver has counted since it was loaded.  -ENOTTY: it counts nothing;
-	 * -ENOTCONN: not open.  NULL: there is no such driver. */
+	/* Gets the counts of the driver since it was loaded.  -ENOTTY: it counts
+	 * nothing; -ENOTCONN: not open.  NULL: no such counts. */
 	int (*line_errors)(const struct endpoint *, struct line_errors *);
-	/* Bytes that the kernel has accepted, and would lose if it were closed now: a
-	 * clean stop waits for them. NULL: it sends them all the same. */
+	/*
+	 * Number of bytes that the kernel has accepted and would discard if the
+	 * descriptor were closed now; a clean stop waits for them.  NULL: close()
+	 * discards nothing.
+	 */
 	unsigned (*unsent)(const struct endpoint *);
 };
 
@@ -214,153 +226,164 @@ struct endpoint {
 	const struct endpoint_owner *owner;
 	void *node; /* the owner's */
 	enum endpoint_state state;
-	bool paused;	  /* by a person */
-	struct link link; /* of those with one */
+	bool paused;	  /* by the user */
+	struct link link; /* for types with a single link */
 	TAILQ_ENTRY(endpoint) entry;
 	struct event_base *base;
-	uint64_t since_ns; /* in that state */
+	uint64_t since_ns; /* time of the last change of state */
 	char address[ENDPOINT_ADDRESS_MAX];
 	struct error error;	/* why it is not up */
-	char said[ERROR_MAX];	/* the reason that was logged last */
-	struct link_list links; /* of those with several */
+	char said[ERROR_MAX];	/* the last reason logged */
+	struct link_list links; /* for types with several links */
 	unsigned next_link;
 	unsigned nlinks;
-	unsigned nended; /* of them: those that send no more */
+	unsigned nended; /* number of links that have read EOF */
 	uint64_t opens, losses;
 	uint64_t
-	    refused; /* connections and datagrams turned away, or unsendable */
+	    refused; /* connections and datagrams rejected, or unsendable */
 	uint64_t backoff_ns, next_try_ns;
-	bool tried;  /* opened once, whatever came of it */
+	bool tried;  /* opening was tried at least once */
 	bool absent; /* the device was not there at the last try */
 	struct event *reopen_event;
 	struct device_watch device; /* while it is lost */
 	struct task reopen;
-	void *impl; /* the type's own */
+	void *impl; /* private data of the type */
 };
 
-/* All types, NULL at the end, in types.c. */
+/* All types, NULL-terminated; in types.c. */
 extern const struct endpoint_ops *const endpoint_types[];
 extern const struct endpoint_ops endpoint_serial, endpoint_pty, endpoint_echo,
     endpoint_tcp_server, endpoint_tcp_client, endpoint_unix_server,
     endpoint_udp;
 const struct endpoint_ops *endpoint_type(const char *name);
 const char *endpoint_state_name(enum endpoint_state state);
-/* Keys of every endpoint, offsets into endpoint_conf. */
+/* The keys common to all endpoints; their offsets are into struct endpoint_conf. */
 extern const struct key endpoint_common_keys[];
-/* A section of that type, zeroed; NULL without memory. */
+/* Allocates a zeroed section of that type; NULL when out of memory. */
 struct endpoint_conf *endpoint_conf_new(const struct endpoint_ops *ops);
-/* Frees it with all it owns; NULL is fine. */
+/* Frees the section and all that it owns; NULL is allowed. */
 void endpoint_conf_free(struct endpoint_conf *conf);
-/* The value of the key of its type that names such a thing; NULL: there is no such key, or
- * it is not given. */
+/* The value of the key of its type that names such a thing; NULL: there is no such
+ * key, or it is not set. */
 const char *endpoint_named(
     const struct endpoint_conf *conf, enum key_names what);
 
 /* --- for the owner ------------------------------------------------------- */
 
-/* Takes conf over, unless it fails (-ENOMEM).  Opens nothing yet. */
+/* Takes ownership of conf unless it fails (-ENOMEM).  Does not open the endpoint. */
 int endpoint_new(struct event_base *base, struct endpoint_conf *conf,
     const struct endpoint_owner *owner, void *node, struct endpoint **ret);
-/* The first try to open; a failure is logged and tried again. */
+/* Tries to open the endpoint; a failure is logged and retried. */
 void endpoint_start(struct endpoint *ep);
-/* Closes for good: down is told for each link that is up. Not from inside one of its
- * callbacks. */
+/* Closes the endpoint for good; down() is called for each link that is up.  Must not
+ * be called from a callback of the endpoint. */
 void endpoint_stop(struct endpoint *ep);
-/* The same, and frees; NULL is fine. */
+/* The same, and frees the endpoint; NULL is allowed. */
 void endpoint_free(struct endpoint *ep);
-/* Closes and opens again at once. */
+/* Closes the endpoint and opens it again without a back-off. */
 void endpoint_reopen(struct endpoint *ep);
-/* Takes over what the section says now for the keys of every endpoint, which may change
- * while it is open, and leaves the old values in conf. */
+/* Applies the new values of the common keys, which may change while the endpoint is
+ * open; the old values are left in conf. */
 void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
-/* Changes a key of the section while it is open; -errno, sentence in err. */
+/* Changes a key of the section while the endpoint is open; returns -errno and sets err
+ * on failure. */
 int endpoint_set(
     struct endpoint *ep, const char *key, const char *value, struct error *err);
 int endpoint_break(struct endpoint *ep, uint64_t ns);
-/* Ends a break that is in progress, if any is. */
+/* Ends the break in progress, if any. */
 void endpoint_end_break(struct endpoint *ep);
 
-/* Reads up to size bytes, not 0, once, or, with on, on while reads are full.  0: nothing
- * now, or nothing more; the owner is told of an end after its readable.  Of an endpoint
- * that is paused nothing is read, even when it is closed. */
+/*
+ * Reads up to size bytes (size > 0): once, or repeatedly if on is set and reads return
+ * full.  Returns 0 if nothing is available or the input has ended; the end is handled
+ * after the owner's readable() returns.  Nothing is read while the endpoint is paused,
+ * even when it is closed.
+ */
 size_t link_read(struct link *link, uint8_t *buf, size_t size, bool on);
 /*
- * Writes at once what the kernel takes: the number of bytes, 0 when it takes none
- * or while something handed over is on its way; -errno: the link is lost (and the
- * owner's down comes in a deferred step, not from inside this call).
+ * Writes as much as the kernel accepts and returns the number of bytes: 0 when it
+ * accepts none, or while output is pending.  Returns -errno when the link is lost or
+ * unwritable; down() is called in a deferred step, not from inside this function.
  */
 ssize_t link_write(struct link *link, const void *data, size_t len);
-/* Leaves bytes to the bufferevent, which writes them as soon as it can; writable
- * follows.  -ENOMEM. */
+/* Passes bytes to the bufferevent, which writes them when the link is writable;
+ * writable() is called after that.  -ENOMEM. */
 int link_hand(struct link *link, const uint8_t *data, size_t len);
-/* The device that the link is open on, and that is still there; false where none would
- * be the same after it was opened again. */
+/* Gets the device that the link is open on, if it is still present.  False where a
+ * reopened endpoint would not be the same device. */
 bool link_device(const struct link *link, struct device_id *ret);
-/* Takes all bytes back that are handed over and not yet written; returns how many. */
+/* Removes all pending bytes that were passed to link_hand(); returns their number. */
 size_t link_take_back(struct link *link);
-/* Bytes handed over and not yet written. */
+/* Number of bytes passed to link_hand() and not yet written. */
 size_t link_pending(const struct link *link);
-/* Whether more is to be read; may be called from inside callbacks. A hang-up is noticed all
- * the same. */
+/* Enables or disables reading; may be called from callbacks.  A hang-up is detected in
+ * either case. */
 void link_set_reading(struct link *link, bool on);
-/* Closes one link, in a deferred step; down is told.  A single link is reopened by
- * the back-off. */
+/* Closes one link in a deferred step; down() is called.  A single link is reopened
+ * after the back-off. */
 void link_close(struct link *link, const char *why);
-/* No more is read from it, whatever comes. */
+/* Stops reading from the link: link_read() returns 0 from now on. */
 void link_close_read(struct link *link);
 /*
- * All is written to it, and it is about to be closed: tells a connection so, and throws
- * away what still comes in.  True when the other side has acknowledged all, or closed;
- * else it is to be called again.
+ * Called when all output has been written and the link is about to be closed: shuts
+ * down the sending side of a connection and discards further input.  Returns true when
+ * the other side has acknowledged everything or closed; otherwise it must be called
+ * again.
  */
 bool link_finish(struct link *link);
-/* Frees what all links share, when the last endpoint is gone. */
+/* Frees what all links share, after the last endpoint was freed. */
 void link_machinery_free(void);
-/* Calls readable (EV_READ) or writable (EV_WRITE) once more, from the loop. */
+/* Causes readable() (EV_READ) or writable() (EV_WRITE) to be called from the event
+ * loop. */
 void link_trigger(struct link *link, short what);
 
 /* --- for the types ------------------------------------------------------- */
 
 /*
- * The one link is open on that descriptor (non-blocking, close-on-exec); it becomes a
- * bufferevent.  close_fd: closed with the link; else the type's close does it.  -errno.
+ * The single link is open on that descriptor (non-blocking, close-on-exec).  close_fd:
+ * the descriptor is closed with the link; otherwise by the type's close().  -errno.
  */
 int endpoint_up(struct endpoint *ep, int fd, bool close_fd);
-/* A listener is open: an endpoint with several is up without any link. */
+/* The endpoint is ready: an endpoint with several links is up even without any link. */
 void endpoint_listening(struct endpoint *ep);
-/* An endpoint with several gets another link. The descriptor is closed with it, and
- * at once on failure.  NULL: refused. */
+/* Adds a link to an endpoint with several.  The descriptor is closed with the link,
+ * and at once on failure.  NULL: rejected. */
 struct link *endpoint_add_link(
     struct endpoint *ep, int fd, const char *address);
-/* The same for a link whose bytes are carried by ops; nothing is closed on failure. */
+/* The same for a link with its own transport; nothing is closed on failure. */
 struct link *endpoint_add_transport(struct endpoint *ep,
     const struct link_ops *ops, void *transport, const char *address);
-/* For transports: the link can be read (EV_READ) or written (EV_WRITE) again.  Calls the
- * owner, and is not to be called from inside the callbacks of link_ops. */
+/* Called by transports when the link can be read (EV_READ) or written (EV_WRITE)
+ * again.  Calls the owner, and must not be called from the callbacks of link_ops. */
 void link_ready(struct link *link, short what);
-/* The descriptor outlives the process, from now on until the link is closed. */
+/* Keeps the descriptor for the next process, until the link is closed. */
 void link_keep(struct link *link, int fd);
-/* The name for what waits to be written to it, to be kept under. */
+/* The name under which the queued frames of the link are kept. */
 void link_queue_name(const struct link *link, char *buf, size_t size);
 /*
- * What the process before has left open under the same section: the descriptor of the
- * one link, non-blocking; -ENOENT.
+ * Takes the descriptor of the single link that the previous process kept for the same
+ * section, non-blocking; -ENOENT if there is none.
  */
 int endpoint_take(struct endpoint *ep);
-/* The same for connections; each becomes a link under its old name. */
+/* The same for connections; each becomes a link under its previous name. */
 void endpoint_take_links(struct endpoint *ep);
-/* The name for a listener of a section of that type, to be kept under. */
+/* The name under which a part of the endpoint, such as its listener, is kept. */
 void endpoint_keep_name(
     const struct endpoint *ep, const char *part, char *buf, size_t size);
-/* Lost, or could not be opened: closed in a deferred step, then reopened by the
- * back-off.  Safe from any callback; a second call is ignored. */
+/*
+ * The endpoint was lost or could not be opened: closes it in a deferred step and
+ * reopens it after the back-off.  May be called from any callback; a second call is
+ * ignored.
+ */
 void endpoint_lost(struct endpoint *ep, const char *why);
-/* The one link is not usable for now though open (a pty that no program has open), and
- * usable again.  The descriptor stays. */
+/*
+ * endpoint_wait(): the single link cannot be used for now although it is open (a pty
+ * that no program has open).  endpoint_resume(): it can be used again.  The descriptor
+ * stays open.
+ */
 void endpoint_wait(struct endpoint *ep, const char *why);
 void endpoint_resume(struct endpoint *ep);
-/* A link whose user has gone has another one, before all that the first had sent
- * is read. */
+/* The link has a new user, before all that the previous user had sent is read. */
 void link_next_user(struct link *link);
 
 #endif

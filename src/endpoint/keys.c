@@ -1,9 +1,10 @@
 /*
- * keys: the keys of every endpoint, and what changes while it is open.
+ * keys: the keys common to all endpoints, and changes of keys while an endpoint is
+ * open.
  *
- * A reload exchanges the common keys of an endpoint that is otherwise the same
- * (endpoint_follow).  `set` changes one key: a common one, or one of its type if that can
- * apply it.  What cannot be applied is put back.
+ * A reload exchanges the common keys of an endpoint that is otherwise unchanged
+ * (endpoint_follow).  `set` changes one key: a common one, or one of the endpoint's
+ * type if the type can apply it.  A change that cannot be applied is undone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ static const char *const overflow_words[] = {
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
-/* stall_timeout has a default for each type, which the reader of files knows. */
+/* stall_timeout has a default for each type, which the configuration parser sets. */
 const struct key endpoint_common_keys[] = {
 	{ .name = "label",
 	    .type = KEY_STRING,
@@ -126,7 +127,8 @@ endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
 	conf->text = text;
 }
 
-/* A key that may change while the endpoint is open, and the struct that has it. */
+/* Finds a key that may change while the endpoint is open, and the struct that holds
+ * its value. */
 static const struct key *
 changeable(const struct endpoint *ep, const char *name, void **base)
 {
@@ -141,7 +143,8 @@ changeable(const struct endpoint *ep, const char *name, void **base)
 	return key_find(ep->conf->ops->keys, name);
 }
 
-/* The string of a key, so that it can be put back; NULL for keys of other types. */
+/* Takes the string of a key out of its field, so that it can be restored; NULL for
+ * keys of other types. */
 static char *
 take_string(const struct key *key, void *base)
 {
@@ -168,7 +171,7 @@ restore_key(const struct key *key, void *base, char *string, const char *old)
 	*field = string;
 }
 
-/* Makes the open endpoint follow a key that has changed. */
+/* Applies a changed key to the open endpoint. */
 static int
 follow_key(
     struct endpoint *ep, const struct key *key, bool own, struct error *err)

@@ -1,21 +1,19 @@
 /*
  * link: open byte streams.
  *
- * What is read goes from the descriptor straight into the owner's buffer, in the
- * callback of a read event.  What cannot be written at once is left to a
- * bufferevent.
+ * Input is read from the descriptor directly into the owner's buffer, in the callback
+ * of a read event.  Output that cannot be written at once is left to a bufferevent.
  *
- * A link that is paused is not in libevent's epoll, so nobody would see it hang
- * up.  Paused links are therefore also in an epoll of our own, edge-triggered and
- * without any event asked for: the kernel reports hang-ups and errors all the same.
- * That epoll's descriptor is one read event in the loop.
+ * A paused link is not in libevent's epoll instance, so libevent does not report its
+ * hang-up.  Paused links are therefore also in an epoll instance of our own,
+ * edge-triggered and without requested events: the kernel always reports hang-ups and
+ * errors.  The descriptor of that instance is a read event in the loop.
  *
  * The bytes of a link without a descriptor are carried by its link_ops.  Its
  * bufferevent then only stores what could not be written.
  *
- * A link that is lost is put on the list of deferred closes, and what has to be closed and
- * freed is closed and freed from an event of its own, never inside a callback of
- * the link.
+ * A link that is lost is put on the list of deferred closes.  It is closed and freed
+ * from an event of its own, never inside a callback of the link.
  */
 #include <errno.h>
 #include <poll.h>
@@ -36,12 +34,12 @@
 #include "link.h"
 #include "log.h"
 
-/* A read that brought this much may have left more after: a tty gives at most
- * 4095 bytes at a time. */
+/* A read that returned this much may have left more: a tty returns at most 4095 bytes
+ * at a time. */
 #define FULL_READ 4095
-/* How often, at most, a link that is closed is read at a time. */
+/* The maximum number of reads in one call when the input of a link is discarded. */
 #define DISCARD_READS 16
-/* What a read has met, besides an errno. */
+/* A value of read_result besides an errno. */
 #define END_OF_INPUT (-1)
 
 static struct link_list deferred = TAILQ_HEAD_INITIALIZER(deferred);
@@ -95,8 +93,8 @@ link_lose(struct link *link, enum link_end end, const char *why)
 }
 
 /*
- * The other side of a socket, or the user of a pty, takes nothing any more.  What it had
- * sent is still read, under back-pressure as ever, until its end.
+ * The other side of a socket, or the user of a pty, accepts no more output.  What it
+ * has sent is still read, subject to back-pressure, until the end of input.
  */
 static void
 link_set_unwritable(struct link *link)
@@ -109,7 +107,8 @@ link_set_unwritable(struct link *link)
 	link_trigger(link, EV_WRITE);
 }
 
-/* Whether the other side has closed: an end of what it sends is to follow. */
+/* Whether the error means that the other side has closed the connection, and the end
+ * of its input is still to be read. */
 static bool
 is_closed(const struct link *link, int e)
 {
@@ -127,7 +126,8 @@ watch_hangup(struct link *link)
 		link->watched = true;
 }
 
-/* A type that deals with hang-ups itself: a pty, which will have another user. */
+/* Whether the link may have another user after a hang-up: its type handles hang-ups
+ * itself (a pty). */
 static bool
 has_users(const struct link *link)
 {
@@ -145,8 +145,8 @@ poll_now(int fd)
 }
 
 /*
- * The user of a pty has gone.  What it left to be read may have to wait for room
- * elsewhere; the next user is served meanwhile (link_next_user).
+ * The user of a pty has closed it.  Its unread input may have to wait for space in a
+ * queue; meanwhile the next user is served (link_next_user).
  */
 static void
 link_user_left(struct link *link)
@@ -157,7 +157,7 @@ link_user_left(struct link *link)
 	link->endpoint->conf->ops->hangup(link->endpoint);
 }
 
-/* It has hung up while it is not read: there may be data after that. */
+/* The link has hung up while it is paused; unread input may remain. */
 static void
 link_hung_up(struct link *link)
 {
@@ -169,7 +169,8 @@ link_hung_up(struct link *link)
 		link_user_left(link);
 }
 
-/* A link that reads hears it from read() itself. */
+/* While a link is being read, read() reports the hang-up; it is handled here for a
+ * socket, which becomes unwritable at once, or a paused link. */
 static void
 on_hangup(evutil_socket_t fd, short what, void *arg)
 {
@@ -242,7 +243,7 @@ reason_of(const struct link *link, int e)
 	return e == EIO ? "hung up" : strerror(e);
 }
 
-/* A type that deals with hang-ups keeps the link; any other loses it. */
+/* The link is lost, unless its type handles hang-ups and keeps it. */
 static void
 link_failed(struct link *link, int e)
 {
@@ -252,7 +253,7 @@ link_failed(struct link *link, int e)
 		link_lose(link, LINK_LOST, reason_of(link, e));
 }
 
-/* Of a connection: the other side sends no more, and may still be written to. */
+/* A connection: read EOF.  The link may still be written to. */
 static void
 link_read_eof(struct link *link)
 {
@@ -280,7 +281,8 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	if (link->up)
 		link->endpoint->owner->readable(link);
 	met = link->read_result;
-	/* All is read, and the next user of the pty is there already. */
+	/* All input of the previous user has been read, and the next user has opened
+	 * the pty already. */
 	if (met == 0 && link->unwritable && has_users(link) &&
 	    poll_now(link->fd) == 0)
 		met = EIO;
@@ -293,7 +295,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	task_end(&link->read);
 }
 
-/* As read(2), but not interrupted. */
+/* Like read(2), but restarted when interrupted. */
 static ssize_t
 link_get(struct link *link, void *buf, size_t size)
 {
@@ -348,7 +350,7 @@ on_write(struct bufferevent *bev, void *arg)
 	task_end(&link->write);
 }
 
-/* What had been handed over could not be written. */
+/* Bytes passed to link_hand() could not be written. */
 static void
 output_failed(struct link *link, int e)
 {
@@ -374,8 +376,8 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	task_end(&link->write);
 }
 
-/* Takes bytes off the front of the output, which nothing but the bufferevent may do
- * otherwise. */
+/* Removes bytes from the front of the output buffer, which is otherwise frozen for all
+ * but the bufferevent. */
 static void
 output_drain(struct link *link, size_t len)
 {
@@ -386,7 +388,7 @@ output_drain(struct link *link, size_t len)
 	evbuffer_freeze(output, 1);
 }
 
-/* Writes what was handed over, and tells the owner when all of it has been taken. */
+/* Writes pending output, and notifies the owner when all of it has been written. */
 static void
 transport_flush(struct link *link)
 {
@@ -523,7 +525,8 @@ link_next_user(struct link *link)
 
 	if (!link->up || !link->unwritable)
 		return;
-	/* It may hold the rest of a frame that the last user got the start of. */
+	/* The bufferevent may hold the rest of a frame whose start went to the
+	 * previous user. */
 	link->endpoint->owner->cut(link);
 	if (make_output(link, link->fd) < 0) {
 		link->bev = old;
@@ -543,7 +546,7 @@ link_close_read(struct link *link)
 	link->read_closed = true;
 }
 
-/* True when the other side has closed, too. */
+/* Returns true when the other side has closed, too. */
 static bool
 discard_input(int fd)
 {
@@ -569,7 +572,8 @@ link_discard(const struct link *link)
 		discard_input(link->fd);
 		return;
 	}
-	/* After this nothing more can come in, and what came in is read to its end. */
+	/* After shutdown() no more input can arrive, so that the socket can be drained
+	 * completely. */
 	shutdown(link->fd, SHUT_RDWR);
 	while (read(link->fd, waste, sizeof(waste)) > 0)
 		continue;
@@ -585,14 +589,14 @@ link_finish(struct link *link)
 	if (!link->write_closed)
 		shutdown(link->fd, SHUT_WR);
 	link->write_closed = true;
-	/* What the kernel has not sent yet would be lost by a reset. */
+	/* A reset would discard what the kernel has not sent yet. */
 	return discard_input(link->fd) || link->local ||
 	    ioctl(link->fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
 }
 
 /* --- for the owner ------------------------------------------------------- */
 
-/* As write(2), but not interrupted. */
+/* Like write(2), but restarted when interrupted. */
 static ssize_t
 link_put(struct link *link, const void *data, size_t len)
 {
@@ -644,7 +648,8 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 	TASK_WAIT(&link->write);
 	if (link->fd < 0)
 		link->ops->wait(link);
-	/* It does not say itself when it cannot wait for the descriptor. */
+	/* The bufferevent does not report it to a callback if its event cannot be
+	 * added. */
 	else if (bufferevent_enable(link->bev, EV_WRITE) < 0)
 		link_lose(link, LINK_LOST, strerror(errno));
 	return 0;
@@ -685,7 +690,8 @@ link_take_back(struct link *link)
 	return len;
 }
 
-/* evbuffer_copyout() refuses a bufferevent's output. */
+/* evbuffer_copyout() fails on the output buffer of a bufferevent, because its front is
+ * frozen. */
 size_t
 link_unwritten(const struct link *link, uint8_t *buf, size_t size)
 {

@@ -1,26 +1,26 @@
 /*
- * pty: a pseudo-terminal of our own, for programs that want a serial
+ * pty: a pseudo-terminal that the daemon creates, for programs that expect a serial
  * port.
  *
- * We hold the master and nothing of the slave: a slave that the daemon held
- * open would hide that its user has gone.  While nobody has the slave open,
- * poll() on the master says POLLHUP and a read gives EIO; the endpoint is
- * waiting then.
+ * The daemon holds the master and keeps no descriptor of the slave open, because that
+ * would hide that its user has closed it.  While no process has the slave open, poll()
+ * on the master returns POLLHUP and read() fails with EIO; the endpoint is waiting
+ * then.
  *
- * Nothing in poll() says that a slave is opened, so inotify watches the slave's
- * node meanwhile.  Its events only say when to look; the truth is what poll()
- * says of the master.  A program may open, write and close before we look: then
- * there is POLLIN beside POLLHUP, and the master is read until EIO as if the
- * program were there.
+ * poll() does not report that a slave is opened, so inotify watches the slave's node
+ * meanwhile.  Its events only cause a check; the state is what poll() on the master
+ * returns. A program may open, write and close before that check: then poll() returns
+ * POLLIN together with POLLHUP, and the master is read until EIO as if the program
+ * still had the slave open.
  *
- * What the last user left unread is thrown away before the next one comes.
- * That needs a descriptor of the slave for a moment, whose own events are
- * thrown away too; poll() is asked after that, so that a user who came
+ * What the last user left unread is discarded before the next user opens the slave.
+ * That needs a descriptor of the slave for a moment, whose own inotify events are
+ * discarded too; poll() is called after that, so that a user who opened the slave
  * meanwhile is not missed.
  *
- * What the last user has sent may have to wait, while a full queue elsewhere keeps it
- * from being read.  The link stays up then, but nothing is written to it until
- * the next user opens the slave (link_next_user).
+ * Input from the last user may be held back by a full queue of another endpoint.  The
+ * link stays up then, but nothing is written to it until the next user opens the slave
+ * (link_next_user).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@
 
 #define SLAVES "/dev/pts/"
 
-/* How often a slave that cannot be watched is looked at. */
+/* The polling interval for a slave that cannot be watched. */
 #define LOOK_MS 200
 
 struct pty_conf {
@@ -59,7 +59,7 @@ struct pty {
 	struct event *opened;
 	struct task open_task;
 	char slave[32]; /* "/dev/pts/5" */
-	bool linked;	/* the symlink is there, and ours */
+	bool linked;	/* the symbolic link was created by us */
 };
 
 /* --- keys ---------------------------------------------------------------- */
@@ -84,7 +84,7 @@ static const struct key pty_keys[] = {
 	{ .name = NULL }
 };
 
-/* The path of the symbolic link; NULL: there is none. */
+/* The path of the symbolic link; NULL if none is configured. */
 static const char *
 link_of(const struct endpoint_conf *conf)
 {
@@ -105,8 +105,8 @@ pty_check(struct endpoint_conf *conf, struct error *err)
 /* --- the symbolic link --------------------------------------------------- */
 
 /*
- * Whether the link may be put there: nothing is, or a link to a slave, or a
- * link to nothing.
+ * Checks whether the link may be created: the path does not exist, or is a link to a
+ * slave or a dangling link.
  */
 static int
 may_link(const char *path, struct error *err)
@@ -135,7 +135,8 @@ may_link(const char *path, struct error *err)
 	    path, target);
 }
 
-/* In one step, so that nobody ever sees no link or half of one. */
+/* Creates the link atomically, so that the path never disappears while a link is
+ * replaced. */
 static int
 make_link(struct pty *pty, const char *path, struct error *err)
 {
@@ -176,7 +177,7 @@ remove_link(struct pty *pty, const char *path)
 	pty->linked = false;
 }
 
-/* --- who has it open ----------------------------------------------------- */
+/* --- users --------------------------------------------------------------- */
 
 static short
 master_poll(const struct pty *pty)
@@ -225,7 +226,7 @@ open_label(const struct task *task, char *buf, size_t size)
 	    buf, size, "somebody to open %s", link != NULL ? link : pty->slave);
 }
 
-/* The last user has gone; what it had sent waits to be read. */
+/* The last user has closed the slave, and its input is still to be read. */
 static bool
 has_leftover(const struct pty *pty)
 {
@@ -233,8 +234,8 @@ has_leftover(const struct pty *pty)
 }
 
 /*
- * Whether somebody has opened it.  Data of one who has gone again counts, too, unless
- * it is known of already.
+ * Whether a user has opened the slave.  Unread input of a user that has closed it again
+ * counts as well, unless that is already known.
  */
 static bool
 is_opened(const struct pty *pty)
@@ -247,8 +248,8 @@ is_opened(const struct pty *pty)
 static void on_opened(evutil_socket_t, short, void *);
 
 /*
- * From now on an opening is noticed.  Somebody who is there already, or was and
- * left data, counts as an opening to be dealt with in the next turn.
+ * Starts waiting for the slave to be opened.  A user that has it open already, or has
+ * left unread input, is handled in the next iteration of the loop.
  */
 static void
 await_opening(struct pty *pty)
@@ -298,7 +299,8 @@ say_waiting(struct pty *pty)
 	endpoint_wait(pty->ep, why);
 }
 
-/* What its last user has not read is not for the next one. */
+/* Discards output that the last user did not read, so that the next user does not get
+ * it. */
 static void
 flush_slave(const struct pty *pty)
 {
@@ -312,8 +314,8 @@ flush_slave(const struct pty *pty)
 }
 
 /*
- * The user has gone.  The link stays up while what it had sent waits to be read, for
- * as long as a full queue elsewhere holds it back.
+ * The user has closed the slave.  The link stays up while unread input is held back by
+ * a full queue of another endpoint.
  */
 static bool
 pty_hangup(struct endpoint *ep)
@@ -363,8 +365,8 @@ set_owner(int slave, const struct pty_conf *conf, struct error *err)
 }
 
 /*
- * The node must be that of our master: another pts file system may be mounted
- * there.
+ * Checks that the node belongs to our master, because another devpts file system may be
+ * mounted there, and watches it.
  */
 static int
 watch_slave(struct pty *pty, int slave, struct error *err)
@@ -413,8 +415,8 @@ make_master(struct pty *pty, struct error *err)
 }
 
 /*
- * The master, its raw slave, the watch.  Opening and closing the slave here is
- * also what makes the master say POLLHUP from now on.
+ * Creates the master, makes its slave raw and watches it.  As the slave is opened and
+ * closed here, poll() on the master returns POLLHUP from now on.
  */
 static int
 make_pty(struct pty *pty, const struct pty_conf *conf, struct error *err)
@@ -465,7 +467,7 @@ set_address(struct endpoint *ep, const char *slave)
 }
 
 /*
- * The link is made when the watch is set: who finds it is not missed.
+ * The symbolic link is created after the watch, so that the first user is not missed.
  */
 static int
 pty_open(struct endpoint *ep)
@@ -493,13 +495,13 @@ pty_open(struct endpoint *ep)
 		goto fail;
 	set_address(ep, pty->slave);
 	if ((master_poll(pty) & (POLLIN | POLLHUP)) == POLLHUP)
-		ep->link.adopted = false; /* its user went meanwhile */
+		ep->link.adopted = false; /* its user closed it meanwhile */
 	ep->link.fd = pty->master;
 	ep->link.close_fd = false;
 	link_keep(&ep->link, pty->master);
 	task_add(&pty->open_task, pty, open_label, "%s.open", ep->conf->name);
 	say_waiting(pty);
-	/* Up before anything is read that is for it. */
+	/* The link is up before input that is routed to it is read. */
 	if (ep->link.adopted)
 		endpoint_resume(ep);
 	else
@@ -510,7 +512,7 @@ fail:
 	return r;
 }
 
-/* The kernel throws away what the user has not read when the master is closed. */
+/* When the master is closed, the kernel discards what the user has not read. */
 static unsigned
 pty_unsent(const struct endpoint *ep)
 {
@@ -521,7 +523,8 @@ pty_unsent(const struct endpoint *ep)
 	if (pty == NULL || master_poll(pty) & POLLHUP ||
 	    (p.fd = open_slave(pty)) < 0)
 		return 0;
-	/* What is still on its way to the slave is counted only after poll(). */
+	/* poll() makes the kernel move pending data to the slave, where FIONREAD
+	 * counts it. */
 	poll(&p, 1, 0);
 	ioctl(p.fd, FIONREAD, &unread);
 	close(p.fd);

@@ -1,8 +1,8 @@
 /*
- * serial: serial ports, and the slaves of others' pseudo-terminals.
+ * serial: serial ports, and the slaves of pseudo-terminals of other programs.
  *
- * Opening a port makes the kernel raise DTR and RTS; no setting can prevent
- * that. What a section says of them is set right after.
+ * The kernel raises DTR and RTS when a port is opened; no setting can prevent that.
+ * The levels that a section configures are set right after that.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ struct serial {
 	struct serial_port port;
 	struct event *break_end;
 	struct task break_task;
-	uint64_t break_ns; /* how long the break is */
+	uint64_t break_ns; /* length of the break */
 };
 
 /* --- keys ---------------------------------------------------------------- */
@@ -84,7 +84,7 @@ print_signal(const void *field, char *buf, size_t size)
 	snprintf(buf, size, "%s", signal_words[*(const int *)field]);
 }
 
-/* The one that is given while the other is not yet is the first to be set. */
+/* The signal that is given first in the section is set first. */
 static int
 parse_dtr(void *field, const char *value, struct error *err)
 {
@@ -217,7 +217,7 @@ static const struct key serial_keys[] = {
 	{ .name = NULL }
 };
 
-/* Tells the framing what it has to know of the line. */
+/* Sets the parameters of the line that the framing needs. */
 static void
 describe_line(struct endpoint_conf *conf)
 {
@@ -391,7 +391,7 @@ serial_close(struct endpoint *ep)
 	ep->impl = NULL;
 }
 
-/* Goes on with the open port of the process before, or opens it. */
+/* Takes the open port of the previous process, or opens the port. */
 static int
 serial_get(struct endpoint *ep, struct serial *s)
 {

@@ -1,5 +1,5 @@
 /*
- * serial_conf: what a section says of a serial port.
+ * serial_conf: the keys of a serial port's section.
  */
 #ifndef SERIAL_CONF_H
 #define SERIAL_CONF_H

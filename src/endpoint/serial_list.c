@@ -1,11 +1,11 @@
 /*
- * serial_list: the serial ports of this machine: a table for people, and a
- * look-up by USB identity for the daemon.
+ * serial_list: the serial ports of this machine: a table for the user, and a look-up by
+ * USB identity for the daemon.
  *
- * Both read the names from sysfs.  sp_list_ports() would open ports to see whether
- * they exist, which disturbs those that are in use, and since libserialport 0.1.2 it
- * fails as a whole when one port has no node in /dev, as in a container.  What is
- * known of each port comes from libserialport.
+ * Both read the names from sysfs.  sp_list_ports() would open ports to check whether
+ * they exist, which disturbs ports in use, and since libserialport 0.1.2 it fails as a
+ * whole when one port has no node in /dev, as in a container.  The details of each port
+ * come from libserialport.
  */
 #include <sys/ioctl.h>
 
@@ -29,8 +29,8 @@
 #define SYS_TTY "/sys/class/tty"
 
 /*
- * A port's USB device is its interface's parent: a few steps up, through a usb-
- * serial port or not.
+ * The USB device of a port is the parent of its interface, a few levels up, with or
+ * without a usb-serial port in between.
  */
 #define USB_DEPTH 5
 
@@ -56,7 +56,7 @@ usb_id_parse(const char *s, struct usb_id *ret)
 	return 0;
 }
 
-/* The first line of a file of sysfs; false when there is none. */
+/* Reads the first line of a sysfs file; false when there is none. */
 static bool
 read_attribute(const char *dir, const char *name, char *buf, size_t size)
 {
@@ -165,7 +165,7 @@ find_driver(const char *port, char *buf, size_t size)
 		snprintf(buf, size, "%s", strrchr(real, '/') + 1);
 }
 
-/* What devices say of themselves may hold anything. */
+/* Strings from devices may contain any characters. */
 static void
 cell(struct output *o, const char *text)
 {
@@ -204,7 +204,8 @@ by_name(const struct dirent **a, const struct dirent **b)
 	return strverscmp((*a)->d_name, (*b)->d_name);
 }
 
-/* The 8250 driver registers more ports than there are; only the port itself knows. */
+/* The 8250 driver registers more ports than exist; a port has to be opened to find
+ * out. */
 static bool
 is_unused_8250(const char *path)
 {
@@ -233,7 +234,8 @@ is_port(const struct dirent *d)
 	return strstr(real, "/serial8250/") == NULL || !is_unused_8250(path);
 }
 
-/* Returns whether it is listed: a container's /dev may lack what /sys has. */
+/* Returns whether the port was listed: in a container, /dev may lack ports that /sys
+ * has. */
 static bool
 list_entry(struct output *o, const char *name)
 {

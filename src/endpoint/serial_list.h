@@ -14,15 +14,15 @@ struct usb_id {
 /* "2341:0043" or "2341:0043:SERIAL"; -EINVAL. */
 int usb_id_parse(const char *s, struct usb_id *ret);
 /*
- * The device of that identity, "/dev/ttyACM0", by sysfs (mounted at that path)
- * alone: no port is opened.  Of several, the one with the lowest number.
- * -ENOENT.
+ * Finds the device with that USB identity, such as "/dev/ttyACM0", from sysfs (mounted
+ * at that path) alone; no port is opened.  If there are several, returns the one with
+ * the lowest number.  -ENOENT.
  */
 int serial_list_find_usb(
     const char *sysfs, const struct usb_id *id, char *path, size_t size);
 /*
- * Prints a table of all ports, with what is known of each, to standard output.
- * Opens some of them: not for the loop.  -errno.
+ * Prints a table of all ports and their details to standard output.  Opens some of
+ * them, so it must not be called from the event loop.  -errno.
  */
 int serial_list_ports(bool json);
 

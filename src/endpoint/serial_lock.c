@@ -1,5 +1,5 @@
 /*
- * serial_lock: one program at a time on a serial port, and who that is.
+ * serial_lock: exclusive use of a serial port, and the process that has it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,8 @@
 static const char *const lock_dirs[] = { "/run/lock", "/var/lock" };
 
 /*
- * The process a lock file names, in decimal or as an int; 0: none that lives.
+ * The process that a lock file names, in decimal or as a binary int; 0 if it names no
+ * other live process.
  */
 static pid_t
 lock_owner(const char *file)

@@ -1,9 +1,9 @@
 /*
- * serial_lock: one program at a time on a serial port.
+ * serial_lock: exclusive use of a serial port.
  *
- * Three customs are kept to: lock files in /run/lock (respected, not made),
- * flock() on the device, and the kernel's exclusive mode, which root's programs
- * pass by.
+ * Three conventions are followed: lock files in /run/lock (respected, not created),
+ * flock() on the device, and the exclusive mode of the kernel, which processes with
+ * CAP_SYS_ADMIN bypass.
  */
 #ifndef SERIAL_LOCK_H
 #define SERIAL_LOCK_H
@@ -11,22 +11,24 @@
 #include "error.h"
 
 /*
- * Before opening: -EBUSY with a sentence in err when a lock file names a live
+ * Called before opening: returns -EBUSY and sets err when a lock file names a live
  * process.
  */
 int serial_lock_file(const char *path, struct error *err);
 /*
- * After opening: locks the descriptor. -EBUSY with a sentence that says who has
- * the port, when another has it locked or in exclusive mode.
+ * Called after opening: locks the descriptor.  Returns -EBUSY when another process has
+ * the port locked or in exclusive mode; err names that process.
  */
 int serial_lock_take(int fd, const char *path, struct error *err);
-/* Of a descriptor that had the locks in the process before. */
+/* The same for a descriptor that was locked by the previous process; also sets
+ * exclusive mode. */
 int serial_lock_adopt(int fd, const char *path, struct error *err);
-/* Gives both up: a copy of the descriptor may live on for a moment. */
+/* Releases the lock and exclusive mode explicitly, because a duplicate of the
+ * descriptor may stay open for a moment. */
 void serial_lock_release(int fd);
 /*
- * Exclusive mode on or off; the lock itself goes with the descriptor.  Not on a
- * pty, where it would outlive us.
+ * Turns exclusive mode on or off; the lock is released with the descriptor.  No effect
+ * on a pty, where exclusive mode would outlast the process.
  */
 void serial_lock_exclusive(int fd, bool on);
 

@@ -1,15 +1,14 @@
 /*
- * serial_port: a serial device, found, opened and locked, and closed again.
+ * serial_port: finds, opens, locks and closes a serial device.
  *
- * A port is first opened without libserialport, to see whether somebody has it:
- * sp_open() changes the settings before it could be told that the port is
- * taken. Then libserialport opens it; what it refuses (ptys, gadgets, virtual
- * ports) stays on the first descriptor.  Every setting is made by serial_tty,
- * after sp_open().
+ * A port is first opened without libserialport, to check whether it is in use:
+ * sp_open() changes the settings before the caller could detect that.  Then
+ * libserialport opens it; devices that it rejects (ptys, gadgets, virtual ports) stay
+ * open on the first descriptor.  All settings are made by serial_tty, after sp_open().
  *
- * Closing.  close() of a tty waits until its output is out, up to 30 s.  So a
- * port with output on its way is kept open here and looked at by a timer until
- * it is empty or stuck.  While that lasts, the port is busy for a new open.
+ * Closing.  close() of a tty blocks until its output has been sent, for up to 30 s.  So
+ * a port with pending output stays open here and is checked by a timer until the output
+ * has been sent or is stuck.  Meanwhile the port cannot be opened again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,12 +31,13 @@
 #include "serial_port.h"
 #include "serial_tty.h"
 
-/* What the kernel shows in place of a group that has no number here. */
+/* The overflow GID, which the kernel shows for a group that is not mapped in the user
+ * namespace. */
 #define NO_GROUP 65534
 #define LEAVE_LOOK_MS 20
 /*
- * Output is stuck when no byte leaves for that long, plus the time of as many
- * characters as a USB adapter takes at once.
+ * Output is stuck when no byte is sent for that long, plus the time to send as many
+ * characters as a USB adapter buffers.
  */
 #define LEAVE_STUCK_NS (500 * NSEC_PER_MSEC)
 #define LEAVE_STUCK_CHARS 512
@@ -71,8 +71,8 @@ is_member(gid_t gid)
 }
 
 /*
- * Who may open it.  A service with users of its own sees every foreign group as that
- * of nobody: what the group is called outside, only an administrator can see.
+ * Says which group may open the device.  A service in a user namespace sees foreign
+ * groups as the overflow GID, so their names are visible only outside of it.
  */
 static void
 permission_denied(const char *path, struct error *err)
@@ -174,9 +174,9 @@ open_plain(const char *path, struct error *err)
 }
 
 /*
- * Returns whether libserialport has the port open.  Since version 0.1.2 sp_open()
- * takes the lock and the exclusive mode itself, whether they are wanted or not, and
- * when the lock is held elsewhere it fails with its descriptor left open.
+ * Returns whether libserialport has opened the port.  Since version 0.1.2 sp_open()
+ * takes the lock and exclusive mode itself, whether they are wanted or not, and when
+ * another process holds the lock it fails and leaves its descriptor open.
  */
 static bool
 open_libserialport(struct serial_port *port)
@@ -245,7 +245,7 @@ fail:
 	return r;
 }
 
-/* Whether the descriptor is a live one of the very device. */
+/* Whether the descriptor refers to that device and the device is still present. */
 static bool
 is_device(int fd, const char *path)
 {
@@ -270,7 +270,7 @@ serial_port_adopt(struct serial_port *port, int fd, bool exclusive)
 		close(fd);
 		return -ENODEV;
 	}
-	/* One that was killed may have been sending a break. */
+	/* A process that was killed may have been sending a break. */
 	serial_tty_break(fd, false);
 	port->fd = fd;
 	port->exclusive = exclusive;

@@ -1,10 +1,10 @@
 /*
- * serial_tty: the termios and ioctl work on a serial line.
+ * serial_tty: termios and ioctl operations on a serial line.
  *
- * The kernel's own termios2 is used instead of the C library's: it carries any
- * speed, and one call sets it together with the flags, so that the line never
- * runs with half of its settings and a later call cannot put an odd speed back
- * to a standard one.
+ * The kernel's termios2 is used instead of the C library's termios: it supports any
+ * speed, and one call sets the speed together with the flags, so that the line never
+ * runs with half of its settings and a later call cannot reset a non-standard speed to
+ * a standard one.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,19 +18,20 @@
 #include "log.h"
 #include "serial_tty.h"
 
-/* The slaves of Unix 98 ptys, by their device numbers. */
+/* The major device numbers of pty slaves (Unix 98 and BSD). */
 #define PTY_MAJOR_FIRST 136
 #define PTY_MAJOR_LAST 143
 #define PTY_MAJOR_BSD 3
 
 #define FORMAT_FLAGS (CSIZE | CSTOPB | PARENB | PARODD | CMSPAR)
 
-/* A receiver stays in step while both ends differ by less than this. */
+/* A receiver stays synchronized while the speeds of both ends differ by no more than
+ * this. */
 #define BAUD_PERCENT 2
 
 /*
- * Programs that read the settings with the C library know the standard speeds
- * by these codes alone.
+ * Programs that read the settings with the C library recognize the standard speeds only
+ * by these codes.
  */
 static const struct {
 	unsigned baud;
@@ -70,8 +71,8 @@ serial_tty_is_pty(int fd)
 /* --- the line ------------------------------------------------------------ */
 
 /*
- * A break would come in as a byte 0 that nobody sent; it is counted all the
- * same.
+ * Without IGNBRK a break would be read as a NUL byte; the driver counts it in either
+ * case.
  */
 static void
 make_raw(struct termios2 *t)
@@ -141,7 +142,7 @@ make_line(struct termios2 *t, const struct serial_conf *conf)
 	t->c_ispeed = t->c_ospeed = (speed_t)conf->baud;
 }
 
-/* What the driver did not take, in words; "" when it took all. */
+/* Describes the settings that the driver did not accept; "" when it accepted all. */
 static void
 difference(int fd, const struct termios2 *want, char *buf, size_t size)
 {
@@ -191,7 +192,7 @@ serial_tty_line(int fd, const char *name, const struct serial_conf *conf,
 		goto fail;
 	t = old;
 	make_line(&t, conf);
-	/* Drivers may disturb the line for settings that are none. */
+	/* Some drivers disturb the line even when the settings do not change. */
 	if (memcmp(&t, &old, sizeof(t)) != 0 && ioctl(fd, TCSETS2, &t) < 0)
 		goto fail;
 	difference(fd, &t, words, sizeof(words));

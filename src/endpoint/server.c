@@ -1,6 +1,5 @@
 /*
- * server: tcp-server and unix-server, endpoints with a link for each
- * connection.
+ * server: tcp-server and unix-server, endpoints with a link for each connection.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -75,9 +74,9 @@ static const struct key unix_server_keys[] = {
 };
 
 /*
- * One of its connections has ended or gone.  Those that send no more, and are only given
- * what waits for them, keep others out when there are more than max_clients of
- * them: so there are never more than twice max_clients connections.
+ * A connection has read EOF or was closed.  Half-closed connections, which only receive
+ * their queued frames, are not counted against max_clients unless there are more than
+ * max_clients of them; so there are never more than twice max_clients connections.
  */
 static bool
 server_hangup(struct endpoint *ep)
@@ -162,7 +161,7 @@ server_open(struct endpoint *ep)
 	return 0;
 }
 
-/* Reads 'listen': a path when the server is local, else HOST:PORT. */
+/* Parses 'listen': a path when the server is local, otherwise HOST:PORT. */
 static int
 check_listen(const struct server_conf *conf, bool local, struct address *ret,
     struct error *err)

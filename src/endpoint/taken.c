@@ -1,22 +1,22 @@
 /*
- * taken: how much of what was written to a link its receiver has taken.
+ * taken: how much of what was written to a link the receiver has read.
  *
- * What the kernel accepts says little.  A socket reports room only after a large part
- * of its send buffer has drained, which takes a slow reader minutes; the driver of a
- * serial port may do so only when its buffer is nearly empty.
+ * What the kernel accepts is a poor indication.  A socket becomes writable only after a
+ * large part of its send buffer has drained, which takes minutes with a slow reader;
+ * the driver of a serial port may wait until its buffer is nearly empty.
  *
- * SIOCOUTQ (TIOCOUTQ of a tty is the same number) tells what has left our kernel, but
- * progress is coarse here, too.  A TCP receiver whose window is closed opens it
- * again when the memory of whole segments is free, and segments are merged into
- * pieces as large as its buffer: with the default buffer of 128K, a program that reads
- * 10 KB/s acknowledges nothing for 13 s.  A Unix socket gives memory back a
- * message at a time.  Smaller send buffers, TCP_NOTSENT_LOWAT and TCP_MAXSEG change
- * nothing in that, as it is the receiver's buffer that hides the progress.
+ * SIOCOUTQ (TIOCOUTQ of a tty is the same number) returns how much has not left the
+ * kernel, but it also changes in large steps.  A TCP receiver whose window is closed
+ * opens it again when the memory of whole segments is free, and segments are merged
+ * into pieces as large as its buffer: with the default buffer of 128K, a program that
+ * reads 10 KB/s acknowledges nothing for 13 s.  A Unix socket frees memory a message at
+ * a time.  Smaller send buffers, TCP_NOTSENT_LOWAT and TCP_MAXSEG do not help, because
+ * the progress is hidden by the receiver's buffer.
  *
- * A receiver on the same machine can be looked at: sock_diag(7) tells how much lies
- * unread in its socket, to the byte.  Where it cannot be asked (the other side is on
- * another machine, the service may not use netlink), a receiver is given the time
- * in which it would take what its buffer may hide.
+ * For a receiver on the same machine, sock_diag(7) returns the exact number of unread
+ * bytes in its socket.  Where that is not available (the other side is on another
+ * machine, or the service may not use netlink), a receiver is allowed the time in which
+ * it would read what its buffer may hide.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -37,12 +37,12 @@
 
 #include "taken.h"
 
-/* What a receiver's buffer may hide while it is being read, in bytes. */
+/* The number of bytes that a receiver's buffer may hide while it is being read. */
 #define HIDDEN_TCP (150 * 1000) /* a closed window: 15 s */
 #define HIDDEN_UNIX (40 * 1000) /* the largest message in it: 4 s */
 #define HIDDEN_PTY (16 * 1000)	/* half of what it buffers: 1.6 s */
 #define HIDDEN_SERIAL 4096 /* the buffer of a driver, at the line's speed */
-#define BITS_OF_BYTE 12	   /* at most: 8 and parity, 2 stop bits */
+#define BITS_OF_BYTE 12	   /* at most: start, 8 data, parity, 2 stop bits */
 
 /* --- sock_diag ----------------------------------------------------------- */
 
@@ -51,7 +51,8 @@ struct reply {
 	uint8_t data[1024];
 };
 
-/* One question, one answer, which is there when send() returns. -errno. */
+/* Sends one request and receives the reply, which is available when send() returns.
+ * -errno. */
 static int
 diag_ask(const void *question, size_t len, struct reply *ret)
 {
@@ -76,7 +77,7 @@ diag_ask(const void *question, size_t len, struct reply *ret)
 	return 0;
 }
 
-/* An address and a port as sock_diag takes them; false: not of the internet. */
+/* Converts an address and a port for sock_diag; false if it is not IPv4 or IPv6. */
 static bool
 diag_address(const struct sockaddr_storage *ss, __be32 *address, __be16 *port,
     uint8_t *ret_family)
@@ -103,7 +104,8 @@ diag_address(const struct sockaddr_storage *ss, __be32 *address, __be16 *port,
 	return true;
 }
 
-/* What lies unread in the socket at the other end of a TCP connection. -errno. */
+/* The number of unread bytes in the socket at the other end of a TCP connection.
+ * -errno. */
 static int
 tcp_unread(int fd, uint32_t *ret)
 {
@@ -119,7 +121,7 @@ tcp_unread(int fd, uint32_t *ret)
 	if (getsockname(fd, (struct sockaddr *)&here, &m) < 0 ||
 	    getpeername(fd, (struct sockaddr *)&there, &n) < 0)
 		return -errno;
-	/* Its source is our destination. */
+	/* The source address of the other socket is our peer address. */
 	if (!diag_address(
 		&there, r.id.idiag_src, &r.id.idiag_sport, &r.sdiag_family) ||
 	    !diag_address(
@@ -134,7 +136,7 @@ tcp_unread(int fd, uint32_t *ret)
 	return 0;
 }
 
-/* A Unix socket by its inode: copies the attribute of that type. -errno. */
+/* Looks up a Unix socket by its inode and copies the attribute of that type.  -errno. */
 static int
 unix_ask(
     uint32_t inode, uint32_t show, unsigned short type, void *ret, size_t size)
@@ -167,7 +169,7 @@ unix_ask(
 	return -ENOENT;
 }
 
-/* The same of a Unix connection. */
+/* The same for a Unix socket. */
 static int
 unix_unread(int fd, uint32_t *ret)
 {
@@ -202,8 +204,8 @@ socket_family(int fd)
 }
 
 /*
- * How long a receiver that cannot be looked at may hide its progress.  A connection
- * cannot hide more than it has ever taken.
+ * How long a receiver that cannot be inspected may show no progress.  A TCP connection
+ * cannot hide more than was ever taken from it.
  */
 static uint64_t
 hidden_time(const struct link *link, int family, uint64_t taken)
@@ -237,7 +239,7 @@ link_taken(const struct link *link, struct taken *ret)
 		unsent = 0;
 	if (family == AF_UNIX) {
 		seen = unix_unread(link->fd, &unread) == 0;
-		/* What SIOCOUTQ counts is what lies unread there. */
+		/* For a Unix socket, SIOCOUTQ covers the same unread data. */
 		if (seen)
 			unsent = 0;
 	} else if (family != AF_UNSPEC)

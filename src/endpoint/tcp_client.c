@@ -1,8 +1,8 @@
 /*
  * tcp_client: tcp-client, an endpoint that connects.
  *
- * Names are asked for without blocking the loop.  Then each address is tried until
- * one answers.
+ * Host names are resolved without blocking the loop.  Then the addresses are tried in
+ * order until a connection succeeds.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -31,9 +31,9 @@ struct client_conf {
 
 struct client {
 	struct endpoint *ep;
-	struct resolve *resolve; /* while a name is asked for */
+	struct resolve *resolve; /* while a name is being resolved */
 	struct evutil_addrinfo *found, *next;
-	int fd; /* that is connecting, or -1 */
+	int fd; /* the socket that is connecting, or -1 */
 	struct event *event, *timer;
 	uint64_t until_ns;
 	struct task task, timeout;
@@ -134,8 +134,8 @@ connected(struct client *c)
 }
 
 /*
- * Without a server on a port that the kernel also gives to those who connect, a
- * connection can be made to itself; the server could not start any more.
+ * Without a server on a port in the ephemeral port range, a socket may connect to
+ * itself; the server could then not bind the port.
  */
 static bool
 is_self(int fd)
@@ -182,7 +182,7 @@ on_timeout(evutil_socket_t fd, short what, void *arg)
 		task_end(&c->timeout);
 }
 
-/* The connection is on its way: waits for its end, and for the time to be up. */
+/* A connection is being established: waits for the result or the timeout. */
 static int
 await_answer(struct client *c)
 {
@@ -203,7 +203,7 @@ await_answer(struct client *c)
 	return 0;
 }
 
-/* Begins to connect to the next address; e is what became of the last one. */
+/* Starts connecting to the next address; e is the error of the previous one. */
 static void
 try_next(struct client *c, int e)
 {
@@ -250,7 +250,7 @@ on_found(void *arg, struct evutil_addrinfo *found, const char *why)
 		task_end(&c->task);
 }
 
-/* "HOST:PORT" in two parts. */
+/* Splits "HOST:PORT". */
 static int
 split(const char *s, char *host, size_t size, const char **port)
 {

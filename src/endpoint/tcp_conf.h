@@ -18,7 +18,7 @@ static const char *const protocol_words[] = {
 	NULL,
 };
 
-/* Rows of a table for the struct owner, whose member tcp is a struct tcp_conf. */
+/* Rows of a key table for the struct owner, whose member tcp is a struct tcp_conf. */
 #define TCP_KEY_PROTOCOL(owner)                                        \
 	{                                                              \
 		.name = "protocol", .type = KEY_WORD,                  \

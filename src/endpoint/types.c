@@ -1,4 +1,6 @@
-/* types: the types of endpoints that a section can have. */
+/*
+ * types: the types of endpoints.
+ */
 #include <string.h>
 
 #include "endpoint.h"

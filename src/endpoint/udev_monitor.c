@@ -1,10 +1,10 @@
 /*
  * udev_monitor: systemd's device monitor, in an sd-event loop of its own, whose
- * descriptor is an event of ours.
+ * descriptor is an event in our loop.
  *
- * Its messages come by netlink, and only in the network namespace that udev is in: a
- * service with a network of its own hears nothing, one that may not open such a
- * socket cannot even listen.  So nothing may depend on it.
+ * Its messages arrive over netlink, and only in the network namespace of udev: a
+ * service with its own network namespace receives none, and a service that may not use
+ * netlink cannot open the socket.  So nothing may depend on it.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,7 +18,7 @@
 #include "log.h"
 #include "stats.h"
 
-/* There while udevd runs. */
+/* Exists while udevd is running. */
 #define UDEV_CONTROL "/run/udev/control"
 
 static sd_device_monitor *monitor;
@@ -26,7 +26,7 @@ static sd_event *loop;
 static struct event *event;
 static struct task task;
 static void (*tell)(const char *path);
-static char path[64]; /* what the last message was about */
+static char path[64]; /* the device of the last message */
 
 static void
 label(const struct task *t, char *buf, size_t size)
@@ -35,7 +35,8 @@ label(const struct task *t, char *buf, size_t size)
 	snprintf(buf, size, "udev to tell of a serial port");
 }
 
-/* Nothing is done in here: it might end the loop that has called. */
+/* The callback only records the device, because tell() may free the event loop that
+ * calls it. */
 static int
 on_device(sd_device_monitor *m, sd_device *device, void *arg)
 {

@@ -1,6 +1,6 @@
 /*
- * udev_monitor: hears from udev that a serial port is there, with its links and
- * permissions.
+ * udev_monitor: receives a notification from udev when a serial port exists with its
+ * links and permissions.
  */
 #ifndef UDEV_MONITOR_H
 #define UDEV_MONITOR_H
@@ -10,9 +10,9 @@
 struct event_base;
 
 /*
- * seen is called with the path of each tty that udev has dealt with and that is not
- * gone; it may call udev_unwatch().  Of no effect when it is watched already, and
- * where there is no udev to be heard: inotify has to do then.
+ * seen is called with the path of each tty that udev has processed and that was not
+ * removed; it may call udev_unwatch().  No effect if it is active already, or if udev
+ * is not available: the caller relies on inotify then.
  */
 void udev_watch(struct event_base *base, void (*seen)(const char *path));
 void udev_unwatch(void);

@@ -1,6 +1,6 @@
 /*
- * udp: datagrams, each of them a frame, to and from a partner or
- * whoever was heard of lately.
+ * udp: datagrams, each of them a frame, exchanged with the partner or with the peers
+ * that have sent one recently.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -46,7 +46,7 @@ udp_close(struct endpoint *ep)
 	ep->impl = NULL;
 }
 
-/* An IPv4 address for an IPv6 socket. */
+/* Maps an IPv4 address for an IPv6 socket. */
 static void
 map_address(struct address *address)
 {
@@ -67,7 +67,7 @@ sa(const struct address *address)
 	return (const struct sockaddr *)&address->ss;
 }
 
-/* "127.0.0.1:5010 -> 127.0.0.1:5011", or the one that there is. */
+/* "127.0.0.1:5010 -> 127.0.0.1:5011", or the one address that is given. */
 static void
 set_address(
     struct endpoint *ep, const struct address *from, const struct address *to)
@@ -82,7 +82,8 @@ set_address(
 	    from != NULL && to != NULL ? " -> " : "", there);
 }
 
-/* Binds it to *from, which becomes what the kernel has made of it, if not NULL. */
+/* Creates a socket.  If from is not NULL, binds it to *from and stores the resulting
+ * address there. */
 static int
 make_socket(struct address *from, int family, struct error *err)
 {
@@ -164,7 +165,7 @@ check_address(
 	    err, -EINVAL, "'%s' is a path, and not HOST:PORT", key);
 }
 
-/* Whether datagrams can go from the one address to the other. */
+/* Checks whether datagrams can be sent from the one address to the other. */
 static int
 check_way(
     const struct address *from, const struct address *to, struct error *err)

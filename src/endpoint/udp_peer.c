@@ -1,18 +1,19 @@
 /*
- * udp_peer: between datagrams and the links of a udp endpoint.
+ * udp_peer: maps the datagrams of a udp endpoint to its links.
  *
  * There is one socket, and a link for the partner that 'send_to' names and for each
- * other peer that was heard of lately.  The links have no descriptor: each read and each
- * write of a link is one datagram of the socket.
+ * other peer that has sent a datagram recently.  The links have no descriptor: each
+ * read and each write of a link is one datagram of the socket.
  *
  * A datagram stays in the socket until the link of its peer reads it.  While that link
- * is not to be read, the socket is not read either.  What waits:
+ * is paused, the socket is not read either.  The tasks:
  *
- *	NAME.receive	the socket, for a datagram, or for the peer that the first one
- *			in it is from to be read
- *	NAME#3.write	a datagram that could not be sent, for the socket to take it,
- *			or for a second to pass
- *	NAME.expiry	the peer that has been silent longest, to be forgotten
+ *	NAME.receive	waits for a datagram, or for the link that the first datagram
+ *			is for to be read
+ *	NAME#3.write	waits for the socket to accept a datagram, or for a second to
+ *			pass after a failed send
+ *	NAME.expiry	waits for the time to remove the peer that has been silent
+ *			longest
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -26,23 +27,25 @@
 #include "udp_peer.h"
 #include "log.h"
 
-/* What the owner of a link reads at once, at least: larger ones would be cut. */
+/* The owner of a link reads at least this much at once; a larger datagram would be
+ * truncated. */
 #define RECEIVE_MAX 4096
 #define PEERS_MAX 16
-/* One that has been silent for so long is forgotten. */
+/* A peer that has been silent for this long is removed. */
 #define SILENCE_NS (60 * NSEC_PER_SEC)
-/* What a failed send to a peer, and a link that cannot be created, wait for. */
+/* The delay after a failed send, or after a link could not be created. */
 #define RETRY_NS NSEC_PER_SEC
-/* Datagrams received in a turn, so that no peer holds the loop. */
+/* The maximum number of datagrams received at a time, so that the socket does not
+ * block the loop. */
 #define BURST 64
 
 struct peer {
 	TAILQ_ENTRY(peer) entry;
 	struct udp *udp;
 	struct address address;
-	bool fixed;	     /* the partner: never forgotten */
+	bool fixed;	     /* the partner: never removed */
 	struct link *link;   /* NULL: it could not be created */
-	bool retry;	     /* its output waits for a second to pass */
+	bool retry;	     /* its output is retried after RETRY_NS */
 	struct event *event; /* for output; without a link, to create it */
 	uint64_t heard_ns;
 	char name[ADDRESS_TEXT_MAX];
@@ -51,12 +54,12 @@ struct peer {
 struct udp {
 	struct endpoint *ep;
 	int fd;
-	bool listens; /* others than the partner may come */
+	bool listens; /* datagrams from other peers are accepted */
 	struct networks *allow;
 	TAILQ_HEAD(, peer) peers;
 	unsigned npeers;
-	struct peer *first;   /* whose datagram its link is about to read */
-	struct peer *blocked; /* the same, of a link that is not to be read */
+	struct peer *first;   /* its link is about to read a datagram */
+	struct peer *blocked; /* the first datagram is for its paused link */
 	struct event *event, *expiry;
 	struct task task, expiry_task;
 	struct log_limit unwanted, unsent;
@@ -79,12 +82,12 @@ arm(struct event *event, struct event_base *base, int fd, short what,
 	event_assign(event, base, fd, what, callback, arg);
 	if (event_add(event, ns != 0 ? &tv : NULL) == 0)
 		return;
-	/* What cannot be waited for is looked at again. */
+	/* If the event cannot be added, tries again after a moment. */
 	event_assign(event, base, -1, 0, callback, arg);
 	event_add(event, &again);
 }
 
-/* Arms what the peer waits for, if it waits. */
+/* Arms the event of the peer if it has pending output or no link. */
 static void
 peer_arm(struct peer *peer)
 {
@@ -97,7 +100,7 @@ peer_arm(struct peer *peer)
 		    peer);
 }
 
-/* The peer to be forgotten next; NULL: none. */
+/* The peer to be removed next; NULL: none. */
 static struct peer *
 most_silent(const struct udp *udp)
 {
@@ -129,7 +132,7 @@ expiry_label(const struct task *task, char *buf, size_t size)
 	    peer->name, text);
 }
 
-/* It may find nothing to do: it is not set again whenever a peer is heard. */
+/* The timer is not rearmed for each datagram, so it may fire without a peer to remove. */
 static void
 expiry_arm(struct udp *udp)
 {
@@ -195,7 +198,7 @@ same_address(const struct address *a, const struct address *b)
 
 static const struct link_ops peer_ops;
 
-/* Makes its link, or tries again after a second. */
+/* Creates the link of the peer; on failure arms the timer to try again. */
 static int
 peer_join(struct peer *peer)
 {
@@ -251,7 +254,7 @@ peer_new(struct udp *udp, const struct address *address, bool fixed)
 	return NULL;
 }
 
-/* Its link is closed: the partner gets another one, from the loop. */
+/* The link of the peer is closed; the partner gets a new one, from the loop. */
 static void
 peer_closed(struct link *link)
 {
@@ -273,7 +276,8 @@ peer_closed(struct link *link)
 
 /* --- out ----------------------------------------------------------------- */
 
-/* A datagram could not be sent: its length if it is dropped, -EAGAIN if it waits. */
+/* A datagram could not be sent: returns its length if it is dropped, -EAGAIN if it is
+ * to be sent again. */
 static ssize_t
 send_failed(struct peer *peer, int e, size_t len)
 {
@@ -360,7 +364,7 @@ unwanted(struct udp *udp, const char *name, const char *why)
 	    why);
 }
 
-/* Whose datagram it is; NULL: of an address that may not send one. */
+/* Finds or creates the peer that sent a datagram; NULL: the datagram is rejected. */
 static struct peer *
 peer_of(struct udp *udp, const struct address *from)
 {
@@ -396,11 +400,12 @@ peer_read(struct link *link, void *buf, size_t size)
 		return -EAGAIN;
 	udp->first = NULL;
 	n = recv(udp->fd, buf, size, MSG_DONTWAIT);
-	/* The end of input is what 0 would mean, and an error is of the socket. */
+	/* Returning 0 would mean the end of input; an error concerns the socket, not
+	 * this link. */
 	return n > 0 ? n : -EAGAIN;
 }
 
-/* What is waited for has changed. */
+/* The events to announce have changed. */
 static void
 peer_wait(struct link *link)
 {
@@ -432,7 +437,8 @@ is_wanted(struct udp *udp, struct peer *peer, size_t len)
 	return len > 0 && len <= RECEIVE_MAX;
 }
 
-/* The first datagram in the socket, from there: false if it stays there. */
+/* Handles the first datagram in the socket, received from that address; returns false
+ * if it stays in the socket. */
 static bool
 receive(struct udp *udp, const struct address *from, size_t len)
 {
@@ -443,7 +449,7 @@ receive(struct udp *udp, const struct address *from, size_t len)
 		return true;
 	}
 	udp->first = peer;
-	/* The time that the link takes is its own. */
+	/* The time that the link needs is accounted to the task of the link. */
 	task_end(&udp->task);
 	link_ready(peer->link, EV_READ);
 	task_begin(&udp->task);
