@@ -1,11 +1,11 @@
 /*
  * checksum: the checksums of serial protocols.
  *
- * A CRC is linear: what a byte adds to it depends only on the byte and on how many
- * bytes follow.  table[k][b] is what b adds with k bytes after it, so sixteen
- * bytes are sixteen independent look-ups; the CRC so far is xored into the first of
- * them.  Two families: "reflected" shifts right and has its first byte in the low
- * bits, the other one shifts left.
+ * A CRC is linear: the contribution of a byte depends only on its value and on the
+ * number of bytes that follow.  table[k][b] is the contribution of byte b with k bytes
+ * after it, so sixteen bytes are sixteen independent look-ups; the CRC so far is xored
+ * into the first of them.  There are two variants: the reflected one shifts right and
+ * processes the low bits first, the other one shifts left.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -24,7 +24,7 @@ struct crc32 {
 	uint32_t table[SLICES][256];
 };
 
-/* Sixteen bytes at once, by whatever the machine has for it. */
+/* Sixteen bytes, processed at once with the vector instructions of the machine. */
 typedef uint8_t lanes __attribute__((vector_size(16)));
 
 const char *const checksum_words[] = {
@@ -162,8 +162,8 @@ crc16_ccitt(uint16_t crc, const uint8_t *p, size_t len)
 /* --- CRC-8 and CRC-16 by parameters -------------------------------------- */
 
 /*
- * The tables of the polynomials that are in use.  A configuration with more of them
- * than TABLES makes tables again and again, which costs some microseconds a frame.
+ * The tables of the polynomials in use.  If a configuration uses more than TABLES of
+ * them, tables are recomputed again and again, which costs some microseconds per frame.
  */
 #define TABLES 8
 
@@ -177,7 +177,8 @@ reflected(uint32_t value, unsigned width)
 	return r;
 }
 
-/* The polynomial as its family has it in the register. */
+/* Returns the table of a polynomial, which is given as the variant has it in the
+ * register. */
 static const struct crc16 *
 crc16_tables(uint16_t poly, bool reflect)
 {
@@ -205,7 +206,8 @@ crc16_tables(uint16_t poly, bool reflect)
 	return &made[i].t;
 }
 
-/* A narrower register lies at the end of the wider one where bytes come in. */
+/* A CRC narrower than 16 bits occupies the end of the register where bytes are shifted
+ * in. */
 static uint32_t
 crc_by_params(unsigned width, uint32_t poly, const struct checksum_params *how,
     const uint8_t *p, size_t len)
@@ -268,7 +270,7 @@ crc32_ieee(uint32_t crc, const uint8_t *p, size_t len)
 
 /* --- CRC-24Q ------------------------------------------------------------- */
 
-/* In the upper three bytes of the register. */
+/* The CRC is in the upper three bytes of the register. */
 static void
 crc24q_make(struct crc32 *t)
 {
@@ -356,7 +358,7 @@ sum16(const uint8_t *p, size_t len)
 {
 	uint32_t sum = 0;
 
-	/* It wraps at 2^32, which 2^16 divides. */
+	/* The sum wraps at 2^32, a multiple of 2^16. */
 	for (; len > 0; len--)
 		sum += *p++;
 	return (uint16_t)sum;
@@ -367,7 +369,7 @@ fletcher8(const uint8_t *p, size_t len)
 {
 	uint32_t a = 0, b = 0;
 
-	/* Both wrap at 2^32, which 256 divides. */
+	/* Both wrap at 2^32, a multiple of 256. */
 	for (; len >= 4; len -= 4, p += 4) {
 		b += 4 * (a + p[0]) + 3u * p[1] + 2u * p[2] + p[3];
 		a += (uint32_t)p[0] + p[1] + p[2] + p[3];

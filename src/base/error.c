@@ -1,5 +1,5 @@
 /*
- * error: what went wrong, as a sentence for a person.
+ * error: error messages for the user.
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /*
- * fdstore: the descriptors that are kept, and those that were left.
+ * fdstore: descriptors kept for the next process, and those of the previous process.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "fdstore.h"
 
-/* In the names of what is kept, and in no other. */
+/* Occurs in the names of kept descriptors only. */
 #define MARK '@'
 #define FNV_BASIS 0xcbf29ce484222325ULL
 #define FNV_PRIME 0x100000001b3ULL
@@ -29,7 +29,7 @@ keep_anything(void)
 	return keeper != NULL;
 }
 
-/* FNV-1a, the end of the string included. */
+/* FNV-1a, including the NUL of the string. */
 static uint64_t
 hash(uint64_t h, const char *s)
 {
@@ -92,7 +92,7 @@ keep_all(void)
 	return &kept;
 }
 
-/* --- what the process before has left ------------------------------------ */
+/* --- descriptors of the previous process --------------------------------- */
 
 int
 left_add(const char *name, int fd)

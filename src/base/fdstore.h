@@ -1,10 +1,10 @@
 /*
  * fdstore: descriptors that outlive the process.
  *
- * Whoever opens what should survive a restart says so, under a name that the next
- * process can tell again, and takes what the process before has left under that
- * name instead of opening anew.  How descriptors get from one to the other is the
- * business of the keeper, who is told of each.
+ * A module that opens a descriptor which should survive a restart registers it under a
+ * name that is the same in the next process, and takes the descriptor that the previous
+ * process kept under that name instead of opening a new one.  The keeper transfers the
+ * descriptors from one process to the next; it is notified of each.
  */
 #ifndef FDSTORE_H
 #define FDSTORE_H
@@ -15,7 +15,7 @@
 
 #define KEEP_NAME_MAX 128
 
-/* One descriptor; zeroed: none.  Its memory is the opener's. */
+/* A kept descriptor; zeroed: none.  The memory belongs to the opener. */
 struct kept {
 	TAILQ_ENTRY(kept) entry;
 	char name[KEEP_NAME_MAX];
@@ -26,55 +26,57 @@ struct kept {
 TAILQ_HEAD(kept_list, kept);
 
 struct keeper {
-	/* A descriptor is open; true if a copy was taken of it. */
+	/* A descriptor was opened; returns true if the keeper has a copy of it. */
 	bool (*add)(const struct kept *);
-	/* It will be closed for good: that copy, too. */
+	/* The descriptor will be closed for good; the keeper closes its copy. */
 	void (*remove)(const struct kept *);
 };
-/* NULL: nobody is told. */
+/* Sets the keeper; NULL: none. */
 void keep_tell(const struct keeper *keeper);
-/* Whether somebody is: what is kept outlives a process that is killed. */
+/* Whether there is a keeper; kept descriptors then outlive a process that is killed. */
 bool keep_anything(void);
 
 /*
- * The name under which a part of a section is kept: another text of the section is
- * another name, so that nobody takes what was opened by other rules.  part: "",
- * "#3" (a connection), " listener".
+ * The name under which a part of a section is kept.  It depends on the text of the
+ * section, so that a descriptor opened with a different configuration is not taken.
+ * part: "", "#3" (a connection), " listener".
  */
 void keep_name(char *buf, size_t size, const char *type, const char *name,
     const char *text, const char *part);
 
-/* From now on the descriptor is kept (again, if it was left to us)... */
+/* Keeps the descriptor from now on (again, if it was taken from the previous process). */
 void keep_add(struct kept *k, int fd, const char *name);
-/* ...and no more; true when there was a copy of it, for which close() alone does
- * not end a connection.  Harmless when it was not kept. */
+/* Stops keeping it; returns true when the keeper had a copy, in which case close()
+ * alone does not end a connection.  No effect if it was not kept. */
 bool keep_remove(struct kept *k);
 const struct kept_list *keep_all(void);
-/* One that was left to us and is closed without having been kept. */
+/* Removes the keeper's copy of a descriptor of the previous process that is closed
+ * without having been kept. */
 void keep_forget(const char *name);
 
-/* --- what the process before has left ------------------------------------ */
+/* --- descriptors of the previous process --------------------------------- */
 
-/* To be taken under that name; closed when there is no memory (-ENOMEM). */
+/* Adds a descriptor that can be taken under that name; it is closed when out of memory
+ * (-ENOMEM). */
 int left_add(const char *name, int fd);
-/* Takes the descriptor, -ENOENT when there is none of the name. */
+/* Takes the descriptor of that name; -ENOENT when there is none. */
 int left_take(const char *name);
-/* Takes one whose name begins and ends like this; the part between them, a number,
- * goes to *ret.  -ENOENT. */
+/* Takes a descriptor whose name is begin, a number and end; the number is stored in
+ * *ret.  -ENOENT. */
 int left_take_number(const char *begin, const char *end, unsigned *ret);
 
 struct left {
 	TAILQ_ENTRY(left) entry;
 	int fd;
-	bool claimed; /* a listener has a copy of it */
+	bool claimed; /* a listener uses a duplicate of it */
 	char name[];
 };
 TAILQ_HEAD(left_list, left);
 struct left_list *left_all(void);
-/* Whether it was left by a process before, and is not a socket that the service
- * manager listens on. */
+/* Whether it was kept by a previous process, as opposed to a listening socket that the
+ * service manager passed. */
 bool left_is_kept(const struct left *l);
-/* Frees it; the descriptor is the caller's. */
+/* Frees the entry and returns the descriptor, which the caller then owns. */
 int left_free(struct left *l);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * key: tables of configuration keys.  The row of a key drives parsing, error messages
- * with their suggestions, `list`, `set` and the tables of the manual.
+ * key: tables of configuration keys.  The row of a key is used for parsing, for error
+ * messages and their suggestions, for `list` and `set`, and for the tables of the
+ * manual.
  */
 #ifndef KEY_H
 #define KEY_H
@@ -19,19 +20,19 @@ enum key_type {
 	KEY_HEX,     /* struct bytes, 1..max long, hexadecimal */
 	KEY_MODE,    /* uint64_t, permissions in octal, 0: not given */
 	KEY_SILENCE, /* struct silence */
-	KEY_CUSTOM,  /* as the key's own parse and print have it */
+	KEY_CUSTOM,  /* handled by the key's own parse and print */
 };
 
 /*
- * A silence on the line: in characters (tenths of one), as a bare number, or a
- * time, with its unit.  Both are 0 for "none".
+ * A silence on the line: in characters (tenths of one) if written without a unit,
+ * otherwise a time.  Both members are 0 for "none".
  */
 struct silence {
 	uint32_t tenths;
 	uint64_t ns;
 };
 
-/* What the value of a key names, for code that does not know the key. */
+/* What the value of a key names, for code that handles keys generically. */
 enum key_names {
 	NAMES_NOTHING,
 	NAMES_DEVICE,  /* the path of a device file */
@@ -50,34 +51,35 @@ struct key {
 	const char *const *words; /* KEY_WORD, NULL-terminated */
 	enum key_names names;	  /* KEY_STRING */
 	uint64_t min, max;	  /* max 0: no bound */
-	/* A bool in the struct that tells whether the key, or another one with
-	 * the same, was given; 0: none. */
+	/* The offset of a bool in the struct that is set when this key, or another one
+	 * with the same offset here, was given; 0: none. */
 	size_t given;
-	/* KEY_CUSTOM: -errno and a sentence in err; print may be NULL. */
+	/* KEY_CUSTOM: parse returns -errno and sets err on failure; print may be NULL. */
 	int (*parse)(void *field, const char *value, struct error *err);
 	void (*print)(const void *field, char *buf, size_t size);
 };
 
 /* The row of that name in a table that ends with a NULL name, or NULL. */
 const struct key *key_find(const struct key *keys, const char *name);
-/* The word of the list that is another name of the value, or the nearest; or NULL. */
+/* The word of the list that the value is a known synonym of, else the nearest word; or
+ * NULL. */
 const char *key_meant(const char *value, const char *const *words);
 /*
- * Stores value into base + offset, only on success; a string that was there is
- * freed.  -EINVAL with a sentence in err that says what was read and what would
- * be right, with the nearest word where words are asked for ("'8N3' is not a
- * mode; ...").  -ENOMEM, with a sentence too.
+ * Parses value and stores it at base + offset on success; a previous string is freed.
+ * On failure returns -EINVAL or -ENOMEM and sets err to a message that quotes the value
+ * and says what is valid, with the nearest word if the key takes words ("'8N3' is not a
+ * mode; ...").
  */
 int key_parse(
     const struct key *key, void *base, const char *value, struct error *err);
-/* Sets every key of the table that has a default.  Asserts that they parse;
- * -ENOMEM. */
+/* Sets every key of the table that has a default to it.  Asserts that the defaults are
+ * valid; -ENOMEM. */
 int key_defaults(const struct key *keys, void *base);
-/* The value as it would be written in a file. */
+/* Prints the value as it is written in a file. */
 void key_print(const struct key *key, const void *base, char *buf, size_t size);
 /* The size of the field that a key of any type but KEY_CUSTOM fills. */
 size_t key_size(const struct key *key);
-/* Exchanges the values of the table's keys, none of them KEY_CUSTOM. */
+/* Exchanges the values of the keys; none may be KEY_CUSTOM. */
 void key_swap(const struct key *keys, void *a, void *b);
 /* Frees the strings that the table's keys own and sets them to NULL. */
 void key_free(const struct key *keys, void *base);

@@ -1,18 +1,18 @@
 /*
- * key_error: what is wrong with a value, in a sentence.
+ * key_error: error messages for invalid values.
  *
- * It is made from the row of the key and that of its type, so that errors in all keys of
- * a type read alike.
+ * A message is made from the row of the key and the row of its type, so that the errors
+ * of all keys of a type are worded alike.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "key_type.h"
 
-#define QUOTE_MAX 64 /* of a bad value, as it is repeated in a message */
+#define QUOTE_MAX 64 /* of an invalid value, as quoted in a message */
 #define BYTES_MAX sizeof(((struct bytes *)0)->b)
 
-/* Words that other programs have for ours. */
+/* Synonyms that other programs use for our words. */
 static const struct {
 	const char *word, *ours;
 } synonyms[] = {
@@ -140,7 +140,7 @@ say_bounds(const struct key *key, struct error *err)
 		error_append(err, "%s to %s", min, max);
 }
 
-/* Of the right type, but out of range. */
+/* The value has the right type, but is out of range. */
 static void
 say_range(const struct key *key, const char *quoted, struct error *err)
 {
@@ -162,7 +162,7 @@ say_range(const struct key *key, const char *quoted, struct error *err)
 		error_append(err, " characters long");
 }
 
-/* Not of the right type. */
+/* The value does not have the right type. */
 static void
 say_kind(const struct key *key, const char *quoted, const char *value,
     struct error *err)

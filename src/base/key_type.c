@@ -1,5 +1,5 @@
 /*
- * key_type: how values of each type are read and written.
+ * key_type: parses and prints the values of each type.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -51,7 +51,7 @@ print_number(const struct key *key, const void *field, char *buf, size_t size)
 	bound_number(*(const uint64_t *)field, buf, size);
 }
 
-/* The 0x is required: 8005 might be meant as either decimal or hexadecimal. */
+/* The 0x is required, because 8005 could be decimal or hexadecimal. */
 static int
 parse_bits_key(const struct key *key, void *field, const char *value)
 {
@@ -123,7 +123,7 @@ parse_time_key(const struct key *key, void *field, const char *value)
 	return 0;
 }
 
-/* In the largest unit that writes it exactly. */
+/* Prints a time in the largest unit that represents it exactly. */
 static void
 bound_time(uint64_t n, char *buf, size_t size)
 {
@@ -196,7 +196,7 @@ print_string(const struct key *key, const void *field, char *buf, size_t size)
 	snprintf(buf, size, "%s", s == NULL ? "" : s);
 }
 
-/* Stores bytes of 1 to max. */
+/* Stores the bytes if their number is 1 to max. */
 static int
 store_bytes(const struct key *key, struct bytes *field, struct bytes *bytes)
 {
@@ -219,7 +219,8 @@ parse_bytes(const struct key *key, void *field, const char *value)
 	struct bytes bytes = { 0 };
 	long n;
 
-	/* As characters 0x03 would be four bytes, which is never meant. */
+	/* Without this check 0x03 would be read as four characters, which is never
+	 * intended. */
 	if (is_hex_number(value))
 		return -EINVAL;
 	n = unescape(value, bytes.b, sizeof bytes.b);
@@ -229,7 +230,8 @@ parse_bytes(const struct key *key, void *field, const char *value)
 	return store_bytes(key, field, &bytes);
 }
 
-/* Also escapes what would be read as something else: a comment, or a number like 0x03. */
+/* Also escapes characters that would be read differently: blanks, the start of a
+ * comment, and the x of a number like 0x03. */
 static void
 print_bytes(const struct key *key, const void *field, char *buf, size_t size)
 {
@@ -274,7 +276,7 @@ print_hex(const struct key *key, const void *field, char *buf, size_t size)
 		append(buf, size, "%s%02x", i > 0 ? " " : "", bytes->b[i]);
 }
 
-/* "3" or "3.5", without a unit: characters, in tenths. */
+/* Parses "3" or "3.5", without a unit: characters, in tenths. */
 static int
 parse_tenths(const char *value, uint64_t *ret)
 {

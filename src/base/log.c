@@ -1,16 +1,16 @@
 /*
- * log: levels to the journal with fields, or to standard error.
+ * log: writes messages to the journal, with fields, or to standard error.
  *
- * The loop must not stop because nobody reads its messages.  Standard error
- * is shared with other programs, so it cannot be made non-blocking; it is
- * opened a second time instead, which gives terminals and pipes flags of their
- * own.  Where that is not possible (no /proc) the descriptor is asked for room
- * before each write; a pipe has room for a line then, a terminal perhaps for
- * the half of it only, and may hold up the loop.  A message that finds no room
- * is counted, and the count is said once there is room again.
+ * The loop must not block when standard error is not read.  Standard error is shared
+ * with other processes, so it cannot be made non-blocking; instead it is opened a
+ * second time, which gives terminals and pipes separate file status flags.  If that is
+ * not possible (no /proc), poll() checks for space before each write.  A pipe then has
+ * space for a whole line; a terminal may have space for a part only, and the write may
+ * block.  A message that finds no space is counted, and the count is logged once there
+ * is space again.
  *
- * A pipe takes a line whole or not at all.  A terminal may take the half of
- * one; the next line then starts with a newline.
+ * A pipe accepts a line completely or not at all.  A terminal may accept a part of one;
+ * the next line is then preceded by a newline.
  */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 
@@ -33,7 +33,7 @@
 
 #define PROGRAM "ttybridged"
 #define RAW_MAX 1024  /* of a message */
-#define TEXT_MAX 2048 /* of the same with its escapes */
+#define TEXT_MAX 2048 /* of a message with its escapes */
 #define NAME_MAX_LEN 128
 #define LIMIT_BURST 5
 #define LIMIT_NS (10 * NSEC_PER_SEC)
@@ -49,8 +49,8 @@ static struct {
 	int level;
 	enum writer writer;
 	int fd;		    /* TO_OPENED */
-	unsigned long lost; /* messages, since the last that came through */
-	bool halved;	    /* a terminal took the half of a line */
+	unsigned long lost; /* messages since the last one written */
+	bool halved;	    /* a line was written in part only */
 } state = { .level = LOG_INFO, .fd = -1 };
 
 const char *const log_level_words[] = {
@@ -70,7 +70,7 @@ static const char *const fields[] = {
 	[ABOUT_CONTROL] = "CONTROL",
 };
 
-/* Whether it is the socket that the service manager gave us for the journal. */
+/* Whether standard error is the journal socket that the service manager set up. */
 static bool
 is_journal(const struct stat *st)
 {
@@ -133,7 +133,7 @@ log_level_name(int level)
 	return log_level_words[MIN(MAX(level, LOG_ERR), LOG_DEBUG) - LOG_ERR];
 }
 
-/* One write that does not wait: what write() would return. */
+/* A write that does not wait for space; returns as write(2) does. */
 static ssize_t
 write_now(const char *line, size_t len)
 {
@@ -152,7 +152,7 @@ write_now(const char *line, size_t len)
 	}
 }
 
-/* A line as it is, with its newline.  False when it did not come through. */
+/* Writes a line, which includes its newline.  False if it was not written completely. */
 static bool
 write_line(const char *line, size_t len)
 {
@@ -187,7 +187,7 @@ write_stderr(const char *text)
 		state.lost++;
 }
 
-/* False when the journal did not take it. */
+/* False when the journal did not accept the message. */
 static bool
 write_journal(
     int level, enum log_about about, const char *name, const char *text)
@@ -209,7 +209,7 @@ write_journal(
 	return sd_journal_sendv(iov, n) == 0;
 }
 
-/* name and message come from outside as well as from here: made printable. */
+/* The name and the message may contain input from outside, so both are made printable. */
 static void
 log_message(int level, enum log_about about, const char *name, const char *fmt,
     va_list ap)
@@ -261,7 +261,7 @@ log_to(int level, enum log_about about, const char *name, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Whether one more may pass; says what was held back before it. */
+/* Whether one more message may be logged; logs how many were suppressed before it. */
 static bool
 limit_passes(
     struct log_limit *limit, int level, enum log_about about, const char *name)

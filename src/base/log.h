@@ -1,10 +1,11 @@
 /*
- * log: levels to the journal with fields, or to standard error.
+ * log: writes messages to the journal, with fields, or to standard error.
  *
- * log_to() prefixes the name of the object it speaks of ("ar1: ...") and gives
- * it to the journal as a field (ENDPOINT=ar1).  Control characters in a message
- * become C escapes.  No call changes errno, and none waits for a reader of
- * standard error: what it does not take is counted, and said later.
+ * log_to() prefixes the name of the object that the message is about ("ar1: ...") and
+ * passes it to the journal as a field (ENDPOINT=ar1).  Control characters in a message
+ * are written as C escapes.  Logging a message does not change errno, and does not wait
+ * for a reader of standard error: messages that cannot be written are counted, and the
+ * count is logged later.
  */
 #ifndef LOG_H
 #define LOG_H
@@ -15,7 +16,7 @@
 
 #include "util.h"
 
-/* The kinds of object that the journal gets a field for. */
+/* The kinds of object that have a field in the journal. */
 enum log_about {
 	ABOUT_DAEMON,
 	ABOUT_ENDPOINT,
@@ -25,8 +26,8 @@ enum log_about {
 };
 
 /*
- * One a place, zeroed: how many of its messages passed lately; how many were
- * held back is said before the next that passes.
+ * The state of a rate limit, zeroed: the number of messages logged in the current
+ * period, and the number suppressed, which is logged before the next message.
  */
 struct log_limit {
 	uint64_t since_ns;
@@ -35,9 +36,9 @@ struct log_limit {
 };
 
 /*
- * Looks whether standard error is the journal's socket (JOURNAL_STREAM) and
- * chooses the writer.  SIGPIPE is to be ignored by then.  Before it is called,
- * messages go to standard error.
+ * Checks whether standard error is the journal's socket (JOURNAL_STREAM) and selects
+ * the writer.  SIGPIPE must be ignored by then.  Until it is called, messages are
+ * written to standard error.
  */
 void log_open(void);
 /* A syslog level, LOG_ERR to LOG_DEBUG; messages above it are not written. */
@@ -52,7 +53,7 @@ const char *log_level_name(int level);
 void log_at(int level, const char *fmt, ...) PRINTF(2, 3);
 void log_to(int level, enum log_about about, const char *name, const char *fmt,
     ...) PRINTF(4, 5);
-/* As log_to, at most 5 in 10 s for each limit. */
+/* Like log_to(), but at most 5 messages in 10 s for each limit. */
 void log_limited(struct log_limit *limit, int level, enum log_about about,
     const char *name, const char *fmt, ...) PRINTF(5, 6);
 

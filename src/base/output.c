@@ -1,8 +1,8 @@
 /*
- * output: one walk over data, two writers.
+ * output: one description of the data, two writers.
  *
- * Text goes to a buffer as it comes, but for tables (output_table.h).  JSON is built as
- * values (output_json.h).
+ * Text is appended to a buffer as it is produced, except for tables (output_table.h).
+ * JSON is built as values (output_json.h).
  */
 #include <assert.h>
 #include <errno.h>
@@ -19,15 +19,15 @@
 
 struct output {
 	enum output_format format;
-	bool failed;	    /* memory ran out */
-	struct table table; /* in JSON only its headings, as member names */
+	bool failed;	    /* out of memory */
+	struct table table; /* in JSON: only its headings, as member names */
 	struct evbuffer *text;
 	struct json_reply json;
 };
 
 /*
- * What is shown, both ways.  json is set in JSON only, where NULL means that memory ran
- * out; whoever takes a datum takes it over.
+ * A value in both formats.  json is set in JSON only, where NULL means out of memory; a
+ * function that takes a datum takes ownership of json.
  */
 struct datum {
 	const char *text;
@@ -66,7 +66,7 @@ output_free(struct output *o)
 static char *
 clean_text(const char *raw)
 {
-	size_t size = strlen(raw) * 4 + 1; /* all of it as \xHH */
+	size_t size = strlen(raw) * 4 + 1; /* all bytes as \xHH */
 	char *text;
 
 	if ((text = malloc(size)) != NULL)
@@ -86,7 +86,7 @@ format_text(const char *fmt, va_list ap)
 	return text;
 }
 
-/* Whether text stands for "there is nothing". */
+/* Whether the text means that there is no value. */
 static bool
 is_nothing(const char *text)
 {
@@ -133,7 +133,7 @@ datum_nothing(const struct output *o)
 	return d;
 }
 
-/* Notes the result of a step. */
+/* Records a failure. */
 static void
 note(struct output *o, int r)
 {
@@ -141,7 +141,7 @@ note(struct output *o, int r)
 		o->failed = true;
 }
 
-/* Writes the table that has been begun, if any has. */
+/* Writes the current table, if there is one. */
 static void
 flush_table(struct output *o)
 {

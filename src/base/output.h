@@ -1,16 +1,16 @@
 /*
- * output: one walk over data, two writers: aligned text for people, JSON for
+ * output: one description of the data, two writers: aligned text for people, JSON for
  * programs.
  *
- * The caller says what the data is (tables of typed cells, single values, lines
- * of text); the writer decides how it looks.  Times and sizes are humanized in
- * text and plain numbers (seconds, bytes) in JSON.  Control characters in
- * strings become C escapes, so a line stays a line.
+ * The caller describes the data (tables of typed cells, single values, lines of text);
+ * the writer formats it.  Times and sizes are human-readable in text and plain numbers
+ * (seconds, bytes) in JSON.  Control characters in strings become C escapes, so that a
+ * line stays one line.
  *
- * In JSON a reply of one kind is that kind alone: a table is an array of
- * objects, pairs are an object, lines an array of strings.  A reply of several
- * kinds is an object: its pairs, and "rows", "lines", "value" for the others.
- * A reply of nothing is null.
+ * In JSON a reply that has a single kind of data is just that: a table is an array of
+ * objects, pairs are an object, lines an array of strings.  A reply with several kinds
+ * is an object with its pairs, and "rows", "lines" and "value" for the others.  An
+ * empty reply is null.
  */
 #ifndef OUTPUT_H
 #define OUTPUT_H
@@ -27,14 +27,14 @@ struct output *output_new(enum output_format format);
 void output_free(struct output *o);
 
 /*
- * A table: headings once, then cells row by row, in the order of the headings
- * (a NULL-terminated list, copied).  In JSON it is an array of objects whose
- * members are the headings in lower case, with '_' for blanks.  The last column
- * is not padded.  A second table is a table of its own in text; its rows follow
- * those of the first in JSON.
+ * Begins a table.  The headings are a NULL-terminated list, which is copied; cells
+ * follow row by row in the order of the headings.  In JSON it is an array of objects
+ * whose members are the headings in lower case, with '_' for blanks.  The last column
+ * is not padded.  A second table is a separate table in text; in JSON its rows follow
+ * those of the first.
  */
 void output_table(struct output *o, const char *const *headings);
-/* "-" and "" say that there is nothing: "-" in text, null in JSON. */
+/* "-" and "" mean that there is no value: "-" in text, null in JSON. */
 void output_cell(struct output *o, const char *fmt, ...) PRINTF(2, 3);
 void output_cell_number(struct output *o, uint64_t n);
 void output_cell_size(struct output *o, uint64_t bytes);
@@ -47,30 +47,30 @@ void output_pair(struct output *o, const char *name, const char *fmt, ...)
     PRINTF(3, 4);
 void output_pair_number(struct output *o, const char *name, uint64_t n);
 void output_pair_time(struct output *o, const char *name, uint64_t ns);
-/* As output_pair, but in JSON a number where value is one. */
+/* Like output_pair(), but in JSON a number if value is one. */
 void output_pair_value(struct output *o, const char *name, const char *value);
-/* The value alone, and nothing else: `get`.  In JSON a string, or a number
- * where it is one. */
+/* The value alone, as for `get`.  In JSON a number if it is one, otherwise a string. */
 void output_value(struct output *o, const char *value);
-/* A line of text as it is; in JSON all of them are an array of strings. */
+/* A line of text; in JSON all lines form an array of strings. */
 void output_line(struct output *o, const char *fmt, ...) PRINTF(2, 3);
 
 /*
- * For a long reply that is produced in pieces.  Appends to dst what is finished of it;
- * what follows is of the same kind.  Returns 0, or -ENOMEM as output_finish does.
+ * For a long reply that is produced in pieces.  Appends the part that is complete to
+ * dst; what follows must be of the same kind.  Returns 0, or -ENOMEM like
+ * output_finish().
  *
- * A table in text is not written then, but measured and forgotten: the widest cell of
- * all rows makes the column.  When its last row has come, output_again() is true once,
- * and its rows are written again, from the first, to appear this time.  A table that
- * comes in one piece need not be written twice.
+ * A table in text is not written at first, but only measured, because the width of a
+ * column is that of its widest cell.  After the last row, output_again() returns true
+ * once, and the caller must produce the rows again from the first; they are then
+ * written.  A table that is produced in one piece need not be produced twice.
  */
 int output_flush(struct output *o, struct evbuffer *dst);
 bool output_again(struct output *o);
 
 /*
- * Appends what was written to dst: text lines, or one line of JSON; o is empty
- * then and may be used again.  Returns 0, or -ENOMEM if anything since
- * output_new (or the last call) failed for want of memory.
+ * Appends the reply to dst: lines of text, or one line of JSON; o is empty then and may
+ * be used again.  Returns 0, or -ENOMEM if memory ran out since output_new() or the
+ * previous call.
  */
 int output_finish(struct output *o, struct evbuffer *dst);
 

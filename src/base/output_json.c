@@ -11,7 +11,7 @@
 
 #include "output_json.h"
 
-/* As many digits as a double has for certain: 0.3 s stays 0.3. */
+/* The number of digits that a double always represents: 0.3 s stays 0.3. */
 #define JSON_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
 
 void
@@ -48,7 +48,7 @@ json_from_number(const char *text)
 	return json;
 }
 
-/* The array or object at *ret, made when it is not there yet. */
+/* Returns the array or object at *ret, which is created if it does not exist. */
 static json_t *
 container(json_t **ret, json_t *(*make)(void))
 {
@@ -112,7 +112,7 @@ json_reply_value(struct json_reply *reply, const char *text)
 	return reply->value == NULL ? -ENOMEM : 0;
 }
 
-/* The one kind that a reply in pieces has, NULL when there is nothing yet. */
+/* The only kind of data that a reply in pieces has; NULL if there is none yet. */
 static json_t *
 only_json(const struct json_reply *reply)
 {
@@ -164,7 +164,7 @@ json_reply_flush(struct json_reply *reply, struct evbuffer *dst, bool end)
 	return r != 0 ? -ENOMEM : 0;
 }
 
-/* The reply: its one kind of data, or an object of several. */
+/* The reply: its only kind of data, or an object of several. */
 static json_t *
 join_json(struct json_reply *reply)
 {

@@ -47,7 +47,7 @@ table_add(struct table *table, const char *text)
 	return 0;
 }
 
-/* How many columns a terminal gives to text. */
+/* The width of the text on a terminal: its number of characters. */
 static size_t
 text_width(const char *text)
 {
@@ -82,7 +82,8 @@ write_row(const struct table *table, char *const *cells, struct evbuffer *dst)
 
 	for (size_t i = 0; i < last && r != -1; i++) {
 		width = text_width(cells[i]);
-		/* In the second walk a cell may be wider than all were before. */
+		/* In the second pass a cell may be wider than all cells of the first
+		 * one. */
 		pad = (int)(MAX(table->widths[i], width) - width) + GAP;
 		r = evbuffer_add_printf(dst, "%s%*s", cells[i], pad, "");
 	}

@@ -1,5 +1,5 @@
 /*
- * pack: numbers are eight bytes each; bytes are padded to eight.
+ * pack: numbers take eight bytes; byte strings are padded to a multiple of eight.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +70,7 @@ pack_free(struct pack *p)
 	memset(p, 0, sizeof(*p));
 }
 
-/* --- out of it ----------------------------------------------------------- */
+/* --- unpacking ----------------------------------------------------------- */
 
 static const uint8_t *
 take(struct unpack *u, size_t len)

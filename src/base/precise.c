@@ -1,8 +1,8 @@
 /*
- * precise: makes timers of libevent fire in time.
+ * precise: makes libevent timers fire on time.
  *
- * The timerfd is set to the earliest time of all, or to an earlier one that has been
- * given up: it then fires in vain.
+ * The timerfd is set to the earliest time of all timers, or to an earlier time of a
+ * timer that was stopped; it then fires without effect.
  */
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -61,7 +61,7 @@ on_clock(evutil_socket_t fd, short what, void *arg)
 	task_end(&task);
 }
 
-/* Edge-triggered, so that what it has counted need not be read. */
+/* The event is edge-triggered, so that the expiration count need not be read. */
 static bool
 make_clock(struct event_base *base)
 {

@@ -20,8 +20,8 @@
 #define DROP_IN "share/doc/ttybridge/examples/network.conf"
 
 /*
- * The service's unit; false when this process is not a service.  sd_pid_get_unit()
- * would need /proc/1, which ProtectProc= hides.
+ * Finds the unit of the service; false when this process is not a service.
+ * sd_pid_get_unit() is not used because it needs /proc/1, which ProtectProc= hides.
  */
 static bool
 find_unit(char *buf, size_t size)
@@ -47,7 +47,7 @@ find_unit(char *buf, size_t size)
 	return true;
 }
 
-/* Where the drop-in is installed: beside the program, PREFIX/bin/ttybridged. */
+/* The path of the installed drop-in, relative to the program, PREFIX/bin/ttybridged. */
 static void
 find_drop_in(char *buf, size_t size)
 {
@@ -63,7 +63,8 @@ find_drop_in(char *buf, size_t size)
 	snprintf(buf, size, "%.128s/" DROP_IN, exe);
 }
 
-/* Whether the kernel itself lacks the family, as IPv6 may be, is not the unit's fault. */
+/* Whether IPv4 sockets are allowed.  If so, the kernel lacks the other address family
+ * (IPv6), and the unit does not forbid it. */
 static bool
 has_network(void)
 {

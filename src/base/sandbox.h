@@ -10,8 +10,9 @@
 #define NETWORK_ERROR_MAX 384
 
 /*
- * Why a socket could not be made, bound, connected or written to: strerror(e), or, if
- * this is a service whose unit forbids it, the command that allows it.  Returns buf.
+ * The reason why creating, binding, connecting or writing to a socket failed with e:
+ * strerror(e), or, if this is a service whose unit forbids it, how to allow it.
+ * Returns buf.
  */
 const char *network_error(int e, char *buf, size_t size);
 

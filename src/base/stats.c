@@ -10,7 +10,7 @@
 
 #define SLOW_NS (100 * NSEC_PER_MSEC)
 
-/* 16 steps to a power of two, from 2^6 ns to 2^42 ns. */
+/* 16 steps for each power of two, from 2^6 ns to 2^43 ns. */
 #define STEP_BITS 4
 #define STEPS (1 << STEP_BITS)
 #define LOW_BITS 6
@@ -121,9 +121,8 @@ task_waiting(void)
 }
 
 /*
- * Inside a task's own callback the new state is that which the run ends in.  A
- * wait that is only renewed keeps its age: what counts is since when nothing
- * happened.
+ * During a task's own callback, sets the state that the task has after the run.
+ * Renewing a wait does not change the time when it began.
  */
 void
 task_set(struct task *task, enum task_state state, const struct task_site *site)
@@ -224,7 +223,7 @@ bucket_of(uint64_t ns)
 	    ((ns >> (top - STEP_BITS)) & (STEPS - 1));
 }
 
-/* The middle of what falls into a bucket. */
+/* The middle of the range of a bucket. */
 static uint64_t
 bucket_value(unsigned bucket)
 {

@@ -1,9 +1,9 @@
 /*
- * util: checked parsing of numbers, sizes, times and escapes; the clock;
- * what a person reads of them.
+ * util: checked parsing of numbers, sizes, times and escapes; the clock; human-readable
+ * formatting.
  *
- * Numbers are read by hand instead of with strtoull() and strtod(), which
- * take signs, leading blanks and the locale's idea of a decimal point.
+ * Numbers are not parsed with strtoull() and strtod(), because these accept signs,
+ * leading blanks and the decimal point of the locale.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 
 #include "util.h"
 
-#define WORD_MAX 96 /* the longest word that nearest() looks at */
+#define WORD_MAX 96 /* the longest word that nearest() accepts */
 
 struct unit {
 	const char *name;
@@ -41,7 +41,7 @@ static const struct unit size_units[] = {
 	{ "k", 1ULL << 10 },
 };
 
-/* The letters that stand for a byte after a backslash. */
+/* The letters that denote a byte after a backslash. */
 static const struct {
 	char letter;
 	uint8_t byte;
@@ -105,9 +105,9 @@ digit(char c, unsigned base)
 }
 
 /*
- * Reads digits up to the first other character, which *end is set to.
- * -EINVAL when there is none, -ERANGE when they do not fit; *end is set then
- * too.
+ * Parses digits up to the first other character, whose position is stored in *end.
+ * -EINVAL when there are no digits; -ERANGE when the number does not fit, in which case
+ * *end is set, too.
  */
 static int
 digits(const char *s, unsigned base, uint64_t *ret, const char **end)
@@ -148,7 +148,7 @@ parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 	return 0;
 }
 
-/* A decimal number with an optional fraction and one of the units. */
+/* Parses a decimal number with an optional fraction and one of the units. */
 static int
 parse_units(
     const char *s, const struct unit *units, size_t nunits, uint64_t *ret)
@@ -177,7 +177,8 @@ parse_units(
 	}
 	if (u == NULL)
 		return -EINVAL;
-	/* A day has under 2^47 ns: split, so that the product fits. */
+	/* A day has fewer than 2^47 ns; the product is split so that it does not
+	 * overflow. */
 	frac = u->factor / scale * frac + u->factor % scale * frac / scale;
 	if (error != 0 || __builtin_mul_overflow(n, u->factor, &n) ||
 	    __builtin_add_overflow(n, frac, &n))
@@ -246,8 +247,8 @@ parse_hex(const char *s, struct bytes *ret)
 }
 
 /*
- * One escape, s after its backslash: the byte, or -EINVAL.  *used is how many
- * characters it is written with.
+ * Parses one escape; s is after the backslash.  Returns the byte or -EINVAL and stores
+ * the number of characters used in *used.
  */
 static int
 unescape_one(const char *s, size_t *used)
@@ -294,13 +295,11 @@ unescape(const char *s, uint8_t *out, size_t size)
 	return (long)n;
 }
 
-/*
- * Text that grows piece by piece and ends in "..." once a piece did not fit.
- */
+/* A text that is built piece by piece; it ends in "..." if a piece did not fit. */
 struct text {
 	char *buf;
 	size_t size, len;
-	size_t safe; /* the last end of a piece with room for the dots */
+	size_t safe; /* the last end of a piece with space for */
 };
 
 static bool
@@ -356,8 +355,8 @@ escape(const uint8_t *in, size_t len, char *out, size_t size)
 }
 
 /*
- * How many bytes the character at s has: 0 for what a terminal must not see,
- * a control character (C0, DEL, C1) or no UTF-8.
+ * The number of bytes of the character at s; 0 if it must not be sent to a terminal: a
+ * control character (C0, DEL, C1) or invalid UTF-8.
  */
 static size_t
 utf8_len(const uint8_t *s)
@@ -403,7 +402,8 @@ printable(const char *in, char *out, size_t size)
 	return t.len;
 }
 
-/* n tenths of a unit, the tenth left out where it says nothing. */
+/* Formats n tenths of a unit; the tenth is omitted if it is 0 or the number is 10 or
+ * more. */
 static void
 format_tenths(uint64_t n, const char *unit, char *buf, size_t size)
 {
@@ -415,7 +415,8 @@ format_tenths(uint64_t n, const char *unit, char *buf, size_t size)
 		    buf, size, "%llu%s", (unsigned long long)(n / 10), unit);
 }
 
-/* A minute and longer: two units, the larger first. */
+/* Formats a number of seconds: one unit below 10 minutes, otherwise two, the larger
+ * first. */
 static void
 format_long_time(uint64_t s, char *buf, size_t size)
 {
@@ -537,7 +538,7 @@ nearest(const char *word, const char *const *words)
 		limit = MAX((MAX(len, other) + 1) / 3, 1U);
 		limit = MIN(limit, MAX(len, other) - 1);
 		limit = MIN(limit, least - 1);
-		/* With thousands of words this saves most of the time. */
+		/* This saves most of the time with thousands of words. */
 		if (MAX(len, other) - MIN(len, other) > limit)
 			continue;
 		if ((d = distance(word, len, *words, other)) <= limit) {

@@ -1,6 +1,6 @@
 /*
- * util: checked parsing of numbers, sizes, times and escapes; the clock;
- * what a person reads of them.  Nothing here knows what the daemon does.
+ * util: checked parsing of numbers, sizes, times and escapes; the clock; human-readable
+ * formatting.  Independent of the rest of the daemon.
  */
 #ifndef UTIL_H
 #define UTIL_H
@@ -22,35 +22,35 @@
 #define NSEC_PER_MSEC 1000000ULL
 #define NSEC_PER_USEC 1000ULL
 
-/* Up to 32 bytes of any value, as written with escapes or in hexadecimal. */
+/* Up to 32 bytes of any value, written with escapes or in hexadecimal. */
 struct bytes {
 	uint8_t len;
 	uint8_t b[32];
 };
 
 /*
- * Bytes that the processor fetches at once.  What each message touches is laid out in
- * as few of these as it goes: with many endpoints none of it is in the cache.
+ * The size of a cache line.  Members that are accessed for each message are placed in
+ * as few cache lines as possible, because with many endpoints none of them are cached.
  */
 #define CACHE_LINE 64
-/* Zeroed memory that begins with a line, to be freed with free(). */
+/* Allocates zeroed memory aligned to a cache line, to be freed with free(). */
 void *zalloc_lines(size_t size);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t now_ns(void);
-/* For a timer, which never fires too early: rounded up to whole microseconds. */
+/* Rounds up to whole microseconds, so that a timer does not fire early. */
 struct timeval to_timeval(uint64_t ns);
 
 /*
- * Each parser reads the whole of s and stores to *ret only on success.
- * -EINVAL: not of that kind; -ERANGE: outside of min to max.
+ * Each parser must consume all of s, and stores to *ret only on success.  -EINVAL:
+ * invalid syntax; -ERANGE: not within min to max, or too large.
  */
 /* "9600", "0x1f"; no sign. */
 int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /* "4096", "64K", "1.5M" (powers of 1024), in bytes. */
 int parse_size(const char *s, uint64_t *ret);
-/* "250ms", "2s", "5m", "1h", "10us", a bare number is seconds ("0.5" too),
- * "none" is 0; in nanoseconds. */
+/* "250ms", "2s", "5m", "1h", "10us"; a number without a unit is in seconds ("0.5"
+ * too); "none" is 0; in nanoseconds. */
 int parse_time(const char *s, uint64_t *ret);
 /* yes/no, true/false, on/off, 1/0. */
 int parse_bool(const char *s, bool *ret);
@@ -58,20 +58,19 @@ int parse_bool(const char *s, bool *ret);
 int parse_hex(const char *s, struct bytes *ret);
 
 /*
- * C escapes (\n \r \t \0 \\ \" \' \a \b \f \v \e \s(space) \xHH \OOO) to
- * bytes.
- * Returns the number of bytes, -EINVAL for a bad escape, -ENOSPC when out is
- * too small.  out may be the same memory as s.
+ * Converts C escapes (\n \r \t \0 \\ \" \' \a \b \f \v \e \s(space) \xHH \OOO) to
+ * bytes.  Returns the number of bytes, -EINVAL for an invalid escape, -ENOSPC when out
+ * is too small.  out may be the same memory as s.
  */
 long unescape(const char *s, uint8_t *out, size_t size);
 /*
- * Bytes to printable ASCII with C escapes, always NUL-terminated; what does
- * not fit ends in "...".  Returns the length of what was written.
+ * Converts bytes to printable ASCII with C escapes, always NUL-terminated; ends in
+ * "..." if it does not fit.  Returns the length of the result.
  */
 size_t escape(const uint8_t *in, size_t len, char *out, size_t size);
 /*
- * Text from outside for a terminal, a log or JSON: control characters and what
- * is not UTF-8 become C escapes, the rest stays.  Cut and ended as escape does.
+ * Makes untrusted text safe for a terminal, a log or JSON: control characters and
+ * invalid UTF-8 become C escapes, the rest is unchanged.  Truncated like escape().
  */
 size_t printable(const char *in, char *out, size_t size);
 
@@ -82,22 +81,22 @@ const char *format_time(uint64_t ns, char *buf, size_t size);
 const char *format_size(uint64_t bytes, char *buf, size_t size);
 
 /*
- * The word of the NULL-terminated list that is the fewest edits away (insert,
- * delete, replace, swap; case does not count), else the first that begins with
- * it, or NULL when none is near enough to be meant.
+ * The word of the NULL-terminated list with the smallest edit distance (insert, delete,
+ * replace, swap; case-insensitive), else the first that begins with it; NULL when none
+ * is near enough.
  */
 const char *nearest(const char *word, const char *const *words);
 
 /*
- * The next word of a list that is separated by blanks or commas; *list moves after
- * it.  NULL when there is none.
+ * Returns the next word of a list separated by blanks or commas and advances *list past
+ * it; NULL at the end.
  */
 const char *list_word(const char **list, size_t *len);
 
-/* Makes *string a copy of value and frees what it was.  -ENOMEM: it is as before. */
+/* Replaces *string by a copy of value.  -ENOMEM: *string is unchanged. */
 int replace_string(char **string, const char *value);
 
-/* snprintf after what is in buf already; what does not fit is cut. */
+/* Appends to the string in buf like snprintf(); truncates what does not fit. */
 void append(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
 
 #endif

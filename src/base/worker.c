@@ -1,5 +1,5 @@
 /*
- * worker: a thread that tells the loop by an eventfd when it is done.
+ * worker: a thread that signals its end to the loop through an eventfd.
  */
 #include <errno.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /*
- * worker: a thread for one job that would hold up the event loop.
+ * worker: a thread for one job that would block the event loop.
  *
- * The job must use nothing that the loop uses meanwhile.
+ * The job must not use anything that the loop uses meanwhile.
  */
 #ifndef WORKER_H
 #define WORKER_H
@@ -19,13 +19,13 @@ struct worker {
 	bool busy;
 	void (*run)(void *arg); /* in the thread */
 	void (*done)(
-	    void *arg); /* then, in the loop; it may start the next job */
+	    void *arg); /* afterwards, in the loop; may start the next job */
 	void *arg;
 };
 
-/* Starts the job that run, done and arg say; it must not be busy.  -errno. */
+/* Starts the job given by run, done and arg; w must not be busy.  -errno. */
 int worker_start(struct worker *w, struct event_base *base);
-/* If it is busy: waits for the end of the job, and calls done at once. */
+/* If w is busy, waits for the end of the job and calls done. */
 void worker_wait(struct worker *w);
 
 #endif
