@@ -1,13 +1,13 @@
 /*
- * cobs: consistent overhead byte stuffing (Cheshire and Baker 1999) and
- * COBS/R, its reduced form.
+ * cobs: consistent overhead byte stuffing (Cheshire and Baker 1999) and COBS/R, its
+ * reduced form.
  *
- * A frame is a chain of blocks: a code byte, then code - 1 bytes that are not zero.
- * Between two blocks stood a zero, unless the first one is full (code 255).  So the
- * payload is the frame without its first byte and with zeros where the other
- * codes stand: decoding in place writes those zeros, and only a full block's
- * successor has to move.  In COBS/R a code that points past the end of the frame is
- * the last byte itself.
+ * A frame is a sequence of blocks: a code byte followed by code - 1 bytes that are not
+ * zero.  Each block stands for its bytes followed by a zero, except that no zero
+ * follows a full block (code 255) and the last block.  So the payload is the frame
+ * without its first byte and with the other codes replaced by zeros: decoding in place
+ * writes those zeros, and data has to be moved only after a full block.  In COBS/R a
+ * code that points past the end of the frame is itself the last byte of the payload.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,7 +19,8 @@
 
 /* --- decoding ------------------------------------------------------------ */
 
-/* Decodes p in place, after its first byte; the payload's length, or -1. */
+/* Decodes p in place; the payload starts at its second byte.  Returns its length, or
+ * -1. */
 static long
 cobs_unstuff(uint8_t *p, size_t len, bool reduced)
 {
@@ -58,7 +59,8 @@ decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 
 	if (!rule_flagged(d, in, len, out, 0, longest, &f))
 		return f.result;
-	/* One block, whole: nothing has to be changed.  Else the flag may be, too. */
+	/* If the frame is a single block, nothing has to be changed.  Otherwise the
+	 * flag after it may be overwritten, too. */
 	if (f.start[0] != f.len)
 		f.start = rule_own(d, f.start, f.len + 1);
 	n = cobs_unstuff(f.start, f.len, reduced);
@@ -84,16 +86,16 @@ cobsr_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 /* --- encoding ------------------------------------------------------------ */
 
 /*
- * A chain of blocks being written.  A byte of the payload goes to where the code
- * before it leaves it, and so does a zero, which is where the next code goes; but
- * after a full block a code is put in.
+ * The state of an encoder.  Each byte of the payload is copied, and a zero becomes the
+ * code of the next block at the same position; only after a full block a code is
+ * inserted.
  */
 struct chain {
-	uint8_t *code; /* of the block that is open */
+	uint8_t *code; /* of the current block */
 	uint8_t *to;   /* after its bytes */
 };
 
-/* The byte at the place is the next code. */
+/* Ends the current block; the code of the next one is at place. */
 static inline void
 next_block(struct chain *c, uint8_t *place)
 {
@@ -101,7 +103,7 @@ next_block(struct chain *c, uint8_t *place)
 	c->code = place;
 }
 
-/* Blocks of all the payload; the last one is left open, without a code. */
+/* Encodes the payload; the code of the last block is not written. */
 static inline void
 stuff(struct chain *c, const uint8_t *in, size_t len)
 {

@@ -1,5 +1,5 @@
 /*
- * codec: the unlikely halves of what the rules of framing share.
+ * codec: functions that the framing rules share; the less frequent paths.
  */
 #include <errno.h>
 #include <string.h>
@@ -131,7 +131,7 @@ rule_false_start(struct decoder *d, struct decoded *out, const uint8_t *sync,
 
 /* --- sentences ----------------------------------------------------------- */
 
-/* state[0]: the bytes belong to a sentence that was too long. */
+/* state[0]: the bytes belong to an oversize sentence. */
 #define RUN 0
 
 size_t
@@ -143,7 +143,7 @@ rule_find_start(const char *starts, const uint8_t *in, size_t from, size_t len)
 	return from;
 }
 
-/* Throws away used bytes; free of LF are the first bytes that were seen. */
+/* Discards used bytes; the first seen bytes contain no LF. */
 static bool
 throw_away(struct decoder *d, struct decoded *out, size_t used, size_t seen,
     enum bad_reason reason, struct sentence *ret)
@@ -153,7 +153,7 @@ throw_away(struct decoder *d, struct decoded *out, size_t used, size_t seen,
 	return false;
 }
 
-/* A sentence that was too long goes up to its LF or the next start. */
+/* Discards an oversize sentence, up to its LF or the next start character. */
 static bool
 throw_run(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
     const char *starts, struct sentence *ret)
@@ -189,7 +189,7 @@ rule_sentence(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 	d->discarding = false;
 	lf = memchr(in + d->scanned, '\n', len - d->scanned);
 	n = lf != NULL ? (size_t)(lf - in) : len;
-	/* A CR at the end is not of the text. */
+	/* A CR at the end does not count. */
 	if (n > longest && (n > longest + 1 || in[n - 1] != '\r')) {
 		d->state[RUN] = 1;
 		return throw_away(d, out, 1, n, BAD_OVERSIZE, ret);

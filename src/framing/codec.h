@@ -1,6 +1,6 @@
 /*
- * codec: what the rules of framing share, and their names.  Only framing.c
- * and framing_*.c include it.
+ * codec: what the framing rules share, and their names.  Included only by the source
+ * files of the framing rules.
  */
 #ifndef CODEC_H
 #define CODEC_H
@@ -16,10 +16,10 @@ extern const struct framing framing_raw, framing_line, framing_delimiter,
     framing_modbus_ascii, framing_modbus_tcp, framing_mavlink, framing_ubx,
     framing_rtcm3, framing_gnss, framing_min;
 
-/* No protocol with an envelope of its own has longer messages than these. */
+/* The maximum size of a message of any protocol with its own envelope. */
 #define RULE_LARGEST 2112
 
-/* The key of every framing that has an envelope of its own. */
+/* The key of every framing with its own envelope. */
 extern const char *const framing_payload_words[];
 #define FRAMING_KEY_PAYLOAD                                                  \
 	{                                                                    \
@@ -31,12 +31,12 @@ extern const char *const framing_payload_words[];
 		    "what is inside its envelope"                            \
 	}
 
-/* The generic checksum after len bytes of payload and checksum is right. */
+/* Whether the generic checksum at the end of len bytes is right. */
 bool rule_sum_right(
     const struct framing_conf *conf, const uint8_t *payload, size_t len);
-/* Puts the generic checksum over len bytes after them. */
+/* Writes the generic checksum of len bytes after them. */
 void rule_put_sum(const struct framing_conf *conf, uint8_t *from, size_t len);
-/* A check() for rules with a checksum of their own. */
+/* A check() for rules with their own checksum. */
 int rule_check_own(struct framing_conf *conf, struct error *err);
 
 /* --- the results of decode() --------------------------------------------- */
@@ -56,7 +56,7 @@ rule_frame(struct decoder *d, struct decoded *out, size_t used,
 	return DECODE_FRAME;
 }
 
-/* The bad bytes end here: a frame may begin after them. */
+/* The bad bytes end here; a frame may begin after them. */
 static inline enum decode_result
 rule_bad(
     struct decoder *d, struct decoded *out, size_t used, enum bad_reason reason)
@@ -69,7 +69,7 @@ rule_bad(
 	return DECODE_BAD;
 }
 
-/* More of the same may follow. */
+/* More of the same bad bytes may follow. */
 static inline enum decode_result
 rule_discard(
     struct decoder *d, struct decoded *out, size_t used, enum bad_reason reason)
@@ -86,8 +86,8 @@ rule_more(struct decoder *d, size_t scanned)
 	return DECODE_MORE;
 }
 
-/* The frame's bytes, about to be unstuffed: in place, or in a copy, so that the input
- * stays as it came. */
+/* Returns the bytes of a frame for unstuffing: in place, or a copy, so that the input
+ * is not modified. */
 static inline uint8_t *
 rule_own(struct decoder *d, uint8_t *p, size_t len)
 {
@@ -101,23 +101,22 @@ rule_own(struct decoder *d, uint8_t *p, size_t len)
 /* --- frames between flags ------------------------------------------------ */
 
 /*
- * A flag ends a frame and may stand before it as well.  Flags between frames are
- * taken in with the frame after them; a line that is filled with flags gives
- * them up, RULE_FILL at a time.
+ * A flag ends a frame and may also precede it.  Flags between frames are consumed with
+ * the next frame; on a line filled with flags they are discarded RULE_FILL at a time.
  */
 #define RULE_FILL 64
 
 struct flagged {
 	uint8_t *start;		   /* after the flags before the frame */
-	size_t len;		   /* up to the flag that ends it */
-	size_t used;		   /* with all flags */
-	enum decode_result result; /* when there is no such frame */
+	size_t len;		   /* up to the closing flag */
+	size_t used;		   /* including all flags */
+	enum decode_result result; /* if there is no such frame */
 };
 
-/* Keeps or throws away what has no flag after it yet. */
+/* Keeps or discards bytes that are not yet followed by a flag. */
 enum decode_result rule_unflagged(struct decoder *d, struct decoded *out,
     size_t len, size_t lead, size_t longest);
-/* Throws away what is left of an oversize frame. */
+/* Discards the rest of an oversize frame. */
 enum decode_result rule_skip_flagged(struct decoder *d, const uint8_t *in,
     size_t len, struct decoded *out, uint8_t flag);
 
@@ -159,51 +158,52 @@ rule_flagged(struct decoder *d, uint8_t *in, size_t len, struct decoded *out,
 
 /* --- frames that begin with sync bytes ----------------------------------- */
 
-/* Where the sync bytes begin, at from or after it, be they cut off by the end; or
- * len. */
+/* The position of the sync bytes at or after from, possibly cut off by the end of the
+ * input; or len. */
 size_t rule_find_sync(const uint8_t *sync, size_t size, const uint8_t *in,
     size_t from, size_t len);
 
 /*
- * A frame whose checksum is wrong may contain others: any sync bytes in it may begin
- * one.  If each of them were summed over the length that it claims, the work would be
- * quadratic.  So it is limited: every byte that leaves the input allows RULE_PAY bytes
- * to be summed in vain, now or later (decoder.credit).  A start that has not that much
- * left is skipped.  That does not happen to a frame without sync bytes of its own in
- * its first len / RULE_PAY bytes, whatever was before it.
+ * A frame whose checksum is wrong may contain other frames: any sync bytes in it may
+ * begin one.  Summing each of them over the length that it claims would take quadratic
+ * time.  So the work is limited: every byte consumed allows RULE_PAY bytes to be summed
+ * without success, now or later (decoder.credit).  A start for which the credit is too
+ * small is skipped. That does not happen to a frame without sync bytes in its first len
+ * / RULE_PAY bytes, whatever precedes it.
  */
 #define RULE_PAY 16
 
-/* Whether len bytes may be summed, when another frame may begin after next of them. */
+/* Whether len bytes may be summed, if another frame may begin at offset next. */
 static inline bool
 rule_affords(const struct decoder *d, size_t len, size_t next)
 {
 	return d->credit + RULE_PAY * next >= len;
 }
-/* They are thrown away up to there: their sum was wrong, or must not be asked. */
+/* Discards next of the len bytes: their checksum was wrong (summed), or may not be
+ * computed. */
 enum decode_result rule_reject(struct decoder *d, struct decoded *out,
     size_t len, size_t next, bool summed);
-/* The same two where sync bytes begin a frame: whether the len bytes from them on, all
- * at hand, may be summed. */
+/* The same for frames that begin with sync bytes: whether the len bytes, all
+ * available, may be summed; and discarding up to the next sync bytes. */
 bool rule_may_sum(const struct decoder *d, const uint8_t *sync, size_t size,
     const uint8_t *in, size_t len);
 enum decode_result rule_false_start(struct decoder *d, struct decoded *out,
     const uint8_t *sync, size_t size, const uint8_t *in, size_t len,
     bool summed);
-/* The largest credit, which a decoder starts with. */
+/* The maximum credit, and the initial credit of a decoder. */
 static inline size_t
 rule_credit(const struct decoder *d)
 {
 	return RULE_PAY * (d->max + RULE_LARGEST);
 }
-/* Bytes left the input otherwise. */
+/* Adds the credit for bytes consumed otherwise. */
 static inline void
 rule_earn(struct decoder *d, size_t used)
 {
 	d->credit = MIN(d->credit + RULE_PAY * used, rule_credit(d));
 }
 
-/* A check() for rules with a checksum_from. */
+/* A check() for rules with the key checksum_from. */
 int rule_check_range(struct framing_conf *conf, struct error *err);
 extern const char *const framing_range_words[];
 #define FRAMING_KEY_RANGE                                                    \
@@ -219,10 +219,10 @@ extern const char *const framing_range_words[];
 
 struct sentence {
 	uint8_t *text; /* from its start character */
-	size_t len;    /* without the CR LF */
-	size_t used;   /* with it */
+	size_t len;    /* without the line end */
+	size_t used;   /* including the line end */
 	bool crlf;
-	enum decode_result result; /* when there is no such sentence */
+	enum decode_result result; /* if there is no such sentence */
 };
 
 /*
@@ -233,15 +233,15 @@ struct sentence {
 bool rule_sentence(struct decoder *d, uint8_t *in, size_t len,
     struct decoded *out, const char *starts, size_t longest,
     struct sentence *ret);
-/* The sentence is of no use up to next, where another one may begin (0: none). */
+/* Discards the sentence up to next, where another one may begin (0: all of it). */
 enum decode_result rule_sentence_bad(struct decoder *d, struct decoded *out,
     const struct sentence *s, size_t next, enum bad_reason reason);
-/* Where the first start character at from or after it stands, or len. */
+/* The position of the first start character at or after from, or len. */
 size_t rule_find_start(
     const char *starts, const uint8_t *in, size_t from, size_t len);
-/* The value of a hexadecimal digit, and 0x10 to say that it is one. */
+/* The value of a hexadecimal digit with bit 0x10 set; 0 for other characters. */
 extern const uint8_t rule_digits[256];
-/* The value of two of them, or -1. */
+/* The value of two hexadecimal digits, or -1. */
 static inline int
 rule_hex(const uint8_t *p)
 {
@@ -249,7 +249,7 @@ rule_hex(const uint8_t *p)
 
 	return high & low & 0x10 ? (high & 0xf) << 4 | (low & 0xf) : -1;
 }
-/* Two upper case digits. */
+/* Writes two upper-case hexadecimal digits. */
 void rule_put_hex(uint8_t *p, uint8_t value);
 
 #endif

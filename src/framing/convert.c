@@ -1,15 +1,16 @@
 /*
- * convert: the payload of a message in another framing of the same protocol.
+ * convert: converts the payload of a message to another framing of the same protocol.
  *
  * Framings of one protocol have the same inner payload, so a message is encoded and
- * decoded in turn: whole to bytes to inner, and back in the other framing.
+ * decoded: from whole to the bytes on the wire and from these to inner, and in reverse
+ * for the other framing.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "convert.h"
 
-/* What an envelope adds to a payload, at most: a header, a checksum, the end of a line. */
+/* The maximum that an envelope adds to a payload: a header, a checksum, a line end. */
 #define ENVELOPE 16
 
 static bool
@@ -27,7 +28,7 @@ framing_differs(const struct framing_conf *from, const struct framing_conf *to)
 		(from->rule != to->rule && from->payload == PAYLOAD_WHOLE));
 }
 
-/* The payload of bytes that are one frame: where it is in them, or NULL. */
+/* Decodes bytes that are exactly one frame; returns a pointer to the payload, or NULL. */
 static const uint8_t *
 payload_of(
     const struct framing_conf *conf, uint8_t *wire, size_t len, size_t *ret_len)
@@ -48,7 +49,7 @@ payload_of(
 	return out.payload;
 }
 
-/* Between the two payloads of one framing. */
+/* Converts between the two payloads of one framing. */
 static long
 change_payload(const struct framing_conf *conf, enum framing_payload from,
     enum framing_payload to, const uint8_t *in, size_t len, uint8_t *out)
@@ -103,7 +104,7 @@ framing_convert(const struct framing_conf *from, const uint8_t *payload,
 	return n < 0 ? n : framing_outer(to, out, (size_t)n, out);
 }
 
-/* Where the number is: big-endian, at the beginning of a whole message. */
+/* The size of the message number: big-endian, at the beginning of a whole message. */
 static size_t
 number_size(const struct framing_conf *conf, size_t len)
 {

@@ -1,6 +1,6 @@
 /*
- * fixed: fixed, where frames have one size, and idle, where a silence on
- * the line ends them.
+ * fixed: the rules fixed, where all frames have the same size, and idle, where a
+ * silence on the line ends a frame.
  */
 #include <errno.h>
 #include <string.h>
@@ -65,7 +65,7 @@ fixed_check(struct framing_conf *conf, struct error *err)
 	return -EINVAL;
 }
 
-/* Where the bytes begin that the checksum covers. */
+/* The offset of the first byte that the checksum covers. */
 static inline size_t
 sum_from(const struct framing_conf *conf)
 {
@@ -81,8 +81,8 @@ fixed_right(const struct framing_conf *conf, const uint8_t *in)
 }
 
 /*
- * There are sync bytes, which tell where a frame begins, or a checksum, or both.  Not
- * inline, so that frames without these do not save registers for it.
+ * Decodes frames that have sync bytes or a checksum.  Not inlined, so that the path for
+ * other frames does not save registers for it.
  */
 static __attribute__((noinline)) enum decode_result
 fixed_checked(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
@@ -214,7 +214,7 @@ idle_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	(void)in;
 	if (len <= (d->discarding ? 1 : d->max))
 		return rule_more(d, len);
-	/* One stays, for the silence to end the run. */
+	/* One byte stays, so that the silence can end the oversize frame. */
 	return rule_discard(d, out, len - 1, BAD_OVERSIZE);
 }
 

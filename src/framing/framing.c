@@ -1,6 +1,6 @@
 /*
- * framing: the table of rules, what a section's keys make of them, and the
- * generic checksum that stands after the payload.
+ * framing: the table of rules, the framing keys of a section, and the generic checksum
+ * after the payload.
  */
 #include <errno.h>
 #include <string.h>
@@ -138,9 +138,9 @@ framing_use(struct framing_conf *conf, const struct framing *rule)
 		key_defaults(rule->keys, conf);
 }
 
-/* --- keys that do not fit together --------------------------------------- */
+/* --- consistency of keys ------------------------------------------------- */
 
-/* A key of another checksum than the one that is chosen, or NULL. */
+/* A key that is set but does not apply to the configured checksum, or NULL. */
 static const char *
 checksum_stray(const struct framing_conf *conf)
 {
@@ -190,10 +190,10 @@ framing_check(struct framing_conf *conf, struct error *err)
 	    : conf->rule->check(conf, err);
 }
 
-/* --- which framings are the same ----------------------------------------- */
+/* --- comparing framings -------------------------------------------------- */
 
-/* How many bytes of a key's field are compared; none of a silence, which has no effect on
- * what is written.  The fields of custom keys are int64_t. */
+/* The number of bytes of a key's field that are compared; 0 for a silence, which does
+ * not affect what is written.  The fields of custom keys are int64_t. */
 static size_t
 compared_size(const struct key *key)
 {
@@ -220,7 +220,7 @@ framing_same(const struct framing_conf *a, const struct framing_conf *b)
 	    same_keys(a->rule->keys, a, b);
 }
 
-/* FNV-1a over what framing_same() compares. */
+/* FNV-1a, for what framing_same() compares. */
 static uint64_t
 hash(uint64_t h, const void *p, size_t len)
 {
@@ -273,7 +273,7 @@ framing_unwrap(struct decoder *d, struct decoded *out)
 	return DECODE_FRAME;
 }
 
-/* The payload with its checksum is put together at the end of out. */
+/* The payload and its checksum are assembled at the end of out. */
 long
 framing_wrap(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
@@ -300,9 +300,9 @@ framing_bound(const struct framing_conf *conf, size_t len)
 	return conf->rule->bound(conf, len);
 }
 
-/* --- silence, and the ends of patience ----------------------------------- */
+/* --- silence and timeouts ------------------------------------------------ */
 
-/* What the bytes at hand are worth now that nothing will follow them. */
+/* Decodes the remaining bytes when nothing will follow them. */
 static enum decode_result
 last_words(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
@@ -342,7 +342,7 @@ framing_timeout(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 uint64_t
 framing_silence(const struct framing_conf *conf)
 {
-	/* Where a port does not tell its rate, one that is common and slow. */
+	/* If the rate is unknown, a common and slow one is assumed. */
 	uint64_t baud = conf->baud != 0 ? conf->baud : 9600;
 	uint64_t bits = conf->char_bits != 0 ? conf->char_bits : 10, ns;
 
@@ -363,7 +363,7 @@ framing_limit(const struct framing_conf *conf)
 {
 	size_t longest = conf->max_frame + checksum_size(conf->checksum);
 
-	/* The longest frame, and the flags that are kept before it. */
+	/* The longest frame and the flags that are kept before it. */
 	longest = conf->rule->bound(conf, longest) + RULE_FILL;
 	return MAX(longest, (size_t)RULE_LARGEST);
 }
@@ -373,7 +373,7 @@ framing_gap_time(const struct framing_conf *conf, size_t len)
 {
 	uint64_t bits;
 
-	/* After a socket there is no line that could be silent. */
+	/* A socket has no line that could be silent. */
 	if (conf->baud == 0)
 		return 0;
 	bits = conf->char_bits != 0 ? conf->char_bits : 10;

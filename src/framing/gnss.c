@@ -1,17 +1,17 @@
 /*
- * gnss: what a receiver of satellite navigation sends on one line: NMEA
- * sentences, UBX and RTCM 3 messages, in any order.
+ * gnss: the output of a satellite navigation receiver on one line: NMEA sentences, UBX
+ * and RTCM 3 messages, in any order.
  *
- * Each kind is decoded by its own rule, which keeps its state in the same decoder: the
- * first byte tells whose turn it is.  When what it begins turns out to be no message,
- * one of any kind is looked for right after that byte.
+ * Each kind is decoded by its own rule, which keeps its state in the same decoder; the
+ * first byte selects the rule.  If the bytes turn out not to be a message, the search
+ * for a message of any kind continues after that byte.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "codec.h"
 
-/* By the first byte of a message. */
+/* Indexed by the first byte of a message. */
 static const struct framing *const rule_of[256] = {
 	['$'] = &framing_nmea,
 	['!'] = &framing_nmea,
@@ -20,7 +20,7 @@ static const struct framing *const rule_of[256] = {
 	[0xd3] = &framing_rtcm3,
 };
 
-/* Whether the first bytes of a message, be they cut off by the end, are there. */
+/* Whether the bytes may begin a message, possibly cut off by the end of the input. */
 static inline bool
 is_start(const uint8_t *in, size_t len)
 {
@@ -34,7 +34,7 @@ is_start(const uint8_t *in, size_t len)
 	}
 }
 
-/* Where a message may begin, at from or after it; or len. */
+/* The position at or after from where a message may begin; or len. */
 static size_t
 find_start(const uint8_t *in, size_t from, size_t len)
 {
@@ -43,14 +43,14 @@ find_start(const uint8_t *in, size_t from, size_t len)
 	return from;
 }
 
-/* The rest of a sentence that was too long, which its rule has begun to discard. */
+/* Whether the rest of an oversize sentence is being discarded by its rule. */
 static inline bool
 in_run(const struct decoder *d)
 {
 	return d->discarding && d->state[0] != 0;
 }
 
-/* What is not of a message, up to where one may begin. */
+/* Discards bytes that do not belong to a message, up to where one may begin. */
 static enum decode_result
 between(struct decoder *d, uint8_t *in, size_t start, struct decoded *out)
 {
@@ -61,8 +61,8 @@ between(struct decoder *d, uint8_t *in, size_t start, struct decoded *out)
 }
 
 /*
- * The first byte's rule has said what the bytes are.  A sentence that was too long goes
- * on, unless what ends it here turns out to begin a message.
+ * Handles the result of the rule.  An oversize sentence continues, unless what follows
+ * begins a message.
  */
 static enum decode_result
 settle(struct decoder *d, const uint8_t *in, struct decoded *out,
@@ -116,7 +116,7 @@ gnss_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 static size_t
 gnss_bound(const struct framing_conf *conf, size_t len)
 {
-	/* The others are written as they are. */
+	/* The other kinds are written unchanged. */
 	return framing_nmea.bound(conf, len);
 }
 

@@ -1,7 +1,7 @@
 /*
- * hdlc: RFC 1662 on an asynchronous line.  Flags around each frame (one may
- * end a frame and begin the next), byte stuffing, and a frame check sequence over
- * what is not stuffed yet.
+ * hdlc: RFC 1662 on an asynchronous line: flags around each frame (one flag may end a
+ * frame and begin the next), byte stuffing, and a frame check sequence over the
+ * unstuffed data.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #define ESC 0x7d
 #define FLIP 0x20
 
-/* With a check sequence, shorter ones are noise between flags. */
+/* With a check sequence, shorter frames are noise between flags. */
 #define SHORTEST 4
 
 static const char *const fcs_words[] = {
@@ -61,7 +61,7 @@ long_enough(const struct framing_conf *conf, size_t len)
 	return len >= (conf->fcs == FCS_NONE ? 1 : SHORTEST);
 }
 
-/* The last escape has nothing after it to escape. */
+/* Whether the last escape has no byte after it. */
 static bool
 given_up(const uint8_t *p, size_t len)
 {
@@ -72,7 +72,7 @@ given_up(const uint8_t *p, size_t len)
 	return run % 2 != 0;
 }
 
-/* Takes the escapes out in place and returns the new length. */
+/* Removes the escapes in place and returns the new length. */
 static size_t
 hdlc_unescape(uint8_t *p, size_t len)
 {
@@ -99,7 +99,7 @@ hdlc_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (!rule_flagged(d, in, len, out, FLAG, 2 * (d->max + size), &f))
 		return f.result;
 	n = f.len;
-	/* An escaped flag: the sender gave the frame up. */
+	/* An escaped flag: the sender aborted the frame. */
 	if (given_up(f.start, n))
 		return rule_bad(d, out, f.used, BAD_MALFORMED);
 	esc = memchr(f.start, ESC, n);
@@ -160,7 +160,7 @@ hdlc_bound(const struct framing_conf *conf, size_t len)
 	return 2 * (len + fcs_size[conf->fcs]) + 2;
 }
 
-/* accm = yes: no byte under 20 hex as it is; no: none of them escaped. */
+/* accm = yes: all bytes under 20 hex are escaped; no: none of them is. */
 static bool
 hdlc_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
 {

@@ -1,16 +1,17 @@
 /*
- * length: a frame says its length.
+ * length: frames with a length field.
  *
  *	sync bytes | length_offset bytes | length | the rest
  *
- * The bytes in front of the length field belong to the payload: the payload is what is
- * left when the sync bytes, the length field and the generic checksum are taken out.
+ * The bytes before the length field belong to the payload: the payload is the frame
+ * without the sync bytes, the length field and the generic checksum.
  *
- * The field says ((field & length_mask) >> length_shift) * length_unit bytes.
+ * The length is ((field & length_mask) >> length_shift) * length_unit bytes.
  *
- * A length that cannot be is thrown away up to the next sync bytes.  Without
- * any, up to a silence; without that either, it is believed and skipped, so
- * that a frame too long does not leave a tail, unless nobody could mean it.
+ * After an impossible length, bytes are discarded up to the next sync bytes.  Without
+ * sync bytes they are discarded up to a silence; if no silence is configured either,
+ * that many bytes are skipped, so that an oversize frame leaves no remainder, unless
+ * the length is negative or over FRAMING_MAX_FRAME: then one byte is skipped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 
 #include "codec.h"
 
-/* state[SKIP]: bytes yet to be skipped, UNTIL_SILENCE: all of them. */
+/* state[SKIP]: the number of bytes still to be skipped; UNTIL_SILENCE: all. */
 #define SKIP 0
 #define UNTIL_SILENCE UINT32_MAX
 
@@ -36,7 +37,7 @@ static const char *const endian_words[] = {
 	NULL,
 };
 
-/* A signed number of bytes. */
+/* Parses a signed number of bytes. */
 static int
 adjust_parse(void *field, const char *value, struct error *err)
 {
@@ -145,7 +146,7 @@ static const struct key length_keys[] = {
 	{ 0 },
 };
 
-/* Bytes up to and with the length field. */
+/* The number of bytes up to and including the length field. */
 static inline size_t
 header_size(const struct framing_conf *conf)
 {
@@ -153,7 +154,7 @@ header_size(const struct framing_conf *conf)
 	    ((size_t)1 << conf->length_size);
 }
 
-/* What a length field does not say of the bytes after it. */
+/* What is to be added to the length to get the number of bytes after the field. */
 static inline int64_t
 beyond(const struct framing_conf *conf)
 {
@@ -161,7 +162,7 @@ beyond(const struct framing_conf *conf)
 	    (conf->length_includes_header ? (int64_t)header_size(conf) : 0);
 }
 
-/* The bytes that follow the field, as it says; negative when none can. */
+/* The number of bytes after the field; negative if the field is invalid. */
 static inline int64_t
 rest_of(const struct framing_conf *conf, uint32_t field)
 {
@@ -170,7 +171,7 @@ rest_of(const struct framing_conf *conf, uint32_t field)
 	    beyond(conf);
 }
 
-/* The field of a frame with rest bytes after it; false when it cannot say so. */
+/* The field of a frame with rest bytes after it; false if it cannot express that. */
 static bool
 field_of(const struct framing_conf *conf, int64_t rest, uint32_t *ret)
 {
@@ -223,7 +224,7 @@ skip(struct decoder *d, size_t len, struct decoded *out)
 	size_t used;
 
 	if (d->state[SKIP] == UNTIL_SILENCE) {
-		/* One stays, for the silence to end the run. */
+		/* One byte stays, so that the silence can end the bad bytes. */
 		if (len < 2)
 			return rule_more(d, len);
 		return rule_discard(d, out, len - 1, BAD_MALFORMED);
@@ -237,7 +238,7 @@ skip(struct decoder *d, size_t len, struct decoded *out)
 	return DECODE_BAD;
 }
 
-/* The length field at hand cannot be right: rest bytes are said to follow. */
+/* The length is impossible: rest bytes would follow the field. */
 static enum decode_result
 disbelieve(struct decoder *d, const uint8_t *in, size_t len, int64_t rest,
     struct decoded *out)
@@ -258,7 +259,7 @@ disbelieve(struct decoder *d, const uint8_t *in, size_t len, int64_t rest,
 	return skip(d, len, out);
 }
 
-/* Noise up to the sync bytes; false when they begin the bytes at hand. */
+/* Discards noise up to the sync bytes; false if the input begins with them. */
 static bool
 noise(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
     enum decode_result *result)
@@ -279,8 +280,8 @@ noise(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
 }
 
 /*
- * Whether the generic checksum is right.  Over the payload alone, the bytes in front
- * of the length field change places with it meanwhile.
+ * Whether the generic checksum is right.  If it covers only the payload, the bytes
+ * before the length field are temporarily exchanged with it.
  */
 static bool
 sum_right(
@@ -306,8 +307,8 @@ sum_right(
 }
 
 /*
- * A frame is complete: header bytes, and rest after them.  One whose generic
- * checksum is wrong may hide good ones, which its sync bytes would tell.
+ * A frame is complete: header bytes and rest bytes after them.  If its generic checksum
+ * is wrong, valid frames in it are searched for by their sync bytes.
  */
 static enum decode_result
 complete(struct decoder *d, uint8_t *in, size_t header, size_t rest,
@@ -394,7 +395,7 @@ length_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 		return -EINVAL;
 	memcpy(out, conf->sync.b, conf->sync.len);
 	if (sum > 0 && conf->checksum_from == FROM_PAYLOAD) {
-		/* The payload in one piece, to be summed up. */
+		/* The payload is placed in one piece, to be summed. */
 		memcpy(front + size, in, len);
 		rule_put_sum(conf, front + size, len);
 	} else

@@ -1,6 +1,6 @@
 /*
- * line: raw, where nothing is cut, and the rules that end a frame with bytes
- * that never stand inside one: line and delimiter.
+ * line: raw, which has no frame boundaries, and the rules line and delimiter, where a
+ * frame ends with bytes that do not occur inside it.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,7 +23,7 @@ raw_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
 {
 	(void)conf;
-	/* Nothing at all cannot be told from no frame. */
+	/* An empty frame cannot be distinguished from none. */
 	if (len == 0)
 		return -EINVAL;
 	memcpy(out, in, len);
@@ -47,7 +47,7 @@ const struct framing framing_raw = {
 	.bound = raw_bound,
 };
 
-/* --- what line and delimiter share --------------------------------------- */
+/* --- common to line and delimiter ---------------------------------------- */
 
 #define FRAMING_KEY_FLUSH                                                     \
 	{                                                                     \
@@ -64,8 +64,8 @@ flushes(const struct framing_conf *conf)
 }
 
 /*
- * Silence: the first n bytes are the payload of an unfinished frame.  It is not
- * verbatim, so that what is written after it to another endpoint begins a frame.
+ * After a silence: the first n bytes are the payload of an unfinished frame.  It is not
+ * verbatim, so that it is encoded anew for the other endpoint, with an end of frame.
  */
 static enum decode_result
 flush(struct decoder *d, uint8_t *in, size_t len, size_t n, struct decoded *out)
@@ -78,9 +78,9 @@ flush(struct decoder *d, uint8_t *in, size_t len, size_t n, struct decoded *out)
 }
 
 /*
- * The end is not at hand.  A frame that with its end of size bytes would be longer
- * than the rule allows is thrown away, but for bytes that may begin the end, and for
- * one that a silence will end.
+ * The end has not been received.  A frame that would be longer than the rule allows,
+ * including its end of size bytes, is discarded, except for bytes that may begin the
+ * end, and one byte if a silence can end the frame.
  */
 static enum decode_result
 not_ended(struct decoder *d, struct decoded *out, size_t len, size_t longest,
@@ -150,7 +150,7 @@ line_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 		return -EINVAL;
 	if (conf->eol == EOL_CR && memchr(in, '\r', len) != NULL)
 		return -EINVAL;
-	/* Its CR would be taken for a part of the end. */
+	/* The CR would be read as a part of the line end. */
 	if (conf->eol == EOL_LF && len > 0 && in[len - 1] == '\r')
 		return -EINVAL;
 	memcpy(out, in, len);
@@ -231,7 +231,7 @@ delimiter_check(struct framing_conf *conf, struct error *err)
 	return -EINVAL;
 }
 
-/* Where the first delimiter ends whose last byte is in from..len, or 0. */
+/* The end of the first delimiter whose last byte is in from..len, or 0. */
 static size_t
 delimiter_find(
     const struct bytes *end, const uint8_t *in, size_t from, size_t len)
@@ -249,7 +249,7 @@ delimiter_find(
 	return 0;
 }
 
-/* The delimiter ends at used, but not all of its trailer is at hand. */
+/* The delimiter ends at used, but its trailer has not been received completely. */
 static enum decode_result
 no_trailer(struct decoder *d, struct decoded *out, size_t used)
 {
@@ -303,7 +303,7 @@ delimiter_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
 		memcpy(out + len, end->b, end->len);
 		total += end->len;
 	}
-	/* The first one found must be the one at the end. */
+	/* The first delimiter must be the one at the end. */
 	at = delimiter_find(end, out, 0, total);
 	if (at == 0 || at + conf->trailer != total)
 		return -EINVAL;

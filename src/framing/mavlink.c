@@ -4,12 +4,12 @@
  *	v1: FE | len seq sys comp msg payload | CRC
  *	v2: FD | len inc cmp seq sys comp msg24 payload | CRC | signature, if inc & 1
  *
- * The CRC (little-endian) goes over what is between the bars and one byte more, the
- * message's CRC_EXTRA, a digest of its definition.  Packets of messages that are
- * not in the table pass unchecked, but for this: a CRC that no CRC_EXTRA at all
- * would give (255 of 256 are) belongs to no message.
+ * The CRC (little-endian) covers the bytes between the bars and the CRC_EXTRA of the
+ * message, a byte derived from its definition.  Packets of messages that are not in the
+ * table are accepted unchecked, unless no CRC_EXTRA could produce their CRC, which
+ * rejects 255 of 256 random CRCs.
  *
- * With payload = inner a frame is what is between the bars, and the signature.
+ * With payload = inner a frame is the bytes between the bars, and the signature.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 #define V2_HEADER 10
 #define CRC 2
 #define SIGNATURE 13
-#define SIGNED 0x01 /* the one incompatible flag that is known */
+#define SIGNED 0x01 /* the only known incompatibility flag */
 
 static const struct key mavlink_keys[] = {
 	{
@@ -38,7 +38,7 @@ static const struct key mavlink_keys[] = {
 	{ 0 },
 };
 
-/* A packet's parts, from the bytes between magic and payload. */
+/* The parts of a packet, from the bytes between magic and payload. */
 struct packet {
 	size_t body; /* between magic and CRC */
 	size_t total;
@@ -54,7 +54,7 @@ header_size(uint8_t magic)
 	return magic == V2 ? V2_HEADER : V1_HEADER;
 }
 
-/* Where a packet may begin, at from or after it; or len. */
+/* The position at or after from where a packet may begin; or len. */
 static inline size_t
 find_magic(const uint8_t *in, size_t from, size_t len)
 {
@@ -63,7 +63,7 @@ find_magic(const uint8_t *in, size_t from, size_t len)
 	return from;
 }
 
-/* Reads a whole header; false for a flag that says it is not understood. */
+/* Parses a complete header; false if an unknown incompatibility flag is set. */
 static inline bool
 parse(uint8_t magic, const uint8_t *body, struct packet *p)
 {
@@ -82,8 +82,8 @@ parse(uint8_t magic, const uint8_t *body, struct packet *p)
 	return true;
 }
 
-/* Some extra byte after crc gives sum: its eight steps undone leave crc's high
- * byte. */
+/* Whether some CRC_EXTRA after crc gives sum: undoing its eight steps must leave the
+ * high byte of crc. */
 static bool
 possible(uint16_t crc, uint16_t sum)
 {
@@ -186,7 +186,7 @@ encode_whole(const struct framing_conf *conf, const uint8_t *in, size_t len,
 	return (long)len;
 }
 
-/* The length tells the version: their headers are of different sizes. */
+/* The version follows from the length, because the headers have different sizes. */
 static long
 encode_inner(const uint8_t *in, size_t len, uint8_t *out)
 {

@@ -1,5 +1,5 @@
 /*
- * mavlink: what is known of MAVLink messages.
+ * mavlink: the table of MAVLink messages.
  */
 #ifndef MAVLINK_H
 #define MAVLINK_H

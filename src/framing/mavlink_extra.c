@@ -1,10 +1,10 @@
 /*
- * mavlink_extra: CRC_EXTRA of the messages of MAVLink's common and
- * ardupilotmega sets and of all that these include.
+ * mavlink_extra: CRC_EXTRA of the messages of MAVLink's common and ardupilotmega sets
+ * and of all sets that these include.
  *
- * Each number is worked out from a message's definition: the CRC-16/MCRF4XX over its
- * name and over type, name and array length of each field that is no extension, its
- * two bytes xored.
+ * Each number is computed from the definition of a message: the CRC-16/MCRF4XX over its
+ * name and over type, name and array length of each field that is not an extension,
+ * with its two bytes xored.
  */
 #include <stddef.h>
 
@@ -15,7 +15,7 @@
 
 /* clang-format off */
 
-/* Low ids, each in its place. */
+/* Low ids, indexed by id. */
 static const uint16_t low[512] = {
 	M(0, 50), M(1, 124), M(2, 137), M(4, 237), M(5, 217),
 	M(6, 104), M(7, 119), M(8, 117), M(11, 89), M(20, 214),
@@ -73,7 +73,7 @@ static const uint16_t low[512] = {
 	M(413, 77), M(435, 134), M(436, 193), M(437, 30), M(440, 66),
 };
 
-/* The others, in ascending order. */
+/* The other ids, in ascending order. */
 static const struct {
 	uint16_t	id;
 	uint8_t		extra;

@@ -14,7 +14,7 @@
 bool
 nmea_name_fits(const char *pattern, size_t n, const uint8_t *name, size_t len)
 {
-	/* star: the last '*', or n; at: where what it stands for ends. */
+	/* star: the position of the last '*', or n; at: the end of what it matches. */
 	size_t star = n, at = 0, w = 0, i = 0;
 
 	while (i < len) {
@@ -38,8 +38,8 @@ nmea_name_fits(const char *pattern, size_t n, const uint8_t *name, size_t len)
 	return w == n;
 }
 
-/* Finds the sentence after its TAG block and its start character, which may both be
- * missing. */
+/* Finds the sentence after its TAG block and its start character, both of which are
+ * optional. */
 static bool
 nmea_text(const uint8_t *payload, size_t len, struct nmea *ret)
 {
@@ -59,7 +59,7 @@ nmea_text(const uint8_t *payload, size_t len, struct nmea *ret)
 	return true;
 }
 
-/* The field of that number, or NULL; the name is number 0. */
+/* The field with that number, or NULL; number 0 is the name. */
 static const uint8_t *
 nmea_field(const struct nmea *nmea, unsigned number, size_t *ret_len)
 {
@@ -108,7 +108,7 @@ nmea_message(const uint8_t *payload, size_t len)
 
 /* --- MAVLink ------------------------------------------------------------- */
 
-/* Reads what lies between the magic byte and the CRC. */
+/* Parses the bytes between the magic byte and the CRC. */
 static void
 mavlink_body(const uint8_t *body, bool v2, struct mavlink *ret)
 {
@@ -125,8 +125,8 @@ mavlink_body(const uint8_t *body, bool v2, struct mavlink *ret)
 }
 
 /*
- * The length of what lies between the magic byte and the CRC: 0 when the payload, of
- * which crc bytes are the CRC, is neither that long nor longer by a signature.
+ * The number of bytes between the magic byte and the CRC; 0 unless the payload, which
+ * includes crc bytes of CRC, has that length or is longer by a signature.
  */
 static size_t
 mavlink_length(const uint8_t *body, size_t len, bool v2, size_t crc)
@@ -140,7 +140,7 @@ mavlink_length(const uint8_t *body, size_t len, bool v2, size_t crc)
 	return v2 && (body[1] & 1) && len == n + crc + 13 ? n : 0;
 }
 
-/* Whether the CRC is right: for the few inner payloads that look like whole ones. */
+/* Whether the CRC is right; used for inner payloads that look like whole ones. */
 static bool
 mavlink_sum(const uint8_t *body, size_t n, const struct mavlink *m)
 {
@@ -185,8 +185,8 @@ mavlink_message(const uint8_t *payload, size_t len)
 /* --- messages that replace each other ------------------------------------ */
 
 /*
- * Of these, several sentences with the same name are valid at the same time; the field
- * with that number tells them apart.
+ * Several of these sentences with the same name are valid at the same time; the field
+ * with that number distinguishes them.
  */
 static const struct {
 	const char *name;
@@ -207,7 +207,7 @@ nmea_key(const uint8_t *payload, size_t len, struct bytes *ret)
 	struct nmea nmea;
 	size_t n = 0;
 
-	/* Encapsulated sentences (AIS) are about many ships. */
+	/* Encapsulated sentences (AIS) concern many ships. */
 	if (!nmea_read(payload, len, &nmea) || nmea.encapsulated)
 		return false;
 	ret->len = (uint8_t)nmea.name_len;
@@ -280,10 +280,10 @@ modbus_text(const uint8_t *text, size_t len, uint8_t *head)
 }
 
 /*
- * A whole message of modbus-tcp, which begins with a header.  Serial messages of a few
- * functions may look the same when their address is 0: a whole one has a CRC; an inner
- * one is a request for two coils to be written, which would be one of functions 0 to 3
- * without data, or for registers to be read and written.
+ * Whether the payload is a whole message of modbus-tcp, which begins with a header.
+ * Serial messages with address 0 may look the same: a whole one has a valid CRC; an
+ * inner one is a request to write two coils, which as modbus-tcp would be a message of
+ * functions 0 to 3 without data, or a request to read and write registers.
  */
 static bool
 modbus_has_header(const uint8_t *p, size_t len)
@@ -339,7 +339,7 @@ modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret)
 	return true;
 }
 
-/* What the data of a response begins with: a byte count for so many bits or words, or
+/* How the data of a response begins: a byte count for the requested bits or words, or
  * the address of the request. */
 enum answer_head { ANY, BITS, WORDS, ADDRESS };
 

@@ -1,9 +1,9 @@
 /*
- * message: what is in a message of NMEA 0183, MAVLink or Modbus.
+ * message: parses messages of NMEA 0183, MAVLink and Modbus.
  *
- * Pure.  A message is recognised by its bytes, not by the framing that it came in:
- * payloads may be whole or inner ones (enum framing_payload), and may have come through
- * a framing of another kind.
+ * Without side effects.  A message is recognized by its bytes, not by the framing that
+ * it came in: payloads may be whole or inner ones (enum framing_payload), and may have
+ * passed through a framing of another kind.
  */
 #ifndef MESSAGE_H
 #define MESSAGE_H
@@ -22,10 +22,10 @@ struct nmea {
 	bool encapsulated;   /* it begins with '!' */
 };
 
-/* False: it is not a sentence. */
+/* Returns false if it is not a sentence. */
 bool nmea_read(const uint8_t *payload, size_t len, struct nmea *ret);
-/* Whether the name fits the pattern of n characters, in any case; '*' stands for any
- * characters, '?' for one. */
+/* Whether the name matches the pattern of n characters, case-insensitively; '*'
+ * matches any characters, '?' a single one. */
 bool nmea_name_fits(
     const char *pattern, size_t n, const uint8_t *name, size_t len);
 
@@ -36,7 +36,7 @@ struct mavlink {
 	uint8_t system, component;
 };
 
-/* False: it is not a packet. */
+/* Returns false if it is not a packet. */
 bool mavlink_read(const uint8_t *payload, size_t len, struct mavlink *ret);
 
 /* --- Modbus -------------------------------------------------------------- */
@@ -44,34 +44,34 @@ bool mavlink_read(const uint8_t *payload, size_t len, struct mavlink *ret);
 /* The longest message: a whole one of modbus-ascii. */
 #define MODBUS_LONGEST 513
 #define MODBUS_BROADCAST 0
-/* Exceptions of a gateway: the bus is not there, and the unit does not answer. */
+/* Exception codes of a gateway: the bus is unavailable; the unit does not respond. */
 #define MODBUS_EXCEPTION 0x80 /* set in the function */
 #define MODBUS_NO_PATH 0x0a
 #define MODBUS_NO_ANSWER 0x0b
 
-/* The part of a message that a request and its response are matched by. */
+/* The part of a message that is used to match a response to its request. */
 struct modbus {
 	uint8_t unit, function;
 	uint8_t data[4]; /* after the function code */
-	unsigned ndata;	 /* how many of them there are */
+	unsigned ndata;	 /* the number of valid bytes in data */
 	size_t len;	 /* of unit, function and data; 0: not known */
 };
 
-/* False: it is not a Modbus message. */
+/* Returns false if it is not a Modbus message. */
 bool modbus_read(const uint8_t *payload, size_t len, struct modbus *ret);
-/* The same of a payload that is known to be an inner one. */
+/* The same for a payload that is known to be an inner one. */
 bool modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret);
 /*
- * Whether it answers the request: by unit and function, and by what the response repeats
- * of its request, how much was read or where was written.  A response whose length is
- * known must have the length that follows from that.
+ * Whether answer is a response to the request: unit and function match, and so does
+ * what the response repeats of the request, the amount read or the address written.  If
+ * the length of the response is known, it must be the expected one.
  */
 bool modbus_answers(const struct modbus *request, const struct modbus *answer);
 
 /* --- messages of one kind ------------------------------------------------ */
 
-/* A number for the name of an NMEA sentence, or for the id of a MAVLink packet; 0: it is
- * not one. */
+/* A number for the name of an NMEA sentence, or for the id of a MAVLink packet; 0 if
+ * it is not one. */
 uint64_t nmea_message(const uint8_t *payload, size_t len);
 uint64_t mavlink_message(const uint8_t *payload, size_t len);
 
@@ -79,8 +79,8 @@ uint64_t mavlink_message(const uint8_t *payload, size_t len);
 enum latest { LATEST_NONE, LATEST_NMEA, LATEST_MAVLINK };
 
 /*
- * A message replaces an older one with the same key.  False: it has none, and neither
- * replaces another one nor is replaced.
+ * A message replaces an older one with the same key.  Returns false if the message has
+ * no key; it then neither replaces another one nor is replaced.
  */
 bool latest_key(
     enum latest kind, const uint8_t *payload, size_t len, struct bytes *ret);

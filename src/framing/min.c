@@ -3,11 +3,11 @@
  *
  *	AA AA AA | id | length | payload | CRC-32 (big-endian) | 55
  *
- * After AA AA in what follows the header a 55 is stuffed, so that AA AA AA always
- * begins a frame.  An id with bit 7 set has a sequence number after it.
+ * After the header, a 55 is stuffed after each AA AA, so that AA AA AA always begins a
+ * frame.  An id with bit 7 set is followed by a sequence number.
  *
- * With payload = inner a frame carries its payload alone, and those that are written
- * have the id min_id.
+ * With payload = inner a frame consists of its payload alone, and frames are written
+ * with the id min_id.
  */
 #include <errno.h>
 #include <string.h>
@@ -39,25 +39,25 @@ static const struct key min_keys[] = {
 	{ 0 },
 };
 
-/* A body being read, and how far. */
+/* The state of parsing a body. */
 struct body {
 	size_t at;	/* in the input */
-	unsigned marks; /* in a row, just before */
+	unsigned marks; /* in a row, immediately before */
 	size_t len;	/* of data */
 	uint8_t data[LONGEST];
 };
 
-/* How a body ends. */
+/* The result of parsing a body. */
 enum verdict { GOOD, OPEN, WRONG_SUM, BROKEN };
 
-/* Where in the data the payload begins. */
+/* The offset of the payload in the data. */
 static inline size_t
 payload_at(const struct body *b)
 {
 	return b->data[0] & TRANSPORT ? 3 : 2;
 }
 
-/* All of the data is there, up to its CRC. */
+/* Whether the data is complete, including its CRC. */
 static inline bool
 body_full(const struct body *b)
 {
@@ -69,7 +69,7 @@ body_full(const struct body *b)
 	return b->len >= head && b->len == head + b->data[head - 1] + CRC;
 }
 
-/* Reads what stands after the header; b->at is after all that was read. */
+/* Parses what follows the header; b->at is after all that was parsed. */
 static enum verdict
 read_body(struct body *b, const uint8_t *in, size_t len)
 {
@@ -102,7 +102,7 @@ read_body(struct body *b, const uint8_t *in, size_t len)
 
 /* --- decoding ------------------------------------------------------------ */
 
-/* Throws bytes of a frame away, up to where another one may begin. */
+/* Discards bytes of a frame, up to where another one may begin. */
 static enum decode_result
 give_up(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
     enum bad_reason reason)
@@ -120,7 +120,7 @@ min_inner(
 
 	if (len > d->max)
 		return rule_bad(d, out, b->at, BAD_OVERSIZE);
-	/* Unless bytes were stuffed it lies there already. */
+	/* If no bytes were stuffed, the payload is in place already. */
 	if (b->at != HEADER + b->len + 1) {
 		payload = rule_own(d, payload, len);
 		memcpy(payload, b->data + head, len);
@@ -214,7 +214,7 @@ min_bound(const struct framing_conf *conf, size_t len)
 	return len + len / 2 + HEADER + 2 + CRC + 3 + 1;
 }
 
-/* A frame with payload = inner has the id that was given. */
+/* With payload = inner, the frame must have the configured id. */
 static bool
 min_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
 {

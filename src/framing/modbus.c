@@ -1,14 +1,14 @@
 /*
- * modbus: Modbus over serial line, V1.02: RTU, which is binary and cut by
+ * modbus: Modbus over serial line, V1.02: RTU, which is binary and delimited by
  * silences, and ASCII, which is text.
  *
- * Silences are often lost on the way (USB adapters, networks), so an RTU frame also
- * ends where its function code and byte count say, if the CRC is right there.  A
- * request and its response look alike: both lengths are tried, the shorter one
- * first.  What no length explains ends at the silence.
+ * Silences are often lost in transit (USB adapters, networks), so an RTU frame also
+ * ends where its function code and byte count indicate, if the CRC is right there.  The
+ * kind of a message, request or response, is not known, so both lengths are tried, the
+ * shorter one first.  Other frames end at the silence.
  *
- * payload = inner is the same for both, and for modbus-tcp: address, function and data.
- * So endpoints of these framings can be bridged.
+ * With payload = inner, the payload is the same for both and for modbus-tcp: address,
+ * function and data.  So endpoints with these framings can be bridged.
  */
 #include <errno.h>
 #include <string.h>
@@ -24,14 +24,14 @@
 #define FUNCTIONS 25
 
 /*
- * The lengths of a function's frames: so many bytes, and those that the byte at
- * count (0: none) says.
+ * The lengths of the frames of a function: a fixed number of bytes, plus the value of
+ * the byte at offset count (0: none).
  */
 struct shape {
 	uint8_t request, request_count;
 	uint8_t response, response_count;
-	bool words;	   /* a response has an even count, not 0 */
-	uint16_t quantity; /* a request asks for 1 to so many */
+	bool words;	   /* a response has an even, nonzero count */
+	uint16_t quantity; /* the maximum of a request, at least 1 */
 };
 
 static const struct shape shapes[FUNCTIONS] = {
@@ -89,7 +89,7 @@ find_shape(uint8_t function)
 	return &shapes[function];
 }
 
-/* The length that a request would have; 0: unknown, or it cannot be one. */
+/* The length if it is a request; 0: unknown, or not a request. */
 static size_t
 request_length(const struct shape *shape, const uint8_t *in, size_t len)
 {
@@ -130,8 +130,8 @@ crc_right(const uint8_t *in, size_t len)
 	return crc16_modbus(0xffff, in, len) == 0;
 }
 
-/* The length of the frame that the bytes begin with, 0 when none is known. Up to tried
- * bytes there is none. */
+/* The length of the frame that the bytes begin with, 0 if none is known.  Lengths up
+ * to tried have been ruled out already. */
 static size_t
 frame_length(struct decoder *d, const uint8_t *in, size_t len, size_t tried)
 {
@@ -179,7 +179,8 @@ rtu_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	}
 	if (len <= RTU_LONGEST)
 		return rule_more(d, len);
-	/* As many at a time as a frame has at most: the caller has a budget. */
+	/* At most the size of a frame is discarded at a time, because the caller has a
+	 * budget. */
 	most = MIN(len - RTU_LONGEST, (size_t)RTU_LONGEST);
 	for (at = 1; at < most; at++)
 		if (frame_length(d, in + at, len - at, 0) > 0)
@@ -257,7 +258,7 @@ static const struct key ascii_keys[] = {
 
 enum verdict { GOOD, WRONG_SUM, NO_MESSAGE };
 
-/* Judges a message from its ':' on. */
+/* Checks a message, which begins with ':'. */
 static enum verdict
 judge(const uint8_t *text, size_t len)
 {
@@ -278,7 +279,7 @@ judge(const uint8_t *text, size_t len)
 	return sum == 0 ? GOOD : WRONG_SUM;
 }
 
-/* Where in the text its last ':' stands; 0: nowhere but at the start. */
+/* The offset of the last ':' in the text; 0: only the one at the start. */
 static size_t
 last_start(const uint8_t *text, size_t len)
 {

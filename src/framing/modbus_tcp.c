@@ -3,15 +3,16 @@
  *
  *	transaction (2) | protocol 0 (2) | length (2) | unit | function, data
  *
- * All numbers are big-endian; the length counts what follows it.
+ * All numbers are big-endian; the length counts the bytes after it.
  *
- * With payload = inner it is unit, function and data, as that of modbus-rtu and
- * modbus-ascii.  Such a payload has no transaction: 0 is written.
+ * With payload = inner the payload is unit, function and data, like that of modbus-rtu
+ * and modbus-ascii.  It has no transaction identifier: 0 is written.
  *
- * There is no checksum, so only the header tells where a message begins, and data may
- * look like one: 01 03 00 00 00 06 is also a request for six registers.  So the length
- * of the first header that is refused says where the next one is expected, and bytes whose
- * message would run over that one do not begin a message.
+ * There is no checksum, so only the header identifies the beginning of a message, and
+ * data may look like a header: 01 03 00 00 00 06 is also a request for six registers.
+ * Therefore the length in the first header that is rejected determines where the next
+ * one is expected, and bytes whose message would overlap a header there do not begin a
+ * message.
  */
 #include <errno.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 #define SHORTEST 2 /* unit and function */
 #define LONGEST 254
 
-/* d->state: bytes up to where a header is expected; 0: that is not known. */
+/* d->state: the number of bytes up to the expected header; 0: unknown. */
 #define EXPECTED 0
 
 static const struct key tcp_keys[] = {
@@ -39,14 +40,14 @@ tcp_check(struct framing_conf *conf, struct error *err)
 	    "framing 'modbus-tcp' has no checksum; 'checksum' must be none");
 }
 
-/* Of the whole message. */
+/* The size of the whole message. */
 static inline size_t
 total_size(const uint8_t *msg)
 {
 	return HEADER + ((size_t)msg[4] << 8 | msg[5]);
 }
 
-/* Whether the bytes are a header, or the beginning of one. */
+/* Whether the bytes are a valid header, or the beginning of one. */
 static bool
 may_begin(const uint8_t *in, size_t len)
 {
@@ -57,7 +58,7 @@ may_begin(const uint8_t *in, size_t len)
 	    (len < 5 || in[4] == 0);
 }
 
-/* No message begins here: the bytes are thrown away up to where one may. */
+/* No message begins here: discards bytes up to where one may begin. */
 static enum decode_result
 refuse(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
 {
@@ -86,7 +87,8 @@ tcp_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	size_t expected = d->state[EXPECTED], total, n;
 
-	/* The first header that is refused is needed whole, for its length. */
+	/* The first header that is rejected must be complete, because its length is
+	 * used. */
 	if (len < HEADER && (!d->discarding || may_begin(in, len)))
 		return rule_more(d, len);
 	if (!may_begin(in, len))
@@ -106,7 +108,7 @@ tcp_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	return tcp_message(d, in, total, out);
 }
 
-/* Whether the bytes are whole messages and nothing else. */
+/* Whether the bytes are a sequence of complete messages. */
 static bool
 are_messages(const uint8_t *in, size_t len)
 {

@@ -1,16 +1,16 @@
 /*
- * nmea: NMEA 0183 sentences, $ or ! ... *hh CR LF, with a TAG block
- * (\...*hh\) before them or without.
+ * nmea: NMEA 0183 sentences, $ or ! ... *hh CR LF, with or without a TAG block
+ * (\...*hh\) before them.
  *
- * A $ or ! begins a sentence wherever it stands, and control characters are not part of
- * one.  A sentence ends at CR LF, LF or CR.  What has the beginning of another one, or
- * some other control character, in place of that was cut off: it is a sentence only
- * if its checksum is right.  CRs and LFs before a sentence are taken in with it,
+ * A $ or ! begins a sentence wherever it occurs, and control characters are not part of
+ * a sentence.  A sentence ends at CR LF, LF or CR.  If the start of another sentence or
+ * another control character occurs instead, the sentence was truncated: it is accepted
+ * only if its checksum is right.  CRs and LFs before a sentence are consumed with it,
  * so that LF CR is a line end, too.
  *
- * The payload is the sentence without its line end, and without blanks between *hh and
- * that; with payload = inner also without *hh and without a $ at its front, whose
- * absence says that it was one.
+ * The payload is the sentence without its line end and without blanks between *hh and
+ * the line end; with payload = inner also without *hh and without a leading $, whose
+ * absence implies it.
  */
 #include <errno.h>
 #include <string.h>
@@ -22,7 +22,7 @@
 #define SUM 3 /* *hh */
 #define DELETE 0x7f
 
-/* d->state: the bytes belong to a sentence that was too long; where the sentence after
+/* d->state: whether the bytes belong to an oversize sentence; where the sentence after
  * a TAG block begins, or 0. */
 #define RUN 0
 #define BODY 1
@@ -70,14 +70,14 @@ ends_line(uint8_t c)
 	return c == '\r' || c == '\n';
 }
 
-/* The first byte, at or after at, that is not of a sentence's text; or len.  The text is
- * summed up. */
+/* The position at or after at of the first byte that does not belong to the text of a
+ * sentence; or len.  The text is added to the checksum. */
 static inline size_t
 text_end(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
 {
 	for (;;) {
 		at = scan_other(p, at, len, sum);
-		/* What is left there are blanks, quotes and #. */
+		/* The remaining characters of the text are blanks, quotes and #. */
 		if (at == len || p[at] < ' ' || p[at] == DELETE ||
 		    begins(p[at]))
 			return at;
@@ -85,7 +85,7 @@ text_end(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
 	}
 }
 
-/* --- what a sentence is worth -------------------------------------------- */
+/* --- checking a sentence ------------------------------------------------- */
 
 /* Whether it ends with *hh. */
 static inline bool
@@ -94,14 +94,14 @@ has_sum(const uint8_t *p, size_t len)
 	return len > SUM && p[len - SUM] == '*' && rule_hex(p + len - 2) >= 0;
 }
 
-/* From after its first character up to *hh. */
+/* The checksum covers the bytes after the first one up to *hh. */
 static inline bool
 sum_right(const uint8_t *p, size_t len)
 {
 	return xor8(p + 1, len - 1 - SUM) == rule_hex(p + len - 2);
 }
 
-/* The length without what may stand between *hh and the line end. */
+/* The length without blanks and CRs between *hh and the line end. */
 static inline size_t
 trim(const uint8_t *p, size_t len)
 {
@@ -112,8 +112,8 @@ trim(const uint8_t *p, size_t len)
 	return n == len || has_sum(p, n) ? n : len;
 }
 
-/* A good sentence as most are: with nothing before it, and nothing after *hh.  sum is of
- * what is after its first byte, to be folded. */
+/* Whether it is a valid sentence of the most frequent form, without a TAG block and
+ * with nothing after *hh.  sum is the unfolded checksum of the bytes after the first. */
 static inline bool
 is_plain(const uint8_t *p, size_t len, uint64_t sum)
 {
@@ -122,7 +122,7 @@ is_plain(const uint8_t *p, size_t len, uint64_t sum)
 	    rule_hex(p + len - 2);
 }
 
-/* Trims it, too. */
+/* Checks a sentence, and trims it. */
 static enum verdict
 judge(struct text *t)
 {
@@ -139,13 +139,13 @@ judge(struct text *t)
 	if (has_sum(p, len))
 		right = sum_right(p, len) ? GOOD : WRONG_SUM;
 	else
-		/* Half a checksum is not none. */
+		/* An incomplete checksum is a wrong one. */
 		right = memchr(p, '*', len) != NULL ? WRONG_SUM : NO_SUM;
 	t->len = t->body + len;
 	return right;
 }
 
-/* The bytes up to next, where a sentence begins, are a TAG block and no more. */
+/* Whether the bytes up to next, where a sentence begins, are exactly a TAG block. */
 static inline bool
 is_tag(const uint8_t *p, size_t next)
 {
@@ -155,7 +155,7 @@ is_tag(const uint8_t *p, size_t next)
 
 /* --- decoding ------------------------------------------------------------ */
 
-/* Throws away what is before a sentence, or left of one that was too long. */
+/* Discards what precedes a sentence, or the rest of an oversize one. */
 static enum decode_result
 no_start(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
 {
@@ -170,7 +170,7 @@ no_start(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
 	return rule_bad(d, out, (size_t)(lf - in) + 1, BAD_OVERSIZE);
 }
 
-/* The sentence is complete, and its line end if whole. */
+/* The sentence is complete; whole: including its line end. */
 static enum decode_result
 complete(struct decoder *d, uint8_t *in, struct text *t, size_t used,
     bool whole, struct decoded *out)
@@ -183,7 +183,7 @@ complete(struct decoder *d, uint8_t *in, struct text *t, size_t used,
 	if (verdict == NO_SENTENCE || (verdict == NO_SUM && !whole && !require))
 		return rule_bad(d, out, used, BAD_MALFORMED);
 	if (verdict == WRONG_SUM || (verdict == NO_SUM && require)) {
-		/* After a TAG block that is wrong the sentence may be good. */
+		/* The sentence after a wrong TAG block may be valid. */
 		if (t->body > 0)
 			used = (size_t)(t->p - in) + t->body;
 		return rule_bad(d, out, used, BAD_CHECKSUM);
@@ -201,7 +201,8 @@ complete(struct decoder *d, uint8_t *in, struct text *t, size_t used,
 	return rule_frame(d, out, used, payload, t->len, whole);
 }
 
-/* After the text stands another start, or a control character that ends no line. */
+/* The text is followed by another start character, or by a control character that is
+ * not a line end. */
 static enum decode_result
 cut_off(struct decoder *d, uint8_t *in, struct text *t, size_t end,
     struct decoded *out)
@@ -209,7 +210,7 @@ cut_off(struct decoder *d, uint8_t *in, struct text *t, size_t end,
 	const uint8_t *tag = NULL;
 	size_t from = (size_t)(t->p - in) + t->body + 1;
 
-	/* A TAG block before the other one is that one's. */
+	/* A TAG block before the other sentence belongs to that one. */
 	if (begins(in[end]) && end > from && in[end - 1] == '\\')
 		tag = memrchr(in + from, '\\', end - 1 - from);
 	if (tag != NULL)
@@ -218,7 +219,7 @@ cut_off(struct decoder *d, uint8_t *in, struct text *t, size_t end,
 	return complete(d, in, t, end, false, out);
 }
 
-/* How many bytes from at on are a line end; 0: that cannot be told yet. */
+/* The size of the line end at that position; 0: not known yet. */
 static inline size_t
 line_end(const uint8_t *in, size_t at, size_t len)
 {
@@ -231,7 +232,8 @@ line_end(const uint8_t *in, size_t at, size_t len)
 	return n - at == RULE_FILL ? RULE_FILL : 0;
 }
 
-/* It goes up to its LF or the next start, be that in what was seen up to end. */
+/* Discards an oversize sentence up to its LF or the next start character, which may be
+ * among the bytes scanned already. */
 static enum decode_result
 too_long(struct decoder *d, const uint8_t *in, const struct text *t,
     struct decoded *out)
@@ -301,7 +303,7 @@ nmea_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	return sentence(d, in, lead, len, out);
 }
 
-/* Nothing will follow: a sentence may do without its line end, or with CR alone. */
+/* Nothing will follow: the line end of a sentence may be missing, or a single CR. */
 static enum decode_result
 nmea_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
@@ -375,7 +377,7 @@ nmea_bound(const struct framing_conf *conf, size_t len)
 	return len + 1 + SUM + 2;
 }
 
-/* With nmea_checksum = add there is one. */
+/* With nmea_checksum = add, a checksum is required. */
 static bool
 nmea_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
 {

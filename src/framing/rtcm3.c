@@ -3,10 +3,10 @@
  *
  *	D3 | 6 bits 0, 10 bits of length | payload | CRC-24Q over all before
  *
- * D3 stands in other data too, so what it begins is a message only if the CRC is
- * right; with one that is wrong the next one is looked for right after the D3.
+ * D3 occurs in other data too, so the bytes are a message only if the CRC is right; if
+ * it is wrong, the search for the next message continues after the D3.
  *
- * With payload = inner it is what stands between the length and the CRC.
+ * With payload = inner the payload is the bytes between the length and the CRC.
  */
 #include <errno.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static const struct key rtcm3_keys[] = {
 	{ 0 },
 };
 
-/* Of the whole message, from its header. */
+/* The size of the whole message, from its header. */
 static inline size_t
 total_size(const uint8_t *msg)
 {
@@ -38,7 +38,7 @@ sum_right(const uint8_t *msg, size_t total)
 	    checksum_get(msg + total - CRC, CRC, 0);
 }
 
-/* Where a message may begin, at from or after it; or len. */
+/* The position at or after from where a message may begin; or len. */
 static size_t
 find_start(const uint8_t *in, size_t from, size_t len)
 {

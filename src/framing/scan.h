@@ -1,7 +1,6 @@
 /*
- * scan: looks for bytes sixteen at a time, with whatever the compiler has for
- * a vector of sixteen bytes; FRAMING_PLAIN, or a machine whose bytes are in the
- * other order, takes the loop instead.
+ * scan: searches for bytes sixteen at a time, with the compiler's vector types; with
+ * FRAMING_PLAIN or on a big-endian machine a plain loop is used instead.
  */
 #ifndef SCAN_H
 #define SCAN_H
@@ -13,7 +12,8 @@
 
 #define LANES 16
 
-/* A bit for each of LANES bytes, the first one lowest, that is a, b or under low. */
+/* Returns a bit for each of LANES bytes, the lowest for the first one: set if the byte
+ * is a, b or less than low. */
 static inline uint32_t
 scan_plain(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
 {
@@ -33,7 +33,7 @@ scan_plain(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
 typedef uint8_t lanes __attribute__((vector_size(LANES)));
 typedef int8_t lane_mask __attribute__((vector_size(LANES)));
 
-/* A bit for each lane that is set. */
+/* Returns a bit for each lane, set if the lane is set. */
 static inline uint32_t
 lanes_bits(lane_mask hit)
 {
@@ -65,14 +65,14 @@ scan(const uint8_t *p, uint8_t a, uint8_t b, uint8_t low)
 
 #endif
 
-/* Which one is the first, of some. */
+/* The index of the first hit; hits must not be 0. */
 static inline unsigned
 scan_first(uint32_t hits)
 {
 	return (unsigned)__builtin_ctz(hits);
 }
 
-/* The first of len bytes, from at on, that is a or b; or len. */
+/* The position at or after at of the first byte that is a or b; or len. */
 static inline size_t
 scan_either(const uint8_t *p, size_t at, size_t len, uint8_t a, uint8_t b)
 {
@@ -86,7 +86,7 @@ scan_either(const uint8_t *p, size_t at, size_t len, uint8_t a, uint8_t b)
 	return at;
 }
 
-/* The exclusive or of the first n bytes of LANES. */
+/* The xor of the first n of LANES bytes, to be folded by scan_fold(). */
 static inline uint64_t
 scan_xor(const uint8_t *p, unsigned n)
 {
@@ -106,7 +106,7 @@ scan_xor(const uint8_t *p, unsigned n)
 #endif
 }
 
-/* What is none of '%' to '~'. */
+/* Whether c is not in the range '%' to '~'. */
 static inline bool
 scan_is_other(uint8_t c)
 {
@@ -114,8 +114,8 @@ scan_is_other(uint8_t c)
 }
 
 /*
- * The first of len bytes, from at on, that is none of '%' to '~'; or len.  Those
- * before it are xored into *sum, which is to be folded.
+ * The position at or after at of the first byte not in the range '%' to '~'; or len.
+ * The bytes before it are xored into *sum, which is to be folded by scan_fold().
  */
 static inline size_t
 scan_other(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
@@ -127,7 +127,7 @@ scan_other(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
 	uint64_t half[2];
 	uint32_t hits;
 
-	/* One more than '~' is negative. */
+	/* '~' + 1 is the largest signed byte; for greater bytes the sum is negative. */
 #define OTHER(v) ((lane_mask)((v) + 1) < '%' + 1)
 	for (; len - at >= 2 * LANES; at += 2 * LANES) {
 		memcpy(&v, p + at, sizeof(v));
@@ -146,7 +146,7 @@ scan_other(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
 		}
 		both ^= v;
 	}
-	/* The rest of them lies at the end of the last LANES. */
+	/* The remaining bytes are at the end of the last LANES bytes. */
 	if (at < len && len >= LANES) {
 		unsigned rest = (unsigned)(len - at);
 
@@ -167,7 +167,7 @@ scan_other(const uint8_t *p, size_t at, size_t len, uint64_t *sum)
 	return at;
 }
 
-/* Of all its bytes. */
+/* The xor of all bytes of x. */
 static inline uint8_t
 scan_fold(uint64_t x)
 {
@@ -176,7 +176,8 @@ scan_fold(uint64_t x)
 	return (uint8_t)(x ^ x >> 8);
 }
 
-/* Moves the bytes before the next byte end, or before stop, to or towards *to. */
+/* Moves the bytes up to the next byte end, or up to stop, to *to, which is not after
+ * *from. */
 static inline void
 scan_move(uint8_t **to, const uint8_t **from, const uint8_t *stop, uint8_t end)
 {
@@ -198,9 +199,9 @@ scan_move(uint8_t **to, const uint8_t **from, const uint8_t *stop, uint8_t end)
 }
 
 /*
- * Copies bytes to where there is room for twice as many, and has put() write those
- * that are a, b or under low.  Sixteen are copied whatever they are, so what is
- * put lies over the rest of them.
+ * Copies bytes to a buffer with space for twice as many, and calls put() to write those
+ * that are a, b or less than low.  Sixteen bytes are copied at a time, and the output
+ * of put() overwrites the rest of them.
  */
 static inline __attribute__((always_inline)) uint8_t *
 scan_escape(uint8_t *to, const uint8_t *in, size_t len, uint8_t a, uint8_t b,

@@ -1,6 +1,6 @@
 /*
- * slip: RFC 1055.  END before and after each frame, so that noise before it
- * is a frame of its own; a frame that came without the one before gets it.
+ * slip: RFC 1055.  END is written before and after each frame, so that preceding noise
+ * becomes a separate frame; a frame received without a leading END is written with one.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #define ESC_END 0xdc
 #define ESC_ESC 0xdd
 
-/* Takes the escapes out in place; the new length, or -1 for a wrong one. */
+/* Removes the escapes in place; returns the new length, or -1 for an invalid one. */
 static long
 slip_unescape(uint8_t *p, size_t len)
 {

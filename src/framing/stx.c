@@ -1,11 +1,11 @@
 /*
- * stx: STX ... ETX, and perhaps a block check character (BCC), the xor of
- * what follows STX on the wire, up to and with ETX.  With dle both control
- * characters have a DLE before them, and a DLE in the payload is doubled, so that
- * any payload can be written.
+ * stx: STX ... ETX, optionally followed by a block check character (BCC), the xor of
+ * the bytes on the wire after STX up to and including ETX.  With dle both control
+ * characters are preceded by a DLE, and a DLE in the payload is doubled, so that any
+ * payload can be written.
  *
- * An STX inside a frame begins another one.  A frame that is too long is thrown
- * away from its STX on: up to its ETX, or the next STX.
+ * An STX inside a frame begins another frame.  An oversize frame is discarded from its
+ * STX up to its ETX or the next STX.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #define ETX 0x03
 #define DLE 0x10
 
-/* state[RUN]: the bytes at hand belong to a frame that was too long. */
+/* state[RUN]: the available bytes belong to an oversize frame. */
 #define RUN 0
 
 static const struct key stx_keys[] = {
@@ -47,9 +47,9 @@ stx_check(struct framing_conf *conf, struct error *err)
 /* --- decoding ------------------------------------------------------------ */
 
 /*
- * The next control character at or after from, or after everything that is
- * none.  With dle *what is what follows the DLE, -1 while that is not at hand, and
- * doubled DLEs are none.
+ * The position of the next control character at or after from, or len.  With dle, *what
+ * is the byte after the DLE, -1 while that is not available, and doubled DLEs are not
+ * control characters.
  */
 static size_t
 next_control(bool dle, const uint8_t *in, size_t from, size_t len, int *what)
@@ -76,7 +76,7 @@ next_control(bool dle, const uint8_t *in, size_t from, size_t len, int *what)
 	return len;
 }
 
-/* Where a frame begins, perhaps cut off, at or after from; or len. */
+/* The position at or after from where a frame begins, possibly cut off; or len. */
 static size_t
 find_stx(
     const struct framing_conf *conf, const uint8_t *in, size_t from, size_t len)
@@ -86,7 +86,7 @@ find_stx(
 	return rule_find_sync(sync + !conf->dle, 1u + conf->dle, in, from, len);
 }
 
-/* More of a frame that was too long. */
+/* Discards more of an oversize frame. */
 static enum decode_result
 stx_run(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
 {
@@ -114,7 +114,7 @@ stx_run(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out)
 	return rule_more(d, 0);
 }
 
-/* Halves the doubled DLEs, of which dle is the first, in place. */
+/* Replaces doubled DLEs, the first of which is at dle, by single ones, in place. */
 static size_t
 stx_unstuff(uint8_t *p, size_t len, const uint8_t *dle)
 {
@@ -127,7 +127,7 @@ stx_unstuff(uint8_t *p, size_t len, const uint8_t *dle)
 	return (size_t)(to - p);
 }
 
-/* The frame is complete, len bytes between its control characters. */
+/* The frame is complete, with len bytes between its control characters. */
 static enum decode_result
 stx_complete(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {

@@ -3,7 +3,7 @@
  *
  *	B5 62 | class | id | length (little-endian) | payload | CK_A CK_B
  *
- * With payload = inner it is class, id and payload.
+ * With payload = inner the payload is class, id and payload of the message.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,10 +15,11 @@
 #define EMPTY (HEADER + TRAILER)
 #define LONGEST UINT16_MAX /* payload */
 
-/* Messages of up to that size are waited for in any case. */
+/* Messages of up to that size are always awaited completely. */
 #define SURE 2056
 
-/* d->state: the starts inside of it looked at, and the first right message. */
+/* d->state: the number of starts inside the message that were examined, and the
+ * position of the first one whose checksum was right. */
 #define LOOKED 0
 #define RIGHT 1
 #define LOOKS 64
@@ -43,7 +44,7 @@ sum_right(const uint8_t *msg, size_t total)
 	    checksum_get(msg + total - TRAILER, TRAILER, 0);
 }
 
-/* Throws bytes of a message away, up to where another one may begin. */
+/* Discards bytes of a message, up to where another one may begin. */
 static enum decode_result
 give_up(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
     enum bad_reason reason)
@@ -52,7 +53,7 @@ give_up(struct decoder *d, const uint8_t *in, size_t len, struct decoded *out,
 	    d, out, rule_find_sync(sync, sizeof(sync), in, 1, len), reason);
 }
 
-/* All of a message is at hand. */
+/* A message has been received completely. */
 static enum decode_result
 ubx_complete(struct decoder *d, uint8_t *in, size_t total, struct decoded *out)
 {
@@ -77,11 +78,11 @@ ubx_complete(struct decoder *d, uint8_t *in, size_t total, struct decoded *out)
 }
 
 /*
- * A message may be as long as 64K, and so may be what a false start claims: nothing
- * would come through for that long.  So one that is longer than SURE is not believed
- * when a shorter message, whose checksum is right, lies in the len bytes of it and
- * has sync bytes right after.  Of the starts inside, up to LOOKS are looked at;
- * d->scanned is how far.
+ * A message may be as long as 64K, and so may be the length that a false start claims:
+ * no message would be received for that long.  So a message longer than SURE is
+ * rejected when its first len bytes contain a shorter message with a right checksum
+ * that is directly followed by sync bytes.  Up to LOOKS of the starts inside are
+ * examined; d->scanned is the current position.
  */
 static bool
 hides_another(struct decoder *d, const uint8_t *in, size_t len)
@@ -110,7 +111,7 @@ hides_another(struct decoder *d, const uint8_t *in, size_t len)
 	return false;
 }
 
-/* Bytes that begin with a whole header. */
+/* The bytes begin with a complete header. */
 static enum decode_result
 ubx_message(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
