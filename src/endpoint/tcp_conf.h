@@ -30,7 +30,8 @@ static const char *const protocol_words[] = {
 	{                                                               \
 		.name = "keepalive", .type = KEY_BOOL,                  \
 		.offset = offsetof(owner, tcp.keepalive), .def = "yes", \
-		.help = "notice a peer that is gone without a word",    \
+		.help = "notice a peer that vanished without closing "  \
+			"the connection",                               \
 	}
 
 #endif
