@@ -1,5 +1,6 @@
 /*
- * batch: cutting, picking and encoding the frames of a turn.
+ * batch: cuts the input of a turn into frames, selects the frames for each destination,
+ * and encodes them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +13,10 @@ bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
 {
 	/* No framing more than doubles a payload and adds a few bytes. */
 	size_t out_size = 5 * TURN_BYTES + 3 * max_frame;
-	/* Each as often as a comma, and one that has an answer besides. */
+	/*
+	 * A list contains each name once with a comma, and once more that of the endpoint
+	 * that gets an answer.
+	 */
 	size_t names_size = (nodes + 1) * ENDPOINT_NAME_MAX;
 	uint8_t *out, *plain;
 	char *names;
@@ -80,7 +84,7 @@ batch_only(struct batch *batch, const struct item *item)
 	batch->in_row = false;
 }
 
-/* Frames are unstuffed in a copy if they may be forwarded as received. */
+/* Frames are unstuffed into a separate buffer if they may be forwarded as received. */
 static void
 decoder_start(struct port *from)
 {
@@ -88,7 +92,7 @@ decoder_start(struct port *from)
 	    from->node->alike ? from->node->bridge->plain : NULL;
 }
 
-/* Adds what was decoded from the bytes at wire. */
+/* Adds the frame that was decoded from the bytes at wire. */
 static inline void
 batch_add(struct batch *batch, const struct decoded *d, const uint8_t *wire,
     uint64_t now)
@@ -197,7 +201,7 @@ batch_pick(struct batch *batch, const struct route_target *target)
 	}
 }
 
-/* For each port that would have got the frame. */
+/* Counts the drop for each port to which the frame would have been sent. */
 static void
 node_drop(struct node *node, const struct port *from, enum drop_reason reason,
     size_t len)
@@ -209,7 +213,7 @@ node_drop(struct node *node, const struct port *from, enum drop_reason reason,
 			port_drop(port, reason, len);
 }
 
-/* What a frame may be at most, encoded, to go out to the endpoint. */
+/* The maximum length of an encoded frame for the endpoint. */
 static size_t
 longest(const struct endpoint *ep)
 {
@@ -229,8 +233,10 @@ item_stays(
 	    framing_obeys(&ep->conf->framing, item->wire, item->wire_len);
 }
 
-/* Writes a frame, as received or encoded, into the rest of the shared buffer.
- * -EINVAL; -EMSGSIZE. */
+/*
+ * Writes a frame, as received or encoded, after the used bytes of the shared buffer.
+ * -EINVAL; -EMSGSIZE.
+ */
 static long
 write_frame(const struct node *to, const struct batch *batch,
     const struct item *item, size_t used)
@@ -337,7 +343,7 @@ batch_payload(const struct batch *batch, unsigned n)
 	return payload;
 }
 
-/* Makes the frame an item of a batch that is only for that node. */
+/* Appends the frame to a batch that is for this node only, without counting it in n. */
 static struct item *
 set_queued(struct batch *batch, const struct queued *q, const struct node *to)
 {
@@ -381,8 +387,8 @@ item_queued(
 }
 
 /*
- * Adds one waiting frame, encoded, to the batch.  False when there is no room for it
- * any more, or when its framing cannot express it (*ret_bad).
+ * Adds one queued frame, encoded, to the batch.  Returns false when there is no more room
+ * for it, or when its framing cannot express it (*ret_bad).
  */
 static bool
 fill_encoded(struct batch *batch, struct port *port, const struct queued *q,

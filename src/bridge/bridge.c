@@ -1,5 +1,5 @@
 /*
- * bridge: makes a bridge and its nodes, stops it, and what others may ask of it.
+ * bridge: creates and stops a bridge and its nodes, and answers queries about them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ bridge_new(struct event_base *base, struct bridge **ret)
 void
 node_free(struct node *node)
 {
-	/* A connection's port has gone with its link. */
+	/* The port of a connection was freed with its link. */
 	endpoint_stop(node->endpoint);
 	port_free(TAILQ_FIRST(&node->ports));
 	endpoint_free(node->endpoint);
@@ -84,7 +84,7 @@ bridge_find(const struct bridge *b, const char *name)
 	return NULL;
 }
 
-/* --- stop ---------------------------------------------------------------- */
+/* --- stop ----------------------------------------------------------------- */
 
 void
 bridge_stop(struct bridge *b)
@@ -140,7 +140,7 @@ bridge_end_breaks(struct bridge *b)
 		endpoint_end_break(b->node[i]->endpoint);
 }
 
-/* What is saved names a route by its place in the file. */
+/* The state file refers to a route by its index. */
 static void
 renumber_routes(struct bridge *b)
 {
@@ -148,7 +148,7 @@ renumber_routes(struct bridge *b)
 	unsigned *number = calloc(n + 1, sizeof(*number));
 	struct port *port;
 
-	/* Without memory it names none. */
+	/* Without memory the saved frames refer to no route. */
 	if (number == NULL)
 		n = 0;
 	if (number == NULL || routes_renumber(b->routes, number))
@@ -173,7 +173,7 @@ bridge_free(struct bridge *b)
 
 	if (b == NULL)
 		return;
-	/* What has come in is forwarded, through exchanges too. */
+	/* Input that has arrived is forwarded directly, without the exchanges. */
 	for (unsigned i = 0; i < b->nnodes; i++)
 		b->node[i]->exchange = NULL;
 	for (unsigned i = 0; i < b->nnodes; i++)
@@ -197,7 +197,7 @@ bridge_free(struct bridge *b)
 	precise_free();
 }
 
-/* --- for the faces to the outside ---------------------------------------- */
+/* --- interface for the control port and the service manager --------------- */
 
 unsigned
 bridge_up(const struct bridge *b)

@@ -1,15 +1,14 @@
 /*
- * bridge: ports, and the path that bytes take through them.
+ * bridge: ports, and the data path through them.
  *
  *   readable -> port_input (cut into frames)
  *            -> port_forward (routes, filters, taps)
  *            -> node_deliver (write at once, or queue: limit, policy, counters)
  *   writable -> port_flush (from the queue: encode, write, hand the rest over)
  *
- * A node is an endpoint as the bridge sees it; a port is one of its links with a
- * decoder and a queue.  A full queue pauses the ports whose frames it would
- * take, and these then take turns; port_update() alone decides from the state
- * what is read.
+ * A node is the bridge's representation of an endpoint; a port is one of its links with a
+ * decoder and a queue.  A full queue pauses the ports that send to it, and these then
+ * take turns; port_update() alone decides from the state which ports are read.
  */
 #ifndef BRIDGE_H
 #define BRIDGE_H
@@ -24,16 +23,16 @@
 #include "queue.h"
 #include "route.h"
 
-/* Why a frame that was accepted, or offered, did not go out. */
+/* The reasons why a frame that was accepted, or offered, was not sent. */
 enum drop_reason {
 	DROP_OVERFLOW,	  /* the queue was full, by its policy */
-	DROP_REPLACED,	  /* a newer one came in its place */
+	DROP_REPLACED,	  /* replaced by a newer frame */
 	DROP_DOWN,	  /* the queue was full while the endpoint was down */
-	DROP_STALLED,	  /* the peer took nothing for stall_timeout */
+	DROP_STALLED,	  /* the peer received nothing for stall_timeout */
 	DROP_UNENCODABLE, /* its framing cannot express the frame */
 	DROP_CUT,	  /* the link was lost in the middle of the frame */
-	DROP_CLOSED,	  /* the peer went, or the endpoint was taken away */
-	DROP_NO_PEER,	  /* a server without any peer */
+	DROP_CLOSED,  /* the peer disconnected, or the endpoint was removed */
+	DROP_NO_PEER, /* a server without any peer */
 	DROP_MEMORY,
 	DROP_REASONS
 };
@@ -42,9 +41,9 @@ extern const char *const drop_reason_names[DROP_REASONS];
 /* All in frames unless the name says bytes. */
 struct traffic {
 	uint64_t rx_bytes, rx_frames, rx_payload;
-	uint64_t rx_overhead; /* of its frames, around their payload */
+	uint64_t rx_overhead; /* bytes of its frames other than payload */
 	uint64_t tx_bytes, tx_frames, tx_payload;
-	uint64_t bad[BAD_REASONS]; /* times */
+	uint64_t bad[BAD_REASONS]; /* number of times */
 	uint64_t bad_bytes[BAD_REASONS];
 	uint64_t unchecked;
 	uint64_t dropped[DROP_REASONS];
@@ -62,119 +61,121 @@ struct losses;
 struct node_losses;
 
 /*
- * The frame of which the bufferevent holds the end, or all.  Kept until it is out:
- * if the link is lost and not a byte of it was written, it is sent again.
+ * The frame whose end, or all of it, is in the output buffer of the bufferevent.  It is
+ * kept until it is written: if the link is lost before any byte of it was written, it is
+ * sent again.
  */
 struct in_flight {
 	uint8_t *payload; /* a copy; NULL: there was no memory */
 	size_t len;
-	/* After the payload: the frame as it was received, see struct queued, or
-	 * nothing. */
+	/*
+	 * After the payload: the frame as it was received, see struct queued; 0: not
+	 * kept.
+	 */
 	size_t spelling_len;
 	uint32_t spelled;
-	size_t wire; /* bytes the bufferevent was given, 0: none
-			 * yet, it is to be sent again */
+	size_t wire; /* bytes passed on; 0: to be sent again */
 	uint64_t since_ns;
 	unsigned route;
-	bool waits;   /* there is one */
-	bool partial; /* some of it was written already */
-	uint8_t
-	    *rest; /* its unwritten end, while the line is closed, or NULL */
+	bool waits;    /* there is one */
+	bool partial;  /* a part of it has been written */
+	uint8_t *rest; /* unwritten end while the line is closed */
 	size_t rest_len;
 	struct device_id device; /* that of the line */
 };
 
-/* What the receiver had taken at the last look (stall.c). */
+/* The progress of the receiver at the last check (stall.c). */
 struct progress {
 	uint64_t taken;	   /* bytes, see link_taken */
-	uint64_t delay_ns; /* how long that may stay the same */
-	bool looked;	   /* there was a last look */
+	uint64_t delay_ns; /* maximum time without progress */
+	bool looked;	   /* there was a check */
 };
 
 TAILQ_HEAD(port_list, port);
 
 struct port {
-	/* What is asked of either side of a message... */
+	/* Used on both sides of the data path... */
 	_Alignas(CACHE_LINE) TAILQ_ENTRY(port) entry;
 	struct node *node;
 	struct link *link;
 	const struct endpoint_conf *conf; /* the endpoint's */
-	uint64_t gap_at; /* until then nothing may be written */
-	size_t held_len; /* of held */
-	bool backlog;	 /* there may be whole frames in it */
+	uint64_t gap_at;		  /* no write before this time */
+	size_t held_len;		  /* length of held */
+	bool backlog;			  /* held may contain whole frames */
 	bool full;   /* its queue is full and pauses others: it has waiters */
 	bool fair;   /* several sources may send to it */
-	bool shared; /* several of them waited, not long ago */
+	bool shared; /* several of them waited recently */
 	bool stalled;
-	bool closing; /* has ended, and only gets what is queued... */
-	/* ...of the side it comes from... */
+	bool closing; /* after a half close: drains its queue... */
+	/* ...used on the source side... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
 	struct port *blocked_by; /* the port whose waiter it is, or NULL */
-	bool turn;		 /* it is its turn there */
+	bool turn;		 /* it has its turn at that port */
 	size_t turn_left;	 /* bytes of the turn, of datagrams */
-	uint64_t last_turn;	 /* a number that grows with each turn */
+	uint64_t last_turn;	 /* number of its last turn */
 	TAILQ_ENTRY(port) waiting;
-	/* ...counted on both (and when it last took something)... */
+	/* ...updated on both sides (progress_ns: the last time it received something)... */
 	_Alignas(CACHE_LINE) uint64_t progress_ns;
 	struct traffic traffic;
-	/* ...and asked of the side it goes to. */
+	/* ...and used on the destination side. */
 	_Alignas(CACHE_LINE) struct in_flight
-	    in_flight; /* before all in the queue */
+	    in_flight; /* precedes all frames of the queue */
 	struct queue queue;
-	struct latest_table
-	    *latest; /* of its messages, NULL until it is needed */
-	struct restored_link
-	    *restored_link; /* waits for the link to be up, or NULL */
+	struct latest_table *latest;	     /* NULL until it is needed */
+	struct restored_link *restored_link; /* until the link is up */
 	struct progress progress;
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* set when the timer has to be precise */
 	struct task timer_task;
 	uint64_t timer_at;			  /* ns, 0: not armed */
-	void (*due)(struct port *, uint64_t now); /* called when it fires */
-	uint64_t stall_at; /* the times that it and gap_at stand for, 0: none */
+	void (*due)(struct port *, uint64_t now); /* when the timer fires */
+	uint64_t stall_at; /* the times for which the timer is set, 0: none */
 	uint64_t silence_at, age_at, linger_at;
-	uint64_t close_by; /* ...until then, at most */
+	uint64_t close_by; /* ...until this time at the latest */
 	uint64_t turn_at;
 	struct port_list waiters; /* for room in the queue */
-	uint64_t shared_ns;	  /* when there were several of them last */
-	size_t window;	    /* what a source may take while nothing waits... */
+	uint64_t shared_ns;	  /* last time with several waiters */
+	size_t window; /* what a source may use while nothing is queued... */
 	uint64_t window_tx; /* ...and tx_bytes when it was last computed */
 };
 
 struct node {
 	_Alignas(CACHE_LINE) struct bridge *bridge;
 	struct endpoint *endpoint;
-	struct port_list ports;	   /* one, or one a connection */
+	struct port_list ports;	   /* one, or one per connection */
 	unsigned number;	   /* in the routes' table */
 	unsigned framing_class;	   /* nodes with the same framing share it */
 	uint32_t framing_id;	   /* of that framing, in any process */
 	bool alike;		   /* its frames may be forwarded as received */
 	unsigned nsources;	   /* links that may send to it: 0, 1, more */
-	struct exchange *exchange; /* asks it one thing at a time, or NULL */
-	bool read_until_full;	   /* reads on: one large write is worth it */
-	struct traffic retired;	   /* of ports that are no more, or of none */
-	struct node_losses *losses; /* those logged, NULL: none */
+	struct exchange *exchange; /* serializes requests to it, or NULL */
+	bool read_until_full;	   /* to write as much as possible at once */
+	struct traffic retired; /* counters of closed ports, and of no port */
+	struct node_losses *losses; /* losses that were logged, NULL: none */
 };
 
 struct exchange;
 TAILQ_HEAD(exchange_list, exchange);
 
-/* A live view: told of each frame and of whom it goes to ("-": nobody). */
+/* A live view: notified of each frame and its destinations ("-": none). */
 struct tap {
 	TAILQ_ENTRY(tap) entry;
 	void (*frame)(struct tap *, const struct port *from, const char *to,
 	    const uint8_t *payload, size_t len);
-	/* Of endpoints that it is about, NULL at the end; its own.  NULL: all */
+	/*
+	 * The endpoints whose frames it shows, NULL-terminated, owned by the tap.  NULL:
+	 * all.
+	 */
 	char **names;
 };
 TAILQ_HEAD(tap_list, tap);
 
 /*
  * A position in the list of endpoints, their peers and routes, for a reply that is
- * produced in pieces.  A reload or a peer that leaves adjusts it: what exists all the
- * time, in the same order, is returned exactly once.
+ * produced in pieces.  It is adjusted at a reload and when a peer disconnects: an object
+ * that exists throughout is returned exactly once, as long as the order does not change.
  */
 struct cursor {
 	struct bridge *bridge;	 /* NULL: not open */
@@ -189,7 +190,7 @@ struct bridge {
 	struct routes *routes;
 	struct node **node; /* by number */
 	unsigned nnodes;
-	unsigned *by_name; /* their numbers, sorted by name */
+	unsigned *by_name; /* node numbers, sorted by name */
 	struct tap_list taps;
 	struct cursor_list cursors;
 	struct exchange_list exchanges;
@@ -197,43 +198,45 @@ struct bridge {
 	uint8_t *plain;	      /* where they are unstuffed */
 	uint8_t *out;	      /* where frames are encoded... */
 	size_t out_size;      /* ...at least the largest one */
-	char *names; /* where it goes, for the taps: at most everywhere */
+	char *names;	      /* names of the destinations, for the taps */
 	size_t names_size;
 	struct batch *batch;
 	struct losses *losses;	   /* NULL until some are logged */
-	struct snapshot *snapshot; /* while it starts, or NULL */
-	bool queued; /* something has joined a queue in this turn */
+	struct snapshot *snapshot; /* while it is being restored, or NULL */
+	bool queued;		   /* a frame was queued in this turn */
 	bool stopping;
-	/* Told when an endpoint comes or goes; NULL: nobody is. */
+	/* Called when the state of an endpoint changes; may be NULL. */
 	void (*changed)(struct bridge *);
 };
 
 int bridge_new(struct event_base *base, struct bridge **ret);
 /*
- * Makes the bridge what the configuration says, taking its endpoint and route confs
- * over: new endpoints are opened, those that now have to be opened differently are
- * closed and opened again, those that were removed are closed, the others stay open.
- * -errno with a sentence in err: nothing was changed.  All at once; change.h does it in
- * steps.
+ * Changes the bridge to match the configuration, and takes over its endpoint and route
+ * confs: new endpoints are opened, those that have to be opened differently are closed
+ * and opened again, those that were removed are closed, the others stay open.  On -errno,
+ * with a message in err, nothing was changed.  Does all steps in one call; see change.h
+ * for a change in steps.
  */
 int bridge_apply(struct bridge *b, struct config *c, struct error *err);
-/* From now on nothing more is read; what was read already is written out. */
+/* Stops all input; frames that were read already are still written. */
 void bridge_stop(struct bridge *b);
-/* To be called repeatedly after bridge_stop(): whether everything is written and, as far
- * as the kernel knows, has reached the other sides.  Shuts down the sending direction of
- * connections. */
+/*
+ * To be called repeatedly after bridge_stop(): returns whether everything is written and,
+ * as far as the kernel knows, has reached the peers.  Shuts down the sending direction of
+ * connections.
+ */
 bool bridge_drained(struct bridge *b);
-/* The same of what we hold ourselves: the kernel may still have some of it. */
+/* The same for the data in this process: the kernel may still hold some of it. */
 bool bridge_written(const struct bridge *b);
 void bridge_free(struct bridge *b);
 
 /* Ends breaks that are in progress. */
 void bridge_end_breaks(struct bridge *b);
-/* Before it is saved: completes what need not be handed over. */
+/* Called before the state is saved: completes what need not be handed over. */
 void bridge_settle(struct bridge *b);
 
 struct node *bridge_find(const struct bridge *b, const char *name);
-/* The same among n nodes; NULL: none has that name. */
+/* Finds a node by name among n nodes; NULL: none has that name. */
 static inline struct node *
 node_find(struct node *const *node, unsigned n, const char *name)
 {
@@ -244,39 +247,50 @@ node_find(struct node *const *node, unsigned n, const char *name)
 }
 /* How many endpoints are up. */
 unsigned bridge_up(const struct bridge *b);
-/* Bytes and frames that wait for a port, or for all ports of a node. */
+/* Bytes and frames queued for a port, or for all ports of a node. */
 void port_queued(const struct port *p, size_t *bytes, size_t *frames);
 void node_queued(const struct node *n, size_t *bytes, size_t *frames);
-/* Of all of its ports, and those that are no more. */
+/* The sum for all of its ports, including closed ones. */
 void node_traffic(const struct node *n, struct traffic *ret);
 void traffic_add(struct traffic *to, const struct traffic *t);
 uint64_t traffic_dropped(const struct traffic *t);
 uint64_t traffic_errors(const struct traffic *t);
 /*
  * Sends one frame to every link of a node.  -EINVAL: not expressible; -ENOBUFS: full;
- * -ENOTCONN: no peer.  To the bus of an exchange it is sent as a request when its turn
- * comes, for that tap, which must be on the bridge, or NULL; see exchange_send() for
+ * -ENOTCONN: no peer.  If the node is the bus of an exchange, the frame is queued as a
+ * request for that tap, which must be on the bridge, or NULL; see exchange_send() for
  * errors.
  */
 int node_send(
     struct node *n, const struct tap *tap, const uint8_t *payload, size_t len);
-/* Whether the frame of the node that is being shown to the tap answers its request. */
+/*
+ * Whether the frame of the node that is being shown to the tap is the answer to its
+ * request.
+ */
 bool node_answers(const struct node *n, const struct tap *tap);
-/* Stops reading from and writing to it; frames for it are held as while down. */
+/*
+ * Stops reading from and writing to the node; frames for it are queued as while it is
+ * down.
+ */
 void node_pause(struct node *n, bool paused);
-/* Moves it to the first of each; it must be zeroed or have been opened before. */
+/*
+ * Moves the cursor to the first object of each kind; it must be zeroed or have been
+ * opened before.
+ */
 void cursor_open(struct cursor *cursor, struct bridge *b);
-/* Harmless when it is not open. */
+/* Has no effect on a cursor that is not open. */
 void cursor_close(struct cursor *cursor);
-/* The next endpoint, the next peer of endpoints that have several, or the next route; NULL
- * at the end. */
+/*
+ * The next endpoint, the next peer of endpoints that have several, or the next route;
+ * NULL at the end.
+ */
 const struct node *cursor_node(struct cursor *cursor);
 const struct port *cursor_peer(struct cursor *cursor);
 const struct route *cursor_route(struct cursor *cursor);
 void bridge_tap(struct bridge *b, struct tap *tap);
-/* Frees its names, too. */
+/* Also frees the names of the tap. */
 void bridge_untap(struct bridge *b, struct tap *tap);
-/* Of one that was not put on a bridge; NULL is fine. */
+/* Frees the names of a tap that is not on a bridge; names may be NULL. */
 void tap_free_names(char **names);
 
 #endif

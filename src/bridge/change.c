@@ -1,5 +1,5 @@
 /*
- * change: the steps that make a bridge what a plan says.
+ * change: the steps that make a bridge match a plan.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,41 +13,41 @@
 #include "routes_change.h"
 
 enum phase {
-	PHASE_NODES,	 /* before it is committed: new nodes are made... */
+	PHASE_NODES,	 /* before the commit: new nodes are created... */
 	PHASE_ROUTES,	 /* ...routes get numbers... */
-	PHASE_EXCHANGES, /* ...exchanges are made... */
+	PHASE_EXCHANGES, /* ...exchanges are created... */
 	PHASE_BUFFERS,	 /* ...and buffers enlarged */
 	PHASE_READY,
-	PHASE_CLOSE,  /* committed: what goes or is replaced is closed... */
+	PHASE_CLOSE, /* committed: removed and replaced endpoints are closed... */
 	PHASE_SWITCH, /* ...routes change... */
 	PHASE_OPEN,   /* ...endpoints open, or follow their section... */
-	PHASE_PEERS,  /* ...and so do the connections they have */
-	PHASE_FREE,   /* ...and what has gone is freed */
+	PHASE_PEERS,  /* ...ports of connections are updated... */
+	PHASE_FREE,   /* ...and removed nodes are freed */
 	PHASE_DONE,
-	PHASE_UNDO, /* dropped: new nodes are freed */
+	PHASE_UNDO, /* not committed: new nodes are freed */
 };
 
 struct change {
 	struct bridge *bridge;
 	struct plan *plan;
 	enum phase phase;
-	unsigned at; /* in this phase */
+	unsigned at; /* index within the phase */
 	int result;
 	struct node *
 	    *node; /* for each endpoint: the one that stays, or a new one */
-	unsigned nmade;	     /* of them, so far */
-	unsigned *was;	     /* the number it has had, or ROUTE_NONE */
-	unsigned *now;	     /* of each old one: its number, or ROUTE_NONE */
-	unsigned *passed;    /* see cursors_change() */
-	struct node **table; /* what becomes the bridge's */
-	struct node **gone;  /* no longer in the bridge, to be freed */
+	unsigned nmade;	  /* number of entries in node so far */
+	unsigned *was;	  /* previous number, or ROUTE_NONE */
+	unsigned *now;	  /* for each old node: its new number, or ROUTE_NONE */
+	unsigned *passed; /* see cursors_change() */
+	struct node **table; /* the new node table */
+	struct node **gone;  /* removed nodes, to be freed */
 	unsigned ngone;
 	struct routes_change *routes;
 	struct exchange_list exchanges;
 	struct cursor cursor;
 };
 
-/* --- before it is committed ---------------------------------------------- */
+/* --- before the commit ---------------------------------------------------- */
 
 int
 change_new(struct bridge *b, struct plan *plan, struct change **ret)
@@ -93,14 +93,14 @@ change_free(struct change *change)
 	free(change);
 }
 
-/* Whether it need not be opened again. */
+/* Whether the endpoint can stay open. */
 static bool
 same_wire(const struct endpoint_conf *a, const struct endpoint_conf *b)
 {
 	return a->ops == b->ops && strcmp(a->wire, b->wire) == 0;
 }
 
-/* Whether the node of the new table was made for it. */
+/* Whether the node in the new table was created for this configuration. */
 static bool
 is_new(const struct change *change, unsigned i)
 {
@@ -144,7 +144,7 @@ static const struct exchange_ops exchange_ops = {
 	.answer = port_send,
 };
 
-/* Makes the exchange of a route that asks for one. */
+/* Creates the exchange of a route that is configured with one. */
 static int
 make_exchange(struct change *change, struct route *route)
 {
@@ -185,7 +185,7 @@ change_commit(struct change *change)
 	change->at = 0;
 }
 
-/* --- the change ---------------------------------------------------------- */
+/* --- the change ----------------------------------------------------------- */
 
 /* Whether the old node is not in the new table. */
 static bool
@@ -203,7 +203,7 @@ close_old(struct node *old)
 		endpoint_stop(old->endpoint);
 }
 
-/* What waits for it goes with it. */
+/* Frames queued for the endpoint are dropped with it. */
 static void
 say_gone(const struct node *node)
 {
@@ -219,7 +219,10 @@ say_gone(const struct node *node)
 	    "is no longer configured: closed%s", lost);
 }
 
-/* Connections go when their endpoint is closed, the one link of others at the end. */
+/*
+ * Ports of connections are freed when their endpoint is closed, the single port of other
+ * endpoints in PHASE_FREE.
+ */
 static void
 close_node(struct change *change, struct node *node)
 {
@@ -239,7 +242,7 @@ free_gone(struct node *node)
 	node_free(node);
 }
 
-/* Its place in the new table, until it is opened there. */
+/* Enters the node in the new table, until its replacement is opened. */
 static void
 place_node(struct change *change, unsigned i, struct node *node)
 {
@@ -247,7 +250,7 @@ place_node(struct change *change, unsigned i, struct node *node)
 	bool waits = node != change->node[i];
 
 	node->number = i;
-	/* It is closed, and its framing is another one. */
+	/* The old node is closed, and its framing is a different one. */
 	node->framing_class = waits ? NO_CLASS : as->framing_class;
 	node->alike = !waits && as->alike;
 	if (!waits)
@@ -266,7 +269,7 @@ use_nodes(struct change *change)
 	struct node **old = b->node;
 	unsigned n = b->nnodes;
 
-	/* A command may have opened one again. */
+	/* A control command may have opened an endpoint again since PHASE_CLOSE. */
 	for (unsigned i = 0; i < n; i++) {
 		if (leaves(change, old[i]))
 			close_old(old[i]);
@@ -303,7 +306,7 @@ switch_over(struct change *change)
 	bridge_restore(b);
 }
 
-/* What waits for the old node's one port, and all that was counted. */
+/* Takes over the counters and, where both nodes have a single port, the queued frames. */
 static void
 inherit(struct node *to, struct node *from)
 {
@@ -329,7 +332,7 @@ inherit(struct node *to, struct node *from)
 	port_keep_queue(new);
 }
 
-/* The new node takes the place of the one with the same name. */
+/* Replaces the node of the same name with the new one. */
 static void
 replace_node(struct change *change, unsigned i)
 {
@@ -357,12 +360,12 @@ follow_section(struct node *node, struct endpoint_conf *conf)
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
 	    "its section has changed; it stays open");
 	TAILQ_FOREACH(port, &node->ports, entry) {
-		port->age_at = 0; /* of another frame_timeout */
+		port->age_at = 0; /* frame_timeout may have changed */
 		port_age(port, task_now(), true);
 	}
 }
 
-/* Other sources may have to be paused now, and routes may be different. */
+/* The sources that it pauses and the numbers of its routes may have changed. */
 static void
 update_port(struct change *change, struct port *port)
 {
@@ -402,7 +405,7 @@ next_phase(struct change *change)
 	change->at = 0;
 }
 
-/* One of n steps of this phase is done. */
+/* Counts one of n steps of this phase. */
 static void
 step_done(struct change *change, unsigned n)
 {
@@ -410,7 +413,7 @@ step_done(struct change *change, unsigned n)
 		next_phase(change);
 }
 
-/* Before it is committed; -ENOMEM. */
+/* Performs a step before the commit; -ENOMEM. */
 static int
 prepare_step(struct change *change)
 {
@@ -449,7 +452,7 @@ peers_step(struct change *change)
 
 	if (change->cursor.bridge == NULL)
 		cursor_open(&change->cursor, change->bridge);
-	/* Cursors are for readers; the port is not theirs. */
+	/* cursor_peer() returns a const pointer; the bridge may modify the port. */
 	port = (struct port *)(uintptr_t)cursor_peer(&change->cursor);
 	if (port != NULL) {
 		update_port(change, port);

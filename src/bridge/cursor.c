@@ -67,7 +67,7 @@ cursors_leave_port(const struct bridge *b, const struct port *port)
 		cursor->port = TAILQ_NEXT(port, entry);
 }
 
-/* Each continues after the last object that it has passed and that still exists. */
+/* Each cursor continues after the last returned object that still exists. */
 void
 cursors_change(const struct bridge *b, const unsigned *node_passed,
     const unsigned *route_passed)

@@ -1,6 +1,5 @@
 /*
- * events: what the timers of ports and the endpoints tell the bridge; ports come and
- * go here.
+ * events: callbacks of the timers of ports and of the endpoints; creates and frees ports.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 #include "link.h"
 #include "log.h"
 
-/* --- timers -------------------------------------------------------------- */
+/* --- timers --------------------------------------------------------------- */
 
 static bool
 due(uint64_t *at, uint64_t now)
@@ -32,8 +31,8 @@ age_due(struct port *port)
 }
 
 /*
- * What the time on the line has to say counts only while the line is read: the rest of
- * a frame may be waiting in the kernel.
+ * Timeouts of the line count only while the line is read: the rest of a frame may be in
+ * the kernel's buffer.
  */
 static void
 line_due(struct port *port, uint64_t now)
@@ -49,7 +48,7 @@ line_due(struct port *port, uint64_t now)
 		age_due(port);
 }
 
-/* What the timer of a port was set for. */
+/* Handles the times of a port that have passed. */
 static void
 port_due(struct port *port, uint64_t now)
 {
@@ -64,7 +63,7 @@ port_due(struct port *port, uint64_t now)
 		port_release(port);
 }
 
-/* --- ports come and go --------------------------------------------------- */
+/* --- creating and freeing ports ------------------------------------------- */
 
 void
 port_keep_queue(struct port *port)
@@ -144,9 +143,12 @@ port_free(struct port *port)
 	free(port);
 }
 
-/* --- what the endpoints tell --------------------------------------------- */
+/* --- callbacks of the endpoints ------------------------------------------- */
 
-/* The frame cannot be completed; left: the number of its bytes that were not written. */
+/*
+ * Drops a frame that cannot be completed; left: the number of its bytes that were not
+ * written.
+ */
 static void
 in_flight_cut(struct port *port, size_t left)
 {
@@ -154,8 +156,11 @@ in_flight_cut(struct port *port, size_t left)
 	port_drop_in_flight(port, DROP_CUT);
 }
 
-/* A frame is partially written to a line that still exists: keeps the rest until the line
- * is open again, because otherwise the next frame would be appended to that part. */
+/*
+ * A frame is partially written to a device that still exists: keeps the rest until the
+ * device is open again, because otherwise the next frame would be appended to the partial
+ * one.
+ */
 static bool
 keep_rest(struct port *port, size_t left)
 {
@@ -168,7 +173,10 @@ keep_rest(struct port *port, size_t left)
 	return true;
 }
 
-/* The frame that was being written: completed or sent again later, or cut. */
+/*
+ * The link of a frame in flight is lost: the frame is completed or sent again later, or
+ * dropped.
+ */
 static void
 in_flight_lost(struct port *port)
 {
@@ -186,7 +194,7 @@ in_flight_lost(struct port *port)
 		in_flight_cut(port, left);
 }
 
-/* The link is up: sends the rest first, if it is the same line. */
+/* The link is up: sends the rest of the frame first, if it is the same device. */
 static void
 give_rest(struct port *port)
 {
@@ -202,7 +210,7 @@ give_rest(struct port *port)
 		in_flight_cut(port, h->rest_len);
 		return;
 	}
-	link->tx_bytes -= h->rest_len; /* counted before */
+	link->tx_bytes -= h->rest_len; /* it was counted before */
 	free(h->rest);
 	h->rest = NULL;
 }
@@ -289,7 +297,7 @@ on_state(struct endpoint *ep)
 		node->bridge->changed(node->bridge);
 }
 
-/* What frames of a framing are called. */
+/* The noun for a frame of this framing. */
 static const char *
 noun(const struct framing_conf *conf, char *buf, size_t size)
 {

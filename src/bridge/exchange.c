@@ -1,28 +1,28 @@
 /*
- * exchange: masters that share a bus on which one request is answered at
- * a time (exchange = modbus).
+ * exchange: masters that share a bus on which one request is answered at a time (exchange
+ * = modbus).
  *
- * Each master's requests wait in a queue of their own, and the masters take turns, so
- * that none is kept waiting by one that asks a lot.  The request whose turn it is goes to
- * the bus; until its answer is there, or its time is over, nothing else does.  A frame
- * of the bus is that answer if its unit, its function and what it says of the
- * request fit; any other is counted, and given to no master.
+ * The requests of each master are in a separate queue, and the masters take turns, so
+ * that a master that sends many requests does not delay the others.  The next request is
+ * sent to the bus; nothing else is sent until its answer arrives or its timeout expires.
+ * A frame from the bus is that answer if its unit, its function and the fields that it
+ * repeats match the request; any other frame is counted, and given to no master.
  *
- *	IDLE -> AWAITING (a request is out) -> RESTING (silence before the next) -> IDLE
- *	     -> RESTING (a broadcast is out, which is not answered)
+ * IDLE -> AWAITING (a request was sent) -> RESTING (silence before the next) -> IDLE
+ *      -> RESTING (a broadcast was sent, which is not answered)
  *
- * A frame from the control port takes its turn like a request of a master.  Its master
- * is the tap of the session, or none if the frame is only to be sent.
+ * A frame from the control port takes its turn like a request of a master.  Its master is
+ * the tap of the session, or none if the frame is only to be sent.
  *
- * All that follows from a request or an answer is done in the exchange's own
- * callback, not in the turn that brought it, where the batch and the buffers of the path
- * are in use.
+ * All actions that follow from a request or an answer are done in the exchange's own
+ * callback, not in the turn that received it, where the batch and the buffers of the data
+ * path are in use.
  *
- * Serial messages have no number that ties an answer to its request.  So a master that
- * asks again after a while without an answer is taken to have given up on what it
- * asked before: it would take the answer to that for the answer to this.  The messages
- * of modbus-tcp do have one: such a master may have several requests waiting, and gets an
- * exception for each that is not answered.
+ * Serial messages have no number that identifies the request of an answer.  Therefore a
+ * master that sends a request after the retry window is assumed to have given up on its
+ * earlier requests: it would take an answer to those for the answer to this one.  The
+ * messages of modbus-tcp do have a number: such a master may have several requests
+ * queued, and gets an exception for each that is not answered.
  *
  * Masters and bus may have different framings: requests and answers are converted.
  */
@@ -33,14 +33,17 @@
 #include "exchange.h"
 #include "log.h"
 
-/* What units are given to deal with a broadcast. */
+/* The time that units are given to process a broadcast. */
 #define TURNAROUND (100 * NSEC_PER_MSEC)
-/* How often a bus that has not accepted a request is checked again. */
+/* The interval at which a bus that has not accepted a request is checked again. */
 #define UNWRITTEN (50 * NSEC_PER_MSEC)
 
-/* --- the next request ---------------------------------------------------- */
+/* --- the next request ----------------------------------------------------- */
 
-/* On a serial bus, and not on a connection, where unit 0 is a unit like any other. */
+/*
+ * Unit 0 is the broadcast address on a serial bus only; on a connection it is a unit like
+ * any other.
+ */
 static bool
 is_broadcast(const struct exchange *ex)
 {
@@ -58,8 +61,8 @@ deliver(struct exchange *ex, struct port *port, const struct queued *q)
 }
 
 /*
- * The request of the master gets no answer: tells it so, where its messages have a number.
- * Others would take that for the answer of the unit to a later request.
+ * Informs the master that its request gets no answer, if its messages have a number.
+ * Other masters would take the exception for the answer of the unit to a later request.
  */
 static void
 give_exception(struct exchange *ex)
@@ -120,9 +123,9 @@ ask(struct exchange *ex, struct master *master)
 	}
 }
 
-/* --- from the bus -------------------------------------------------------- */
+/* --- from the bus --------------------------------------------------------- */
 
-/* True when it is what is awaited. */
+/* Whether the frame is the answer to the current request. */
 static bool
 is_answer(const struct exchange *ex, const struct item *item)
 {
@@ -136,7 +139,10 @@ is_answer(const struct exchange *ex, const struct item *item)
 	    modbus_answers(&ex->request, &m);
 }
 
-/* Gives the answer the payload and the number that its master expects. */
+/*
+ * Converts the answer to the framing of its master and sets the number that the master
+ * expects.
+ */
 static void
 convert_answer(struct exchange *ex)
 {
@@ -150,14 +156,17 @@ convert_answer(struct exchange *ex)
 		return;
 	len = framing_convert(bus, q->payload, q->len, to, ex->answer_payload);
 	if (len < 0)
-		return; /* it cannot be written, and is counted then */
+		return; /* counted when it is sent */
 	framing_set_number(
 	    to, ex->answer_payload, (size_t)len, ex->master_number);
 	q->len = (size_t)len;
 	q->wire = NULL;
 }
 
-/* Keeps the answer for the master that asked, as received where that is possible. */
+/*
+ * Keeps the answer for the master that sent the request, as received where that is
+ * possible.
+ */
 static void
 keep_answer(
     struct exchange *ex, const struct batch *batch, const struct item *item)
@@ -232,7 +241,7 @@ exchanges_settle(struct bridge *b)
 			give_answer(ex);
 }
 
-/* True when the answer has begun, and more of it has come since the last look. */
+/* Whether more bytes of an answer have arrived since the last check. */
 static bool
 arrives(struct exchange *ex)
 {
@@ -263,7 +272,7 @@ answer_due(struct exchange *ex, uint64_t now, bool arriving)
 	give_exception(ex);
 }
 
-/* --- the callback -------------------------------------------------------- */
+/* --- the callback --------------------------------------------------------- */
 
 void
 exchange_label(const struct task *task, char *buf, size_t size)
@@ -299,7 +308,7 @@ exchange_label(const struct task *task, char *buf, size_t size)
 		    frames == 1 ? "" : "s");
 }
 
-/* When there is something to do next, 0: not before a request arrives. */
+/* The time of the next action, 0: none before a request arrives. */
 static uint64_t
 next_time(const struct exchange *ex, uint64_t now)
 {

@@ -1,5 +1,5 @@
 /*
- * exchange_bus: puts requests on the bus of an exchange, and takes those back that are
+ * exchange_bus: sends requests to the bus of an exchange, and withdraws those that are
  * not to be sent any more.
  */
 #include <errno.h>
@@ -40,7 +40,6 @@ exchange_answer_timeout(const struct exchange *ex)
 	return given != 0 ? given : ANSWER_TIMEOUT;
 }
 
-/* A request that does not get to the bus. */
 void
 exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len)
 {
@@ -55,8 +54,6 @@ exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len)
 	loss_dropped(ex->to, reason, 1, len);
 }
 
-/* Whether nothing is queued before the next request; a bus that is down counts as clear,
- * because requests to it are dropped. */
 bool
 exchange_bus_clear(const struct exchange *ex)
 {
@@ -69,7 +66,7 @@ exchange_bus_clear(const struct exchange *ex)
 	return true;
 }
 
-/* Drops the frame that was handed to the bufferevent, if none of it is written. */
+/* Drops the frame in flight, if none of it is written. */
 static bool
 withdraw_in_flight(struct port *port, enum drop_reason reason)
 {
@@ -92,10 +89,6 @@ exchange_wake(struct exchange *ex)
 	event_active(ex->event, EV_TIMEOUT, 0);
 }
 
-/*
- * A request for which no master waits any longer must not be sent when the bus accepts
- * data again.
- */
 void
 exchange_withdraw(struct exchange *ex, enum drop_reason reason)
 {
@@ -117,7 +110,6 @@ exchange_withdraw(struct exchange *ex, enum drop_reason reason)
 	exchange_wake(ex);
 }
 
-/* No master waits any longer for the answer to the request that was sent. */
 void
 exchange_abandon(struct exchange *ex, enum drop_reason reason)
 {
@@ -126,7 +118,6 @@ exchange_abandon(struct exchange *ex, enum drop_reason reason)
 		exchange_withdraw(ex, reason);
 }
 
-/* So long the line is busy with that many bytes; 0 where its rate is not known. */
 uint64_t
 exchange_line_time(const struct exchange *ex, size_t bytes)
 {
@@ -158,8 +149,10 @@ exchange_bus_open(const struct exchange *ex)
 	return port != NULL && port_open(port);
 }
 
-/* Gives the request the payload and the number that it has on the bus; out has room for
- * CONVERT_MAX bytes. */
+/*
+ * Converts the request to the framing of the bus and sets its number there; out has room
+ * for CONVERT_MAX bytes.
+ */
 static bool
 convert_request(struct exchange *ex, const struct framing_conf *from,
     struct queued *q, uint8_t *out)

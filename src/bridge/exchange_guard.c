@@ -1,15 +1,16 @@
 /*
- * exchange_guard: answers that may still arrive after their time is over.
+ * exchange_guard: answers that may still arrive after their timeout.
  *
- * Nothing in an answer shows that it is late.  So a request to the same unit with the
- * same function waits for late_guard; others do not.
+ * Nothing in a serial answer shows that it is late.  Therefore a request to the same unit
+ * with the same function is delayed by late_guard; other requests are not, unless there
+ * are GUARDS guards.
  */
 #include "exchange.h"
 
 /* The longest message of modbus-rtu. */
 #define LONGEST_RTU 256
 
-/* How long after its timeout the answer to a request may still arrive. */
+/* The time after the timeout during which the answer to a request may still arrive. */
 static uint64_t
 guard_time(const struct exchange *ex)
 {
@@ -19,17 +20,15 @@ guard_time(const struct exchange *ex)
 	    exchange_line_time(ex, LONGEST_RTU));
 }
 
-/* The request that was sent has not been answered in time. */
 void
 exchange_guard_add(struct exchange *ex, uint64_t now)
 {
-	/* A number shows that an answer is late. */
+	/* With numbered messages the number shows that an answer is late. */
 	if (exchange_framing(ex)->rule->number_size == 0)
 		ex->guard[ex->nguards++] =
 		    (struct guard){ ex->request, now + guard_time(ex) };
 }
 
-/* Whether a late answer could be mistaken for that to the master's next request. */
 bool
 exchange_is_guarded(const struct exchange *ex, const struct master *master)
 {
@@ -44,7 +43,7 @@ exchange_is_guarded(const struct exchange *ex, const struct master *master)
 	if (!queue_head(&master->queue, &q) ||
 	    !exchange_read(conf, q.payload, q.len, &request))
 		return false;
-	/* An exception contains nothing else that identifies its request. */
+	/* An exception response contains nothing else that identifies its request. */
 	for (unsigned i = 0; i < ex->nguards; i++)
 		if (ex->guard[i].request.unit == request.unit &&
 		    ex->guard[i].request.function == request.function)
@@ -52,7 +51,6 @@ exchange_is_guarded(const struct exchange *ex, const struct master *master)
 	return false;
 }
 
-/* Whether it is the late answer to a request. */
 bool
 exchange_is_late(const struct exchange *ex, const struct item *item)
 {
@@ -67,7 +65,6 @@ exchange_is_late(const struct exchange *ex, const struct item *item)
 	return false;
 }
 
-/* When the first guard expires, 0 if there is none. */
 uint64_t
 exchange_first_guard(const struct exchange *ex)
 {
@@ -79,7 +76,6 @@ exchange_first_guard(const struct exchange *ex)
 	return first;
 }
 
-/* Removes the guards that have expired, unless an answer is arriving. */
 void
 exchange_guards_end(struct exchange *ex, uint64_t now, bool arriving)
 {

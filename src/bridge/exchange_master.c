@@ -1,6 +1,5 @@
 /*
- * exchange_master: the masters of an exchange, each with the requests that wait for
- * their turn.
+ * exchange_master: the masters of an exchange, each with its queued requests.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +7,7 @@
 
 #include "exchange.h"
 
-/* Requests of one master that come within that time do not replace each other. */
+/* Requests of one master that arrive within this time do not replace each other. */
 #define RETRY_WINDOW (20 * NSEC_PER_MSEC)
 
 static struct master *
@@ -38,7 +37,6 @@ exchange_add_master(
 	return master;
 }
 
-/* With all that it had to ask. */
 void
 exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason)
@@ -58,7 +56,10 @@ exchange_free_master(
 	free(master);
 }
 
-/* It waits for none of its answers any more; broadcasts have none. */
+/*
+ * The master waits for none of its earlier answers any more: drops its requests, except
+ * broadcasts, which have no answer.
+ */
 static void
 give_up(struct exchange *ex, struct master *master)
 {
@@ -174,7 +175,7 @@ exchange_forget_tap(struct bridge *b, const struct tap *tap)
 	}
 }
 
-/* A master that can be told does not wait for an answer any longer. */
+/* Ends the wait of the current master, with an exception if its messages have numbers. */
 static void
 bus_down(struct exchange *ex)
 {
@@ -216,7 +217,6 @@ exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames)
 	}
 }
 
-/* The next master: the one whose last turn was the longest time ago and that may ask now. */
 struct master *
 exchange_next_master(struct exchange *ex)
 {

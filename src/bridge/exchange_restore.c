@@ -2,9 +2,10 @@
  * exchange_restore: hands requests over from one process to the next.
  *
  * The request that was sent and the late answers that are expected are handed over with
- * the exchange, so that only the master that asked gets the answer.  The waiting requests
- * of a master are handed over with its connection; if that has ended, they are dropped
- * and counted.  Sessions of the control port end, and so do their requests.
+ * the exchange, so that only the master that sent the request gets the answer.  The
+ * queued requests of a master are handed over with its connection; if that was closed,
+ * they are dropped and counted.  Control sessions are closed, and their requests are
+ * dropped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ enum master_kind { MASTER_LINK, MASTER_SEND, MASTER_SESSION };
 
 struct saved_master {
 	enum master_kind kind;
-	struct span name; /* of its link */
+	struct span name; /* name of its link */
 	uint64_t last_ns;
 	size_t nframes;
 	struct unpack frames;
@@ -38,10 +39,10 @@ struct old_exchange {
 	uint64_t sent_ns, until_ns;
 	unsigned nguards;
 	struct guard guard[GUARDS];
-	size_t master; /* whose request was sent; nmasters: that of none */
+	size_t master; /* whose request was sent; nsaved: none */
 	size_t nsaved;
 	struct saved_master *saved;
-	struct exchange *now; /* NULL: it does not exist any more */
+	struct exchange *now; /* NULL: it no longer exists */
 };
 
 struct old_exchanges {
@@ -49,7 +50,7 @@ struct old_exchanges {
 	struct old_exchange *exchange;
 };
 
-/* --- writing ------------------------------------------------------------- */
+/* --- saving --------------------------------------------------------------- */
 
 static void
 save_request(const struct modbus *m, struct pack *p)
@@ -125,7 +126,7 @@ exchanges_save(const struct bridge *b, struct pack *p)
 		save_exchange(ex, p);
 }
 
-/* --- reading ------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 static void
 read_request(struct unpack *u, struct modbus *m)
@@ -208,7 +209,7 @@ exchanges_read(struct unpack *u, struct old_exchanges **ret)
 	return 0;
 }
 
-/* --- taking over --------------------------------------------------------- */
+/* --- restoring ------------------------------------------------------------ */
 
 static void
 drop(struct node *node, enum drop_reason reason, size_t len)
@@ -246,7 +247,7 @@ take_turn(const struct old_exchange *old, size_t number, struct master *master)
 	}
 }
 
-/* Restores its waiting requests; port: NULL for the control port. */
+/* Restores the queued requests of a master; port: NULL for the control port. */
 static void
 restore_master(struct old_exchange *old, size_t number, struct port *port)
 {
@@ -321,7 +322,7 @@ exchanges_restore_master(struct port *port, struct old_exchanges *old)
 	}
 }
 
-/* --- the end ------------------------------------------------------------- */
+/* --- requests that were not restored -------------------------------------- */
 
 static void
 drop_rest(const struct old_exchange *old, struct bridge *b)

@@ -1,5 +1,5 @@
 /*
- * exchanges: creates the exchanges that routes ask for, and changes them at a reload.
+ * exchanges: creates the exchanges of routes, and replaces them at a reload.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ exchanges_add(struct exchange_list *list, struct bridge *b,
 	return 0;
 }
 
-/* The old one of the same route and bus goes on as the new one. */
+/* Takes over the state of the old exchange with the same bus and the same section. */
 static void
 take_over(struct exchange *ex, struct exchange *old)
 {
@@ -98,7 +98,7 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 {
 	struct exchange *ex, *old;
 
-	/* A bus has one exchange at most. */
+	/* A bus has at most one exchange. */
 	TAILQ_FOREACH(ex, list, entry)
 		if ((old = ex->to->exchange) != NULL &&
 		    strcmp(ex->route->conf->text, old->route->conf->text) == 0)

@@ -1,15 +1,15 @@
 /*
- * forward: the path that bytes take, in the order in which they take it.
+ * forward: the data path, in the order in which data takes it.
  *
- * A turn is one read callback.  What was read is cut into a batch of frames that
- * point into the input; each destination's share is encoded once, into one
- * buffer (or, where the other side's framing is the same, is the very input), and
- * written with one system call to each port that has nothing waiting.  Only what a
- * port cannot take now becomes a copy in its queue.
+ * A turn is one read callback.  The input is cut into a batch of frames that point into
+ * it; the frames for each destination are encoded once, into one buffer (or, where the
+ * destination has the same framing, are the input itself), and written with one system
+ * call to each port that has nothing queued.  Only frames that a port cannot accept now
+ * are copied, into its queue.
  *
- * Room.  Before frames are cut, port_room() asks how much every destination can
- * still take.  No room in a queue with overflow = block: the source is not read
- * until that queue is half empty and it is the source's turn (port.c).
+ * Flow control: before frames are cut, port_room() determines how much every destination
+ * can still accept.  If a queue with overflow = block has no room, the source is not read
+ * until that queue is half empty and the source has its turn (port.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -24,9 +24,9 @@
 static void port_forward(struct batch *);
 static void node_deliver(struct node *, struct batch *);
 
-/* --- 1. in: from bytes to frames ----------------------------------------- */
+/* --- 1. input: from bytes to frames --------------------------------------- */
 
-/* Keeps what was not decoded, for the next turn. */
+/* Keeps the bytes that were not decoded for the next turn. */
 static void
 port_keep(struct port *port, const uint8_t *in, size_t len)
 {
@@ -65,10 +65,10 @@ port_reserve(struct port *port, size_t size)
 }
 
 /*
- * Brings the bytes together, those kept first: in the shared buffer, or, when many
- * are kept, in the port's own.  While those kept may contain whole frames, nothing is
- * read, so that a port keeps at most one read and the beginning of a frame.  Returns
- * the number of bytes.
+ * Reads after the bytes that were kept: into the shared buffer, or, when many bytes are
+ * kept, into the port's own.  While those kept may contain whole frames, nothing is read,
+ * so that a port keeps at most one read and the beginning of a frame.  Returns the number
+ * of bytes.
  */
 static size_t
 port_read(struct port *port, size_t room, uint8_t **ret)
@@ -99,8 +99,10 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 	return held + n;
 }
 
-/* Whether the turn may continue: its budget is not used up, or the link is lost, so
- * that it gets no other turn. */
+/*
+ * Whether the turn may continue: its budget is not used up, or the link is lost, so that
+ * there is no other turn.
+ */
 static bool
 may_go_on(struct port *port)
 {
@@ -130,7 +132,7 @@ port_input(struct port *port)
 
 	if (port->link->up && port->node->endpoint->paused)
 		return;
-	/* What a lost link had brought is forwarded all the same. */
+	/* Input of a lost link is forwarded in any case. */
 	room = port->link->up ? port_room(port, &by) : TURN_BYTES;
 	if (room == 0) {
 		port_update(port);
@@ -162,7 +164,7 @@ port_input(struct port *port)
 		port_turn_end(port, got);
 	else if (more)
 		port_update(port);
-	/* Others that have become readable come before the rest. */
+	/* Other ports that have become readable are served before the rest. */
 	if (more && room > 0)
 		event_base_loopcontinue(b->base);
 	port_age(port, now, had > 0);
@@ -200,9 +202,12 @@ port_timeout(struct port *port)
 	port_input_end(port, framing_timeout);
 }
 
-/* --- 2. across: routes, filters, taps ------------------------------------ */
+/* --- 2. forwarding: routes, filters, taps --------------------------------- */
 
-/* To all its targets; the names of those that get something, for the taps. */
+/*
+ * Delivers the batch to all targets; names: receives the names of the destinations, for
+ * the taps.
+ */
 static void
 batch_deliver(struct batch *batch, char *names, size_t size)
 {
@@ -229,7 +234,7 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		    batch->from->node->exchange, batch, names, size);
 }
 
-/* Somebody watches: frame by frame, so that each is shown with its way. */
+/* Delivers frame by frame when there are taps, so that each is shown with its destinations. */
 static void
 batch_watched(struct batch *batch)
 {
@@ -261,9 +266,9 @@ port_forward(struct batch *batch)
 		batch_deliver(batch, NULL, 0);
 }
 
-/* --- 3. out: from frames to bytes ---------------------------------------- */
+/* --- 3. output: from frames to bytes -------------------------------------- */
 
-/* These frames are out: counters, latency, and the port is alive. */
+/* Updates counters, latency and progress for frames that were written. */
 static void
 account(struct port *port, const struct batch *batch, unsigned n)
 {
@@ -287,7 +292,7 @@ account(struct port *port, const struct batch *batch, unsigned n)
 		port_gap(port, now, (size_t)payload);
 }
 
-/* Leaves the end of a frame to the bufferevent, and remembers the frame. */
+/* Passes the end of a frame to the bufferevent, and records the frame as in flight. */
 static void
 port_hand(struct port *port, const struct batch *batch, const struct item *item,
     const uint8_t *data, size_t len, bool partial)
@@ -311,7 +316,7 @@ port_hand(struct port *port, const struct batch *batch, const struct item *item,
 	port->progress_ns = task_now();
 }
 
-/* The encoded frames in one piece, or, as datagrams, in a piece each. */
+/* Writes the encoded frames with one call, or, as datagrams, with one call each. */
 static ssize_t
 port_write_out(struct port *port, const struct batch *batch, unsigned most)
 {
@@ -333,13 +338,14 @@ port_write_out(struct port *port, const struct batch *batch, unsigned most)
 }
 
 /*
- * Writes the encoded frames at once, as far as the kernel takes them; the one that
- * it took half of, or none of, is handed over.  Returns how many have left.
+ * Writes the encoded frames immediately, as far as the kernel accepts them; a frame that
+ * it accepted partially, or the first that it did not accept, is passed to the
+ * bufferevent.  Returns the number of frames written or passed on.
  */
 static unsigned
 port_write(struct port *port, const struct batch *batch)
 {
-	/* Frames that a silence ends go one at a time. */
+	/* Frames that are delimited by silence are written one at a time. */
 	unsigned most =
 	    framing_gap(&port->conf->framing, 0) != 0 ? 1 : batch->npick;
 	size_t total = batch->end[most - 1], start;
@@ -410,7 +416,7 @@ port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
 	}
 }
 
-/* A frame that cannot be written now. */
+/* Queues a frame that cannot be written now, or drops it. */
 static void
 port_queue(
     struct port *port, const struct batch *batch, const struct item *item)
@@ -430,7 +436,7 @@ port_queue(
 		port_drop(port, reason, item->len);
 		return;
 	}
-	/* The older frame is still there when there was no room for a longer one. */
+	/* The older frame is still queued if there was no room for a longer one. */
 	if (enter && latest_replace(port, &q, true, &enter))
 		return;
 	if (queue_empty(&port->queue) && !port->in_flight.waits)
@@ -442,7 +448,7 @@ port_queue(
 		latest_enter(port);
 }
 
-/* Nothing waits before what comes now. */
+/* Whether a frame can be written now, before any other. */
 static bool
 port_ready(const struct port *port)
 {
@@ -450,7 +456,7 @@ port_ready(const struct port *port)
 	    queue_empty(&port->queue);
 }
 
-/* The node has no port but the one that the frames come from. */
+/* Whether the node has no port other than the one that the frames come from. */
 static bool
 is_alone(const struct node *to, const struct port *from)
 {
@@ -470,7 +476,7 @@ count_no_peer(struct node *to, const struct batch *batch)
 	    to, DROP_NO_PEER, batch->npick, batch->item[batch->pick[0]].len);
 }
 
-/* The picked frames to every port of a node but the one they came from. */
+/* Delivers the picked frames to every port of a node except the one they came from. */
 static void
 node_deliver(struct node *to, struct batch *batch)
 {
@@ -497,7 +503,7 @@ node_deliver(struct node *to, struct batch *batch)
 	}
 }
 
-/* --- 4. out, later: from the queue --------------------------------------- */
+/* --- 4. deferred output: from the queue ----------------------------------- */
 
 void
 port_in_flight_done(struct port *port)
@@ -517,7 +523,7 @@ port_in_flight_done(struct port *port)
 	h->payload = NULL;
 }
 
-/* Writes one batch of what waits; false when it got no further. */
+/* Writes one batch of queued frames; returns false if not all of it was written. */
 static bool
 port_flush_some(struct port *port)
 {

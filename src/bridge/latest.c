@@ -1,15 +1,14 @@
 /*
- * latest: routes that keep only the newest of each message for a port that
- * cannot take it now.
+ * latest: routes that keep only the newest of each message for a port that cannot accept
+ * it now.
  *
- * The newer frame takes the older one's place in the queue, not the last one: so
- * a message that comes often is not put off for ever, nor does it put off the
- * others.
+ * The newer frame takes the older one's place in the queue, not the last one.  Therefore
+ * a message that is sent often is not delayed indefinitely, and does not delay others.
  *
- * The older one is found by a hash table.  An entry has the hash of a message and the
+ * The older frame is found with a hash table.  An entry has the hash of a message and the
  * place of its frame in the queue; the message itself is read from the frame.  Entries of
- * frames that have left the queue are not removed: their places are not valid any more,
- * and they are overwritten, or left out when the table is rebuilt.  The hash is keyed, so
+ * frames that have left the queue are not removed: their places are no longer valid, and
+ * they are overwritten, or left out when the table is rebuilt.  The hash is keyed, so
  * that a sender cannot choose messages that collide.
  */
 #include <sys/random.h>
@@ -20,7 +19,7 @@
 #include "batch.h"
 
 #define TABLE_MIN 64
-/* The table of an empty queue is kept up to this size. */
+/* The maximum size of the table that is kept when the queue is empty. */
 #define TABLE_KEPT 1024
 
 struct place {
@@ -29,7 +28,7 @@ struct place {
 };
 
 struct latest_table {
-	unsigned rebuilt; /* that of the queue for which the places are valid */
+	unsigned rebuilt; /* queue.rebuilt when it was built */
 	size_t size;	  /* a power of two */
 	size_t used;
 	struct place at[];
@@ -44,7 +43,7 @@ kind_of(const struct routes *routes, unsigned number)
 	return conf == NULL ? LATEST_NONE : (enum latest)conf->latest;
 }
 
-/* Never 0. */
+/* Never returns 0. */
 static uint32_t
 hash_message(unsigned route, const struct bytes *key)
 {
@@ -78,7 +77,7 @@ hash_frame(const struct port *port, unsigned route, const uint8_t *payload,
 
 /* --- the table ----------------------------------------------------------- */
 
-/* Whether its frame is still queued, and then also that frame. */
+/* Whether the frame of the entry is still queued; *ret is that frame. */
 static bool
 waits(const struct port *port, const struct place *at, struct queued *ret)
 {
@@ -113,7 +112,7 @@ find(struct port *port, uint32_t hash, unsigned route, const struct bytes *key,
 	return vacant;
 }
 
-/* Enters the frame as the newest of its message. */
+/* Enters the frame as the newest one of its message. */
 static void
 enter(struct port *port, const struct queued *frame)
 {
@@ -172,7 +171,7 @@ latest_forget(struct port *port)
 	port->latest = NULL;
 }
 
-/* --- a frame that is to be queued ---------------------------------------- */
+/* --- queueing a frame ----------------------------------------------------- */
 
 bool
 latest_replace(struct port *port, const struct queued *frame, bool admitted,

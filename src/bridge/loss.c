@@ -16,13 +16,13 @@
 
 #define REASONS (DROP_REASONS + BAD_REASONS)
 
-/* How many of each reason have been logged so far; 0: none. */
+/* The value of each counter when it was last logged; 0: not logged. */
 struct node_losses {
 	uint64_t told[REASONS];
 };
 
 struct losses {
-	struct event *timer; /* every minute, while something is lost */
+	struct event *timer; /* fires every minute, while something is lost */
 	struct task task;
 };
 
@@ -33,7 +33,7 @@ count_of(const struct traffic *t, unsigned reason)
 				     : t->bad[reason - DROP_REASONS];
 }
 
-/* Logs what was lost since the last call; returns whether there was anything. */
+/* Logs the losses since the last call; returns whether there were any. */
 static bool
 count_node(struct node *node)
 {
@@ -107,7 +107,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	task_end(&l->task);
 }
 
-/* Without memory nothing but first ones is logged. */
+/* Without memory only the first loss is logged. */
 static void
 start_timer(struct bridge *b)
 {
@@ -127,7 +127,7 @@ start_timer(struct bridge *b)
 		arm(l);
 }
 
-/* Whether it is the first one; n of them are included in the counters already. */
+/* Whether it is the first loss; the counters include the n frames already. */
 static bool
 is_first(struct node *node, unsigned reason, uint64_t n)
 {

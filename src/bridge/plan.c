@@ -1,5 +1,5 @@
 /*
- * plan: the table of routes, and what follows from it for the endpoints.
+ * plan: the table of routes, and the properties of endpoints that follow from it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,11 +27,14 @@ make_routes(struct config *c, struct routes **ret, struct error *err)
 	free(ends);
 	if (r < 0)
 		return r;
-	c->nroutes = 0; /* they belong to the table now */
+	c->nroutes = 0; /* the table owns them now */
 	return 0;
 }
 
-/* Who has the same framing as who: what one sends can be forwarded as received. */
+/*
+ * Groups endpoints with the same framing: a frame of one can be forwarded to another as
+ * received.
+ */
 static int
 find_classes(struct plan *plan)
 {
@@ -59,7 +62,10 @@ find_classes(struct plan *plan)
 	return 0;
 }
 
-/* A tty takes a few KB at a time; a socket much more, and each write costs more. */
+/*
+ * A tty accepts a few KB at a time; a socket accepts much more, and each write costs
+ * more.
+ */
 static void
 find_sources(struct plan *plan)
 {

@@ -1,7 +1,7 @@
 /*
- * plan: what a bridge is to become, worked out from a configuration alone.
+ * plan: the future state of a bridge, derived from a configuration alone.
  *
- * That takes a while where there are thousands of endpoints.  It uses nothing of a
+ * Creating a plan takes a while with thousands of endpoints.  It does not access a
  * bridge, so that it can be done in a thread.
  */
 #ifndef PLAN_H
@@ -9,7 +9,7 @@
 
 #include "config.h"
 
-/* What follows for an endpoint from all sections together. */
+/* The properties of an endpoint that depend on all sections together. */
 struct plan_node {
 	unsigned framing_class; /* the first endpoint with the same framing */
 	uint32_t framing_id;
@@ -21,16 +21,19 @@ struct plan {
 	struct endpoint_conf **conf; /* NULL: taken over by an endpoint */
 	unsigned n;
 	struct plan_node *node;
-	unsigned *by_name; /* their numbers, sorted by name */
+	unsigned *by_name; /* endpoint numbers, sorted by name */
 	struct routes *routes;
-	size_t longest; /* the longest frame that any of them may have */
+	size_t longest; /* the maximum length of a frame of any endpoint */
 };
 
-/* Takes the endpoint and route confs over, unless it fails: -errno with a sentence. */
+/*
+ * Takes ownership of the endpoint and route confs, unless it fails: -errno with a
+ * message.
+ */
 int plan_new(struct config *c, struct plan **ret, struct error *err);
-/* The number of an endpoint, as long as no conf is taken over; ROUTE_NONE. */
+/* The number of an endpoint, or ROUTE_NONE; valid as long as no conf is taken over. */
 unsigned plan_find(const struct plan *plan, const char *name);
-/* With what has not been taken over (set to NULL).  NULL is fine. */
+/* Also frees the members that were not taken over (set to NULL).  plan may be NULL. */
 void plan_free(struct plan *plan);
 
 #endif

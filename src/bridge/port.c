@@ -1,21 +1,23 @@
 /*
- * port: what is read from a port, the sources that wait for room in its queue, and
- * its timer.
+ * port: whether a port is read, the sources that wait for room in its queue, and its
+ * timer.
  *
- * port_update() derives from the state what is read; nothing else does.  A port has one
- * timer for all of its times; what is due then is done by events.c.
+ * port_update() derives from the state whether a port is read; only port_turn_end() also
+ * changes that.  A port has one timer for all of its times; events.c handles those that
+ * have passed.
  *
  * Sources that wait for room in the same queue take turns.
  * A source that is paused by a full queue is appended to the waiters of its port and is
  * not read.  When the queue is half empty again, and as long as it has room after that,
- * as many waiters as it has room for get a turn, in their order.  A turn is what a source
- * holds already, or one read of at most TURN_QUANTUM bytes; after it the source is the
- * last of the waiters.  So all get the same number of bytes, regardless of their frames
- * and of the order in which they are read in a pass of the event loop.  A source that has
- * nothing to be read at its turn waits no longer, and is read as usual.
+ * as many waiters as it has room for get a turn, in their order.  A turn is the input
+ * that a source holds already, or one read of at most TURN_QUANTUM bytes; after it the
+ * source is the last of the waiters.  Therefore all get the same number of bytes,
+ * regardless of their frames and of the order in which they are read in a pass of the
+ * event loop.  A source that has no input at its turn waits no longer, and is read as
+ * usual.
  *
- * While only one waits, it may use all the room.  But a fast source that has nothing to
- * be read for a moment must not lose its share: for SHARED_NS after several have waited,
+ * While only one source waits, it may use all the room.  But a fast source that has no
+ * input for a moment must not lose its share: for SHARED_NS after several have waited,
  * none takes more than a quantum at a time.  The same applies while the port already has
  * something to write, because otherwise the first of several sources would fill the queue
  * before the others are read.  At a port that has nothing to write, a source may use
@@ -23,27 +25,31 @@
  *
  * A source waits for one port at a time.  At its turn it continues if its other
  * destinations have room, even if others wait for them; if one has none, it then waits
- * for that.  If the first that waits for one of them had its last turn earlier, that one
- * gets a turn, too, so that it does not get less because it waits for another port.
+ * for that.  If the first waiter of such a destination had its last turn earlier, that
+ * waiter gets a turn, too, so that it does not get less because it waits for another
+ * port.
  *
- * None of this applies to a port with a single source: that is read as long as there is
- * room, and waits when there is none.
+ * None of this applies to a port with a single source: that source is read as long as
+ * there is room, and waits when there is none.
  */
 #include <event2/event.h>
 
 #include "batch.h"
 
-/* A read includes a small rest in any case, and a tty returns no more at a time. */
+/*
+ * A read includes a small rest in any case, and a tty returns at most this much at a
+ * time.
+ */
 #define TURN_QUANTUM ((size_t)SMALL_REST)
 #define SHARED_NS (100 * NSEC_PER_MSEC)
-/* The least that a datagram counts as. */
+/* The minimum that a datagram counts as. */
 #define DATAGRAM_MIN ((size_t)64)
 
 /* The number of checks within stall_timeout; and the interval once it is stalled. */
 #define LOOKS 4
 #define STALLED_LOOK_NS NSEC_PER_SEC
 
-/* --- timer --------------------------------------------------------------- */
+/* --- timer ---------------------------------------------------------------- */
 
 static uint64_t
 earliest(const struct port *port)
@@ -125,7 +131,10 @@ port_arm(struct port *port)
 	tv = to_timeval(at > now ? at - now : 0);
 	event_add(port->timer, &tv);
 	port->timer_at = at;
-	/* Where silence matters, the timer may be set to an earlier time before it. */
+	/*
+	 * Where silence delimits frames, the timer needs a higher resolution than that of
+	 * the event loop.
+	 */
 	if (framing_silence(&port->conf->framing) != 0)
 		precise_set(&port->precise, port->timer, at);
 	TASK_WAIT(&port->timer_task);
@@ -161,7 +170,7 @@ port_gap(struct port *port, uint64_t now, size_t len)
 	port_arm(port);
 }
 
-/* --- turns --------------------------------------------------------------- */
+/* --- turns ---------------------------------------------------------------- */
 
 /* Its waiters get their next turns after one pass of the event loop. */
 static void
@@ -191,7 +200,7 @@ is_shared(struct port *to)
 	return to->shared;
 }
 
-/* How much a source may use at a port that has nothing to write. */
+/* How much a source may use at a port that has nothing queued. */
 static size_t
 window(struct port *to)
 {
@@ -217,7 +226,7 @@ give_turn(struct port *from)
 	link_trigger(from->link, EV_READ);
 }
 
-/* A turn for the next that waits for the port, unless from has waited longer. */
+/* Gives a turn to the next waiter of the port, unless from has waited longer. */
 static void
 let_earlier_go(const struct port *from, struct port *to)
 {
@@ -232,7 +241,7 @@ let_earlier_go(const struct port *from, struct port *to)
 	}
 }
 
-/* How much of the room in the queue of a port with several sources this one may use. */
+/* How much of the room in the queue of a port with several sources this source may use. */
 static size_t
 waiter_room(const struct port *from, struct port *to, size_t room)
 {
@@ -248,7 +257,7 @@ waiter_room(const struct port *from, struct port *to, size_t room)
 	return MIN(room, most);
 }
 
-/* From now on the source waits for that port, or for none. */
+/* Makes the source wait for that port. */
 static void
 waiter_join(struct port *from, struct port *to)
 {
@@ -274,7 +283,7 @@ port_stop_waiting(struct port *from)
 	to->full = !TAILQ_EMPTY(&to->waiters);
 	if (!to->full && !to->stalled)
 		to->stall_at = 0;
-	/* It may have left room to the others. */
+	/* It may have left room for the others. */
 	if (turn && to->full)
 		port_next_turn(to);
 }
@@ -286,9 +295,11 @@ port_turn_end(struct port *from, size_t len)
 	size_t cost = MAX(len, DATAGRAM_MIN);
 
 	if (len == 0) {
-		/* It now waits for input, and for room only when input has come:
+		/*
+		 * It now waits for input, and for room only when there is input:
 		 * otherwise two sources without input would give each other turns
-		 * for ever. */
+		 * indefinitely.
+		 */
 		port_stop_waiting(from);
 		port_await_input(from);
 	} else if (from->conf->ops->datagram != 0 && from->turn_left > cost) {
@@ -304,7 +315,7 @@ port_turn_end(struct port *from, size_t len)
 	}
 }
 
-/* In their order, as far as there is room. */
+/* Gives turns to the waiters in their order, as far as there is room. */
 static void
 give_turns(struct port *to)
 {
@@ -344,9 +355,9 @@ port_release(struct port *port)
 	give_turns(port);
 }
 
-/* --- what is read -------------------------------------------------------- */
+/* --- whether a port is read ----------------------------------------------- */
 
-/* What the port can still take, and whether it may be kept waiting for it. */
+/* How much the source may send to the port now. */
 static inline size_t
 port_takes(const struct port *from, struct port *port)
 {
@@ -389,7 +400,7 @@ port_look_time(const struct port *port)
 			     : MAX(wait, (uint64_t)NSEC_PER_MSEC);
 }
 
-/* The queue is full: from now on its receiver is checked. */
+/* The queue is full: starts the checks of its receiver. */
 static void
 port_suspect(struct port *port, uint64_t now)
 {
@@ -399,7 +410,7 @@ port_suspect(struct port *port, uint64_t now)
 	port->stall_at = now + port_look_time(port);
 }
 
-/* The queue is full and pauses others, as long as its receiver takes something. */
+/* The queue is full and pauses its sources: checks that its receiver makes progress. */
 static void
 watch_stall(struct port *port)
 {

@@ -1,9 +1,9 @@
 /*
- * queue: a ring of frames.
+ * queue: a ring buffer of frames.
  *
- * See queue_record.h for what lies in the ring, and queue_memory.h for where the ring
- * lies.  The space that moved frames have left is recovered when the ring is full, when
- * all frames are copied to another one (grow).
+ * See queue_record.h for the format of the ring, and queue_memory.h for its memory.  The
+ * space of frames that were moved aside is recovered when the ring is full and all frames
+ * are copied to another one (grow).
  */
 #include <assert.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ queue_free(struct queue *q)
 	queue_init(q, q->limit);
 }
 
-/* The place for a record of need bytes, -1 when the ring is too small. */
+/* The offset in the ring for a record of need bytes, -1 when the ring is too small. */
 static long
 place_of(const struct queue *q, size_t need)
 {
@@ -44,7 +44,7 @@ place_of(const struct queue *q, size_t need)
 	return used + to_end + need <= q->size ? 0 : -1;
 }
 
-/* Moves to the record of the next frame; false when there is none. */
+/* Advances to the record of the next frame; false when there is none. */
 static bool
 skip_fillers(const struct queue *q, size_t *pos)
 {
@@ -61,7 +61,7 @@ skip_fillers(const struct queue *q, size_t *pos)
 	return false;
 }
 
-/* What the frames that wait take up, each in one record. */
+/* The space that the queued frames need, each in one record. */
 static size_t
 live_size(const struct queue *q)
 {
@@ -76,14 +76,14 @@ live_size(const struct queue *q)
 	return total;
 }
 
-/* How large a ring is to be that has room for need bytes more. */
+/* The size of a ring with room for need bytes more. */
 static size_t
 ring_size(const struct queue *q, size_t need)
 {
 	size_t size = MAX(q->size, (size_t)RING_MIN / 2);
 	size_t used = live_size(q) + need;
 
-	/* Large enough once the space of frames that have moved is recovered. */
+	/* The same size is enough once the space of moved frames is recovered. */
 	if (size == q->size && used <= size / 2)
 		return size;
 	do
@@ -92,8 +92,10 @@ ring_size(const struct queue *q, size_t need)
 	return size;
 }
 
-/* Writes all frames to another ring, and where the one at *mark is then.  Returns its
- * tail. */
+/*
+ * Copies all frames to another ring, and sets *mark to the new position of the frame at
+ * *mark. Returns the tail of the ring.
+ */
 static size_t
 copy_frames(const struct queue *q, uint8_t *ring, size_t *mark)
 {
@@ -116,7 +118,7 @@ copy_frames(const struct queue *q, uint8_t *ring, size_t *mark)
 	return tail;
 }
 
-/* Another ring with room for need bytes more. */
+/* Replaces the ring with one that has room for need bytes more. */
 static int
 grow(struct queue *q, size_t need, size_t *mark)
 {
@@ -129,8 +131,8 @@ grow(struct queue *q, size_t need, size_t *mark)
 }
 
 /*
- * The place at the tail for a record of need bytes, not part of the queue yet.  When the
- * frames have to be moved for it, *mark follows the one that it is the position of.
+ * Reserves a record of need bytes at the tail, which is not part of the queue yet.  If
+ * the frames are copied to another ring, the position *mark is adjusted.
  */
 static int
 new_record(struct queue *q, size_t need, size_t *mark, struct header **ret)
@@ -172,7 +174,7 @@ queue_add(struct queue *q, const struct queued *frame)
 	return 0;
 }
 
-/* The frame at a position, and the position after its record. */
+/* Reads the frame at a position; returns the position after its record. */
 static size_t
 read_frame(const struct queue *q, size_t at, struct queued *ret)
 {
@@ -254,11 +256,11 @@ queue_give(struct queue *q, size_t frames)
 	ring_give(q, q->head + pos);
 }
 
-/* Writes a frame at the tail that takes the place of the one at pos. */
+/* Writes a frame at the tail that replaces the one at pos. */
 static int
 move_aside(struct queue *q, size_t pos, const struct queued *frame)
 {
-	/* So that a message whose length varies does not move each time. */
+	/* Reserve space, so that a message whose length varies is not moved each time. */
 	size_t size = record_size(frame);
 	size_t room = (size + size / 2 + 7) & ~(size_t)7;
 	struct header *h, *aside;
@@ -277,7 +279,7 @@ move_aside(struct queue *q, size_t pos, const struct queued *frame)
 	return 0;
 }
 
-/* Whether a frame of that size can be written over the one that is there. */
+/* Whether a frame of that size can overwrite the existing one. */
 static bool
 fits(const struct header *h, size_t size)
 {

@@ -1,5 +1,5 @@
 /*
- * queue_memory: where the ring of a queue lies.
+ * queue_memory: the memory of the ring of a queue.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,9 +9,9 @@
 
 #include "queue_memory.h"
 
-/* An empty ring up to this size is kept. */
+/* The maximum size of an empty ring that is kept. */
 #define RING_KEPT (256 * 1024)
-/* A file that is to hold a queue of up to this need not grow. */
+/* The file of a queue with a limit of up to this is created with twice the limit. */
 #define WHOLE_MAX ((size_t)64 << 20)
 
 void
@@ -26,7 +26,7 @@ ring_publish(struct queue *q)
 	__atomic_store_n(&ends->head, q->head, __ATOMIC_RELEASE);
 }
 
-/* A new file with space for a ring, or NULL. */
+/* Creates a file with space for a ring, or returns NULL. */
 static struct ends *
 make_file(size_t size, int *ret_fd)
 {
@@ -52,7 +52,7 @@ ring_new(const struct queue *q, size_t size, struct ring *ret)
 {
 	*ret = (struct ring){ .fd = -1 };
 	if (q->share != NULL && size >= QUEUE_KEPT) {
-		/* Pages that are not used take no memory. */
+		/* Unused pages need no memory. */
 		while (q->limit <= WHOLE_MAX && size < 2 * q->limit)
 			size *= 2;
 		ret->ends = make_file(size, &ret->fd);

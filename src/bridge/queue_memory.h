@@ -1,10 +1,11 @@
 /*
- * queue_memory: where the ring of a queue lies: in memory of the process, or in a file
+ * queue_memory: the memory of the ring of a queue: private to the process, or in a file
  * that outlives it (fdstore.h).
  *
- * In a file the ring stands after a page that says where it begins and ends.  Each is
- * changed by one store, after all that it stands for: whenever the process ends, the
- * frames between them are whole.  An end before the beginning: it was being emptied.
+ * In a file the ring follows a page with the positions of its head and tail.  Each of
+ * them is updated with one store, after the data that it refers to: whenever the process
+ * is killed, the frames between them are complete.  A tail before the head means an empty
+ * queue.
  */
 #ifndef QUEUE_MEMORY_H
 #define QUEUE_MEMORY_H
@@ -23,7 +24,7 @@ struct ends {
 struct share {
 	struct kept kept;
 	char name[KEEP_NAME_MAX];
-	struct ends *ends; /* NULL: the ring is too small for a file */
+	struct ends *ends; /* NULL: the ring is not in a file */
 	bool giving;	   /* between ring_give() and queue_given() */
 };
 
@@ -31,7 +32,7 @@ struct share {
 struct ring {
 	uint8_t *ring;
 	size_t size;
-	struct ends *ends; /* of its file, NULL: it is in none */
+	struct ends *ends; /* the first page of its file, NULL: not in a file */
 	int fd;
 };
 
@@ -41,17 +42,19 @@ ring_is_shared(const struct queue *q)
 	return q->share != NULL && q->share->ends != NULL;
 }
 
-/* Memory for another ring of the queue, of at least that size.  -ENOMEM. */
+/* Allocates another ring of the queue, of at least that size.  -ENOMEM. */
 int ring_new(const struct queue *q, size_t size, struct ring *ret);
-/* Takes the place of the queue's ring, of which the same frames lie there up to tail. */
+/* Replaces the ring of the queue with one that contains the same frames up to tail. */
 void ring_change(struct queue *q, const struct ring *ring, size_t tail);
-/* Empty again, and at its beginning; the memory of a large ring is given back. */
+/* Resets an empty ring to its beginning; the memory of a large ring is freed. */
 void ring_reset(struct queue *q);
 void ring_free(struct queue *q);
-/* Writes to the file where the ring begins and ends. */
+/* Updates the positions of head and tail in the file. */
 void ring_publish(struct queue *q);
-/* The frames before that position belong to the file no more, see queue_give(); nothing
- * else is published until queue_given(). */
+/*
+ * Removes the frames before that position from the file, see queue_give(); nothing else
+ * is published until queue_given().
+ */
 void ring_give(struct queue *q, size_t head);
 
 #endif

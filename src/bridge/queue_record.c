@@ -1,9 +1,9 @@
 /*
  * queue_record: a frame in the ring of a queue.
  *
- * After the header of a frame without a spelling is its payload.  After that of a
- * SPELLED one are a struct spelling and the frame as it came; the payload is a part of
- * that, at an offset, or BEHIND it.
+ * The header of a frame without a spelling is followed by its payload.  That of a SPELLED
+ * frame is followed by a struct spelling and the frame as received; the payload is a part
+ * of the latter, at an offset, or follows it (BEHIND).
  */
 #include <string.h>
 
@@ -22,7 +22,7 @@ queue_cost(size_t len)
 	return MAX(len, (size_t)QUEUE_FLOOR);
 }
 
-/* Whether the payload is a part of the frame as it came, near its beginning. */
+/* Whether the payload is a part of the frame as received, near its beginning. */
 static bool
 lies_inside(const struct queued *f)
 {

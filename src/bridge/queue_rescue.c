@@ -1,8 +1,9 @@
 /*
- * queue_rescue: the frames of a queue that a process that was killed has left in a file.
+ * queue_rescue: restores the frames of a queue from the file of a process that was
+ * killed.
  *
- * The file is checked as if a stranger had written it: it may be damaged, and come from
- * an older version.
+ * The file is treated as untrusted input: it may be damaged, or have been written by an
+ * older version.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,7 +13,10 @@
 
 #include "queue_memory.h"
 
-/* What the record at a position takes up, which is not a SKIP; 0: it is not a record. */
+/*
+ * The space of the record at a position, which is not a SKIP; 0: there is no valid
+ * record.
+ */
 static size_t
 check_record(const struct queue *old, size_t pos)
 {
@@ -25,7 +29,7 @@ check_record(const struct queue *old, size_t pos)
 	return at + room <= old->size && pos + room <= old->tail ? room : 0;
 }
 
-/* Whether the position is that of a frame that has moved there. */
+/* Whether there is a valid ASIDE record at the position. */
 static bool
 check_moved(const struct queue *old, size_t from, size_t pos)
 {
@@ -38,7 +42,10 @@ check_moved(const struct queue *old, size_t from, size_t pos)
 	    (h->len & LENGTH) <= h->route;
 }
 
-/* The frame at *pos, which moves after it; false: there is none, or the file is damaged. */
+/*
+ * Reads the frame at *pos and advances *pos; false: there is none, or the file is
+ * damaged.
+ */
 static bool
 rescue_one(const struct queue *old, size_t *pos, struct queued *ret)
 {
@@ -46,7 +53,7 @@ rescue_one(const struct queue *old, size_t *pos, struct queued *ret)
 	size_t room;
 
 	while (*pos < old->tail && *pos % 8 == 0) {
-		/* After the last frame there may be no more than its len. */
+		/* After the last frame there may be no more than the len of a header. */
 		h = header_at(old, *pos);
 		if (h->len == SKIP) {
 			*pos += old->size - (*pos & (old->size - 1));
@@ -91,7 +98,7 @@ rescue_all(struct queue *q, const struct ends *ends, size_t size)
 	    (old.tail > old.head && old.tail - old.head > size))
 		return -EINVAL;
 	while (r == 0 && rescue_one(&old, &pos, &frame)) {
-		/* Several records of a damaged file may lead to one frame. */
+		/* Several records of a damaged file may refer to one frame. */
 		if ((total += space_for(record_size(&frame))) > size)
 			break;
 		r = queue_add(q, &frame);

@@ -1,11 +1,11 @@
 /*
- * restore: what one process leaves to the next.
+ * restore: restores the state that the previous process saved.
  *
- * Frames that wait and counters are taken over in any case.  What is tied to an open
- * stream is taken over with its descriptor only: bytes that were read and are not a frame
- * yet, and the end of a frame of which the kernel has taken the beginning.  The port
- * keeps those (struct restored_link) until its link comes up, and it is known which it
- * is.
+ * Queued frames and counters are restored in any case.  State that belongs to an open
+ * stream is restored with its descriptor only: bytes that were read and are not a frame
+ * yet, and the end of a frame whose beginning was accepted by the kernel.  The port keeps
+ * that state (struct restored_link) until its link is up, because only then it is known
+ * whether it is the same stream.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #include "log.h"
 #include "snapshot.h"
 
-/* --- endpoints and routes, before anything is open ------------------------ */
+/* --- endpoints and routes, before any is open ----------------------------- */
 
 static void
 restore_route(const struct old_route *old, struct route *route)
@@ -116,7 +116,7 @@ restore_frames(
 	}
 }
 
-/* The frame that was on its way. */
+/* Restores the frame in flight. */
 static void
 restore_in_flight(
     struct port *port, const struct snapshot *h, const struct old_port *old)
@@ -143,7 +143,10 @@ restore_in_flight(
 	}
 }
 
-/* All that an old port had; what goes with its descriptor becomes the port's restored_link. */
+/*
+ * Restores the state of an old port; what belongs to its descriptor is kept as the port's
+ * restored_link.
+ */
 static void
 restore_port(struct port *port, const struct snapshot *h, struct old_port *old)
 {
@@ -215,9 +218,12 @@ bridge_restore(struct bridge *b)
 			restore_node(b->node[i], b->snapshot, old);
 }
 
-/* --- a link that has come up --------------------------------------------- */
+/* --- a link that has come up ---------------------------------------------- */
 
-/* Finds what a connection had: by its name, or by its address when it is a new one. */
+/*
+ * Finds the saved state of a connection: by its name, or, for a new datagram peer, by its
+ * address.
+ */
 static void
 restore_connection(struct port *port)
 {
@@ -242,8 +248,10 @@ restore_connection(struct port *port)
 	}
 }
 
-/* Keeps the rest if it was for a line: that may be the one that is open now, which the
- * caller checks. */
+/*
+ * Keeps the rest of the frame if it was written to a device, which may be the one that is
+ * open now; the caller checks that.
+ */
 static bool
 restored_link_keeps_rest(
     struct port *port, const struct restored_link *restored_link)
@@ -259,7 +267,7 @@ restored_link_keeps_rest(
 	return true;
 }
 
-/* The stream it belongs to is gone. */
+/* The stream that the state belongs to is closed. */
 static void
 restored_link_lost(struct port *port, const struct restored_link *restored_link)
 {

@@ -1,6 +1,6 @@
 /*
- * restore: what one process leaves to the next: queues, frames that are partially
- * written, bytes that are not a frame yet, counters.
+ * restore: hands state over from one process to the next: queues, frames that are
+ * partially written, bytes that are not a frame yet, counters.
  */
 #ifndef RESTORE_H
 #define RESTORE_H
@@ -10,47 +10,56 @@
 
 struct snapshot;
 
-/* Writes down what the bridge has.  Nothing of it is changed, so that the bridge can
- * go on; what happens to it from now on is not in there. */
+/*
+ * Saves the state of the bridge, which is not changed and can continue to run; later
+ * changes are not included.
+ */
 void bridge_save(const struct bridge *b, struct pack *p);
 /*
- * Reads that; old: in the format of versions that only saved payloads.  The bytes remain
- * the caller's, and must stay valid until the snapshot is freed.  -EINVAL: they are not
- * what bridge_save() writes; -ENOMEM.
+ * Reads a snapshot; old: in the format of versions that only saved payloads.  The caller
+ * keeps the bytes, which must stay valid until the snapshot is freed.  -EINVAL: they were
+ * not written by bridge_save(); -ENOMEM.
  */
 int snapshot_read(
     const uint8_t *data, size_t len, bool old, struct snapshot **ret);
 /* An empty snapshot; NULL: out of memory. */
 struct snapshot *snapshot_new(void);
-/* Adds a copy of the frames that waited for the endpoint's port with that name.  -EINVAL:
- * one of them is too long to be a frame; -ENOMEM. */
+/*
+ * Adds a copy of the frames queued for the endpoint's port with that name.  -EINVAL: one
+ * of them is too long to be a frame; -ENOMEM.
+ */
 int snapshot_add_queue(struct snapshot *h, const struct endpoint_conf *conf,
     const char *port_name, const struct queue *queue);
-/* Also counts, as dropped, the frames for connections that are no more.  NULL is
- * fine. */
+/*
+ * Also counts the frames of connections that were not restored as dropped.  h may be
+ * NULL.
+ */
 void snapshot_free(struct snapshot *h, struct bridge *b);
 
-/* --- a frame that waits (saved_frame.c) --------------------------------- */
+/* --- a queued frame (saved_frame.c) --------------------------------------- */
 
 void frame_save(const struct queued *q, struct pack *p);
 /* The number of frames, and the frames. */
 void queue_save(const struct queue *queue, struct pack *p);
-/* The bytes stay where they are. */
+/* The frame points to the bytes that were read. */
 void frame_read(struct unpack *u, struct queued *q);
-/* Only the frame as it was received, which versions that only saved payloads have not. */
+/*
+ * Reads only the frame as received, which versions that only saved payloads do not
+ * include.
+ */
 void frame_read_wire(struct unpack *u, struct queued *q);
-#define FRAME_SIZE_MIN (3 * sizeof(uint64_t)) /* of any version */
+#define FRAME_SIZE_MIN (3 * sizeof(uint64_t)) /* in any version */
 
-/* --- for the bridge ------------------------------------------------------ */
+/* --- for the bridge ------------------------------------------------------- */
 
-/* What waits for the link of a port. */
+/* State that is restored when the link of a port is up. */
 struct restored_link {
 	uint64_t since_ns;
 	bool discarding;
 	uint32_t state[2];
 	bool half;	       /* a frame is partially written... */
 	struct device_id line; /* ...to this line */
-	size_t len;	       /* of the rest */
+	size_t len;	       /* length of rest */
 	uint8_t rest[];
 };
 
@@ -62,11 +71,11 @@ struct restored_link {
 		    &(route)->late, &(route)->foreign                         \
 	}
 
-/* The bridge, not at work yet, gets what was left for its nodes and routes. */
+/* Restores the state of the nodes and routes of a bridge that is not in use yet. */
 void bridge_restore(struct bridge *b);
 /*
- * The port's link has come up: goes on where the process before was, if the link is
- * that process's own; else what was on its way is lost and counted.
+ * The port's link is up: continues where the previous process was, if the link was handed
+ * over by that process; otherwise partial frames are lost and counted.
  */
 void port_restore(struct port *port);
 

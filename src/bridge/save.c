@@ -1,5 +1,5 @@
 /*
- * save: writes down what a bridge has, for the next process.
+ * save: saves the state of a bridge, for the next process.
  */
 #include <string.h>
 
@@ -117,7 +117,7 @@ save_node(const struct node *node, struct pack *p)
 		save_port(port, p);
 }
 
-/* Saves a rate that is not completely unused at that time; without p only counts it. */
+/* Saves a rate that is still in use at that time; without p only counts it. */
 static uint64_t
 save_rate(const struct route *route, const struct node *to, uint64_t message,
     uint64_t until, uint64_t now, struct pack *p)
@@ -178,7 +178,7 @@ half_on_line(const struct node *node, struct device_id *ret)
 	return port->restored_link == NULL || port->restored_link->half;
 }
 
-/* With the numbers of their nodes. */
+/* Saves the lines with the numbers of their nodes. */
 static void
 save_lines(const struct bridge *b, struct pack *p)
 {

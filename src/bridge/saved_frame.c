@@ -1,9 +1,9 @@
-/* saved_frame: a frame that waits, in the file that one process leaves to the next. */
+/* saved_frame: a queued frame in the state file for the next process. */
 #include <string.h>
 
 #include "restore.h"
 
-/* More than any framing makes of a frame. */
+/* More than the encoding of a frame in any framing. */
 #define WIRE_MAX (3 * (size_t)FRAMING_MAX_FRAME)
 
 void

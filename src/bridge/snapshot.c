@@ -1,9 +1,9 @@
 /*
- * snapshot: reads what one process has left to the next, and counts in the end what was
- * not taken over.
+ * snapshot: reads the state that the previous process saved, and finally counts what was
+ * not restored.
  *
- * What is read is checked as if a stranger had written it.  A decoder looks again at all
- * bytes it had; of its state only what framings treat as a mere hint is taken over.
+ * The input is treated as untrusted.  A decoder examines all bytes that it had again; of
+ * its state only what framings treat as a mere hint is restored.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,9 +20,9 @@
 #define RATE_SIZE_MIN (4 * sizeof(uint64_t))
 #define ROUTE_SIZE_MIN (12 * sizeof(uint64_t))
 
-/* --- reading ------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
-/* Those of a version with other counters are left out. */
+/* Counters of a version with a different set of them are ignored. */
 static void
 read_traffic(struct unpack *u, struct traffic *t)
 {
@@ -62,7 +62,7 @@ read_frames(struct unpack *u, struct old_port *port)
 		frame_read(u, &q);
 }
 
-/* A frame that is to be sent again must be there. */
+/* A frame that is to be sent again must be included. */
 static void
 read_in_flight(struct unpack *u, struct old_port *port)
 {
@@ -202,7 +202,7 @@ snapshot_read(const uint8_t *data, size_t len, bool old, struct snapshot **ret)
 	return r;
 }
 
-/* --- without a file ------------------------------------------------------ */
+/* --- without a file ------------------------------------------------------- */
 
 struct snapshot *
 snapshot_new(void)
@@ -210,7 +210,7 @@ snapshot_new(void)
 	return calloc(1, sizeof(struct snapshot));
 }
 
-/* The node with that name, made if there is none; NULL: -ENOMEM. */
+/* The node with that name, created if there is none; NULL: out of memory. */
 static struct old_node *
 make_node(struct snapshot *h, const char *name)
 {
@@ -227,7 +227,7 @@ make_node(struct snapshot *h, const char *name)
 	return node;
 }
 
-/* Reads what snapshot_add_queue() has packed, which then is the port's. */
+/* Reads what snapshot_add_queue() has packed, and gives it to the new port. */
 static int
 add_port(struct snapshot *h, const char *name, const struct pack *p)
 {
@@ -271,7 +271,7 @@ snapshot_add_queue(struct snapshot *h, const struct endpoint_conf *conf,
 	return r;
 }
 
-/* --- taken over, or not -------------------------------------------------- */
+/* --- restored, or dropped ------------------------------------------------- */
 
 struct old_node *
 snapshot_node(const struct snapshot *h, const char *name)
@@ -282,8 +282,10 @@ snapshot_node(const struct snapshot *h, const char *name)
 	return NULL;
 }
 
-/* Drops what was queued for a connection that does not exist any more or an endpoint of
- * another type, and the part of a frame that had come from it. */
+/*
+ * Counts as dropped the frames that were queued for a connection that no longer exists or
+ * an endpoint of another type, and the partial frame that was received from it.
+ */
 static void
 drop_untaken(struct node *node, const struct old_port *old)
 {
@@ -312,7 +314,10 @@ drop_untaken(struct node *node, const struct old_port *old)
 	node->retired.dropped_bytes += old->in_flight.len;
 }
 
-/* The endpoint does not exist any more, so that no counter can show its frames. */
+/*
+ * Logs the frames of an endpoint that no longer exists, because no counter can include
+ * them.
+ */
 static void
 say_dropped(const struct old_node *old)
 {

@@ -1,7 +1,7 @@
 /*
- * snapshot: what the process before had, as it was read, for restore.c.
+ * snapshot: the state of the previous process, as it was read, for restore.c.
  *
- * Names, frames and bytes stay where they were read from.
+ * Names, frames and bytes point into the memory they were read from.
  */
 #ifndef SNAPSHOT_H
 #define SNAPSHOT_H
@@ -10,21 +10,21 @@
 
 #define NONE UINT32_MAX
 
-/* A port as it was. */
+/* The saved state of a port. */
 struct old_port {
 	struct span name, address;
 	uint64_t since_ns, rx_bytes, tx_bytes;
 	struct traffic traffic;
 	bool discarding;
 	uint32_t state[2];
-	struct span held; /* read, and not decoded */
-	struct span rest; /* handed over, and not written */
+	struct span held; /* read, but not decoded */
+	struct span rest; /* passed to the bufferevent, but not written */
 	struct in_flight in_flight;
-	struct span payload, wire; /* of that frame */
+	struct span payload, wire; /* of in_flight */
 	size_t nframes;
 	struct unpack frames;
 	bool taken;
-	uint8_t *data; /* its own, NULL: all lies in a file */
+	uint8_t *data; /* allocated for this port; NULL: in the file */
 };
 
 struct old_node {
@@ -46,7 +46,7 @@ struct old_route {
 	uint64_t total, max_ns;
 	size_t nbuckets;
 	struct unpack buckets;
-	unsigned number; /* now, NONE: it is no more */
+	unsigned number; /* new number, NONE: it no longer exists */
 };
 
 struct snapshot {
@@ -57,7 +57,7 @@ struct snapshot {
 	struct old_exchanges *exchanges; /* NULL: there are none */
 };
 
-/* What an endpoint with that name had, NULL: there was none. */
+/* The saved state of the endpoint with that name, NULL: there is none. */
 struct old_node *snapshot_node(const struct snapshot *h, const char *name);
 
 #endif

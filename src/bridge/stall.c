@@ -1,29 +1,29 @@
 /*
- * stall: ports whose receiver takes nothing.
+ * stall: ports whose receiver makes no progress.
  *
- * A full queue pauses its sources as long as the receiver takes something, however
- * slowly.  One that takes nothing for stall_timeout is stalled: its oldest frames are
- * dropped and no source waits for it, until it takes something again.  A peer that has
- * ended (a half-closed connection) is given what is queued for it in the same way, for a
- * limited time.
+ * A full queue pauses its sources as long as the receiver makes progress, however slowly.
+ * A receiver that accepts nothing for stall_timeout is stalled: its oldest frames are
+ * dropped and no source waits for it, until it accepts data again.  A peer that has shut
+ * down its sending direction (half close) is sent its queued frames in the same way, for
+ * a limited time.
  *
  * Progress is what the kernel accepts (progress_ns, set where frames are written), and,
  * because the kernel may report room late, what the receiver has taken, which a timer
- * checks while a queue is full or a peer has ended.
+ * checks while a queue is full or a peer sends no more.
  */
 #include "exchange.h"
 #include "taken.h"
 #include "log.h"
 
-/* How long frames that arrive are still sent to a peer that has ended. */
+/* The time during which new frames are still sent to a peer after its half close. */
 #define LINGER_NS NSEC_PER_SEC
-/* After that it gets what is queued, for at most this long... */
+/* After that only its queued frames are sent, for at most this time... */
 #define CLOSING_NS (60 * NSEC_PER_SEC)
-/* ...unless it takes nothing for this long. */
+/* ...unless it accepts nothing for this time. */
 #define CLOSING_STUCK_NS (10 * NSEC_PER_SEC)
 #define CLOSING_LOOK_NS (NSEC_PER_SEC / 4)
 
-/* Checks the receiver; true when it has taken something since the last check. */
+/* Checks the receiver; true when it has accepted data since the last check. */
 static bool
 look(struct port *port, uint64_t now)
 {
@@ -70,7 +70,7 @@ port_stall_due(struct port *port, uint64_t now)
 		port->stall_at = now + port_look_time(port);
 }
 
-/* --- a peer that has ended ----------------------------------------------- */
+/* --- after a half close --------------------------------------------------- */
 
 void
 port_ended(struct port *port, uint64_t now)

@@ -1,12 +1,12 @@
 /*
- * tap: who watches the frames that pass.
+ * tap: notifies taps of forwarded frames.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "exchange.h"
 
-/* Whether word stands in the list that commas separate. */
+/* Whether word is in the list, which is separated by commas. */
 static bool
 in_list(const char *list, const char *word)
 {

@@ -1,5 +1,5 @@
 /*
- * traffic: counters, and what waits for a port.  Changes no state but its own.
+ * traffic: counters, the number of queued frames, and the copy of the frame in flight.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_MEMORY] = "memory",
 };
 
-/* All of its members are such counters. */
+/* All members of struct traffic are uint64_t counters. */
 void
 traffic_add(struct traffic *to, const struct traffic *t)
 {
@@ -70,7 +70,7 @@ port_queued(const struct port *port, size_t *bytes, size_t *frames)
 	}
 }
 
-/* --- the frame that the bufferevent has --- */
+/* --- the frame in flight -------------------------------------------------- */
 
 void
 in_flight_keep(struct in_flight *h, const struct queued *q)
