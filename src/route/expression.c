@@ -1,12 +1,13 @@
 /*
- * expression: expressions, found by TRE, or by trying.
+ * expression: searches for regular expressions, with TRE or by backtracking.
  *
- * TRE follows all states of the automaton at once, so its time grows with the bytes
- * and with the expression, and with nothing else.  What has no automaton, or too
- * large a one, is tried: expressions with back references or \B, and huge ones.
+ * TRE simulates all states of the automaton in parallel, so its time depends only on the
+ * number of bytes and on the expression.  Expressions without an automaton, or with one
+ * that is too large, are matched by backtracking: those with back references or \B, and
+ * huge ones.
  *
- * TRE gets its characters one by one, as wide ones, because NUL ends a text for it.
- * Few need the library, so it is loaded with the first expression.
+ * TRE reads wide characters through a callback, because otherwise NUL would end the text.
+ * Only some configurations need the library, so it is loaded with the first expression.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,18 +20,18 @@
 #include "expression_tree.h"
 
 #define LIBRARY "libtre.so.5"
-/* What one step of trying costs. */
+/* The cost of one backtracking step. */
 #define TRY_STEPS 10
 
 struct expression {
-	struct expression_tree *tree; /* NULL: it is not tried */
-	uint64_t weight;	      /* steps for each byte */
+	struct expression_tree *tree; /* NULL: TRE is used */
+	uint64_t weight;	      /* steps per byte */
 	unsigned nvariants;
 	regex_t *variant;
 	uint16_t code[256];
 };
 
-/* What is searched in. */
+/* The text that is searched. */
 struct text {
 	const uint16_t *code;
 	const uint8_t *s;
@@ -54,7 +55,7 @@ static const struct {
 	{ "tre_regfree", &lib.free },
 };
 
-/* Without the library expressions are tried. */
+/* Loads TRE; without it expressions are matched by backtracking. */
 static int
 load_library(void)
 {
@@ -75,9 +76,9 @@ load_library(void)
 	return 0;
 }
 
-/* --- making -------------------------------------------------------------- */
+/* --- compiling ------------------------------------------------------------ */
 
-/* Of the variants that are there. */
+/* Frees the variants that were compiled. */
 static void
 free_variants(struct expression *e)
 {
@@ -88,7 +89,10 @@ free_variants(struct expression *e)
 	e->nvariants = 0;
 }
 
-/* -EINVAL when TRE does not take it: also what is too deep for it is "out of space". */
+/*
+ * -EINVAL when TRE rejects it: TRE also reports "out of space" when the nesting is too
+ * deep.
+ */
 static int
 compile_variant(struct expression *e)
 {
@@ -156,7 +160,7 @@ expression_free(struct expression *e)
 	free(e);
 }
 
-/* --- finding ------------------------------------------------------------- */
+/* --- searching ------------------------------------------------------------ */
 
 static int
 next_char(tre_char_t *c, unsigned *add, void *context)

@@ -1,9 +1,9 @@
 /*
  * expression_node: the tree that an expression is parsed into.
  *
- * Nodes lie in an array, children before their parents, and are named by their
- * number in it.  A repetition is one node: the copies of what it repeats are made
- * where the plain form is written, after their number has been checked.
+ * Nodes are in an array, children before their parents, and are referred to by their
+ * index.  A repetition is one node: it is expanded when the plain form is written, after
+ * the number of copies was checked.
  */
 #ifndef EXPRESSION_NODE_H
 #define EXPRESSION_NODE_H
@@ -25,7 +25,7 @@ enum node_kind {
 	NODE_GROUP, /* of a */
 	NODE_CAT,   /* a b */
 	NODE_ALT,   /* a|b */
-	NODE_REPEAT /* of a, min to max times */
+	NODE_REPEAT /* a, min to max times */
 };
 
 struct set {
@@ -35,40 +35,42 @@ struct set {
 struct node {
 	enum node_kind kind;
 	unsigned a, b, min, max;
-	unsigned number; /* a character, or a group's number */
+	unsigned number; /* a character, or the number of a group */
 	struct set *set;
-	int choice;	    /* which bit of a variant it is, or NO_CHOICE */
-	bool nullable;	    /* can match nothing */
-	bool anchored;	    /* has an anchor in it */
-	uint64_t size;	    /* characters, repetitions written out */
-	uint64_t positions; /* of the automaton */
-	uint64_t first;	    /* of them, those that can come first */
+	int choice;	    /* bit of the variant number, or NO_CHOICE */
+	bool nullable;	    /* can match the empty string */
+	bool anchored;	    /* contains an anchor */
+	uint64_t size;	    /* characters, with repetitions expanded */
+	uint64_t positions; /* positions of the automaton */
+	uint64_t first;	    /* positions that can be first */
 };
 
 struct expression_tree {
 	struct node *node;
 	unsigned n, room, root;
 	unsigned nchoices;
-	bool plain; /* it has a plain form */
+	bool plain; /* there is a plain form */
 	uint16_t code[256];
-	bool used[EXPRESSION_NUL + 1]; /* the code of any byte */
+	bool used[EXPRESSION_NUL + 1]; /* codes that are assigned to a byte */
 };
 
-/* How many copies of what it repeats the automaton has. */
+/* The number of copies of a repeated node in the automaton. */
 static inline uint64_t
 node_copies(const struct node *n)
 {
 	return n->max == UNBOUNDED ? n->min + 1UL : n->max;
 }
 
-/* How many characters a node has, with its repetitions written out. */
+/* The number of characters of a node, with its repetitions expanded. */
 uint64_t node_size(const struct expression_tree *t, const struct node *n);
-/* Sets what depends on the whole tree, once all its nodes are there. */
+/* Computes the members that depend on the whole tree, after all nodes were added. */
 void tree_finish(struct expression_tree *t);
-/* Whether variants of the expression have to differ in it. */
+/* Whether the node must differ between variants of the expression. */
 bool node_has_choice(const struct expression_tree *t, const struct node *n);
-/* Writes a set in the plain form (f NULL: nowhere); returns how many positions of the
- * automaton it has. */
+/*
+ * Writes a set in the plain form (f NULL: only counts); returns the number of its
+ * positions in the automaton.
+ */
 unsigned set_write(
     FILE *f, const struct expression_tree *t, const struct set *set);
 

@@ -1,8 +1,9 @@
 /*
  * expression_parse: parses an extended regular expression into a tree.
  *
- * A recursive descent parser: each function of the grammar returns the number of the
- * node that it has made.  After an error, or without memory, that number means nothing.
+ * This is a recursive descent parser: each function of the grammar returns the number of
+ * the node that it has created.  After an error, or without memory, the number is not
+ * valid.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -11,7 +12,7 @@
 
 #include "expression_node.h"
 
-/* The most characters of an expression, with its repetitions written out. */
+/* The maximum number of characters of an expression, with its repetitions expanded. */
 #define COPIES_MAX 1000
 #define DEPTH_MAX 32 /* of groups */
 #define SYNTAX "not a regular expression: "
@@ -21,7 +22,7 @@ struct parser {
 	const char *s;
 	struct expression_tree *t;
 	unsigned depth, groups;
-	uint32_t completed; /* bits: the groups that have ended */
+	uint32_t completed; /* bitmap of the groups that have ended */
 	const char *error;
 	bool nomem;
 };
@@ -80,7 +81,7 @@ add_literal(struct parser *p, unsigned char c)
 	return add_set(p, set);
 }
 
-/* (e+)*, (e?)+ and the like become one repetition: nested ones would multiply. */
+/* (e+)*, (e?)+ and the like become one repetition, because nested ones would multiply. */
 static unsigned
 add_repeat(struct parser *p, unsigned a, unsigned min, unsigned max)
 {
@@ -119,7 +120,7 @@ static const struct {
 	{ "xdigit", isxdigit },
 };
 
-/* Adds [:name:]; the process has the C locale. */
+/* Adds [:name:]; the process uses the C locale. */
 static void
 set_class(struct parser *p, struct set *set, const char *name, size_t len)
 {
@@ -135,8 +136,8 @@ set_class(struct parser *p, struct set *set, const char *name, size_t len)
 }
 
 /*
- * An element of a set: a character, [.c.], or, added at once, a class.  Returns the
- * character, or -1 for what cannot begin a range.
+ * Parses an element of a set: a character, [.c.], or a class, which is added to the set.
+ * Returns the character, or -1 if it cannot begin a range.
  */
 static int
 parse_element(struct parser *p, struct set *set)
@@ -189,7 +190,7 @@ parse_range(struct parser *p, struct set *set, bool first)
 		set->has[c] = true;
 }
 
-/* p->s is after the '['. */
+/* Parses a set; p->s is after the '['. */
 static unsigned
 parse_set(struct parser *p)
 {
@@ -215,7 +216,7 @@ parse_set(struct parser *p)
 	return add_set(p, set);
 }
 
-/* \w, \s and their opposites. */
+/* \w, \s and their complements. */
 static unsigned
 add_shorthand(struct parser *p, char letter)
 {
@@ -251,7 +252,7 @@ add_backref(struct parser *p, unsigned number)
 	    p, (struct node){ .kind = NODE_BACKREF, .number = number });
 }
 
-/* p->s is after the backslash. */
+/* Parses an escape; p->s is after the backslash. */
 static unsigned
 parse_escape(struct parser *p, bool *ret_anchor)
 {
@@ -263,7 +264,7 @@ parse_escape(struct parser *p, bool *ret_anchor)
 	}
 	p->s++;
 	*ret_anchor = strchr("bB<>`'", c) != NULL;
-	/* TRE's \B is false at both ends, whatever is there. */
+	/* TRE's \B never matches at the ends of the text. */
 	p->t->plain &= c != 'B';
 	if (*ret_anchor)
 		return add_anchor(p, c == '`' ? '^' : c == '\'' ? '$' : c);
@@ -274,7 +275,7 @@ parse_escape(struct parser *p, bool *ret_anchor)
 	return add_literal(p, (unsigned char)c);
 }
 
-/* p->s is after the '('. */
+/* Parses a group; p->s is after the '('. */
 static unsigned
 parse_group(struct parser *p)
 {
@@ -331,7 +332,7 @@ parse_atom(struct parser *p, bool *ret_anchor)
 	}
 }
 
-/* Digits; -1 for none. */
+/* Parses digits; -1 if there are none. */
 static long
 parse_count(struct parser *p)
 {
@@ -342,7 +343,7 @@ parse_count(struct parser *p)
 	return n;
 }
 
-/* p->s is after the '{': N, N,M or ,M or N, */
+/* Parses an interval, such as {3} or {1,5}; p->s is after the '{'. */
 static bool
 parse_interval(struct parser *p, unsigned *min, unsigned *max)
 {
@@ -366,7 +367,7 @@ parse_interval(struct parser *p, unsigned *min, unsigned *max)
 	return true;
 }
 
-/* An atom and its repetitions. */
+/* Parses an atom and its repetitions. */
 static unsigned
 parse_piece(struct parser *p)
 {
@@ -417,7 +418,7 @@ parse_alternatives(struct parser *p)
 
 	while (p->error == NULL && !p->nomem && *p->s == '|') {
 		p->s++;
-		/* A reference is to a group of its own alternative. */
+		/* A back reference can only refer to a group of its own alternative. */
 		completed = p->completed;
 		p->completed = before;
 		b = parse_sequence(p);

@@ -1,17 +1,17 @@
 /*
  * expression_plain: the plain form of an expression, and its weight.
  *
- * Bytes that the expression does not tell apart have one code, that of the first of
+ * Bytes that the expression does not distinguish have the same code, that of the first of
  * them, so that most sets are one character.
  *
- * Transitions are those of the position automaton that TRE makes: a state for each
- * character of the expression, and from it a transition to each that can follow.  So
- * how many can follow is handed down the tree.  For each byte TRE looks at all
- * transitions of the states that it is in.
+ * The weight is the number of transitions of the position automaton that TRE builds: a
+ * state for each character of the expression, and a transition from it to each that can
+ * follow.  The number that can follow is passed down the tree.  For each byte TRE
+ * examines all transitions of its current states.
  *
- * Of the ways in which a part can match nothing, TRE knows only one.  That matters
- * where they have different anchors, as in (^|,?)a.  Then there are variants of the
- * whole expression, which have one way each.
+ * If a part of an expression can match the empty string in several ways, TRE considers
+ * only one. That matters where they have different anchors, as in (^|,?)a.  In this case
+ * there are variants of the whole expression with one way each.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,15 +19,15 @@
 
 #include "expression_node.h"
 
-/* TRE needs some 100 bytes for each. */
+/* TRE needs about 100 bytes for each. */
 #define POSITIONS_MAX 10000
 #define TRANSITIONS_MAX 100000
-/* What a byte costs besides transitions. */
+/* The cost of a byte in addition to transitions. */
 #define WEIGHT_MIN 4
 
 /* --- sets ---------------------------------------------------------------- */
 
-/* Whether the set has the class of bytes with that code. */
+/* Whether the set contains the bytes with that code. */
 static bool
 set_has(const struct set *set, unsigned code)
 {
@@ -59,8 +59,8 @@ put_literal(FILE *f, unsigned code)
 }
 
 /*
- * Its ranges but for what is special in a set; returns how many.  Codes that are in
- * no text may be in a range.
+ * Writes the ranges of the set except for characters that are special in a set; returns
+ * their number.  A range may include codes that are not used.
  */
 static unsigned
 put_ranges(FILE *f, const struct expression_tree *t, const struct set *set)
@@ -91,7 +91,7 @@ put_ranges(FILE *f, const struct expression_tree *t, const struct set *set)
 	return items;
 }
 
-/* A set in brackets; returns how many items it has. */
+/* Writes a set in brackets; returns the number of its items. */
 static unsigned
 put_brackets(FILE *f, const struct expression_tree *t, const struct set *set)
 {
@@ -107,7 +107,7 @@ put_brackets(FILE *f, const struct expression_tree *t, const struct set *set)
 		put(f, '[');
 		items++;
 	}
-	/* A '^' must not come first, nor a '-' between two others. */
+	/* A '^' must not be first, nor a '-' between two others. */
 	if (items == 0) {
 		put_text(f, "-^");
 		items = 2;
@@ -138,7 +138,7 @@ set_write(FILE *f, const struct expression_tree *t, const struct set *set)
 	if (n > 1 && n < all)
 		return put_brackets(f, t, set);
 	if (n == 0)
-		put_text(f, "(?:$.)"); /* nothing */
+		put_text(f, "(?:$.)"); /* matches nothing */
 	else if (n == 1)
 		put_literal(f, last);
 	else
@@ -166,9 +166,9 @@ node_has_choice(const struct expression_tree *t, const struct node *n)
 	}
 }
 
-/* --- its weight ---------------------------------------------------------- */
+/* --- weight --------------------------------------------------------------- */
 
-/* The transitions, when so many positions can follow those that end the node. */
+/* The number of transitions of the node if next positions can follow it. */
 static uint64_t
 transitions(const struct expression_tree *t, unsigned i, uint64_t next)
 {
@@ -227,7 +227,7 @@ expression_weight(const struct expression_tree *t)
 static void put_node(
     FILE *, const struct expression_tree *, unsigned, unsigned);
 
-/* Written out: e{1,3} as e(e(e)?)?, whose transitions are the fewest. */
+/* Writes an expanded repetition: e{1,3} as e(e(e)?)?, which has the fewest transitions. */
 static void
 put_repeat(FILE *f, const struct expression_tree *t, const struct node *n,
     unsigned variant)

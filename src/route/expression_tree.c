@@ -1,6 +1,6 @@
 /*
- * expression_tree: what is known of a whole tree: sizes, character codes and the
- * choices in which variants differ.
+ * expression_tree: properties of a whole tree: sizes, character codes and the choices in
+ * which variants differ.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ node_size(const struct expression_tree *t, const struct node *n)
 	}
 }
 
-/* Bytes that the set tells apart get different codes. */
+/* Assigns different codes to bytes that the set distinguishes. */
 static void
 split_codes(struct expression_tree *t, const struct set *set)
 {
@@ -42,7 +42,7 @@ split_codes(struct expression_tree *t, const struct set *set)
 
 	for (unsigned c = 1; c <= EXPRESSION_NUL; c++) {
 		code = t->code[c % 256];
-		/* The first of those that have the code keeps it. */
+		/* The first byte with a code keeps it. */
 		if (set->has[c % 256] == set->has[code % 256])
 			continue;
 		if (in[code] == 0)

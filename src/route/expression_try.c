@@ -1,8 +1,8 @@
 /*
- * expression_try: finds an expression by trying one possibility after the other, for
- * a bounded number of steps.
+ * expression_try: matches an expression by backtracking, within a limited number of
+ * steps.
  *
- * What is left to match after a node is a list of continuations, which lie on the
+ * What remains to be matched after a node is a list of continuations, which are on the
  * stack of the functions that have added them.
  */
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #include "expression_node.h"
 
-#define GROUPS 10 /* that can be referred to, by one digit */
+#define GROUPS 10 /* that a back reference can refer to */
 #define DEPTH_MAX 4000
 
 struct span {
@@ -28,12 +28,12 @@ struct attempt {
 	struct span group[GROUPS];
 };
 
-/* What comes next, after a node. */
+/* A continuation after a node. */
 struct next {
 	enum { NEXT_NODE, NEXT_END_GROUP, NEXT_REPEAT } kind;
 	const struct node *node;
-	size_t start;	/* where the group, or the last repetition, began */
-	unsigned count; /* of repetitions so far */
+	size_t start;	/* start of the group, or of the last repetition */
+	unsigned count; /* number of repetitions so far */
 	const struct next *then;
 };
 
@@ -103,7 +103,7 @@ go_on(struct attempt *m, size_t at, const struct next *next)
 	case NEXT_END_GROUP:
 		return end_group(m, next, at);
 	case NEXT_REPEAT:
-		/* Once more of nothing would be for ever. */
+		/* Repeating an empty match would not terminate. */
 		if (at == next->start && next->count > next->node->min)
 			return false;
 		return try_repeat(m, next->node, next->count, at, next->then);
@@ -111,7 +111,7 @@ go_on(struct attempt *m, size_t at, const struct next *next)
 	return false;
 }
 
-/* Of a set, the most that there are first. */
+/* Tries a repetition of a set, the longest match first. */
 static bool
 try_run(
     struct attempt *m, const struct node *n, size_t at, const struct next *then)

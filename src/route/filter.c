@@ -1,5 +1,5 @@
 /*
- * filter: match lists and rates of routes.
+ * filter: the match lists and rates of routes.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -80,7 +80,7 @@ rate_parse(const char *value, struct rate *ret, struct error *err)
 
 	snprintf(count, sizeof(count), "%.*s",
 	    slash == NULL ? 0 : (int)MIN(slash - value, 15), value);
-	/* "5/s" is 5/1s. */
+	/* "5/s" means 5/1s. */
 	if (slash != NULL)
 		snprintf(per, sizeof(per), "%s%.30s",
 		    isalpha((unsigned char)slash[1]) ? "1" : "", slash + 1);
@@ -98,8 +98,8 @@ rate_parse(const char *value, struct rate *ret, struct error *err)
 }
 
 /*
- * *until is the time at which all frames so far would be due if one came each per/n: it
- * may be ahead of the clock by n of those intervals.
+ * *until is the time at which all frames so far would be due at one frame per per_ns / n:
+ * it may be ahead of the current time by n of those intervals.
  */
 bool
 rate_allows(const struct rate *rate, uint64_t *until, uint64_t now)
@@ -119,7 +119,7 @@ rate_carry(const struct rate *rate, uint64_t until, uint64_t now)
 	return MIN(until, now + rate->per_ns);
 }
 
-/* The entry of a message, made if it has none yet; NULL: all are in use. */
+/* The entry of a message, created if it has none yet; NULL: all are in use. */
 static struct message_rate *
 find_rate(struct message_rates *rates, uint64_t message, uint64_t now)
 {

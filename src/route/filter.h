@@ -1,6 +1,7 @@
 /*
- * filter: which messages a route passes, and how many: lists of NMEA sentences, MAVLink
- * ids and Modbus units, and rates.  Pure.
+ * filter: determines which messages a route accepts, and how many: lists of NMEA
+ * sentences, MAVLink ids and Modbus units, and rates.  The functions have no side effects
+ * except on their arguments.
  */
 #ifndef FILTER_H
 #define FILTER_H
@@ -10,7 +11,7 @@
 
 #define RANGES_MAX 64
 
-/* Numbers as in "0,30-33". */
+/* Numbers and ranges such as "0,30-33". */
 struct ranges {
 	unsigned n; /* 0: none were given */
 	struct range {
@@ -18,24 +19,24 @@ struct ranges {
 	} range[RANGES_MAX];
 };
 
-/* So many frames in a time; n 0: no limit. */
+/* A number of frames per time; n 0: no limit. */
 struct rate {
 	uint64_t n;
 	uint64_t per_ns;
 };
 
 /*
- * Parsers of values in a section; -EINVAL with a sentence in err that says
- * what was read and what would be right.
+ * Parsers of values in a section; -EINVAL with a message in err that contains the value
+ * and describes valid ones.
  */
 int ranges_parse(const char *value, uint32_t max, const char *what,
     struct ranges *ret, struct error *err);
 int rate_parse(const char *value, struct rate *ret, struct error *err);
-/* Whether the value is a list of sentences; nothing is kept. */
+/* Checks that the value is a list of sentences. */
 int nmea_list_check(const char *value, struct error *err);
 
 /*
- * The message's sentence is in the list: one of its words fits, if there are
+ * Whether the list accepts the message's sentence: one of its words matches, if there are
  * any without a '!', and none with a '!' does.
  */
 bool match_nmea(const char *list, const uint8_t *payload, size_t len);
@@ -44,17 +45,17 @@ bool match_mavlink(
 bool match_unit(const struct ranges *units, const uint8_t *payload, size_t len);
 
 /*
- * Whether one more frame is within the rate; *until is zero at first.  After
- * a pause n frames may follow each other at once.
+ * Whether one more frame is within the rate; *until is initially zero.  After a pause n
+ * frames may follow each other immediately.
  */
 bool rate_allows(const struct rate *rate, uint64_t *until, uint64_t now);
-/* The state of a rate as that of another one: at most all of it is used up. */
+/* Converts the state of a rate to a new rate: at most all of the new rate is used. */
 uint64_t rate_carry(const struct rate *rate, uint64_t until, uint64_t now);
 
 /*
- * A rate for each kind of message (nmea_message() or mavlink_message()).  A rate of which
- * nothing is used is no different from a new one, so only the others take an entry; while
- * there are no entries left, no message of another kind is allowed.
+ * A rate for each kind of message (nmea_message() or mavlink_message()).  An unused rate
+ * is equivalent to a new one, so only the others need an entry; while there is no vacant
+ * entry, no message of another kind is allowed.
  */
 #define RATE_MESSAGES 128
 struct message_rates {

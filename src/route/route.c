@@ -1,10 +1,10 @@
 /*
- * route: who forwards to whom.
+ * route: the table of routes.
  *
- * The table is made from pairs: each route gives one for each (from, to)
- * that it joins.  Sorted by from, to and the route's place in the file, the
- * pairs of one source lie together, and in them those of one target: so
- * targets and the routes that lead to them are slices of two arrays.
+ * The table is built from pairs: each route adds one for each (from, to) that it
+ * connects.  The pairs are sorted by from, to and the order of the routes in the file, so
+ * that those of one source are contiguous, and within them those of one target: targets
+ * and the routes that lead to them are slices of two arrays.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ struct name {
 	unsigned number;
 };
 
-/* What a table is made from. */
+/* The state while a table is built. */
 struct making {
 	struct routes *routes;
 	struct name *names; /* of endpoints, sorted */
@@ -36,7 +36,7 @@ struct making {
 	struct error *err;
 };
 
-/* "A,B", or "*" for no list. */
+/* "A,B", or "*" if there is no list. */
 static char *
 list_in_words(const char *list)
 {
@@ -77,7 +77,7 @@ compare_pairs(const void *x, const void *y)
 	return a->route < b->route ? -1 : a->route > b->route;
 }
 
-/* Whether anything can go that way. */
+/* Whether frames can be forwarded from one endpoint to the other. */
 static bool
 may_join(const struct making *m, unsigned from, unsigned to)
 {
@@ -108,7 +108,7 @@ add_pair(struct making *m, unsigned from, unsigned to, unsigned route)
 	return 0;
 }
 
-/* Endpoint numbers of a list, to be freed; *ret is how many. */
+/* Converts a list to endpoint numbers, to be freed; *n is their number. */
 static int
 resolve(struct making *m, const char *list, unsigned **ret, unsigned *n)
 {
@@ -156,8 +156,8 @@ pair_lists(struct making *m, unsigned route, const char *from, const char *to,
 }
 
 /*
- * Without routes: no pairs, there would be as many as the square of
- * endpoints.
+ * Connects all endpoints if there are no routes.  Pairs are not used, because their
+ * number would be the square of the number of endpoints.
  */
 static int
 join_all(struct making *m)
@@ -188,7 +188,7 @@ join_all(struct making *m)
 	return 0;
 }
 
-/* One route: its words and filters. */
+/* Initializes the names and filters of a route. */
 static int
 route_start(
     struct route *route, const struct route_conf *conf, struct error *err)
@@ -258,8 +258,9 @@ add_route(struct making *m, const struct route_conf *conf)
 }
 
 /*
- * A frame goes through all expressions of its source, once for each target.  They
- * share what it may cost; and frames together may cost as much as one.
+ * Each target of a source evaluates the expressions of its routes on a frame.  All
+ * expressions of the source share the work allowed for a frame, and a batch may cost as
+ * much as one frame.
  */
 static void
 share_work(struct routes *routes, struct route_source *source)
@@ -287,7 +288,7 @@ share_work(struct routes *routes, struct route_source *source)
 	}
 }
 
-/* Cuts the sorted pairs into sources and targets. */
+/* Divides the sorted pairs into sources and targets. */
 static int
 make_targets(struct making *m)
 {
@@ -439,7 +440,10 @@ routes_free(struct routes *r)
 
 /* --- the verdict --------------------------------------------------------- */
 
-/* 1 when the frame passes, 0 when not, -EFBIG when that cannot be known; -ENOMEM. */
+/*
+ * 1 when the frame passes, 0 when not, -EFBIG when that exceeds the limit of work;
+ * -ENOMEM.
+ */
 static int
 passes(const struct route_target *target, const struct route *route,
     const uint8_t *payload, size_t len)
@@ -470,7 +474,10 @@ passes(const struct route_target *target, const struct route *route,
 	return found < 0 ? found : !found;
 }
 
-/* Whether a frame is within the rate: of its message, if the filter names messages. */
+/*
+ * Whether a frame is within the rate, which is that of its message if the filter lists
+ * messages.
+ */
 static bool
 within_rate(struct route *route, unsigned to, const uint8_t *payload,
     size_t len, uint64_t now)

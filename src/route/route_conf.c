@@ -1,5 +1,5 @@
 /*
- * route_conf: the keys of a [route] section, and whether they go together.
+ * route_conf: the keys of a [route] section, and the checks of their combination.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -153,7 +153,7 @@ route_conf_free(struct route_conf *conf)
 
 /* --- lists of names ------------------------------------------------------ */
 
-/* How many names; -EINVAL with a sentence when one stands twice. */
+/* The number of names; -EINVAL with a message when there is none, or one occurs twice. */
 static int
 check_list(const char *key, const char *list, struct error *err)
 {
@@ -177,7 +177,7 @@ check_list(const char *key, const char *list, struct error *err)
 	return count;
 }
 
-/* Masters, and one bus that is none of them. */
+/* Checks that 'to' is a single endpoint, which is not in 'from'. */
 static int
 check_exchange(const struct route_conf *conf, struct error *err)
 {

@@ -1,5 +1,5 @@
 /*
- * routes_change: numbers, counters and rates of the routes that stay.
+ * routes_change: numbers, counters and rates of routes at a reload.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 /* --- before the change ---------------------------------------------------- */
 
-/* The arrays are empty, and serve as marks until they are filled in. */
+/* Uses the until arrays, which are all zero at this point, as marks. */
 static unsigned
 mark_rated(struct routes *routes)
 {
@@ -86,7 +86,7 @@ compare_names(const void *a, const void *b)
 	    (*(struct route *const *)b)->name);
 }
 
-/* Finds before[] and, for now, the place of each old route in passed[]. */
+/* Sets before[] and passed[] by the names of the routes. */
 static int
 match_names(struct routes_change *change)
 {
@@ -119,8 +119,10 @@ match_names(struct routes_change *change)
 	return 0;
 }
 
-/* Those that stay the same first; then each other gets its place in the file as its
- * number, or the next one that is vacant in both tables. */
+/*
+ * Unchanged routes keep their numbers; then each other route gets its index in the file
+ * as its number, or the next one that is vacant in both tables.
+ */
 static void
 give_numbers(struct routes_change *change, struct route **slot, unsigned n)
 {
@@ -219,7 +221,7 @@ take_counters(struct route *to, struct route *from)
 	memset(&from->latency, 0, sizeof(from->latency));
 }
 
-/* What has passed to an endpoint, which had another number. */
+/* Takes over the state of a rate for an endpoint, whose number was different. */
 static void
 take_rate(struct route *to, unsigned i, struct route *from, unsigned was,
     uint64_t now)
@@ -234,7 +236,7 @@ take_rate(struct route *to, unsigned i, struct route *from, unsigned was,
 		rates->at[n].until = rate_carry(rate, rates->at[n].until, now);
 }
 
-/* What a rate has let pass still counts, for each endpoint that there was. */
+/* Takes over the state of the rate for each endpoint that existed before. */
 static void
 take_rates(
     struct route *to, struct route *from, const unsigned *was, uint64_t now)
