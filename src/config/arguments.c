@@ -1,9 +1,9 @@
 /*
- * arguments: words of the command line, TYPE:ADDRESS[,KEY=VALUE...], to the
- * same sections as those of a file.
+ * arguments: converts words of the command line, TYPE:ADDRESS[,KEY=VALUE...], to the same
+ * sections as those of a file.
  *
- * The address is the value of the type's main key.  A comma ends a value, so
- * one that belongs to it is written \x2c.
+ * The address is the value of the type's main key.  A comma ends a value, so a comma in a
+ * value is written \x2c.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 #define COMMA "\\x2c"
 
-/* The key that the address of a word is the value of; NULL: has none. */
+/* The key whose value is the address of a word; NULL: none. */
 static const struct {
 	const char *type;
 	const char *key;
@@ -35,8 +35,8 @@ static const struct {
 struct words {
 	struct config_sections *sections;
 	struct faults *faults;
-	int number;	    /* of the word */
-	unsigned endpoints; /* so far, for the names of those without */
+	int number;	    /* number of the word */
+	unsigned endpoints; /* so far, for default names */
 	unsigned controls;
 	char quote[CONFIG_QUOTE_MAX];
 };
@@ -82,7 +82,7 @@ unknown_type(struct words *w, const char *word, size_t len)
 		    w->quote);
 }
 
-/* The value up to its end, with its commas; to be freed. */
+/* Copies the value, with \x2c converted to commas; to be freed. */
 static char *
 take_value(const char *s, size_t len)
 {
@@ -131,7 +131,7 @@ out:
 	return r;
 }
 
-/* ",KEY=VALUE,KEY=VALUE" */
+/* Reads ",KEY=VALUE,KEY=VALUE". */
 static int
 read_keys(struct words *w, const char *s)
 {
@@ -153,7 +153,7 @@ read_keys(struct words *w, const char *s)
 	return r;
 }
 
-/* What a word without name= is called. */
+/* Sets the name of a word without name=. */
 static int
 default_name(struct words *w, bool control)
 {
@@ -187,7 +187,7 @@ check_word(struct words *w, const char *word)
 	return true;
 }
 
-/* A fault when the word is the name of a configuration, most likely. */
+/* Reports a word that is an existing path, which is probably a configuration file. */
 static bool
 check_path(struct words *w, const char *word)
 {

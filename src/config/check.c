@@ -1,9 +1,8 @@
 /*
- * check: what only shows when all sections are read: things that two of
- * them claim, and the names in routes.
+ * check: checks that involve several sections: values that must be unique, and the names
+ * in routes.
  *
- * Claims are sorted, so that equal ones lie side by side, the first to come
- * first.
+ * Claims are sorted, so that equal ones are adjacent, in the order of their lines.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +11,10 @@
 #include "address.h"
 #include "ini_reader.h"
 
-/* Names that are looked at for the nearest one, in all faults together. */
+/*
+ * The maximum number of names compared to find the most similar ones, for all faults
+ * together.
+ */
 #define COMPARED_MAX 50000
 
 enum claim_kind {
@@ -33,14 +35,14 @@ static const char *const claim_names[] = {
 	[CLAIM_LISTEN_UDP] = "address",
 };
 
-/* Something that one section alone may have. */
+/* A value that only one section may have. */
 struct claim {
 	enum claim_kind kind;
 	char *what;
 	const char *type, *name; /* of the section */
 	const char *file;
 	int line;
-	unsigned number; /* in order of claiming */
+	unsigned number; /* in the order of creation */
 };
 
 struct check {
@@ -50,7 +52,7 @@ struct check {
 	unsigned nclaims;
 	struct endpoint_conf **sorted; /* endpoints by name */
 	const char **names;	       /* in the same order, NULL at the end */
-	unsigned compared;	       /* of them, for nearest ones */
+	unsigned compared;	       /* names compared so far */
 };
 
 /* --- claims -------------------------------------------------------------- */
@@ -73,7 +75,7 @@ add_claim(struct check *k, enum claim_kind kind, const char *what,
 	return 0;
 }
 
-/* Addresses are compared as they are understood, not as they are written. */
+/* Addresses are compared in a normalized form, not as written. */
 static int
 add_listen(
     struct check *k, const char *listen, bool udp, const struct claim *of)
@@ -89,7 +91,7 @@ add_listen(
 	    (struct sockaddr *)&address.ss, address.len, text, sizeof(text));
 	len = strlen(text);
 	if (len >= 2 && strcmp(text + len - 2, ":0") == 0)
-		return 0; /* a port of the kernel's choice */
+		return 0; /* the kernel selects the port */
 	return add_claim(k, udp ? CLAIM_LISTEN_UDP : CLAIM_LISTEN, text, of);
 }
 
@@ -150,7 +152,7 @@ claim_all(struct check *k)
 	return r;
 }
 
-/* By place first: those of words come after those of the file. */
+/* Orders equal values by line; those of words follow those of the file. */
 static int
 compare_claims(const void *x, const void *y)
 {
@@ -172,7 +174,7 @@ compare_claims(const void *x, const void *y)
 static const char *
 claim_where(const struct claim *claim, char *buf, size_t size)
 {
-	/* The control port without a name is called that. */
+	/* "control" is the default name of a control port. */
 	if (strcmp(claim->type, claim->name) == 0)
 		snprintf(buf, size, "[%s]", claim->type);
 	else
@@ -189,7 +191,7 @@ claimed_twice(
 	    strcmp(first->name, again->name) == 0;
 
 	if (same && again->kind != CLAIM_NAME && again->kind != CLAIM_ROUTE)
-		return; /* said of the whole section already */
+		return; /* the duplicate section itself is reported */
 	if (strcmp(first->file, again->file) != 0)
 		snprintf(
 		    place, sizeof(place), "%s:%d", first->file, first->line);
@@ -216,7 +218,7 @@ check_claims(struct check *k)
 	const struct claim *first;
 	int r;
 
-	/* Five of an endpoint, two of a control port, one of a route. */
+	/* At most five per endpoint, two per control port, one per route. */
 	k->claim =
 	    calloc(5UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
 		sizeof(*k->claim));
@@ -276,7 +278,7 @@ unknown_endpoint(struct check *k, const struct route_conf *route,
 	    route->name, config_quote(name, quote, sizeof(quote)), meant.text);
 }
 
-/* An endpoint with one link, as the only source and the only target. */
+/* Reports a route whose only source and only target is the same endpoint with one link. */
 static void
 check_itself(struct check *k, const struct route_conf *route)
 {
@@ -303,7 +305,10 @@ check_itself(struct check *k, const struct route_conf *route)
 	    route->name, name);
 }
 
-/* True when there is an endpoint in the list that is no echo, or unknown. */
+/*
+ * Reports unknown names; returns whether the list has an endpoint that is not an echo, or
+ * is unknown.
+ */
 static bool
 check_list(struct check *k, const struct route_conf *route, const char *key,
     const char *list, int line)
@@ -337,7 +342,10 @@ in_list(const char *list, const char *name, size_t size)
 	return false;
 }
 
-/* What would come between the masters, their bus, and its answers. */
+/*
+ * Reports routes that interfere with an exchange: those that lead to its bus, or from its
+ * bus to one of its masters.
+ */
 static void
 check_disturbing(struct check *k, const struct route_conf *exchange,
     const struct route_conf *route, const char *bus)
@@ -365,7 +373,7 @@ check_disturbing(struct check *k, const struct route_conf *exchange,
 			    exchange->name);
 }
 
-/* Its answers have to bear the numbers of their requests, which inner payloads lack. */
+/* Answers must have the numbers of their requests, which inner payloads do not contain. */
 static bool
 lacks_numbers(const struct endpoint_conf *e)
 {

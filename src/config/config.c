@@ -1,5 +1,5 @@
 /*
- * config: a file and words, step by step, to a checked configuration.
+ * config: reads a file and words into a checked configuration, in steps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,10 @@ config_make(struct config **ret)
 			    : key_defaults(daemon_keys, &(*ret)->daemon);
 }
 
-/* Reads the sections in and frees them; r is what making them came to. */
+/*
+ * Reads the sections into the configuration and frees them; r is the result of the
+ * function that created them.
+ */
 static int
 config_add(struct config **ret, struct config_sections *s,
     struct faults *faults, unsigned found, int r)
@@ -62,7 +65,7 @@ config_words(
 	return config_add(ret, &sections, faults, found, r);
 }
 
-/* The whole of an open file; -EFBIG when it is no configuration. */
+/* Reads an open file to its end; -EFBIG when it is too large for a configuration. */
 static int
 read_all(int fd, char **ret, size_t *len)
 {

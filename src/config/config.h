@@ -1,6 +1,6 @@
 /*
- * config: an INI file, or words of the command line, to checked plain structs.
- * Opens nothing but the file; reports every fault with its line.
+ * config: reads an INI file, or words of the command line, into checked plain structs.
+ * Opens no other files; reports every fault with its line.
  */
 #ifndef CONFIG_H
 #define CONFIG_H
@@ -12,7 +12,7 @@
 #define CONFIG_WORDS "command line" /* the "file" of words */
 #define CONFIG_MAX_ENDPOINTS 4096
 #define CONFIG_MAX_ROUTES 1024
-#define CONFIG_MAX_FAULTS 1000 /* kept; the others are counted */
+#define CONFIG_MAX_FAULTS 1000 /* stored; further ones are only counted */
 
 enum access { ACCESS_DEFAULT = -1, ACCESS_READ, ACCESS_FULL };
 
@@ -28,7 +28,7 @@ extern const struct key daemon_keys[];
 struct control_conf {
 	char *name;
 	char *text;
-	const char *file; /* where it stands, for messages */
+	const char *file; /* file that contains it, for messages */
 	int line;
 	char *listen;
 	int access;    /* READ or FULL once checked */
@@ -51,53 +51,55 @@ struct config {
 	unsigned nendpoints;
 	struct route_conf **routes;
 	unsigned nroutes;
-	unsigned lost; /* sections of a type that is not known */
+	unsigned lost; /* sections of an unknown type */
 };
 
 /*
- * The faults found, and what is doubtful, sorted: "FILE:LINE: what is wrong", one line of text each.
- * The last one says how many more there were, if there were too many.
+ * The faults and warnings, sorted: "FILE:LINE: what is wrong", one line of text each.  If
+ * there were too many, the last one has the number of the others.
  */
 struct faults {
 	char **text;
 	unsigned n;
-	/* The rest is for whoever adds to them. */
+	/* Used only by the functions that add faults. */
 	unsigned *order;
-	unsigned found;	   /* all that there were */
-	unsigned warnings; /* besides: "FILE:LINE: warning: ...", no faults */
+	unsigned found;	   /* total number of faults */
+	unsigned warnings; /* number of warnings, "FILE:LINE: warning: ..." */
 };
 void faults_free(struct faults *f);
 
 /*
- * All in one: the file (NULL: none), then the words, then what only shows
- * when all is read.  0 and a new config, perhaps with warnings; -EINVAL and every fault; -errno and
- * a fault that says so when the file cannot be read.  path is borrowed for
- * as long as the config's parts live.
+ * Reads the file (NULL: none), then the words, then performs the checks that involve
+ * several sections.  Returns 0 and a new config, possibly with warnings; -EINVAL and all
+ * faults; -errno and a fault when the file cannot be read.  The caller must keep path for
+ * as long as parts of the config are used.
  */
 int config_read(const char *path, char *const *words, unsigned n,
     struct config **ret, struct faults *faults);
 /*
- * Its three steps.  Each adds to *ret (made when NULL) what could be read,
- * and to the faults, also when it returns -EINVAL: so that the next step
- * can find more.  The first reads the text of a file.
+ * The three steps of config_read().  Each adds what could be read to *ret (allocated if
+ * NULL), and adds to the faults, even if it returns -EINVAL, so that the next step can
+ * find more faults. The first reads the text of a file.
  */
 int config_parse(const char *file, const char *text, size_t len,
     struct config **ret, struct faults *faults);
 /*
- * Endpoint and control words.  Their file is CONFIG_WORDS, their line the
- * number of the word.
+ * Reads endpoint and control words.  Their file is CONFIG_WORDS, their line the number of
+ * the word.
  */
 int config_words(
     char *const *words, unsigned n, struct config **ret, struct faults *faults);
-/* Last: at least one endpoint, names and devices used twice, names in routes.
- * file is where the want of endpoints is reported. */
+/*
+ * The last step: checks that there is an endpoint, that names and devices are unique, and
+ * the names in routes.  The absence of endpoints is reported for file.
+ */
 int config_check(struct config *c, const char *file, struct faults *faults);
-/* What a table of routes has to know of the endpoint. */
+/* The properties of the endpoint that a table of routes depends on. */
 enum route_end config_route_end(const struct endpoint_conf *conf);
-/* Of a configuration without faults: what is doubtful.  -ENOMEM. */
+/* Adds warnings for a configuration without faults.  -ENOMEM. */
 int config_warn(
     const struct config *c, const char *file, struct faults *faults);
-/* Frees what has not been taken over (set those pointers to NULL). */
+/* Also frees the members that were not taken over (set to NULL). */
 void config_free(struct config *c);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * hint: words of other programs.
+ * hint: keys and types used by other programs.
  *
- * The first row with the word whose key the section has is the one that is meant: so
- * `port` is a device of a serial port and an address of a server.
+ * The first row that contains the word and whose key the section has is used: for
+ * example, `port` means the device of a serial port, and the address of a server.
  */
 #include <ctype.h>
 #include <string.h>
@@ -105,7 +105,7 @@ static const struct {
 	{ "admin api monitor console cli", "control" },
 };
 
-/* In lower case, without what separates parts of a word. */
+/* Converts to lower case, and removes the separators between parts of a word. */
 static void
 simplify(const char *word, char *buf)
 {
@@ -117,7 +117,7 @@ simplify(const char *word, char *buf)
 	buf[*word == '\0' ? n : 0] = '\0';
 }
 
-/* Whether the word is one of those that blanks separate. */
+/* Whether the word is in the list, which is separated by blanks. */
 static bool
 is_one_of(const char *words, const char *word)
 {

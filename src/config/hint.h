@@ -1,5 +1,5 @@
 /*
- * hint: what people write who know it from elsewhere, and what it is called here.
+ * hint: suggests the keys and types that correspond to those of other programs.
  */
 #ifndef HINT_H
 #define HINT_H
@@ -7,19 +7,18 @@
 #include "util.h"
 
 struct hint {
-	const char
-	    *words; /* what is written, in lower case, without '_' and '-' */
-	const char *key;     /* what it is called here */
-	const char *example; /* a value of it */
+	const char *words;   /* lower case, without '_' and '-' */
+	const char *key;     /* the corresponding key */
+	const char *example; /* an example of its value */
 };
 
 /*
- * The hint for a word that is no key, of a section that has these keys (has is false of
- * others), or NULL.
+ * The hint for an unknown key in a section, or NULL.  has returns whether the section has
+ * a key.
  */
 const struct hint *hint_key(const char *word,
     bool (*has)(const void *arg, const char *key), const void *arg);
-/* A type of section, among these, that a word is another name of, or NULL. */
+/* The one of these section types that corresponds to the word, or NULL. */
 const char *hint_type(const char *word, const char *const *types);
 
 #endif

@@ -1,12 +1,11 @@
 /*
- * ini_reader: text to sections of keys and values.
+ * ini_reader: converts text to sections of keys and values.
  *
- * inih splits a line into key, value and comment.  What it would do silently
- * to a line - cut it, join it to the one before, merge it with a section of
- * the same name, pass over it - is found out before: inih gets its lines
- * from next_line(), which counts them, reads the heads of sections itself,
- * and hands over nothing but lines that can only be KEY = VALUE.  If inih
- * then does not call back for a line, it was none.
+ * inih splits a line into key, value and comment.  It would silently truncate some lines,
+ * join them to the previous one, merge them with a section of the same name, or ignore
+ * them.  These cases are detected before: inih gets its lines from next_line(), which
+ * counts them, parses section headers itself, and passes only lines that may be KEY =
+ * VALUE.  If inih then does not call back for a line, the line was not KEY = VALUE.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -21,15 +20,15 @@ struct reader {
 	struct config_sections *sections;
 	struct faults *faults;
 	const char *file;
-	const char *text; /* what is left */
+	const char *text; /* the rest of the text */
 	size_t len;
 	int line;
-	bool inside;   /* of a section */
-	bool skipping; /* a section whose head was wrong */
+	bool inside;   /* after a section header */
+	bool skipping; /* the section header was invalid */
 	bool nomem;
-	/* The line that inih has now, until it calls back. */
+	/* inih has got a line and has not called back yet. */
 	bool asked;
-	bool comment; /* perhaps there is one in it */
+	bool comment; /* the line may contain a comment */
 	char quote[CONFIG_QUOTE_MAX];
 };
 
@@ -51,7 +50,7 @@ faults_full(const struct faults *f)
 	return f->n >= CONFIG_MAX_FAULTS;
 }
 
-/* Before those of later lines, after those of the same: mostly at the end. */
+/* Inserts it before those of later lines, and after those of the same line. */
 static void
 fault_insert(struct faults *f, char *text, unsigned order)
 {
@@ -66,7 +65,7 @@ fault_insert(struct faults *f, char *text, unsigned order)
 	f->n++;
 }
 
-/* The last text says how many there were beyond those that are kept. */
+/* Sets the last text, which has the number of faults beyond those that are stored. */
 static void
 fault_count(struct faults *f, const char *file)
 {
@@ -91,7 +90,7 @@ faults_room(struct faults *f)
 	return f->text != NULL && f->order != NULL;
 }
 
-/* Whatever a sentence quotes, it is one line, and harmless to a terminal. */
+/* Replaces control characters, because messages can quote any text. */
 static void
 make_harmless(char *s)
 {
@@ -179,7 +178,7 @@ config_where(const struct config_section *s, char *buf, size_t size)
 	return buf;
 }
 
-/* Room for one more in an array that doubles. */
+/* Makes room for one more item in an array, by doubling its size. */
 static int
 grow(void *array, unsigned n, unsigned *size, size_t item)
 {
@@ -253,7 +252,7 @@ config_sections_free(struct config_sections *s)
 
 /* --- lines --------------------------------------------------------------- */
 
-/* What must not stand in a line at all. */
+/* Checks for characters that are not allowed, and for the length of the line. */
 static bool
 check_line(struct reader *r, const char *line, size_t len)
 {
@@ -277,7 +276,7 @@ check_line(struct reader *r, const char *line, size_t len)
 	return true;
 }
 
-/* line is "[...", without blanks at its end. */
+/* Reads a section header; line is "[...", without trailing blanks. */
 static void
 read_head(struct reader *r, char *line)
 {
@@ -310,7 +309,7 @@ read_head(struct reader *r, char *line)
 		r->nomem = true;
 }
 
-/* Whether inih may have the line: it can only be KEY = VALUE. */
+/* Whether the line may be KEY = VALUE, and is to be passed to inih. */
 static bool
 check_key(struct reader *r, const char *line)
 {
@@ -327,7 +326,7 @@ check_key(struct reader *r, const char *line)
 	return true;
 }
 
-/* inih did not call back for the line that it got last. */
+/* Reports the last line passed to inih if inih did not call back for it. */
 static void
 check_answer(struct reader *r)
 {
@@ -337,7 +336,7 @@ check_answer(struct reader *r)
 	r->asked = false;
 }
 
-/* Takes the next line off the text: without its end. */
+/* Removes the next line from the text; the line terminator is not included. */
 static size_t
 take_line(struct reader *r, const char **ret)
 {
@@ -353,7 +352,7 @@ take_line(struct reader *r, const char **ret)
 	return len;
 }
 
-/* As fgets(), for inih: a line that it need not see is handed over empty. */
+/* Called by inih like fgets(): lines that inih need not parse are passed as empty. */
 static char *
 next_line(char *buf, int size, void *arg)
 {
@@ -361,7 +360,7 @@ next_line(char *buf, int size, void *arg)
 	const char *line;
 	size_t len;
 
-	/* Later versions ask for the rest of a line that fills their buffer. */
+	/* Later versions of inih request the rest of a line that fills their buffer. */
 	if (size <= CONFIG_LINE_MAX)
 		return NULL;
 	check_answer(r);
@@ -386,14 +385,14 @@ next_line(char *buf, int size, void *arg)
 	return buf;
 }
 
-/* inih has split a line. */
+/* Called by inih with the parts of a line. */
 static int
 take_key(void *arg, const char *section, const char *key, const char *value)
 {
 	struct reader *r = arg;
 	char quote[CONFIG_QUOTE_MAX];
 
-	(void)section; /* cut at 49 characters */
+	(void)section; /* truncated to 49 characters */
 	r->asked = false;
 	if (!r->inside)
 		fault_add(r->faults, r->file, r->line,

@@ -1,27 +1,27 @@
 /*
- * ini_reader: text or words to sections of keys and values; nothing is known
- * here of what they mean.
+ * ini_reader: converts text or words to sections of keys and values, without interpreting
+ * them.
  */
 #ifndef INI_READER_H
 #define INI_READER_H
 
 #include "config.h"
 
-/* What inih reads of a line. */
+/* The maximum length of a line that inih reads. */
 #define CONFIG_LINE_MAX 199
-/* As quoted in a fault. */
+/* The buffer size for text quoted in a fault. */
 #define CONFIG_QUOTE_MAX 80
 
 struct config_entry {
 	char *key;
 	char *value;
 	int line;
-	bool comment; /* one was cut off after the value */
+	bool comment; /* the line may contain a comment */
 };
 
 struct config_section {
 	char *type;
-	char *name; /* NULL: has none */
+	char *name; /* NULL: none */
 	int line;
 	const char *word; /* of the command line, or NULL */
 	struct config_entry *entry;
@@ -32,12 +32,11 @@ struct config_sections {
 	const char *file;
 	struct config_section *section;
 	unsigned n, size;
-	unsigned lost; /* heads and words that say no type */
+	unsigned lost; /* headers and words without a valid type */
 };
 
 /*
- * 0 or -ENOMEM; what is wrong goes to the faults, the rest is read all the
- * same.
+ * 0 or -ENOMEM; faults are added, and the rest is read.
  */
 int config_read_text(const char *file, const char *text, size_t len,
     struct config_sections *ret, struct faults *faults);
@@ -45,8 +44,8 @@ int config_read_words(char *const *words, unsigned n,
     struct config_sections *ret, struct faults *faults);
 void config_sections_free(struct config_sections *s);
 /*
- * For config_read_words: a new section, a new key of the last section.
- * -ENOMEM.
+ * Used by config_read_words() and config_read_text(): adds a section, or a key to the
+ * last section.  -ENOMEM.
  */
 int config_section_add(struct config_sections *s, const char *type,
     size_t type_len, const char *name, int line);
@@ -56,16 +55,16 @@ int config_entry_add(
 /* "[serial ar1]", or the word in quotes. */
 const char *config_where(
     const struct config_section *s, char *buf, size_t size);
-/* As escape(); returns buf. */
+/* Like escape(); returns buf. */
 const char *config_quote(const char *s, char *buf, size_t size);
 
-/* line 0: none is named.  A fault that cannot be stored is counted. */
+/* line 0: no line is named.  A fault that cannot be stored is counted. */
 void fault_add(struct faults *f, const char *file, int line, const char *fmt,
     ...) PRINTF(4, 5);
-/* The same of what is no fault. */
+/* The same for a warning. */
 void warning_add(struct faults *f, const char *file, int line, const char *fmt,
     ...) PRINTF(4, 5);
-/* Another one would only be counted: no need to find good words for it. */
+/* Whether another fault would only be counted, so that its message does not matter. */
 bool faults_full(const struct faults *f);
 
 #endif

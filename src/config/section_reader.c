@@ -1,9 +1,9 @@
 /*
- * section_reader: one section read against sets of keys.
+ * section_reader: reads a section according to sets of keys.
  *
- * A set is a table and the struct that its rows are offsets into.  Nothing
- * stops at the first fault; a check across keys is left out only where it
- * would complain of a key that has been complained of already.
+ * A set is a table of keys and the struct that their offsets refer to.  Reading continues
+ * after a fault; a check of several keys is only skipped if it concerns a key that has
+ * been reported already.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "hint.h"
 #include "section_reader.h"
 
-/* --- keys that are not known --------------------------------------------- */
+/* --- unknown keys --------------------------------------------------------- */
 
 static void
 add_owner(char *buf, size_t size, const char *before, const char *name,
@@ -23,7 +23,10 @@ add_owner(char *buf, size_t size, const char *before, const char *name,
 	    after);
 }
 
-/* Whose key it would be: "framing = hdlc", "[serial] or [pty]", "endpoints". */
+/*
+ * The sections or framings that have the key: "framing = hdlc", "[serial] or [pty]",
+ * "endpoints".
+ */
 static void
 find_owners(const struct reading *rd, const char *key, char *buf, size_t size)
 {
@@ -112,7 +115,7 @@ has_key(const void *arg, const char *key)
 	return find_key(arg, key, &base) != NULL;
 }
 
-/* "; did you mean 'mode', such as mode = 8E1?", or nothing. */
+/* Appends "; did you mean 'mode', such as mode = 8E1?", or nothing. */
 static void
 say_meant(
     const struct reading *rd, const char *key, bool owned, struct error *err)
@@ -140,7 +143,7 @@ unknown_key(struct reading *rd, const struct config_entry *e)
 	find_owners(rd, e->key, owners, sizeof(owners));
 	if (strncmp(owners, "framing", 7) == 0 && rd->endpoint &&
 	    rd->rule == NULL)
-		return; /* it may be right: the framing is wrong */
+		return; /* it may be valid: the framing is unknown */
 	if (strncmp(owners, "framing", 7) != 0)
 		say_meant(rd, e->key, *owners != '\0', &meant);
 	if (*owners != '\0')
@@ -152,7 +155,7 @@ unknown_key(struct reading *rd, const struct config_entry *e)
 		    "unknown key '%s' in %s%s", quote, rd->where, meant.text);
 }
 
-/* False, and a fault, when the section has had the key before. */
+/* Reports a key that the section already had; returns false. */
 static bool
 first_time(
     struct reading *rd, const struct key *key, const struct config_entry *e)
@@ -176,7 +179,7 @@ first_time(
 	return true;
 }
 
-/* Whether all of the value stands in quotes, where they cannot belong to it. */
+/* Whether the whole value is in quotes, which are not valid for its key. */
 static bool
 in_quotes(const struct key *key, const char *value)
 {
@@ -190,7 +193,7 @@ in_quotes(const struct key *key, const char *value)
 	    (*value == '"' || *value == '\'') && value[len - 1] == *value;
 }
 
-/* The '#' of what is meant to be a comment, or NULL. */
+/* The '#' that was probably meant to start a comment, or NULL. */
 static const char *
 find_comment(const char *value)
 {
@@ -203,7 +206,7 @@ find_comment(const char *value)
 	return NULL;
 }
 
-/* What is wrong with the value as a whole, whatever its key is; NULL: nothing. */
+/* Checks the value regardless of its type; returns a message, or NULL. */
 static const char *
 wrong_whole(const struct reading *rd, const struct key *key,
     const struct config_entry *e)
@@ -263,7 +266,7 @@ reading_keys(struct reading *rd)
 	return 0;
 }
 
-/* The key as a word of its own in a sentence, or NULL. */
+/* Finds the key as a separate word in a message, or returns NULL. */
 static const char *
 mentioned(const char *sentence, const char *key)
 {
@@ -281,7 +284,7 @@ mentioned(const char *sentence, const char *key)
 	return NULL;
 }
 
-/* The value in quotes in a sentence, or NULL. */
+/* Finds the value in quotes in a message, or returns NULL. */
 static const char *
 quoted(const char *sentence, const char *value)
 {
@@ -325,7 +328,10 @@ compare_entries(const void *x, const void *y)
 	return strcmp((*a)->key, (*b)->key);
 }
 
-/* The section as text that is the same when it says the same, but for those keys. */
+/*
+ * The section as text, with sorted keys and without those in a table; two sections are
+ * equal if their texts are.
+ */
 static char *
 section_text(
     const struct config_section *s, const char *name, const struct key *without)

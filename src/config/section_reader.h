@@ -1,20 +1,19 @@
 /*
- * section_reader: one section read against sets of keys, and what is said of those
- * that are wrong.
+ * section_reader: reads a section according to sets of keys, and reports its faults.
  */
 #ifndef SECTION_READER_H
 #define SECTION_READER_H
 
 #include "ini_reader.h"
 
-#define CONFIG_KEYS_MAX 128 /* that one section can have */
+#define CONFIG_KEYS_MAX 128 /* maximum number of keys in a section */
 
 struct keyset {
 	const struct key *keys; /* NULL: none */
 	void *base;
 };
 
-/* A section as its keys are read. */
+/* The state while a section is read. */
 struct reading {
 	struct faults *faults;
 	const char *file;
@@ -22,42 +21,46 @@ struct reading {
 	char where[120]; /* config_where() */
 	struct keyset sets[5];
 	unsigned nsets;
-	bool endpoint;		    /* it is one... */
-	const struct framing *rule; /* ...with this; NULL: one not known */
+	bool endpoint;		    /* it is an endpoint... */
+	const struct framing *rule; /* ...with this framing; NULL: unknown */
 	const struct key *seen_key[CONFIG_KEYS_MAX];
 	const struct config_entry *seen[CONFIG_KEYS_MAX];
 	unsigned nseen;
-	const struct config_entry *bad[CONFIG_KEYS_MAX]; /* wrong values */
+	const struct config_entry *bad[CONFIG_KEYS_MAX]; /* invalid values */
 	unsigned nbad;
 };
 
 void reading_start(struct reading *rd, struct faults *faults, const char *file,
     const struct config_section *s);
-/* Its keys are those of the table, which may be NULL, at most five times. */
+/* Adds a table of keys, which may be NULL; at most five times. */
 void reading_add(struct reading *rd, const struct key *keys, void *base);
-/* Reads every key of the section.  0, whatever the faults, or -ENOMEM. */
+/* Reads all keys of the section.  Returns 0, even if there are faults, or -ENOMEM. */
 int reading_keys(struct reading *rd);
 /*
- * A check across keys has failed, says err: reported at the line of the
- * first key that err mentions or quotes the value of.  Left out when err is
- * about one whose value was wrong.
+ * Reports that a check of several keys has failed, with the message err, at the line of
+ * the first key that err mentions or whose value it quotes.  Nothing is reported if err
+ * mentions a key whose value was invalid.
  */
 void reading_failed(struct reading *rd, const char *err);
 /*
- * Copies of the section's name (or otherwise, when it has none) and of its text
- * for comparing.  0, also with a fault when it cannot be a name, or -ENOMEM.
+ * Copies the section's name (or otherwise, if it has none) and its text for comparison.
+ * Returns 0, also when the name is invalid and was reported, or -ENOMEM.
  */
 int reading_name(
     struct reading *rd, const char *otherwise, char **name, char **text);
-/* The text without the keys that every endpoint takes, which may change while it is open.
- * 0 or -ENOMEM. */
+/*
+ * The text without the keys that are common to all endpoints, which may change while an
+ * endpoint is open.  0 or -ENOMEM.
+ */
 int reading_wire(struct reading *rd, const char *name, char **wire);
-/* False, and a fault, when there are as many as there may be. */
+/* Reports that the maximum is reached; returns false. */
 bool reading_room(
     struct reading *rd, unsigned n, unsigned max, const char *what);
 
-/* What the section says is added to the configuration.  0, whatever the faults,
- * or -ENOMEM. */
+/*
+ * Adds the section to the configuration.  Returns 0, even if there are faults, or
+ * -ENOMEM.
+ */
 int config_section_read(struct config *c, const char *file,
     const struct config_section *s, struct faults *faults);
 

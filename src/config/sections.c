@@ -1,8 +1,8 @@
 /*
- * sections: sections of keys and values to checked structs.
+ * sections: converts sections of keys and values to checked structs.
  *
- * The keys that an endpoint can have depend on its 'framing', wherever that
- * stands in the section: it is looked up before the others are read.
+ * The keys that are valid for an endpoint depend on its 'framing', which may be anywhere
+ * in the section: it is looked up before the other keys are read.
  */
 #include <errno.h>
 #include <grp.h>
@@ -36,8 +36,11 @@ read_daemon(struct config *c, struct reading *rd)
 	return reading_keys(rd);
 }
 
-/* What the service could not open should not pass the check.  The result of getgrnam()
- * could be in use by another thread; a group with many members is one all the same. */
+/*
+ * Checks that the group exists, because otherwise opening would fail later.  This can run
+ * in a thread, so getgrnam() cannot be used; if the buffer is too small for the members,
+ * the group exists.
+ */
 static void
 check_group(struct reading *rd, const char *group)
 {
@@ -127,7 +130,7 @@ read_control(struct config *c, struct reading *rd)
 	return r;
 }
 
-/* "route1", or the next number that is free. */
+/* "route1", or the next number that is not used. */
 static void
 route_name(const struct config *c, char *name, size_t size)
 {
@@ -191,7 +194,7 @@ read_route(struct config *c, struct reading *rd)
 	return r;
 }
 
-/* The framing decides which keys the others may be: it is read first. */
+/* Finds the framing first, because it determines which other keys are valid. */
 static void
 find_rule(struct reading *rd, struct framing_conf *conf)
 {
@@ -210,7 +213,7 @@ find_rule(struct reading *rd, struct framing_conf *conf)
 	}
 }
 
-/* An echo sends frames of any kind back as they came. */
+/* An echo returns frames of any kind unchanged. */
 static int
 echo_defaults(struct framing_conf *conf)
 {

@@ -1,8 +1,8 @@
 /*
- * warn: what a configuration says without a fault, but hardly means.
+ * warn: warnings about configurations that are valid, but probably not intended.
  *
- * Asked of a configuration that has been checked.  Who forwards to whom is taken from
- * the same table that the daemon uses.
+ * The configuration has been checked.  The routes are taken from the same table that the
+ * daemon uses.
  */
 #include <errno.h>
 #include <limits.h>
@@ -11,22 +11,22 @@
 
 #include "ini_reader.h"
 
-/* Masters seldom wait for an answer for so long. */
+/* Masters rarely wait for an answer longer than this. */
 #define ANSWER_TIMEOUT_MAX (10 * NSEC_PER_SEC)
 
 struct warner {
 	const struct config *c;
 	struct faults *faults;
-	struct routes *routes; /* NULL: each forwards to every other */
-	const struct endpoint_conf **framed; /* that one forwards to or from */
-	/* One before it, with which it shares a protocol, but not the payloads. */
+	struct routes *routes; /* NULL: all forward to all others */
+	const struct endpoint_conf **framed; /* a framed peer of a raw one */
+	/* An earlier endpoint with the same protocol, but different payloads. */
 	const struct endpoint_conf **apart;
-	bool *joined; /* some route names it */
+	bool *joined; /* whether the endpoint is connected */
 };
 
 /* --- endpoints ----------------------------------------------------------- */
 
-/* Frames are told apart on it.  A datagram is one frame in any case. */
+/* Whether the framing delimits messages.  Datagrams do so in any case. */
 static bool
 is_framed(const struct endpoint_conf *e)
 {
@@ -77,8 +77,10 @@ note_pair(struct warner *w, unsigned from, unsigned to, bool as_they_are)
 		w->framed[to] = a;
 }
 
-/* Each to every other: the first framed one stands for all of them, and so does the first
- * one with a protocol. */
+/*
+ * All endpoints are connected: only the first framed one and the first one with a
+ * protocol are compared with the others.
+ */
 static void
 note_all(struct warner *w)
 {
@@ -97,7 +99,7 @@ note_all(struct warner *w)
 	}
 }
 
-/* Which converts payloads. */
+/* An exchange converts payloads. */
 static bool
 is_exchange(const struct warner *w, const struct route_target *target)
 {
@@ -198,7 +200,7 @@ warn_path(struct warner *w, const char *file, int line, const char *type,
 		    type, name, key, name);
 }
 
-/* The service reads what is in its own directory. */
+/* Only a configuration in the service's directory is used by the service. */
 static void
 warn_paths(struct warner *w, const char *file)
 {
@@ -239,7 +241,10 @@ warn_nmea(struct warner *w, const struct route_conf *conf)
 
 		word += out;
 		len -= out;
-		/* GPRMC: a talker of two letters, and three; or P and three. */
+		/*
+		 * Names such as GPRMC have a talker of two letters and three more;
+		 * proprietary ones, P and three or more.
+		 */
 		if (memchr(word, '*', len) != NULL || len > 4 ||
 		    (len == 4 && strchr("Pp?", *word) != NULL))
 			continue;
@@ -251,7 +256,7 @@ warn_nmea(struct warner *w, const struct route_conf *conf)
 	}
 }
 
-/* When frames of the source can be longer than those that the expression sees. */
+/* Warns if frames of the source can be longer than the expression can search. */
 static bool
 warn_longest(struct warner *w, const struct route *route, const char *key,
     const struct expression *e, unsigned from, uint64_t work)
@@ -271,7 +276,7 @@ warn_longest(struct warner *w, const struct route *route, const char *key,
 	return true;
 }
 
-/* One warning for each expression is enough. */
+/* Gives at most one warning for each expression. */
 static void
 warn_expression(struct warner *w, struct route *route, const char *key,
     const struct expression *e)
@@ -327,7 +332,7 @@ warn_route(struct warner *w, const struct route_conf *conf)
 		    format_time(conf->answer_timeout, text, sizeof(text)));
 }
 
-/* The table, which does not own the sections. */
+/* Builds the table, which does not own the sections. */
 static int
 make_routes(struct warner *w)
 {
