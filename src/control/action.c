@@ -1,6 +1,6 @@
 /*
- * action: the commands that change something, each a call or two: send, pause,
- * resume, reopen, break, cancel, reload, quit.
+ * action: the commands that change something: send, pause, resume, reopen, break, cancel,
+ * reload, quit.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -147,7 +147,7 @@ run_quit(struct call *call)
 	return 0;
 }
 
-/* The faults, which are lines, as one line: an error of the command. */
+/* Joins the faults, one per line, into one line for the error reply. */
 static char *
 one_line(const char *faults)
 {

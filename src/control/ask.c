@@ -1,9 +1,9 @@
 /*
- * ask: a frame to an endpoint, and the next one that comes from it.
+ * ask: sends a frame to an endpoint, and shows the next one that it sends.
  *
- * The client gives no other command meanwhile, so that replies keep their order.
- * The answer comes in the middle of the data path: it is only copied there, and shown
- * in the client's turns.
+ * The client cannot give another command meanwhile, so that replies stay in order.  The
+ * answer arrives in the data path: it is only copied there, and shown in the client's
+ * turns.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,9 +15,9 @@
 #include "call.h"
 
 #define ASK_DEFAULT (2 * NSEC_PER_SEC)
-/* A client that goes meanwhile keeps its place until then. */
+/* A client that disconnects meanwhile occupies its slot until then. */
 #define ASK_MAX (60 * NSEC_PER_SEC)
-/* Of an answer, in one step. */
+/* The bytes of an answer that are shown in one step. */
 #define STEP_BYTES 4096
 
 static void
@@ -82,7 +82,7 @@ command_no_answer(struct client *c)
 	c->asking = false;
 }
 
-/* A last word with a unit after other words is the timeout; it is cut off. */
+/* If the last of several words is a time with a unit, it is the timeout, and is removed. */
 static int
 take_timeout(struct call *call, char *text, uint64_t *ret)
 {
@@ -102,7 +102,7 @@ take_timeout(struct call *call, char *text, uint64_t *ret)
 	return 0;
 }
 
-/* The client that awaits an answer of an endpoint: the next frame is for it. */
+/* The client that awaits an answer of an endpoint, and gets the next frame; or NULL. */
 static const struct client *
 who_asks(const struct bridge *b, const char *name)
 {
@@ -119,7 +119,7 @@ who_asks(const struct bridge *b, const char *name)
 	return NULL;
 }
 
-/* A question to what cannot answer is told so at once. */
+/* Fails immediately if the endpoint cannot answer. */
 static int
 check_there(struct call *call, const struct node *node)
 {
@@ -151,7 +151,7 @@ ask_start(struct call *call)
 
 	if (node == NULL)
 		return -ENOENT;
-	/* An exchange knows whose answer it is. */
+	/* An exchange knows to which client an answer belongs. */
 	if (node->exchange == NULL &&
 	    (other = who_asks(call->bridge, call->argv[1])) != NULL)
 		return call_fail(call, EBUSY,

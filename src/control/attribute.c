@@ -1,5 +1,5 @@
 /*
- * attribute: list, get and set by path: `ar1/rx_bytes`, `ar1/baud`,
+ * attribute: lists, reads and sets attributes by path: `ar1/rx_bytes`, `ar1/baud`,
  * `routes/main/p99`, `daemon/memory`, `log_level`.
  */
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "hint.h"
 #include "log.h"
 
-/* Cuts a path into the object, which is copied, and the name, which is returned. */
+/* Splits a path into the object, which is copied, and the name, which is returned. */
 static const char *
 split_path(const char *path, char *object, size_t size)
 {
@@ -24,7 +24,7 @@ split_path(const char *path, char *object, size_t size)
 	return slash + 1;
 }
 
-/* --- the nearest --------------------------------------------------------- */
+/* --- suggestions ---------------------------------------------------------- */
 
 static void
 collect(struct walk *w, const char *path, const char *value)
@@ -62,7 +62,7 @@ free_words(struct walk *w)
 	w->n = w->room = 0;
 }
 
-/* The object whose name is nearest, into buf; false when none is near. */
+/* Copies the name of the most similar object to buf; false when none is similar. */
 static bool
 nearest_object(struct walk *w, const char *object, char *buf, size_t size)
 {
@@ -111,7 +111,7 @@ some_type_has(const void *arg, const char *key)
 	return false;
 }
 
-/* What a key is called in a sentence. */
+/* The noun for a key in a message. */
 static const char *
 key_noun(const char *key, char *buf, size_t size)
 {
@@ -131,7 +131,7 @@ key_noun(const char *key, char *buf, size_t size)
 	return buf;
 }
 
-/* The endpoint is there, but has no such key: whether it could be told what is meant. */
+/* The endpoint exists, but has no such key: returns whether a specific message was set. */
 static bool
 fail_key(struct call *call, const struct endpoint_conf *conf, const char *path,
     const char *name)
@@ -151,7 +151,7 @@ fail_key(struct call *call, const struct endpoint_conf *conf, const char *path,
 	}
 	if (key == NULL)
 		return false;
-	/* The u of udp and unix-server is spoken as a consonant. */
+	/* "a udp", "a unix-server": their u is pronounced as a consonant. */
 	call_fail(call, ENOENT, "unknown attribute '%.96s': %s %s has no %s",
 	    path, strchr("aeio", *type) != NULL ? "an" : "a", type,
 	    key_noun(key, noun, sizeof(noun)));
@@ -212,7 +212,7 @@ attribute_list(struct call *call)
 	struct walk w = { .call = call, .visit = list_one };
 
 	w.prefix = call->argc > 1 ? call->argv[1] : "";
-	/* `list ar1` is about ar1, not about ar10 too. */
+	/* `list ar1` lists ar1, and not ar10 as well. */
 	if (!call->begun && *w.prefix != '\0' && walk_object(&w, w.prefix))
 		return w.n > 0 ? 0 : fail_unknown(call, w.prefix);
 	if (!call->begun)
@@ -234,7 +234,7 @@ take_value(struct walk *w, const char *path, const char *value)
 		w->value = strdup(value);
 }
 
-/* The value of a path, to be freed; NULL with a sentence. */
+/* The value of a path, to be freed; NULL with a message. */
 static char *
 value_of(struct call *call, const char *path)
 {

@@ -1,6 +1,6 @@
 /*
- * call: what the functions of several commands share: their errors, the objects
- * that they are about, tables in pieces, and bytes as text.
+ * call: functions shared by several commands: errors, looking up objects, tables in
+ * pieces, and bytes as text.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -99,7 +99,7 @@ call_pause(struct call *call)
 	return ++call->rows >= CALL_ROWS || now_ns() >= call->until;
 }
 
-/* From the first endpoint, route and task on. */
+/* Restarts from the first endpoint, route and task. */
 static void
 call_rewind(struct call *call)
 {

@@ -1,6 +1,5 @@
 /*
- * call: a command that is being carried out, as the functions of the table see
- * it.
+ * call: a command in progress, as seen by the functions in the command table.
  */
 #ifndef CALL_H
 #define CALL_H
@@ -10,13 +9,13 @@
 #include "output.h"
 
 #define CALL_WORDS_MAX 64
-/* The reply goes on: no "OK" yet. */
+/* The reply continues: no "OK" yet. */
 #define CALL_OPEN 1
-/* There is more of the body: the function is to be called again. */
+/* There is more of the body: call the function again. */
 #define CALL_MORE 2
-/* The same, but not before something that is awaited has come. */
+/* The same, but not before an event has occurred. */
 #define CALL_WAIT 3
-/* Rows that one piece of a body has at most. */
+/* The maximum number of rows in one piece of a body. */
 #define CALL_ROWS 32
 
 struct call {
@@ -25,15 +24,15 @@ struct call {
 	const struct command *command;
 	struct output *out;
 	bool json;
-	bool begun; /* it has been called before */
-	bool ready; /* what it awaited has come... */
-	int result; /* ...and was this */
-	/* Of a body in pieces: where it is... */
+	bool begun; /* the function was called before */
+	bool ready; /* the event has occurred... */
+	int result; /* ...with this result */
+	/* For a body in pieces: the position... */
 	struct cursor at;
 	struct task_cursor task;
 	unsigned stage;
 	size_t shown;
-	/* ...and what this piece has left. */
+	/* ...and the limits of this piece. */
 	uint64_t until;
 	unsigned rows;
 	int argc;
@@ -47,50 +46,60 @@ struct command {
 	const char *name;
 	const char *usage;
 	const char *help; /* one line */
-	bool full;	  /* needs access = full */
-	bool rest;	  /* its last word takes the rest of the line */
-	int min, max;	  /* words after the name */
-	/* 0, CALL_OPEN, CALL_MORE, CALL_WAIT, or -errno with a sentence in err.  NULL: only
-	 * listed. */
+	bool full;	  /* requires access = full */
+	bool rest;	  /* the last word is the rest of the line */
+	int min, max;	  /* number of words after the name */
+	/*
+	 * Returns 0, CALL_OPEN, CALL_MORE, CALL_WAIT, or -errno with a message in err.
+	 * NULL: only listed.
+	 */
 	int (*run)(struct call *);
 };
 
-/* Sets the sentence and returns -error. */
+/* Sets the message and returns -error. */
 int call_fail(struct call *call, int error, const char *fmt, ...) PRINTF(3, 4);
-/* "unknown WHAT 'WORD'", with the nearest of the words, which are freed, or the command
- * that lists them; -ENOENT. */
+/*
+ * Sets "unknown WHAT 'WORD'", with the most similar of the words, which are freed, or the
+ * command that lists them; returns -ENOENT.
+ */
 int call_unknown(struct call *call, const char *what, const char *list,
     const char *word, const char **words);
-/* The endpoint of that name, or NULL with a sentence that has the nearest name. */
+/*
+ * The endpoint with that name, or NULL with a message that suggests the most similar
+ * name.
+ */
 struct node *call_node(struct call *call, const char *name);
-/* The task of that name, or NULL with a sentence that has the nearest name. */
+/* The task with that name, or NULL with a message that suggests the most similar name. */
 struct task *call_task(struct call *call, const char *name);
 
 /*
- * A row more is done: whether this piece is long enough, so that CALL_MORE is due.
+ * To be called after each row: returns whether the piece is complete, so that CALL_MORE
+ * is to be returned.
  */
 bool call_pause(struct call *call);
 /*
- * A table in pieces: row writes the next row, and is false when there was none.  To be
- * called as the whole of a command's function.
+ * Writes a table in pieces: row writes the next row, and returns false when there is
+ * none.  To be called as the whole of a command's function.
  */
 int call_table(
     struct call *call, const char *const *headings, bool (*row)(struct call *));
 
 /*
- * A copy of the words from that one on, which are names of endpoints, for a tap; NULL
- * with a sentence.
+ * A copy of the words from index first on, which are names of endpoints, for a tap; NULL
+ * with a message.
  */
 char **call_names(struct call *call, int first);
-/* Text without control characters, as the inside of a JSON string. */
+/* Appends text without control characters as the inside of a JSON string. */
 void call_json_text(struct evbuffer *out, const char *text);
-/* Bytes as text with C escapes, or the same as the inside of a JSON string. */
+/* Appends bytes as text with C escapes, or the same as the inside of a JSON string. */
 void call_escape(
     struct evbuffer *out, bool json, const uint8_t *data, size_t len);
 
 /* action.c */
-/* Sends one frame, with C escapes, to an endpoint; -errno with a sentence.  tap: who
- * awaits the answer, or NULL. */
+/*
+ * Sends one frame, with C escapes, to an endpoint; -errno with a message.  tap: awaits
+ * the answer, or NULL.
+ */
 int call_send(
     struct call *call, struct node *node, const struct tap *tap, char *text);
 int run_send(struct call *call);
@@ -115,22 +124,24 @@ int attribute_list(struct call *call);
 int attribute_get(struct call *call);
 int attribute_set(struct call *call);
 
-/* value.c, for tables too.  Paused by a person is what an endpoint is that would
- * be up; lost is lost. */
+/*
+ * value.c, also used by tables.  An endpoint is "paused" only if it would be up
+ * otherwise.
+ */
 const char *attribute_state(const struct node *node);
 
-/* value_daemon.c: how long the process has run. */
+/* value_daemon.c: the time since the process started. */
 uint64_t attribute_uptime(void);
 
 /* watch.c */
 /* Whether there is something to show. */
 bool command_watch_waits(const struct client *c);
-/* Shows some; false once there is nothing more. */
+/* Shows some frames; false when there are no more. */
 bool command_watch(struct client *c);
 int watch_start(struct call *call);
 
 /* ask.c */
-/* Appends some of the answer, and "OK" after its end. */
+/* Appends a part of the answer, and "OK" after its end. */
 void command_answer(struct client *c);
 int ask_start(struct call *call);
 

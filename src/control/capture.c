@@ -1,13 +1,14 @@
 /*
- * capture: frames as records of the link type "Wireshark upper PDU": tags say which
- * dissector takes the payload, what framing it came in and from whom to whom, as
- * Wireshark's epan/exported_pdu.h has it.
+ * capture: writes frames as records of the link type "Wireshark upper PDU": tags contain
+ * the dissector for the payload, the framing, the source and the destinations, as defined
+ * in Wireshark's epan/exported_pdu.h.
  *
- * Frames are told of in the middle of the data path, so they go to a buffer, which a
- * timer empties once a second, and the data path when it is full.  An error ends the
- * capture from the loop, and a record that was written in part is cut off.
+ * The tap is called in the data path, so records are written to a buffer, which is
+ * flushed by a timer once a second, and by the data path when it is full.  After an error
+ * the event loop ends the capture, and a partially written record is removed.
  *
- * libpcap brings half a dozen libraries with it, that nobody else needs.
+ * libpcap is loaded at run time because it depends on half a dozen libraries that are not
+ * needed otherwise.
  */
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -30,15 +31,15 @@
 #include "log.h"
 
 #define LIBRARY "libpcap.so.0.8"
-/* Of https://www.tcpdump.org/linktypes.html. */
+/* From https://www.tcpdump.org/linktypes.html. */
 #define LINKTYPE_WIRESHARK_UPPER_PDU 252
-#define SNAPLEN 262144 /* the most that Wireshark reads of a frame */
+#define SNAPLEN 262144 /* the maximum that Wireshark reads of a frame */
 #define BUFFER_BYTES (256 * 1024)
-#define TAGS_MAX 1536 /* of which texts take at most 1240 */
+#define TAGS_MAX 1536 /* of which the texts need at most 1240 */
 #define FILE_HEADER sizeof(struct pcap_file_header)
-#define RECORD_HEADER 16 /* two numbers of a time stamp, caplen, len */
+#define RECORD_HEADER 16 /* two words of time stamp, caplen, len */
 
-/* Of Wireshark's exported PDUs. */
+/* Tags of Wireshark's exported PDUs. */
 enum tag {
 	TAG_END = 0,
 	TAG_DISSECTOR_NAME = 12,
@@ -69,18 +70,18 @@ static const struct {
 };
 
 static struct {
-	struct bridge *bridge; /* NULL: no capture is on */
+	struct bridge *bridge; /* NULL: no capture is running */
 	struct tap tap;
 	char *file;
 	FILE *stream;
-	char *buffer; /* the stream's */
+	char *buffer; /* the buffer of the stream */
 	pcap_t *pcap;
 	pcap_dumper_t *dumper;
-	uint8_t *record; /* tags and payload, one after the other */
+	uint8_t *record; /* tags and payload, contiguous */
 	size_t record_size;
-	int error; /* of the writing */
+	int error; /* error of writing */
 	uint64_t frames, bytes;
-	uint64_t safe_frames, safe_bytes; /* of them, written out */
+	uint64_t safe_frames, safe_bytes; /* those already written */
 	uint64_t start_ns, end_ns;
 	char why[128];
 	struct event *timer;
@@ -122,7 +123,7 @@ fail_errno(const char *file, struct error *err)
 	    err, -e, "'%s' cannot be written: %s", file, strerror(e));
 }
 
-/* Pcap's first four bytes: of either byte order, with micro- or nanoseconds. */
+/* The first four bytes of a pcap file: either byte order, with micro- or nanoseconds. */
 static bool
 is_capture(int fd)
 {
@@ -135,7 +136,7 @@ is_capture(int fd)
 	    magic == 0xa1b23c4d || magic == 0x4d3cb2a1;
 }
 
-/* Only what is empty, or was a capture, may be overwritten. */
+/* Only an empty file or a capture may be overwritten. */
 static int
 check_file(int fd, const char *file, struct error *err)
 {
@@ -161,7 +162,7 @@ open_file(const char *file, struct error *err)
 	struct stat st;
 	int fd, r;
 
-	/* Opening a device would do something to it. */
+	/* Opening a device may have side effects. */
 	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
 		return error_fail(err, -EINVAL, "'%s' is not a file", file);
 	fd = open(
@@ -179,7 +180,7 @@ open_file(const char *file, struct error *err)
 	return 0;
 }
 
-/* Writes what is in the buffer. */
+/* Flushes the buffer. */
 static void
 write_out(void)
 {
@@ -194,7 +195,7 @@ write_out(void)
 static int
 start_dump(const char *file, struct error *err)
 {
-	/* Without a buffer of ours its size would be ignored. */
+	/* setvbuf() ignores the size if it has to allocate the buffer. */
 	if ((capture.buffer = malloc(2 * BUFFER_BYTES)) != NULL)
 		setvbuf(
 		    capture.stream, capture.buffer, _IOFBF, 2 * BUFFER_BYTES);
@@ -209,7 +210,7 @@ start_dump(const char *file, struct error *err)
 	return lib.dump_flush(capture.dumper) < 0 ? fail_errno(file, err) : 0;
 }
 
-/* Cuts off what was written of a record in part: no program reads half of one. */
+/* Removes a partially written record, which programs cannot read. */
 static void
 cut_file(void)
 {
@@ -253,7 +254,7 @@ close_file(void)
 
 /* --- frames -------------------------------------------------------------- */
 
-/* Appends a tag, whose value fills words of four bytes. */
+/* Appends a tag; its value is padded to a multiple of four bytes. */
 static size_t
 put_tag(uint8_t *to, size_t at, enum tag tag, const char *text)
 {
@@ -266,7 +267,7 @@ put_tag(uint8_t *to, size_t at, enum tag tag, const char *text)
 	return at + sizeof(head) + padded;
 }
 
-/* The dissector for what a framing carries as it is. */
+/* The dissector for the payload of a framing. */
 static const char *
 dissector(const struct framing_conf *conf)
 {
@@ -276,7 +277,7 @@ dissector(const struct framing_conf *conf)
 						      : "data";
 }
 
-/* Room for a record of that payload. -ENOMEM. */
+/* Reserves space for a record with a payload of len bytes.  -ENOMEM. */
 static int
 reserve(size_t len)
 {
@@ -301,7 +302,8 @@ put_record(const uint8_t *data, size_t len)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	head.ts.tv_sec = ts.tv_sec;
-	head.ts.tv_usec = ts.tv_nsec; /* by the precision asked for */
+	head.ts.tv_usec =
+	    ts.tv_nsec; /* nanoseconds, by the precision of the file */
 	lib.dump((u_char *)capture.dumper, &head, data);
 	capture.frames++;
 	capture.bytes += RECORD_HEADER + head.caplen;
@@ -311,7 +313,7 @@ put_record(const uint8_t *data, size_t len)
 		write_out();
 }
 
-/* The loop's next step, or a second from now. */
+/* Flushes in the next iteration of the loop after an error, or else in a second. */
 static void
 arm(void)
 {
@@ -341,7 +343,7 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 			capture.error = ENOMEM;
 	} else {
 		snprintf(way, sizeof(way), "%s > %s", from->link->name, to);
-		/* Wireshark knows of the last of these since 4.2. */
+		/* TAG_COL_INFO_TEXT is supported by Wireshark 4.2 and later. */
 		snprintf(protocol, sizeof(protocol), "%s %s",
 		    framing->rule->name, way);
 		at = put_tag(
@@ -389,7 +391,7 @@ on_cancel(struct task *task)
 	capture_stop("cancelled on the control port");
 }
 
-/* Its facts make room for those of the one that begins, to that file. */
+/* Replaces the state of the last capture with that of a new one, to that file. */
 static void
 forget_last(char *path)
 {

@@ -31,7 +31,7 @@ show_capture(struct call *call)
 	return 0;
 }
 
-/* The whole path, to be freed; NULL without memory. */
+/* The absolute path, to be freed; NULL: out of memory. */
 static char *
 whole_path(struct call *call, const char *file)
 {

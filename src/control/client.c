@@ -1,5 +1,5 @@
 /*
- * client: what commands do to the reply of a client, and to its tap.
+ * client: functions of commands for the reply of a client, and for its tap.
  */
 #include <errno.h>
 

@@ -1,21 +1,21 @@
 /*
- * client: who gives commands and gets the replies, as the commands see it.
+ * client: a source of commands and receiver of replies, as seen by the commands.
  *
- * A control session embeds one, and so can anything else that speaks for a person or a
- * program.  It fills in the first part, calls the functions of command.h, and sends what
- * these add to the reply.  The time that this takes is shared: it calls turns_hold()
- * first, and then takes turns (turns.h).
+ * A control session embeds a client, and so can any other interface.  The owner fills in
+ * the first part, calls the functions of command.h, and sends the data that these add to
+ * the reply.  The processing time is shared: the owner calls turns_hold() first, and then
+ * takes turns (turns.h).
  */
 #ifndef CLIENT_H
 #define CLIENT_H
 
 #include "bridge.h"
 
-/* The longest command. */
+/* The maximum length of a command. */
 #define CLIENT_LINE_MAX 4096
-/* The longest error that is sent; what is longer is cut. */
+/* The maximum length of an error message; longer ones are truncated. */
 #define CLIENT_ERROR_MAX 2048
-/* What may wait to be shown by a watch, and as much again once it is shown. */
+/* The limit for frames that a watch has collected, and for its replies. */
 #define CLIENT_FRAMES_MAX (256 * 1024)
 
 struct call;
@@ -23,21 +23,23 @@ struct client;
 struct daemon_conf;
 struct evbuffer;
 
-/* Waits for the end of a reload. */
+/* A caller that waits for the end of a reload. */
 struct reload_waiter {
 	LIST_ENTRY(reload_waiter) entry;
-	/* It is over, and this is no longer in the list: 0, or -errno with faults, as lines,
-	 * or NULL.  Not from inside hooks->reload(). */
+	/*
+	 * Called at the end of the reload, after this was removed from the list: 0, or
+	 * -errno with faults, one per line, or NULL.  Not called inside hooks->reload().
+	 */
 	void (*done)(struct reload_waiter *w, int r, const char *faults);
 };
 
-/* What the commands may reach beyond the bridge. */
+/* The interface of the commands to the daemon. */
 struct daemon_hooks {
 	/*
-	 * Reads the configuration again.  RELOAD_BEGUN: the waiter is told of the end, unless
-	 * it is removed from the list it is in.  Else that is the end: 0, or -errno with all
-	 * faults, as lines, in a string that the caller frees, or NULL.  NULL: there is
-	 * nothing to reload.
+	 * Reads the configuration again.  RELOAD_BEGUN: the waiter is called at the end,
+	 * unless it is removed from its list.  Otherwise the reload has ended: 0, or
+	 * -errno with all faults, one per line, in a string that the caller frees, or
+	 * NULL.  The member is NULL if there is nothing to reload.
 	 */
 	int (*reload)(struct reload_waiter *w, char **faults);
 #define RELOAD_BEGUN 1
@@ -46,16 +48,21 @@ struct daemon_hooks {
 };
 
 /*
- * Called by the commands, also in the middle of the data path: nothing may be freed or
- * sent in there.  No member is NULL, except where it says so.
+ * Called by the commands, also in the data path: the functions must not free or send
+ * anything. No member is NULL, unless noted.
  */
 struct client_ops {
-	/* There is something new to show: command_step() is due. */
+	/* There is something to show: command_step() is to be called. */
 	void (*wake)(struct client *c);
-	/* It has not read what it watches for too long, and is to end. */
+	/*
+	 * The client has not read the output of its watch for too long, and is to be
+	 * closed.
+	 */
 	void (*close)(struct client *c, const char *why);
-	/* How many bytes of its replies the other end has received.  NULL: that
-	 * is unknown, and the client is never closed for not reading. */
+	/*
+	 * The number of bytes of its replies that the peer has received.  NULL: unknown,
+	 * and the client is never closed for not reading.
+	 */
 	uint64_t (*taken)(const struct client *c);
 };
 
@@ -63,50 +70,50 @@ struct client {
 	/* Filled in by its owner. */
 	const struct client_ops *ops;
 	struct bridge *bridge;
-	const struct daemon_hooks *hooks; /* NULL: it has none */
+	const struct daemon_hooks *hooks; /* NULL: there are none */
 	const char *name;		  /* in messages: "control.client#3" */
 	const char *address;		  /* the same: "127.0.0.1:40312" */
-	uint64_t stall_timeout; /* ns without reading what it watches; 0: any */
-	bool full;		/* it may use what needs access = full */
-	bool closed; /* it is about to be freed: nothing more is shown */
+	uint64_t stall_timeout;		  /* of a watch, ns, 0: none */
+	bool full;   /* commands with access = full are allowed */
+	bool closed; /* about to be freed: nothing more is shown */
 	struct evbuffer *reply;
 
-	/* Set by both: it has given its last command, and ends once all is sent. */
+	/* Set by both: no more commands, and it is closed once all is sent. */
 	bool closing;
 
 	/* Set by the commands. */
-	bool busy;	   /* a command of it is being carried out */
+	bool busy;	   /* a function of a command is running */
 	bool watching;	   /* each frame is shown... */
 	bool asking;	   /* ...or the next one of an endpoint is awaited */
-	bool answered;	   /* the answer has come, and is being shown */
+	bool answered;	   /* the answer has arrived, and is being shown */
 	bool reloading;	   /* the end of a reload is awaited */
-	struct call *call; /* a command whose reply comes in pieces, or NULL */
+	struct call *call; /* a command in progress, or NULL */
 
 	/* Private to watch and ask. */
 	struct tap tap;
-	bool tapped;		 /* it is in use */
-	bool json;		 /* how frames are shown */
-	struct evbuffer *frames; /* to be shown, NULL until there is one */
+	bool tapped;		 /* the tap is in use */
+	bool json;		 /* format of the frames */
+	struct evbuffer *frames; /* to be shown, NULL until one is needed */
 	struct reload_waiter reload;
 	char asked[ENDPOINT_NAME_MAX];
 	uint64_t ask_timeout, ask_until; /* ns */
 	uint64_t hidden;    /* frames not shown since the last one */
-	uint64_t full_ns;   /* since then, and since it took something... */
-	uint64_t taken;	    /* ...namely so much */
-	uint64_t looked_ns; /* when that was looked at */
+	uint64_t full_ns;   /* when it became full, or last made progress... */
+	uint64_t taken;	    /* ...namely to this number of bytes */
+	uint64_t looked_ns; /* when that was last checked */
 };
 
-/* Appends "ERR MESSAGE" to the reply: one line, whatever the message is. */
+/* Appends "ERR MESSAGE" to the reply, as one line for any message. */
 void client_error(struct client *c, const char *message);
-/* Makes room for the frames to be shown; -ENOMEM. */
+/* Allocates the buffer for the frames to be shown; -ENOMEM. */
 int client_frames(struct client *c);
-/* Frames that pass are told to that function from now on. */
+/* Starts to call the function for each forwarded frame. */
 void client_tap(struct client *c,
     void (*frame)(struct tap *, const struct port *, const char *,
 	const uint8_t *, size_t));
-/* No more of them; fine when there is no tap. */
+/* Stops that; has no effect when there is no tap. */
 void client_untap(struct client *c);
-/* The client that a tap is of. */
+/* The client that contains a tap. */
 #define CLIENT_OF(t) CONTAINER_OF(t, struct client, tap)
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * command: the table of control commands.  It drives dispatch and help; what the
- * commands do is in files of their own.
+ * command: the table of control commands, which is used for dispatch and help; the
+ * commands are implemented in files of their own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -164,7 +164,7 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Cuts the next word off the line, NULL when there is none. */
+/* Cuts the next word off the line; NULL when there is none. */
 static char *
 take_word(char **line)
 {
@@ -182,7 +182,7 @@ take_word(char **line)
 	return word;
 }
 
-/* All that is left of the line but blanks before it. */
+/* The rest of the line without leading blanks. */
 static char *
 take_rest(char **line)
 {
@@ -191,7 +191,7 @@ take_rest(char **line)
 	return **line != '\0' ? *line : NULL;
 }
 
-/* Takes the words that follow the command's name. */
+/* Takes the arguments of the command. */
 static int
 take_words(struct call *call, const struct command *cmd, char *line)
 {
@@ -221,7 +221,7 @@ take_words(struct call *call, const struct command *cmd, char *line)
 	return 0;
 }
 
-/* Understands the line, as far as all commands have it in common. */
+/* Parses the parts of the line that are common to all commands. */
 static int
 call_start(struct call *call, char *line)
 {
@@ -267,7 +267,7 @@ call_free(struct call *call)
 	free(call);
 }
 
-/* The next piece of the body. */
+/* Produces the next piece of the body. */
 static int
 call_piece(struct call *call)
 {
@@ -282,7 +282,10 @@ call_piece(struct call *call)
 	return r;
 }
 
-/* What a piece has made of the reply: more of it, or its end with the last line. */
+/*
+ * Adds the result of a piece to the reply: more of the body, or its end with the last
+ * line.
+ */
 static void
 call_reply(struct call *call, int r)
 {
@@ -294,7 +297,7 @@ call_reply(struct call *call, int r)
 	if (r == CALL_MORE && output_flush(call->out, reply) == 0)
 		return;
 	if (r == CALL_MORE || (r == 0 && output_finish(call->out, reply) < 0)) {
-		/* Half of the reply may be out already. */
+		/* A part of the reply may have been sent already. */
 		r = call_fail(call, ENOMEM, "out of memory");
 		c->closing = true;
 	}
@@ -321,7 +324,7 @@ command_run(struct client *c, char *line)
 		client_error(c, "out of memory");
 		return;
 	}
-	/* Not all of it: it is large. */
+	/* The rest of the structure is large, and need not be cleared. */
 	memset(call, 0, offsetof(struct call, argv));
 	error_clear(&call->err);
 	memcpy(call->line, rest, len + 1);

@@ -1,5 +1,5 @@
 /*
- * command: the commands that a client may give, and what each replies.
+ * command: the commands that a client may give, and their replies.
  */
 #ifndef COMMAND_H
 #define COMMAND_H
@@ -7,28 +7,31 @@
 #include "client.h"
 
 /*
- * Carries out one line for a client and appends the reply: a body and "OK", or "ERR
- * MESSAGE"; nothing for an empty line.  Of a long one it is the first piece, and c->call
- * is set until the last one has come.  A watch has no "OK" until it ends.
+ * Executes one line for a client and appends the reply: a body and "OK", or "ERR
+ * MESSAGE"; nothing for an empty line.  If the reply is long, only its first piece is
+ * appended, and c->call is set until the last one is.  A watch has no "OK" until it ends.
  */
 void command_run(struct client *c, char *line);
-/* Whether the client is in the middle of something that can go on. */
+/* Whether there is a step to be done for the client. */
 bool command_busy(const struct client *c);
-/* A step of it: a piece of a reply, some of an answer or of what is watched.  False when
- * there is nothing to do, so that the next line may be carried out unless a watch is on
- * or an answer is awaited. */
+/*
+ * Performs a step: a piece of a reply, or a part of an answer or of the frames of a
+ * watch.  False when there is nothing to do, so that the next line may be executed unless
+ * a watch is running or an answer is awaited.
+ */
 bool command_step(struct client *c);
-/* Ends a watch, with "OK" once all is shown. */
+/* Ends a watch, with "OK" once all frames are shown. */
 void command_unwatch(struct client *c);
-/* The time for the answer that is awaited, c->ask_until, is over. */
+/* Replies that the timeout for the answer, c->ask_until, has expired. */
 void command_no_answer(struct client *c);
-/* What is awaited, and for how long, as a task's label. */
+/* Describes the awaited answer and the time left, for a task's label. */
 void command_ask_label(const struct client *c, char *buf, size_t size);
-/* The client is about to go: completes the reply to what it has waited for, if that has
- * come. */
+/*
+ * The client is about to be closed: completes the reply to a command whose event has
+ * occurred.
+ */
 void command_last(struct client *c);
-/* Ends whatever it is in the middle of without a word, and frees what the commands have
- * kept: the client goes. */
+/* Ends all commands of a client that is closed, without a reply, and frees their state. */
 void command_forget(struct client *c);
 
 #endif

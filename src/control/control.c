@@ -1,5 +1,5 @@
 /*
- * control: the ports.
+ * control: the control ports.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ on_accept(void *arg, int fd, const char *peer)
 	return true;
 }
 
-/* True when a string that is there could be copied. */
+/* Copies a string, which may be NULL; false: out of memory. */
 static bool
 copy_string(char **to, const char *from)
 {

@@ -1,6 +1,7 @@
 /*
- * control: ports where a person or a program asks the daemon, with netcat.  Sessions:
- * lines in, replies out, limits.  What the commands do is in files of their own.
+ * control: ports on which users and programs control the daemon, for example with netcat.
+ * Sessions read lines and write replies, within limits.  The commands are implemented in
+ * files of their own.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -9,18 +10,20 @@
 #include "config.h"
 #include "error.h"
 
-/* While this much waits for a client, its next commands have to wait too. */
+/* While more than this is queued for a client, no further commands are executed. */
 #define CONTROL_OUTPUT_MARK (64 * 1024)
 
 struct control; /* one port */
 
-/* Listens; conf is copied.  -errno with a sentence in err. */
+/* Opens the port; conf is copied.  -errno with a message in err. */
 int control_new(struct bridge *b, const struct control_conf *conf,
     const struct daemon_hooks *hooks, struct control **ret, struct error *err);
-/* The copy of its section. */
+/* The copy of the configuration section. */
 const struct control_conf *control_config(const struct control *c);
-/* Closes the port and its sessions, each with as much of what it is owed as it takes
- * at once.  NULL is fine; not from inside a command. */
+/*
+ * Closes the port and its sessions, each after sending as much of its replies as possible
+ * without blocking.  c may be NULL; must not be called inside a command.
+ */
 void control_free(struct control *c);
 unsigned control_sessions(const struct control *c);
 

@@ -1,5 +1,6 @@
 /*
- * lines: what a client sends, cut into lines, and the lines that are no commands.
+ * lines: splits the input of a client into lines, and rejects lines that are not
+ * commands.
  */
 #include <string.h>
 
@@ -24,7 +25,7 @@ line_length(const struct session *s)
 	return s->ended || len > CLIENT_LINE_MAX ? (ssize_t)len : -1;
 }
 
-/* -1: it is text; else the byte that is not. */
+/* The first byte that is not text, or -1. */
 static int
 not_text(const char *line, size_t len)
 {
@@ -37,7 +38,7 @@ not_text(const char *line, size_t len)
 	return -1;
 }
 
-/* "HTTP/1.1", in any case. */
+/* "HTTP/1.1", in upper or lower case. */
 static bool
 is_http_version(const char *word, size_t len)
 {
@@ -59,9 +60,10 @@ is_http_method(const char *word, size_t len)
 }
 
 /*
- * Whether the line is one of an HTTP request: a web page can make a browser send one,
- * with commands in its body.  METHOD TARGET VERSION, with any method and a target that
- * is no endpoint's name; a known method alone; or the field of a header, NAME: VALUE.
+ * Whether the line is a part of an HTTP request: a web page can make a browser send one,
+ * with commands in its body.  That is a line that begins with a known method or an HTTP
+ * version; METHOD TARGET VERSION with any method and a target that cannot be the name of
+ * an endpoint; or a header field, NAME: VALUE.
  */
 static bool
 is_http(const char *line)

@@ -1,9 +1,10 @@
 /*
- * ports: a reload opens first and closes last, so that a port that cannot be
- * opened refuses it.  Where a port that goes listens on the address of one that comes,
- * the new one can only be opened when the old one is closed.  One that cannot be opened
- * then, or after a hand-over, when it is too late to refuse anything, is tried again
- * and again.
+ * ports: opens and closes control ports at a reload.
+ *
+ * A reload opens new ports before it closes old ones, so that it is refused if a port
+ * cannot be opened.  If an old port listens on the address of a new one, the new one can
+ * only be opened after the old one is closed.  A port that cannot be opened then, or
+ * after a handover, when it is too late to refuse anything, is retried periodically.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,24 +16,24 @@
 #include "ports.h"
 #include "log.h"
 
-/* How long it is until ports that could not be opened are tried again. */
+/* The interval at which opening a port is retried. */
 static const struct timeval retry_time = { .tv_sec = 1 };
 
 struct port_set {
-	struct control **port; /* NULL: still to be opened */
+	struct control **port; /* NULL: not open yet */
 	unsigned n;
 };
 
 static struct bridge *bridge;
 static const struct daemon_hooks *hooks;
 static struct port_set used, prepared;
-static struct config *config; /* that of the ports in use */
-/* What was committed and is not in place yet. */
+static struct config *config; /* the configuration of the ports in use */
+/* The ports that were committed, but are not in use yet. */
 static struct {
 	struct port_set set;
 	struct config *config;
 } next;
-static struct event *retry; /* armed while one in use is not open */
+static struct event *retry; /* set while a port in use is not open */
 static struct task retry_task;
 
 static struct control *
@@ -55,7 +56,7 @@ holds(const struct port_set *set, const struct control *port)
 	return false;
 }
 
-/* Empties the set, and closes what is in none of the others. */
+/* Empties the set, and closes the ports that are in none of the others. */
 static void
 close_set(struct port_set *set)
 {
@@ -70,7 +71,10 @@ close_set(struct port_set *set)
 	free(old.port);
 }
 
-/* Whether something of ours listens there that a new configuration may close. */
+/*
+ * Whether the daemon itself listens on that address, with a port or endpoint that a new
+ * configuration may close.
+ */
 static bool
 is_ours(const char *listen)
 {
@@ -89,7 +93,7 @@ is_ours(const char *listen)
 	return false;
 }
 
-/* Whether a control port that goes with this configuration is in the way. */
+/* Whether a control port that this configuration closes uses the address. */
 static bool
 is_in_the_way(const struct config *c, const char *listen)
 {
@@ -176,7 +180,10 @@ retry_label(const struct task *task, char *buf, size_t size)
 	snprintf(buf, size, "nothing: all control ports are open");
 }
 
-/* Opens those in use that are not open; -errno with a sentence of the last that fails. */
+/*
+ * Opens the ports in use that are not open; -errno with the message of the last that
+ * fails.
+ */
 static int
 open_missing(bool quiet, struct error *err)
 {
@@ -253,7 +260,7 @@ control_ports_change(struct error *err)
 	return r;
 }
 
-/* The ports of a configuration, none of which is open yet, become those in use. */
+/* Takes over the ports of a configuration, none of which is open yet, as those in use. */
 static int
 take_controls(struct config *c, struct error *err)
 {

@@ -1,6 +1,6 @@
 /*
- * ports: the control ports of the configuration in use, and how those of
- * another one take their place.
+ * ports: the control ports of the configuration in use, and their replacement at a
+ * reload.
  */
 #ifndef PORTS_H
 #define PORTS_H
@@ -9,27 +9,28 @@
 #include "error.h"
 
 /*
- * At the start: opens those of the configuration, which are taken out of it.  must:
- * -errno with a sentence when one cannot be opened.  Else it is logged, and tried again.
+ * At startup: opens the ports of the configuration, which are taken out of it.  must:
+ * returns -errno with a message when one cannot be opened.  Otherwise that is logged, and
+ * retried.
  */
 int control_ports_open(struct bridge *b, const struct daemon_hooks *hooks,
     struct config *c, bool must, struct error *err);
 
 /*
- * A reload.  prepare opens what is new; the ports in use stay as they are.  -errno with
- * a sentence: nothing is open that was not.  Then either drop, or commit, which takes
- * the configuration over, and change.
+ * At a reload: prepare opens the new ports; the ports in use are not changed.  -errno
+ * with a message: no port was opened.  It is followed by either drop, or commit, which
+ * takes ownership of the configuration, and change.
  */
 int control_ports_prepare(const struct config *c, struct error *err);
 void control_ports_drop(void);
 void control_ports_commit(struct config *c);
 /*
- * Puts in place what was committed, if anything was, and closes what is not in it.  Not
- * from inside a session's callback.  -errno with a sentence for one that could only
- * be opened now, and was not; the others are, and that one is tried again.
+ * Puts the committed ports, if any, in use, and closes the others.  Must not be called
+ * inside a session's callback.  -errno with a message if a port that could only be opened
+ * now could not be; the others are in use, and that one is retried.
  */
 int control_ports_change(struct error *err);
-/* Closes them all. */
+/* Closes all ports. */
 void control_ports_free(void);
 
 #endif

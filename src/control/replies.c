@@ -1,5 +1,5 @@
 /*
- * replies: what waits for a client to read it.
+ * replies: the replies that are queued for a client.
  */
 #include <linux/sockios.h>
 #include <sys/ioctl.h>

@@ -1,31 +1,31 @@
 /*
- * session: lines in, replies out.
+ * session: reads lines from a client, and writes replies.
  *
- * session_update() alone decides from a session's state what is waited for:
+ * session_update() alone decides from a session's state what it waits for:
  *
- *	task	waits for
- *	read	a command (the bufferevent reads), or an endpoint's answer (the
- *		timer); paused while there is more to do, until its next turn, or
- *		until the client has read what it has
- *	write	the client to take its replies (the bufferevent writes), or, while
- *		it lingers, the client to close (the timer)
+ * task   waits for
+ * read   a command (the bufferevent reads), or an endpoint's answer (the
+ *        timer); paused while there is more to do, until its next turn, or
+ *        until the client has read its replies
+ * write  the client to read its replies (the bufferevent writes), or, while
+ *        it lingers, the client to close (the timer)
  *
- * So a task has at most one event.  The replies of a turn are collected in the reply of
- * the client and handed to the bufferevent when it is over.
+ * Therefore a task has at most one event.  The replies of a turn are collected in the
+ * reply of the client and passed to the bufferevent at the end of the turn.
  *
- * Turns.  A session works in turns of TURN_NS, which turns.c gives out so that
- * all of them together never hold up the bridge.  A step of a turn takes the next line,
- * or produces the next piece of a reply, or shows some of the frames that a watch has
- * collected.  While more than CONTROL_OUTPUT_MARK waits for the client to read, or
- * CLIENT_FRAMES_MAX of a watch, it gets no turn, so a client that does not read costs
- * that and a piece.
+ * Turns.  A session works in turns of TURN_NS, which turns.c schedules so that all
+ * sessions together do not delay the bridge.  A step of a turn executes the next line, or
+ * produces the next piece of a reply, or shows some of the frames that a watch has
+ * collected.  While more than CONTROL_OUTPUT_MARK is queued for the client, or
+ * CLIENT_FRAMES_MAX of a watch, the session gets no turn, so that a client that does not
+ * read needs no more memory than that and a piece.
  *
- * Ends.  A client that sends no more (nc -N) gets all that it asked for and is closed
- * then.  One that is told to go is first told why; it then lingers, that is, what
- * it still sends is thrown away for a moment, because a close with bytes unread
- * would reset the connection and take our last words with it.  Nothing is freed
- * inside a callback of the bufferevent or a tap: session_close() leaves that to the
- * timer's callback.
+ * Closing.  A client that shuts down its sending direction (nc -N) gets all replies and
+ * is closed then.  A client that the daemon closes first gets the reason; the session
+ * then lingers: input is discarded for a moment, because a close with unread input would
+ * reset the connection, and the last reply could be lost.  Nothing is freed inside a
+ * callback of the bufferevent or a tap: session_close() defers that to the timer's
+ * callback.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@
 
 #define LINGER_SECONDS 1
 
-/* --- what is waited for, and from whom ----------------------------------- */
+/* --- labels --------------------------------------------------------------- */
 
 static void
 read_label(const struct task *task, char *buf, size_t size)
@@ -89,7 +89,7 @@ write_label(const struct task *task, char *buf, size_t size)
 
 /* --- sessions ------------------------------------------------------------ */
 
-/* It may end now, in a deferred step. */
+/* Closes the session; it is freed in a deferred step. */
 static void
 session_close(struct session *s, const char *why)
 {
@@ -107,7 +107,7 @@ session_close(struct session *s, const char *why)
 	event_active(s->timer, EV_TIMEOUT, 1);
 }
 
-/* Closes it when it is done, or lets it linger; true when it was closed. */
+/* Closes the session when all is sent, or lets it linger; true when it was closed. */
 static bool
 session_finish(struct session *s)
 {
@@ -125,7 +125,7 @@ session_finish(struct session *s)
 	return false;
 }
 
-/* For its answer, or the end of the time for it; what its client sends waits. */
+/* Waits for an answer or its timeout; input of the client is not read. */
 static void
 session_await(struct session *s)
 {
@@ -140,7 +140,7 @@ session_await(struct session *s)
 	TASK_WAIT(&s->read);
 }
 
-/* Whether it has something to do, apart from lines that have not come whole yet. */
+/* Whether there is something to do; incomplete lines do not count. */
 static bool
 session_busy(const struct session *s)
 {
@@ -186,7 +186,7 @@ session_update(struct session *s)
 	turns_wait(&s->turn, more && !over);
 	if ((s->client.closing || (s->ended && !more)) && session_finish(s))
 		return;
-	/* A line ends a watch, whatever else waits. */
+	/* A line ends a watch, even if replies are queued. */
 	reading = !s->ended &&
 	    (s->lingering ||
 		(!s->client.closing &&
@@ -194,7 +194,7 @@ session_update(struct session *s)
 	if (reading && s->client.watching)
 		reading = line_length(s) < 0;
 	session_read(s, reading);
-	if (s->client.closed) /* It could not be read; the timer frees it. */
+	if (s->client.closed) /* Reading failed; the timer frees the session. */
 		return;
 	if (!s->lingering)
 		event_del(s->timer);
@@ -208,7 +208,7 @@ session_update(struct session *s)
 		TASK_WAIT(&s->write);
 }
 
-/* One of the things that it has to do; false: there is none. */
+/* Performs one step; false when there is none. */
 static bool
 session_step(struct session *s)
 {
@@ -225,8 +225,8 @@ session_step(struct session *s)
 }
 
 /*
- * Does as much of what it has to do as one turn allows, but two short commands in any
- * case, so that two values can be read of one moment.
+ * Performs as many steps as one turn allows, but at least two short commands, so that two
+ * values can be read at the same moment.
  */
 static void
 session_turn(struct session *s)
@@ -246,7 +246,7 @@ session_turn(struct session *s)
 	turn_end(start);
 }
 
-/* Goes on at once where that is fair, or when its turn comes. */
+/* Performs a turn immediately if no other session waits for one, or requests one. */
 static void
 session_try(struct session *s)
 {
@@ -256,7 +256,7 @@ session_try(struct session *s)
 		session_update(s);
 }
 
-/* Its turn has come. */
+/* Performs the turn of the session. */
 static void
 session_go_on(struct turn *turn)
 {
@@ -329,7 +329,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* A session that ends itself gets its "OK" first. */
+/* A session that cancels itself gets its "OK" first. */
 static void
 session_cancel(struct task *task)
 {
@@ -362,7 +362,7 @@ session_free(struct session *s)
 	free(s);
 }
 
-/* --- what the commands ask of a session ----------------------------------- */
+/* --- callbacks of the commands -------------------------------------------- */
 
 static void
 client_wake(struct client *client)
@@ -385,9 +385,9 @@ static const struct client_ops client_ops = {
 	.taken = replies_taken,
 };
 
-/* --- the life of a session ----------------------------------------------- */
+/* --- creating a session --------------------------------------------------- */
 
-/* Its address; a Unix socket has none, but knows whose process it is. */
+/* The client's address; for a Unix socket also the process ID. */
 static void
 name_client(struct session *s, int fd, const char *peer)
 {
@@ -438,13 +438,13 @@ session_new(struct control *c, int fd, const char *peer)
 		session_free(s);
 		return -ENOMEM;
 	}
-	/* So that a client whose machine is gone does not keep its place. */
+	/* So that a client whose machine has crashed does not occupy its slot forever. */
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	task_add(&s->read, s, read_label, "%s.read", s->name);
 	task_add(&s->write, s, write_label, "%s.write", s->name);
 	s->read.cancel = s->write.cancel = session_cancel;
 	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
-	/* In one pass, what a watch shows in one. */
+	/* Writes the output of a watch with one call. */
 	bufferevent_set_max_single_write(s->bev, CLIENT_FRAMES_MAX);
 	bufferevent_setwatermark(s->bev, EV_WRITE, CONTROL_OUTPUT_MARK / 2, 0);
 	session_update(s);

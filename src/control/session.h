@@ -1,5 +1,5 @@
 /*
- * session: what a control port and its sessions know of each other.
+ * session: the interface between a control port and its sessions.
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -14,17 +14,19 @@
 struct session {
 	TAILQ_ENTRY(session) entry;
 	struct turn turn;
-	struct client client; /* what the commands know of it */
+	struct client client; /* its interface for the commands */
 	struct control *control;
 	char name[ENDPOINT_NAME_MAX + 24]; /* "control.client#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
 	struct bufferevent *bev;
-	/* The time for an answer, the end of its lingering, or the step that frees
-	 * it. */
+	/*
+	 * Timeout of an answer, end of lingering, or the deferred step that frees the
+	 * session.
+	 */
 	struct event *timer;
 	bool ended;	    /* the client sends no more */
-	bool lingering;	    /* all is out: for the client to close */
-	uint64_t in_flight; /* bytes to the bufferevent */
+	bool lingering;	    /* all is sent: waits for the client to close */
+	uint64_t in_flight; /* bytes passed to the bufferevent */
 	struct task read, write;
 	uint64_t commands;
 };
@@ -38,32 +40,35 @@ struct control {
 	struct listener *listener;
 	struct session_list sessions;
 	unsigned nsessions;
-	unsigned next; /* number of a session */
+	unsigned next; /* number of the last session */
 	struct log_limit refused;
-	char full[64]; /* what one client too many is told */
+	char full[64]; /* reply to a client beyond max_clients */
 };
 
-/* A client is connected; takes the descriptor over, and closes it on failure. -ENOMEM. */
+/*
+ * Creates a session for a connected client; takes ownership of the descriptor, and closes
+ * it on failure.  -ENOMEM.
+ */
 int session_new(struct control *c, int fd, const char *peer);
-/* Not from inside one of its callbacks but the last. */
+/* Must not be called inside a callback of the session, except the last. */
 void session_free(struct session *s);
 
 /* lines.c */
-/* The length of the next line, -1 when it has not come whole yet. */
+/* The length of the next line, -1 when it is incomplete. */
 ssize_t line_length(const struct session *s);
-/* Takes the next line and carries it out; false when there is none. */
+/* Executes the next line; false when there is none. */
 bool line_next(struct session *s);
 
 /* replies.c */
-/* How much waits for the client to read it. */
+/* The number of bytes queued for the client. */
 size_t replies_length(const struct session *s);
-/* Whether it is so much that the client has to read first. */
+/* Whether so much is queued that the client has to read first. */
 bool replies_full(const struct session *s);
-/* Hands what the commands have replied to the bufferevent; -1 with errno. */
+/* Passes the replies of the commands to the bufferevent; -1 with errno. */
 int replies_send(struct session *s);
-/* Bytes that the client of a session has received, as far as the kernel tells. */
+/* Bytes that the client of a session has received, as far as the kernel reports. */
 uint64_t replies_taken(const struct client *client);
-/* Writes what the client is owed, as far as it goes without waiting. */
+/* Writes the queued replies, as far as possible without blocking. */
 void replies_last(struct session *s);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * show: the commands that show tables.
+ * show: the commands that show tables, tasks and the version.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 
 /* --- tasks --------------------------------------------------------------- */
 
-/* Since when it is as it is; a task that runs waits for nothing. */
+/* How long the task has been waiting; 0 while it runs. */
 static uint64_t
 task_idle(const struct task *task, uint64_t now)
 {
@@ -66,7 +66,7 @@ show_ps(struct call *call)
 	return call_table(call, headings, show_task);
 }
 
-/* Its last waits, the latest first. */
+/* Shows the last waits of the task, the latest first. */
 static void
 show_waits(struct output *o, const struct task *task, uint64_t now)
 {
@@ -80,7 +80,7 @@ show_waits(struct output *o, const struct task *task, uint64_t now)
 	uint64_t n = MIN(task->runs, (uint64_t)TASK_HISTORY), ended;
 	char site[64];
 
-	/* The oldest has made room for the run that is on. */
+	/* The entry of the oldest was overwritten by the current run. */
 	if (task->state == TASK_RUNNING && n == TASK_HISTORY)
 		n--;
 	output_table(o, headings);

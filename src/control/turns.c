@@ -1,11 +1,11 @@
 /*
- * turns: sessions take turns.
+ * turns: schedules the turns of sessions.
  *
- * A timer without delay, armed whenever a session has used some time, tells one pass of
- * the loop from the next.  In a pass sessions that find time left go on at once; when
- * the timer fires, those that wait get turns one after the other.  A pass in which
- * both happen has used PASS_NS twice, and may exceed each by the longest step of a
- * command, so that all sessions together stay below 5 ms.
+ * A timer with zero delay, set whenever a session has used some time, separates the
+ * passes of the event loop.  Within a pass sessions continue immediately while there is
+ * time left; when the timer fires, waiting sessions get turns one after the other.  A
+ * pass in which both happen uses PASS_NS twice, and may exceed each by the longest step
+ * of a command, so that all sessions together stay below 5 ms.
  */
 #include <errno.h>
 

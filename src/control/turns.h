@@ -1,6 +1,6 @@
 /*
- * turns: the time that all control sessions together get in one pass of the
- * event loop, and whose turn it is.
+ * turns: the time that all control sessions together get in one pass of the event loop,
+ * and its distribution.
  */
 #ifndef TURNS_H
 #define TURNS_H
@@ -9,28 +9,33 @@
 
 struct event_base;
 
-/* One that takes turns, embedded in what it stands for. */
+/* A user of turns, embedded in its owner. */
 struct turn {
 	TAILQ_ENTRY(turn) entry;
-	void (*run)(struct turn *); /* its turn has come */
+	void (*run)(struct turn *); /* performs its turn */
 	bool waiting;
 };
 
-/* Around the life of each that takes turns; the first one makes what is shared.
- * -ENOMEM. */
+/*
+ * To be called before the first and after the last turn of each user; the first call
+ * creates the shared state.  -ENOMEM.
+ */
 int turns_hold(struct event_base *base);
 void turns_release(void);
 
-/* Whether it may go on at once: time is left, and nothing else waits for it. */
+/* Whether a turn may start immediately: there is time left, and no other user waits. */
 bool turns_free(void);
-/* Puts it at the end of those that wait for a turn, or takes it out. */
+/* Adds the user to the end of the queue for a turn, or removes it. */
 void turns_wait(struct turn *turn, bool on);
-/* What one turn may take. */
+/* The maximum duration of a turn. */
 #define TURN_NS (500 * NSEC_PER_USEC)
-/* Around a turn: the time in between counts.  Returns its start. */
+/*
+ * To be called before and after a turn: the time in between is counted.  turn_begin()
+ * returns the start.
+ */
 uint64_t turn_begin(void);
 void turn_end(uint64_t start);
-/* Whether a frame may still be copied for one that watches, in a turn of its own. */
+/* Whether there is time left to copy a frame for a watch, which counts as a turn. */
 bool turns_left(void);
 
 #endif

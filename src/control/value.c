@@ -1,6 +1,5 @@
 /*
- * value: the attributes of endpoints and routes, but for the keys of their
- * sections.
+ * value: the attributes of endpoints and routes, except for the keys of their sections.
  */
 #include <inttypes.h>
 
@@ -60,7 +59,7 @@ enum node_value {
 	NODE_ERRORS
 };
 
-/* What was read and is not a whole frame yet. */
+/* Bytes that were read, but are not a whole frame yet. */
 static uint64_t
 count_held(const struct node *node)
 {
@@ -163,7 +162,7 @@ print_traffic(const void *object, size_t at, char *buf, size_t size)
 
 enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
 
-/* What the driver of a serial port has counted; not there where it counts nothing. */
+/* The error counters of a serial port's driver; false where it has none. */
 static bool
 print_line_error(const void *object, size_t at, char *buf, size_t size)
 {
@@ -239,7 +238,7 @@ print_latency(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
-/* Counters of routes that have a rate, or an expression, or are exchanges. */
+/* Counters of routes that have a rate, are exchanges, or have an expression. */
 static bool
 print_limited(const void *object, size_t at, char *buf, size_t size)
 {

@@ -1,5 +1,5 @@
 /*
- * value: tables of the attributes that each kind of object has.
+ * value: tables of the attributes of each kind of object.
  */
 #ifndef VALUE_H
 #define VALUE_H
@@ -10,27 +10,26 @@
 
 struct row {
 	const char *name;
-	/* False: there is no such value here. */
+	/* Returns false if the object has no such value. */
 	bool (*print)(const void *object, size_t at, char *buf, size_t size);
 	size_t at;
 };
 
-/* A node, and what is summed up over its ports, which may be many: once for all. */
+/* A node, and sums over its ports, which may be many and are added up only once. */
 struct node_sums {
 	const struct node *node;
 	struct traffic traffic;
-	size_t bytes, frames; /* that wait */
+	size_t bytes, frames; /* queued */
 };
 
-/* Each ends with a row without name. */
-extern const struct row node_rows[];  /* of a struct node_sums */
-extern const struct row route_rows[]; /* of a struct route */
-extern const struct row
-    daemon_rows[]; /* of a struct call, for the daemon that it is in */
-extern const struct row top_rows[]; /* the same */
+/* Each table ends with a row without a name. */
+extern const struct row node_rows[];   /* object: struct node_sums */
+extern const struct row route_rows[];  /* object: struct route */
+extern const struct row daemon_rows[]; /* object: struct call */
+extern const struct row top_rows[];    /* the same */
 
 void print_number(uint64_t n, char *buf, size_t size);
-/* Seconds, as a plain number with so many digits after the point. */
+/* Prints seconds, as a plain number with that many digits after the decimal point. */
 void print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size);
 
 #endif

@@ -13,7 +13,7 @@
 #include "config.h"
 #include "log.h"
 
-/* The start of the process, in clock ticks since the machine's: field 22. */
+/* The start time of the process, in clock ticks since boot: field 22. */
 static uint64_t
 start_ticks(void)
 {
@@ -45,7 +45,7 @@ attribute_uptime(void)
 	return start != 0 && now > start ? now - start : 0;
 }
 
-/* Resident bytes, 0 where the system does not tell. */
+/* Resident memory in bytes, 0 if it is not known. */
 static uint64_t
 resident(void)
 {
@@ -82,7 +82,10 @@ count_event(const struct event_base *base, const struct event *ev, void *arg)
 	return 0;
 }
 
-/* Events that libevent has armed; one that has a timeout too is still one. */
+/*
+ * Counts the events that are added to libevent; one with a descriptor and a timeout
+ * counts once.
+ */
 static uint64_t
 count_events(const struct bridge *b)
 {

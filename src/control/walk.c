@@ -1,9 +1,9 @@
 /*
- * walk: all attributes.
+ * walk: enumerates all attributes.
  *
- * Each kind of object has a table of rows that print a value; endpoints have, beside it,
- * all keys of their section.  A walk visits the attributes of an object, or the one of a
- * name.
+ * Each kind of object has a table of rows that print a value; endpoints also have all
+ * keys of their section.  A walk visits all attributes of an object, or the one with a
+ * given name.
  */
 #include <string.h>
 

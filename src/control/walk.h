@@ -8,12 +8,12 @@
 
 #define PATH_TEXT_MAX 160
 
-/* One walk over attributes; the caller sets what is not marked. */
+/* A walk over attributes; the caller sets the members that are not marked. */
 struct walk {
 	const struct call *call;
-	const char *name; /* the only one that is wanted, or NULL */
+	const char *name; /* visit only this attribute, or NULL */
 	void (*visit)(struct walk *, const char *path, const char *value);
-	char object[PATH_TEXT_MAX]; /* the walk's own: "ar1/", "" */
+	char object[PATH_TEXT_MAX]; /* set by the walk: "ar1/", "" */
 	/* For visit. */
 	const char *prefix;
 	const char **words;
@@ -22,12 +22,14 @@ struct walk {
 	size_t n;
 };
 
-/* The attributes of the next object of all, in pieces: at and *stage say which. False
- * when there is none left. */
+/*
+ * Visits the attributes of the next object, so that all can be visited in pieces; at and
+ * *stage are the position.  False when there is none left.
+ */
 bool walk_next(struct walk *w, struct cursor *at, unsigned *stage);
 /*
- * Those of one object, as it is written before the last '/' of a path ("" for those
- * that have none).  False when there is no such object.
+ * Visits the attributes of one object, named as before the last '/' of a path ("" for
+ * those that have none).  False when there is no such object.
  */
 bool walk_object(struct walk *w, const char *object);
 

@@ -1,10 +1,10 @@
 /*
- * watch: every frame as it passes, a line each.
+ * watch: shows each forwarded frame, one per line.
  *
- * A watch is a tap on the bridge.  It is told of frames in the middle of the data path,
- * so it only copies them: at most CLIENT_FRAMES_MAX bytes, and only while the clients
- * have time left in this pass of the loop.  They are shown in the client's turns.  What
- * found no room is counted, and the number shown in its place.
+ * A watch is a tap on the bridge.  The tap is called in the data path, so it only copies
+ * frames: at most CLIENT_FRAMES_MAX bytes, and only while the clients have time left in
+ * this pass of the loop. They are shown in the client's turns.  Frames for which there is
+ * no room are counted, and their number is shown in their place.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,21 +17,23 @@
 #include "turns.h"
 #include "log.h"
 
-/* Of a frame as it is shown, escapes included. */
+/* The maximum of a frame that is shown, with escapes. */
 #define SHOWN_MAX 1024
-/* Frames that one step shows. */
+/* The number of frames shown in one step. */
 #define STEP_FRAMES 16
 
-/* A frame that waits to be shown; the names and the bytes follow, or only how many
- * were not shown. */
+/*
+ * A frame to be shown, followed by the names and the bytes; or the number of frames that
+ * were not shown.
+ */
 struct shown {
 	struct timespec ts;
 	uint64_t hidden;	/* 0: it is a frame */
 	size_t size;		/* of the frame */
-	uint32_t from, to, len; /* of what follows */
+	uint32_t from, to, len; /* lengths of what follows */
 };
 
-/* The time of day, which is the same for many frames. */
+/* The time of day, cached because it is the same for many frames. */
 static const char *
 time_of_day(time_t sec)
 {
@@ -80,7 +82,7 @@ show_hidden(struct evbuffer *out, bool json, uint64_t n)
 	    (unsigned long long)n);
 }
 
-/* Takes the first of the frames that wait, and shows it. */
+/* Removes the first of the frames to be shown, and shows it. */
 static void
 show_next(struct client *c)
 {
@@ -97,7 +99,7 @@ show_next(struct client *c)
 	}
 	rest = (size_t)f.from + f.to + f.len;
 	names = (const char *)evbuffer_pullup(c->frames, (ssize_t)rest);
-	if (names == NULL) { /* no memory to bring it together */
+	if (names == NULL) { /* out of memory */
 		show_hidden(out, c->json, 1);
 	} else {
 		escape((const uint8_t *)names + f.from + f.to, f.len, text,
@@ -114,7 +116,7 @@ frames_length(const struct client *c)
 	return c->frames != NULL ? evbuffer_get_length(c->frames) : 0;
 }
 
-/* Puts the number of those that found no room in their place. */
+/* Adds an entry with the number of frames for which there was no room. */
 static bool
 add_hidden(struct client *c)
 {
@@ -128,7 +130,7 @@ add_hidden(struct client *c)
 	return true;
 }
 
-/* Copies a frame after those that wait; false without memory. */
+/* Appends a copy of a frame; false: out of memory. */
 static bool
 add_frame(struct client *c, const char *from, const char *to,
     const uint8_t *payload, size_t size)
@@ -153,7 +155,7 @@ add_frame(struct client *c, const char *from, const char *to,
 	return evbuffer_commit_space(c->frames, &v, 1) == 0;
 }
 
-/* A client that takes nothing at all is closed in the end. */
+/* Closes a client that does not read anything for stall_timeout. */
 static void
 check_stalled(struct client *c)
 {
@@ -179,7 +181,10 @@ check_stalled(struct client *c)
 	c->ops->close(c, "does not read");
 }
 
-/* Whether another frame may be copied; after it was full, when it is half empty. */
+/*
+ * Whether another frame may be copied; after the buffer was full, not before it is half
+ * empty.
+ */
 static bool
 has_room(const struct client *c)
 {
