@@ -1,11 +1,12 @@
 /*
- * daemon: start in order, signals, stop in reverse.
+ * daemon: startup, signals and shutdown.
  *
- * Stopping.  Without a descriptor store no more is read, and what is queued is
- * written out for up to drain_timeout.  With one, nobody tells a stop from a restart:
- * so all goes on as before until nothing is queued, for up to drain_timeout as well,
- * and what is queued then is left to the next process.  After a stop there is none, and
- * what was queued when the signal came has had its time.
+ * Shutdown: without an fd store, input is stopped, and queued frames are written for up
+ * to drain_timeout.  With an fd store, the daemon cannot distinguish a stop from a
+ * restart: it continues as before until no frames are queued, for up to drain_timeout as
+ * well, and leaves the frames that are queued then to the next process.  After a stop
+ * there is no next process, and drain_timeout was the time for these frames to be
+ * written.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,22 +35,23 @@
 #include "systemd.h"
 
 #define EXIT_RUN 1
-/* How often it looks whether all queues are written, while it stops. */
+/* The interval at which it checks whether all queues are written, while it stops. */
 #define DRAIN_STEP_US 10000
-/* More than are ever set at a time, but by thousands of connections. */
+/* More timers than are ever set at a time, except with thousands of connections. */
 #define TIMERS 1024
 
 static const struct options *options;
-static char program[PATH_MAX]; /* that SIGUSR2 starts again; "": not known */
+static char
+    program[PATH_MAX]; /* the program that SIGUSR2 executes; "": not known */
 static struct event_base *base;
 static struct bridge *bridge;
 static struct daemon_conf conf;
 static struct event *signal_event, *drain_event, *control_event;
 static struct task signal_task, drain_task;
 static uint64_t drain_until;
-static bool leaving; /* stops, and leaves what it has in the store */
+static bool leaving; /* stops, and leaves its state in the fd store */
 
-/* --- configuration ------------------------------------------------------- */
+/* --- configuration -------------------------------------------------------- */
 
 int
 options_config(
@@ -62,7 +64,7 @@ options_config(
 	return config_read(file, o->words, o->nwords, ret, faults);
 }
 
-/* Takes over what the daemon section says. */
+/* Takes over the settings of the daemon section. */
 static void
 take_daemon_conf(struct config *c)
 {
@@ -86,7 +88,10 @@ static const struct daemon_hooks hooks = {
 	.daemon = daemon_conf,
 };
 
-/* Not inside a session's callback: it may be the one that asked. */
+/*
+ * Not called in the callback of a session, which may be the one that requested the
+ * reload.
+ */
 static void
 on_controls(evutil_socket_t fd, short what, void *arg)
 {
@@ -97,7 +102,7 @@ on_controls(evutil_socket_t fd, short what, void *arg)
 		systemd_status("%s", err.text);
 }
 
-/* --- reload -------------------------------------------------------------- */
+/* --- reload --------------------------------------------------------------- */
 
 static void
 show_status(struct bridge *b)
@@ -111,7 +116,7 @@ read_config(struct config **ret, struct faults *faults)
 	return options_config(options, ret, faults);
 }
 
-/* The control ports change outside of the sessions' callbacks. */
+/* The control ports are changed outside of the sessions' callbacks. */
 static void
 config_taken(struct config *c)
 {
@@ -125,7 +130,7 @@ static const struct reload_ops reload_ops = {
 	.taken = config_taken,
 };
 
-/* --- signals and the end ------------------------------------------------- */
+/* --- signals and shutdown ------------------------------------------------- */
 
 static void
 log_tasks(void)
@@ -184,7 +189,10 @@ begin_stop(int sig)
 	on_drain(-1, 0, NULL);
 }
 
-/* Whether the program starts and takes the configuration; it says why not. */
+/*
+ * Checks that the program starts and accepts the configuration; it prints the reason if
+ * it does not.
+ */
 static int
 try_program(void)
 {
@@ -220,8 +228,8 @@ try_program(void)
 }
 
 /*
- * Opens the control ports that the next process will have: it gets them open.  A
- * configuration that only the new program understands is left to that.
+ * Opens the control ports of the new configuration, which the next process inherits.  A
+ * configuration that only the new program can read is not an error here.
  */
 static int
 try_controls(struct error *err)
@@ -239,7 +247,7 @@ try_controls(struct error *err)
 	return r;
 }
 
-/* What is done at the very last, when nothing but execv() can fail any more. */
+/* Called immediately before execv(), when nothing else can fail any more. */
 static void
 before_exec(void)
 {
@@ -247,7 +255,7 @@ before_exec(void)
 	bridge_end_breaks(bridge);
 }
 
-/* Becomes the next process, or goes on as if nothing had been. */
+/* Executes the program again, or continues unchanged if that fails. */
 static void
 restart(void)
 {
@@ -337,7 +345,7 @@ start_signals(void)
 	return 0;
 }
 
-/* --- start --------------------------------------------------------------- */
+/* --- startup -------------------------------------------------------------- */
 
 static void
 raise_descriptor_limit(void)
@@ -352,8 +360,8 @@ raise_descriptor_limit(void)
 }
 
 /*
- * The loop keeps its timers in an array that grows and never shrinks.  With room for
- * more of them than there will be, none that is set later can fail.
+ * The event loop keeps its timers in an array that grows and never shrinks.  Reserving
+ * more entries than will be used ensures that setting a timer later cannot fail.
  */
 static int
 reserve_timers(void)
@@ -385,7 +393,10 @@ on_libevent(int severity, const char *text)
 	log_at(level[severity], "libevent: %s", text);
 }
 
-/* The time is asked for where a timer is set, not in each turn to be kept for that. */
+/*
+ * Timers use the time at which they are set, not a time that the loop caches in each
+ * turn.
+ */
 static struct event_base *
 make_base(void)
 {
@@ -401,7 +412,7 @@ make_base(void)
 	return made;
 }
 
-/* Where it will be found after an upgrade, too. */
+/* Finds the path of the program, which also is valid after an upgrade. */
 static void
 find_program(void)
 {
@@ -414,7 +425,10 @@ find_program(void)
 	program[MAX(n, (ssize_t)0)] = '\0';
 }
 
-/* In order: what was left for us, signals, endpoints, control ports; then the service manager is told. */
+/*
+ * Starts, in this order: the state of the previous process, signals, endpoints, control
+ * ports; then notifies the service manager.
+ */
 static int
 start(struct config *c, const struct faults *warnings, struct error *err)
 {
@@ -423,7 +437,7 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 
 	raise_descriptor_limit();
 	signal(SIGPIPE, SIG_IGN);
-	/* What cannot be written is an error, and no end. */
+	/* A write beyond the file size limit is an error, and does not end the process. */
 	signal(SIGXFSZ, SIG_IGN);
 	log_open();
 	find_program();
@@ -440,7 +454,7 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 	log_faults(LOG_WARNING, warnings);
 	if ((r = bridge_apply(bridge, c, err)) < 0)
 		return r;
-	/* What a process before has left is not lost because of a control port. */
+	/* The state of a previous process is not discarded because of a control port. */
 	r = control_ports_open(bridge, &hooks, c, !continues, err);
 	if (r < 0)
 		return r;
@@ -456,8 +470,8 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 }
 
 /*
- * Leaves all as it is: what is open stays open in the store, so that nothing may be
- * closed as if it were for good.
+ * Exits without closing anything: descriptors stay open in the fd store, and must not be
+ * shut down or reset as on a normal stop.
  */
 static void
 leave(int status)
@@ -497,7 +511,7 @@ stop(void)
 		event_free(control_event);
 	link_machinery_free();
 	if (base != NULL) {
-		/* Callbacks that bufferevents had put off hold them. */
+		/* Deferred callbacks of bufferevents hold references to them. */
 		event_base_loop(base, EVLOOP_NONBLOCK);
 		event_base_free(base);
 	}

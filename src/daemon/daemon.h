@@ -1,5 +1,5 @@
 /*
- * daemon: start in order, signals, stop in reverse.
+ * daemon: startup, signals and shutdown.
  */
 #ifndef DAEMON_H
 #define DAEMON_H
@@ -8,7 +8,7 @@
 
 /* The command line. */
 struct options {
-	const char *file; /* NULL: none was named */
+	const char *file; /* NULL: none was given */
 	char *const *argv;
 	char *const *words;
 	unsigned nwords;
@@ -19,11 +19,16 @@ struct options {
 	bool json;
 };
 
-/* The file, if one is to be read, and the words of the command line. */
+/*
+ * Reads the configuration from the file, if there is one, and the words of the command
+ * line.
+ */
 int options_config(
     const struct options *o, struct config **ret, struct faults *faults);
-/* Runs until it is told to stop; takes the configuration over; logs the
- * warnings.  The exit status. */
+/*
+ * Runs until it is told to stop; takes ownership of the configuration; logs the warnings.
+ * Returns the exit status.
+ */
 int daemon_run(
     const struct options *o, struct config *c, const struct faults *warnings);
 

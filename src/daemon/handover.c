@@ -1,8 +1,8 @@
 /*
- * handover: what was left for this process, and what it leaves to the next.
+ * handover: the state that the previous process left, and the state left to the next.
  *
- * Through exec() descriptors keep their numbers, which are in the file beside their
- * names; the service manager's store has names of its own for them.
+ * Descriptors keep their numbers through exec(), which are in the file together with
+ * their names; in the fd store of the service manager they are identified by name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 static struct snapshot *snapshot;
 static uint8_t *file;
 
-/* --- what was left ------------------------------------------------------- */
+/* --- state of the previous process ---------------------------------------- */
 
 static void
 take_file(int fd, void (*descriptor)(const char *name, int fd))
@@ -45,7 +45,7 @@ take_file(int fd, void (*descriptor)(const char *name, int fd))
 			 : strerror(-r));
 }
 
-/* The number is that of a descriptor that came through exec(). */
+/* Takes over a descriptor that was inherited through exec(). */
 static void
 inherited(const char *name, int fd)
 {
@@ -71,7 +71,7 @@ stored(const char *name, int fd)
 	systemd_store_remove(STORE_NAME);
 }
 
-/* The descriptor of the file, -1: none is meant for this process. */
+/* The descriptor of the file, -1: there is none for this process. */
 static int
 find_exec_file(void)
 {
@@ -99,7 +99,7 @@ exec_file(void)
 	return fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
 }
 
-/* --- names --------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------- */
 
 static bool
 begins(const char *s, const char *name, const char *delimiters)
@@ -110,7 +110,7 @@ begins(const char *s, const char *name, const char *delimiters)
 	    strchr(delimiters, s[n]) != NULL;
 }
 
-/* Whether it was open for a section that is the same now. */
+/* Whether the descriptor was kept for a section that is unchanged. */
 static bool
 is_of(
     const struct left *l, const char *type, const char *name, const char *text)
@@ -123,7 +123,7 @@ is_of(
 	    strcmp(end, now + strlen(name)) == 0;
 }
 
-/* --- the queues of one that was killed ----------------------------------- */
+/* --- the queues of a process that was killed ------------------------------ */
 
 #define QUEUE " queue@"
 
@@ -133,7 +133,7 @@ is_queue(const struct left *l)
 	return strstr(l->name, QUEUE) != NULL;
 }
 
-/* What was found of them. */
+/* The frames that were restored. */
 struct rescue {
 	struct snapshot *snapshot;
 	size_t frames, bytes;
@@ -166,7 +166,7 @@ rescue_queue(struct rescue *rescue, const struct endpoint_conf *conf,
 	return r;
 }
 
-/* Those of one section. */
+/* Restores the queues of one section. */
 static int
 rescue_section(struct rescue *rescue, const struct endpoint_conf *conf)
 {
@@ -203,7 +203,7 @@ rescue_queues(const struct config *c)
 	snapshot_free(rescue.snapshot, NULL);
 }
 
-/* Their frames are in the snapshot. */
+/* Removes the files of the queues, whose frames are in the snapshot. */
 static void
 forget_queues(void)
 {
@@ -215,15 +215,17 @@ forget_queues(void)
 		if (!is_queue(l))
 			continue;
 		snprintf(name, sizeof(name), "%s", l->name);
-		/* The copy of the service manager may outlive this process, which may end
-		 * before the manager has read that it is to be removed. */
+		/*
+		 * The service manager's copy may outlive this process, which may end
+		 * before the manager has processed the request to remove it.
+		 */
 		queue_forget(l->fd);
 		close(left_free(l));
 		keep_forget(name);
 	}
 }
 
-/* Besides the sockets that the service manager listens on. */
+/* Whether there is anything besides the listening sockets of the service manager. */
 static bool
 anything_left(void)
 {
@@ -247,16 +249,18 @@ handover_begin(const struct config *c, struct snapshot **ret)
 	if (snapshot == NULL)
 		rescue_queues(c);
 	forget_queues();
-	/* The service manager ignores messages of a process that has ended.  So wait until
-	 * it has removed what was taken: were this process killed, the next one would
-	 * take it again. */
+	/*
+	 * The service manager ignores messages of a process that has ended.  Therefore
+	 * wait until it has removed the state: if this process were killed before that,
+	 * the next one would restore it again.
+	 */
 	if (snapshot != NULL)
 		systemd_store_settle();
 	*ret = snapshot;
 	return snapshot != NULL || anything_left();
 }
 
-/* --- what nobody takes --------------------------------------------------- */
+/* --- descriptors that were not claimed ------------------------------------ */
 
 static bool
 is_wanted(const struct left *l, const struct config *c)
@@ -273,9 +277,9 @@ is_wanted(const struct left *l, const struct config *c)
 }
 
 /*
- * What it is to a person: "lan#3" of a connection, "lan listener" of one that has the
- * identity of its file in the name as well, "ar1" of a port whose output is still on
- * its way.
+ * Converts the name for messages: "lan#3" for a connection, "lan listener" for a listener
+ * whose name also includes the identity of its file, "ar1" for a port whose output is
+ * still being sent.
  */
 static void
 short_name(char *name, int fd)
@@ -325,8 +329,8 @@ handover_prune(struct event_base *base, const struct config *c)
 }
 
 /*
- * A client that connects to such a socket would wait for ever, so it is closed; the
- * service manager has a copy, for the next start.
+ * A client that connects to such a socket would wait indefinitely, so the socket is
+ * closed; the service manager has a copy, for the next start.
  */
 static void
 close_unclaimed(void)
@@ -369,7 +373,7 @@ handover_end(struct bridge *b)
 	file = NULL;
 }
 
-/* --- the two ways -------------------------------------------------------- */
+/* --- fd store and exec() -------------------------------------------------- */
 
 bool
 handover_store_there(void)

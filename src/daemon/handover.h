@@ -1,11 +1,11 @@
 /*
- * handover: from one process to the next, without closing what is open.
+ * handover: hands state over to the next process, without closing what is open.
  *
- * Two ways lead there.  With the service manager's descriptor store all that is
- * open lies there at any time, and long queues too, also for the case that the
- * process is killed; what the bridge has in memory joins it, as a sealed file in
- * memory, when the process ends well.  Without it the process becomes the next one itself: exec() with the
- * same descriptors, and a file that says which is which.
+ * There are two ways.  With the service manager's fd store, all open descriptors are in
+ * the store at any time, and the files of long queues too, in case the process is killed;
+ * the state that the bridge has in memory is added to it, as a sealed memory file, when
+ * the process exits normally.  Without it the process executes the program again: exec()
+ * with the same descriptors, and a file that lists them.
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H
@@ -13,27 +13,32 @@
 #include "bridge.h"
 #include "config.h"
 
-/* Whether the process was another one before, which has left something for it. */
+/* Whether the process has executed itself again, and there is state to take over. */
 bool handover_waits(void);
 /*
- * Collects what was left for this process: true when there is something.  *ret: what
- * the bridge before had in memory, NULL when there is none, or none that can be read
- * (which is logged).  Of
- * one that was killed, or left none: its long queues, those of sections that are
- * still the same.  It lives until handover_end().
+ * Collects the state of the previous process; returns true if there is any.  *ret: the
+ * state that the previous bridge had in memory, NULL when there is none, or none that can
+ * be read (which is logged).  If the process was killed, or left no state, *ret has its
+ * long queues, for sections that are unchanged.  The snapshot is valid until
+ * handover_end().
  */
 bool handover_begin(const struct config *c, struct snapshot **ret);
-/* Closes what was left of sections that are no more, or not the same any more. */
+/* Closes descriptors of sections that were removed or changed. */
 void handover_prune(struct event_base *base, const struct config *c);
-/* All has started: closes what nobody took. */
+/* To be called when everything is started: closes descriptors that were not claimed. */
 void handover_end(struct bridge *b);
 
-/* Whether the service manager keeps things for the next process. */
+/* Whether the service manager has an fd store for this service. */
 bool handover_store_there(void);
-/* Leaves what the bridge has in memory there.  -errno: nothing was left. */
+/*
+ * Puts the state that the bridge has in memory in the fd store.  -errno: it was not
+ * stored.
+ */
 int handover_store(const struct bridge *b);
-/* Becomes the program at that path; returns only when that failed: -errno.  last is
- * called when nothing else can fail. */
+/*
+ * Executes the program at that path; returns only if that failed: -errno.  last is called
+ * when nothing but execv() can fail.
+ */
 int handover_exec(const struct bridge *b, const char *path, char *const *argv,
     void (*last)(void));
 

@@ -1,9 +1,9 @@
 /*
- * handover_file: the file with what a bridge has in memory.
+ * handover_file: the file with the state that a bridge has in memory.
  *
- * A head (magic, length and checksum of the rest), the names and numbers of descriptors,
- * and what bridge_save() writes.  It lies in memory, sealed: what was checked cannot
- * change any more.
+ * The file contains a header (magic, length and checksum of the rest), the names and
+ * numbers of descriptors, and the output of bridge_save().  It is a sealed memory file,
+ * so that its contents cannot change after they were checked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,10 +17,10 @@
 #include "fdstore.h"
 #include "handover_file.h"
 
-/* The last two digits: the version of the format. */
+/* The last two digits are the version of the format. */
 #define MAGIC "ttybho03"
 #define MAGIC_FIRST "ttybho01"	/* ends with the nodes */
-#define MAGIC_SECOND "ttybho02" /* has payloads alone, as the first one */
+#define MAGIC_SECOND "ttybho02" /* has payloads only, like the first one */
 #define MAGIC_LEN 8
 #define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
 #define FILE_MAX ((size_t)1 << 31)

@@ -1,6 +1,6 @@
 /*
- * handover_file: the file with what a bridge has in memory, written by one process and
- * read by the next.
+ * handover_file: the file with the state that a bridge has in memory, written by one
+ * process and read by the next.
  */
 #ifndef HANDOVER_FILE_H
 #define HANDOVER_FILE_H
@@ -12,11 +12,14 @@
  * through exec().  Returns its descriptor, or -errno.
  */
 int handover_make(const struct bridge *b, bool descriptors);
-/* All of such a file, to be freed.  -EINVAL: it is not one, or not sealed; -errno. */
+/*
+ * Reads the whole file into memory, to be freed.  -EINVAL: it is no such file, or not
+ * sealed; -errno.
+ */
 int handover_load(int fd, uint8_t **ret, size_t *ret_len);
 /*
- * Reads what was loaded, which must stay valid as long as the snapshot.  descriptor, which
- * may be NULL, is told of each descriptor in it.  As snapshot_read().
+ * Parses a loaded file, which must stay valid as long as the snapshot.  descriptor, which
+ * may be NULL, is called for each descriptor in it.  Returns the same as snapshot_read().
  */
 int handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
     void (*descriptor)(const char *name, int fd));

@@ -61,7 +61,7 @@ list_framings(void)
 	return EXIT_SUCCESS;
 }
 
-/* The exit status, or -1 to go on. */
+/* Returns the exit status, or -1 to continue. */
 static int
 read_options(int argc, char **argv)
 {
@@ -126,7 +126,7 @@ print_found(const struct config *c)
 		printf("%u route%s\n", c->nroutes, c->nroutes == 1 ? "" : "s");
 }
 
-/* The exit status of what is asked for; another when it could not be printed. */
+/* Returns status; another exit status if the output could not be printed. */
 static int
 printed(int status, int r)
 {
@@ -152,9 +152,9 @@ refuse_configuration(const struct faults *faults)
 }
 
 /*
- * A process that another one has become was told that its configuration is good.  If
- * that has changed since, it waits for a better one: to end would close all that is open,
- * and lose what is queued.  False when it is told to end.
+ * The previous process checked the configuration before it executed this one.  If the
+ * file has changed since then, wait for a valid one: to exit would close everything that
+ * is open, and lose queued frames.  Returns false when the process is told to stop.
  */
 static bool
 await_configuration(struct config **ret, struct faults *faults)

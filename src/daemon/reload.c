@@ -1,15 +1,16 @@
 /*
- * reload: in pieces, so that the loop is never held up however many endpoints there are.
+ * reload: reloads in steps, so that the event loop is not blocked however many endpoints
+ * there are.
  *
- *	IDLE
- *	READING	   a thread reads and checks the file, and makes the plan
- *	PREPARING  in turns: what can fail is done beside what runs (bridge/change.h)
- *	APPLYING   in turns: what cannot fail
- *	DROPPING   in turns: something failed, and what was prepared is undone
- *	FREEING	   a thread frees what was replaced; the reload is over for all others
+ * IDLE
+ * READING    a thread reads and checks the file, and makes the plan
+ * PREPARING  in turns: the steps that can fail and change nothing (bridge/change.h)
+ * APPLYING   in turns: the steps that cannot fail
+ * DROPPING   in turns: something failed, and the prepared change is undone
+ * FREEING    a thread frees what was replaced; the result has been reported
  *
- * The thread has a job of its own and uses nothing else.  The turns are shared with the
- * control sessions (control/turns.h).
+ * The thread has a job of its own and accesses nothing else.  The turns are shared with
+ * the control sessions (control/turns.h).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,7 +35,7 @@ enum reload_state {
 	RELOAD_FREEING
 };
 
-/* What the thread has. */
+/* The data of the thread. */
 struct job {
 	struct config *config;
 	struct faults faults;
@@ -52,15 +53,17 @@ static struct worker worker;
 static struct turn turn;
 static struct task task;
 static bool stopping;
-/* Those who wait for the reload under way, and for the next one. */
+/* The callers that wait for the current reload, and for the next one. */
 static struct waiter_list waiters, later;
-static bool again; /* there is to be a next one */
+static bool again; /* a next one was requested */
 
 static int begin(void);
 static void step_turn(struct turn *);
 
-/* The only writer of the state.  A task waits for the thread only: for its turn it is
- * the task of the turns that does. */
+/*
+ * Only this function changes the state.  The task waits for the thread only; waiting for
+ * a turn is shown by the task of the turns.
+ */
 static void
 set_state(enum reload_state next)
 {
@@ -90,9 +93,8 @@ reload_label(const struct task *t, char *buf, size_t size)
 	    again ? ", before it is read again" : "");
 }
 
-/* --- how it ends ---------------------------------------------------------- */
+/* --- results -------------------------------------------------------------- */
 
-/* r: -ENOMEM, after which the faults are not all there are. */
 void
 log_faults(int level, const struct faults *faults)
 {
@@ -139,7 +141,7 @@ refused(int r, const char *first, const char *faults)
 	answer(&waiters, r, faults);
 }
 
-/* The file has faults. */
+/* Reports the faults of the file. */
 static void
 say_faults(void)
 {
@@ -158,7 +160,10 @@ say_faults(void)
 	free(faults);
 }
 
-/* It has no faults, and cannot be taken over; why is in the job's error. */
+/*
+ * Reports why a configuration without faults cannot be applied; the reason is in the
+ * job's error.
+ */
 static void
 say_error(int r)
 {
@@ -179,7 +184,7 @@ say_reloaded(void)
 	answer(&waiters, 0, NULL);
 }
 
-/* --- freeing --------------------------------------------------------------- */
+/* --- freeing -------------------------------------------------------------- */
 
 static void
 free_job(void *arg)
@@ -228,7 +233,7 @@ free_all(void)
 	on_freed(&job);
 }
 
-/* --- reading --------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 static void
 read_job(void *arg)
@@ -240,7 +245,7 @@ read_job(void *arg)
 		j->result = plan_new(j->config, &j->plan, &j->err);
 }
 
-/* False: it ends here. */
+/* Returns false if the reload ends here. */
 static bool
 begin_change(void)
 {
@@ -273,7 +278,7 @@ on_read(void *arg)
 	task_end(&task);
 }
 
-/* -errno: it does not begin. */
+/* Starts a reload; -errno: it could not be started. */
 static int
 begin(void)
 {
@@ -294,9 +299,9 @@ begin(void)
 	return r;
 }
 
-/* --- turns ----------------------------------------------------------------- */
+/* --- turns ---------------------------------------------------------------- */
 
-/* All that can fail is done but for the control ports. */
+/* All steps that can fail are done, except for the control ports. */
 static void
 commit(void)
 {
@@ -326,7 +331,7 @@ ended(int r)
 	free_all();
 }
 
-/* One step; false at the end. */
+/* Performs one step; returns false at the end. */
 static bool
 step(void)
 {
@@ -356,7 +361,7 @@ step_turn(struct turn *t)
 	turn_end(start);
 }
 
-/* --- for the daemon -------------------------------------------------------- */
+/* --- for the daemon ------------------------------------------------------- */
 
 void
 reload_init(struct bridge *b, const struct reload_ops *o)

@@ -1,5 +1,5 @@
 /*
- * reload: a new configuration takes the place of the one in use, while the loop runs.
+ * reload: replaces the configuration in use with a new one, while the event loop runs.
  */
 #ifndef RELOAD_H
 #define RELOAD_H
@@ -7,24 +7,30 @@
 #include "bridge.h"
 #include "client.h"
 
-/* What a reload needs of the daemon.  All members are set. */
+/* What a reload requires of the daemon.  All members are set. */
 struct reload_ops {
-	/* Reads and checks the configuration, as config_read() does; in a thread. */
+	/* Reads and checks the configuration, like config_read(); called in a thread. */
 	int (*read)(struct config **ret, struct faults *faults);
-	/* It is in use, except for its control ports; takes the daemon section. */
+	/*
+	 * The configuration is in use, except for its control ports; takes ownership of
+	 * it.
+	 */
 	void (*taken)(struct config *c);
 };
 
 void reload_init(struct bridge *b, const struct reload_ops *ops);
 /*
- * Asks for one; as hooks->reload(), but w may be NULL.  One that is asked for while another
- * one is under way begins after it, and is the same for all that ask meanwhile.
+ * Requests a reload, like hooks->reload(), but w may be NULL.  A reload that is requested
+ * while another one is in progress begins after it; all requests made meanwhile share one
+ * reload.
  */
 int reload_request(struct reload_waiter *w, char **faults);
-/* The daemon stops: one that has not changed anything yet is dropped, another one is
- * completed at once, and none begins any more. */
+/*
+ * The daemon stops: a reload that has not changed anything yet is undone, one that is
+ * being applied is completed immediately, and no other one is started.
+ */
 void reload_stop(void);
-/* Completes all that were asked for at once. */
+/* Completes all requested reloads immediately. */
 void reload_complete(void);
 void reload_free(void);
 

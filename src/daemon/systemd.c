@@ -1,12 +1,13 @@
 /*
- * systemd: what the service manager is told, with sd_notify().
+ * systemd: notifications to the service manager, with sd_notify().
  *
- * A copy of each descriptor that is kept lies in its store, as long as that has room;
- * the last place is for what the bridge has in memory.  $FDSTORE, the number of
- * places, is set by systemd 254 and later; for older ones the unit has to.
+ * A copy of each descriptor that is kept is put in its fd store, as long as that has
+ * room; the last slot is reserved for the state that the bridge has in memory.  $FDSTORE,
+ * the number of slots, is set by systemd 254 and later; with older versions the unit has
+ * to set it.
  *
- * The watchdog is fed by a timer of the loop at half its period: a loop that hangs
- * in a callback misses it, and the service is started again.
+ * A timer of the event loop notifies the watchdog at half its period: if the loop hangs
+ * in a callback, the notification is late, and the service is restarted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,10 +25,10 @@
 
 static struct event *watchdog_event;
 static struct task watchdog_task;
-static uint64_t watchdog_usec; /* between two feedings */
+static uint64_t watchdog_usec; /* half the period of the watchdog */
 static uint64_t store_places, store_used;
 
-/* How long the manager may take to look at what it was sent. */
+/* The maximum time to wait until the manager has processed the messages. */
 #define BARRIER_USEC 5000000
 
 static void
@@ -98,7 +99,7 @@ systemd_status(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
-	/* A newline would begin another assignment. */
+	/* A newline would start another assignment. */
 	printable(raw, text, sizeof(text));
 	sd_notifyf(0, "STATUS=%s", text);
 }
@@ -113,12 +114,12 @@ systemd_reloading(void)
 void
 systemd_stopping(uint64_t timeout_ns)
 {
-	/* A second more, for what comes after the queues are written. */
+	/* One second is added for the steps after the queues are written. */
 	sd_notifyf(0, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
 	    (unsigned long long)(timeout_ns / NSEC_PER_USEC + 1000000));
 }
 
-/* --- descriptors --------------------------------------------------------- */
+/* --- descriptors ---------------------------------------------------------- */
 
 void
 systemd_listen(void (*take)(const char *name, int fd))
@@ -143,8 +144,10 @@ systemd_store_there(void)
 	return store_places > 1;
 }
 
-/* Without polling: a pty's master hangs up whenever nobody has the slave open, and
- * whether a connection has ended is for the next process to find out. */
+/*
+ * FDPOLL=0: the master of a pty reports a hangup whenever no process has the slave open,
+ * and the next process detects itself whether a connection was closed.
+ */
 int
 systemd_store_add(const char *name, int fd, bool sure)
 {

@@ -1,6 +1,6 @@
 /*
- * systemd: what the service manager is told.  Each does nothing where there is no
- * service manager.
+ * systemd: notifications to the service manager.  Without a service manager the functions
+ * do nothing.
  */
 #ifndef SYSTEMD_H
 #define SYSTEMD_H
@@ -10,8 +10,10 @@
 struct event_base;
 struct keeper;
 
-/* Feeds the watchdog from the loop, if one is set: a loop that does not turn does
- * not feed it.  -errno. */
+/*
+ * Notifies the watchdog from the event loop, if it is enabled: if the loop hangs, it does
+ * not. -errno.
+ */
 int systemd_start(struct event_base *base);
 void systemd_stop(void);
 void systemd_ready(void);
@@ -19,19 +21,21 @@ void systemd_status(const char *fmt, ...) PRINTF(1, 2);
 void systemd_reloading(void);
 void systemd_stopping(uint64_t timeout_ns);
 
-/* --- descriptors --------------------------------------------------------- */
+/* --- descriptors ---------------------------------------------------------- */
 
-/* Hands over each descriptor that came with the start, with its name: sockets, and
- * what is in the store. */
+/*
+ * Calls take for each descriptor that was passed at startup, with its name: listening
+ * sockets, and the contents of the fd store.
+ */
 void systemd_listen(void (*take)(const char *name, int fd));
-/* Whether there is a store: $FDSTORE says how much it holds. */
+/* Whether there is an fd store: $FDSTORE is its size. */
 bool systemd_store_there(void);
-/* Who puts there what is kept; NULL without a store. */
+/* Adds descriptors to the fd store and removes them; NULL without an fd store. */
 const struct keeper *systemd_keeper(void);
-/* sure: it is there when this returns.  -errno. */
+/* sure: waits until the manager has processed it.  -errno. */
 int systemd_store_add(const char *name, int fd, bool sure);
 void systemd_store_remove(const char *name);
-/* All that was said of the store is done when this returns. */
+/* Waits until the manager has processed all messages about the fd store. */
 void systemd_store_settle(void);
 
 #endif
