@@ -12,25 +12,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "endpoint.h"
 #include "hint.h"
 #include "ini_reader.h"
 
 #define COMMA "\\x2c"
 
-/* The key whose value is the address of a word; NULL: none. */
-static const struct {
-	const char *type;
-	const char *key;
-} addresses[] = {
-	{ "serial", "device" },
-	{ "pty", "link" },
-	{ "tcp-server", "listen" },
-	{ "tcp-client", "connect" },
-	{ "udp", "listen" },
-	{ "unix-server", "listen" },
-	{ "echo", NULL },
-	{ "control", "listen" },
+/* What a word may create: an endpoint or a control port. */
+struct word_type {
+	const char *name;
+	const char *main_key; /* its value is the address; NULL: none */
 };
+
+#define WORD_TYPES_MAX 32
 
 struct words {
 	struct config_sections *sections;
@@ -41,25 +35,45 @@ struct words {
 	char quote[CONFIG_QUOTE_MAX];
 };
 
-static int
-address_find(const char *type, size_t len)
+/* Writes all types to ret; returns how many there are. */
+static size_t
+word_types(struct word_type ret[WORD_TYPES_MAX])
 {
-	for (size_t i = 0; i < NELEM(addresses); i++)
-		if (strlen(addresses[i].type) == len &&
-		    memcmp(addresses[i].type, type, len) == 0)
-			return (int)i;
-	return -1;
+	size_t n = 0;
+
+	for (; endpoint_types[n] != NULL && n < WORD_TYPES_MAX - 1; n++)
+		ret[n] = (struct word_type){ endpoint_types[n]->type,
+			endpoint_types[n]->main_key };
+	ret[n++] = (struct word_type){ "control", "listen" };
+	return n;
+}
+
+static bool
+find_word_type(const char *name, size_t len, struct word_type *ret)
+{
+	struct word_type types[WORD_TYPES_MAX];
+	size_t n = word_types(types);
+
+	for (size_t i = 0; i < n; i++) {
+		if (strlen(types[i].name) != len ||
+		    memcmp(types[i].name, name, len) != 0)
+			continue;
+		*ret = types[i];
+		return true;
+	}
+	return false;
 }
 
 static void
 unknown_type(struct words *w, const char *word, size_t len)
 {
-	const char *types[NELEM(addresses) + 1], *near;
+	struct word_type all[WORD_TYPES_MAX];
+	const char *types[WORD_TYPES_MAX + 1] = { NULL }, *near;
+	size_t n = word_types(all);
 	char type[40];
 
-	for (size_t i = 0; i < NELEM(addresses); i++)
-		types[i] = addresses[i].type;
-	types[NELEM(addresses)] = NULL;
+	for (size_t i = 0; i < n; i++)
+		types[i] = all[i].name;
 	w->sections->lost++;
 	snprintf(type, sizeof(type), "%.*s", (int)MIN(len, 39), word);
 	if (strcmp(type, "route") == 0 || strcmp(type, "daemon") == 0) {
@@ -210,8 +224,9 @@ read_word(struct words *w, const char *word)
 {
 	const char *type = word, *address;
 	size_t len = strcspn(word, ":,");
-	bool path = *word == '/', control;
-	int at, r;
+	bool path = *word == '/', known, control;
+	struct word_type found;
+	int r;
 
 	config_quote(word, w->quote, sizeof(w->quote));
 	if (!check_word(w, word))
@@ -222,14 +237,14 @@ read_word(struct words *w, const char *word)
 		address = word;
 	} else
 		address = word + len + (word[len] == ':');
-	at = address_find(type, len);
-	if ((path || at < 0) && !check_path(w, word))
+	known = find_word_type(type, len, &found);
+	if ((path || !known) && !check_path(w, word))
 		return 0;
-	if (at < 0) {
+	if (!known) {
 		unknown_type(w, word, len);
 		return 0;
 	}
-	control = strcmp(addresses[at].type, "control") == 0;
+	control = strcmp(found.name, "control") == 0;
 	w->controls += control;
 	w->endpoints += !control;
 	r = config_section_add(w->sections, type, len, NULL, w->number);
@@ -237,12 +252,12 @@ read_word(struct words *w, const char *word)
 		return r;
 	w->sections->section[w->sections->n - 1].word = word;
 	len = strcspn(address, ",");
-	if (len > 0 && addresses[at].key != NULL)
-		r = add_key(w, addresses[at].key, strlen(addresses[at].key),
-		    address, len);
+	if (len > 0 && found.main_key != NULL)
+		r = add_key(
+		    w, found.main_key, strlen(found.main_key), address, len);
 	else if (len > 0)
 		fault_add(w->faults, CONFIG_WORDS, w->number,
-		    "'%s': %s takes no address", w->quote, addresses[at].type);
+		    "'%s': %s takes no address", w->quote, found.name);
 	if (r == 0)
 		r = read_keys(w, address + len);
 	return r == 0 ? default_name(w, control) : r;

@@ -172,9 +172,11 @@ struct endpoint_ops {
 	const char *type;	/* as in the header of the section */
 	const struct key *keys; /* its own, offsets into conf->type_conf */
 	size_t conf_size;	/* of the struct for type_conf */
-	bool several;		/* has a link for each connection */
-	bool terminal;		/* its links are terminals, see tty(4) */
-	bool echo; /* returns what is written to it to the sender */
+	/* The key that TYPE:ADDRESS on the command line sets; NULL: none. */
+	const char *main_key;
+	bool several;  /* has a link for each connection */
+	bool terminal; /* its links are terminals, see tty(4) */
+	bool echo;     /* returns what is written to it to the sender */
 	/* The other side does not notice when it is closed and reopened; a frame that
 	 * was partly written is completed after that. */
 	bool line;

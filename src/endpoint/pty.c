@@ -535,6 +535,7 @@ const struct endpoint_ops endpoint_pty = {
 	.type = "pty",
 	.keys = pty_keys,
 	.conf_size = sizeof(struct pty_conf),
+	.main_key = "link",
 	.terminal = true,
 	.check = pty_check,
 	.open = pty_open,

@@ -555,6 +555,7 @@ const struct endpoint_ops endpoint_serial = {
 	.type = "serial",
 	.keys = serial_keys,
 	.conf_size = sizeof(struct serial_conf),
+	.main_key = "device",
 	.line = true,
 	.terminal = true,
 	.check = serial_check,

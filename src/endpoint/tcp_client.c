@@ -344,6 +344,7 @@ const struct endpoint_ops endpoint_tcp_client = {
 	.type = "tcp-client",
 	.keys = tcp_client_keys,
 	.conf_size = sizeof(struct client_conf),
+	.main_key = "connect",
 	.check = client_check,
 	.open = client_open,
 	.close = client_close,

@@ -216,6 +216,7 @@ const struct endpoint_ops endpoint_udp = {
 	.type = "udp",
 	.keys = udp_keys,
 	.conf_size = sizeof(struct udp_conf),
+	.main_key = "listen",
 	.several = true,
 	.datagram = UDP_SEND_MAX,
 	.check = udp_check,
