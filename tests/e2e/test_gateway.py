@@ -1,5 +1,5 @@
 """Masters and devices of Modbus TCP in an exchange."""
-import random
+import re
 import shutil
 import socket
 import subprocess
@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from harness import expect, free_port, pump, route, section, serial, tcp_server, wait_for
-from test_modbus import count, holds, read, rtu
+from test_handover import restart
+from test_modbus import cable, count, holds, read, rtu, server  # noqa: F401
 from test_modbus_tcp import ascii_of, mbap
 
 RTU = dict(framing="modbus-rtu", baud=115200)
@@ -274,10 +275,36 @@ def test_requests_go_over_to_the_next_process_with_their_numbers(gateway):
     client.send(mbap(read(1), 0x0102) + mbap(read(2), 0x0304))
     expect(bus, read(1), [client])
     wait_for(lambda: "(1 request more)" in d.tasks()["shared.exchange"]["label"])
-    from test_handover import restart
     restart(d)
     bus.send(holds(1, 1))
     expect(client, mbap(holds(1, 1), 0x0102), [bus])
     expect(bus, read(2), [client])
     bus.send(holds(2, 2))
     expect(client, mbap(holds(2, 2), 0x0304), [bus])
+
+
+# --- other people's masters and slaves ---------------------------------------
+
+def mbpoll(port, unit, first, *options):
+    """The registers that mbpoll reads, 10 from that one on."""
+    done = subprocess.run(
+        [shutil.which("mbpoll"), "-q", "-m", "tcp", "-p", str(port), "-a", str(unit),
+         "-r", str(first), "-c", "10", "-o", "5", *options, "127.0.0.1"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=60)
+    return done, [int(v) for v in re.findall(r"\[\d+\]:\s+(\d+)", done.stdout)]
+
+
+def test_mbpoll_reads_a_slave_of_libmodbus(gateway, pty, cable, server):
+    d, bus, _ = gateway(answer_timeout="1s")
+    slave = pty("slave")
+    cable(bus, slave)
+    server(slave, 1)
+    port = int(d.get("lan/address").rpartition(":")[2])
+    for first in 1, 501, 991:
+        done, values = mbpoll(port, 1, first, "-1")
+        assert values == [1000 + n - 1 for n in range(first, first + 10)], done.stdout
+    # No slave has this unit.
+    done, values = mbpoll(port, 2, 1, "-1")
+    assert not values and "Target device failed to respond" in done.stdout, done.stdout
+    assert (count(d, "answers"), count(d, "timeouts")) == (3, 1)
