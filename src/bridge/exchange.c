@@ -96,19 +96,20 @@ ask(struct exchange *ex, struct master *master)
 {
 	const struct framing_conf *from = exchange_master_framing(master);
 	struct queued q;
-	bool sent;
+	bool sent, refused;
 
 	queue_head(&master->queue, &q);
+	refused = q.route == NO_ROUTE;
 	q.route = ex->route->number;
 	exchange_read(from != NULL ? from : exchange_framing(ex), q.payload,
 	    q.len, &ex->request);
 	ex->master_number =
 	    from != NULL ? framing_number(from, q.payload, q.len) : 0;
-	sent = exchange_put_on_bus(ex, from, &q);
+	sent = !refused && exchange_put_on_bus(ex, from, &q);
 	queue_pop(&master->queue);
 	ex->master = master;
 	if (!sent) {
-		if (!exchange_bus_open(ex))
+		if (refused || !exchange_bus_open(ex))
 			ex->exception = MODBUS_NO_PATH;
 		give_exception(ex);
 		return;

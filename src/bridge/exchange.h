@@ -85,6 +85,8 @@ void exchanges_free(struct exchange_list *list);
 
 /* Queues the picked frames as requests of the port they came from. */
 void exchange_submit(struct exchange *ex, const struct batch *batch);
+/* Those of its frames that no route has picked are answered with an exception. */
+void exchange_refuse(struct exchange *ex, const struct batch *batch);
 /*
  * Finds the answer among the frames that came from the bus.  The name of the
  * endpoint that gets it is appended to names, unless that is NULL.

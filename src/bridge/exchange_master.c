@@ -129,6 +129,25 @@ exchange_submit(struct exchange *ex, const struct batch *batch)
 		exchange_wake(ex);
 }
 
+void
+exchange_refuse(struct exchange *ex, const struct batch *batch)
+{
+	struct master *master = find_master(ex, batch->from, NULL);
+
+	for (unsigned i = 0; i < batch->n; i++) {
+		struct queued q = item_queued(batch, &batch->item[i], ex->to);
+
+		if (q.route != NO_ROUTE)
+			continue;
+		if (master == NULL)
+			master = exchange_add_master(ex, batch->from, NULL);
+		if (master != NULL)
+			add_request(ex, master, &q);
+	}
+	if (ex->phase == EXCHANGE_IDLE)
+		exchange_wake(ex);
+}
+
 int
 exchange_send(struct exchange *ex, const struct tap *tap,
     const uint8_t *payload, size_t len)

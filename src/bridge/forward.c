@@ -204,6 +204,23 @@ port_timeout(struct port *port)
 
 /* --- 2. forwarding: routes, filters, taps --------------------------------- */
 
+/* Requests that no route takes are for a unit that is on no bus: an exchange tells the
+ * master so, if its messages have numbers. */
+static void
+batch_refuse(struct batch *batch, const struct route_source *s)
+{
+	struct bridge *b = batch->from->node->bridge;
+
+	for (unsigned i = 0; i < s->ntargets; i++) {
+		struct node *to = b->node[s->targets[i].to];
+
+		if (to->exchange != NULL) {
+			exchange_refuse(to->exchange, batch);
+			return;
+		}
+	}
+}
+
 /*
  * Delivers the batch to all targets; names: receives the names of the destinations, for
  * the taps.
@@ -229,6 +246,8 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		else
 			node_deliver(to, batch);
 	}
+	if (batch->from->conf->framing.rule->number_size > 0)
+		batch_refuse(batch, s);
 	if (batch->from->node->exchange != NULL)
 		exchange_answer(
 		    batch->from->node->exchange, batch, names, size);

@@ -181,6 +181,13 @@ def test_one_port_in_front_of_two_buses(pty, daemon, connect):
     expect(client, mbap(holds(10, 10), 2), [b])
     a.send(holds(1, 1))
     expect(client, mbap(holds(1, 1), 1), [a])
+    # A unit that is on neither bus.
+    client.send(mbap(read(30), 3) + mbap(read(31), 4))
+    expect(client, exception(read(30), 0x0a, 3) + exception(read(31), 0x0a, 4))
+    client.send(mbap(read(2), 5) + mbap(read(30), 6))
+    expect(a, read(2), [client])
+    a.send(holds(2, 2))
+    expect(client, mbap(holds(2, 2), 5) + exception(read(30), 0x0a, 6), [a])
 
 
 class Device:

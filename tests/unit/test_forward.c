@@ -137,6 +137,12 @@ on_closed(struct link *link)
 /* --- what else the path calls -------------------------------------------- */
 
 void
+exchange_refuse(struct exchange *ex, const struct batch *batch)
+{
+	(void)ex, (void)batch;
+}
+
+void
 exchange_submit(struct exchange *ex, const struct batch *batch)
 {
 	(void)ex;
