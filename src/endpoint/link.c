@@ -4,22 +4,15 @@
  * Input is read from the descriptor directly into the owner's buffer, in the callback
  * of a read event.  Output that cannot be written at once is left to a bufferevent.
  *
- * A paused link is not in libevent's epoll instance, so libevent does not report its
- * hang-up.  Paused links are therefore also in an epoll instance of our own,
- * edge-triggered and without requested events: the kernel always reports hang-ups and
- * errors.  The descriptor of that instance is a read event in the loop.
- *
  * The bytes of a link without a descriptor are carried by its link_ops.  Its
  * bufferevent then only stores what could not be written.
  *
- * A link that is lost is put on the list of deferred closes.  It is closed and freed
- * from an event of its own, never inside a callback of the link.
+ * How a link ends is in link_hangup.c.
  */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,226 +25,14 @@
 #include <event2/event.h>
 
 #include "link.h"
-#include "log.h"
 
 /* A read that returned this much may have left more: a tty returns at most 4095 bytes
  * at a time. */
 #define FULL_READ 4095
 /* The maximum number of reads in one call when the input of a link is discarded. */
 #define DISCARD_READS 16
-/* A value of read_result besides an errno. */
-#define END_OF_INPUT (-1)
-
-static struct link_list deferred = TAILQ_HEAD_INITIALIZER(deferred);
-static void (*settle)(struct link *);
-static struct event *deferred_event;
-static struct event *hangup_event;
-static struct task hangup_task;
-static int hangup_fd = -1;
-
-void
-link_settle_now(struct link *link)
-{
-	if (!link->deferred)
-		return;
-	TAILQ_REMOVE(&deferred, link, deferred_entry);
-	link->deferred = false;
-	settle(link);
-}
-
-void
-link_settle_all(void)
-{
-	struct link *link;
-
-	while ((link = TAILQ_FIRST(&deferred)) != NULL)
-		link_settle_now(link);
-}
-
-static void
-on_deferred(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-	link_settle_all();
-}
-
-void
-link_lose(struct link *link, enum link_end end, const char *why)
-{
-	if (link->deferred || link->bev == NULL)
-		return;
-	link->deferred = true;
-	link->up = false;
-	link->end = end;
-	snprintf(link->why, sizeof(link->why), "%s", why);
-	event_del(link->readable);
-	bufferevent_disable(link->bev, EV_WRITE);
-	TASK_SET(&link->read, TASK_IDLE);
-	TASK_SET(&link->write, TASK_IDLE);
-	TAILQ_INSERT_TAIL(&deferred, link, deferred_entry);
-	event_active(deferred_event, EV_TIMEOUT, 1);
-}
-
-/*
- * The other side of a socket, or the user of a pty, accepts no more output.  What it
- * has sent is still read, subject to back-pressure, until the end of input.
- */
-static void
-link_set_unwritable(struct link *link)
-{
-	if (link->unwritable || !link->up)
-		return;
-	link->unwritable = true;
-	bufferevent_disable(link->bev, EV_WRITE);
-	TASK_SET(&link->write, TASK_IDLE);
-	link_trigger(link, EV_WRITE);
-}
-
-/* Whether the error means that the other side has closed the connection, and the end
- * of its input is still to be read. */
-static bool
-is_closed(const struct link *link, int e)
-{
-	return link->socket && !link->read_eof &&
-	    (e == EPIPE || e == ECONNRESET);
-}
-
-static void
-watch_hangup(struct link *link)
-{
-	struct epoll_event e = { .events = EPOLLET, .data.ptr = link };
-
-	if (!link->watched &&
-	    epoll_ctl(hangup_fd, EPOLL_CTL_ADD, link->fd, &e) == 0)
-		link->watched = true;
-}
-
-/* Whether the link may have another user after a hang-up: its type handles hang-ups
- * itself (a pty). */
-static bool
-has_users(const struct link *link)
-{
-	const struct endpoint_ops *ops = link->endpoint->conf->ops;
-
-	return ops->hangup != NULL && !ops->several;
-}
-
-static short
-poll_now(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return poll(&p, 1, 0) < 0 ? 0 : p.revents;
-}
-
-/*
- * The user of a pty has closed it.  Its unread input may have to wait for space in a
- * queue; meanwhile the next user is served (link_next_user).
- */
-static void
-link_user_left(struct link *link)
-{
-	if (link->unwritable || !link->up)
-		return;
-	link_set_unwritable(link);
-	link->endpoint->conf->ops->hangup(link->endpoint);
-}
-
-/* The link has hung up while it is paused; unread input may remain. */
-static void
-link_hung_up(struct link *link)
-{
-	if (link->socket)
-		link_set_unwritable(link);
-	else if (!has_users(link))
-		link_lose(link, LINK_LOST, "hung up");
-	else if (poll_now(link->fd) & POLLHUP)
-		link_user_left(link);
-}
-
-/* While a link is being read, read() reports the hang-up; it is handled here for a
- * socket, which becomes unwritable at once, or a paused link. */
-static void
-on_hangup(evutil_socket_t fd, short what, void *arg)
-{
-	struct epoll_event e[16];
-	int n;
-
-	(void)fd, (void)what, (void)arg;
-	task_begin(&hangup_task);
-	n = epoll_wait(hangup_fd, e, NELEM(e), 0);
-	for (int i = 0; i < n; i++) {
-		struct link *link = e[i].data.ptr;
-
-		if (!(e[i].events & (EPOLLHUP | EPOLLERR)))
-			continue;
-		link->hung_up = true;
-		if (link->up && (link->socket || !link->reading))
-			link_hung_up(link);
-	}
-	task_end(&hangup_task);
-}
-
-static void
-hangup_label(const struct task *task, char *buf, size_t size)
-{
-	(void)task;
-	snprintf(buf, size, "a hang-up of something that is not read now");
-}
-
-int
-link_machinery(struct event_base *base, void (*settle_link)(struct link *))
-{
-	if (deferred_event != NULL)
-		return 0;
-	settle = settle_link;
-	if ((hangup_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
-		return -errno;
-	deferred_event = event_new(base, -1, EV_PERSIST, on_deferred, NULL);
-	hangup_event =
-	    event_new(base, hangup_fd, EV_READ | EV_PERSIST, on_hangup, NULL);
-	if (deferred_event == NULL || hangup_event == NULL ||
-	    event_add(hangup_event, NULL) < 0)
-		return -ENOMEM;
-	task_add(&hangup_task, NULL, hangup_label, "daemon.hangups");
-	TASK_WAIT(&hangup_task);
-	return 0;
-}
-
-void
-link_machinery_free(void)
-{
-	if (deferred_event != NULL)
-		event_free(deferred_event);
-	if (hangup_event != NULL)
-		event_free(hangup_event);
-	if (hangup_fd >= 0)
-		close(hangup_fd);
-	task_remove(&hangup_task);
-	deferred_event = hangup_event = NULL;
-	hangup_fd = -1;
-}
 
 /* --- in ------------------------------------------------------------------ */
-
-static const char *
-reason_of(const struct link *link, int e)
-{
-	if (e == END_OF_INPUT || e == 0)
-		return link->endpoint->conf->ops->several ? "closed by the peer"
-							  : "hung up";
-	return e == EIO ? "hung up" : strerror(e);
-}
-
-/* The link is lost, unless its type handles hang-ups and keeps it. */
-static void
-link_failed(struct link *link, int e)
-{
-	const struct endpoint_ops *ops = link->endpoint->conf->ops;
-
-	if (ops->several || ops->hangup == NULL || !ops->hangup(link->endpoint))
-		link_lose(link, LINK_LOST, reason_of(link, e));
-}
 
 /* A connection: read EOF.  The link may still be written to. */
 static void
@@ -283,8 +64,8 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	met = link->read_result;
 	/* All input of the previous user has been read, and the next user has opened
 	 * the pty already. */
-	if (met == 0 && link->unwritable && has_users(link) &&
-	    poll_now(link->fd) == 0)
+	if (met == 0 && link->unwritable && link_has_users(link) &&
+	    link_poll(link->fd) == 0)
 		met = EIO;
 	if (met != 0 && link->up && !link->read_eof) {
 		if (met == END_OF_INPUT && link->endpoint->conf->ops->several)
@@ -354,9 +135,9 @@ on_write(struct bufferevent *bev, void *arg)
 static void
 output_failed(struct link *link, int e)
 {
-	if (is_closed(link, e))
+	if (link_peer_closed(link, e))
 		link_set_unwritable(link);
-	else if (e == EIO && has_users(link))
+	else if (e == EIO && link_has_users(link))
 		link_user_left(link);
 	else
 		link_failed(link, e);
@@ -509,8 +290,7 @@ link_stop(struct link *link)
 {
 	if (link->bev == NULL)
 		return;
-	if (link->watched)
-		epoll_ctl(hangup_fd, EPOLL_CTL_DEL, link->fd, NULL);
+	link_unwatch_hangup(link);
 	free_events(link);
 	link->up = link->adopted = link->output_pending = false;
 	link->since_ns = now_ns();
@@ -628,9 +408,9 @@ link_write(struct link *link, const void *data, size_t len)
 	if (errno == EAGAIN || errno == ENOBUFS)
 		return 0;
 	r = -errno;
-	if (is_closed(link, errno))
+	if (link_peer_closed(link, errno))
 		link_set_unwritable(link);
-	else if (errno == EIO && has_users(link))
+	else if (errno == EIO && link_has_users(link))
 		link_user_left(link);
 	else
 		link_lose(
@@ -661,7 +441,7 @@ link_device(const struct link *link, struct device_id *ret)
 	struct stat st;
 
 	if (!link->endpoint->conf->ops->line ||
-	    poll_now(link->fd) & (POLLHUP | POLLERR | POLLNVAL) ||
+	    link_poll(link->fd) & (POLLHUP | POLLERR | POLLNVAL) ||
 	    fstat(link->fd, &st) < 0)
 		return false;
 	ret->device = st.st_dev;
@@ -726,7 +506,7 @@ link_set_reading(struct link *link, bool on)
 		TASK_WAIT(&link->read);
 		if (event_add(link->readable, NULL) < 0)
 			link_lose(link, LINK_LOST, strerror(errno));
-		else if (link->unwritable && has_users(link))
+		else if (link->unwritable && link_has_users(link))
 			link_trigger(link, EV_READ);
 		if (link->fd < 0)
 			link->ops->wait(link);
@@ -737,25 +517,7 @@ link_set_reading(struct link *link, bool on)
 	if (link->fd < 0)
 		link->ops->wait(link);
 	else
-		watch_hangup(link);
+		link_watch_hangup(link);
 	if (link->hung_up)
 		link_hung_up(link);
-}
-
-void
-link_close(struct link *link, const char *why)
-{
-	link_lose(link, LINK_LOST, why);
-}
-
-void
-link_trigger(struct link *link, short what)
-{
-	if (link->bev == NULL || !link->up)
-		return;
-	if (what & EV_READ)
-		event_active(link->readable, EV_READ, 1);
-	if (what & EV_WRITE)
-		bufferevent_trigger(link->bev, EV_WRITE,
-		    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }

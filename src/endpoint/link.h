@@ -13,6 +13,9 @@ enum link_end {
 	LINK_WAIT,   /* its descriptor stays open, without a user */
 };
 
+/* A value of read_result besides an errno. */
+#define END_OF_INPUT (-1)
+
 /* Creates the events and tasks of the link for a descriptor.  -ENOMEM. */
 int link_start(struct link *link, int fd);
 /* Frees them again; the descriptor stays open. */
@@ -41,5 +44,33 @@ struct link *endpoint_make_link(struct endpoint *ep, int fd,
  * the owner and closes the link, and frees a link of an endpoint with several.  -errno.
  */
 int link_machinery(struct event_base *base, void (*settle)(struct link *));
+
+/* --- between link.c and link_hangup.c ------------------------------------- */
+
+/*
+ * The other side of a socket, or the user of a pty, accepts no more output.  What it
+ * has sent is still read, subject to back-pressure, until the end of input.
+ */
+void link_set_unwritable(struct link *link);
+/* Whether the error means that the other side has closed the connection, and the end
+ * of its input is still to be read. */
+bool link_peer_closed(const struct link *link, int e);
+/* Whether the link may have another user after a hang-up: its type handles hang-ups
+ * itself (a pty). */
+bool link_has_users(const struct link *link);
+/*
+ * The user of a pty has closed it.  Its unread input may have to wait for space in a
+ * queue; meanwhile the next user is served (link_next_user).
+ */
+void link_user_left(struct link *link);
+/* The link is lost, unless its type handles hang-ups and keeps it. */
+void link_failed(struct link *link, int e);
+/* The link has hung up while it is paused; unread input may remain. */
+void link_hung_up(struct link *link);
+/* Reports a hang-up from now on, also while the link is paused. */
+void link_watch_hangup(struct link *link);
+void link_unwatch_hangup(struct link *link);
+/* The events of poll(2) that are pending on a descriptor, POLLIN included. */
+short link_poll(int fd);
 
 #endif

@@ -20,7 +20,7 @@ parts = $(filter $(patsubst %,$(B)/%.o,base/% framing/% $(1)),$(LIBOBJ))
 $(B)/unit/test_port: private LINKED = $(call parts,bridge/port)
 $(B)/unit/test_exchange: private LINKED = $(call parts,route/% $(addprefix bridge/, \
 	exchange exchanges exchange_bus exchange_guard exchange_master batch loss queue% traffic))
-$(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/link $(addprefix bridge/, \
+$(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/link endpoint/link_hangup $(addprefix bridge/, \
 	forward batch latest loss port queue% tap traffic))
 
 .PHONY: units
