@@ -101,8 +101,7 @@ ask(struct exchange *ex, struct master *master)
 	queue_head(&master->queue, &q);
 	refused = q.route == NO_ROUTE;
 	q.route = ex->route->number;
-	exchange_read(from != NULL ? from : exchange_framing(ex), q.payload,
-	    q.len, &ex->request);
+	exchange_read_request(ex, master, &q, &ex->request);
 	ex->master_number =
 	    from != NULL ? framing_number(from, q.payload, q.len) : 0;
 	sent = !refused && exchange_put_on_bus(ex, from, &q);

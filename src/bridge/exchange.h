@@ -85,8 +85,9 @@ void exchanges_free(struct exchange_list *list);
 
 /* Queues the picked frames as requests of the port they came from. */
 void exchange_submit(struct exchange *ex, const struct batch *batch);
-/* Those of its frames that no route has picked are answered with an exception. */
-void exchange_refuse(struct exchange *ex, const struct batch *batch);
+/* Frames of a master with numbers that no route has picked are requests to a unit that is on
+ * no bus: the first exchange among the targets answers them with an exception. */
+void exchange_refuse(const struct batch *batch, const struct route_source *s);
 /*
  * Finds the answer among the frames that came from the bus.  The name of the
  * endpoint that gets it is appended to names, unless that is NULL.
@@ -146,6 +147,9 @@ bool exchange_bus_clear(const struct exchange *ex);
 /* Parses a payload of that framing; false: it is not a Modbus message. */
 bool exchange_read(const struct framing_conf *conf, const uint8_t *payload,
     size_t len, struct modbus *ret);
+/* Reads a request of the master; one from the control port is in the framing of the bus. */
+bool exchange_read_request(const struct exchange *ex,
+    const struct master *master, const struct queued *q, struct modbus *ret);
 /* Whether a request can be sent now. */
 bool exchange_bus_open(const struct exchange *ex);
 /*

@@ -135,10 +135,20 @@ exchange_read(const struct framing_conf *conf, const uint8_t *payload,
 	uint8_t inner[CONVERT_MAX];
 	long n;
 
-	if (conf == NULL || conf->rule->protocol == NULL)
+	if (conf->rule->protocol == NULL)
 		return modbus_read(payload, len, ret);
 	n = framing_inner(conf, payload, len, inner);
 	return n >= 0 && modbus_read_inner(inner, (size_t)n, ret);
+}
+
+bool
+exchange_read_request(const struct exchange *ex, const struct master *master,
+    const struct queued *q, struct modbus *ret)
+{
+	const struct framing_conf *conf = exchange_master_framing(master);
+
+	return exchange_read(conf != NULL ? conf : exchange_framing(ex),
+	    q->payload, q->len, ret);
 }
 
 bool

@@ -32,7 +32,6 @@ exchange_guard_add(struct exchange *ex, uint64_t now)
 bool
 exchange_is_guarded(const struct exchange *ex, const struct master *master)
 {
-	const struct framing_conf *conf = exchange_master_framing(master);
 	struct modbus request;
 	struct queued q;
 
@@ -41,7 +40,7 @@ exchange_is_guarded(const struct exchange *ex, const struct master *master)
 	if (ex->nguards == GUARDS)
 		return true;
 	if (!queue_head(&master->queue, &q) ||
-	    !exchange_read(conf, q.payload, q.len, &request))
+	    !exchange_read_request(ex, master, &q, &request))
 		return false;
 	/* An exception response contains nothing else that identifies its request. */
 	for (unsigned i = 0; i < ex->nguards; i++)

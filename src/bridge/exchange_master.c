@@ -76,8 +76,7 @@ give_up(struct exchange *ex, struct master *master)
 		if (q.wire != NULL)
 			q.wire = memcpy(wire, q.wire, q.wire_len);
 		queue_pop(&master->queue);
-		if (!exchange_read(exchange_master_framing(master), copy, q.len,
-			&request) ||
+		if (!exchange_read_request(ex, master, &q, &request) ||
 		    request.unit != MODBUS_BROADCAST)
 			exchange_drop(ex, DROP_REPLACED, q.len);
 		else if (queue_add(&master->queue, &q) < 0)
@@ -94,8 +93,7 @@ add_request(
 {
 	struct modbus request;
 
-	if (!exchange_read(exchange_master_framing(master), item->payload,
-		item->len, &request)) {
+	if (!exchange_read_request(ex, master, item, &request)) {
 		exchange_drop(ex, DROP_UNENCODABLE, item->len);
 		return;
 	}
@@ -109,43 +107,41 @@ add_request(
 		exchange_drop(ex, DROP_MEMORY, item->len);
 }
 
-void
-exchange_submit(struct exchange *ex, const struct batch *batch)
+/* Adds a request of the port that the batch is from. */
+static void
+submit(struct exchange *ex, const struct batch *batch, const struct item *item)
 {
+	struct queued q = item_queued(batch, item, ex->to);
 	struct master *master = find_master(ex, batch->from, NULL);
 
 	if (master == NULL)
 		master = exchange_add_master(ex, batch->from, NULL);
-	for (unsigned i = 0; i < batch->npick; i++) {
-		const struct item *item = &batch->item[batch->pick[i]];
-		struct queued q = item_queued(batch, item, ex->to);
-
-		if (master != NULL)
-			add_request(ex, master, &q);
-		else
-			exchange_drop(ex, DROP_MEMORY, item->len);
-	}
+	if (master != NULL)
+		add_request(ex, master, &q);
+	else
+		exchange_drop(ex, DROP_MEMORY, item->len);
 	if (ex->phase == EXCHANGE_IDLE)
 		exchange_wake(ex);
 }
 
 void
-exchange_refuse(struct exchange *ex, const struct batch *batch)
+exchange_submit(struct exchange *ex, const struct batch *batch)
 {
-	struct master *master = find_master(ex, batch->from, NULL);
+	for (unsigned i = 0; i < batch->npick; i++)
+		submit(ex, batch, &batch->item[batch->pick[i]]);
+}
 
-	for (unsigned i = 0; i < batch->n; i++) {
-		struct queued q = item_queued(batch, &batch->item[i], ex->to);
+void
+exchange_refuse(const struct batch *batch, const struct route_source *s)
+{
+	struct node *const *node = batch->from->node->bridge->node;
+	struct exchange *ex = NULL;
 
-		if (q.route != NO_ROUTE)
-			continue;
-		if (master == NULL)
-			master = exchange_add_master(ex, batch->from, NULL);
-		if (master != NULL)
-			add_request(ex, master, &q);
-	}
-	if (ex->phase == EXCHANGE_IDLE)
-		exchange_wake(ex);
+	for (unsigned i = 0; ex == NULL && i < s->ntargets; i++)
+		ex = node[s->targets[i].to]->exchange;
+	for (unsigned i = 0; ex != NULL && i < batch->n; i++)
+		if (batch->item[i].route == NO_ROUTE)
+			submit(ex, batch, &batch->item[i]);
 }
 
 int

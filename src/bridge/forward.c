@@ -204,23 +204,6 @@ port_timeout(struct port *port)
 
 /* --- 2. forwarding: routes, filters, taps --------------------------------- */
 
-/* Requests that no route takes are for a unit that is on no bus: an exchange tells the
- * master so, if its messages have numbers. */
-static void
-batch_refuse(struct batch *batch, const struct route_source *s)
-{
-	struct bridge *b = batch->from->node->bridge;
-
-	for (unsigned i = 0; i < s->ntargets; i++) {
-		struct node *to = b->node[s->targets[i].to];
-
-		if (to->exchange != NULL) {
-			exchange_refuse(to->exchange, batch);
-			return;
-		}
-	}
-}
-
 /*
  * Delivers the batch to all targets; names: receives the names of the destinations, for
  * the taps.
@@ -247,7 +230,7 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 			node_deliver(to, batch);
 	}
 	if (batch->from->conf->framing.rule->number_size > 0)
-		batch_refuse(batch, s);
+		exchange_refuse(batch, s);
 	if (batch->from->node->exchange != NULL)
 		exchange_answer(
 		    batch->from->node->exchange, batch, names, size);
@@ -500,7 +483,7 @@ static void
 node_deliver(struct node *to, struct batch *batch)
 {
 	struct port *port, *ready;
-	unsigned gone;
+	unsigned sent;
 
 	if (is_alone(to, batch->from)) {
 		count_no_peer(to, batch);
@@ -514,10 +497,10 @@ node_deliver(struct node *to, struct batch *batch)
 	TAILQ_FOREACH(port, &to->ports, entry) {
 		if (port == batch->from || batch->npick == 0)
 			continue;
-		gone = 0;
+		sent = 0;
 		if (port == ready || port_ready(port))
-			gone = port_write(port, batch);
-		for (unsigned i = gone; i < batch->npick; i++)
+			sent = port_write(port, batch);
+		for (unsigned i = sent; i < batch->npick; i++)
 			port_queue(port, batch, &batch->item[batch->pick[i]]);
 	}
 }
@@ -549,7 +532,7 @@ port_flush_some(struct port *port)
 	struct batch *batch = port->node->bridge->batch;
 	uint8_t *again = port->in_flight.payload;
 	bool resend = port->in_flight.waits;
-	unsigned gone;
+	unsigned sent;
 
 	batch_fill(batch, port);
 	if (batch->n == 0)
@@ -560,17 +543,17 @@ port_flush_some(struct port *port)
 		port->in_flight.payload = NULL;
 	}
 	queue_give(&port->queue, batch->n - resend);
-	gone = port_write(port, batch);
-	if (resend && gone > 0) {
+	sent = port_write(port, batch);
+	if (resend && sent > 0) {
 		free(again);
 	} else if (resend) {
 		port->in_flight.waits = true;
 		port->in_flight.payload = again;
 	}
-	for (unsigned i = resend; i < gone; i++)
+	for (unsigned i = resend; i < sent; i++)
 		queue_pop(&port->queue);
 	queue_given(&port->queue);
-	return gone == batch->n && !port->in_flight.waits;
+	return sent == batch->n && !port->in_flight.waits;
 }
 
 void

@@ -137,9 +137,9 @@ on_closed(struct link *link)
 /* --- what else the path calls -------------------------------------------- */
 
 void
-exchange_refuse(struct exchange *ex, const struct batch *batch)
+exchange_refuse(const struct batch *batch, const struct route_source *s)
 {
-	(void)ex, (void)batch;
+	(void)batch, (void)s;
 }
 
 void
