@@ -39,9 +39,9 @@ struct change {
 	unsigned *was;	  /* previous number, or ROUTE_NONE */
 	unsigned *now;	  /* for each old node: its new number, or ROUTE_NONE */
 	unsigned *passed; /* see cursors_change() */
-	struct node **table; /* the new node table */
-	struct node **gone;  /* removed nodes, to be freed */
-	unsigned ngone;
+	struct node **table;   /* the new node table */
+	struct node **removed; /* removed nodes, to be freed */
+	unsigned nremoved;
 	struct routes_change *routes;
 	struct exchange_list exchanges;
 	struct cursor cursor;
@@ -63,11 +63,11 @@ change_new(struct bridge *b, struct plan *plan, struct change **ret)
 	change->node = calloc(n, sizeof(*change->node));
 	change->was = calloc(n, sizeof(*change->was));
 	change->table = calloc(n, sizeof(*change->table));
-	change->gone = calloc(old, sizeof(*change->gone));
+	change->removed = calloc(old, sizeof(*change->removed));
 	change->now = calloc(old, sizeof(*change->now));
 	change->passed = calloc(old, sizeof(*change->passed));
 	if (change->node == NULL || change->was == NULL ||
-	    change->table == NULL || change->gone == NULL ||
+	    change->table == NULL || change->removed == NULL ||
 	    change->now == NULL || change->passed == NULL) {
 		change_free(change);
 		return -ENOMEM;
@@ -88,7 +88,7 @@ change_free(struct change *change)
 	free(change->now);
 	free(change->passed);
 	free(change->table);
-	free(change->gone);
+	free(change->removed);
 	routes_change_free(change->routes);
 	free(change);
 }
@@ -205,7 +205,7 @@ close_old(struct node *old)
 
 /* Frames queued for the endpoint are dropped with it. */
 static void
-say_gone(const struct node *node)
+say_removed(const struct node *node)
 {
 	size_t bytes, frames;
 	char lost[80] = "";
@@ -230,15 +230,15 @@ close_node(struct change *change, struct node *node)
 		return;
 	if (change->now[node->number] == ROUTE_NONE &&
 	    node->endpoint->conf->ops->several)
-		say_gone(node);
+		say_removed(node);
 	close_old(node);
 }
 
 static void
-free_gone(struct node *node)
+free_removed(struct node *node)
 {
 	if (!node->endpoint->conf->ops->several)
-		say_gone(node);
+		say_removed(node);
 	node_free(node);
 }
 
@@ -274,7 +274,7 @@ use_nodes(struct change *change)
 		if (leaves(change, old[i]))
 			close_old(old[i]);
 		if (change->now[i] == ROUTE_NONE)
-			change->gone[change->ngone++] = old[i];
+			change->removed[change->nremoved++] = old[i];
 	}
 	for (unsigned i = 0; i < plan->n; i++) {
 		place_node(change, i,
@@ -486,9 +486,9 @@ commit_step(struct change *change)
 		peers_step(change);
 		break;
 	case PHASE_FREE:
-		if (change->at < change->ngone)
-			free_gone(change->gone[change->at]);
-		step_done(change, change->ngone);
+		if (change->at < change->nremoved)
+			free_removed(change->removed[change->at]);
+		step_done(change, change->nremoved);
 		break;
 	default:
 		break;

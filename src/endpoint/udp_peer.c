@@ -75,8 +75,7 @@ arm(struct event *event, struct event_base *base, int fd, short what,
     uint64_t ns, event_callback_fn callback, void *arg)
 {
 	static const struct timeval again = { .tv_usec = 100 * 1000 };
-	const struct timeval tv = { (time_t)(ns / NSEC_PER_SEC),
-		(suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+	const struct timeval tv = to_timeval(ns);
 
 	event_del(event);
 	event_assign(event, base, fd, what, callback, arg);
