@@ -34,6 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -148,10 +149,10 @@ def play(kind, fault=None, most=None):
             if fault is not None and fault.times == EVER and \
                     story.d.process.returncode in story.allowed:
                 wrong = None
-        except Exception as e:      # the others are to be tried all the same
+        except Exception:           # the others are to be tried all the same
             if fault is None:
                 raise
-            wrong = f"the story broke off: {e!r}"
+            wrong = f"the story broke off: {traceback.format_exc()}"
         finally:
             story.close()
         d = story.d
