@@ -242,7 +242,7 @@ free_removed(struct node *node)
 	node_free(node);
 }
 
-/* Enters the node in the new table, until its replacement is opened. */
+/* Gives the node its number and what follows from the plan. */
 static void
 place_node(struct change *change, unsigned i, struct node *node)
 {
@@ -258,7 +258,6 @@ place_node(struct change *change, unsigned i, struct node *node)
 	node->read_until_full = as->read_until_full;
 	node->nsources = as->nsources;
 	node->exchange = change->node[i]->exchange;
-	change->table[i] = node;
 }
 
 static void
@@ -276,10 +275,12 @@ use_nodes(struct change *change)
 		if (change->now[i] == ROUTE_NONE)
 			change->removed[change->nremoved++] = old[i];
 	}
+	/* The old node stays in the table until its replacement is opened. */
 	for (unsigned i = 0; i < plan->n; i++) {
-		place_node(change, i,
-		    change->was[i] == ROUTE_NONE ? change->node[i]
-						 : old[change->was[i]]);
+		change->table[i] = change->was[i] == ROUTE_NONE
+		    ? change->node[i]
+		    : old[change->was[i]];
+		place_node(change, i, change->table[i]);
 		if (is_new(change, i))
 			plan->conf[i] = NULL;
 	}

@@ -307,6 +307,25 @@ test_a_change_that_is_dropped_has_changed_nothing(void **state)
 	assert_int_equal(bridge_up(bridge), MANY);
 }
 
+/* An endpoint that is replaced may get an index that the old table does not have. */
+static void
+test_an_endpoint_is_replaced_after_new_ones(void **state)
+{
+	const struct node *node;
+
+	(void)state;
+	apply(config(LINE, NULL, LINE, NULL, ""));
+	apply(config(LINE, LINE, COBS, LINE, ""));
+	node = bridge_find(bridge, "c");
+	assert_int_equal(node->number, 2);
+	assert_string_equal(node->endpoint->conf->framing.rule->name, "cobs");
+	apply(config(NULL, NULL, LINE, NULL, ""));
+	apply(config(LINE, LINE, COBS, LINE, ""));
+	node = bridge_find(bridge, "c");
+	assert_ptr_equal(bridge->node[node->number], node);
+	assert_int_equal(node->number, 2);
+}
+
 /* Commands do what they like meanwhile. */
 static void
 test_commands_between_the_steps(void **state)
@@ -349,6 +368,7 @@ main(void)
 		TEST(test_routes_change_between_two_frames),
 		TEST(test_nothing_is_lost_at_an_endpoint_that_is_replaced),
 		TEST(test_a_change_that_is_dropped_has_changed_nothing),
+		TEST(test_an_endpoint_is_replaced_after_new_ones),
 		TEST(test_commands_between_the_steps),
 	};
 	int failed;
