@@ -125,13 +125,18 @@ warn_apart(struct warner *w, const struct endpoint_conf *e,
     const struct endpoint_conf *other)
 {
 	const struct framing *a = e->framing.rule, *b = other->framing.rule;
+	const char *remedy = "write payload = inner in both sections";
 
+	if (a == b)
+		remedy = "write the same payload in both sections";
+	else if (a->number_size != b->number_size)
+		remedy = "write exchange = modbus in a [route] from the masters"
+			 " to the bus, which converts them";
 	warning_add(w->faults, e->file, e->line,
 	    "[%s %s] has framing = %s, and '%s' has framing = %s: their"
 	    " payloads of %s messages differ; %s",
 	    e->ops->type, e->name, a->name, other->name, b->name, a->protocol,
-	    a == b ? "write the same payload in both sections"
-		   : "write payload = inner in both sections");
+	    remedy);
 }
 
 static void

@@ -176,8 +176,8 @@ def test_payloads_that_are_not_translated_are_warned_of(directory, a, b, routes)
     code, said = check(directory, both(a, b, routes=routes))
     assert code == 0
     assert ("warning: [tcp-server lan] has framing = modbus-tcp, and 'bus' has framing ="
-            " modbus-rtu: their payloads of Modbus messages differ; write payload = inner"
-            " in both sections\n") in said
+            " modbus-rtu: their payloads of Modbus messages differ; write exchange = modbus in"
+            " a [route] from the masters to the bus, which converts them\n") in said
     assert said.count("warning") == 1
 
 
