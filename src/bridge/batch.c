@@ -172,6 +172,8 @@ batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
 void
 batch_pick(struct batch *batch, const struct route_target *target)
 {
+	const struct framing_conf *framing =
+	    batch->from != NULL ? &batch->from->conf->framing : NULL;
 	struct route *route = target->via[0];
 
 	batch->npick = 0;
@@ -191,7 +193,7 @@ batch_pick(struct batch *batch, const struct route_target *target)
 		struct item *item = &batch->item[i];
 
 		route = route_verdict(
-		    target, item->payload, item->len, item->since_ns);
+		    target, framing, item->payload, item->len, item->since_ns);
 		if (route == NULL)
 			continue;
 		item->route = route->number;

@@ -30,6 +30,7 @@ struct item {
 	size_t wire_len;
 	uint64_t since_ns;
 	unsigned route;
+	bool submitted; /* to an exchange */
 };
 
 struct batch {

@@ -148,13 +148,16 @@ static const struct exchange_ops exchange_ops = {
 static int
 make_exchange(struct change *change, struct route *route)
 {
-	unsigned bus;
+	struct bridge *b = change->bridge;
+	unsigned bus, was;
 
 	if (route->conf == NULL || route->conf->exchange == EXCHANGE_NONE)
 		return 0;
 	bus = plan_find(change->plan, route->to);
-	return exchanges_add(&change->exchanges, change->bridge, &exchange_ops,
-	    route, change->node[bus]);
+	was = change->was[bus];
+	return exchanges_add(&change->exchanges, b, &exchange_ops, route,
+	    change->node[bus],
+	    was != ROUTE_NONE ? b->node[was]->exchange : NULL);
 }
 
 static void

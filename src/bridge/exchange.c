@@ -74,7 +74,7 @@ give_exception(struct exchange *ex)
 	uint8_t payload[CONVERT_MAX];
 	struct queued q = { .payload = payload, .since_ns = now_ns() };
 	bool told = ex->exception != 0 && master != NULL &&
-	    exchange_master_numbers(master) && !is_broadcast(ex);
+	    exchange_master_numbers(master);
 	long len;
 
 	ex->master = NULL;
@@ -108,7 +108,7 @@ ask(struct exchange *ex, struct master *master)
 	queue_pop(&master->queue);
 	ex->master = master;
 	if (!sent) {
-		if (refused || !exchange_bus_open(ex))
+		if (refused || (!exchange_bus_open(ex) && !is_broadcast(ex)))
 			ex->exception = MODBUS_NO_PATH;
 		give_exception(ex);
 		return;
@@ -135,7 +135,7 @@ is_answer(const struct exchange *ex, const struct item *item)
 	return ex->phase == EXCHANGE_AWAITING && !ex->answered &&
 	    item->len <= sizeof(ex->answer_payload) &&
 	    framing_number(bus, item->payload, item->len) == ex->number &&
-	    exchange_read(bus, item->payload, item->len, &m) &&
+	    framing_modbus(bus, item->payload, item->len, &m) &&
 	    modbus_answers(&ex->request, &m);
 }
 
@@ -236,9 +236,12 @@ exchanges_settle(struct bridge *b)
 {
 	struct exchange *ex;
 
-	TAILQ_FOREACH(ex, &b->exchanges, entry)
+	TAILQ_FOREACH(ex, &b->exchanges, entry) {
 		if (ex->answered)
 			give_answer(ex);
+		if (ex->exception != 0)
+			give_exception(ex);
+	}
 }
 
 /* Whether more bytes of an answer have arrived since the last check. */

@@ -48,6 +48,7 @@ struct exchange {
 	struct bridge *bridge;
 	struct route *route;
 	struct node *to;
+	struct exchange *old;	    /* until it is used: see exchanges_add() */
 	struct master_list masters; /* in the order of their turns */
 	struct event *event;
 	struct precise precise;
@@ -69,23 +70,22 @@ struct exchange {
 	unsigned nguards;
 };
 
-/*
- * Creates an exchange for the route and its bus and adds it to a list that is not in use
- * yet. -ENOMEM.
- */
+/* Adds an exchange for the route and its bus to a list that is not in use yet; old: the
+ * present exchange of the bus, or NULL.  -ENOMEM. */
 int exchanges_add(struct exchange_list *list, struct bridge *b,
-    const struct exchange_ops *ops, struct route *route, struct node *to);
+    const struct exchange_ops *ops, struct route *route, struct node *to,
+    struct exchange *old);
 /*
- * Replaces the exchanges of the bridge.  Requests queued in an exchange whose bus and
- * whose route's section are unchanged are kept; requests in others are dropped and
- * counted.
+ * The exchanges of the list replace those of the bridge.  What is known of a bus stays: the
+ * request that was sent, and answers that may still arrive.  Queued requests stay if the
+ * section of the route is the same; others are dropped and counted.
  */
 void exchanges_use(struct bridge *b, struct exchange_list *list);
 void exchanges_free(struct exchange_list *list);
 
 /* Queues the picked frames as requests of the port they came from. */
-void exchange_submit(struct exchange *ex, const struct batch *batch);
-/* Frames of a master with numbers that no route has picked are requests to a unit that is on
+void exchange_submit(struct exchange *ex, struct batch *batch);
+/* Frames of a master with numbers that no exchange has got are requests to a unit that is on
  * no bus: the first exchange among the targets answers them with an exception. */
 void exchange_refuse(const struct batch *batch, const struct route_source *s);
 /*
@@ -144,9 +144,6 @@ void exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len);
  * requests to it are dropped.
  */
 bool exchange_bus_clear(const struct exchange *ex);
-/* Parses a payload of that framing; false: it is not a Modbus message. */
-bool exchange_read(const struct framing_conf *conf, const uint8_t *payload,
-    size_t len, struct modbus *ret);
 /* Reads a request of the master; one from the control port is in the framing of the bus. */
 bool exchange_read_request(const struct exchange *ex,
     const struct master *master, const struct queued *q, struct modbus *ret);

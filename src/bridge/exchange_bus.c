@@ -129,25 +129,12 @@ exchange_line_time(const struct exchange *ex, size_t bytes)
 }
 
 bool
-exchange_read(const struct framing_conf *conf, const uint8_t *payload,
-    size_t len, struct modbus *ret)
-{
-	uint8_t inner[CONVERT_MAX];
-	long n;
-
-	if (conf->rule->protocol == NULL)
-		return modbus_read(payload, len, ret);
-	n = framing_inner(conf, payload, len, inner);
-	return n >= 0 && modbus_read_inner(inner, (size_t)n, ret);
-}
-
-bool
 exchange_read_request(const struct exchange *ex, const struct master *master,
     const struct queued *q, struct modbus *ret)
 {
 	const struct framing_conf *conf = exchange_master_framing(master);
 
-	return exchange_read(conf != NULL ? conf : exchange_framing(ex),
+	return framing_modbus(conf != NULL ? conf : exchange_framing(ex),
 	    q->payload, q->len, ret);
 }
 
@@ -170,10 +157,10 @@ convert_request(struct exchange *ex, const struct framing_conf *from,
 	const struct framing_conf *bus = exchange_framing(ex);
 	long len;
 
+	/* The control port writes in the framing of the bus. */
 	if (from == NULL)
-		ex->number = framing_number(bus, q->payload, q->len);
-	if (from == NULL ||
-	    (!framing_differs(from, bus) && bus->rule->number_size == 0))
+		from = bus;
+	if (!framing_differs(from, bus) && bus->rule->number_size == 0)
 		return true;
 	if ((len = framing_convert(from, q->payload, q->len, bus, out)) < 0)
 		return false;

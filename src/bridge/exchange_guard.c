@@ -56,7 +56,7 @@ exchange_is_late(const struct exchange *ex, const struct item *item)
 	struct modbus m;
 
 	if (ex->nguards == 0 ||
-	    !exchange_read(exchange_framing(ex), item->payload, item->len, &m))
+	    !framing_modbus(exchange_framing(ex), item->payload, item->len, &m))
 		return false;
 	for (unsigned i = 0; i < ex->nguards; i++)
 		if (modbus_answers(&ex->guard[i].request, &m))

@@ -101,6 +101,7 @@ add_request(
 	    !exchange_master_numbers(master))
 		give_up(ex, master);
 	master->last_ns = item->since_ns;
+	master->queue.limit = ex->to->endpoint->conf->queue;
 	if (master->queue.bytes + queue_cost(item->len) > master->queue.limit)
 		exchange_drop(ex, DROP_OVERFLOW, item->len);
 	else if (queue_add(&master->queue, item) < 0)
@@ -109,26 +110,30 @@ add_request(
 
 /* Adds a request of the port that the batch is from. */
 static void
-submit(struct exchange *ex, const struct batch *batch, const struct item *item)
+submit(struct exchange *ex, const struct batch *batch, const struct queued *q)
 {
-	struct queued q = item_queued(batch, item, ex->to);
 	struct master *master = find_master(ex, batch->from, NULL);
 
 	if (master == NULL)
 		master = exchange_add_master(ex, batch->from, NULL);
 	if (master != NULL)
-		add_request(ex, master, &q);
+		add_request(ex, master, q);
 	else
-		exchange_drop(ex, DROP_MEMORY, item->len);
+		exchange_drop(ex, DROP_MEMORY, q->len);
 	if (ex->phase == EXCHANGE_IDLE)
 		exchange_wake(ex);
 }
 
 void
-exchange_submit(struct exchange *ex, const struct batch *batch)
+exchange_submit(struct exchange *ex, struct batch *batch)
 {
-	for (unsigned i = 0; i < batch->npick; i++)
-		submit(ex, batch, &batch->item[batch->pick[i]]);
+	for (unsigned i = 0; i < batch->npick; i++) {
+		struct item *item = &batch->item[batch->pick[i]];
+		const struct queued q = item_queued(batch, item, ex->to);
+
+		item->submitted = true;
+		submit(ex, batch, &q);
+	}
 }
 
 void
@@ -139,9 +144,13 @@ exchange_refuse(const struct batch *batch, const struct route_source *s)
 
 	for (unsigned i = 0; ex == NULL && i < s->ntargets; i++)
 		ex = node[s->targets[i].to]->exchange;
-	for (unsigned i = 0; ex != NULL && i < batch->n; i++)
-		if (batch->item[i].route == NO_ROUTE)
-			submit(ex, batch, &batch->item[i]);
+	for (unsigned i = 0; ex != NULL && i < batch->n; i++) {
+		struct queued q = item_queued(batch, &batch->item[i], ex->to);
+
+		q.route = NO_ROUTE;
+		if (!batch->item[i].submitted)
+			submit(ex, batch, &q);
+	}
 }
 
 int
@@ -152,7 +161,7 @@ exchange_send(struct exchange *ex, const struct tap *tap,
 	struct master *master = find_master(ex, NULL, tap);
 	struct modbus request;
 
-	if (!exchange_read(exchange_framing(ex), payload, len, &request))
+	if (!framing_modbus(exchange_framing(ex), payload, len, &request))
 		return -EINVAL;
 	if (port == NULL)
 		return -ENOTCONN;
@@ -161,6 +170,7 @@ exchange_send(struct exchange *ex, const struct tap *tap,
 	if (master == NULL &&
 	    (master = exchange_add_master(ex, NULL, tap)) == NULL)
 		return -ENOMEM;
+	master->queue.limit = ex->to->endpoint->conf->queue;
 	if (master->queue.bytes + queue_cost(len) > master->queue.limit)
 		return -ENOBUFS;
 	if (queue_push(
@@ -200,6 +210,9 @@ bus_down(struct exchange *ex)
 	exchange_withdraw(ex, DROP_DOWN);
 	if (!awaited || master == NULL || !exchange_master_numbers(master))
 		return;
+	/* The answer to a request that was sent may still arrive if the bus is back soon. */
+	if (ex->phase == EXCHANGE_AWAITING)
+		exchange_guard_add(ex, MAX(now_ns(), ex->until_ns));
 	ex->master = master;
 	ex->exception = MODBUS_NO_PATH;
 	ex->phase = EXCHANGE_IDLE;

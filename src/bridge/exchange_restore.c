@@ -260,7 +260,9 @@ restore_master(struct old_exchange *old, size_t number, struct port *port)
 	saved->restored = true;
 	for (size_t i = 0; i < saved->nframes; i++) {
 		frame_read(&u, &q);
-		q.route = ex->route->number;
+		/* Others were to be refused. */
+		if (q.route != NO_ROUTE)
+			q.route = ex->route->number;
 		if (master == NULL || queue_add(&master->queue, &q) < 0)
 			drop(ex->to, DROP_MEMORY, q.len);
 	}
@@ -274,9 +276,8 @@ restore_master(struct old_exchange *old, size_t number, struct port *port)
 }
 
 static void
-restore_exchange(struct old_exchange *old, struct exchange *ex)
+restore_bus(const struct old_exchange *old, struct exchange *ex)
 {
-	old->now = ex;
 	ex->phase = old->phase;
 	ex->request = old->request;
 	ex->master_number = old->master_number;
@@ -285,10 +286,21 @@ restore_exchange(struct old_exchange *old, struct exchange *ex)
 	ex->until_ns = old->until_ns;
 	ex->nguards = old->nguards;
 	memcpy(ex->guard, old->guard, sizeof(ex->guard));
+	exchange_wake(ex);
+}
+
+/* The queued requests of masters are restored only if the section is the same. */
+static void
+restore_exchange(struct old_exchange *old, struct exchange *ex)
+{
+	restore_bus(old, ex);
+	if (!span_is(&old->route, ex->route->name) ||
+	    !span_is(&old->text, ex->route->conf->text))
+		return;
+	old->now = ex;
 	for (size_t i = 0; i < old->nsaved; i++)
 		if (old->saved[i].kind == MASTER_SEND)
 			restore_master(old, i, NULL);
-	exchange_wake(ex);
 }
 
 void
@@ -300,10 +312,7 @@ exchanges_restore(struct bridge *b, struct old_exchanges *old)
 		struct old_exchange *past = &old->exchange[i];
 
 		TAILQ_FOREACH(ex, &b->exchanges, entry)
-			if (past->now == NULL &&
-			    span_is(&past->route, ex->route->name) &&
-			    span_is(&past->text, ex->route->conf->text) &&
-			    span_is(&past->to, ex->to->endpoint->conf->name))
+			if (span_is(&past->to, ex->to->endpoint->conf->name))
 				restore_exchange(past, ex);
 	}
 }

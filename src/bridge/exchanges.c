@@ -54,28 +54,36 @@ exchange_new(struct bridge *b, struct route *route, struct node *to)
 
 int
 exchanges_add(struct exchange_list *list, struct bridge *b,
-    const struct exchange_ops *ops, struct route *route, struct node *to)
+    const struct exchange_ops *ops, struct route *route, struct node *to,
+    struct exchange *old)
 {
 	struct exchange *ex = exchange_new(b, route, to);
 
 	if (ex == NULL)
 		return -ENOMEM;
 	ex->ops = ops;
+	ex->old = old;
 	TAILQ_INSERT_TAIL(list, ex, entry);
 	return 0;
 }
 
-/* Takes over the state of the old exchange with the same bus and the same section. */
+/*
+ * Takes over the state of the bus.  The masters are taken over only if the section of the
+ * route is the same: then the request on the bus has none any more.
+ */
 static void
 take_over(struct exchange *ex, struct exchange *old)
 {
-	TAILQ_CONCAT(&ex->masters, &old->masters, entry);
+	ex->old = NULL;
+	if (strcmp(ex->route->conf->text, old->route->conf->text) == 0) {
+		TAILQ_CONCAT(&ex->masters, &old->masters, entry);
+		ex->master = old->master;
+		ex->exception = old->exception;
+	}
 	ex->phase = old->phase;
-	ex->master = old->master;
 	ex->request = old->request;
 	ex->master_number = old->master_number;
 	ex->number = old->number;
-	ex->exception = old->exception;
 	ex->sent_ns = old->sent_ns;
 	ex->until_ns = old->until_ns;
 	ex->arriving = old->arriving;
@@ -100,9 +108,8 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 
 	/* A bus has at most one exchange. */
 	TAILQ_FOREACH(ex, list, entry)
-		if ((old = ex->to->exchange) != NULL &&
-		    strcmp(ex->route->conf->text, old->route->conf->text) == 0)
-			take_over(ex, old);
+		if (ex->old != NULL)
+			take_over(ex, ex->old);
 	TAILQ_FOREACH(old, &b->exchanges, entry)
 		old->to->exchange = NULL;
 	exchanges_free(&b->exchanges);

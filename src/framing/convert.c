@@ -104,6 +104,19 @@ framing_convert(const struct framing_conf *from, const uint8_t *payload,
 	return n < 0 ? n : framing_outer(to, out, (size_t)n, out);
 }
 
+bool
+framing_modbus(const struct framing_conf *conf, const uint8_t *payload,
+    size_t len, struct modbus *ret)
+{
+	uint8_t inner[CONVERT_MAX];
+	long n;
+
+	if (conf == NULL || conf->rule->protocol == NULL)
+		return modbus_read(payload, len, ret);
+	n = framing_inner(conf, payload, len, inner);
+	return n >= 0 && modbus_read_inner(inner, (size_t)n, ret);
+}
+
 /* The size of the message number: big-endian, at the beginning of a whole message. */
 static size_t
 number_size(const struct framing_conf *conf, size_t len)

@@ -5,6 +5,7 @@
 #define CONVERT_H
 
 #include "framing.h"
+#include "message.h"
 
 /* The maximum length of a payload before and after the conversion. */
 #define CONVERT_MAX 520
@@ -26,6 +27,10 @@ long framing_inner(const struct framing_conf *conf, const uint8_t *payload,
     size_t len, uint8_t *out);
 long framing_outer(const struct framing_conf *conf, const uint8_t *inner,
     size_t len, uint8_t *out);
+/* Reads a Modbus message; one of a framing that is not of Modbus is recognised by its
+ * content, and so is one whose framing is not known (NULL). */
+bool framing_modbus(const struct framing_conf *conf, const uint8_t *payload,
+    size_t len, struct modbus *ret);
 /* The number at the beginning of a whole message; 0 if messages have none. */
 uint32_t framing_number(
     const struct framing_conf *conf, const uint8_t *payload, size_t len);

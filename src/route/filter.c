@@ -225,9 +225,11 @@ match_mavlink(const struct ranges *ids, const uint8_t *payload, size_t len)
 }
 
 bool
-match_unit(const struct ranges *units, const uint8_t *payload, size_t len)
+match_unit(const struct ranges *units, const struct framing_conf *framing,
+    const uint8_t *payload, size_t len)
 {
 	struct modbus m;
 
-	return modbus_read(payload, len, &m) && ranges_have(units, m.unit);
+	return framing_modbus(framing, payload, len, &m) &&
+	    ranges_have(units, m.unit);
 }

@@ -6,6 +6,7 @@
 #ifndef FILTER_H
 #define FILTER_H
 
+#include "convert.h"
 #include "error.h"
 #include "message.h"
 
@@ -42,7 +43,9 @@ int nmea_list_check(const char *value, struct error *err);
 bool match_nmea(const char *list, const uint8_t *payload, size_t len);
 bool match_mavlink(
     const struct ranges *ids, const uint8_t *payload, size_t len);
-bool match_unit(const struct ranges *units, const uint8_t *payload, size_t len);
+/* framing: that of the payload; NULL: not known. */
+bool match_unit(const struct ranges *units, const struct framing_conf *framing,
+    const uint8_t *payload, size_t len);
 
 /*
  * Whether one more frame is within the rate; *until is initially zero.  After a pause n

@@ -446,7 +446,7 @@ routes_free(struct routes *r)
  */
 static int
 passes(const struct route_target *target, const struct route *route,
-    const uint8_t *payload, size_t len)
+    const struct framing_conf *framing, const uint8_t *payload, size_t len)
 {
 	const struct route_conf *conf = route->conf;
 	const struct bytes *hex = &conf->match_hex;
@@ -456,7 +456,7 @@ passes(const struct route_target *target, const struct route *route,
 	    (len < hex->len || memcmp(payload, hex->b, hex->len) != 0))
 		return 0;
 	if (conf->match_unit.n > 0 &&
-	    !match_unit(&conf->match_unit, payload, len))
+	    !match_unit(&conf->match_unit, framing, payload, len))
 		return 0;
 	if (conf->match_mavlink.n > 0 &&
 	    !match_mavlink(&conf->match_mavlink, payload, len))
@@ -498,8 +498,9 @@ within_rate(struct route *route, unsigned to, const uint8_t *payload,
 }
 
 struct route *
-route_verdict(const struct route_target *target, const uint8_t *payload,
-    size_t len, uint64_t now)
+route_verdict(const struct route_target *target,
+    const struct framing_conf *framing, const uint8_t *payload, size_t len,
+    uint64_t now)
 {
 	for (unsigned i = 0; i < target->nvia; i++) {
 		struct route *route = target->via[i];
@@ -507,7 +508,8 @@ route_verdict(const struct route_target *target, const uint8_t *payload,
 
 		if (!route->filtered)
 			return route;
-		if ((pass = passes(target, route, payload, len)) == -EFBIG)
+		if ((pass = passes(target, route, framing, payload, len)) ==
+		    -EFBIG)
 			route->too_long++;
 		else if (pass != 1)
 			route->rejected++;

@@ -22,13 +22,14 @@ def exception(request, code, number):
 @pytest.fixture
 def gateway(pty, daemon, connect):
     """A server of Modbus TCP that is the master of a serial bus."""
-    def start(line=RTU, more="", match="", **keys):
+    def start(line=RTU, more="", **keys):
         bus, port = pty("bus"), free_port()
         keys = {"answer_timeout": "5s", **keys}
-        d = daemon(tcp_server("lan", port, framing="modbus-tcp") +
-                   serial("bus", bus, **line) +
-                   route("shared", from_="lan" + match, to="bus", exchange="modbus",
-                         **keys) + more)
+        text = (tcp_server("lan", port, framing="modbus-tcp") +
+                serial("bus", bus, **line) +
+                route("shared", from_="lan", to="bus", exchange="modbus", **keys) + more)
+        d = daemon(text)
+        d.sections = text
         return d, bus, lambda: connect(port)
     return start
 
@@ -167,13 +168,19 @@ def test_serial_masters_and_connections_share_a_bus(pty, daemon, connect):
     expect(plc, holds(2, 6), [bus])
 
 
-def test_one_port_in_front_of_two_buses(pty, daemon, connect):
+def two_buses(pty, daemon, connect):
+    """The far ends of two buses, with units 1 to 9 and 10 to 19, and a client."""
     a, b, port = pty("a"), pty("b"), free_port()
     daemon(tcp_server("lan", port, framing="modbus-tcp") +
            serial("a", a, **RTU) + serial("b", b, **RTU) +
            route("first", from_="lan", to="a", exchange="modbus", match_unit="1-9") +
            route("second", from_="lan", to="b", exchange="modbus", match_unit="10-19"))
     client = connect(port)
+    return a, b, client
+
+
+def test_one_port_in_front_of_two_buses(pty, daemon, connect):
+    a, b, client = two_buses(pty, daemon, connect)
     client.send(mbap(read(1), 1) + mbap(read(10), 2))
     expect(a, read(1), [client])
     expect(b, read(10), [client])
@@ -288,6 +295,143 @@ def test_requests_go_over_to_the_next_process_with_their_numbers(gateway):
     expect(bus, read(2), [client])
     bus.send(holds(2, 2))
     expect(client, mbap(holds(2, 2), 0x0304), [bus])
+
+
+# --- what changes while requests are under way --------------------------------
+
+GUARDED = "a late answer, before the unit is asked again (1 request more)"
+
+
+def replies(data):
+    """The whole messages of Modbus TCP."""
+    found, data = [], bytes(data)
+    while len(data) >= 6 and len(data) >= (size := 6 + data[5]):
+        found.append(data[:size])
+        data = data[size:]
+    return found
+
+
+def exchange_label(d):
+    return d.tasks()["shared.exchange"]["label"]
+
+
+def test_the_answer_of_a_bus_that_was_reopened_is_late(gateway):
+    d, bus, join = gateway(late_guard="20s")
+    client = join()
+    client.send(mbap(read(1, 0), 1))
+    expect(bus, read(1, 0), [client])
+    d.control("reopen bus")
+    expect(client, exception(read(1), 0x0a, 1))
+    d.wait_state("bus", "up")
+    client.send(mbap(read(1, 5), 2))
+    pump([client], lambda: exchange_label(d) == GUARDED)
+    other = join()
+    other.send(mbap(read(2), 3))
+    expect(bus, read(2), [other])
+    bus.send(holds(1, 0xaaaa) + holds(2, 2))
+    expect(other, mbap(holds(2, 2), 3), [bus])
+    wait_for(lambda: exchange_label(d) == GUARDED)
+    assert not client.received
+
+
+@pytest.mark.parametrize("how", ["reload", "restart"])
+def test_a_request_on_the_bus_outlives_a_change_of_the_route(gateway, how):
+    d, bus, join = gateway()
+    client = join()
+    client.send(mbap(read(1, 0), 1))
+    expect(bus, read(1, 0), [client])
+    text = d.sections.replace("answer_timeout = 5s", "answer_timeout = 6s")
+    if how == "reload":
+        d.reload(text)
+    else:
+        d.write(text)
+        restart(d)
+    client.send(mbap(read(1, 5), 2))
+    wait_for(lambda: "(1 request more)" in exchange_label(d))
+    bus.send(holds(1, 0xaaaa))
+    wait_for(lambda: count(d, "late") == 1)
+    expect(bus, read(1, 5), [client])
+    bus.send(holds(1, 0x5555))
+    expect(client, mbap(holds(1, 0x5555), 2), [bus])
+
+
+def test_what_waits_for_a_bus_that_is_opened_again_is_answered(gateway):
+    d, bus, join = gateway()
+    client = join()
+    client.send(b"".join(mbap(read(n), n) for n in (1, 2, 3)))
+    expect(bus, read(1), [client])
+    wait_for(lambda: "(2 requests more)" in exchange_label(d))
+    d.reload(d.sections.replace("baud = 115200", "baud = 57600"))
+
+    def answered():
+        if len(bus.received) >= 8:
+            unit = bus.take()[0]
+            bus.send(holds(unit, unit))
+        return replies(client.received)[2:]
+    pump([client, bus], answered)
+    # The first one was on the bus; the others find it down, or open again.
+    right = [{exception(read(n), 0x0a, n), mbap(holds(n, n), n)} for n in (1, 2, 3)]
+    got = replies(client.received)
+    assert got[0] == exception(read(1), 0x0a, 1)
+    assert all(reply in allowed for reply, allowed in zip(got, right)), got
+
+
+def test_a_refused_request_is_refused_by_the_next_process(gateway):
+    d, bus, join = gateway(match_unit="1-9")
+    client = join()
+    client.send(mbap(read(1), 1) + mbap(read(30), 2))
+    expect(bus, read(1), [client])
+    wait_for(lambda: "(1 request more)" in exchange_label(d))
+    restart(d)
+    bus.send(holds(1, 1))
+    expect(client, mbap(holds(1, 1), 1) + exception(read(30), 0x0a, 2), [bus])
+    client.send(mbap(read(2), 3))
+    expect(bus, read(2), [client])
+
+
+def test_unit_0_that_no_route_takes_is_refused(gateway):
+    d, bus, join = gateway(match_unit="1-9")
+    client = join()
+    client.send(mbap(read(0), 8))
+    expect(client, exception(read(0), 0x0a, 8))
+
+
+def test_a_log_of_requests_does_not_hide_that_no_bus_has_the_unit(gateway, pty):
+    log = pty("log")
+    d, bus, join = gateway(match_unit="1-9", more=serial("log", log, framing="modbus-tcp") +
+                           route("all", from_="lan", to="log"))
+    client = join()
+    client.send(mbap(read(30), 1))
+    expect(client, exception(read(30), 0x0a, 1))
+    expect(log, mbap(read(30), 1))
+
+
+def test_the_unit_is_read_from_a_message_that_could_be_another_kind(pty, daemon, connect):
+    """The CRC of this request is 0, as that of a whole message of modbus-rtu is."""
+    a, b, client = two_buses(pty, daemon, connect)
+    request = mbap(read(1, 10), 0x127e)
+    assert rtu(request[0], request[1], request[2:].hex())[-2:] == bytes(2)
+    client.send(request)
+    expect(a, read(1, 10), [client, b])
+    assert not b.received
+
+
+def test_numbers_of_the_control_port_are_not_those_of_the_bus(daemon, connect, device):
+    port = free_port()
+    d = daemon(proxy(port, device, answer_timeout="100ms"), settled=False)
+    device.accept()
+    client = connect(port)
+    client.send(mbap(read(1), 1))
+    pump([client], lambda: not client.outgoing)
+    first, _ = device.request()
+    expect(client, exception(read(1), 0x0b, 1))
+    # As if it were to be used again for the next one.
+    frame = mbap(read(1), (first - 1) % 65536)
+    d.control("send plc " + "".join(f"\\x{byte:02x}" for byte in frame))
+    assert device.request()[0] == first + 1
+    client.send(mbap(read(1), 2))
+    pump([client], lambda: not client.outgoing)
+    assert device.request()[0] == first + 2
 
 
 # --- other people's masters and slaves ---------------------------------------

@@ -79,7 +79,7 @@ make_routes(struct config *c)
 	c->nroutes = 0;
 	for (unsigned i = 0; i < routes->nsources; i++)
 		for (unsigned j = 0; j < routes->source[i].ntargets; j++)
-			route_verdict(&routes->source[i].targets[j],
+			route_verdict(&routes->source[i].targets[j], NULL,
 			    (const uint8_t *)"a\0b", 3, 1);
 	routes_free(routes);
 	free(names);

@@ -45,7 +45,7 @@ filters(const char *list, const uint8_t *message, size_t len)
 		expect(match_nmea("*", message, len));
 	if (ranges_parse(list, 0xffffff, "id", &ranges, &err) == 0) {
 		match_mavlink(&ranges, message, len);
-		match_unit(&ranges, message, len);
+		match_unit(&ranges, NULL, message, len);
 	}
 	if (rate_parse(list, &rate, &err) == 0)
 		expect(rate_allows(&rate, &until, len));

@@ -197,8 +197,9 @@ use_route(struct route *r)
 	struct exchange_list list = TAILQ_HEAD_INITIALIZER(list);
 
 	if (r != NULL)
-		assert_int_equal(
-		    exchanges_add(&list, &bridge, &ops, r, bus->node), 0);
+		assert_int_equal(exchanges_add(&list, &bridge, &ops, r,
+				     bus->node, bus->node->exchange),
+		    0);
 	exchanges_use(&bridge, &list);
 }
 

@@ -143,7 +143,7 @@ exchange_refuse(const struct batch *batch, const struct route_source *s)
 }
 
 void
-exchange_submit(struct exchange *ex, const struct batch *batch)
+exchange_submit(struct exchange *ex, struct batch *batch)
 {
 	(void)ex;
 	for (unsigned i = 0; i < batch->npick; i++) {

@@ -66,7 +66,7 @@ unit(const char *units, const uint8_t *payload, size_t len)
 {
 	const struct ranges ranges = numbers(units, 255);
 
-	return match_unit(&ranges, payload, len);
+	return match_unit(&ranges, NULL, payload, len);
 }
 
 static void
