@@ -145,13 +145,17 @@ port_age(struct port *port, uint64_t now, bool consumed)
 {
 	const struct framing_conf *framing = port->decoder.conf;
 	uint64_t timeout = port->conf->frame_timeout;
-	uint64_t silence;
+	uint64_t silence, pause;
 
 	silence = framing->rule->silent != NULL ? framing_silence(framing) : 0;
 	if (silence == 0 && timeout == 0)
 		return;
-	port->silence_at =
-	    port->held_len > 0 && silence != 0 ? now + silence : 0;
+	port->silence_at = 0;
+	if (port->held_len > 0 && silence != 0) {
+		pause =
+		    framing_pause(&port->decoder, port->held, port->held_len);
+		port->silence_at = now + MAX(silence, pause);
+	}
 	if (port->held_len == 0 || timeout == 0)
 		port->age_at = 0;
 	else if (port->age_at == 0 || consumed)

@@ -153,6 +153,8 @@ struct framing {
 	 */
 	enum decode_result (*silent)(
 	    struct decoder *, uint8_t *in, size_t len, struct decoded *);
+	/* See framing_pause().  NULL: it is always 0. */
+	uint64_t (*pause)(struct decoder *, const uint8_t *in, size_t len);
 	/*
 	 * Writes len bytes of payload as one frame to out, which has space for bound()
 	 * bytes.  Returns the number of bytes written, or -EINVAL when the rule cannot
@@ -202,9 +204,9 @@ void framing_start(struct decoder *d, const struct framing_conf *conf);
 static inline enum decode_result framing_decode(
     struct decoder *d, uint8_t *in, size_t len, struct decoded *out);
 /*
- * Called when the line has been silent for framing_silence(): decodes the remaining
- * bytes.  MORE: a silence ends nothing.  To be called until it returns MORE or no bytes
- * are left.
+ * Called when the line has been silent for framing_silence(), and for framing_pause() if
+ * that is longer: decodes the remaining bytes.  MORE: a silence ends nothing.  To be called
+ * until it returns MORE or no bytes are left.
  */
 enum decode_result framing_silent(
     struct decoder *d, uint8_t *in, size_t len, struct decoded *out);
@@ -226,6 +228,18 @@ size_t framing_bound(const struct framing_conf *conf, size_t len);
 size_t framing_limit(const struct framing_conf *conf);
 /* The silence that ends a frame, in nanoseconds; 0 if none does. */
 uint64_t framing_silence(const struct framing_conf *conf);
+/*
+ * The pause that is possible within the frame that the available bytes, for which decode()
+ * has returned MORE, are the beginning of, in nanoseconds: a shorter silence does not end
+ * it, even if it is longer than framing_silence().  0: they are not known to begin one.
+ */
+static inline uint64_t
+framing_pause(struct decoder *d, const uint8_t *in, size_t len)
+{
+	const struct framing *rule = d->conf->rule;
+
+	return rule->pause != NULL ? rule->pause(d, in, len) : 0;
+}
 /* The part of framing_gap() for rules that have one. */
 uint64_t framing_gap_time(const struct framing_conf *conf, size_t len);
 /*

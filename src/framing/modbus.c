@@ -7,6 +7,10 @@
  * kind of a message, request or response, is not known, so both lengths are tried, the
  * shorter one first.  Other frames end at the silence.
  *
+ * Adapters and networks also deliver a frame in pieces, with pauses that are longer than
+ * that silence.  A pause does not end a frame if its length is known and more of it is to
+ * come (rtu_pause()).
+ *
  * With payload = inner, the payload is the same for both and for modbus-tcp: address,
  * function and data.  So endpoints with these framings can be bridged.
  */
@@ -22,6 +26,9 @@
 #define CRC 2
 #define EXCEPTION 0x80
 #define FUNCTIONS 25
+/* The silence that ends a frame of which more is to come: a USB adapter passes on what it
+ * has received every 16ms, with a delay. */
+#define PAUSE_NS (50 * NSEC_PER_MSEC)
 
 /*
  * The lengths of the frames of a function: a fixed number of bytes, plus the value of
@@ -89,7 +96,8 @@ find_shape(uint8_t function)
 	return &shapes[function];
 }
 
-/* The length if it is a request; 0: unknown, or not a request. */
+/* The length if it is a request; 0: it is not a request.  More than len, and at most the
+ * true length, as long as the bytes that determine it are missing. */
 static size_t
 request_length(const struct shape *shape, const uint8_t *in, size_t len)
 {
@@ -97,7 +105,7 @@ request_length(const struct shape *shape, const uint8_t *in, size_t len)
 
 	if (shape->quantity > 0) {
 		if (len < 6)
-			return 0;
+			return shape->request;
 		quantity = in[4] << 8 | in[5];
 		if (quantity == 0 || quantity > shape->quantity)
 			return 0;
@@ -105,10 +113,11 @@ request_length(const struct shape *shape, const uint8_t *in, size_t len)
 	if (shape->request_count == 0)
 		return shape->request;
 	if (len <= shape->request_count)
-		return 0;
+		return shape->request;
 	return shape->request + (size_t)in[shape->request_count];
 }
 
+/* The same for a response. */
 static size_t
 response_length(const struct shape *shape, const uint8_t *in, size_t len)
 {
@@ -117,7 +126,7 @@ response_length(const struct shape *shape, const uint8_t *in, size_t len)
 	if (shape->response_count == 0)
 		return shape->response;
 	if (len <= shape->response_count)
-		return 0;
+		return shape->response;
 	count = in[shape->response_count];
 	if (shape->words && (count == 0 || count % 2 != 0))
 		return 0;
@@ -230,6 +239,82 @@ rtu_bound(const struct framing_conf *conf, size_t len)
 	return len + CRC;
 }
 
+/* Whether the bytes begin a frame, request or response, of which more is to come. */
+static bool
+is_beginning(const uint8_t *in, size_t len)
+{
+	const struct shape *shape;
+	size_t request, response;
+
+	if (len < 2)
+		return len == 1;
+	if ((shape = find_shape(in[1])) == NULL)
+		return false;
+	request = request_length(shape, in, len);
+	response = response_length(shape, in, len);
+	return (request > len && request <= RTU_LONGEST) ||
+	    (response > len && response <= RTU_LONGEST);
+}
+
+/* Whether all the bytes are a frame of a known length.  Not for the address 0xff: the CRC
+ * of ff ff, and so that of ff ff 00 00 00, is right. */
+static bool
+is_frame(const uint8_t *in, size_t len)
+{
+	const struct shape *shape;
+
+	if (in[0] == 0xff || (shape = find_shape(in[1])) == NULL)
+		return false;
+	return (request_length(shape, in, len) == len ||
+		   response_length(shape, in, len) == len) &&
+	    crc_right(in, len);
+}
+
+/* Whether the last of the bytes ends a frame: one that they all are, or that other bytes
+ * precede. */
+static bool
+ends_frame(const uint8_t *in, size_t len)
+{
+	if (len < RTU_SHORTEST)
+		return false;
+	if (crc_right(in, len))
+		return true;
+	for (size_t at = 1; at + RTU_SHORTEST <= len; at++)
+		if (is_frame(in + at, len - at))
+			return true;
+	return false;
+}
+
+/* The number of bytes 00 and ff at the start, which a line yields when its direction
+ * changes. */
+static size_t
+stray_bytes(const uint8_t *in, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && (in[n] == 0 || in[n] == 0xff))
+		n++;
+	return n;
+}
+
+/*
+ * A frame may begin with the first byte or after stray ones.  If a complete frame is among
+ * the bytes, however, it must not be delayed: the silence is to end what is there.
+ */
+static uint64_t
+rtu_pause(struct decoder *d, const uint8_t *in, size_t len)
+{
+	size_t stray = stray_bytes(in, len), rest = len - stray;
+
+	if (d->discarding || rest == 0)
+		return 0;
+	if (!is_beginning(in, len) && !is_beginning(in + stray, rest))
+		return 0;
+	if (stray > 0 && frame_length(d, in + stray, rest, 0) > 0)
+		return 0;
+	return ends_frame(in, len) ? 0 : PAUSE_NS;
+}
+
 const struct framing framing_modbus_rtu = {
 	.name = "modbus-rtu",
 	.summary = "Modbus RTU: cut by silence or length, CRC checked",
@@ -242,6 +327,7 @@ const struct framing framing_modbus_rtu = {
 	.check = rtu_check,
 	.decode = rtu_decode,
 	.silent = rtu_silent,
+	.pause = rtu_pause,
 	.encode = rtu_encode,
 	.bound = rtu_bound,
 };

@@ -104,6 +104,79 @@ def test_a_request_behind_noise_gets_through_at_the_silence(masters, daemon, noi
     assert d.number("m1/bad_noise_bytes") == len(noise)
 
 
+# --- pauses in a frame -------------------------------------------------------
+
+LONG = holds(11, *range(0, 320, 10))        # 69 bytes
+
+
+@pytest.fixture
+def slow(pty, daemon):
+    """A bus at 9600 baud, where a silence of 4ms ends a frame, and where its frames go."""
+    bus, log = pty("bus"), pty("log")
+    return daemon(serial("bus", bus, framing="modbus-rtu", baud=9600) +
+                  serial("log", log, **RTU)), bus, log
+
+
+def is_used(d, name, stream, total):
+    """Until all that was sent has been received, and none of it is held."""
+    flush([stream])
+    d.wait_number(f"{name}/rx_bytes", total)
+    d.wait_number(f"{name}/rx_held", 0)
+
+
+def arrives_whole(d, name, stream, data, size, pause):
+    """In pieces; again if the test itself has paused for too long."""
+    for n in range(1, 21):
+        for at in range(0, len(data), size):
+            stream.send(data[at:at + size])
+            flush([stream])
+            time.sleep(pause)
+        is_used(d, name, stream, n * len(data))
+        if d.number(f"{name}/rx_frames") == 1:
+            return
+    raise AssertionError("no frame has arrived whole")
+
+
+@pytest.mark.parametrize("size,pause", [(15, 0.016), (1, 0.006), (68, 0.03), (2, 0.01)])
+def test_a_pause_does_not_cut_a_frame_whose_length_is_known(slow, size, pause):
+    d, bus, log = slow
+    arrives_whole(d, "bus", bus, LONG, size, pause)
+    expect(log, LONG, [bus])
+
+
+def test_a_frame_may_come_in_several_segments(pty, daemon, connect):
+    port, log = free_port(), pty("log")
+    d = daemon(tcp_server("lan", port, framing="modbus-rtu") + serial("log", log, **RTU))
+    lan = connect(port)
+    arrives_whole(d, "lan", lan, LONG, 30, 0.02)
+    expect(log, LONG, [lan])
+
+
+@pytest.mark.parametrize("behind", [b"", b"\0", b"\xff"])
+@pytest.mark.parametrize("before", [b"\0", b"\xff", b"\xff\0\xff"])
+def test_stray_bytes_around_an_answer_in_pieces_are_noise(slow, before, behind):
+    d, bus, log = slow
+    arrives_whole(d, "bus", bus, before + LONG + behind, 15, 0.016)
+    expect(log, LONG, [bus])
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_frame_after_a_part_of_one_gets_through(slow, waits):
+    d, bus, log = slow
+    bus.send(LONG[:20])
+    if waits:
+        is_used(d, "bus", bus, 20)
+        assert d.number("bus/bad_checksum_bytes") == 20
+    bus.send(holds(3, 5))
+    expect(log, holds(3, 5), [bus])
+    is_used(d, "bus", bus, 27)
+    assert d.number("bus/rx_frames") == 1
+    bus.send(read(3, 7) + holds(3, 7))
+    expect(log, read(3, 7) + holds(3, 7), [bus])
+
+
+# --- awaiting answers --------------------------------------------------------
+
 def test_the_task_says_whose_answer_is_awaited(masters, daemon):
     m1, m2, bus = masters
     d = daemon(shared(*masters))

@@ -230,6 +230,16 @@ stream_silence(struct stream *s)
 		MUST(s->len == 0);
 }
 
+/* A silence that ends a frame, but not one of which more is to come. */
+static inline void
+stream_pause(struct stream *s)
+{
+	if (s->len > 0 &&
+	    framing_pause(&s->decoder, s->kept, s->len) <=
+		framing_silence(s->conf))
+		stream_silence(s);
+}
+
 /* What is still kept grows too old. */
 static inline void
 stream_timeout(struct stream *s)

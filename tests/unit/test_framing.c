@@ -23,6 +23,7 @@ struct script {
 	struct blob wire;
 	size_t nsilences;
 	size_t silence[LIST_MAX]; /* behind so many bytes */
+	bool pause[LIST_MAX];	  /* that silence is a short one */
 };
 
 /* --- the language of the vectors ----------------------------------------- */
@@ -112,9 +113,13 @@ parse_bytes(char *s, struct blob *blob, struct script *script)
 		n = strcspn(s, " \t\n,");
 		word = strndup(s, n);
 		s += n;
-		if (script != NULL && strcmp(word, "silence") == 0)
+		if (script != NULL &&
+		    (strcmp(word, "silence") == 0 ||
+			strcmp(word, "pause") == 0)) {
+			ASSERT_HERE(script->nsilences < LIST_MAX);
+			script->pause[script->nsilences] = *word == 'p';
 			script->silence[script->nsilences++] = blob->len;
-		else
+		} else
 			add_word(blob, word);
 		free(word);
 	}
@@ -180,7 +185,10 @@ play(struct stream *s, const struct framing_conf *conf,
 	s->copying = first < script->wire.len;
 	while (at < script->wire.len || quiet < script->nsilences) {
 		if (quiet < script->nsilences && at == script->silence[quiet]) {
-			stream_silence(s);
+			if (script->pause[quiet])
+				stream_pause(s);
+			else
+				stream_silence(s);
 			quiet++;
 			continue;
 		}
@@ -797,6 +805,137 @@ test_timeout_all(void **state)
 	}
 }
 
+/* --- pauses in a frame --------------------------------------------------- */
+
+/* A frame of modbus-rtu, from its payload without the CRC. */
+static void
+rtu_frame(const struct framing_conf *conf, const struct blob *inner,
+    struct blob *ret_wire)
+{
+	struct framing_conf as = *conf;
+	long n;
+
+	as.payload = PAYLOAD_INNER;
+	n = framing_encode(&as, inner->b, inner->len, ret_wire->b);
+	assert_true(n > 0);
+	ret_wire->len = (size_t)n;
+}
+
+/* It comes after stray bytes, a first piece and others of that size, with a pause after
+ * each. */
+static void
+play_pieces(const struct framing_conf *conf, const struct blob *stray,
+    const struct blob *wire, size_t first, size_t size)
+{
+	struct blob in = *stray;
+	size_t to = MIN(stray->len + first, stray->len + wire->len);
+	struct stream s;
+
+	memcpy(in.b + in.len, wire->b, wire->len);
+	in.len += wire->len;
+	stream_start(&s, conf);
+	stream_feed(&s, in.b, to);
+	stream_pause(&s);
+	for (size_t at = to; at < in.len; at = to) {
+		to = MIN(at + size, in.len);
+		stream_feed(&s, in.b + at, to - at);
+		stream_pause(&s);
+	}
+	if (s.tally.count != 1)
+		fail_msg("%d frames: %zu stray, %zu bytes, then %zu each",
+		    (int)s.tally.count, stray->len, first, size);
+	assert_true(tally_is(&s.tally, 0, wire->b, wire->len));
+	assert_int_equal(s.len, 0);
+	stream_end(&s);
+}
+
+/* A frame of a known length comes whole, wherever it pauses. */
+static void
+test_pauses(void **state)
+{
+	static const struct blob strays[] = { { 0 }, { 1, { 0 } },
+		{ 1, { 0xff } }, { 2, { 0xff, 0xff } }, { 3, { 0, 0xff, 0 } } };
+	/* An answer of 69 bytes, a long request, both of function 23, an exception. */
+	static const struct blob heads[] = { { 3, { 11, 3, 64 } },
+		{ 7, { 17, 16, 0, 1, 0, 60, 120 } },
+		{ 11, { 5, 23, 0, 3, 0, 6, 0, 14, 0, 3, 6 } },
+		{ 3, { 5, 23, 12 } }, { 3, { 11, 0x83, 2 } },
+		{ 6, { 17, 3, 0x40, 2, 0, 9 } } };
+	static const size_t data[] = { 64, 120, 6, 12, 0, 0 };
+	static const size_t sizes[] = { 1, 2, 3, 15, 129 };
+	struct framing_conf conf;
+	struct blob inner, wire;
+
+	(void)state;
+	framing_conf_init(&conf);
+	framing_use(&conf, framing_find("modbus-rtu"));
+	for (size_t i = 0; i < NELEM(heads) * NELEM(strays); i++) {
+		size_t n = i / NELEM(strays);
+
+		inner = heads[n];
+		for (size_t at = 0; at < data[n]; at++)
+			inner.b[inner.len++] =
+			    (uint8_t)(at % 2 == 0 ? 0 : at * 3);
+		rtu_frame(&conf, &inner, &wire);
+		for (size_t first = 1; first <= wire.len; first++)
+			for (size_t k = 0; k < NELEM(sizes); k++)
+				play_pieces(&conf, &strays[i % NELEM(strays)],
+				    &wire, first, sizes[k]);
+	}
+}
+
+/* How long a silence must be to end what has arrived. */
+static void
+test_pause_length(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t len;
+		bool longer;
+	} cases[] = {
+		{ "\x0b", 1, true },
+		{ "\x0b\3", 2, true },
+		{ "\x0b\3\x40\1", 4, true },
+		{ "\x0b\x83\2", 3, true },
+		{ "\0\x0b\3\x40\1", 5, true },
+		/* Stray bytes alone. */
+		{ "\0", 1, false },
+		{ "\xff", 1, false },
+		{ "\xff\xff", 2, false },
+		{ "\0\xff\0", 3, false },
+		/* An unknown function, an impossible length. */
+		{ "\x0b\x40", 2, false },
+		{ "\x0b\3\xff\1\0\0", 6, false },
+		{ "\x0b\3\3\1\0\0\0\0", 8, false },
+		/* A whole frame of an unusual length. */
+		{ "\1\3\4\1\2\xd8\x14", 7, false },
+		/* A whole frame after stray bytes, another one, or a part of one. */
+		{ "\0\1\3\x40\0\0\1\x91\xca", 9, false },
+		{ "\0\1\3\x40\0\0\1\x91\xca\0\xff", 11, false },
+		{ "\x0b\3\x40\1\1\3\x40\0\0\1\x91\xca", 12, false },
+		/* ff ff 00 00 00 within an answer is no exception. */
+		{ "\x0b\3\x40\0\xff\xff\0\0\0", 9, true },
+	};
+	struct framing_conf conf;
+	struct decoder d;
+
+	(void)state;
+	framing_conf_init(&conf);
+	framing_use(&conf, framing_find("modbus-rtu"));
+	framing_start(&d, &conf);
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		uint64_t pause = framing_pause(
+		    &d, (const uint8_t *)cases[i].in, cases[i].len);
+
+		if (pause != (cases[i].longer ? 50 * NSEC_PER_MSEC : 0))
+			fail_msg(
+			    "case %zu: %d ms", i, (int)(pause / NSEC_PER_MSEC));
+	}
+	/* The silence of other framings does not depend on what has arrived. */
+	framing_use(&conf, framing_find("idle"));
+	assert_int_equal(framing_pause(&d, (const uint8_t *)"\x0b\3", 2), 0);
+}
+
 /* --- keys ---------------------------------------------------------------- */
 
 static void
@@ -1402,6 +1541,8 @@ main(void)
 		cmocka_unit_test(test_timeout_again),
 		cmocka_unit_test(test_timeout_hidden),
 		cmocka_unit_test(test_timeout_all),
+		cmocka_unit_test(test_pauses),
+		cmocka_unit_test(test_pause_length),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_same),

@@ -634,6 +634,33 @@ each_byte_puts_the_end_by_silence_off(void **state)
 }
 
 static void
+a_pause_does_not_end_a_frame_of_which_more_is_to_come(void **state)
+{
+	struct port *a = make_with("a", &single, "modbus-rtu");
+	struct framing_conf *framing = &a->node->endpoint->conf->framing;
+	uint64_t silence, pause = 50 * NSEC_PER_MSEC;
+
+	(void)state;
+	framing->baud = 9600;
+	silence = framing_silence(framing);
+	assert_true(silence > 0 && silence < pause);
+	a->held = (uint8_t *)strdup("\1\3\2");
+	assert_non_null(a->held);
+	a->held_len = 3;
+	port_age(a, 1000, true);
+	assert_int_equal(a->silence_at, 1000 + pause);
+	/* A longer silence applies to all frames. */
+	framing->idle.ns = NSEC_PER_SEC;
+	port_age(a, 2000, false);
+	assert_int_equal(a->silence_at, 2000 + NSEC_PER_SEC);
+	/* The length of this one is not known. */
+	framing->idle.ns = 0;
+	a->held[1] = 100;
+	port_age(a, 3000, true);
+	assert_int_equal(a->silence_at, 3000 + silence);
+}
+
+static void
 a_receiver_is_checked_several_times_before_it_is_stalled(void **state)
 {
 	struct port *a = make("a");
@@ -673,6 +700,7 @@ main(void)
 		TEST(frames_on_a_line_are_kept_apart),
 		TEST(the_age_of_a_rest_counts_from_its_first_byte),
 		TEST(each_byte_puts_the_end_by_silence_off),
+		TEST(a_pause_does_not_end_a_frame_of_which_more_is_to_come),
 		TEST(a_receiver_is_checked_several_times_before_it_is_stalled),
 	};
 
