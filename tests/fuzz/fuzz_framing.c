@@ -13,7 +13,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* --- what must hold ------------------------------------------------------ */
 
-/* Silences come at the same places of the stream, cuts at others. */
+/* Silences or pauses come at the same places of the stream, cuts at others. */
 static void
 run(struct stream *s, const struct framing_conf *conf, const uint8_t *in,
     size_t len, const uint8_t *c, bool cut)
@@ -35,7 +35,9 @@ run(struct stream *s, const struct framing_conf *conf, const uint8_t *in,
 			stream_feed(s, in, n);
 		}
 		quiet = len;
-		if (len > 0)
+		if (len > 0 && c[5] & 1)
+			stream_pause(s);
+		else if (len > 0)
 			stream_silence(s);
 	}
 }

@@ -160,6 +160,8 @@ feed(struct feed *f, size_t len, const uint8_t *c)
 		f->end += n;
 		f->asked += n;
 		drain(f, framing_decode, copying);
+		f->asked++;
+		framing_pause(&f->decoder, f->in + f->at, f->end - f->at);
 		if (c[5] != 0 && next(&dice, c[5]) == 1)
 			drain(f, c[5] & 1 ? framing_silent : framing_timeout,
 			    copying);
