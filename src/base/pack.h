@@ -29,7 +29,7 @@ struct unpack {
 	const uint8_t *at;
 	size_t left;
 	bool failed;
-	bool old; /* for use by the reader: an earlier version wrote it */
+	int version; /* of the format, for use by the reader */
 };
 uint64_t unpack_number(struct unpack *u);
 /* A number that is at most max; a larger one is a failure. */

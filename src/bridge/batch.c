@@ -71,6 +71,7 @@ batch_start(struct batch *batch, struct port *from)
 	batch->payload = batch->wire = 0;
 	batch->in_row = true;
 	batch->all = false;
+	batch->refused = batch->skip_answers = false;
 	batch->data = NULL;
 }
 
@@ -178,7 +179,8 @@ batch_pick(struct batch *batch, const struct route_target *target)
 
 	batch->npick = 0;
 	batch->data = NULL;
-	batch->all = target->nvia == 1 && !route->filtered;
+	batch->all =
+	    target->nvia == 1 && !route->filtered && !batch->skip_answers;
 	if (batch->all) {
 		for (unsigned i = 0; i < batch->n; i++) {
 			batch->item[i].route = route->number;
@@ -192,8 +194,12 @@ batch_pick(struct batch *batch, const struct route_target *target)
 	for (unsigned i = 0; i < batch->n; i++) {
 		struct item *item = &batch->item[i];
 
+		if (batch->skip_answers && item->answer)
+			continue;
 		route = route_verdict(
-		    target, framing, item->payload, item->len, item->since_ns);
+		    target, framing, item->payload, item->len, item->since_ns,
+		    &item->refused);
+		batch->refused |= item->refused;
 		if (route == NULL)
 			continue;
 		item->route = route->number;

@@ -31,6 +31,8 @@ struct item {
 	uint64_t since_ns;
 	unsigned route;
 	bool submitted; /* to an exchange */
+	bool refused;	/* by an exchange, because of its function */
+	bool answer;	/* to a request of an exchange */
 };
 
 struct batch {
@@ -40,6 +42,8 @@ struct batch {
 	uint64_t payload, wire; /* bytes of all of them */
 	/* The items are contiguous as received; end is valid. */
 	bool in_row;
+	bool refused; /* some items were refused by an exchange */
+	bool skip_answers; /* those to requests of an exchange are not picked */
 	struct item item[BATCH_FRAMES];
 	/* The frames for the current destination, and their encoding. */
 	bool all; /* all frames, for one route, with one time of receipt */

@@ -155,6 +155,7 @@ renumber_routes(struct bridge *b)
 		for (unsigned i = 0; i < b->nnodes; i++)
 			TAILQ_FOREACH(port, &b->node[i]->ports, entry)
 				port_renumber(port, number, n);
+	exchanges_renumber(b, number, n);
 	free(number);
 }
 
@@ -233,7 +234,7 @@ node_answers(const struct node *n, const struct tap *tap)
 
 int
 node_send(
-    struct node *n, const struct tap *tap, const uint8_t *payload, size_t len)
+    struct node *n, struct tap *tap, const uint8_t *payload, size_t len)
 {
 	const struct framing_conf *conf = &n->endpoint->conf->framing;
 	const struct queued q = { .payload = payload,

@@ -34,6 +34,7 @@ enum drop_reason {
 	DROP_CLOSED,  /* the peer disconnected, or the endpoint was removed */
 	DROP_NO_PEER, /* a server without any peer */
 	DROP_MEMORY,
+	DROP_EXPIRED, /* it has waited too long */
 	DROP_REASONS
 };
 extern const char *const drop_reason_names[DROP_REASONS];
@@ -164,6 +165,8 @@ struct tap {
 	TAILQ_ENTRY(tap) entry;
 	void (*frame)(struct tap *, const struct port *from, const char *to,
 	    const uint8_t *payload, size_t len);
+	/* Its request was not answered, or not sent; NULL: it is not told. */
+	void (*unanswered)(struct tap *);
 	/*
 	 * The endpoints whose frames it shows, NULL-terminated, owned by the tap.  NULL:
 	 * all.
@@ -262,12 +265,14 @@ uint64_t traffic_errors(const struct traffic *t);
  * errors.
  */
 int node_send(
-    struct node *n, const struct tap *tap, const uint8_t *payload, size_t len);
+    struct node *n, struct tap *tap, const uint8_t *payload, size_t len);
 /*
  * Whether the frame of the node that is being shown to the tap is the answer to its
  * request.
  */
 bool node_answers(const struct node *n, const struct tap *tap);
+/* The share of the last 10 s in which the bus of an exchange was not idle, in percent. */
+double exchange_utilisation(const struct exchange_stats *stats);
 /*
  * Stops reading from and writing to the node; frames for it are queued as while it is
  * down.

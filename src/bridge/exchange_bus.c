@@ -7,10 +7,11 @@
 
 #include <event2/event.h>
 
-#include "exchange.h"
+#include "exchange_parts.h"
 
 /* Bits of a character on the line. */
 #define CHARACTER 11
+#define UNIT_MAX 255
 
 const struct framing_conf *
 exchange_framing(const struct exchange *ex)
@@ -19,25 +20,54 @@ exchange_framing(const struct exchange *ex)
 }
 
 const struct framing_conf *
-exchange_master_framing(const struct master *master)
+exchange_master_framing(const struct exchange *ex, const struct master *master)
 {
-	return master->port != NULL ? &master->port->conf->framing : NULL;
+	return master->port != NULL ? &master->port->conf->framing
+				    : exchange_framing(ex);
 }
 
 bool
 exchange_master_numbers(const struct master *master)
 {
-	const struct framing_conf *conf = exchange_master_framing(master);
+	return master->port != NULL &&
+	    master->port->conf->framing.rule->number_size > 0;
+}
 
-	return conf != NULL && conf->rule->number_size > 0;
+const struct route_conf *
+exchange_conf(const struct exchange *ex)
+{
+	return ex->route[0]->conf;
 }
 
 uint64_t
 exchange_answer_timeout(const struct exchange *ex)
 {
-	uint64_t given = ex->route->conf->answer_timeout;
+	uint64_t given = exchange_conf(ex)->answer_timeout;
 
 	return given != 0 ? given : ANSWER_TIMEOUT;
+}
+
+static struct route *
+find_route(const struct exchange *ex, unsigned number)
+{
+	for (unsigned i = 0; i < ex->nroutes; i++)
+		if (ex->route[i]->number == number)
+			return ex->route[i];
+	return NULL;
+}
+
+struct route *
+exchange_route(const struct exchange *ex, unsigned number)
+{
+	struct route *route = find_route(ex, number);
+
+	return route != NULL ? route : ex->route[0];
+}
+
+bool
+exchange_still_routed(const struct exchange *ex, unsigned number)
+{
+	return number >= REFUSED_FUNCTION || find_route(ex, number) != NULL;
 }
 
 void
@@ -66,6 +96,108 @@ exchange_bus_clear(const struct exchange *ex)
 	return true;
 }
 
+bool
+exchange_bus_open(const struct exchange *ex)
+{
+	const struct port *port = TAILQ_FIRST(&ex->to->ports);
+
+	return port != NULL && port_open(port);
+}
+
+uint64_t
+exchange_line_time(const struct exchange *ex, size_t bytes)
+{
+	const struct framing_conf *framing = exchange_framing(ex);
+
+	if (framing->baud == 0)
+		return 0;
+	return bytes * CHARACTER * NSEC_PER_SEC / framing->baud;
+}
+
+/* --- sending -------------------------------------------------------------- */
+
+/* Adds the offset to the unit of an inner message, except that of a broadcast. */
+static bool
+renumber_unit(const struct exchange *ex, uint8_t *inner, int unit_offset)
+{
+	int unit = inner[0];
+
+	if (unit == MODBUS_BROADCAST &&
+	    exchange_framing(ex)->rule->number_size == 0)
+		return true;
+	unit += unit_offset;
+	if (unit < 0 || unit > UNIT_MAX)
+		return false;
+	inner[0] = (uint8_t)unit;
+	return true;
+}
+
+bool
+exchange_convert(struct exchange *ex, const struct framing_conf *from,
+    struct queued *q, int unit_offset, uint8_t *out)
+{
+	const struct framing_conf *bus = exchange_framing(ex);
+	long len;
+
+	if (unit_offset == 0 && !framing_differs(from, bus) &&
+	    bus->rule->number_size == 0)
+		return true;
+	if ((len = framing_inner(from, q->payload, q->len, out)) <= 0 ||
+	    !renumber_unit(ex, out, unit_offset) ||
+	    (len = framing_outer(bus, out, (size_t)len, out)) < 0)
+		return false;
+	q->payload = out;
+	q->len = (size_t)len;
+	q->wire = NULL;
+	return true;
+}
+
+/* The length of the encoded request; -EINVAL, -ENOMEM. */
+static long
+encoded_length(const struct framing_conf *framing, const struct queued *q)
+{
+	uint8_t *wire = malloc(framing_bound(framing, q->len));
+	long len = wire == NULL
+	    ? -ENOMEM
+	    : framing_encode(framing, q->payload, q->len, wire);
+
+	free(wire);
+	return len;
+}
+
+bool
+exchange_transmit(struct exchange *ex, struct request *r, struct queued *q)
+{
+	struct port *port = TAILQ_FIRST(&ex->to->ports);
+	enum drop_reason reason;
+	long len = 0;
+
+	if (port != NULL)
+		port->queue.limit = ex->to->endpoint->conf->queue;
+	if (port == NULL)
+		reason = DROP_NO_PEER;
+	else if (!port_open(port))
+		reason = DROP_DOWN;
+	else if (queue_room(&port->queue) < queue_cost(q->len))
+		reason = DROP_OVERFLOW;
+	else if ((len = encoded_length(exchange_framing(ex), q)) < 0)
+		reason = len == -ENOMEM ? DROP_MEMORY : DROP_UNENCODABLE;
+	else {
+		r->tries++;
+		r->sent_ns = now_ns();
+		if (r->tries == 1)
+			r->first_ns = r->sent_ns;
+		r->until_ns = r->sent_ns + exchange_line_time(ex, (size_t)len);
+		ex->newest = r;
+		ex->ops->send(ex->to, q);
+		return true;
+	}
+	exchange_drop(ex, reason, q->len);
+	return false;
+}
+
+/* --- withdrawing ---------------------------------------------------------- */
+
 /* Drops the frame in flight, if none of it is written. */
 static bool
 withdraw_in_flight(struct port *port, enum drop_reason reason)
@@ -81,15 +213,7 @@ withdraw_in_flight(struct port *port, enum drop_reason reason)
 	return true;
 }
 
-void
-exchange_wake(struct exchange *ex)
-{
-	event_del(ex->event);
-	TASK_SET(&ex->task, TASK_IDLE);
-	event_active(ex->event, EV_TIMEOUT, 0);
-}
-
-void
+bool
 exchange_withdraw(struct exchange *ex, enum drop_reason reason)
 {
 	struct port *port;
@@ -103,114 +227,5 @@ exchange_withdraw(struct exchange *ex, enum drop_reason reason)
 			queue_pop(&port->queue);
 		}
 	}
-	if (!any || ex->phase != EXCHANGE_AWAITING)
-		return;
-	ex->phase = EXCHANGE_IDLE;
-	ex->master = NULL;
-	exchange_wake(ex);
-}
-
-void
-exchange_abandon(struct exchange *ex, enum drop_reason reason)
-{
-	ex->master = NULL;
-	if (ex->phase == EXCHANGE_AWAITING)
-		exchange_withdraw(ex, reason);
-}
-
-uint64_t
-exchange_line_time(const struct exchange *ex, size_t bytes)
-{
-	const struct framing_conf *framing = exchange_framing(ex);
-
-	if (framing->baud == 0)
-		return 0;
-	return bytes * CHARACTER * NSEC_PER_SEC / framing->baud;
-}
-
-bool
-exchange_read_request(const struct exchange *ex, const struct master *master,
-    const struct queued *q, struct modbus *ret)
-{
-	const struct framing_conf *conf = exchange_master_framing(master);
-
-	return framing_modbus(conf != NULL ? conf : exchange_framing(ex),
-	    q->payload, q->len, ret);
-}
-
-bool
-exchange_bus_open(const struct exchange *ex)
-{
-	const struct port *port = TAILQ_FIRST(&ex->to->ports);
-
-	return port != NULL && port_open(port);
-}
-
-/*
- * Converts the request to the framing of the bus and sets its number there; out has room
- * for CONVERT_MAX bytes.
- */
-static bool
-convert_request(struct exchange *ex, const struct framing_conf *from,
-    struct queued *q, uint8_t *out)
-{
-	const struct framing_conf *bus = exchange_framing(ex);
-	long len;
-
-	/* The control port writes in the framing of the bus. */
-	if (from == NULL)
-		from = bus;
-	if (!framing_differs(from, bus) && bus->rule->number_size == 0)
-		return true;
-	if ((len = framing_convert(from, q->payload, q->len, bus, out)) < 0)
-		return false;
-	if (bus->rule->number_size > 0)
-		ex->number = (ex->number + 1) & UINT16_MAX;
-	framing_set_number(bus, out, (size_t)len, ex->number);
-	q->payload = out;
-	q->len = (size_t)len;
-	q->wire = NULL;
-	return true;
-}
-
-bool
-exchange_put_on_bus(struct exchange *ex, const struct framing_conf *from,
-    const struct queued *request)
-{
-	const struct framing_conf *framing = exchange_framing(ex);
-	struct port *port = TAILQ_FIRST(&ex->to->ports);
-	struct queued converted = *request, *q = &converted;
-	uint8_t payload[CONVERT_MAX], *wire;
-	long len;
-
-	if (!convert_request(ex, from, q, payload)) {
-		exchange_drop(ex, DROP_UNENCODABLE, request->len);
-		return false;
-	}
-	if (port == NULL) {
-		exchange_drop(ex, DROP_NO_PEER, q->len);
-		return false;
-	}
-	if (!port_open(port)) {
-		exchange_drop(ex, DROP_DOWN, q->len);
-		return false;
-	}
-	port->queue.limit = ex->to->endpoint->conf->queue;
-	if (queue_room(&port->queue) < queue_cost(q->len)) {
-		exchange_drop(ex, DROP_OVERFLOW, q->len);
-		return false;
-	}
-	wire = malloc(framing_bound(framing, q->len));
-	len = wire == NULL ? -ENOMEM
-			   : framing_encode(framing, q->payload, q->len, wire);
-	free(wire);
-	if (len < 0) {
-		exchange_drop(ex,
-		    len == -ENOMEM ? DROP_MEMORY : DROP_UNENCODABLE, q->len);
-		return false;
-	}
-	ex->sent_ns = now_ns();
-	ex->until_ns = ex->sent_ns + exchange_line_time(ex, (size_t)len);
-	ex->ops->send(ex->to, q);
-	return true;
+	return any;
 }

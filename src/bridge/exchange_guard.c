@@ -1,32 +1,33 @@
 /*
  * exchange_guard: answers that may still arrive after their timeout.
  *
- * Nothing in a serial answer shows that it is late.  Therefore a request to the same unit
- * with the same function is delayed by late_guard; other requests are not, unless there
- * are GUARDS guards.
+ * Nothing in a serial answer shows that it is late.  Therefore a request to which a late
+ * answer could be taken for the answer, one to the same unit with the same function, is
+ * delayed by late_guard; other requests are not, unless there are GUARDS guards.
  */
-#include "exchange.h"
+#include "exchange_parts.h"
 
 /* The longest message of modbus-rtu. */
 #define LONGEST_RTU 256
 
-/* The time after the timeout during which the answer to a request may still arrive. */
-static uint64_t
-guard_time(const struct exchange *ex)
+uint64_t
+exchange_guard_time(const struct exchange *ex)
 {
-	uint64_t given = ex->route->conf->late_guard;
+	uint64_t given = exchange_conf(ex)->late_guard;
 
 	return MAX(given != 0 ? given : exchange_answer_timeout(ex) / 2,
 	    exchange_line_time(ex, LONGEST_RTU));
 }
 
 void
-exchange_guard_add(struct exchange *ex, uint64_t now)
+exchange_guard_add(
+    struct exchange *ex, const struct modbus *request, uint64_t after)
 {
 	/* With numbered messages the number shows that an answer is late. */
-	if (exchange_framing(ex)->rule->number_size == 0)
+	if (exchange_framing(ex)->rule->number_size == 0 &&
+	    ex->nguards < GUARDS)
 		ex->guard[ex->nguards++] =
-		    (struct guard){ ex->request, now + guard_time(ex) };
+		    (struct guard){ *request, after + exchange_guard_time(ex) };
 }
 
 bool
@@ -40,12 +41,12 @@ exchange_is_guarded(const struct exchange *ex, const struct master *master)
 	if (ex->nguards == GUARDS)
 		return true;
 	if (!queue_head(&master->queue, &q) ||
-	    !exchange_read_request(ex, master, &q, &request))
+	    !ex->protocol->read(exchange_master_framing(ex, master), q.payload,
+		q.len, &request))
 		return false;
-	/* An exception response contains nothing else that identifies its request. */
+	request.unit += (uint8_t)exchange_route(ex, q.route)->conf->unit_offset;
 	for (unsigned i = 0; i < ex->nguards; i++)
-		if (ex->guard[i].request.unit == request.unit &&
-		    ex->guard[i].request.function == request.function)
+		if (ex->protocol->alike(&ex->guard[i].request, &request))
 			return true;
 	return false;
 }
@@ -53,13 +54,9 @@ exchange_is_guarded(const struct exchange *ex, const struct master *master)
 bool
 exchange_is_late(const struct exchange *ex, const struct item *item)
 {
-	struct modbus m;
-
-	if (ex->nguards == 0 ||
-	    !framing_modbus(exchange_framing(ex), item->payload, item->len, &m))
-		return false;
 	for (unsigned i = 0; i < ex->nguards; i++)
-		if (modbus_answers(&ex->guard[i].request, &m))
+		if (ex->protocol->answers(ex, &ex->guard[i].request,
+			item->payload, item->len))
 			return true;
 	return false;
 }

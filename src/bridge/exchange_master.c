@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exchange.h"
+#include "exchange_parts.h"
 
 /* Requests of one master that arrive within this time do not replace each other. */
 #define RETRY_WINDOW (20 * NSEC_PER_MSEC)
@@ -22,9 +22,33 @@ find_master(
 	return NULL;
 }
 
+static bool
+has_priority(const struct exchange *ex, const struct master *master)
+{
+	const char *list = exchange_conf(ex)->priority, *word, *name;
+	size_t len;
+
+	if (list == NULL || master->port == NULL)
+		return false;
+	name = master->port->node->endpoint->conf->name;
+	while ((word = list_word(&list, &len)) != NULL)
+		if (strlen(name) == len && memcmp(name, word, len) == 0)
+			return true;
+	return false;
+}
+
+void
+exchange_set_priorities(struct exchange *ex)
+{
+	struct master *master;
+
+	TAILQ_FOREACH(master, &ex->masters, entry)
+		master->priority = has_priority(ex, master);
+}
+
 struct master *
 exchange_add_master(
-    struct exchange *ex, struct port *port, const struct tap *tap)
+    struct exchange *ex, struct port *port, struct tap *tap)
 {
 	struct master *master = calloc(1, sizeof(*master));
 
@@ -32,6 +56,7 @@ exchange_add_master(
 		return NULL;
 	master->port = port;
 	master->tap = tap;
+	master->priority = has_priority(ex, master);
 	queue_init(&master->queue, ex->to->endpoint->conf->queue);
 	TAILQ_INSERT_TAIL(&ex->masters, master, entry);
 	return master;
@@ -47,10 +72,7 @@ exchange_free_master(
 		exchange_drop(ex, reason, q.len);
 		queue_pop(&master->queue);
 	}
-	if (ex->master == master) {
-		ex->exception = 0;
-		exchange_abandon(ex, reason);
-	}
+	requests_abandon(ex, master, reason);
 	TAILQ_REMOVE(&ex->masters, master, entry);
 	queue_free(&master->queue);
 	free(master);
@@ -63,6 +85,8 @@ exchange_free_master(
 static void
 give_up(struct exchange *ex, struct master *master)
 {
+	const struct framing_conf *framing =
+	    exchange_master_framing(ex, master);
 	uint8_t copy[MODBUS_LONGEST], wire[MODBUS_LONGEST + 2];
 	struct modbus request;
 	struct queued q;
@@ -76,15 +100,13 @@ give_up(struct exchange *ex, struct master *master)
 		if (q.wire != NULL)
 			q.wire = memcpy(wire, q.wire, q.wire_len);
 		queue_pop(&master->queue);
-		if (!exchange_read_request(ex, master, &q, &request) ||
-		    request.unit != MODBUS_BROADCAST)
+		if (!ex->protocol->read(framing, q.payload, q.len, &request) ||
+		    !ex->protocol->unanswered(ex, &request, q.payload, q.len))
 			exchange_drop(ex, DROP_REPLACED, q.len);
 		else if (queue_add(&master->queue, &q) < 0)
 			exchange_drop(ex, DROP_MEMORY, q.len);
 	}
-	if (ex->phase == EXCHANGE_AWAITING && ex->master == master &&
-	    !ex->answered)
-		exchange_abandon(ex, DROP_REPLACED);
+	requests_abandon(ex, master, DROP_REPLACED);
 }
 
 static void
@@ -93,12 +115,13 @@ add_request(
 {
 	struct modbus request;
 
-	if (!exchange_read_request(ex, master, item, &request)) {
+	if (!ex->protocol->read(exchange_master_framing(ex, master),
+		item->payload, item->len, &request)) {
 		exchange_drop(ex, DROP_UNENCODABLE, item->len);
 		return;
 	}
 	if (item->since_ns - master->last_ns > RETRY_WINDOW &&
-	    !exchange_master_numbers(master))
+	    ex->protocol->replaces && !exchange_master_numbers(master))
 		give_up(ex, master);
 	master->last_ns = item->since_ns;
 	master->queue.limit = ex->to->endpoint->conf->queue;
@@ -106,6 +129,15 @@ add_request(
 		exchange_drop(ex, DROP_OVERFLOW, item->len);
 	else if (queue_add(&master->queue, item) < 0)
 		exchange_drop(ex, DROP_MEMORY, item->len);
+}
+
+/* Otherwise the exchange waits for a time, and is then called. */
+static void
+wake_for_request(struct exchange *ex)
+{
+	if (ex->rest_ns == 0 &&
+	    ex->nrequests < MAX(exchange_conf(ex)->window, 1U))
+		exchange_wake(ex);
 }
 
 /* Adds a request of the port that the batch is from. */
@@ -120,8 +152,7 @@ submit(struct exchange *ex, const struct batch *batch, const struct queued *q)
 		add_request(ex, master, q);
 	else
 		exchange_drop(ex, DROP_MEMORY, q->len);
-	if (ex->phase == EXCHANGE_IDLE)
-		exchange_wake(ex);
+	wake_for_request(ex);
 }
 
 void
@@ -140,28 +171,30 @@ void
 exchange_refuse(const struct batch *batch, const struct route_source *s)
 {
 	struct node *const *node = batch->from->node->bridge->node;
+	bool numbers = batch->from->conf->framing.rule->number_size > 0;
 	struct exchange *ex = NULL;
 
 	for (unsigned i = 0; ex == NULL && i < s->ntargets; i++)
 		ex = node[s->targets[i].to]->exchange;
 	for (unsigned i = 0; ex != NULL && i < batch->n; i++) {
-		struct queued q = item_queued(batch, &batch->item[i], ex->to);
+		const struct item *item = &batch->item[i];
+		struct queued q = item_queued(batch, item, ex->to);
 
-		q.route = NO_ROUTE;
-		if (!batch->item[i].submitted)
+		q.route = item->refused ? REFUSED_FUNCTION : REFUSED_NO_ROUTE;
+		if (!item->submitted && (numbers || item->refused))
 			submit(ex, batch, &q);
 	}
 }
 
 int
-exchange_send(struct exchange *ex, const struct tap *tap,
-    const uint8_t *payload, size_t len)
+exchange_send(struct exchange *ex, struct tap *tap, const uint8_t *payload,
+    size_t len)
 {
 	const struct port *port = TAILQ_FIRST(&ex->to->ports);
 	struct master *master = find_master(ex, NULL, tap);
 	struct modbus request;
 
-	if (!framing_modbus(exchange_framing(ex), payload, len, &request))
+	if (!ex->protocol->read(exchange_framing(ex), payload, len, &request))
 		return -EINVAL;
 	if (port == NULL)
 		return -ENOTCONN;
@@ -173,18 +206,11 @@ exchange_send(struct exchange *ex, const struct tap *tap,
 	master->queue.limit = ex->to->endpoint->conf->queue;
 	if (master->queue.bytes + queue_cost(len) > master->queue.limit)
 		return -ENOBUFS;
-	if (queue_push(
-		&master->queue, payload, len, now_ns(), ex->route->number) < 0)
+	if (queue_push(&master->queue, payload, len, now_ns(),
+		ex->route[0]->number) < 0)
 		return -ENOMEM;
-	if (ex->phase == EXCHANGE_IDLE)
-		exchange_wake(ex);
+	wake_for_request(ex);
 	return 0;
-}
-
-bool
-exchange_answers(const struct exchange *ex, const struct tap *tap)
-{
-	return ex->answered && ex->master != NULL && ex->master->tap == tap;
 }
 
 void
@@ -200,25 +226,6 @@ exchange_forget_tap(struct bridge *b, const struct tap *tap)
 	}
 }
 
-/* Ends the wait of the current master, with an exception if its messages have numbers. */
-static void
-bus_down(struct exchange *ex)
-{
-	struct master *master = ex->master;
-	bool awaited = ex->phase == EXCHANGE_AWAITING && !ex->answered;
-
-	exchange_withdraw(ex, DROP_DOWN);
-	if (!awaited || master == NULL || !exchange_master_numbers(master))
-		return;
-	/* The answer to a request that was sent may still arrive if the bus is back soon. */
-	if (ex->phase == EXCHANGE_AWAITING)
-		exchange_guard_add(ex, MAX(now_ns(), ex->until_ns));
-	ex->master = master;
-	ex->exception = MODBUS_NO_PATH;
-	ex->phase = EXCHANGE_IDLE;
-	exchange_wake(ex);
-}
-
 void
 exchange_forget(struct bridge *b, const struct port *port)
 {
@@ -226,8 +233,8 @@ exchange_forget(struct bridge *b, const struct port *port)
 	struct master *master;
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
-		if (ex->to == port->node && ex->phase != EXCHANGE_IDLE)
-			bus_down(ex);
+		if (ex->to == port->node)
+			requests_bus_down(ex);
 		master = find_master(ex, port, NULL);
 		if (master != NULL)
 			exchange_free_master(ex, master, DROP_CLOSED);
@@ -245,20 +252,73 @@ exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames)
 	}
 }
 
-struct master *
-exchange_next_master(struct exchange *ex)
+/* The first master that may send a request now, of those with priority or of all. */
+static struct master *
+first_ready(const struct exchange *ex, bool priority)
 {
 	struct master *master;
 
 	TAILQ_FOREACH(master, &ex->masters, entry)
-		if (!queue_empty(&master->queue) &&
+		if ((master->priority || !priority) &&
+		    !queue_empty(&master->queue) &&
 		    !exchange_is_guarded(ex, master))
 			break;
+	return master;
+}
+
+struct master *
+exchange_next_master(struct exchange *ex)
+{
+	struct master *master = NULL;
+
+	if (exchange_conf(ex)->priority != NULL && ex->favoured < PRIORITY_RUN)
+		master = first_ready(ex, true);
+	ex->favoured = master != NULL ? ex->favoured + 1 : 0;
+	if (master == NULL)
+		master = first_ready(ex, false);
 	if (master != NULL) {
 		TAILQ_REMOVE(&ex->masters, master, entry);
 		TAILQ_INSERT_TAIL(&ex->masters, master, entry);
 	}
 	return master;
+}
+
+/* --- requests that have waited too long ----------------------------------- */
+
+/* By default time enough for another request to the unit that is not answered. */
+static uint64_t
+request_timeout(const struct exchange *ex)
+{
+	uint64_t given = exchange_conf(ex)->request_timeout;
+
+	if (given != 0)
+		return given;
+	return MAX(REQUEST_TIMEOUT,
+	    2 * (exchange_answer_timeout(ex) + exchange_guard_time(ex)));
+}
+
+uint64_t
+exchange_expire(struct exchange *ex, uint64_t now)
+{
+	uint64_t timeout = request_timeout(ex), first = 0;
+	struct master *master;
+	struct queued q;
+
+	TAILQ_FOREACH(master, &ex->masters, entry)
+		while (queue_head(&master->queue, &q)) {
+			if (q.since_ns + timeout > now) {
+				first = first == 0
+				    ? q.since_ns + timeout
+				    : MIN(first, q.since_ns + timeout);
+				break;
+			}
+			exchange_route(ex, q.route)->stats->counters.expired++;
+			request_answer_exception(
+			    ex, master, &q, MODBUS_NO_ANSWER);
+			exchange_drop(ex, DROP_EXPIRED, q.len);
+			queue_pop(&master->queue);
+		}
+	return first;
 }
 
 const char *

@@ -11,14 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exchange.h"
-#include "restore.h"
+#include "exchange_parts.h"
 #include "pack.h"
+#include "restore.h"
 
-#define EXCHANGE_SIZE_MIN (12 * sizeof(uint64_t))
-#define GUARD_SIZE_MIN (2 * sizeof(uint64_t))
+#define EXCHANGE_SIZE_MIN (6 * sizeof(uint64_t))
+#define ROUTE_SIZE_MIN (3 * sizeof(uint64_t))
+#define REQUEST_SIZE_MIN (15 * sizeof(uint64_t))
 #define MASTER_SIZE_MIN (4 * sizeof(uint64_t))
-#define REQUEST_DATA sizeof(((struct modbus *)0)->data)
+#define MESSAGE_DATA sizeof(((struct modbus *)0)->data)
+#define NO_MASTER UINT32_MAX
+/* In place of the number of a route that was removed or changed. */
+#define ROUTE_CHANGED (REFUSED_FUNCTION - 1)
 
 enum master_kind { MASTER_LINK, MASTER_SEND, MASTER_SESSION };
 
@@ -31,15 +35,28 @@ struct saved_master {
 	bool restored;
 };
 
+struct saved_route {
+	unsigned number;
+	struct span name, text;
+	unsigned now; /* its new number, or ROUTE_CHANGED */
+};
+
+struct saved_request {
+	struct request request; /* without master and payload */
+	uint64_t master;	/* its index, or NO_MASTER */
+	struct span payload;
+};
+
 struct old_exchange {
-	struct span route, text, to;
-	enum exchange_phase phase;
-	struct modbus request;
-	uint32_t master_number, number;
-	uint64_t sent_ns, until_ns;
+	struct span to;
+	size_t nroutes;
+	struct saved_route *route;
+	uint32_t number;
+	uint64_t rest_ns;
 	unsigned nguards;
 	struct guard guard[GUARDS];
-	size_t master; /* whose request was sent; nsaved: none */
+	size_t nrequests;
+	struct saved_request *request;
 	size_t nsaved;
 	struct saved_master *saved;
 	struct exchange *now; /* NULL: it no longer exists */
@@ -53,10 +70,11 @@ struct old_exchanges {
 /* --- saving --------------------------------------------------------------- */
 
 static void
-save_request(const struct modbus *m, struct pack *p)
+save_message(const struct modbus *m, struct pack *p)
 {
 	pack_number(p, m->unit);
 	pack_number(p, m->function);
+	pack_number(p, m->len);
 	pack_bytes(p, m->data, m->ndata);
 }
 
@@ -71,43 +89,79 @@ kind_of(const struct master *master)
 static void
 save_master(const struct master *master, struct pack *p)
 {
-	struct queued q;
-	size_t pos = 0;
-
 	pack_number(p, kind_of(master));
 	pack_string(p, master->port != NULL ? master->port->link->name : NULL);
 	pack_number(p, master->last_ns);
-	pack_number(p, master->queue.frames);
-	while (queue_next(&master->queue, &pos, &q))
-		frame_save(&q, p);
+	queue_save(&master->queue, p);
+}
+
+static uint64_t
+index_of(const struct exchange *ex, const struct master *wanted)
+{
+	const struct master *master;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(master, &ex->masters, entry) {
+		if (master == wanted)
+			return n;
+		n++;
+	}
+	return NO_MASTER;
+}
+
+static void
+save_request(
+    const struct exchange *ex, const struct request *r, struct pack *p)
+{
+	pack_number(p, r->state);
+	pack_number(p, r->route);
+	save_message(&r->message, p);
+	pack_number(p, r->unit);
+	pack_number(p, r->master_number);
+	pack_number(p, r->number);
+	pack_number(p, r->frames);
+	pack_number(p, r->tries);
+	pack_number(p, r->first_ns);
+	pack_number(p, r->sent_ns);
+	pack_number(p, r->until_ns);
+	pack_number(p, index_of(ex, r->master));
+	pack_bytes(p, r->payload, r->len);
+}
+
+static void
+save_requests(const struct exchange *ex, struct pack *p)
+{
+	const struct request *r;
+
+	pack_number(p, ex->nrequests);
+	EACH_REQUEST (r, ex)
+		if (r->state != REQUEST_NONE)
+			save_request(ex, r, p);
 }
 
 static void
 save_exchange(const struct exchange *ex, struct pack *p)
 {
 	const struct master *master;
-	uint64_t n = 0, out = UINT64_MAX;
+	uint64_t n = 0;
 
-	pack_string(p, ex->route->name);
-	pack_string(p, ex->route->conf->text);
 	pack_string(p, ex->to->endpoint->conf->name);
-	pack_number(p, ex->phase);
-	save_request(&ex->request, p);
-	pack_number(p, ex->master_number);
+	pack_number(p, ex->nroutes);
+	for (unsigned i = 0; i < ex->nroutes; i++) {
+		pack_number(p, ex->route[i]->number);
+		pack_string(p, ex->route[i]->name);
+		pack_string(p, ex->route[i]->conf->text);
+	}
 	pack_number(p, ex->number);
-	pack_number(p, ex->sent_ns);
-	pack_number(p, ex->until_ns);
+	pack_number(p, ex->rest_ns);
 	pack_number(p, ex->nguards);
 	for (unsigned i = 0; i < ex->nguards; i++) {
-		save_request(&ex->guard[i].request, p);
+		save_message(&ex->guard[i].request, p);
 		pack_number(p, ex->guard[i].until_ns);
 	}
-	TAILQ_FOREACH(master, &ex->masters, entry) {
-		if (master == ex->master)
-			out = n;
+	save_requests(ex, p);
+	TAILQ_FOREACH(master, &ex->masters, entry)
 		n++;
-	}
-	pack_number(p, MIN(out, n));
 	pack_number(p, n);
 	TAILQ_FOREACH(master, &ex->masters, entry)
 		save_master(master, p);
@@ -129,14 +183,15 @@ exchanges_save(const struct bridge *b, struct pack *p)
 /* --- reading -------------------------------------------------------------- */
 
 static void
-read_request(struct unpack *u, struct modbus *m)
+read_message(struct unpack *u, struct modbus *m)
 {
 	struct span data;
 
 	m->unit = (uint8_t)unpack_number_to(u, UINT8_MAX);
 	m->function = (uint8_t)unpack_number_to(u, UINT8_MAX);
+	m->len = (size_t)unpack_number_to(u, MODBUS_LONGEST);
 	unpack_span(u, &data);
-	if (data.len > REQUEST_DATA)
+	if (data.len > MESSAGE_DATA)
 		u->failed = true;
 	else if (data.len > 0)
 		memcpy(m->data, data.at, data.len);
@@ -146,7 +201,6 @@ read_request(struct unpack *u, struct modbus *m)
 static void
 read_master(struct unpack *u, struct saved_master *saved)
 {
-	struct modbus request;
 	struct queued q;
 
 	saved->kind = (enum master_kind)unpack_number_to(u, MASTER_SESSION);
@@ -154,39 +208,80 @@ read_master(struct unpack *u, struct saved_master *saved)
 	saved->last_ns = unpack_number(u);
 	saved->nframes = unpack_count(u, FRAME_SIZE_MIN);
 	saved->frames = *u;
-	for (size_t i = 0; i < saved->nframes; i++) {
+	for (size_t i = 0; i < saved->nframes; i++)
 		frame_read(u, &q);
-		if (q.len > MODBUS_LONGEST ||
-		    !modbus_read(q.payload, q.len, &request))
-			u->failed = true;
-	}
+}
+
+static void
+read_request(struct unpack *u, struct saved_request *saved)
+{
+	struct request *r = &saved->request;
+
+	r->state = (enum request_state)unpack_number_to(u, REQUEST_UNANSWERED);
+	r->route = (unsigned)unpack_number_to(u, UINT32_MAX);
+	read_message(u, &r->message);
+	r->unit = (uint8_t)unpack_number_to(u, UINT8_MAX);
+	r->master_number = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	r->number = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	r->frames = (unsigned)unpack_number_to(u, UINT32_MAX);
+	r->tries = (unsigned)unpack_number_to(u, UINT32_MAX);
+	r->first_ns = unpack_number(u);
+	r->sent_ns = unpack_number(u);
+	r->until_ns = unpack_number(u);
+	saved->master = unpack_number(u);
+	unpack_span(u, &saved->payload);
+	if (r->state == REQUEST_NONE || saved->payload.len > FRAMING_MAX_FRAME)
+		u->failed = true;
+}
+
+static void
+read_route(struct unpack *u, struct saved_route *route)
+{
+	route->number = (unsigned)unpack_number_to(u, UINT32_MAX);
+	unpack_span(u, &route->name);
+	unpack_span(u, &route->text);
+	route->now = ROUTE_CHANGED;
+}
+
+/* Allocates n elements; NULL, and *n is 0: there is no memory. */
+static void *
+make_array(size_t *n, size_t size)
+{
+	void *array = calloc(*n + 1, size);
+
+	if (array == NULL)
+		*n = 0;
+	return array;
 }
 
 static int
 read_exchange(struct unpack *u, struct old_exchange *old)
 {
-	unpack_span(u, &old->route);
-	unpack_span(u, &old->text);
 	unpack_span(u, &old->to);
-	old->phase = (enum exchange_phase)unpack_number_to(u, EXCHANGE_RESTING);
-	read_request(u, &old->request);
-	old->master_number = (uint32_t)unpack_number_to(u, UINT32_MAX);
+	old->nroutes = unpack_count(u, ROUTE_SIZE_MIN);
+	old->route = make_array(&old->nroutes, sizeof(*old->route));
+	for (size_t i = 0; i < old->nroutes; i++)
+		read_route(u, &old->route[i]);
 	old->number = (uint32_t)unpack_number_to(u, UINT32_MAX);
-	old->sent_ns = unpack_number(u);
-	old->until_ns = unpack_number(u);
+	old->rest_ns = unpack_number(u);
 	old->nguards = (unsigned)unpack_number_to(u, GUARDS);
 	for (unsigned i = 0; i < old->nguards; i++) {
-		read_request(u, &old->guard[i].request);
+		read_message(u, &old->guard[i].request);
 		old->guard[i].until_ns = unpack_number(u);
 	}
-	old->master = (size_t)unpack_number(u);
+	old->nrequests = unpack_count(u, REQUEST_SIZE_MIN);
+	if (old->nrequests > EXCHANGE_WINDOW_MAX)
+		u->failed = true;
+	old->request = make_array(&old->nrequests, sizeof(*old->request));
+	for (size_t i = 0; i < old->nrequests; i++)
+		read_request(u, &old->request[i]);
 	old->nsaved = unpack_count(u, MASTER_SIZE_MIN);
-	old->saved = calloc(old->nsaved + 1, sizeof(*old->saved));
-	if (old->saved == NULL)
-		return -ENOMEM;
+	old->saved = make_array(&old->nsaved, sizeof(*old->saved));
 	for (size_t i = 0; i < old->nsaved; i++)
 		read_master(u, &old->saved[i]);
-	return 0;
+	return old->route == NULL || old->request == NULL || old->saved == NULL
+	    ? -ENOMEM
+	    : 0;
 }
 
 int
@@ -247,6 +342,35 @@ take_turn(const struct old_exchange *old, size_t number, struct master *master)
 	}
 }
 
+/* The present number of a route, for queue_reroute(). */
+static unsigned
+route_now(const void *arg, unsigned number)
+{
+	const struct old_exchange *old = arg;
+
+	if (number >= REFUSED_FUNCTION)
+		return number;
+	for (size_t i = 0; i < old->nroutes; i++)
+		if (old->route[i].number == number)
+			return old->route[i].now;
+	return ROUTE_CHANGED;
+}
+
+/* The requests that were sent for the master await their answers again. */
+static void
+restore_waits(const struct old_exchange *old, size_t number,
+    struct master *master)
+{
+	struct exchange *ex = old->now;
+
+	for (size_t i = 0; i < old->nrequests; i++)
+		if (old->request[i].master == number &&
+		    ex->request[i].route != ROUTE_CHANGED &&
+		    ex->request[i].state != REQUEST_NONE &&
+		    ex->request[i].sent_ns == old->request[i].request.sent_ns)
+			ex->request[i].master = master;
+}
+
 /* Restores the queued requests of a master; port: NULL for the control port. */
 static void
 restore_master(struct old_exchange *old, size_t number, struct port *port)
@@ -260,47 +384,55 @@ restore_master(struct old_exchange *old, size_t number, struct port *port)
 	saved->restored = true;
 	for (size_t i = 0; i < saved->nframes; i++) {
 		frame_read(&u, &q);
-		/* Others were to be refused. */
-		if (q.route != NO_ROUTE)
-			q.route = ex->route->number;
-		if (master == NULL || queue_add(&master->queue, &q) < 0)
+		q.route = route_now(old, q.route);
+		if (q.route == ROUTE_CHANGED)
+			drop(ex->to, DROP_CLOSED, q.len);
+		else if (master == NULL || queue_add(&master->queue, &q) < 0)
 			drop(ex->to, DROP_MEMORY, q.len);
 	}
 	if (master == NULL)
 		return;
 	master->last_ns = saved->last_ns;
 	take_turn(old, number, master);
-	if (number == old->master && ex->phase != EXCHANGE_IDLE)
-		ex->master = master;
+	restore_waits(old, number, master);
 	exchange_wake(ex);
 }
 
 static void
-restore_bus(const struct old_exchange *old, struct exchange *ex)
+restore_request(const struct old_exchange *old, size_t i, struct exchange *ex)
 {
-	ex->phase = old->phase;
-	ex->request = old->request;
-	ex->master_number = old->master_number;
-	ex->number = old->number;
-	ex->sent_ns = old->sent_ns;
-	ex->until_ns = old->until_ns;
-	ex->nguards = old->nguards;
-	memcpy(ex->guard, old->guard, sizeof(ex->guard));
-	exchange_wake(ex);
+	const struct span *payload = &old->request[i].payload;
+	struct request *r = &ex->request[i];
+
+	*r = old->request[i].request;
+	r->route = route_now(old, r->route);
+	if (payload->len == 0 || (r->payload = malloc(payload->len)) == NULL)
+		return;
+	memcpy(r->payload, payload->at, payload->len);
+	r->len = payload->len;
 }
 
-/* The queued requests of masters are restored only if the section is the same. */
 static void
 restore_exchange(struct old_exchange *old, struct exchange *ex)
 {
-	restore_bus(old, ex);
-	if (!span_is(&old->route, ex->route->name) ||
-	    !span_is(&old->text, ex->route->conf->text))
-		return;
 	old->now = ex;
+	for (size_t i = 0; i < old->nroutes; i++)
+		for (unsigned j = 0; j < ex->nroutes; j++)
+			if (span_is(&old->route[i].name, ex->route[j]->name) &&
+			    span_is(&old->route[i].text,
+				ex->route[j]->conf->text))
+				old->route[i].now = ex->route[j]->number;
+	ex->number = old->number;
+	ex->rest_ns = old->rest_ns;
+	ex->nguards = old->nguards;
+	memcpy(ex->guard, old->guard, sizeof(ex->guard));
+	for (size_t i = 0; i < old->nrequests; i++)
+		restore_request(old, i, ex);
+	ex->nrequests = ex->nslots = (unsigned)old->nrequests;
 	for (size_t i = 0; i < old->nsaved; i++)
 		if (old->saved[i].kind == MASTER_SEND)
 			restore_master(old, i, NULL);
+	exchange_wake(ex);
 }
 
 void
@@ -312,7 +444,8 @@ exchanges_restore(struct bridge *b, struct old_exchanges *old)
 		struct old_exchange *past = &old->exchange[i];
 
 		TAILQ_FOREACH(ex, &b->exchanges, entry)
-			if (span_is(&past->to, ex->to->endpoint->conf->name))
+			if (past->now == NULL && ex->nrequests == 0 &&
+			    span_is(&past->to, ex->to->endpoint->conf->name))
 				restore_exchange(past, ex);
 	}
 }
@@ -357,6 +490,14 @@ drop_rest(const struct old_exchange *old, struct bridge *b)
 	}
 }
 
+static void
+free_arrays(struct old_exchange *old)
+{
+	free(old->route);
+	free(old->request);
+	free(old->saved);
+}
+
 void
 old_exchanges_free(struct old_exchanges *old, struct bridge *b)
 {
@@ -366,7 +507,7 @@ old_exchanges_free(struct old_exchanges *old, struct bridge *b)
 		if (b != NULL)
 			drop_rest(&old->exchange[i], b);
 	for (size_t i = 0; old->exchange != NULL && i < old->n; i++)
-		free(old->exchange[i].saved);
+		free_arrays(&old->exchange[i]);
 	free(old->exchange);
 	free(old);
 }

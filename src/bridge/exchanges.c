@@ -7,7 +7,7 @@
 
 #include <event2/event.h>
 
-#include "exchange.h"
+#include "exchange_parts.h"
 
 static void
 exchange_free(struct exchange *ex)
@@ -16,10 +16,14 @@ exchange_free(struct exchange *ex)
 
 	while ((master = TAILQ_FIRST(&ex->masters)) != NULL)
 		exchange_free_master(ex, master, DROP_CLOSED);
+	for (unsigned i = 0; i < ex->nslots; i++)
+		free(ex->request[i].payload);
+	queue_free(&ex->answers);
 	precise_stop(&ex->precise);
 	if (ex->event != NULL)
 		event_free(ex->event);
 	task_remove(&ex->task);
+	free(ex->route);
 	free(ex);
 }
 
@@ -35,15 +39,17 @@ exchanges_free(struct exchange_list *list)
 }
 
 static struct exchange *
-exchange_new(struct bridge *b, struct route *route, struct node *to)
+exchange_new(struct bridge *b, const struct route *route, struct node *to)
 {
 	struct exchange *ex = calloc(1, sizeof(*ex));
 
 	if (ex == NULL)
 		return NULL;
 	TAILQ_INIT(&ex->masters);
+	queue_init(&ex->answers, SIZE_MAX);
 	ex->bridge = b;
-	ex->route = route;
+	ex->protocol = route->conf->exchange == EXCHANGE_ANY ? &exchange_any
+							     : &exchange_modbus;
 	ex->to = to;
 	ex->event = evtimer_new(b->base, exchange_on_event, ex);
 	if (ex->event != NULL)
@@ -52,53 +58,89 @@ exchange_new(struct bridge *b, struct route *route, struct node *to)
 	return NULL;
 }
 
+static int
+add_route(struct exchange *ex, struct route *route)
+{
+	struct route **all =
+	    realloc(ex->route, (ex->nroutes + 1) * sizeof(*all));
+
+	if (all == NULL)
+		return -ENOMEM;
+	ex->route = all;
+	ex->route[ex->nroutes++] = route;
+	return 0;
+}
+
 int
 exchanges_add(struct exchange_list *list, struct bridge *b,
     const struct exchange_ops *ops, struct route *route, struct node *to,
     struct exchange *old)
 {
-	struct exchange *ex = exchange_new(b, route, to);
+	struct exchange *ex;
 
-	if (ex == NULL)
+	TAILQ_FOREACH(ex, list, entry)
+		if (ex->to == to)
+			return add_route(ex, route);
+	if ((ex = exchange_new(b, route, to)) == NULL)
 		return -ENOMEM;
 	ex->ops = ops;
 	ex->old = old;
 	TAILQ_INSERT_TAIL(list, ex, entry);
-	return 0;
+	return add_route(ex, route);
 }
 
-/*
- * Takes over the state of the bus.  The masters are taken over only if the section of the
- * route is the same: then the request on the bus has none any more.
- */
+/* Takes over the requests that were sent. */
+static void
+take_over_requests(struct exchange *ex, struct exchange *old)
+{
+	struct request *r;
+
+	memcpy(ex->request, old->request, sizeof(ex->request));
+	ex->nslots = old->nslots;
+	ex->nrequests = old->nrequests;
+	if (old->newest != NULL)
+		ex->newest = &ex->request[old->newest - old->request];
+	ex->answers = old->answers;
+	queue_init(&old->answers, 0);
+	memset(old->request, 0, sizeof(old->request));
+	EACH_REQUEST (r, ex)
+		if (!exchange_still_routed(ex, r->route))
+			r->master = NULL;
+}
+
+/* Drops the queued requests whose route was removed or changed. */
+static void
+drop_unrouted(struct exchange *ex, struct master *master)
+{
+	struct queue old = master->queue;
+	struct queued q;
+
+	queue_init(&master->queue, old.limit);
+	for (; queue_head(&old, &q); queue_pop(&old))
+		if (!exchange_still_routed(ex, q.route))
+			exchange_drop(ex, DROP_CLOSED, q.len);
+		else if (queue_add(&master->queue, &q) < 0)
+			exchange_drop(ex, DROP_MEMORY, q.len);
+	queue_free(&old);
+}
+
+/* Takes over the state of the bus, and the masters with their requests. */
 static void
 take_over(struct exchange *ex, struct exchange *old)
 {
+	struct master *master;
+
 	ex->old = NULL;
-	if (strcmp(ex->route->conf->text, old->route->conf->text) == 0) {
-		TAILQ_CONCAT(&ex->masters, &old->masters, entry);
-		ex->master = old->master;
-		ex->exception = old->exception;
-	}
-	ex->phase = old->phase;
-	ex->request = old->request;
-	ex->master_number = old->master_number;
+	TAILQ_CONCAT(&ex->masters, &old->masters, entry);
+	TAILQ_FOREACH(master, &ex->masters, entry)
+		drop_unrouted(ex, master);
+	exchange_set_priorities(ex);
+	take_over_requests(ex, old);
 	ex->number = old->number;
-	ex->sent_ns = old->sent_ns;
-	ex->until_ns = old->until_ns;
+	ex->rest_ns = old->rest_ns;
 	ex->arriving = old->arriving;
-	ex->answered = old->answered;
-	ex->shown = old->shown;
 	memcpy(ex->guard, old->guard, sizeof(ex->guard));
 	ex->nguards = old->nguards;
-	if (!old->answered)
-		return;
-	ex->answer = old->answer;
-	ex->answer.payload =
-	    memcpy(ex->answer_payload, old->answer.payload, old->answer.len);
-	if (old->answer.wire != NULL)
-		ex->answer.wire = memcpy(
-		    ex->answer_wire, old->answer.wire, old->answer.wire_len);
 }
 
 void
@@ -117,10 +159,36 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
 		ex->to->exchange = ex;
 		task_add(&ex->task, ex, exchange_label, "%s.exchange",
-		    ex->route->name);
-		if (ex->phase == EXCHANGE_IDLE || ex->answered)
-			exchange_wake(ex);
-		else
-			exchange_arm(ex, now_ns());
+		    ex->route[0]->name);
+		exchange_wake(ex);
+	}
+}
+
+struct numbers {
+	const unsigned *number;
+	unsigned n;
+};
+
+static unsigned
+number_of(const void *arg, unsigned route)
+{
+	const struct numbers *numbers = arg;
+
+	return route < numbers->n ? numbers->number[route] : route;
+}
+
+void
+exchanges_renumber(struct bridge *b, const unsigned *number, unsigned n)
+{
+	const struct numbers numbers = { number, n };
+	struct exchange *ex;
+	struct master *master;
+	struct request *r;
+
+	TAILQ_FOREACH(ex, &b->exchanges, entry) {
+		TAILQ_FOREACH(master, &ex->masters, entry)
+			queue_reroute(&master->queue, number_of, &numbers);
+		EACH_REQUEST (r, ex)
+			r->route = number_of(&numbers, r->route);
 	}
 }

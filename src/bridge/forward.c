@@ -212,12 +212,17 @@ static void
 batch_deliver(struct batch *batch, char *names, size_t size)
 {
 	struct bridge *b = batch->from->node->bridge;
+	struct exchange *exchange = batch->from->node->exchange;
 	const struct route_source *s =
 	    &b->routes->source[batch->from->node->number];
 
+	if (exchange != NULL)
+		exchange_answer(exchange, batch, names, size);
 	for (unsigned i = 0; i < s->ntargets; i++) {
 		struct node *to = b->node[s->targets[i].to];
 
+		batch->skip_answers =
+		    exchange != NULL && exchange_has_master(exchange, to);
 		batch_pick(batch, &s->targets[i]);
 		if (batch->npick == 0)
 			continue;
@@ -229,11 +234,8 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		else
 			node_deliver(to, batch);
 	}
-	if (batch->from->conf->framing.rule->number_size > 0)
+	if (batch->refused || batch->from->conf->framing.rule->number_size > 0)
 		exchange_refuse(batch, s);
-	if (batch->from->node->exchange != NULL)
-		exchange_answer(
-		    batch->from->node->exchange, batch, names, size);
 }
 
 /* Delivers frame by frame when there are taps, so that each is shown with its destinations. */

@@ -208,14 +208,36 @@ queue_at(const struct queue *q, uint64_t place, struct queued *ret)
 }
 
 void
-queue_renumber(struct queue *q, const unsigned *number, unsigned n)
+queue_reroute(struct queue *q,
+    unsigned (*map)(const void *arg, unsigned route), const void *arg)
 {
 	struct header *h;
 
 	for (size_t at = q->head; skip_fillers(q, &at); at += record_space(h)) {
 		h = header_at(q, at);
-		h->route = h->route < n ? number[h->route] : UINT32_MAX;
+		h->route = map(arg, h->route);
 	}
+}
+
+struct numbers {
+	const unsigned *number;
+	unsigned n;
+};
+
+static unsigned
+number_of(const void *arg, unsigned route)
+{
+	const struct numbers *numbers = arg;
+
+	return route < numbers->n ? numbers->number[route] : UINT32_MAX;
+}
+
+void
+queue_renumber(struct queue *q, const unsigned *number, unsigned n)
+{
+	const struct numbers numbers = { number, n };
+
+	queue_reroute(q, number_of, &numbers);
 }
 
 bool

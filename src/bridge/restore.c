@@ -20,24 +20,34 @@
 /* --- endpoints and routes, before any is open ----------------------------- */
 
 static void
-restore_route(const struct old_route *old, struct route *route)
+restore_histogram(const struct old_histogram *old, struct histogram *h)
 {
-	uint64_t *const counter[] = ROUTE_COUNTERS(route);
-	struct histogram *h = &route->latency;
 	struct unpack u = old->buckets;
 
-	for (size_t i = 0; i < NELEM(counter); i++)
-		*counter[i] = old->counter[i];
-	route->too_long = old->too_long;
 	h->total = old->total;
 	h->max_ns = old->max_ns;
-	if (h->count == NULL)
+	if (h->count == NULL && old->nbuckets > 0)
 		h->count = calloc(HISTOGRAM_BUCKETS, sizeof(*h->count));
 	for (size_t i = 0; h->count != NULL && i < old->nbuckets; i++) {
 		uint64_t bucket = unpack_number(&u);
 
 		h->count[bucket] = (uint32_t)unpack_number(&u);
 	}
+}
+
+static void
+restore_route(const struct old_route *old, struct route *route)
+{
+	uint64_t *const counter[] = ROUTE_COUNTERS(route);
+
+	for (size_t i = 0; i < NELEM(counter); i++)
+		*counter[i] = old->counter[i];
+	route->too_long = old->too_long;
+	restore_histogram(&old->latency, &route->latency);
+	if (route->stats == NULL)
+		return;
+	route->stats->counters = old->counters;
+	restore_histogram(&old->bus_time, &route->stats->bus_time);
 }
 
 static void

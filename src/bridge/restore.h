@@ -10,18 +10,26 @@
 
 struct snapshot;
 
+/* Versions of the format of the state file. */
+enum pack_version {
+	PACK_PAYLOADS = 2, /* frames have a payload only */
+	PACK_WIRE = 3,	   /* frames as received */
+	PACK_EXCHANGES = 4 /* exchanges with several requests, and their counters */
+};
+#define PACK_VERSION PACK_EXCHANGES
+
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later
  * changes are not included.
  */
 void bridge_save(const struct bridge *b, struct pack *p);
 /*
- * Reads a snapshot; old: in the format of versions that only saved payloads.  The caller
- * keeps the bytes, which must stay valid until the snapshot is freed.  -EINVAL: they were
- * not written by bridge_save(); -ENOMEM.
+ * Reads a snapshot in a version of the format (enum pack_version).  The caller keeps the
+ * bytes, which must stay valid until the snapshot is freed.  -EINVAL: they were not
+ * written by bridge_save(); -ENOMEM.
  */
 int snapshot_read(
-    const uint8_t *data, size_t len, bool old, struct snapshot **ret);
+    const uint8_t *data, size_t len, int version, struct snapshot **ret);
 /* An empty snapshot; NULL: out of memory. */
 struct snapshot *snapshot_new(void);
 /*
@@ -67,8 +75,7 @@ struct restored_link {
 #define ROUTE_COUNTERS(route)                                                 \
 	{                                                                     \
 		&(route)->frames, &(route)->bytes, &(route)->rejected,        \
-		    &(route)->limited, &(route)->answers, &(route)->timeouts, \
-		    &(route)->late, &(route)->foreign                         \
+		    &(route)->limited                                         \
 	}
 
 /* Restores the state of the nodes and routes of a bridge that is not in use yet. */

@@ -9,16 +9,10 @@
 #include "link.h"
 
 static void
-save_route(const struct route *route, struct pack *p)
+save_histogram(const struct histogram *h, struct pack *p)
 {
-	const uint64_t *const counter[] = ROUTE_COUNTERS(route);
-	const struct histogram *h = &route->latency;
 	uint64_t n = 0;
 
-	pack_string(p, route->name);
-	pack_string(p, route->conf != NULL ? route->conf->text : NULL);
-	for (size_t i = 0; i < NELEM(counter); i++)
-		pack_number(p, *counter[i]);
 	pack_number(p, h->total);
 	pack_number(p, h->max_ns);
 	for (unsigned i = 0; h->count != NULL && i < HISTOGRAM_BUCKETS; i++)
@@ -30,6 +24,18 @@ save_route(const struct route *route, struct pack *p)
 		pack_number(p, i);
 		pack_number(p, h->count[i]);
 	}
+}
+
+static void
+save_route(const struct route *route, struct pack *p)
+{
+	const uint64_t *const counter[] = ROUTE_COUNTERS(route);
+
+	pack_string(p, route->name);
+	pack_string(p, route->conf != NULL ? route->conf->text : NULL);
+	for (size_t i = 0; i < NELEM(counter); i++)
+		pack_number(p, *counter[i]);
+	save_histogram(&route->latency, p);
 }
 
 static void
@@ -212,4 +218,13 @@ bridge_save(const struct bridge *b, struct pack *p)
 	exchanges_save(b, p);
 	for (unsigned i = 0; i < b->routes->nroutes; i++)
 		pack_number(p, b->routes->route[i]->too_long);
+	for (unsigned i = 0; i < b->routes->nroutes; i++) {
+		const struct exchange_stats *stats = b->routes->route[i]->stats;
+
+		pack_number(p, stats != NULL);
+		if (stats == NULL)
+			continue;
+		pack_bytes(p, &stats->counters, sizeof(stats->counters));
+		save_histogram(&stats->bus_time, p);
+	}
 }

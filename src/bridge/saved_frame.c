@@ -33,7 +33,7 @@ frame_read_wire(struct unpack *u, struct queued *q)
 {
 	struct span wire;
 
-	if (u->old)
+	if (u->version < PACK_WIRE)
 		return;
 	q->spelled = (uint32_t)unpack_number_to(u, UINT32_MAX);
 	unpack_span(u, &wire);

@@ -34,21 +34,60 @@ read_traffic(struct unpack *u, struct traffic *t)
 }
 
 static void
+read_histogram(struct unpack *u, struct old_histogram *h)
+{
+	h->total = unpack_number(u);
+	h->max_ns = unpack_number(u);
+	h->nbuckets = unpack_count(u, 2 * sizeof(uint64_t));
+	h->buckets = *u;
+	for (size_t i = 0; i < h->nbuckets; i++) {
+		unpack_number_to(u, HISTOGRAM_BUCKETS - 1);
+		unpack_number_to(u, UINT32_MAX);
+	}
+}
+
+static void
 read_route(struct unpack *u, struct old_route *route)
 {
 	unpack_span(u, &route->name);
 	unpack_span(u, &route->text);
 	for (size_t i = 0; i < NELEM(route->counter); i++)
 		route->counter[i] = unpack_number(u);
-	route->total = unpack_number(u);
-	route->max_ns = unpack_number(u);
-	route->nbuckets = unpack_count(u, 2 * sizeof(uint64_t));
-	route->buckets = *u;
-	for (size_t i = 0; i < route->nbuckets; i++) {
-		unpack_number_to(u, HISTOGRAM_BUCKETS - 1);
-		unpack_number_to(u, UINT32_MAX);
+	if (u->version < PACK_EXCHANGES) {
+		route->counters.answers = unpack_number(u);
+		route->counters.timeouts = unpack_number(u);
+		route->counters.late = unpack_number(u);
+		route->counters.foreign = unpack_number(u);
 	}
+	read_histogram(u, &route->latency);
 	route->number = NONE;
+}
+
+static void
+read_stats(struct unpack *u, struct old_route *route)
+{
+	struct span span;
+
+	if (!unpack_bool(u))
+		return;
+	unpack_span(u, &span);
+	if (span.len == sizeof(route->counters))
+		memcpy(&route->counters, span.at, span.len);
+	read_histogram(u, &route->bus_time);
+}
+
+/*
+ * The exchanges of another version are not restored, and neither is what follows them.
+ * True: there are none.
+ */
+static bool
+skip_exchanges(struct unpack *u)
+{
+	bool none = unpack_number(u) == 0;
+
+	if (!none)
+		u->left = 0;
+	return none;
 }
 
 static void
@@ -180,18 +219,24 @@ read_all(struct snapshot *h, struct unpack *u)
 	if (u->left > 0) {
 		read_rates(h, u);
 		read_lines(h, u);
-		if (exchanges_read(u, &h->exchanges) < 0)
+		if (u->version < PACK_EXCHANGES) {
+			if (!skip_exchanges(u))
+				return 0;
+		} else if (exchanges_read(u, &h->exchanges) < 0)
 			return -ENOMEM;
 		for (n = 0; n < h->nroutes; n++)
 			h->route[n].too_long = unpack_number(u);
+		for (n = 0; u->version >= PACK_EXCHANGES && n < h->nroutes; n++)
+			read_stats(u, &h->route[n]);
 	}
 	return u->failed || u->left > 0 ? -EINVAL : 0;
 }
 
 int
-snapshot_read(const uint8_t *data, size_t len, bool old, struct snapshot **ret)
+snapshot_read(
+    const uint8_t *data, size_t len, int version, struct snapshot **ret)
 {
-	struct unpack u = { .at = data, .left = len, .old = old };
+	struct unpack u = { .at = data, .left = len, .version = version };
 	struct snapshot *h = calloc(1, sizeof(*h));
 	int r = h != NULL ? read_all(h, &u) : -ENOMEM;
 
@@ -231,7 +276,9 @@ make_node(struct snapshot *h, const char *name)
 static int
 add_port(struct snapshot *h, const char *name, const struct pack *p)
 {
-	struct unpack u = { .at = p->data, .left = p->len };
+	struct unpack u = {
+		.at = p->data, .left = p->len, .version = PACK_VERSION
+	};
 	struct old_port port = { .data = p->data }, *more;
 	struct span node_name, type;
 	struct old_node *node;

@@ -39,13 +39,18 @@ struct old_node {
 	struct old_port *port;
 };
 
-struct old_route {
-	struct span name, text;
-	uint64_t counter[8];
-	uint64_t too_long;
+struct old_histogram {
 	uint64_t total, max_ns;
 	size_t nbuckets;
 	struct unpack buckets;
+};
+
+struct old_route {
+	struct span name, text;
+	uint64_t counter[4];
+	uint64_t too_long;
+	struct exchange_counters counters; /* of an exchange */
+	struct old_histogram latency, bus_time;
 	unsigned number; /* new number, NONE: it no longer exists */
 };
 

@@ -16,6 +16,7 @@ const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_CLOSED] = "closed",
 	[DROP_NO_PEER] = "nobody",
 	[DROP_MEMORY] = "memory",
+	[DROP_EXPIRED] = "expired",
 };
 
 /* All members of struct traffic are uint64_t counters. */

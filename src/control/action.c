@@ -13,7 +13,7 @@
 
 int
 call_send(
-    struct call *call, struct node *node, const struct tap *tap, char *text)
+    struct call *call, struct node *node, struct tap *tap, char *text)
 {
 	const struct endpoint_conf *conf = node->endpoint->conf;
 	uint8_t frame[CLIENT_LINE_MAX];

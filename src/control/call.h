@@ -101,7 +101,7 @@ void call_escape(
  * the answer, or NULL.
  */
 int call_send(
-    struct call *call, struct node *node, const struct tap *tap, char *text);
+    struct call *call, struct node *node, struct tap *tap, char *text);
 int run_send(struct call *call);
 int run_pause(struct call *call);
 int run_resume(struct call *call);

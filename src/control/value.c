@@ -250,10 +250,41 @@ print_limited(const void *object, size_t at, char *buf, size_t size)
 static bool
 print_exchanged(const void *object, size_t at, char *buf, size_t size)
 {
+	const struct exchange_stats *stats =
+	    ((const struct route *)object)->stats;
+
+	return stats != NULL && print_counter(stats, at, buf, size);
+}
+
+/* Exceptions with a code, which only Modbus has. */
+static bool
+print_exceptions(const void *object, size_t at, char *buf, size_t size)
+{
 	const struct route *route = object;
 
-	return print_counter(object, at, buf, size) && route->conf != NULL &&
-	    route->conf->exchange != EXCHANGE_NONE;
+	return print_exchanged(object, at, buf, size) &&
+	    route->conf->exchange == EXCHANGE_MODBUS;
+}
+
+enum bus_value { BUS_P50, BUS_P99, BUS_BUSY, BUS_UTILISATION };
+
+static bool
+print_bus(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct exchange_stats *stats =
+	    ((const struct route *)object)->stats;
+
+	if (stats == NULL)
+		return false;
+	if (at == BUS_UTILISATION)
+		snprintf(buf, size, "%.1f", exchange_utilisation(stats));
+	else if (at == BUS_BUSY)
+		print_seconds(stats->counters.busy_ns, 9, buf, size);
+	else
+		print_seconds(histogram_percentile(&stats->bus_time,
+				  at == BUS_P50 ? 50 : 99),
+		    9, buf, size);
+	return true;
 }
 
 static bool
@@ -266,7 +297,11 @@ print_too_long(const void *object, size_t at, char *buf, size_t size)
 }
 
 #define LIMITED(member) print_limited, offsetof(struct route, member)
-#define EXCHANGED(member) print_exchanged, offsetof(struct route, member)
+#define EXCHANGED(member) \
+	print_exchanged, offsetof(struct exchange_stats, counters.member)
+#define EXCEPTIONS(code) \
+	print_exceptions, \
+	offsetof(struct exchange_stats, counters.exceptions[code])
 
 const struct row route_rows[] = {
 	{ "frames", print_counter, offsetof(struct route, frames) },
@@ -274,10 +309,30 @@ const struct row route_rows[] = {
 	{ "rejected", print_counter, offsetof(struct route, rejected) },
 	{ "limited", LIMITED(limited) },
 	{ "too_long", print_too_long, offsetof(struct route, too_long) },
+	{ "requests", EXCHANGED(requests) },
 	{ "answers", EXCHANGED(answers) },
 	{ "timeouts", EXCHANGED(timeouts) },
+	{ "retries", EXCHANGED(retries) },
+	{ "expired", EXCHANGED(expired) },
+	{ "refused", EXCHANGED(refused) },
 	{ "late", EXCHANGED(late) },
 	{ "foreign", EXCHANGED(foreign) },
+	{ "exceptions", EXCEPTIONS(0) },
+	{ "exception_01", EXCEPTIONS(1) },
+	{ "exception_02", EXCEPTIONS(2) },
+	{ "exception_03", EXCEPTIONS(3) },
+	{ "exception_04", EXCEPTIONS(4) },
+	{ "exception_05", EXCEPTIONS(5) },
+	{ "exception_06", EXCEPTIONS(6) },
+	{ "exception_07", EXCEPTIONS(7) },
+	{ "exception_08", EXCEPTIONS(8) },
+	{ "exception_09", EXCEPTIONS(9) },
+	{ "exception_0a", EXCEPTIONS(10) },
+	{ "exception_0b", EXCEPTIONS(11) },
+	{ "bus_p50", print_bus, BUS_P50 },
+	{ "bus_p99", print_bus, BUS_P99 },
+	{ "busy", print_bus, BUS_BUSY },
+	{ "utilisation", print_bus, BUS_UTILISATION },
 	{ "p50", print_latency, ROUTE_P50 },
 	{ "p99", print_latency, ROUTE_P99 },
 	{ "max", print_latency, ROUTE_MAX },

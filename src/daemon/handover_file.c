@@ -18,13 +18,24 @@
 #include "handover_file.h"
 
 /* The last two digits are the version of the format. */
-#define MAGIC "ttybho03"
-#define MAGIC_FIRST "ttybho01"	/* ends with the nodes */
-#define MAGIC_SECOND "ttybho02" /* has payloads only, like the first one */
+/* The digit at the end is the version of the format. */
+#define MAGIC "ttybho04"
 #define MAGIC_LEN 8
 #define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
 #define FILE_MAX ((size_t)1 << 31)
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+/* The version of the format; 0: it is not a state file of a known version. */
+static int
+version_of(const uint8_t *data)
+{
+	int version = data[MAGIC_LEN - 1] - '0';
+
+	if (memcmp(data, MAGIC, MAGIC_LEN - 1) != 0 || version < 1 ||
+	    version > PACK_VERSION)
+		return 0;
+	return version;
+}
 
 int
 handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
@@ -33,14 +44,9 @@ handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
 	struct unpack u = { .at = data, .left = len };
 	char name[KEEP_NAME_MAX];
 	size_t n;
-	bool old;
-	int fd;
+	int fd, version;
 
-	if (len < HEAD_LEN)
-		return -EINVAL;
-	old = memcmp(data, MAGIC_FIRST, MAGIC_LEN) == 0 ||
-	    memcmp(data, MAGIC_SECOND, MAGIC_LEN) == 0;
-	if (!old && memcmp(data, MAGIC, MAGIC_LEN) != 0)
+	if (len < HEAD_LEN || (version = version_of(data)) == 0)
 		return -EINVAL;
 	u.at += MAGIC_LEN;
 	u.left -= MAGIC_LEN;
@@ -54,7 +60,7 @@ handover_read(const uint8_t *data, size_t len, struct snapshot **ret,
 		if (!u.failed && descriptor != NULL)
 			descriptor(name, fd);
 	}
-	return u.failed ? -EINVAL : snapshot_read(u.at, u.left, old, ret);
+	return u.failed ? -EINVAL : snapshot_read(u.at, u.left, version, ret);
 }
 
 int

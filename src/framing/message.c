@@ -339,6 +339,19 @@ modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret)
 	return true;
 }
 
+#define READ_DEVICE 43
+#define MEI_READ_IDENTIFICATION 14
+
+bool
+modbus_reads(const struct modbus *m)
+{
+	static const uint8_t reading[] = { 1, 2, 3, 4, 7, 11, 12, 17, 20, 24 };
+
+	if (m->function == READ_DEVICE)
+		return m->ndata > 0 && m->data[0] == MEI_READ_IDENTIFICATION;
+	return memchr(reading, m->function, sizeof(reading)) != NULL;
+}
+
 /* How the data of a response begins: a byte count for the requested bits or words, or
  * the address of the request. */
 enum answer_head { ANY, BITS, WORDS, ADDRESS };

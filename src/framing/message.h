@@ -46,6 +46,7 @@ bool mavlink_read(const uint8_t *payload, size_t len, struct mavlink *ret);
 #define MODBUS_BROADCAST 0
 /* Exception codes of a gateway: the bus is unavailable; the unit does not respond. */
 #define MODBUS_EXCEPTION 0x80 /* set in the function */
+#define MODBUS_ILLEGAL_FUNCTION 0x01
 #define MODBUS_NO_PATH 0x0a
 #define MODBUS_NO_ANSWER 0x0b
 
@@ -67,6 +68,9 @@ bool modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret);
  * the length of the response is known, it must be the expected one.
  */
 bool modbus_answers(const struct modbus *request, const struct modbus *answer);
+
+/* Whether the function only reads. */
+bool modbus_reads(const struct modbus *m);
 
 /* --- messages of one kind ------------------------------------------------ */
 

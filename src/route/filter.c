@@ -233,3 +233,22 @@ match_unit(const struct ranges *units, const struct framing_conf *framing,
 	return framing_modbus(framing, payload, len, &m) &&
 	    ranges_have(units, m.unit);
 }
+
+bool
+match_function(const struct ranges *functions,
+    const struct framing_conf *framing, const uint8_t *payload, size_t len)
+{
+	struct modbus m;
+
+	return framing_modbus(framing, payload, len, &m) &&
+	    ranges_have(functions, m.function);
+}
+
+bool
+match_reading(
+    const struct framing_conf *framing, const uint8_t *payload, size_t len)
+{
+	struct modbus m;
+
+	return framing_modbus(framing, payload, len, &m) && modbus_reads(&m);
+}

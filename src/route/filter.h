@@ -46,6 +46,11 @@ bool match_mavlink(
 /* framing: that of the payload; NULL: not known. */
 bool match_unit(const struct ranges *units, const struct framing_conf *framing,
     const uint8_t *payload, size_t len);
+bool match_function(const struct ranges *functions,
+    const struct framing_conf *framing, const uint8_t *payload, size_t len);
+/* Whether it is a Modbus message of a function that only reads. */
+bool match_reading(
+    const struct framing_conf *framing, const uint8_t *payload, size_t len);
 
 /*
  * Whether one more frame is within the rate; *until is initially zero.  After a pause n

@@ -189,6 +189,27 @@ join_all(struct making *m)
 }
 
 /* Initializes the names and filters of a route. */
+/* Compiles the expressions of the section.  -EINVAL with a message in err; -ENOMEM. */
+static int
+compile(struct route *route, const struct route_conf *conf, struct error *err)
+{
+	const struct {
+		const char *text;
+		struct expression **ret;
+	} all[] = {
+		{ conf->match, &route->match },
+		{ conf->reject, &route->reject },
+		{ conf->answer_match, &route->answer_match },
+		{ conf->no_answer, &route->no_answer },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < NELEM(all); i++)
+		if (all[i].text != NULL)
+			r = expression_new(all[i].text, all[i].ret, err);
+	return r;
+}
+
 static int
 route_start(
     struct route *route, const struct route_conf *conf, struct error *err)
@@ -205,21 +226,19 @@ route_start(
 	route->to = list_in_words(to);
 	if (route->from == NULL || route->to == NULL)
 		return -ENOMEM;
-	if (conf != NULL && conf->match != NULL) {
-		r = expression_new(conf->match, &route->match, err);
-		if (r != 0)
-			return r;
-	}
-	if (conf != NULL && conf->reject != NULL) {
-		r = expression_new(conf->reject, &route->reject, err);
-		if (r != 0)
-			return r;
+	if (conf != NULL && (r = compile(route, conf, err)) != 0)
+		return r;
+	if (conf != NULL && conf->exchange != EXCHANGE_NONE) {
+		route->stats = calloc(1, sizeof(*route->stats));
+		if (route->stats == NULL)
+			return -ENOMEM;
 	}
 	route->filtered = route->match != NULL || route->reject != NULL ||
 	    (conf != NULL &&
 		(conf->match_hex.len > 0 || conf->match_nmea != NULL ||
 		    conf->match_mavlink.n > 0 || conf->match_unit.n > 0 ||
-		    conf->rate.n > 0));
+		    conf->match_function.n > 0 ||
+		    conf->functions != FUNCTIONS_ALL || conf->rate.n > 0));
 	return 0;
 }
 
@@ -410,7 +429,12 @@ route_free(struct route *route)
 {
 	expression_free(route->match);
 	expression_free(route->reject);
+	expression_free(route->answer_match);
+	expression_free(route->no_answer);
 	histogram_free(&route->latency);
+	if (route->stats != NULL)
+		histogram_free(&route->stats->bus_time);
+	free(route->stats);
 	route_conf_free(route->conf);
 	for (unsigned i = 0; route->messages != NULL && i < route->nmessages;
 	     i++)
@@ -440,9 +464,20 @@ routes_free(struct routes *r)
 
 /* --- the verdict --------------------------------------------------------- */
 
+/* Whether the function of a Modbus message is permitted. */
+static bool
+permits(const struct route_conf *conf, const struct framing_conf *framing,
+    const uint8_t *payload, size_t len)
+{
+	if (conf->functions == FUNCTIONS_READ)
+		return match_reading(framing, payload, len);
+	return conf->match_function.n == 0 ||
+	    match_function(&conf->match_function, framing, payload, len);
+}
+
 /*
- * 1 when the frame passes, 0 when not, -EFBIG when that exceeds the limit of work;
- * -ENOMEM.
+ * 1 when the frame passes, 0 when not, -EPERM when its function is not permitted, -EFBIG
+ * when that exceeds the limit of work; -ENOMEM.
  */
 static int
 passes(const struct route_target *target, const struct route *route,
@@ -467,11 +502,14 @@ passes(const struct route_target *target, const struct route *route,
 	if (route->match != NULL)
 		found = expression_find(
 		    route->match, payload, len, target->work, target->spent);
-	if (found != 1 || route->reject == NULL)
+	if (found == 1 && route->reject != NULL) {
+		found = expression_find(
+		    route->reject, payload, len, target->work, target->spent);
+		found = found < 0 ? found : !found;
+	}
+	if (found != 1 || permits(conf, framing, payload, len))
 		return found;
-	found = expression_find(
-	    route->reject, payload, len, target->work, target->spent);
-	return found < 0 ? found : !found;
+	return conf->exchange != EXCHANGE_NONE ? -EPERM : 0;
 }
 
 /*
@@ -500,7 +538,7 @@ within_rate(struct route *route, unsigned to, const uint8_t *payload,
 struct route *
 route_verdict(const struct route_target *target,
     const struct framing_conf *framing, const uint8_t *payload, size_t len,
-    uint64_t now)
+    uint64_t now, bool *refused)
 {
 	for (unsigned i = 0; i < target->nvia; i++) {
 		struct route *route = target->via[i];
@@ -511,7 +549,10 @@ route_verdict(const struct route_target *target,
 		if ((pass = passes(target, route, framing, payload, len)) ==
 		    -EFBIG)
 			route->too_long++;
-		else if (pass != 1)
+		else if (pass == -EPERM) {
+			route->stats->counters.refused++;
+			*refused = true;
+		} else if (pass != 1)
 			route->rejected++;
 		else if (route->until != NULL &&
 		    !within_rate(route, target->to, payload, len, now))

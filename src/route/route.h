@@ -15,9 +15,12 @@
 #include "stats.h"
 #include "error.h"
 
-/* Whether the route is an exchange, in which Modbus masters share a bus. */
-enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MODBUS };
+/* Whether the route is an exchange, in which masters share a bus, and of which protocol. */
+enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MODBUS, EXCHANGE_ANY };
+enum functions { FUNCTIONS_ALL, FUNCTIONS_READ };
 #define ANSWER_TIMEOUT NSEC_PER_SEC
+#define REQUEST_TIMEOUT (5 * NSEC_PER_SEC)
+#define EXCHANGE_WINDOW_MAX 32
 
 /* A parsed [route NAME] section. */
 struct route_conf {
@@ -30,14 +33,54 @@ struct route_conf {
 	char *match, *reject;	/* POSIX extended; NULL: all, none */
 	struct bytes match_hex; /* len 0: all */
 	char *match_nmea;	/* NULL: all */
-	struct ranges match_mavlink, match_unit;
+	struct ranges match_mavlink, match_unit, match_function;
+	int functions; /* enum functions */
 	struct rate rate;
 	int latest;		 /* enum latest */
 	int exchange;		 /* enum exchange_kind */
-	uint64_t answer_timeout; /* ns, 0: not given */
-	uint64_t late_guard;	 /* the same */
+	/* Of an exchange; times in ns; 0 or NULL: not given. */
+	uint64_t answer_timeout, late_guard, request_timeout, min_gap;
+	uint64_t window; /* requests that may be awaiting their answers */
+	uint64_t retries;
+	uint64_t answer_frames; /* that each answer consists of */
+	char *answer_match, *no_answer; /* POSIX extended */
+	struct bytes answer_match_hex;
+	char *priority;	 /* names of masters */
+	int unit_offset; /* added to the units of requests */
 };
 extern const struct key route_keys[];
+
+/* Exception codes up to this one are counted separately. */
+#define EXCHANGE_EXCEPTIONS 11
+
+/* What an exchange counts: requests and their answers. */
+struct exchange_counters {
+	uint64_t requests; /* sent to the bus, each once */
+	uint64_t answers;  /* delivered, including exceptions of the unit... */
+	uint64_t timeouts; /* ...requests that were not answered in time */
+	uint64_t late;	   /* frames received when no answer was awaited... */
+	uint64_t foreign;  /* ...and while another one was awaited */
+	uint64_t retries;  /* requests that were sent again */
+	uint64_t refused;  /* requests whose function is not permitted */
+	uint64_t expired;  /* requests that have waited for request_timeout */
+	/* Exceptions given to masters, from units and from the daemon; [0]: of any code. */
+	uint64_t exceptions[EXCHANGE_EXCEPTIONS + 1];
+	uint64_t busy_ns; /* the time in which the bus was not idle */
+};
+
+/* For the utilisation of the bus: how long it was busy in each of the last seconds. */
+#define BUSY_SECONDS 10
+struct busy {
+	uint64_t since_ns; /* it is busy since then, 0: it is idle */
+	uint64_t second[BUSY_SECONDS], ns[BUSY_SECONDS];
+};
+
+struct exchange_stats {
+	struct exchange_counters counters;
+	/* Of the first route to a bus: */
+	struct histogram bus_time; /* from a request to its answer */
+	struct busy busy;
+};
 
 /* The members used for each frame come first. */
 struct route {
@@ -61,10 +104,8 @@ struct route {
 	unsigned nmessages;
 	/* The endpoints that its rate may count for, see routes_find_rated(). */
 	unsigned *rated, nrated;
-	uint64_t answers;  /* exchange: answers given to their master... */
-	uint64_t timeouts; /* ...answers that were not received in time... */
-	uint64_t late;	   /* ...received when no answer was awaited... */
-	uint64_t foreign;  /* ...received while another one was awaited */
+	struct exchange_stats *stats; /* NULL: it is no exchange */
+	struct expression *answer_match, *no_answer; /* NULL: none */
 };
 
 /*
@@ -146,10 +187,10 @@ void route_conf_free(struct route_conf *conf);
  * The route that forwards a frame received at time now to the target: the first whose
  * filter and rate accept it; NULL when none does.  The routes that refused it have
  * counted it.  The caller has to count frames and bytes.  framing: that of the source, or
- * NULL.
+ * NULL.  *refused is set to true if an exchange accepts such frames, but not the function.
  */
 struct route *route_verdict(const struct route_target *target,
     const struct framing_conf *framing, const uint8_t *payload, size_t len,
-    uint64_t now);
+    uint64_t now, bool *refused);
 
 #endif

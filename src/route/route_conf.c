@@ -41,6 +41,30 @@ parse_units(void *field, const char *value, struct error *err)
 }
 
 static int
+parse_functions(void *field, const char *value, struct error *err)
+{
+	return ranges_parse(value, 127, "function", field, err);
+}
+
+/* A number of units with a sign. */
+static int
+parse_unit_offset(void *field, const char *value, struct error *err)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(value, &end, 10);
+	if (errno != 0 || end == value || *end != '\0' || n < -255 || n > 255)
+		return error_fail(err, -EINVAL,
+		    "'%.40s' is not an offset of units; a number from -255 to"
+		    " 255, which is added to the unit of a request, as in -100",
+		    value);
+	*(int *)field = (int)n;
+	return 0;
+}
+
+static int
 parse_rate(void *field, const char *value, struct error *err)
 {
 	return rate_parse(value, field, err);
@@ -55,6 +79,12 @@ static const char *const latest_words[] = {
 static const char *const exchange_words[] = {
 	[EXCHANGE_NONE] = "none",
 	[EXCHANGE_MODBUS] = "modbus",
+	[EXCHANGE_ANY] = "any",
+	NULL,
+};
+static const char *const functions_words[] = {
+	[FUNCTIONS_ALL] = "all",
+	[FUNCTIONS_READ] = "read",
 	NULL,
 };
 
@@ -104,6 +134,16 @@ const struct key route_keys[] = {
 	    .offset = OFFSET(match_unit),
 	    .parse = parse_units,
 	    .help = "only Modbus messages of these units" },
+	{ .name = "match_function",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(match_function),
+	    .parse = parse_functions,
+	    .help = "only Modbus messages of these functions" },
+	{ .name = "functions",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(functions),
+	    .words = functions_words,
+	    .help = "'read': only Modbus messages of functions that only read" },
 	{ .name = "rate",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(rate),
@@ -134,6 +174,61 @@ const struct key route_keys[] = {
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "how long after that a late answer keeps the same unit"
 		    " from being asked the same function" },
+	{ .name = "request_timeout",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(request_timeout),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long a request may wait before it is sent" },
+	{ .name = "min_gap",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(min_gap),
+	    .max = 60 * NSEC_PER_SEC,
+	    .help = "the minimum time between an answer and the next request" },
+	{ .name = "retries",
+	    .type = KEY_NUMBER,
+	    .offset = OFFSET(retries),
+	    .max = 10,
+	    .help = "how often a request that is not answered is sent again" },
+	{ .name = "window",
+	    .type = KEY_NUMBER,
+	    .offset = OFFSET(window),
+	    .min = 1,
+	    .max = EXCHANGE_WINDOW_MAX,
+	    .help = "how many requests may await their answers at a time, on a"
+		    " bus whose messages have numbers" },
+	{ .name = "unit_offset",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(unit_offset),
+	    .parse = parse_unit_offset,
+	    .help = "a number that is added to the unit of each request" },
+	{ .name = "priority",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(priority),
+	    .help = "masters whose requests are sent before those of others" },
+	{ .name = "answer_match",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(answer_match),
+	    .parse = parse_expression,
+	    .help = "an answer is a frame that this POSIX extended regular"
+		    " expression finds something in" },
+	{ .name = "answer_match_hex",
+	    .type = KEY_HEX,
+	    .offset = OFFSET(answer_match_hex),
+	    .max = sizeof(((struct bytes *)NULL)->b),
+	    .help = "an answer is a frame that begins with these bytes" },
+	{ .name = "answer_frames",
+	    .type = KEY_NUMBER,
+	    .offset = OFFSET(answer_frames),
+	    .min = 1,
+	    .max = 1000,
+	    .help = "the number of frames of each answer" },
+	{ .name = "no_answer",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(no_answer),
+	    .parse = parse_expression,
+	    .help = "requests that this POSIX extended regular expression"
+		    " finds something in are not answered" },
 	{ .name = NULL },
 };
 
@@ -146,6 +241,8 @@ route_conf_free(struct route_conf *conf)
 	free(conf->match);
 	free(conf->reject);
 	free(conf->match_nmea);
+	free(conf->answer_match);
+	free(conf->no_answer);
 	free(conf->name);
 	free(conf->text);
 	free(conf);
@@ -205,17 +302,53 @@ check_exchange(const struct route_conf *conf, struct error *err)
 	return error_is_set(err) ? -EINVAL : 0;
 }
 
+/* The kinds of exchange in which a key is valid. */
+enum { IN_MODBUS = 1 << EXCHANGE_MODBUS, IN_ANY = 1 << EXCHANGE_ANY };
+
+/* Checks that keys that are given belong to this kind of exchange. */
+static int
+check_exchange_keys(const struct route_conf *conf, struct error *err)
+{
+	const struct {
+		const char *key;
+		bool given;
+		int valid;
+	} all[] = {
+		{ "answer_timeout", conf->answer_timeout != 0,
+		    IN_MODBUS | IN_ANY },
+		{ "late_guard", conf->late_guard != 0, IN_MODBUS | IN_ANY },
+		{ "request_timeout", conf->request_timeout != 0,
+		    IN_MODBUS | IN_ANY },
+		{ "min_gap", conf->min_gap != 0, IN_MODBUS | IN_ANY },
+		{ "retries", conf->retries != 0, IN_MODBUS | IN_ANY },
+		{ "priority", conf->priority != NULL, IN_MODBUS | IN_ANY },
+		{ "window", conf->window > 1, IN_MODBUS },
+		{ "unit_offset", conf->unit_offset != 0, IN_MODBUS },
+		{ "answer_match", conf->answer_match != NULL, IN_ANY },
+		{ "answer_match_hex", conf->answer_match_hex.len > 0, IN_ANY },
+		{ "answer_frames", conf->answer_frames != 0, IN_ANY },
+		{ "no_answer", conf->no_answer != NULL, IN_ANY },
+	};
+
+	for (size_t i = 0; i < NELEM(all); i++) {
+		if (!all[i].given || (all[i].valid >> conf->exchange & 1) != 0)
+			continue;
+		return error_fail(err, -EINVAL, "'%s' is only valid with %s",
+		    all[i].key,
+		    all[i].valid == IN_MODBUS	 ? "exchange = modbus"
+			: all[i].valid == IN_ANY ? "exchange = any"
+						 : "'exchange'");
+	}
+	return 0;
+}
+
 int
 route_conf_check(const struct route_conf *conf, struct error *err)
 {
 	int n;
 
-	if (conf->exchange == EXCHANGE_NONE &&
-	    (conf->answer_timeout != 0 || conf->late_guard != 0))
-		return error_fail(err, -EINVAL,
-		    "'%s' is only valid with exchange = modbus",
-		    conf->answer_timeout != 0 ? "answer_timeout"
-					      : "late_guard");
+	if (check_exchange_keys(conf, err) != 0)
+		return -EINVAL;
 	if (conf->between != NULL && conf->exchange != EXCHANGE_NONE)
 		return error_fail(err, -EINVAL,
 		    "'exchange' needs 'from', the masters, and"

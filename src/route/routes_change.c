@@ -206,6 +206,19 @@ routes_change_free(struct routes_change *change)
 /* --- the change ----------------------------------------------------------- */
 
 static void
+take_stats(struct exchange_stats *to, struct exchange_stats *from)
+{
+	const uint64_t *add = (const uint64_t *)&from->counters;
+	uint64_t *sum = (uint64_t *)&to->counters;
+
+	for (size_t i = 0; i < sizeof(to->counters) / sizeof(*sum); i++)
+		sum[i] += add[i];
+	to->bus_time = from->bus_time;
+	memset(&from->bus_time, 0, sizeof(from->bus_time));
+	to->busy = from->busy;
+}
+
+static void
 take_counters(struct route *to, struct route *from)
 {
 	to->frames += from->frames;
@@ -213,12 +226,10 @@ take_counters(struct route *to, struct route *from)
 	to->rejected += from->rejected;
 	to->limited += from->limited;
 	to->too_long += from->too_long;
-	to->answers += from->answers;
-	to->timeouts += from->timeouts;
-	to->late += from->late;
-	to->foreign += from->foreign;
 	to->latency = from->latency;
 	memset(&from->latency, 0, sizeof(from->latency));
+	if (to->stats != NULL && from->stats != NULL)
+		take_stats(to->stats, from->stats);
 }
 
 /* Takes over the state of a rate for an endpoint, whose number was different. */

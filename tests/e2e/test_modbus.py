@@ -700,7 +700,7 @@ def test_others_may_listen_to_the_answers(masters, daemon, connect):
     pump([watch], lambda: len(watch.lines()) == 2)
     asked, answered = watch.lines()
     assert asked.split()[1:3] == [b"m1", b"bus"]
-    assert answered.split()[1:3] == [b"bus", b"log,m1"]
+    assert answered.split()[1:3] == [b"bus", b"m1,log"]
     watch.close()
 
 

@@ -66,6 +66,7 @@ make_routes(struct config *c)
 	struct routes *routes = NULL;
 	struct error err;
 	unsigned bad;
+	bool refused = false;
 
 	expect(names != NULL && ends != NULL, "there is memory");
 	for (unsigned i = 0; i < c->nendpoints; i++) {
@@ -80,7 +81,7 @@ make_routes(struct config *c)
 	for (unsigned i = 0; i < routes->nsources; i++)
 		for (unsigned j = 0; j < routes->source[i].ntargets; j++)
 			route_verdict(&routes->source[i].targets[j], NULL,
-			    (const uint8_t *)"a\0b", 3, 1);
+			    (const uint8_t *)"a\0b", 3, 1, &refused);
 	routes_free(routes);
 	free(names);
 	free(ends);

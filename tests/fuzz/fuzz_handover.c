@@ -111,7 +111,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		link_settle_all();
 		bridge_save(b, &p);
 		insist(!p.failed &&
-			snapshot_read(p.data, p.len, false, &again) == 0,
+			snapshot_read(p.data, p.len, PACK_VERSION, &again) == 0,
 		    "what was written cannot be read");
 		snapshot_free(again, b);
 		pack_free(&p);

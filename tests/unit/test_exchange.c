@@ -8,7 +8,7 @@
 #include <errno.h>
 
 #include "bridge_harness.h"
-#include "exchange.h"
+#include "exchange_parts.h"
 
 #define HOUR (3600 * NSEC_PER_SEC)
 #define WRITE_REGISTER 6
@@ -16,6 +16,7 @@
 
 static struct route_conf route_conf;
 static struct route route;
+static struct exchange_stats stats;
 static struct batch *batch;
 static struct port *bus, *master[MASTERS];
 static uint64_t asked_ns; /* when the next request comes in */
@@ -222,8 +223,12 @@ set_up(void **state)
 		.text = text,
 		.exchange = EXCHANGE_MODBUS,
 		.answer_timeout = HOUR,
-		.late_guard = HOUR };
-	route = (struct route){ .conf = &route_conf, .name = name };
+		.late_guard = HOUR,
+		.request_timeout = UINT64_MAX / 2 };
+	memset(&stats, 0, sizeof(stats));
+	route = (struct route){
+		.conf = &route_conf, .name = name, .stats = &stats
+	};
 	asked_ns = NSEC_PER_SEC;
 	bus_state = WRITTEN;
 	nsent = sent_seen = ngiven = given_seen = 0;
@@ -236,6 +241,7 @@ tear_down(void **state)
 {
 	(void)state;
 	exchanges_free(&bridge.exchanges);
+	histogram_free(&stats.bus_time);
 	for (unsigned i = 0; i < bridge.nnodes; i++)
 		if (first_port(bridge.node[i]) != NULL)
 			queue_free(&first_port(bridge.node[i])->queue);
@@ -265,7 +271,7 @@ masters_take_turns(void **state)
 			expect_given(master[i], number);
 		}
 	assert_int_equal(waiting(), 0);
-	assert_int_equal(route.answers, MASTERS * ROUNDS);
+	assert_int_equal(stats.counters.answers, MASTERS * ROUNDS);
 	assert_dropped(bus, 0, 0);
 }
 
@@ -329,19 +335,19 @@ what_does_not_answer_the_request_is_not_given(void **state)
 	expect_sent(9);
 	for (size_t i = 0; i < NELEM(others); i++) {
 		from_bus(others[i].bytes, strlen(others[i].bytes));
-		if (route.foreign != i + 1)
+		if (stats.counters.foreign != i + 1)
 			fail_msg("%s", others[i].what);
 	}
 	from_bus(values, sizeof(values));
 	/* It has come a second time before the first was given. */
 	from_bus(values, sizeof(values));
 	expect_given(master[1], 77);
-	assert_int_equal(route.foreign, NELEM(others));
-	assert_int_equal(route.late, 1);
-	assert_int_equal(route.answers, 1);
+	assert_int_equal(stats.counters.foreign, NELEM(others));
+	assert_int_equal(stats.counters.late, 1);
+	assert_int_equal(stats.counters.answers, 1);
 	/* And once more, when none is awaited. */
 	from_bus(values, sizeof(values));
-	assert_int_equal(route.late, 2);
+	assert_int_equal(stats.counters.late, 2);
 	assert_int_equal(ngiven, 1);
 }
 
@@ -365,7 +371,7 @@ an_answer_for_which_the_master_has_no_room_is_dropped(void **state)
 	expect_sent(1);
 	master[0]->queue.limit = 5;
 	answer(1, 1);
-	UNTIL(route.answers == 1);
+	UNTIL(stats.counters.answers == 1);
 	assert_int_equal(ngiven, 0);
 	assert_dropped(master[0], DROP_OVERFLOW, 1);
 }
@@ -398,8 +404,8 @@ a_broadcast_is_answered_by_none(void **state)
 	expect_sent(2);
 	answer(1, 2);
 	expect_given(master[1], 2);
-	assert_int_equal(route.answers, 1);
-	assert_int_equal(route.timeouts, 0);
+	assert_int_equal(stats.counters.answers, 1);
+	assert_int_equal(stats.counters.timeouts, 0);
 	/* On a line on which a request takes minutes, none is awaited meanwhile. */
 	bus->node->endpoint->conf->framing.baud = 1;
 	request(master[0], MODBUS_BROADCAST, 3);
@@ -407,7 +413,7 @@ a_broadcast_is_answered_by_none(void **state)
 	request(master[1], 1, 4);
 	assert_label("every unit to deal with a's broadcast (1 request more)");
 	answer(MODBUS_BROADCAST, 3);
-	assert_int_equal(route.late, 1);
+	assert_int_equal(stats.counters.late, 1);
 	assert_int_equal(ngiven, 1);
 }
 
@@ -423,10 +429,10 @@ after_a_timeout_the_next_request_is_sent(void **state)
 	route_conf.answer_timeout = HOUR;
 	request(master[1], 2, 2);
 	expect_sent(2);
-	assert_int_equal(route.timeouts, 1);
+	assert_int_equal(stats.counters.timeouts, 1);
 	answer(1, 1);
-	assert_int_equal(route.late, 1);
-	assert_int_equal(route.foreign, 0);
+	assert_int_equal(stats.counters.late, 1);
+	assert_int_equal(stats.counters.foreign, 0);
 	answer(2, 2);
 	expect_given(master[1], 2);
 	assert_int_equal(ngiven, 1);
@@ -449,13 +455,14 @@ only_the_same_unit_and_function_wait_for_a_late_answer(void **state)
 	ask(master[2], same_unit, sizeof(same_unit));
 	/* Its turn would come later. */
 	expect_sent(3);
-	assert_int_equal(route.timeouts, 1);
+	assert_int_equal(stats.counters.timeouts, 1);
 	answer(2, 3);
 	expect_given(master[1], 3);
 	expect_sent(33);
 	from_bus(values, sizeof(values));
 	expect_given(master[2], 44);
-	UNTIL(bus->node->exchange->phase == EXCHANGE_IDLE);
+	UNTIL(bus->node->exchange->nrequests == 0 &&
+	    bus->node->exchange->rest_ns == 0);
 	assert_label(
 	    "a late answer, before the unit is asked again (1 request more)");
 	assert_int_equal(nsent, 3);
@@ -470,7 +477,7 @@ the_same_request_goes_out_when_no_late_answer_can_come(void **state)
 	request(master[1], 1, 2);
 	expect_sent(1);
 	expect_sent(2);
-	assert_true(route.timeouts >= 1);
+	assert_true(stats.counters.timeouts >= 1);
 	assert_true(bus->node->exchange->nguards <= 1);
 }
 
@@ -482,7 +489,7 @@ all_requests_wait_when_too_many_late_answers_are_expected(void **state)
 	route_conf.answer_timeout = NSEC_PER_MSEC;
 	for (uint8_t i = 1; i <= GUARDS + 2; i++)
 		request(master[0], i, i);
-	UNTIL(route.timeouts == GUARDS);
+	UNTIL(stats.counters.timeouts == GUARDS);
 	assert_int_equal(nsent, GUARDS);
 	assert_int_equal(waiting(), 2);
 	assert_label("a late answer, before the unit is asked again"
@@ -546,7 +553,7 @@ the_answer_to_a_request_that_was_given_up_is_not_given(void **state)
 	answer(1, 1);
 	expect_sent(2);
 	assert_int_equal(ngiven, 0);
-	assert_int_equal(route.late, 1);
+	assert_int_equal(stats.counters.late, 1);
 	answer(1, 2);
 	expect_given(master[0], 2);
 }
@@ -568,7 +575,7 @@ requests_of_a_master_that_is_closed_are_dropped(void **state)
 	    " of 1h00m (1 request more)");
 	answer(1, 1);
 	expect_sent(4);
-	assert_int_equal(route.late, 1);
+	assert_int_equal(stats.counters.late, 1);
 	answer(1, 4);
 	expect_given(master[1], 4);
 	assert_int_equal(ngiven, 1);
@@ -611,7 +618,7 @@ what_was_written_in_part_is_not_taken_back(void **state)
 	exchange_forget(&bridge, master[0]);
 	assert_dropped(bus, 0, 0);
 	assert_true(bus->in_flight.waits);
-	assert_int_equal(bus->node->exchange->phase, EXCHANGE_AWAITING);
+	assert_int_equal(bus->node->exchange->nrequests, 1);
 }
 
 static void
@@ -623,7 +630,7 @@ a_bus_that_accepts_nothing_is_not_asked_on(void **state)
 	request(master[0], 1, 1);
 	request(master[1], 2, 2);
 	expect_sent(1);
-	UNTIL(route.timeouts == 1);
+	UNTIL(stats.counters.timeouts == 1);
 	assert_label("bus to accept the previous request (1 request more)");
 	assert_int_equal(nsent, 1);
 	bus_state = IN_FLIGHT;
@@ -631,7 +638,7 @@ a_bus_that_accepts_nothing_is_not_asked_on(void **state)
 	memset(&bus->in_flight, 0, sizeof(bus->in_flight));
 	expect_sent(2);
 	/* It is not sent after its time. */
-	UNTIL(route.timeouts == 2);
+	UNTIL(stats.counters.timeouts == 2);
 	assert_dropped(bus, DROP_STALLED, 1);
 }
 
@@ -762,7 +769,7 @@ a_tap_gets_the_answer_to_its_request(void **state)
 	answer(1, 1);
 	assert_true(exchange_answers(ex, &tap));
 	assert_false(exchange_answers(ex, &other));
-	UNTIL(route.answers == 2);
+	UNTIL(stats.counters.answers == 2);
 	assert_int_equal(ngiven, 1);
 }
 
@@ -845,8 +852,8 @@ they_are_told_that_there_is_no_answer(void **state)
 	route_conf.answer_timeout = 5 * NSEC_PER_MSEC;
 	tcp_request(master[0], 1, 1, 1);
 	expect_tcp(master[0], 1, 0x80 | WRITE_REGISTER);
-	assert_int_equal(route.timeouts, 1);
-	assert_int_equal(route.answers, 0);
+	assert_int_equal(stats.counters.timeouts, 1);
+	assert_int_equal(stats.counters.answers, 0);
 	/* The bus goes while it is waited for, and then is down. */
 	route_conf.answer_timeout = HOUR;
 	tcp_request(master[0], 2, 2, 2);
@@ -897,7 +904,7 @@ a_reload_changes_nothing_for_a_route_that_stays(void **state)
 	answer(1, 2);
 	expect_given(master[1], 2);
 	assert_dropped(bus, 0, 0);
-	assert_int_equal(route.answers, 2);
+	assert_int_equal(stats.counters.answers, 2);
 }
 
 static void

@@ -194,15 +194,15 @@ a_strange_file_is_refused(void **state)
 	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
 	memset(file, 0, sizeof(file));
 	assert_int_equal(handover_read(file, sizeof(file), &h, NULL), -EINVAL);
-	assert_int_equal(snapshot_read(file, 16, false, &h), 0);
+	assert_int_equal(snapshot_read(file, 16, PACK_VERSION, &h), 0);
 	snapshot_free(h, NULL);
 	/* Rates, lines and exchanges, or none of them. */
-	assert_int_equal(snapshot_read(file, 24, false, &h), -EINVAL);
-	assert_int_equal(snapshot_read(file, 32, false, &h), -EINVAL);
-	assert_int_equal(snapshot_read(file, 40, false, &h), 0);
+	assert_int_equal(snapshot_read(file, 24, PACK_VERSION, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 32, PACK_VERSION, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 40, PACK_VERSION, &h), 0);
 	snapshot_free(h, NULL);
-	assert_int_equal(snapshot_read(file, 48, false, &h), -EINVAL);
-	assert_int_equal(snapshot_read(file, 8, false, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 48, PACK_VERSION, &h), -EINVAL);
+	assert_int_equal(snapshot_read(file, 8, PACK_VERSION, &h), -EINVAL);
 }
 
 /* What a process that was killed has left is taken queue by queue. */

@@ -12,6 +12,8 @@
 
 #include "routes_change.h"
 
+static bool refused; /* set by route_verdict() */
+
 static const char *const abcd[] = { "a", "b", "c", "d" };
 
 /* A section as "key=value@key=value". */
@@ -119,7 +121,8 @@ static struct route *
 verdict(struct routes *r, const char *payload, size_t len)
 {
 	return route_verdict(
-	    &r->source[0].targets[0], NULL, (const uint8_t *)payload, len, 0);
+	    &r->source[0].targets[0], NULL, (const uint8_t *)payload, len, 0,
+	    &refused);
 }
 
 /* Whether a route from a to b with those keys lets the bytes pass. */
@@ -278,6 +281,31 @@ match_hex_is_a_prefix(void **state)
 }
 
 static void
+an_exchange_keeps_what_it_has_counted(void **state)
+{
+	const char *conf[] = { "from=a@to=b@exchange=modbus", NULL };
+	struct routes *old = table(conf, NULL), *new;
+	struct exchange_stats *stats = old->route[0]->stats;
+
+	(void)state;
+	stats->counters.answers = 5;
+	stats->counters.exceptions[EXCHANGE_EXCEPTIONS] = 6;
+	stats->counters.busy_ns = 7;
+	stats->busy.since_ns = 8;
+	histogram_add(&stats->bus_time, 5000, 9);
+	new = successor(conf, old, NULL);
+	routes_free(old);
+	stats = new->route[0]->stats;
+	assert_int_equal(stats->counters.answers, 5);
+	assert_int_equal(
+	    stats->counters.exceptions[EXCHANGE_EXCEPTIONS], 6);
+	assert_int_equal(stats->counters.busy_ns, 7);
+	assert_int_equal(stats->busy.since_ns, 8);
+	assert_int_equal(stats->bus_time.total, 9);
+	routes_free(new);
+}
+
+static void
 counters_live_on_in_the_same_route(void **state)
 {
 	const char *before[] = { "between=a b", "between=c d", NULL };
@@ -290,10 +318,6 @@ counters_live_on_in_the_same_route(void **state)
 		old->route[i]->bytes = 70;
 		old->route[i]->rejected = 3;
 		old->route[i]->limited = 4;
-		old->route[i]->answers = 5;
-		old->route[i]->timeouts = 6;
-		old->route[i]->late = 8;
-		old->route[i]->foreign = 9;
 		histogram_add(&old->route[i]->latency, 5000, 7);
 	}
 	new = successor(after, old, NULL);
@@ -302,10 +326,6 @@ counters_live_on_in_the_same_route(void **state)
 	assert_int_equal(new->route[0]->bytes, 70);
 	assert_int_equal(new->route[0]->rejected, 3);
 	assert_int_equal(new->route[0]->limited, 4);
-	assert_int_equal(new->route[0]->answers, 5);
-	assert_int_equal(new->route[0]->timeouts, 6);
-	assert_int_equal(new->route[0]->late, 8);
-	assert_int_equal(new->route[0]->foreign, 9);
 	assert_int_equal(new->route[0]->latency.total, 7);
 	assert_true(histogram_percentile(&new->route[0]->latency, 50) > 0);
 	/* The second has another section under its name. */
@@ -400,23 +420,23 @@ what_a_rate_let_pass_still_counts(void **state)
 	(void)state;
 	for (int i = 0; i < 2; i++)
 		assert_non_null(route_verdict(&old->source[0].targets[0], NULL,
-		    (const uint8_t *)"x", 1, NSEC_PER_SEC));
+		    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
 	assert_null(route_verdict(&old->source[0].targets[0], NULL,
-	    (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
 	/* b and c have changed their numbers. */
 	new = table(after, NULL);
 	take_over(new, old, was, number);
 	assert_null(route_verdict(&new->source[0].targets[1], NULL,
-	    (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
 	assert_non_null(route_verdict(&new->source[0].targets[0], NULL,
-	    (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
 	routes_free(new);
 	/* Another rate: the time of one frame of it at most. */
 	new = successor(faster, old, NULL);
 	assert_null(route_verdict(&new->source[0].targets[0], NULL,
-	    (const uint8_t *)"x", 1, NSEC_PER_SEC));
+	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
 	assert_non_null(route_verdict(&new->source[0].targets[0], NULL,
-	    (const uint8_t *)"x", 1, 2 * NSEC_PER_SEC));
+	    (const uint8_t *)"x", 1, 2 * NSEC_PER_SEC, &refused));
 	routes_free(new);
 	routes_free(old);
 }
@@ -566,7 +586,7 @@ ten_frames(struct routes *r, unsigned target, uint64_t now)
 
 	for (int i = 0; i < 10; i++)
 		if (route_verdict(&r->source[0].targets[target], NULL,
-			(const uint8_t *)"x", 1, now) != NULL)
+			(const uint8_t *)"x", 1, now, &refused) != NULL)
 			passed++;
 	return passed;
 }
@@ -597,7 +617,7 @@ static bool
 passes_at(struct routes *r, unsigned target, const char *text, uint64_t now)
 {
 	return route_verdict(&r->source[0].targets[target], NULL,
-		   (const uint8_t *)text, strlen(text), now) != NULL;
+		   (const uint8_t *)text, strlen(text), now, &refused) != NULL;
 }
 
 static void
@@ -664,6 +684,7 @@ main(void)
 		cmocka_unit_test(routes_to_one_target_are_tried_in_file_order),
 		cmocka_unit_test(filters_look_at_bytes),
 		cmocka_unit_test(match_hex_is_a_prefix),
+		cmocka_unit_test(an_exchange_keeps_what_it_has_counted),
 		cmocka_unit_test(counters_live_on_in_the_same_route),
 		cmocka_unit_test(counters_live_on_without_routes),
 		cmocka_unit_test(
