@@ -196,9 +196,8 @@ batch_pick(struct batch *batch, const struct route_target *target)
 
 		if (batch->skip_answers && item->answer)
 			continue;
-		route = route_verdict(
-		    target, framing, item->payload, item->len, item->since_ns,
-		    &item->refused);
+		route = route_verdict(target, framing, item->payload, item->len,
+		    item->since_ns, &item->refused);
 		batch->refused |= item->refused;
 		if (route == NULL)
 			continue;

@@ -233,8 +233,7 @@ node_answers(const struct node *n, const struct tap *tap)
 }
 
 int
-node_send(
-    struct node *n, struct tap *tap, const uint8_t *payload, size_t len)
+node_send(struct node *n, struct tap *tap, const uint8_t *payload, size_t len)
 {
 	const struct framing_conf *conf = &n->endpoint->conf->framing;
 	const struct queued q = { .payload = payload,

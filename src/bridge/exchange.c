@@ -34,14 +34,6 @@
 #include "exchange_parts.h"
 
 void
-exchange_wake(struct exchange *ex)
-{
-	event_del(ex->event);
-	TASK_SET(&ex->task, TASK_IDLE);
-	event_active(ex->event, EV_TIMEOUT, 0);
-}
-
-void
 exchanges_settle(struct bridge *b)
 {
 	struct exchange *ex;

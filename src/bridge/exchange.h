@@ -58,8 +58,8 @@ bool exchange_has_master(const struct exchange *ex, const struct node *node);
  * exchange_answers(); NULL: the request is only to be sent.  -EINVAL: not a request of the
  * protocol; -ENOTCONN: no peer; -ENETDOWN: the bus is not up; -ENOBUFS; -ENOMEM.
  */
-int exchange_send(struct exchange *ex, struct tap *tap,
-    const uint8_t *payload, size_t len);
+int exchange_send(
+    struct exchange *ex, struct tap *tap, const uint8_t *payload, size_t len);
 /* Whether the frame that is being shown to the tap is the answer to its request. */
 bool exchange_answers(const struct exchange *ex, const struct tap *tap);
 /* The tap no longer waits for an answer; its requests that were not sent are dropped. */

@@ -33,6 +33,15 @@ exchange_master_numbers(const struct master *master)
 	    master->port->conf->framing.rule->number_size > 0;
 }
 
+const char *
+exchange_master_name(const struct master *master, const char *none)
+{
+	if (master == NULL)
+		return none;
+	return master->port != NULL ? master->port->link->name
+				    : "the control port";
+}
+
 const struct route_conf *
 exchange_conf(const struct exchange *ex)
 {
@@ -112,6 +121,14 @@ exchange_line_time(const struct exchange *ex, size_t bytes)
 	if (framing->baud == 0)
 		return 0;
 	return bytes * CHARACTER * NSEC_PER_SEC / framing->baud;
+}
+
+void
+exchange_wake(struct exchange *ex)
+{
+	event_del(ex->event);
+	TASK_SET(&ex->task, TASK_IDLE);
+	event_active(ex->event, EV_TIMEOUT, 0);
 }
 
 /* --- sending -------------------------------------------------------------- */

@@ -55,8 +55,8 @@ bool
 exchange_is_late(const struct exchange *ex, const struct item *item)
 {
 	for (unsigned i = 0; i < ex->nguards; i++)
-		if (ex->protocol->answers(ex, &ex->guard[i].request,
-			item->payload, item->len))
+		if (ex->protocol->answers(
+			ex, &ex->guard[i].request, item->payload, item->len))
 			return true;
 	return false;
 }

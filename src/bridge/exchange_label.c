@@ -9,7 +9,7 @@ oldest_request(const struct exchange *ex)
 {
 	const struct request *r, *oldest = NULL;
 
-	EACH_REQUEST (r, ex)
+	EACH_REQUEST(r, ex)
 		if (r->state != REQUEST_NONE &&
 		    (oldest == NULL || r->first_ns < oldest->first_ns))
 			oldest = r;
@@ -17,8 +17,8 @@ oldest_request(const struct exchange *ex)
 }
 
 static void
-request_label(const struct exchange *ex, const struct request *r, char *buf,
-    size_t size)
+request_label(
+    const struct exchange *ex, const struct request *r, char *buf, size_t size)
 {
 	const char *master =
 	    exchange_master_name(r->master, "a disconnected master");
@@ -36,8 +36,8 @@ request_label(const struct exchange *ex, const struct request *r, char *buf,
 	format_time(exchange_answer_timeout(ex), of, sizeof(of));
 	if (ex->protocol->units)
 		snprintf(whose, sizeof(whose), "unit %u's", r->message.unit);
-	snprintf(buf, size, "%s answer to %s, %s of %s", whose, master, since,
-	    of);
+	snprintf(
+	    buf, size, "%s answer to %s, %s of %s", whose, master, since, of);
 	if (r->tries > 1)
 		append(buf, size, ", sent %u times", r->tries);
 	if (ex->nrequests > 1)
@@ -61,8 +61,7 @@ exchange_label(const struct task *task, char *buf, size_t size)
 	else if (frames == 0)
 		snprintf(buf, size, "nothing: no request for %s", bus);
 	else if (!exchange_bus_clear(ex))
-		snprintf(
-		    buf, size, "%s to accept the previous request", bus);
+		snprintf(buf, size, "%s to accept the previous request", bus);
 	else
 		snprintf(buf, size, "a late answer, before %s is asked again",
 		    ex->protocol->units ? "the unit" : bus);

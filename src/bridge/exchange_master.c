@@ -47,8 +47,7 @@ exchange_set_priorities(struct exchange *ex)
 }
 
 struct master *
-exchange_add_master(
-    struct exchange *ex, struct port *port, struct tap *tap)
+exchange_add_master(struct exchange *ex, struct port *port, struct tap *tap)
 {
 	struct master *master = calloc(1, sizeof(*master));
 
@@ -187,8 +186,8 @@ exchange_refuse(const struct batch *batch, const struct route_source *s)
 }
 
 int
-exchange_send(struct exchange *ex, struct tap *tap, const uint8_t *payload,
-    size_t len)
+exchange_send(
+    struct exchange *ex, struct tap *tap, const uint8_t *payload, size_t len)
 {
 	const struct port *port = TAILQ_FIRST(&ex->to->ports);
 	struct master *master = find_master(ex, NULL, tap);
@@ -319,13 +318,4 @@ exchange_expire(struct exchange *ex, uint64_t now)
 			queue_pop(&master->queue);
 		}
 	return first;
-}
-
-const char *
-exchange_master_name(const struct master *master, const char *none)
-{
-	if (master == NULL)
-		return none;
-	return master->port != NULL ? master->port->link->name
-				    : "the control port";
 }

@@ -21,8 +21,8 @@
 /* A master, which is a port or the control port, with its waiting requests. */
 struct master {
 	TAILQ_ENTRY(master) entry;
-	struct port *port;     /* NULL: the control port... */
-	struct tap *tap;       /* ...for `ask`; NULL: for `send` */
+	struct port *port; /* NULL: the control port... */
+	struct tap *tap;   /* ...for `ask`; NULL: for `send` */
 	struct queue queue;
 	uint64_t last_ns; /* when it last sent a request */
 	bool priority;
@@ -60,7 +60,7 @@ struct request {
 	uint64_t first_ns;	/* when it was sent the first time... */
 	uint64_t sent_ns;	/* ...and the last time */
 	uint64_t until_ns;	/* it is answered until then */
-	uint8_t *payload; /* to be sent again; NULL: it is not */
+	uint8_t *payload;	/* to be sent again; NULL: it is not */
 	size_t len;
 };
 
@@ -104,7 +104,7 @@ struct exchange {
 	unsigned nroutes;
 	struct exchange *old;	    /* until it is used: see exchanges_add() */
 	struct master_list masters; /* in the order of their turns */
-	unsigned favoured;	    /* turns of masters with priority in a row */
+	unsigned favoured; /* turns of masters with priority in a row */
 	struct event *event;
 	struct precise precise;
 	struct task task;
@@ -112,7 +112,7 @@ struct exchange {
 	unsigned nslots;	/* the part of request[] that is used */
 	unsigned nrequests;	/* that are not REQUEST_NONE */
 	struct request *newest; /* that was sent last, or NULL */
-	struct request *shown; /* whose answer is shown to the taps, or NULL */
+	struct request *shown;	/* whose answer is shown to the taps, or NULL */
 	uint32_t number;	/* of the newest request */
 	struct queue answers;	/* route: the index of the request */
 	uint64_t rest_ns;	/* nothing is sent before, 0: no such time */
@@ -129,8 +129,6 @@ struct exchange {
 
 /* --- exchange.c ----------------------------------------------------------- */
 
-/* Makes the callback run as soon as the current turn is over. */
-void exchange_wake(struct exchange *ex);
 /* Sets the timer for the next action. */
 void exchange_arm(struct exchange *ex, uint64_t now);
 /* The callback of its event. */
@@ -160,8 +158,8 @@ uint64_t requests_time(const struct exchange *ex);
 /* The bus has gone down. */
 void requests_bus_down(struct exchange *ex);
 /* The master no longer waits for any answer. */
-void requests_abandon(struct exchange *ex, const struct master *master,
-    enum drop_reason reason);
+void requests_abandon(
+    struct exchange *ex, const struct master *master, enum drop_reason reason);
 /*
  * Answers a queued request with an exception, if the messages of its master have
  * numbers, so that it cannot be taken for the answer to another one.
@@ -177,6 +175,10 @@ const struct framing_conf *exchange_master_framing(
     const struct exchange *ex, const struct master *master);
 /* Whether the messages of the master have numbers. */
 bool exchange_master_numbers(const struct master *master);
+/* Makes the callback run as soon as the current turn is over. */
+void exchange_wake(struct exchange *ex);
+/* The name of the master for messages; none: the text for NULL. */
+const char *exchange_master_name(const struct master *master, const char *none);
 /* The keys of the bus. */
 const struct route_conf *exchange_conf(const struct exchange *ex);
 uint64_t exchange_answer_timeout(const struct exchange *ex);
@@ -220,8 +222,6 @@ void exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason);
 /* The master whose turn it is among those that may send a request now, or NULL. */
 struct master *exchange_next_master(struct exchange *ex);
-/* The name of the master for messages; none: the text for NULL. */
-const char *exchange_master_name(const struct master *master, const char *none);
 /* Drops requests that have waited too long; returns when the next one will have, or 0. */
 uint64_t exchange_expire(struct exchange *ex, uint64_t now);
 /* Sets which masters have priority. */

@@ -202,11 +202,12 @@ complete(struct exchange *ex, struct request *r)
 		ex->route[0]->stats->counters.late++;
 	else
 		route->stats->counters.answers++;
-	histogram_add(&ex->route[0]->stats->bus_time, r->until_ns - r->sent_ns, 1);
+	histogram_add(
+	    &ex->route[0]->stats->bus_time, r->until_ns - r->sent_ns, 1);
 	/* Each time that it was sent it may be answered. */
 	if (r->tries > 1)
-		exchange_guard_add(ex, &r->message,
-		    r->sent_ns + exchange_answer_timeout(ex));
+		exchange_guard_add(
+		    ex, &r->message, r->sent_ns + exchange_answer_timeout(ex));
 	rest_after(ex, r->until_ns);
 	request_set(ex, r, REQUEST_NONE);
 }
@@ -221,7 +222,7 @@ requests_deliver(struct exchange *ex)
 		deliver_answer(ex, &ex->request[q.route], &q);
 		queue_pop(&ex->answers);
 	}
-	EACH_REQUEST (r, ex)
+	EACH_REQUEST(r, ex)
 		if (r->state == REQUEST_ANSWERED)
 			complete(ex, r);
 		else if (r->state == REQUEST_FAILED)
@@ -292,10 +293,9 @@ send_first(struct exchange *ex, struct request *r, struct queued *q)
 		return MODBUS_NO_PATH;
 	if (q->route == REFUSED_FUNCTION)
 		return MODBUS_ILLEGAL_FUNCTION;
-	if (!exchange_convert(
-		ex, from, q, route->conf->unit_offset, payload) ||
-	    !ex->protocol->read(exchange_framing(ex), q->payload, q->len,
-		&r->message)) {
+	if (!exchange_convert(ex, from, q, route->conf->unit_offset, payload) ||
+	    !ex->protocol->read(
+		exchange_framing(ex), q->payload, q->len, &r->message)) {
 		exchange_drop(ex, DROP_UNENCODABLE, q->len);
 		return MODBUS_NO_PATH;
 	}
@@ -352,8 +352,7 @@ answer_due(struct exchange *ex, struct request *r, uint64_t now)
 {
 	static struct log_limit limit;
 	struct route *route = exchange_route(ex, r->route);
-	bool withdrawn =
-	    ex->newest == r && exchange_withdraw(ex, DROP_STALLED);
+	bool withdrawn = ex->newest == r && exchange_withdraw(ex, DROP_STALLED);
 
 	if (!withdrawn && retry(ex, r))
 		return;
@@ -395,7 +394,7 @@ requests_due(struct exchange *ex, uint64_t now, bool arriving)
 {
 	struct request *r;
 
-	EACH_REQUEST (r, ex) {
+	EACH_REQUEST(r, ex) {
 		if (r->until_ns > now)
 			continue;
 		if (r->state == REQUEST_AWAITING && arriving)
@@ -413,7 +412,7 @@ requests_time(const struct exchange *ex)
 	const struct request *r;
 	uint64_t first = 0;
 
-	EACH_REQUEST (r, ex)
+	EACH_REQUEST(r, ex)
 		if (r->state != REQUEST_NONE &&
 		    (first == 0 || r->until_ns < first))
 			first = r->until_ns;
@@ -436,7 +435,7 @@ requests_bus_down(struct exchange *ex)
 	struct request *r, *newest = ex->newest;
 	bool withdrawn = exchange_withdraw(ex, DROP_DOWN);
 
-	EACH_REQUEST (r, ex) {
+	EACH_REQUEST(r, ex) {
 		if (r->state == REQUEST_UNANSWERED)
 			request_set(ex, r, REQUEST_NONE);
 		if (r->state != REQUEST_AWAITING)
@@ -450,12 +449,12 @@ requests_bus_down(struct exchange *ex)
 }
 
 void
-requests_abandon(struct exchange *ex, const struct master *master,
-    enum drop_reason reason)
+requests_abandon(
+    struct exchange *ex, const struct master *master, enum drop_reason reason)
 {
 	struct request *r;
 
-	EACH_REQUEST (r, ex) {
+	EACH_REQUEST(r, ex) {
 		if (r->state == REQUEST_NONE || r->master != master ||
 		    (reason == DROP_REPLACED && r->state != REQUEST_AWAITING))
 			continue;
@@ -474,11 +473,11 @@ requests_abandon(struct exchange *ex, const struct master *master,
 static struct request *
 answered_request(struct exchange *ex, const struct item *item)
 {
-	uint32_t number = framing_number(
-	    exchange_framing(ex), item->payload, item->len);
+	uint32_t number =
+	    framing_number(exchange_framing(ex), item->payload, item->len);
 	struct request *r;
 
-	EACH_REQUEST (r, ex)
+	EACH_REQUEST(r, ex)
 		if (r->state == REQUEST_AWAITING && r->number == number &&
 		    ex->protocol->answers(
 			ex, &r->message, item->payload, item->len))
@@ -491,7 +490,7 @@ awaits(const struct exchange *ex)
 {
 	const struct request *r;
 
-	EACH_REQUEST (r, ex)
+	EACH_REQUEST(r, ex)
 		if (r->state == REQUEST_AWAITING)
 			return true;
 	return false;

@@ -110,8 +110,7 @@ index_of(const struct exchange *ex, const struct master *wanted)
 }
 
 static void
-save_request(
-    const struct exchange *ex, const struct request *r, struct pack *p)
+save_request(const struct exchange *ex, const struct request *r, struct pack *p)
 {
 	pack_number(p, r->state);
 	pack_number(p, r->route);
@@ -134,7 +133,7 @@ save_requests(const struct exchange *ex, struct pack *p)
 	const struct request *r;
 
 	pack_number(p, ex->nrequests);
-	EACH_REQUEST (r, ex)
+	EACH_REQUEST(r, ex)
 		if (r->state != REQUEST_NONE)
 			save_request(ex, r, p);
 }
@@ -358,8 +357,8 @@ route_now(const void *arg, unsigned number)
 
 /* The requests that were sent for the master await their answers again. */
 static void
-restore_waits(const struct old_exchange *old, size_t number,
-    struct master *master)
+restore_waits(
+    const struct old_exchange *old, size_t number, struct master *master)
 {
 	struct exchange *ex = old->now;
 
@@ -419,8 +418,8 @@ restore_exchange(struct old_exchange *old, struct exchange *ex)
 	for (size_t i = 0; i < old->nroutes; i++)
 		for (unsigned j = 0; j < ex->nroutes; j++)
 			if (span_is(&old->route[i].name, ex->route[j]->name) &&
-			    span_is(&old->route[i].text,
-				ex->route[j]->conf->text))
+			    span_is(
+				&old->route[i].text, ex->route[j]->conf->text))
 				old->route[i].now = ex->route[j]->number;
 	ex->number = old->number;
 	ex->rest_ns = old->rest_ns;

@@ -103,7 +103,7 @@ take_over_requests(struct exchange *ex, struct exchange *old)
 	ex->answers = old->answers;
 	queue_init(&old->answers, 0);
 	memset(old->request, 0, sizeof(old->request));
-	EACH_REQUEST (r, ex)
+	EACH_REQUEST(r, ex)
 		if (!exchange_still_routed(ex, r->route))
 			r->master = NULL;
 }
@@ -188,7 +188,7 @@ exchanges_renumber(struct bridge *b, const unsigned *number, unsigned n)
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
 		TAILQ_FOREACH(master, &ex->masters, entry)
 			queue_reroute(&master->queue, number_of, &numbers);
-		EACH_REQUEST (r, ex)
+		EACH_REQUEST(r, ex)
 			r->route = number_of(&numbers, r->route);
 	}
 }

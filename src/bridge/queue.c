@@ -208,8 +208,8 @@ queue_at(const struct queue *q, uint64_t place, struct queued *ret)
 }
 
 void
-queue_reroute(struct queue *q,
-    unsigned (*map)(const void *arg, unsigned route), const void *arg)
+queue_reroute(struct queue *q, unsigned (*map)(const void *arg, unsigned route),
+    const void *arg)
 {
 	struct header *h;
 

@@ -14,7 +14,8 @@ struct snapshot;
 enum pack_version {
 	PACK_PAYLOADS = 2, /* frames have a payload only */
 	PACK_WIRE = 3,	   /* frames as received */
-	PACK_EXCHANGES = 4 /* exchanges with several requests, and their counters */
+	PACK_EXCHANGES =
+	    4 /* exchanges with several requests, and their counters */
 };
 #define PACK_VERSION PACK_EXCHANGES
 
@@ -72,10 +73,10 @@ struct restored_link {
 };
 
 /* The counters of a route, in the order of the file. */
-#define ROUTE_COUNTERS(route)                                                 \
-	{                                                                     \
-		&(route)->frames, &(route)->bytes, &(route)->rejected,        \
-		    &(route)->limited                                         \
+#define ROUTE_COUNTERS(route)                                          \
+	{                                                              \
+		&(route)->frames, &(route)->bytes, &(route)->rejected, \
+		    &(route)->limited                                  \
 	}
 
 /* Restores the state of the nodes and routes of a bridge that is not in use yet. */

@@ -12,8 +12,7 @@
 #define BREAK_MAX (10 * NSEC_PER_SEC)
 
 int
-call_send(
-    struct call *call, struct node *node, struct tap *tap, char *text)
+call_send(struct call *call, struct node *node, struct tap *tap, char *text)
 {
 	const struct endpoint_conf *conf = node->endpoint->conf;
 	uint8_t frame[CLIENT_LINE_MAX];

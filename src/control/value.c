@@ -281,8 +281,8 @@ print_bus(const void *object, size_t at, char *buf, size_t size)
 	else if (at == BUS_BUSY)
 		print_seconds(stats->counters.busy_ns, 9, buf, size);
 	else
-		print_seconds(histogram_percentile(&stats->bus_time,
-				  at == BUS_P50 ? 50 : 99),
+		print_seconds(histogram_percentile(
+				  &stats->bus_time, at == BUS_P50 ? 50 : 99),
 		    9, buf, size);
 	return true;
 }
@@ -299,9 +299,9 @@ print_too_long(const void *object, size_t at, char *buf, size_t size)
 #define LIMITED(member) print_limited, offsetof(struct route, member)
 #define EXCHANGED(member) \
 	print_exchanged, offsetof(struct exchange_stats, counters.member)
-#define EXCEPTIONS(code) \
+#define EXCEPTIONS(code)  \
 	print_exceptions, \
-	offsetof(struct exchange_stats, counters.exceptions[code])
+	    offsetof(struct exchange_stats, counters.exceptions[code])
 
 const struct row route_rows[] = {
 	{ "frames", print_counter, offsetof(struct route, frames) },

@@ -36,13 +36,13 @@ struct route_conf {
 	struct ranges match_mavlink, match_unit, match_function;
 	int functions; /* enum functions */
 	struct rate rate;
-	int latest;		 /* enum latest */
-	int exchange;		 /* enum exchange_kind */
+	int latest;   /* enum latest */
+	int exchange; /* enum exchange_kind */
 	/* Of an exchange; times in ns; 0 or NULL: not given. */
 	uint64_t answer_timeout, late_guard, request_timeout, min_gap;
 	uint64_t window; /* requests that may be awaiting their answers */
 	uint64_t retries;
-	uint64_t answer_frames; /* that each answer consists of */
+	uint64_t answer_frames;		/* that each answer consists of */
 	char *answer_match, *no_answer; /* POSIX extended */
 	struct bytes answer_match_hex;
 	char *priority;	 /* names of masters */

@@ -143,7 +143,8 @@ const struct key route_keys[] = {
 	    .type = KEY_WORD,
 	    .offset = OFFSET(functions),
 	    .words = functions_words,
-	    .help = "'read': only Modbus messages of functions that only read" },
+	    .help =
+		"'read': only Modbus messages of functions that only read" },
 	{ .name = "rate",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(rate),

@@ -120,9 +120,8 @@ reach(const struct routes *r, unsigned from)
 static struct route *
 verdict(struct routes *r, const char *payload, size_t len)
 {
-	return route_verdict(
-	    &r->source[0].targets[0], NULL, (const uint8_t *)payload, len, 0,
-	    &refused);
+	return route_verdict(&r->source[0].targets[0], NULL,
+	    (const uint8_t *)payload, len, 0, &refused);
 }
 
 /* Whether a route from a to b with those keys lets the bytes pass. */
@@ -297,8 +296,7 @@ an_exchange_keeps_what_it_has_counted(void **state)
 	routes_free(old);
 	stats = new->route[0]->stats;
 	assert_int_equal(stats->counters.answers, 5);
-	assert_int_equal(
-	    stats->counters.exceptions[EXCHANGE_EXCEPTIONS], 6);
+	assert_int_equal(stats->counters.exceptions[EXCHANGE_EXCEPTIONS], 6);
 	assert_int_equal(stats->counters.busy_ns, 7);
 	assert_int_equal(stats->busy.since_ns, 8);
 	assert_int_equal(stats->bus_time.total, 9);
