@@ -50,6 +50,8 @@ struct traffic {
 	uint64_t dropped[DROP_REASONS];
 	uint64_t dropped_bytes;
 	uint64_t stalls;
+	uint64_t echo_bytes; /* received of its own output, and removed */
+	uint64_t collisions; /* with that output */
 };
 
 struct node;
@@ -58,6 +60,7 @@ struct batch;
 struct restored_link;
 struct snapshot;
 struct latest_table;
+struct local_echo;
 struct losses;
 struct node_losses;
 
@@ -125,6 +128,7 @@ struct port {
 	    in_flight; /* precedes all frames of the queue */
 	struct queue queue;
 	struct latest_table *latest;	     /* NULL until it is needed */
+	struct local_echo *local_echo;	     /* NULL until something is sent */
 	struct restored_link *restored_link; /* until the link is up */
 	struct progress progress;
 	struct event *timer;	/* NULL until it is needed */

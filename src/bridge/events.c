@@ -138,6 +138,7 @@ port_free(struct port *port)
 	port->link->port = NULL;
 	queue_free(&port->queue);
 	latest_forget(port);
+	port_echo_free(port);
 	free(port->restored_link);
 	free(port->held);
 	free(port);
@@ -249,6 +250,7 @@ on_down(struct link *link, const char *why)
 		port->held_len = 0;
 	}
 	in_flight_lost(port);
+	port_echo_forget(port);
 	exchange_forget(port->node->bridge, port);
 	port->backlog = port->stalled = port->closing = false;
 	port_stop_waiting(port);

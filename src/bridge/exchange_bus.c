@@ -226,8 +226,18 @@ withdraw_in_flight(struct port *port, enum drop_reason reason)
 		return false;
 	if (h->wire > 0)
 		port->traffic.tx_bytes -= link_take_back(port->link);
+	port_echo_forget(port);
 	port_drop_in_flight(port, reason);
 	return true;
+}
+
+void
+exchange_forget_echo(struct exchange *ex)
+{
+	struct port *port;
+
+	TAILQ_FOREACH(port, &ex->to->ports, entry)
+		port_echo_forget(port);
 }
 
 bool

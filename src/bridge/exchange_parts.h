@@ -209,6 +209,8 @@ bool exchange_convert(struct exchange *ex, const struct framing_conf *from,
 /* Sends the request and sets its times; false, and it is counted: that is not possible. */
 bool exchange_transmit(
     struct exchange *ex, struct request *r, struct queued *q);
+/* An echo of what was sent is not expected any more. */
+void exchange_forget_echo(struct exchange *ex);
 /* Withdraws what the bus has not accepted yet; returns whether it is not sent. */
 bool exchange_withdraw(struct exchange *ex, enum drop_reason reason);
 

@@ -354,6 +354,7 @@ answer_due(struct exchange *ex, struct request *r, uint64_t now)
 	struct route *route = exchange_route(ex, r->route);
 	bool withdrawn = ex->newest == r && exchange_withdraw(ex, DROP_STALLED);
 
+	exchange_forget_echo(ex);
 	if (!withdrawn && retry(ex, r))
 		return;
 	route->stats->counters.timeouts++;

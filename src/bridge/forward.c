@@ -87,6 +87,9 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 			return held;
 		*ret = port->held;
 		n = link_read(port->link, port->held + held, SMALL_REST, false);
+		if (port->local_echo != NULL)
+			n = port_echo_remove(
+			    port, port->held + held, n, SMALL_REST);
 		COUNT(port, rx_bytes, n);
 		return held + n;
 	}
@@ -95,6 +98,9 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 		memcpy(turn, port->held, held);
 	n = link_read(port->link, turn + held, want,
 	    port->node->read_until_full && !port->node->bridge->stopping);
+	if (port->local_echo != NULL)
+		n = port_echo_remove(
+		    port, turn + held, n, SMALL_REST + TURN_BYTES - held);
 	COUNT(port, rx_bytes, n);
 	return held + n;
 }
@@ -313,6 +319,8 @@ port_hand(struct port *port, const struct batch *batch, const struct item *item,
 		return;
 	}
 	COUNT(port, tx_bytes, len);
+	if (port->conf->echo)
+		port_echo_sent(port, data, len);
 	h->waits = true;
 	h->partial = partial;
 	h->wire = len;
@@ -359,6 +367,8 @@ port_write(struct port *port, const struct batch *batch)
 	if (n < 0)
 		return 0;
 	COUNT(port, tx_bytes, (size_t)n);
+	if (port->conf->echo)
+		port_echo_sent(port, batch->data, (size_t)n);
 	if ((size_t)n == total)
 		done = most;
 	else

@@ -152,6 +152,25 @@ uint64_t port_look_time(const struct port *port);
  * find nothing due. */
 void port_arm(struct port *port);
 
+/* --- what is received of the own output (local_echo.c) --------------------- */
+
+/* The bytes were written to a port with the key echo, and are expected in its input. */
+void port_echo_sent(struct port *port, const uint8_t *data, size_t len);
+/*
+ * Removes what is expected from n bytes of input, and returns how many are left.  After a
+ * collision they can be more than before, up to size, the space at in.  The port must
+ * have sent something.
+ */
+size_t port_echo_remove(struct port *port, uint8_t *in, size_t n, size_t size);
+/* Nothing is expected any more. */
+void port_echo_forget(struct port *port);
+void port_echo_free(struct port *port);
+/* For the handover: the writes that are expected, or NULL, and how much of the first one
+ * was received; port_echo_sent() and port_echo_matched() restore that. */
+const struct queue *port_echo_expected(
+    const struct port *port, size_t *ret_matched);
+void port_echo_matched(struct port *port, size_t matched);
+
 /* --- receivers that make no progress (stall.c) ---------------------------- */
 
 void port_stall_due(struct port *port, uint64_t now);

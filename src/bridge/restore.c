@@ -126,6 +126,20 @@ restore_frames(
 	}
 }
 
+/* Restores what is expected to be received of the own output. */
+static void
+restore_echo(struct port *port, const struct old_port *old)
+{
+	struct unpack u = old->echo;
+	struct queued q;
+
+	for (size_t i = 0; i < old->necho; i++) {
+		frame_read(&u, &q);
+		port_echo_sent(port, q.payload, q.len);
+	}
+	port_echo_matched(port, old->echo_matched);
+}
+
 /* Restores the frame in flight. */
 static void
 restore_in_flight(
@@ -168,6 +182,7 @@ restore_port(struct port *port, const struct snapshot *h, struct old_port *old)
 	port->link->rx_bytes = old->rx_bytes;
 	port->link->tx_bytes = old->tx_bytes;
 	restore_frames(port, h, old);
+	restore_echo(port, old);
 	restore_in_flight(port, h, old);
 	free(port->held);
 	port->held_size = MAX(old->held.len, (size_t)1);
@@ -283,6 +298,7 @@ restored_link_lost(struct port *port, const struct restored_link *restored_link)
 {
 	struct in_flight *h = &port->in_flight;
 
+	port_echo_forget(port);
 	if (port->held_len > 0) {
 		COUNT(port, bad[BAD_MALFORMED], 1);
 		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);

@@ -76,6 +76,19 @@ save_in_flight(const struct in_flight *h, struct pack *p)
 }
 
 static void
+save_echo(const struct port *port, struct pack *p)
+{
+	size_t matched = 0;
+	const struct queue *sent = port_echo_expected(port, &matched);
+
+	pack_number(p, matched);
+	if (sent != NULL)
+		queue_save(sent, p);
+	else
+		pack_number(p, 0);
+}
+
+static void
 save_port(const struct port *port, struct pack *p)
 {
 	const struct link *link = port->link;
@@ -99,6 +112,7 @@ save_port(const struct port *port, struct pack *p)
 	save_rest(port, p);
 	save_in_flight(&port->in_flight, p);
 	queue_save(&port->queue, p);
+	save_echo(port, p);
 }
 
 static void

@@ -90,15 +90,17 @@ skip_exchanges(struct unpack *u)
 	return none;
 }
 
-static void
-read_frames(struct unpack *u, struct old_port *port)
+/* Checks the frames, and returns their number and where they are. */
+static size_t
+read_frames(struct unpack *u, struct unpack *ret_frames)
 {
+	size_t n = unpack_count(u, FRAME_SIZE_MIN);
 	struct queued q;
 
-	port->nframes = unpack_count(u, FRAME_SIZE_MIN);
-	port->frames = *u;
-	for (size_t i = 0; i < port->nframes; i++)
+	*ret_frames = *u;
+	for (size_t i = 0; i < n; i++)
 		frame_read(u, &q);
+	return n;
 }
 
 /* A frame that is to be sent again must be included. */
@@ -147,7 +149,11 @@ read_port(struct unpack *u, struct old_port *port)
 	unpack_span(u, &port->held);
 	unpack_span(u, &port->rest);
 	read_in_flight(u, port);
-	read_frames(u, port);
+	port->nframes = read_frames(u, &port->frames);
+	if (u->version < PACK_EXCHANGES)
+		return;
+	port->echo_matched = (size_t)unpack_number(u);
+	port->necho = read_frames(u, &port->echo);
 }
 
 static int
@@ -286,7 +292,7 @@ add_port(struct snapshot *h, const char *name, const struct pack *p)
 	unpack_span(&u, &node_name);
 	unpack_span(&u, &type);
 	unpack_span(&u, &port.name);
-	read_frames(&u, &port);
+	port.nframes = read_frames(&u, &port.frames);
 	if (u.failed)
 		return -EINVAL;
 	if ((node = make_node(h, name)) == NULL)

@@ -23,6 +23,8 @@ struct old_port {
 	struct span payload, wire; /* of in_flight */
 	size_t nframes;
 	struct unpack frames;
+	size_t echo_matched, necho; /* see port_echo_expected() */
+	struct unpack echo;
 	bool taken;
 	uint8_t *data; /* allocated for this port; NULL: in the file */
 };

@@ -257,6 +257,10 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 	check_group(rd, endpoint_named(conf, NAMES_GROUP));
 	if (conf->reopen_min > conf->reopen_max)
 		reading_failed(rd, "'reopen_min' is longer than 'reopen_max'");
+	if (conf->echo && (conf->ops->several || conf->ops->echo))
+		reading_failed(rd,
+		    "'echo' is for a single line, such as that of [serial] or"
+		    " [tcp-client]");
 	if (conf->ops->check != NULL && conf->ops->check(conf, &err) != 0)
 		reading_failed(rd, err.text);
 	if (rd->rule != NULL && framing_check(&conf->framing, &err) != 0)

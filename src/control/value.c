@@ -158,6 +158,16 @@ print_traffic(const void *object, size_t at, char *buf, size_t size)
 	return print_counter(&sums->traffic, at, buf, size);
 }
 
+/* Only an endpoint that receives its own output has these. */
+static bool
+print_echo(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = ((const struct node_sums *)object)->node;
+
+	return node->endpoint->conf->echo &&
+	    print_traffic(object, at, buf, size);
+}
+
 #define TRAFFIC(member) print_traffic, offsetof(struct traffic, member)
 
 enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
@@ -214,6 +224,8 @@ const struct row node_rows[] = {
 	{ "tx_payload", TRAFFIC(tx_payload) },
 	{ "unchecked", TRAFFIC(unchecked) },
 	{ "stalls", TRAFFIC(stalls) },
+	{ "echo_bytes", print_echo, offsetof(struct traffic, echo_bytes) },
+	{ "collisions", print_echo, offsetof(struct traffic, collisions) },
 	{ "line_frame", print_line_error, LINE_FRAME },
 	{ "line_parity", print_line_error, LINE_PARITY },
 	{ "line_overrun", print_line_error, LINE_OVERRUN },

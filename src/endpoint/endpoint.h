@@ -50,6 +50,7 @@ struct endpoint_conf {
 	uint64_t queue;		/* bytes */
 	uint64_t frame_timeout; /* ns, 0: none */
 	int overflow;		/* enum overflow */
+	bool echo;		/* it receives what is written to it */
 	struct framing_conf framing;
 	char *name;
 	char *text;	  /* the text of the section, for comparison */

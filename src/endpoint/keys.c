@@ -52,6 +52,12 @@ const struct key endpoint_common_keys[] = {
 	    .offset = OFFSET(stall_timeout),
 	    .help = "with block: how long it may take nothing before its oldest"
 		    " frames are dropped" },
+	{ .name = "echo",
+	    .type = KEY_BOOL,
+	    .def = "no",
+	    .offset = OFFSET(echo),
+	    .help = "it receives what is written to it, as a two-wire adapter"
+		    " does: that is removed" },
 	{ .name = "reopen_min",
 	    .type = KEY_TIME,
 	    .def = "250ms",

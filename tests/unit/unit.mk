@@ -20,8 +20,8 @@ parts = $(filter $(patsubst %,$(B)/%.o,base/% framing/% $(1)),$(LIBOBJ))
 $(B)/unit/test_port: private LINKED = $(call parts,bridge/port)
 $(B)/unit/test_exchange: private LINKED = $(call parts,route/% $(addprefix bridge/, \
 	exchange exchanges exchange_bus exchange_guard exchange_master exchange_request exchange_label \
-	exchange_busy exchange_modbus exchange_any batch loss queue% traffic))
+	exchange_busy exchange_modbus exchange_any batch local_echo loss queue% traffic))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/link endpoint/link_hangup $(addprefix bridge/, \
-	forward batch latest loss port queue% tap traffic))
+	forward batch latest local_echo loss port queue% tap traffic))
 
 .PHONY: units
