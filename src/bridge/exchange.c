@@ -33,6 +33,9 @@
 
 #include "exchange_parts.h"
 
+/* The requests of masters that are taken in one callback. */
+#define TURN_REQUESTS 64
+
 void
 exchanges_settle(struct bridge *b)
 {
@@ -123,12 +126,31 @@ exchange_arm(struct exchange *ex, uint64_t now)
 	TASK_WAIT(&ex->task);
 }
 
+/*
+ * Sends the requests that may be sent now.  Those that are refused at once are limited in
+ * number, so that the loop is not held.
+ */
+static void
+send_requests(struct exchange *ex)
+{
+	struct master *master;
+
+	for (unsigned n = 0; may_send(ex); n++) {
+		if (n == TURN_REQUESTS) {
+			exchange_wake(ex);
+			break;
+		}
+		if ((master = exchange_next_master(ex)) == NULL)
+			break;
+		request_start(ex, master);
+	}
+}
+
 void
 exchange_on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct exchange *ex = arg;
 	uint64_t now = task_begin(&ex->task);
-	struct master *master;
 
 	(void)fd, (void)what;
 	precise_stop(&ex->precise);
@@ -136,8 +158,7 @@ exchange_on_event(evutil_socket_t fd, short what, void *arg)
 	times_due(ex, now);
 	requests_deliver(ex);
 	exchange_expire(ex, now);
-	while (may_send(ex) && (master = exchange_next_master(ex)) != NULL)
-		request_start(ex, master);
+	send_requests(ex);
 	exchange_arm(ex, now);
 	task_end(&ex->task);
 }
