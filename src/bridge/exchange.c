@@ -128,22 +128,20 @@ exchange_arm(struct exchange *ex, uint64_t now)
 
 /*
  * Sends the requests that may be sent now.  Those that are refused at once are limited in
- * number, so that the loop is not held.
+ * number, so that the loop is not held; returns whether there may be more.
  */
-static void
+static bool
 send_requests(struct exchange *ex)
 {
 	struct master *master;
 
-	for (unsigned n = 0; may_send(ex); n++) {
-		if (n == TURN_REQUESTS) {
-			exchange_wake(ex);
-			break;
-		}
-		if ((master = exchange_next_master(ex)) == NULL)
-			break;
+	for (unsigned n = 0; n < TURN_REQUESTS; n++) {
+		if (!may_send(ex) ||
+		    (master = exchange_next_master(ex)) == NULL)
+			return false;
 		request_start(ex, master);
 	}
+	return true;
 }
 
 void
@@ -151,6 +149,7 @@ exchange_on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct exchange *ex = arg;
 	uint64_t now = task_begin(&ex->task);
+	bool more;
 
 	(void)fd, (void)what;
 	precise_stop(&ex->precise);
@@ -158,7 +157,9 @@ exchange_on_event(evutil_socket_t fd, short what, void *arg)
 	times_due(ex, now);
 	requests_deliver(ex);
 	exchange_expire(ex, now);
-	send_requests(ex);
+	more = send_requests(ex);
 	exchange_arm(ex, now);
+	if (more)
+		exchange_wake(ex);
 	task_end(&ex->task);
 }

@@ -406,6 +406,13 @@ def test_a_log_of_requests_does_not_hide_that_no_bus_has_the_unit(gateway, pty):
     expect(log, mbap(read(30), 1))
 
 
+def test_many_requests_are_refused_at_once(pty, daemon, connect):
+    a, _, client = two_buses(pty, daemon, connect)
+    client.send(b"".join(mbap(read(30), n) for n in range(500)) + mbap(read(1), 500))
+    expect(client, b"".join(exception(read(30), 0x0a, n) for n in range(500)), [a])
+    expect(a, read(1), [client])
+
+
 def test_the_unit_is_read_from_a_message_that_could_be_another_kind(pty, daemon, connect):
     """The CRC of this request is 0, as that of a whole message of modbus-rtu is."""
     a, b, client = two_buses(pty, daemon, connect)
