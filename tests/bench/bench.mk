@@ -4,7 +4,8 @@
 SUITES =
 ROUNDS = 5
 BENCH = build/bench
-BENCH_LOAD = $(addprefix tests/bench/,load.c traffic.c pattern.c subject.c)
+BENCH_COMMON = options.c result.c ports.c subject.c
+BENCH_LOAD = $(addprefix tests/bench/,load.c traffic.c pattern.c $(BENCH_COMMON))
 BENCH_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -g
 
 bench-tools: $(BENCH)/load $(BENCH)/limit $(BENCH)/codec

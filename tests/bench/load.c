@@ -22,13 +22,13 @@
 
 #include <err.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "options.h"
+#include "result.h"
 #include "subject.h"
 #include "traffic.h"
 
@@ -46,56 +46,7 @@ static unsigned burst = 1;     /* frames of a message */
 static unsigned rate = 11520;  /* bytes a second */
 static unsigned stall_ms;
 
-/* --- the result ---------------------------------------------------------- */
-
-static void
-put(const char *name, double value)
-{
-	static bool more;
-
-	printf("%s\"%s\": %.9g", more ? ", " : "{", name, value);
-	more = true;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Of n times in nanoseconds. */
-static void
-put_latency(uint32_t *times, size_t n)
-{
-	qsort(times, n, sizeof(*times), compare);
-	put("messages", (double)n);
-	if (n == 0)
-		return;
-	put("p50", times[n / 2] / 1e3);
-	put("p99", times[n * 99 / 100] / 1e3);
-	put("p999", times[n * 999 / 1000] / 1e3);
-}
-
-static void
-put_usage(const struct usage *from, const struct usage *to, double units)
-{
-	double wall = (double)(to->wall_ns - from->wall_ns);
-	double bridge = (double)(to->bridge_ns - from->bridge_ns);
-	double ours = bridge + (double)(to->self_ns - from->self_ns) +
-	    (double)(to->kernel_ns - from->kernel_ns) +
-	    (double)(to->idle_ns - from->idle_ns) +
-	    (double)(to->irq_ns - from->irq_ns);
-
-	put("seconds", wall / 1e9);
-	put("cpu_percent", 100 * bridge / wall);
-	put("foreign", ours < wall ? 1 - ours / wall : 0);
-	put("wakeups", (double)(to->switches - from->switches) / wall * 1e9);
-	if (units > 0)
-		put("cpu_us", bridge / 1e3 / units);
-	put("memory_mb", (double)subject_memory_kb() / 1024);
-}
+/* --- the tests ----------------------------------------------------------- */
 
 static void
 put_check(void)
@@ -120,8 +71,6 @@ put_check(void)
 	put("doubled", (double)doubled);
 	put("bad", (double)bad);
 }
-
-/* --- the tests ----------------------------------------------------------- */
 
 static uint64_t
 total_sent(void)
@@ -235,7 +184,8 @@ test_pong(void)
 	usage_take(&from, true);
 	n = pongs(count, from.wall_ns + (uint64_t)(seconds * SEC), times);
 	usage_take(&to, false);
-	put_latency(times, n);
+	put("messages", (double)n);
+	put_times("", times, n);
 	put("all_messages", (double)(before + n));
 	put_usage(&from, &to, (double)n);
 	put_check();
@@ -344,7 +294,8 @@ test_paced(void)
 	    from.wall_ns + (uint64_t)(seconds * SEC), times, room, &late);
 	usage_take(&to, false);
 	finish();
-	put_latency(times, n);
+	put("messages", (double)n);
+	put_times("", times, n);
 	put("late", (double)late);
 	put_usage(&from, &to, (double)n);
 	put_check();
@@ -368,13 +319,7 @@ test_start(void)
 
 /* --- options ------------------------------------------------------------- */
 
-static const struct {
-	const char *name;
-	const char **text; /* one of these */
-	unsigned *number;
-	double *real;
-	int *flag;
-} options[] = {
+static const struct option options[] = {
 	{ "--dir", .text = &conf.dir },
 	{ "--format", .text = &conf.format },
 	{ "--other", .text = &conf.other },
@@ -403,45 +348,9 @@ static const struct {
 	{ "start", test_start },
 };
 
-static void
-usage(void)
-{
-	fprintf(stderr, "load flow|pong|paced|start [options] -- BRIDGE ...\n");
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		fprintf(stderr, "\t%s%s\n", options[i].name,
-		    options[i].flag != NULL ? "" : " VALUE");
-	exit(2);
-}
-
-/* Reads one option with its value; returns what is behind it. */
-static char **
-read_option(char **argv)
-{
-	size_t i = 0, n = sizeof(options) / sizeof(options[0]);
-
-	while (i < n && strcmp(options[i].name, *argv) != 0)
-		i++;
-	if (i == n || (options[i].flag == NULL && argv[1] == NULL))
-		usage();
-	if (options[i].flag != NULL) {
-		*options[i].flag = 1;
-		return argv + 1;
-	}
-	if (options[i].text != NULL)
-		*options[i].text = argv[1];
-	else if (options[i].number != NULL)
-		*options[i].number = (unsigned)strtoul(argv[1], NULL, 10);
-	else
-		*options[i].real = strtod(argv[1], NULL);
-	return argv + 2;
-}
-
-static void
-on_signal(int number)
-{
-	subject_end();
-	_exit(128 + number);
-}
+#define NOPTIONS (sizeof(options) / sizeof(options[0]))
+static const char synopsis[] =
+    "load flow|pong|paced|start [options] -- BRIDGE ...";
 
 int
 main(int argc, char *argv[])
@@ -450,23 +359,17 @@ main(int argc, char *argv[])
 	unsigned t = 0;
 
 	if (argc < 2)
-		usage();
+		options_usage(options, NOPTIONS, synopsis);
 	while (t < 4 && strcmp(argv[1], tests[t].name) != 0)
 		t++;
-	for (argv += 2; *argv != NULL && strcmp(*argv, "--") != 0;)
-		argv = read_option(argv);
+	argv = options_read(options, NOPTIONS, synopsis, argv + 2);
 	if (t == 4 || *argv == NULL || argv[1] == NULL || conf.pairs == 0)
-		usage();
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGTERM, on_signal);
-	signal(SIGINT, on_signal);
-	signal(SIGHUP, on_signal);
-	atexit(subject_end);
+		options_usage(options, NOPTIONS, synopsis);
+	subject_init();
 	prctl(PR_SET_TIMERSLACK, 1000);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setrlimit(RLIMIT_NOFILE, &files);
 	put("first_byte_ms", traffic_start(&conf, argv + 1));
 	tests[t].run();
-	printf("}\n");
+	put_end();
 	return 0;
 }

@@ -134,6 +134,24 @@ subject_end(void)
 	}
 }
 
+static void
+on_signal(int number)
+{
+	subject_end();
+	_exit(128 + number);
+}
+
+void
+subject_init(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGTERM, on_signal);
+	signal(SIGINT, on_signal);
+	signal(SIGHUP, on_signal);
+	atexit(subject_end);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
 /* --- what they use ------------------------------------------------------- */
 
 /* The number behind "key:" in a file of /proc, 0 when there is none. */

@@ -19,6 +19,8 @@ struct usage {
 };
 
 uint64_t clock_ns(void);
+/* The processes end with us, whatever ends us. */
+void subject_init(void);
 /*
  * Starts a process from those words, in which {I} stands for number; what it prints
  * goes to the file log.  It gets no SIGINT of the terminal, and ends with us.

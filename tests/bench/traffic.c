@@ -6,23 +6,18 @@
  * descriptors are watched edge-triggered for both directions.
  */
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ports.h"
 #include "subject.h"
 #include "traffic.h"
 
@@ -39,29 +34,6 @@ static int poller = -1;
 static uint8_t buffer[CHUNK];
 
 /* --- ports and streams --------------------------------------------------- */
-
-static void
-open_port(char side, unsigned number, int *ret_master, int *ret_slave)
-{
-	char link[256], name[64];
-	struct termios t;
-	int m = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), s;
-
-	if (m == -1 || grantpt(m) == -1 || unlockpt(m) == -1 ||
-	    ptsname_r(m, name, sizeof(name)) != 0 ||
-	    (s = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) == -1)
-		err(1, "no pty");
-	tcgetattr(s, &t);
-	cfmakeraw(&t);
-	cfsetspeed(&t, B115200);
-	tcsetattr(s, TCSANOW, &t);
-	snprintf(link, sizeof(link), "%s/%c%u", conf.dir, side, number);
-	unlink(link);
-	if (symlink(name, link) == -1)
-		err(1, "%s", link);
-	*ret_master = m;
-	*ret_slave = s;
-}
 
 static struct stream *
 add_stream(int fd, const struct pattern *in, const struct pattern *out)
@@ -89,25 +61,6 @@ add_sink(struct stream *s, int fd)
 	sink->check.pattern = s->out;
 	sink->lazy = conf.lazy && s->nsinks == 1;
 	ends[fd].reads = sink;
-}
-
-static int
-connect_client(void)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)conf.port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-
-	if (fd == -1)
-		err(1, "socket");
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1) {
-		close(fd);
-		return -1;
-	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	fcntl(fd, F_SETFL, O_NONBLOCK);
-	return fd;
 }
 
 /* Of each side as it goes in at A, or comes in at B. */
@@ -424,7 +377,7 @@ connect_clients(int *fds)
 	uint64_t end = clock_ns() + conf.ready * SEC;
 
 	for (unsigned i = 0; i < conf.clients; i++)
-		while ((fds[i] = connect_client()) == -1) {
+		while ((fds[i] = port_connect(conf.port)) == -1) {
 			if (clock_ns() > end || !subject_alive())
 				errx(1, "nobody listens: see %s/log", conf.dir);
 			nanosleep(&pause, NULL);
@@ -438,9 +391,9 @@ make_ports(int *a, int *b)
 
 	mkdir(conf.dir, 0755);
 	for (unsigned i = 0; i < conf.pairs; i++) {
-		open_port('A', i, &a[i], &slave);
+		port_pty(conf.dir, 'A', i, &a[i], &slave);
 		if (conf.clients == 0)
-			open_port('B', i, &b[i], &slave);
+			port_pty(conf.dir, 'B', i, &b[i], &slave);
 	}
 }
 
