@@ -6,13 +6,19 @@ ROUNDS = 5
 BENCH = build/bench
 BENCH_COMMON = options.c result.c ports.c subject.c
 BENCH_LOAD = $(addprefix tests/bench/,load.c traffic.c pattern.c $(BENCH_COMMON))
+BENCH_MASTERS = $(addprefix tests/bench/,masters.c crowd.c slave.c model.c \
+	message.c $(BENCH_COMMON))
 BENCH_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -g
 
-bench-tools: $(BENCH)/load $(BENCH)/limit $(BENCH)/codec
+bench-tools: $(BENCH)/load $(BENCH)/masters $(BENCH)/limit $(BENCH)/codec
 
 $(BENCH)/load: $(BENCH_LOAD) $(wildcard tests/bench/*.h)
 	@mkdir -p $(@D)
 	$(CC) -O2 $(BENCH_CFLAGS) -o $@ $(BENCH_LOAD)
+
+$(BENCH)/masters: $(BENCH_MASTERS) $(wildcard tests/bench/*.h)
+	@mkdir -p $(@D)
+	$(CC) -O2 $(BENCH_CFLAGS) -o $@ $(BENCH_MASTERS)
 
 $(BENCH)/limit: tests/bench/limit.c
 	@mkdir -p $(@D)
