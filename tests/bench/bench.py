@@ -34,11 +34,21 @@ DAEMON = os.environ.get("TTYBRIDGED", str(ROOT / "build/plain/ttybridged"))
 WORKERS = Path("/sys/devices/virtual/workqueue/cpumask")
 PYTHON = "/usr/bin/python3"
 CPU = 0
+GAP_US = 100            # between a frame on a fast bus and the next
 PEER_ROUNDS = 3         # what the others can do does not change
 LIMIT, OURS = "limit", "ttybridged"
 
 
 # --- the bridges -------------------------------------------------------------
+
+@dataclass
+class Gateway:
+    """Masters of Modbus on TCP and on ptys, and the bus that they share."""
+    tcp: int = 0
+    rtu: int = 0
+    bus: str = f"baud = 4000000\nidle = {GAP_US}us\n"
+    route: str = "answer_timeout = 500ms\n"
+
 
 @dataclass
 class Setup:
@@ -49,6 +59,7 @@ class Setup:
     framing: tuple = ("raw", "raw")
     port: int = 0           # 0: no TCP
     crowd: int = 0          # other endpoints, in pairs, and control ports
+    gateway: "Gateway" = None
 
     def write(self, text, suffix="conf"):
         path = self.directory / f"bridge.{suffix}"
@@ -68,7 +79,25 @@ def crowd(s, version):
                     for i in range(0, s.crowd, 2)))
 
 
+def gateway_conf(s):
+    def line(name, port, keys):
+        return (f"[serial {name}]\ndevice = {s.directory}/{port}\n"
+                f"framing = modbus-rtu\n{keys}")
+    g = s.gateway
+    masters = ["lan"] * (g.tcp > 0) + [f"r{i}" for i in range(g.rtu)]
+    return ("".join(line(f"r{i}", f"R{i}", "baud = 115200\n")
+                    for i in range(g.rtu)) +
+            (f"[tcp-server lan]\nlisten = 127.0.0.1:{s.port}\nmax_clients = 64\n"
+             "framing = modbus-tcp\n" if g.tcp else "") +
+            line("bus", "B0", g.bus) +
+            f"[route shared]\nfrom = {' '.join(masters)}\nto = bus\n"
+            f"exchange = modbus\n{g.route}")
+
+
 def ours(s, version=0):
+    if s.gateway:
+        return [DAEMON, "-c", s.write(gateway_conf(s))]
+
     def port(side, i):
         return (f"[serial {side}{i}]\ndevice = {s.directory}/{side.upper()}{i}\n"
                 f"baud = 115200\nframing = {s.framing[side == 'b']}\n")
@@ -163,6 +192,7 @@ class Figure:
     label: str
     unit: str
     more: bool = False          # is better
+    added: bool = False         # what is more than that of the limit
     ratio: float = None         # to the limit, at least or at most
     value: float = None         # ours, at least or at most
 
@@ -177,6 +207,8 @@ class Test:
     clients: int = 0
     pinned: bool = True
     trace: bool = False         # counts system calls, once
+    alone: bool = False         # without the limit
+    program: str = "load"
 
 
 PEERS = ("socat", "ser2net", "tuned", "gensiot", "asyncio")
@@ -291,8 +323,50 @@ def commands():
                dict(mode="line", framing=("line", "line"), crowd=1998))
 
 
+def masters_test(name, load, figures, gateway, **keys):
+    return Test(name, load + ["--tcp", str(gateway.tcp), "--rtu", str(gateway.rtu)],
+                figures, dict(gateway=gateway), program="masters", **keys)
+
+
+def gateway():
+    """
+    The limit is a single master with the bus to itself, which keeps the same silence
+    between frames.
+    """
+    def fair(kind):
+        return Figure(f"jain_{kind}", f" Jain's index, {kind.upper()}", "", True,
+                      value=0.99)
+    rate = Figure("requests_s", " requests", "1/s", True)
+    added = [Figure("p50", " added p50", "us", added=True, value=60),
+             Figure("p99", " added p99", "us", added=True)]
+    few = ["--requests", "5000"]
+    # Without that silence, in which a request would wait.
+    yield masters_test("1 master at leisure", few + ["--gap", str(5 * GAP_US)],
+                       added, Gateway(1))
+    yield masters_test("1 master", few, [rate], Gateway(1))
+    yield masters_test("8 masters", few, [
+        rate, fair("tcp"), Figure("turn_p50", " turn p50", "us"),
+        Figure("turn_p99", " turn p99", "us")], Gateway(8))
+    yield masters_test(
+        "32 masters", ["--requests", "40000", "--window", "8"],
+        [rate, fair("tcp"), fair("rtu"), Figure("cpu_us", " CPU", "us")],
+        Gateway(16, 16))
+    yield masters_test(
+        "line of 115200 baud", ["--requests", "500", "--baud", "115200"],
+        [Figure("busy_percent", " in use", "%", True, value=95)],
+        Gateway(8, bus="baud = 115200\n"))
+    yield masters_test(
+        "one byte in 300 flipped", ["--requests", "2000", "--flip", "300"],
+        [rate, Figure("refused", " exceptions", "")],
+        Gateway(8, route="answer_timeout = 20ms\n"), alone=True)
+    yield masters_test(
+        "answers with 16 ms pauses", ["--requests", "50", "--pause", "16"], [rate],
+        Gateway(8, bus="baud = 4000000\nidle = 25ms\n"), alone=True)
+
+
 SUITES = {f.__name__: f for f in
-          (raw, pong, frames, pairs, tcp, start, calls, stall, unpinned, commands)}
+          (raw, pong, frames, pairs, tcp, start, calls, stall, unpinned, commands,
+           gateway)}
 
 
 # --- running -----------------------------------------------------------------
@@ -391,10 +465,10 @@ class Disturber:
         return self.result
 
 
-def load(words, pin, timeout=60):
-    """Runs the load generator; ends it whatever happens to us."""
+def load(words, pin, timeout=60, program="load"):
+    """Runs a load generator; ends it whatever happens to us."""
     p = subprocess.Popen(
-        [str(BUILD / "load")] + words, text=True, stdout=subprocess.PIPE,
+        [str(BUILD / program)] + words, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         preexec_fn=(lambda: os.sched_setaffinity(0, {CPU})) if pin else None)
     try:
@@ -410,10 +484,23 @@ def load(words, pin, timeout=60):
             p.wait()
 
 
+def run_masters(test, bridge, s, pin):
+    words = test.load + ["--dir", str(s.directory)]
+    if bridge is BRIDGES[LIMIT]:
+        words += ["--no-bridge"]
+        words += [] if "--gap" in words else ["--gap", str(GAP_US)]
+    else:
+        words += ["--port", str(s.port), "--"] + bridge.words(s)
+    return load(words, pin, program="masters")
+
+
 def run_once(test, bridge, directory, pin, trace=()):
     for old in directory.iterdir():
         old.unlink()
-    s = Setup(directory, port=free_port() if test.clients else 0, **test.setup)
+    needs_port = test.clients or test.program == "masters"
+    s = Setup(directory, port=free_port() if needs_port else 0, **test.setup)
+    if test.program == "masters":
+        return run_masters(test, bridge, s, pin)
     words = test.load + ["--dir", str(directory), "--pairs", str(s.pairs)]
     if test.clients:
         words += ["--clients", str(test.clients), "--port", str(s.port)]
@@ -480,6 +567,7 @@ def has_a_turn(test, name, bridges, n):
     """Whether a bridge takes part in that test's n-th round."""
     return name in bridges and test.clients <= BRIDGES[name].clients and \
         (name == OURS or "crowd" not in test.setup) and \
+        (name != LIMIT or not test.alone) and \
         (n < PEER_ROUNDS or name not in PEERS) and \
         (n == 0 or not test.trace)
 
@@ -527,9 +615,9 @@ def reached(figure, row):
 
 
 def wrong(samples, test, bridge):
-    """Bytes that were lost, came twice, or were others."""
-    return int(sum(s.get("lost", 0) + s.get("doubled", 0) + s.get("bad", 0)
-                   for s in samples
+    """Bytes, or requests, that were lost, came twice, were others, or out of order."""
+    faults = "lost", "doubled", "bad", "disordered", "stale"
+    return int(sum(s.get(fault, 0) for fault in faults for s in samples
                    if s["test"] == test and s["bridge"] == bridge))
 
 
@@ -539,6 +627,8 @@ def make_row(test, figure, samples, bridges):
     if not mine:
         return None
     ratios = [mine[n] / base[n] for n in mine if base.get(n)]
+    if figure.added:
+        mine = {n: mine[n] - base[n] for n in mine if n in base}
     row = dict(name=test.name + figure.label, unit=figure.unit,
                limit=statistics.median(base.values()) if base else None,
                ours=statistics.median(mine.values()), min=min(mine.values()),
@@ -578,7 +668,7 @@ def print_table(rows, bridges):
         print("  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in
                         enumerate(zip(line, widths))).rstrip())
     print("\nours: medians of the rounds; ratio: to the limit of the same round;"
-          "\nwrong: bytes lost, doubled or bad in all rounds; !: others had such.")
+          "\nwrong: bytes or requests lost, doubled or bad in all rounds; !: others had such.")
 
 
 def say_disturbance(samples):
