@@ -1,5 +1,6 @@
 /*
- * A Modbus RTU server by libmodbus: register N of unit U holds 1000 * U + N.
+ * A Modbus RTU server by libmodbus: register N of unit U holds 1000 * U + N, input
+ * register N 2000 * U + N, and every third input bit is set.
  *
  *	modbus_server DEVICE BAUD UNIT
  */
@@ -32,8 +33,11 @@ main(int argc, char **argv)
 		fprintf(stderr, "%s: %s\n", argv[1], modbus_strerror(errno));
 		return 1;
 	}
-	for (int i = 0; i < REGISTERS; i++)
+	for (int i = 0; i < REGISTERS; i++) {
 		map->tab_registers[i] = (uint16_t)(1000 * unit + i);
+		map->tab_input_registers[i] = (uint16_t)(2000 * unit + i);
+		map->tab_input_bits[i] = i % 3 == 0;
+	}
 	puts("ready");
 	fflush(stdout);
 	for (;;) {

@@ -9,12 +9,22 @@ import subprocess
 import pytest
 
 from harness import PATIENCE, ROOT, end_with_us, free_port, route, serial, tcp_server
+from test_modbus import cable, server  # noqa: F401
 
 GENERATOR = ROOT / "build/bench/masters"
 FAULTS = "bad", "lost", "doubled", "disordered", "stale"
 BUS = dict(framing="modbus-rtu", baud=4000000, idle="100us")
 # Longer than the generator waits for an answer, so that a loaded machine loses none.
 UNHURRIED = dict(answer_timeout="60s")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """The client of libmodbus."""
+    binary = tmp_path_factory.mktemp("modbus") / "modbus_client"
+    subprocess.run(["cc", "-O1", "-Wall", "-I/usr/include/modbus", "-o", binary,
+                    ROOT / "tests/e2e/modbus_client.c", "-lmodbus"], check=True)
+    return binary
 
 
 @pytest.fixture
@@ -72,3 +82,17 @@ def test_answers_in_pieces_are_forwarded_whole(masters):
                   bus=BUS | dict(idle="250ms"), **UNHURRIED)
     assert [got[fault] for fault in FAULTS] == [0] * 5, got["said"]
     assert got["answers"] == 20
+
+
+def test_libmodbus_at_both_ends(pty, cable, server, client, daemon):
+    bus, slave, port = pty("bus"), pty("slave"), free_port()
+    daemon(tcp_server("lan", port, framing="modbus-tcp") +
+           serial("bus", bus, framing="modbus-rtu", baud=115200) +
+           route("shared", from_="lan", to="bus", exchange="modbus", answer_timeout="10s"))
+    cable(bus, slave)
+    server(slave, 7)
+    done = subprocess.run([client, str(port), "7", "30"], timeout=10 * PATIENCE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    kinds = "1 2 3 4 5 6 15 16 23 address".split()
+    assert done.stdout.split("\n")[:-1] == \
+        [f"{kind} 30 0 0" for kind in kinds] + ["function 1 0 0"], done.stderr
