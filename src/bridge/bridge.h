@@ -169,8 +169,12 @@ struct tap {
 	TAILQ_ENTRY(tap) entry;
 	void (*frame)(struct tap *, const struct port *from, const char *to,
 	    const uint8_t *payload, size_t len);
-	/* Its request was not answered, or not sent; NULL: it is not told. */
-	void (*unanswered)(struct tap *);
+	/*
+	 * Its request gets no answer.  sent: it was sent, and was not answered in time;
+	 * otherwise it was dropped, or the bus went down.  Must not remove the tap.
+	 * NULL: it is not told.
+	 */
+	void (*unanswered)(struct tap *, bool sent);
 	/*
 	 * The endpoints whose frames it shows, NULL-terminated, owned by the tap.  NULL:
 	 * all.

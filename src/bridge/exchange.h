@@ -62,6 +62,11 @@ int exchange_send(
     struct exchange *ex, struct tap *tap, const uint8_t *payload, size_t len);
 /* Whether the frame that is being shown to the tap is the answer to its request. */
 bool exchange_answers(const struct exchange *ex, const struct tap *tap);
+/* When the request was sent whose answer is being shown to the taps. */
+uint64_t exchange_shown_sent_ns(const struct exchange *ex);
+/* The keys of the bus. */
+const struct route_conf *exchange_conf(const struct exchange *ex);
+uint64_t exchange_answer_timeout(const struct exchange *ex);
 /* The tap no longer waits for an answer; its requests that were not sent are dropped. */
 void exchange_forget_tap(struct bridge *b, const struct tap *tap);
 /*

@@ -79,6 +79,24 @@ exchange_still_routed(const struct exchange *ex, unsigned number)
 	return number >= REFUSED_FUNCTION || find_route(ex, number) != NULL;
 }
 
+int
+exchange_unit_offset(
+    const struct exchange *ex, const struct master *master, unsigned route)
+{
+	return master->port != NULL
+	    ? exchange_route(ex, route)->conf->unit_offset
+	    : 0;
+}
+
+void
+exchange_tell_unanswered(const struct master *master, bool sent)
+{
+	struct tap *tap = master != NULL ? master->tap : NULL;
+
+	if (tap != NULL && tap->unanswered != NULL)
+		tap->unanswered(tap, sent);
+}
+
 void
 exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len)
 {

@@ -314,6 +314,7 @@ exchange_expire(struct exchange *ex, uint64_t now)
 			exchange_route(ex, q.route)->stats->counters.expired++;
 			request_answer_exception(
 			    ex, master, &q, MODBUS_NO_ANSWER);
+			exchange_tell_unanswered(master, false);
 			exchange_drop(ex, DROP_EXPIRED, q.len);
 			queue_pop(&master->queue);
 		}

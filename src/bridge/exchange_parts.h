@@ -179,9 +179,14 @@ bool exchange_master_numbers(const struct master *master);
 void exchange_wake(struct exchange *ex);
 /* The name of the master for messages; none: the text for NULL. */
 const char *exchange_master_name(const struct master *master, const char *none);
-/* The keys of the bus. */
-const struct route_conf *exchange_conf(const struct exchange *ex);
-uint64_t exchange_answer_timeout(const struct exchange *ex);
+/*
+ * What is added to the units of the master's requests by the route with that number; the
+ * control port uses the units of the bus.
+ */
+int exchange_unit_offset(
+    const struct exchange *ex, const struct master *master, unsigned route);
+/* Tells the tap of a master, if it is one, that its request gets no answer; see bridge.h. */
+void exchange_tell_unanswered(const struct master *master, bool sent);
 /* The route with that number, or the first one if that no longer exists. */
 struct route *exchange_route(const struct exchange *ex, unsigned number);
 /* Whether a route of the exchange has that number, or it is one of enum refusal. */

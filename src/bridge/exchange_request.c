@@ -105,9 +105,7 @@ fail(struct exchange *ex, struct request *r)
 {
 	const struct master *master = r->master;
 
-	if (master != NULL && master->tap != NULL &&
-	    master->tap->unanswered != NULL)
-		master->tap->unanswered(master->tap);
+	exchange_tell_unanswered(master, r->exception == MODBUS_NO_ANSWER);
 	if (r->exception != 0 && master != NULL && master->port != NULL &&
 	    ex->protocol->units &&
 	    (exchange_master_numbers(master) ||
@@ -293,7 +291,8 @@ send_first(struct exchange *ex, struct request *r, struct queued *q)
 		return MODBUS_NO_PATH;
 	if (q->route == REFUSED_FUNCTION)
 		return MODBUS_ILLEGAL_FUNCTION;
-	if (!exchange_convert(ex, from, q, route->conf->unit_offset, payload) ||
+	if (!exchange_convert(ex, from, q,
+		exchange_unit_offset(ex, r->master, q->route), payload) ||
 	    !ex->protocol->read(
 		exchange_framing(ex), q->payload, q->len, &r->message)) {
 		exchange_drop(ex, DROP_UNENCODABLE, q->len);
@@ -560,6 +559,12 @@ exchange_answers(const struct exchange *ex, const struct tap *tap)
 {
 	return ex->shown != NULL && ex->shown->master != NULL &&
 	    ex->shown->master->tap == tap && ex->shown->master->port == NULL;
+}
+
+uint64_t
+exchange_shown_sent_ns(const struct exchange *ex)
+{
+	return ex->shown != NULL ? ex->shown->sent_ns : 0;
 }
 
 bool

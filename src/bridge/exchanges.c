@@ -14,8 +14,10 @@ exchange_free(struct exchange *ex)
 {
 	struct master *master;
 
-	while ((master = TAILQ_FIRST(&ex->masters)) != NULL)
+	while ((master = TAILQ_FIRST(&ex->masters)) != NULL) {
+		exchange_tell_unanswered(master, false);
 		exchange_free_master(ex, master, DROP_CLOSED);
+	}
 	for (unsigned i = 0; i < ex->nslots; i++)
 		free(ex->request[i].payload);
 	queue_free(&ex->answers);
@@ -103,9 +105,12 @@ take_over_requests(struct exchange *ex, struct exchange *old)
 	ex->answers = old->answers;
 	queue_init(&old->answers, 0);
 	memset(old->request, 0, sizeof(old->request));
-	EACH_REQUEST(r, ex)
-		if (!exchange_still_routed(ex, r->route))
-			r->master = NULL;
+	EACH_REQUEST(r, ex) {
+		if (exchange_still_routed(ex, r->route))
+			continue;
+		exchange_tell_unanswered(r->master, false);
+		r->master = NULL;
+	}
 }
 
 /* Drops the queued requests whose route was removed or changed. */
@@ -116,11 +121,17 @@ drop_unrouted(struct exchange *ex, struct master *master)
 	struct queued q;
 
 	queue_init(&master->queue, old.limit);
-	for (; queue_head(&old, &q); queue_pop(&old))
-		if (!exchange_still_routed(ex, q.route))
-			exchange_drop(ex, DROP_CLOSED, q.len);
-		else if (queue_add(&master->queue, &q) < 0)
-			exchange_drop(ex, DROP_MEMORY, q.len);
+	for (; queue_head(&old, &q); queue_pop(&old)) {
+		enum drop_reason reason = DROP_CLOSED;
+
+		if (exchange_still_routed(ex, q.route)) {
+			if (queue_add(&master->queue, &q) == 0)
+				continue;
+			reason = DROP_MEMORY;
+		}
+		exchange_tell_unanswered(master, false);
+		exchange_drop(ex, reason, q.len);
+	}
 	queue_free(&old);
 }
 

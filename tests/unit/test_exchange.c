@@ -771,6 +771,7 @@ a_tap_gets_the_answer_to_its_request(void **state)
 	assert_false(exchange_answers(ex, &other));
 	UNTIL(stats.counters.answers == 2);
 	assert_int_equal(ngiven, 1);
+	exchange_forget_tap(&bridge, &tap);
 }
 
 static void
@@ -793,6 +794,106 @@ a_tap_that_leaves_takes_its_requests_along(void **state)
 	bus->link->up = false;
 	assert_int_equal(
 	    exchange_send(ex, &tap, payload, sizeof(payload)), -ENETDOWN);
+}
+
+/* A tap that counts what it is told. */
+struct asking {
+	struct tap tap;
+	unsigned silent, dropped;
+};
+
+static void
+count_unanswered(struct tap *tap, bool was_sent)
+{
+	struct asking *a = CONTAINER_OF(tap, struct asking, tap);
+
+	a->silent += was_sent;
+	a->dropped += !was_sent;
+}
+
+static void
+tap_asks(struct asking *a, uint8_t unit)
+{
+	const uint8_t payload[] = { unit, WRITE_REGISTER, 0, 1, 0, 1 };
+
+	memset(a, 0, sizeof(*a));
+	a->tap.unanswered = count_unanswered;
+	assert_int_equal(exchange_send(bus->node->exchange, &a->tap, payload,
+			     sizeof(payload)),
+	    0);
+}
+
+static void
+a_tap_is_told_that_no_answer_has_come(void **state)
+{
+	static struct asking a;
+
+	(void)state;
+	route_conf.answer_timeout = NSEC_PER_MSEC;
+	tap_asks(&a, 1);
+	expect_sent(1);
+	UNTIL(a.silent == 1);
+	assert_int_equal(a.dropped, 0);
+}
+
+static void
+a_tap_is_told_that_its_request_has_expired(void **state)
+{
+	static struct asking a;
+
+	(void)state;
+	route_conf.answer_timeout = 20 * NSEC_PER_MSEC;
+	request(master[0], 2, 9);
+	expect_sent(9);
+	route_conf.request_timeout = NSEC_PER_MSEC;
+	tap_asks(&a, 1);
+	UNTIL(a.dropped == 1);
+	assert_int_equal(a.silent, 0);
+	assert_dropped(bus, DROP_EXPIRED, 1);
+}
+
+static void
+a_tap_is_told_that_the_bus_is_down(void **state)
+{
+	static struct asking a, b;
+
+	(void)state;
+	tap_asks(&a, 1);
+	expect_sent(1);
+	tap_asks(&b, 2);
+	bus->link->up = false;
+	exchange_forget(&bridge, bus);
+	UNTIL(a.dropped == 1 && b.dropped == 1);
+	assert_int_equal(a.silent + b.silent, 0);
+}
+
+static void
+a_tap_is_told_that_the_exchange_has_ended(void **state)
+{
+	struct exchange_list none = TAILQ_HEAD_INITIALIZER(none);
+	static struct asking a, b;
+
+	(void)state;
+	tap_asks(&a, 1);
+	expect_sent(1);
+	tap_asks(&b, 2);
+	exchanges_use(&bridge, &none);
+	assert_int_equal(a.dropped, 1);
+	assert_int_equal(b.dropped, 1);
+}
+
+static void
+a_tap_uses_the_units_of_the_bus(void **state)
+{
+	static struct asking a;
+
+	(void)state;
+	route_conf.unit_offset = 7;
+	tap_asks(&a, 1);
+	expect_sent(1);
+	assert_label_around("unit 1's answer to the control port, ", "");
+	answer(1, 1);
+	assert_true(exchange_answers(bus->node->exchange, &a.tap));
 }
 
 /* --- masters whose messages have a number -------------------------------- */
@@ -953,6 +1054,11 @@ main(void)
 		TEST(nothing_is_sent_while_the_bridge_stops),
 		TEST(a_tap_gets_the_answer_to_its_request),
 		TEST(a_tap_that_leaves_takes_its_requests_along),
+		TEST(a_tap_is_told_that_no_answer_has_come),
+		TEST(a_tap_is_told_that_its_request_has_expired),
+		TEST(a_tap_is_told_that_the_bus_is_down),
+		TEST(a_tap_is_told_that_the_exchange_has_ended),
+		TEST(a_tap_uses_the_units_of_the_bus),
 		TEST(each_answer_has_the_number_of_its_request),
 		TEST(they_are_told_that_there_is_no_answer),
 		TEST(it_says_what_it_waits_for),
