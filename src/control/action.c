@@ -11,20 +11,26 @@
 #define BREAK_DEFAULT (250 * NSEC_PER_MSEC)
 #define BREAK_MAX (10 * NSEC_PER_SEC)
 
-int
-call_send(struct call *call, struct node *node, struct tap *tap, char *text)
+long
+call_frame(struct call *call, const char *text, uint8_t *frame)
 {
-	const struct endpoint_conf *conf = node->endpoint->conf;
-	uint8_t frame[CLIENT_LINE_MAX];
-	long len;
-	int r;
+	long len = unescape(text, frame, CLIENT_LINE_MAX);
 
-	len = unescape(text, frame, sizeof(frame));
 	if (len < 0)
 		return call_fail(call, EINVAL,
 		    "a bad escape in the text; \\n \\r \\t \\s \\\\ \\xHH and "
 		    "\\OOO are right");
-	switch (r = node_send(node, tap, frame, (size_t)len)) {
+	return len;
+}
+
+int
+call_send(struct call *call, struct node *node, struct tap *tap,
+    const uint8_t *frame, size_t len)
+{
+	const struct endpoint_conf *conf = node->endpoint->conf;
+	int r;
+
+	switch (r = node_send(node, tap, frame, len)) {
 	case 0:
 		return 0;
 	case -EINVAL:
@@ -33,7 +39,7 @@ call_send(struct call *call, struct node *node, struct tap *tap, char *text)
 		    conf->name, conf->framing.rule->name);
 	case -EMSGSIZE:
 		return call_fail(call, EMSGSIZE,
-		    "%ld bytes are more than max_frame of %s, %llu", len,
+		    "%zu bytes are more than max_frame of %s, %llu", len,
 		    conf->name, (unsigned long long)conf->framing.max_frame);
 	case -ENOBUFS:
 		return call_fail(
@@ -54,9 +60,14 @@ int
 run_send(struct call *call)
 {
 	struct node *node = call_node(call, call->argv[1]);
+	uint8_t frame[CLIENT_LINE_MAX];
+	long len;
 
-	return node != NULL ? call_send(call, node, NULL, call->argv[2])
-			    : -ENOENT;
+	if (node == NULL)
+		return -ENOENT;
+	if ((len = call_frame(call, call->argv[2], frame)) < 0)
+		return (int)len;
+	return call_send(call, node, NULL, frame, (size_t)len);
 }
 
 static int

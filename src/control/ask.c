@@ -1,5 +1,6 @@
 /*
- * ask: sends a frame to an endpoint, and shows the next one that it sends.
+ * ask: sends a frame to an endpoint, and shows the next one that it sends, or that the bus
+ * of an exchange does not answer.
  *
  * The client cannot give another command meanwhile, so that replies stay in order.  The
  * answer arrives in the data path: it is only copied there, and shown in the client's
@@ -13,6 +14,8 @@
 
 #include "command.h"
 #include "call.h"
+#include "convert.h"
+#include "exchange.h"
 
 #define ASK_DEFAULT (2 * NSEC_PER_SEC)
 /* A client that disconnects meanwhile occupies its slot until then. */
@@ -41,6 +44,19 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 	c->ops->wake(c);
 }
 
+static void
+on_unanswered(struct tap *tap, bool sent)
+{
+	struct client *c = CLIENT_OF(tap);
+
+	if (c->closed || !c->asking)
+		return;
+	c->asking = false;
+	c->answered = c->unanswered = true;
+	c->unanswered_sent = sent;
+	c->ops->wake(c);
+}
+
 void
 command_ask_label(const struct client *c, char *buf, size_t size)
 {
@@ -54,6 +70,49 @@ command_ask_label(const struct client *c, char *buf, size_t size)
 	    format_time(c->ask_timeout, all, sizeof(all)));
 }
 
+const char *
+ask_lost(const struct bridge *b, const char *name, uint64_t up_ns)
+{
+	const struct node *node = bridge_find(b, name);
+	const struct endpoint *ep;
+
+	if (node == NULL)
+		return "was removed";
+	ep = node->endpoint;
+	if (ep->state != ENDPOINT_UP || ep->since_ns != up_ns)
+		return "went down";
+	if (ep->paused)
+		return "was paused";
+	return node->exchange == NULL ? "stopped being the bus of an exchange"
+				      : NULL;
+}
+
+/* The bus of an exchange has not answered. */
+static void
+show_unanswered(struct client *c)
+{
+	const char *lost = ask_lost(c->bridge, c->asked, c->asked_up_ns);
+	const struct node *node = bridge_find(c->bridge, c->asked);
+	char text[ENDPOINT_NAME_MAX + 64], who[ENDPOINT_NAME_MAX], after[24];
+
+	snprintf(who, sizeof(who), "%s", c->asked);
+	if (c->asked_unit >= 0)
+		snprintf(who, sizeof(who), "unit %d", c->asked_unit);
+	if (lost != NULL)
+		snprintf(text, sizeof(text), "%s %s before it answered",
+		    c->asked, lost);
+	else if (c->unanswered_sent)
+		snprintf(text, sizeof(text), "%s did not answer within %s", who,
+		    format_time(exchange_answer_timeout(node->exchange), after,
+			sizeof(after)));
+	else
+		snprintf(text, sizeof(text),
+		    "the request to %s was dropped before it was answered",
+		    who);
+	client_error(c, text);
+	c->answered = c->unanswered = false;
+}
+
 void
 command_answer(struct client *c)
 {
@@ -61,6 +120,10 @@ command_answer(struct client *c)
 	const uint8_t *part = evbuffer_pullup(c->frames, (ssize_t)len);
 
 	client_untap(c);
+	if (c->unanswered) {
+		show_unanswered(c);
+		return;
+	}
 	if (part != NULL)
 		call_escape(c->reply, c->json, part, len);
 	evbuffer_drain(c->frames, len);
@@ -119,25 +182,17 @@ who_asks(const struct bridge *b, const char *name)
 	return NULL;
 }
 
-/* Fails immediately if the endpoint cannot answer. */
+/* The unit to which a request for the bus of an exchange is addressed; -1: to none. */
 static int
-check_there(struct call *call, const struct node *node)
+asked_unit(const struct node *node, const uint8_t *frame, size_t len)
 {
-	const struct endpoint *ep = node->endpoint;
-	const char *state = ep->paused && ep->state == ENDPOINT_UP
-	    ? "paused"
-	    : endpoint_state_name(ep->state);
+	struct modbus m;
 
-	if (ep->state == ENDPOINT_UP && !ep->paused)
-		return 0;
-	call_fail(call, ENOTCONN, "%s cannot answer: it is %s", ep->conf->name,
-	    state);
-	if (ep->state == ENDPOINT_WAITING)
-		error_append(
-		    &call->err, " for a program to open %s", ep->address);
-	else if (ep->state != ENDPOINT_UP && error_is_set(&ep->error))
-		error_append(&call->err, " (%s)", ep->error.text);
-	return -ENOTCONN;
+	if (node->exchange == NULL ||
+	    exchange_conf(node->exchange)->exchange != EXCHANGE_MODBUS ||
+	    !framing_modbus(&node->endpoint->conf->framing, frame, len, &m))
+		return -1;
+	return m.unit;
 }
 
 int
@@ -145,8 +200,10 @@ ask_start(struct call *call)
 {
 	struct client *c = call->client;
 	struct node *node = call_node(call, call->argv[1]);
+	uint8_t frame[CLIENT_LINE_MAX];
 	const struct client *other;
 	uint64_t timeout;
+	long len;
 	int r;
 
 	if (node == NULL)
@@ -158,18 +215,23 @@ ask_start(struct call *call)
 		    "%s is being asked by %s (%s); the next frame is its "
 		    "answer",
 		    call->argv[1], other->name, other->address);
-	if ((r = check_there(call, node)) < 0)
+	if ((r = call_can_answer(call, node)) < 0)
 		return r;
 	if (client_frames(c) < 0)
 		return call_fail(call, ENOMEM, "out of memory");
-	if ((r = take_timeout(call, call->argv[2], &timeout)) < 0 ||
-	    (r = call_send(call, node, &c->tap, call->argv[2])) < 0)
+	if ((r = take_timeout(call, call->argv[2], &timeout)) < 0)
+		return r;
+	if ((len = call_frame(call, call->argv[2], frame)) < 0)
+		return (int)len;
+	if ((r = call_send(call, node, &c->tap, frame, (size_t)len)) < 0)
 		return r;
 	snprintf(c->asked, sizeof(c->asked), "%s", node->endpoint->conf->name);
+	c->asked_up_ns = node->endpoint->since_ns;
+	c->asked_unit = asked_unit(node, frame, (size_t)len);
 	c->ask_timeout = timeout;
 	c->ask_until = now_ns() + timeout;
 	c->asking = true;
 	c->json = call->json;
-	client_tap(c, on_frame);
+	client_tap(c, on_frame, on_unanswered);
 	return CALL_OPEN;
 }

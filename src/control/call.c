@@ -124,6 +124,23 @@ call_table(
 	return CALL_MORE;
 }
 
+int
+call_can_answer(struct call *call, const struct node *node)
+{
+	const struct endpoint *ep = node->endpoint;
+
+	if (ep->state == ENDPOINT_UP && !ep->paused)
+		return 0;
+	call_fail(call, ENOTCONN, "%s cannot answer: it is %s", ep->conf->name,
+	    attribute_state(node));
+	if (ep->state == ENDPOINT_WAITING)
+		error_append(
+		    &call->err, " for a program to open %s", ep->address);
+	else if (ep->state != ENDPOINT_UP && error_is_set(&ep->error))
+		error_append(&call->err, " (%s)", ep->error.text);
+	return -ENOTCONN;
+}
+
 void
 call_json_text(struct evbuffer *out, const char *text)
 {

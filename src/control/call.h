@@ -89,6 +89,8 @@ int call_table(
  * with a message.
  */
 char **call_names(struct call *call, int first);
+/* Fails if the endpoint cannot answer now, because it is not up or is paused. */
+int call_can_answer(struct call *call, const struct node *node);
 /* Appends text without control characters as the inside of a JSON string. */
 void call_json_text(struct evbuffer *out, const char *text);
 /* Appends bytes as text with C escapes, or the same as the inside of a JSON string. */
@@ -97,11 +99,16 @@ void call_escape(
 
 /* action.c */
 /*
- * Sends one frame, with C escapes, to an endpoint; -errno with a message.  tap: awaits
- * the answer, or NULL.
+ * Converts text with C escapes to a frame of at most CLIENT_LINE_MAX bytes; returns its
+ * length, or -errno with a message.
  */
-int call_send(
-    struct call *call, struct node *node, struct tap *tap, char *text);
+long call_frame(struct call *call, const char *text, uint8_t *frame);
+/*
+ * Sends one frame to an endpoint; -errno with a message.  tap: awaits the answer, or
+ * NULL.
+ */
+int call_send(struct call *call, struct node *node, struct tap *tap,
+    const uint8_t *frame, size_t len);
 int run_send(struct call *call);
 int run_pause(struct call *call);
 int run_resume(struct call *call);
@@ -144,6 +151,11 @@ int watch_start(struct call *call);
 /* Appends a part of the answer, and "OK" after its end. */
 void command_answer(struct client *c);
 int ask_start(struct call *call);
+/*
+ * What has happened to an endpoint that was asked and is the bus of an exchange, such as
+ * "went down"; NULL: nothing, it can still answer.  up_ns: since when it was up.
+ */
+const char *ask_lost(const struct bridge *b, const char *name, uint64_t up_ns);
 
 /* capture_command.c */
 int run_capture(struct call *call);

@@ -27,9 +27,11 @@ client_frames(struct client *c)
 void
 client_tap(struct client *c,
     void (*frame)(struct tap *, const struct port *, const char *,
-	const uint8_t *, size_t))
+	const uint8_t *, size_t),
+    void (*unanswered)(struct tap *, bool))
 {
 	c->tap.frame = frame;
+	c->tap.unanswered = unanswered;
 	c->tapped = true;
 	bridge_tap(c->bridge, &c->tap);
 }

@@ -96,6 +96,10 @@ struct client {
 	struct evbuffer *frames; /* to be shown, NULL until one is needed */
 	struct reload_waiter reload;
 	char asked[ENDPOINT_NAME_MAX];
+	uint64_t asked_up_ns;		 /* since when it is up */
+	int asked_unit;			 /* of a Modbus bus, or -1 */
+	bool unanswered;		 /* there is no answer... */
+	bool unanswered_sent;		 /* ...although the request was sent */
 	uint64_t ask_timeout, ask_until; /* ns */
 	uint64_t hidden;    /* frames not shown since the last one */
 	uint64_t full_ns;   /* when it became full, or last made progress... */
@@ -107,10 +111,14 @@ struct client {
 void client_error(struct client *c, const char *message);
 /* Allocates the buffer for the frames to be shown; -ENOMEM. */
 int client_frames(struct client *c);
-/* Starts to call the function for each forwarded frame. */
+/*
+ * Starts to call the functions for each forwarded frame, and for a request that gets no
+ * answer; see struct tap.
+ */
 void client_tap(struct client *c,
     void (*frame)(struct tap *, const struct port *, const char *,
-	const uint8_t *, size_t));
+	const uint8_t *, size_t),
+    void (*unanswered)(struct tap *, bool));
 /* Stops that; has no effect when there is no tap. */
 void client_untap(struct client *c);
 /* The client that contains a tap. */

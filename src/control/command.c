@@ -375,7 +375,7 @@ command_forget(struct client *c)
 	if (c->frames != NULL)
 		evbuffer_free(c->frames);
 	c->frames = NULL;
-	c->watching = c->asking = c->answered = false;
+	c->watching = c->asking = c->answered = c->unanswered = false;
 }
 
 /* --- help ---------------------------------------------------------------- */

@@ -51,10 +51,10 @@ read_label(const struct task *task, char *buf, size_t size)
 
 	if (s->lingering)
 		snprintf(buf, size, "%s to close", s->address);
-	else if (s->ended || s->client.closing)
-		snprintf(buf, size, "nothing more from %s", s->address);
 	else if (s->client.asking)
 		command_ask_label(&s->client, buf, size);
+	else if (s->ended || s->client.closing)
+		snprintf(buf, size, "nothing more from %s", s->address);
 	else if (s->client.reloading)
 		snprintf(buf, size, "the end of the reload that %s asked for",
 		    s->address);

@@ -225,7 +225,7 @@ watch_start(struct call *call)
 	c->watching = true;
 	c->json = call->json;
 	c->hidden = 0;
-	client_tap(c, on_frame);
+	client_tap(c, on_frame, NULL);
 	return CALL_OPEN;
 }
 

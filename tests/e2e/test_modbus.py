@@ -429,6 +429,73 @@ def test_what_the_control_port_sends_waits_for_its_turn(masters, daemon):
     assert bytes(m1.received) == bytes(m2.received) == b""
 
 
+def asks_bus(d, request, more=""):
+    s = d.session()
+    s.send(b"ask bus " + escaped(request).encode() + more.encode() + b"\n")
+    return s
+
+
+def test_a_unit_that_does_not_answer_is_told_at_once(masters, daemon):
+    _, _, bus = masters
+    d = daemon(shared(*masters, answer_timeout="50ms"))
+    s = asks_bus(d, read(5), " 1m")
+    assert s.reply() == ([], "ERR unit 5 did not answer within 50ms")
+    expect(bus, read(5))
+    s.send(b"json ask bus " + escaped(read(6)).encode() + b" 1m\n")
+    assert s.reply() == ([], "ERR unit 6 did not answer within 50ms")
+    s = asks_bus(d, read(7), " 1ms")
+    assert s.reply()[1] in ("ERR timed out after 1ms", "ERR unit 7 did not answer within 50ms")
+    assert s.ask("version")
+    every_wait_is_told(d)
+
+
+def test_a_bus_without_units_that_does_not_answer_is_told_at_once(masters, daemon):
+    m1, _, bus = masters
+    d = daemon(serial("m1", m1, **RTU) + serial("bus", bus, **RTU) +
+               route("shared", from_="m1", to="bus", exchange="any", answer_timeout="50ms"))
+    s = asks_bus(d, read(5), " 1m")
+    assert s.reply() == ([], "ERR bus did not answer within 50ms")
+
+
+def test_asking_a_bus_that_is_lost(masters, daemon):
+    m1, m2, bus = masters
+    d = daemon(shared(*masters))
+    s = asks_bus(d, read(5), " 1m")
+    expect(bus, read(5), [s])
+    s.client.end()
+    (label,) = [row["label"] for row in d.tasks().values()
+                if row["label"].startswith("an answer of bus")]
+    d.control("reopen bus")
+    assert s.reply() == ([], "ERR bus went down before it answered")
+    d.wait_state("bus", "up")
+    s = asks_bus(d, read(6), " 1m")
+    expect(bus, read(6), [s])
+    d.reload(serial("m1", m1, **RTU) + serial("m2", m2, **RTU))
+    assert s.reply() == ([], "ERR bus was removed before it answered")
+
+
+def test_asking_a_bus_whose_route_changes(masters, daemon):
+    _, _, bus = masters
+    d = daemon(shared(*masters))
+    s = asks_bus(d, read(5), " 1m")
+    expect(bus, read(5), [s])
+    d.reload(shared(*masters, answer_timeout="9s"))
+    assert s.reply() == ([], "ERR the request to unit 5 was dropped before it was answered")
+
+
+def test_asking_a_bus_uses_its_own_units(masters, daemon):
+    m1, _, bus = masters
+    d = daemon(shared(*masters, unit_offset="10"))
+    m1.send(read(5))
+    expect(bus, read(15), [m1])
+    bus.send(holds(15, 1))
+    expect(m1, holds(5, 1), [bus])
+    s = asks_bus(d, read(5), " 1m")
+    expect(bus, read(5), [s])
+    bus.send(holds(5, 2))
+    assert answer(s) == holds(5, 2)
+
+
 def test_asking_a_bus_is_one_request_among_others(masters, daemon):
     m1, _, bus = masters
     d = daemon(shared(*masters))
