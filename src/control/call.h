@@ -145,6 +145,7 @@ uint64_t attribute_uptime(void);
 bool command_watch_waits(const struct client *c);
 /* Shows some frames; false when there are no more. */
 bool command_watch(struct client *c);
+void command_unwatch(struct client *c);
 int watch_start(struct call *call);
 
 /* ask.c */
@@ -156,6 +157,13 @@ int ask_start(struct call *call);
  * "went down"; NULL: nothing, it can still answer.  up_ns: since when it was up.
  */
 const char *ask_lost(const struct bridge *b, const char *name, uint64_t up_ns);
+
+/* scan.c */
+/* Shows the result of a unit, or asks the next one. */
+void command_scan(struct client *c);
+/* Ends the scan, with what was found. */
+void command_unscan(struct client *c);
+int scan_start(struct call *call);
 
 /* capture_command.c */
 int run_capture(struct call *call);

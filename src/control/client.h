@@ -86,10 +86,11 @@ struct client {
 	bool watching;	   /* each frame is shown... */
 	bool asking;	   /* ...or the next one of an endpoint is awaited */
 	bool answered;	   /* the answer has arrived, and is being shown */
+	struct scan *scan; /* the units of a bus are asked, or NULL */
 	bool reloading;	   /* the end of a reload is awaited */
 	struct call *call; /* a command in progress, or NULL */
 
-	/* Private to watch and ask. */
+	/* Private to watch, ask and scan. */
 	struct tap tap;
 	bool tapped;		 /* the tap is in use */
 	bool json;		 /* format of the frames */

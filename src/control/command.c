@@ -77,6 +77,13 @@ static const struct command commands[] = {
 	    .min = 2,
 	    .max = 2,
 	    .run = ask_start },
+	{ .name = "scan",
+	    .usage = "scan BUS [FIRST-LAST]",
+	    .help = "asks the units of a Modbus bus which of them exist",
+	    .full = true,
+	    .min = 1,
+	    .max = 2,
+	    .run = scan_start },
 	{ .name = "watch",
 	    .usage = "watch [NAME ...]",
 	    .help = "each frame as it passes, until your next line",
@@ -340,21 +347,39 @@ bool
 command_busy(const struct client *c)
 {
 	return (c->call != NULL && !c->reloading) || c->answered ||
+	    (c->scan != NULL && !command_scan_awaits(c)) ||
 	    (c->watching && command_watch_waits(c));
 }
 
 bool
 command_step(struct client *c)
 {
-	if (c->reloading)
+	if (c->reloading || command_scan_awaits(c))
 		return false;
 	if (c->answered)
 		command_answer(c);
+	else if (c->scan != NULL)
+		command_scan(c);
 	else if (c->call != NULL)
 		call_reply(c->call, call_piece(c->call));
 	else
 		return c->watching && command_watch(c);
 	return true;
+}
+
+bool
+command_continues(const struct client *c)
+{
+	return c->watching || c->scan != NULL;
+}
+
+void
+command_end(struct client *c)
+{
+	if (c->scan != NULL)
+		command_unscan(c);
+	else
+		command_unwatch(c);
 }
 
 void
@@ -375,6 +400,8 @@ command_forget(struct client *c)
 	if (c->frames != NULL)
 		evbuffer_free(c->frames);
 	c->frames = NULL;
+	free(c->scan);
+	c->scan = NULL;
 	c->watching = c->asking = c->answered = c->unanswered = false;
 }
 

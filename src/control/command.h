@@ -20,12 +20,18 @@ bool command_busy(const struct client *c);
  * a watch is running or an answer is awaited.
  */
 bool command_step(struct client *c);
-/* Ends a watch, with "OK" once all frames are shown. */
-void command_unwatch(struct client *c);
+/* Whether a watch or a scan is running, which the client's next line ends. */
+bool command_continues(const struct client *c);
+/* Ends it: a watch with "OK" once all frames are shown, a scan with what was found. */
+void command_end(struct client *c);
 /* Replies that the timeout for the answer, c->ask_until, has expired. */
 void command_no_answer(struct client *c);
 /* Describes the awaited answer and the time left, for a task's label. */
 void command_ask_label(const struct client *c, char *buf, size_t size);
+/* Whether the answer of a unit to a scan is awaited... */
+bool command_scan_awaits(const struct client *c);
+/* ...for which this is the label. */
+void command_scan_label(const struct client *c, char *buf, size_t size);
 /*
  * The client is about to be closed: completes the reply to a command whose event has
  * occurred.

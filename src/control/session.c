@@ -6,7 +6,8 @@
  * task   waits for
  * read   a command (the bufferevent reads), or an endpoint's answer (the
  *        timer); paused while there is more to do, until its next turn, or
- *        until the client has read its replies
+ *        until the client has read its replies, and during a scan of a client
+ *        that sends no more
  * write  the client to read its replies (the bufferevent writes), or, while
  *        it lingers, the client to close (the timer)
  *
@@ -53,6 +54,11 @@ read_label(const struct task *task, char *buf, size_t size)
 		snprintf(buf, size, "%s to close", s->address);
 	else if (s->client.asking)
 		command_ask_label(&s->client, buf, size);
+	else if (command_scan_awaits(&s->client))
+		command_scan_label(&s->client, buf, size);
+	else if (s->client.scan != NULL && !s->turn.waiting)
+		snprintf(buf, size,
+		    "%s to read its replies, or to end its scan", s->address);
 	else if (s->ended || s->client.closing)
 		snprintf(buf, size, "nothing more from %s", s->address);
 	else if (s->client.reloading)
@@ -163,7 +169,7 @@ session_read(struct session *s, bool on)
 static void
 session_update(struct session *s)
 {
-	bool over, more, reading;
+	bool over, more, reading, continues = command_continues(&s->client);
 
 	if (s->client.closed)
 		return;
@@ -184,14 +190,15 @@ session_update(struct session *s)
 	more = session_busy(s);
 	over = replies_full(s);
 	turns_wait(&s->turn, more && !over);
-	if ((s->client.closing || (s->ended && !more)) && session_finish(s))
+	if ((s->client.closing ||
+		(s->ended && !more && s->client.scan == NULL)) &&
+	    session_finish(s))
 		return;
-	/* A line ends a watch, even if replies are queued. */
+	/* A line ends a watch or a scan, even if replies are queued. */
 	reading = !s->ended &&
 	    (s->lingering ||
-		(!s->client.closing &&
-		    (s->client.watching || (!over && !more))));
-	if (reading && s->client.watching)
+		(!s->client.closing && (continues || (!over && !more))));
+	if (reading && continues)
 		reading = line_length(s) < 0;
 	session_read(s, reading);
 	if (s->client.closed) /* Reading failed; the timer frees the session. */
@@ -202,8 +209,10 @@ session_update(struct session *s)
 		TASK_WAIT(&s->read);
 	else
 		TASK_SET(&s->read,
-		    !s->client.closing && (over || more) ? TASK_PAUSED
-							 : TASK_IDLE);
+		    !s->client.closing &&
+			    (over || more || s->client.scan != NULL)
+			? TASK_PAUSED
+			: TASK_IDLE);
 	if (s->lingering)
 		TASK_WAIT(&s->write);
 }
@@ -215,13 +224,14 @@ session_step(struct session *s)
 	if (s->client.closing || s->client.closed || s->client.asking ||
 	    s->client.reloading)
 		return false;
-	if (s->client.watching && (s->ended || line_length(s) >= 0)) {
-		command_unwatch(&s->client);
+	if (command_continues(&s->client) &&
+	    ((s->ended && s->client.watching) || line_length(s) >= 0)) {
+		command_end(&s->client);
 		return true;
 	}
 	if (command_step(&s->client))
 		return true;
-	return !s->client.watching && line_next(s);
+	return !command_continues(&s->client) && line_next(s);
 }
 
 /*

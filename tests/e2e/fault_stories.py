@@ -645,6 +645,7 @@ class Bus(Story):
         self.until(lambda: bus.received.count(RTU_ASK) > 1, 0.2)
         bus.send(RTU_ANSWER)
         self.d.attempt("routes\nps\nlist routes\nwatch\nset bus/baud 1200")
+        self.d.attempt("scan bus 1-2")
         bus.unplug()
         m.send(ASK)
         self.d.attempt("get bus/state")

@@ -455,6 +455,8 @@ def test_a_bus_without_units_that_does_not_answer_is_told_at_once(masters, daemo
                route("shared", from_="m1", to="bus", exchange="any", answer_timeout="50ms"))
     s = asks_bus(d, read(5), " 1m")
     assert s.reply() == ([], "ERR bus did not answer within 50ms")
+    with pytest.raises(ControlError, match="it is not the bus of a route with exchange = modbus"):
+        d.control("scan bus")
 
 
 def test_asking_a_bus_that_is_lost(masters, daemon):

@@ -232,7 +232,7 @@ test_a_watch_wakes_its_client(void **state)
 	assert_true(
 	    evbuffer_search(client.reply, shown, strlen(shown), NULL).pos >= 0);
 	evbuffer_drain(client.reply, evbuffer_get_length(client.reply));
-	command_unwatch(&client);
+	command_end(&client);
 	assert_reply(&client, "OK\n");
 	assert_false(client.watching);
 	assert_true(TAILQ_EMPTY(&bridge->taps));
