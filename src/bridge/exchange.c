@@ -116,6 +116,9 @@ exchange_arm(struct exchange *ex, uint64_t now)
 	struct timeval tv = to_timeval(wait);
 
 	exchange_busy(ex, now);
+	/* event_add() would take back an event that is active. */
+	if (ex->woken)
+		return;
 	if (at == 0) {
 		TASK_SET(&ex->task, TASK_IDLE);
 		return;
@@ -128,9 +131,9 @@ exchange_arm(struct exchange *ex, uint64_t now)
 
 /*
  * Sends the requests that may be sent now.  Those that are refused at once are limited in
- * number, so that the loop is not held; returns whether there may be more.
+ * number, so that the loop is not held.
  */
-static bool
+static void
 send_requests(struct exchange *ex)
 {
 	struct master *master;
@@ -138,10 +141,10 @@ send_requests(struct exchange *ex)
 	for (unsigned n = 0; n < TURN_REQUESTS; n++) {
 		if (!may_send(ex) ||
 		    (master = exchange_next_master(ex)) == NULL)
-			return false;
+			return;
 		request_start(ex, master);
 	}
-	return true;
+	exchange_wake(ex);
 }
 
 void
@@ -149,17 +152,15 @@ exchange_on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct exchange *ex = arg;
 	uint64_t now = task_begin(&ex->task);
-	bool more;
 
 	(void)fd, (void)what;
+	ex->woken = false;
 	precise_stop(&ex->precise);
 	requests_deliver(ex);
 	times_due(ex, now);
 	requests_deliver(ex);
 	exchange_expire(ex, now);
-	more = send_requests(ex);
+	send_requests(ex);
 	exchange_arm(ex, now);
-	if (more)
-		exchange_wake(ex);
 	task_end(&ex->task);
 }

@@ -147,6 +147,7 @@ exchange_wake(struct exchange *ex)
 	event_del(ex->event);
 	TASK_SET(&ex->task, TASK_IDLE);
 	event_active(ex->event, EV_TIMEOUT, 0);
+	ex->woken = true;
 }
 
 /* --- sending -------------------------------------------------------------- */

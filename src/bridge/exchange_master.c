@@ -130,12 +130,14 @@ add_request(
 		exchange_drop(ex, DROP_MEMORY, item->len);
 }
 
-/* Otherwise the exchange waits for a time, and is then called. */
+/* Calls the exchange if it may send the request, or has to watch its time. */
 static void
-wake_for_request(struct exchange *ex)
+wake_for_request(struct exchange *ex, const struct master *master)
 {
-	if (ex->rest_ns == 0 &&
-	    ex->nrequests < MAX(exchange_conf(ex)->window, 1U))
+	/* The first one in a queue may expire before the exchange is called otherwise. */
+	if (master->queue.frames == 1 ||
+	    (ex->rest_ns == 0 &&
+		ex->nrequests < MAX(exchange_conf(ex)->window, 1U)))
 		exchange_wake(ex);
 }
 
@@ -147,11 +149,12 @@ submit(struct exchange *ex, const struct batch *batch, const struct queued *q)
 
 	if (master == NULL)
 		master = exchange_add_master(ex, batch->from, NULL);
-	if (master != NULL)
-		add_request(ex, master, q);
-	else
+	if (master == NULL) {
 		exchange_drop(ex, DROP_MEMORY, q->len);
-	wake_for_request(ex);
+		return;
+	}
+	add_request(ex, master, q);
+	wake_for_request(ex, master);
 }
 
 void
@@ -208,7 +211,7 @@ exchange_send(
 	if (queue_push(&master->queue, payload, len, now_ns(),
 		ex->route[0]->number) < 0)
 		return -ENOMEM;
-	wake_for_request(ex);
+	wake_for_request(ex, master);
 	return 0;
 }
 

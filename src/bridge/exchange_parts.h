@@ -106,6 +106,7 @@ struct exchange {
 	struct master_list masters; /* in the order of their turns */
 	unsigned favoured; /* turns of masters with priority in a row */
 	struct event *event;
+	bool woken; /* the event is active */
 	struct precise precise;
 	struct task task;
 	struct request request[EXCHANGE_WINDOW_MAX];
