@@ -24,6 +24,10 @@
 #include "sandbox.h"
 
 #define BACKLOG 128
+#define PRIVILEGED                                                      \
+	"; a port below 1024 needs the capability CAP_NET_BIND_SERVICE" \
+	" (AmbientCapabilities= of a systemd unit), or a socket unit"   \
+	" that listens on it (ListenStream=)"
 
 static const struct timeval rest_time = { .tv_sec = 1 };
 
@@ -293,9 +297,12 @@ bind_socket(struct listener *l, struct error *err)
 		error_set(
 		    err, "cannot listen on %s: %s", l->address, strerror(-r));
 		error_append_directory_hint(err, unix_path(l), r);
-	} else if (!error_is_set(err))
+	} else if (!error_is_set(err)) {
 		error_set(err, "cannot listen on %s: %s", l->address,
 		    network_error(-r, why, sizeof(why)));
+		if (r == -EACCES)
+			error_append(err, PRIVILEGED);
+	}
 	if (fd >= 0)
 		close(fd);
 	return r;

@@ -194,6 +194,29 @@ a_port_in_use_is_an_error_with_a_sentence(void **state)
 }
 
 static void
+a_port_that_needs_a_capability_is_an_error_that_names_it(void **state)
+{
+	struct listener_conf conf = { 0 };
+	struct listener *other = NULL;
+	int r;
+
+	(void)state;
+	/* Without the effective capabilities of root. */
+	assert_int_equal(geteuid() == 0 ? seteuid(65534) : 0, 0);
+	r = start("127.0.0.1:1", &conf, &other);
+	assert_int_equal(getuid() == 0 ? seteuid(0) : 0, 0);
+	listener_free(other);
+	if (r == 0)
+		skip(); /* the system lets every user listen on any port */
+	assert_int_equal(r, -EACCES);
+	assert_string_equal(err.text,
+	    "cannot listen on 127.0.0.1:1: Permission denied; a port below"
+	    " 1024 needs the capability CAP_NET_BIND_SERVICE"
+	    " (AmbientCapabilities= of a systemd unit), or a socket unit that"
+	    " listens on it (ListenStream=)");
+}
+
+static void
 a_unix_socket_comes_and_goes(void **state)
 {
 	struct listener_conf conf = { .mode = 0622 };
@@ -499,6 +522,7 @@ main(void)
 		TEST(the_kernel_has_an_event_for_each_wait),
 		TEST(one_client_too_many_is_told_and_closed),
 		TEST(a_port_in_use_is_an_error_with_a_sentence),
+		TEST(a_port_that_needs_a_capability_is_an_error_that_names_it),
 		TEST(a_unix_socket_comes_and_goes),
 		TEST(a_group_may_connect_without_a_mode),
 		TEST(a_group_that_is_not_there_leaves_nothing_behind),
