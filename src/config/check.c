@@ -9,13 +9,8 @@
 #include <string.h>
 
 #include "address.h"
+#include "check_exchange.h"
 #include "ini_reader.h"
-
-/*
- * The maximum number of names compared to find the most similar ones, for all faults
- * together.
- */
-#define COMPARED_MAX 50000
 
 enum claim_kind {
 	CLAIM_NAME,
@@ -50,9 +45,7 @@ struct check {
 	struct faults *faults;
 	struct claim *claim;
 	unsigned nclaims;
-	struct endpoint_conf **sorted; /* endpoints by name */
-	const char **names;	       /* in the same order, NULL at the end */
-	unsigned compared;	       /* names compared so far */
+	struct names names;
 };
 
 /* --- claims -------------------------------------------------------------- */
@@ -243,37 +236,15 @@ check_claims(struct check *k)
 
 /* --- routes -------------------------------------------------------------- */
 
-static int
-compare_endpoints(const void *x, const void *y)
-{
-	const struct endpoint_conf *const *a = x, *const *b = y;
-
-	return strcmp((*a)->name, (*b)->name);
-}
-
-static const struct endpoint_conf *
-find_endpoint(const struct check *k, const char *name)
-{
-	struct endpoint_conf key = { .name = (char *)(uintptr_t)name };
-	struct endpoint_conf *wanted = &key, **found;
-
-	found = bsearch(&wanted, k->sorted, k->c->nendpoints,
-	    sizeof(*k->sorted), compare_endpoints);
-	return found == NULL ? NULL : *found;
-}
-
 static void
 unknown_endpoint(struct check *k, const struct route_conf *route,
-    const char *key, int line, const char *name)
+    const char *key, const char *name)
 {
 	struct error meant = { "" };
 	char quote[CONFIG_QUOTE_MAX];
 
-	if (k->compared < COMPARED_MAX) {
-		error_append_meant(&meant, nearest(name, k->names));
-		k->compared += k->c->nendpoints;
-	}
-	fault_add(k->faults, route->file, line,
+	error_append_meant(&meant, names_meant(&k->names, name));
+	fault_add(k->faults, route->file, route_conf_line(route, key),
 	    "key '%s' in [route %s]: no endpoint is called '%s'%s", key,
 	    route->name, config_quote(name, quote, sizeof(quote)), meant.text);
 }
@@ -284,25 +255,20 @@ check_itself(struct check *k, const struct route_conf *route)
 {
 	const char *from = route->from, *to = route->to, *word;
 	const struct endpoint_conf *endpoint;
-	char name[256];
-	size_t len;
+	size_t len, n;
 
 	if (from == NULL || to == NULL ||
-	    (word = list_word(&from, &len)) == NULL)
+	    (word = list_word(&from, &len)) == NULL ||
+	    list_word(&from, &n) != NULL || !list_has(to, word, len) ||
+	    list_word(&to, &n) == NULL || list_word(&to, &n) != NULL)
 		return;
-	snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
-	if (list_word(&from, &len) != NULL ||
-	    (word = list_word(&to, &len)) == NULL ||
-	    list_word(&to, &(size_t){ 0 }) != NULL || len != strlen(name) ||
-	    memcmp(word, name, len) != 0)
-		return;
-	endpoint = find_endpoint(k, name);
+	endpoint = names_find(&k->names, word, len);
 	if (endpoint == NULL || endpoint->ops->several || endpoint->ops->echo)
 		return;
-	fault_add(k->faults, route->file, route->to_line,
+	fault_add(k->faults, route->file, route_conf_line(route, "to"),
 	    "[route %s] leads from '%s' to itself, but a frame never goes back"
 	    " to where it came from; name another endpoint in 'to'",
-	    route->name, name);
+	    route->name, endpoint->name);
 }
 
 /*
@@ -311,129 +277,23 @@ check_itself(struct check *k, const struct route_conf *route)
  */
 static bool
 check_list(struct check *k, const struct route_conf *route, const char *key,
-    const char *list, int line)
+    const char *list)
 {
 	bool other = false;
 	const char *word;
 	size_t len;
 
 	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
-		const struct endpoint_conf *found;
+		const struct endpoint_conf *found =
+		    names_find(&k->names, word, len);
 		char name[256];
 
-		snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
-		found = find_endpoint(k, name);
 		other |= found == NULL || !found->ops->echo;
+		snprintf(name, sizeof(name), "%.*s", (int)MIN(len, 255), word);
 		if (found == NULL)
-			unknown_endpoint(k, route, key, line, name);
+			unknown_endpoint(k, route, key, name);
 	}
 	return other;
-}
-
-static bool
-in_list(const char *list, const char *name, size_t size)
-{
-	const char *word;
-	size_t len;
-
-	while (list != NULL && (word = list_word(&list, &len)) != NULL)
-		if (len == size && memcmp(word, name, len) == 0)
-			return true;
-	return false;
-}
-
-/*
- * Reports routes that interfere with an exchange: those that lead to its bus, or from its
- * bus to one of its masters.
- */
-static void
-check_disturbing(struct check *k, const struct route_conf *exchange,
-    const struct route_conf *route, const char *bus)
-{
-	const char *list = exchange->from, *word;
-	size_t len;
-
-	if (in_list(route->between, bus, strlen(bus)) ||
-	    in_list(route->to, bus, strlen(bus))) {
-		fault_add(k->faults, route->file,
-		    MAX(route->between_line, route->to_line),
-		    "[route %s] leads to '%s', which the exchange of [route"
-		    " %s] has to itself",
-		    route->name, bus, exchange->name);
-		return;
-	}
-	if (!in_list(route->from, bus, strlen(bus)))
-		return;
-	while ((word = list_word(&list, &len)) != NULL)
-		if (in_list(route->to, word, len))
-			fault_add(k->faults, route->file, route->to_line,
-			    "[route %s]: '%.*s' gets its answers by the"
-			    " exchange of [route %s] already",
-			    route->name, (int)MIN(len, 40), word,
-			    exchange->name);
-}
-
-/* Answers must have the numbers of their requests, which inner payloads do not contain. */
-static bool
-lacks_numbers(const struct endpoint_conf *e)
-{
-	return e->framing.rule->number_size > 0 &&
-	    e->framing.payload == PAYLOAD_INNER;
-}
-
-static void
-check_numbers(struct check *k, const struct route_conf *route, const char *key,
-    int line, const char *list)
-{
-	const struct endpoint_conf *e;
-	const char *word;
-	char name[ENDPOINT_NAME_MAX + 1];
-	size_t len;
-
-	while ((word = list_word(&list, &len)) != NULL) {
-		snprintf(name, sizeof(name), "%.*s",
-		    (int)MIN(len, sizeof(name) - 1), word);
-		if ((e = find_endpoint(k, name)) != NULL && lacks_numbers(e))
-			fault_add(k->faults, route->file, line,
-			    "key '%s' in [route %s]: '%s' has framing = %s with"
-			    " payload = inner, which has no transaction number"
-			    " for an exchange; write payload = whole",
-			    key, route->name, name, e->framing.rule->name);
-	}
-}
-
-static void
-check_exchange(struct check *k, const struct route_conf *route)
-{
-	const struct endpoint_conf *bus;
-	const char *list = route->to, *word;
-	const struct framing *rule;
-	struct error err;
-	char name[ENDPOINT_NAME_MAX + 1];
-	size_t len;
-
-	if (route->exchange == EXCHANGE_NONE ||
-	    route_conf_check(route, &err) != 0)
-		return;
-	word = list_word(&list, &len);
-	snprintf(
-	    name, sizeof(name), "%.*s", (int)MIN(len, sizeof(name) - 1), word);
-	if ((bus = find_endpoint(k, name)) == NULL)
-		return;
-	rule = bus->framing.rule;
-	if (rule->protocol == NULL || strcmp(rule->protocol, "Modbus") != 0) {
-		fault_add(k->faults, route->file, route->to_line,
-		    "key 'to' in [route %s]: the framing of '%s' is %s; the bus"
-		    " of an exchange needs modbus-rtu, modbus-ascii or"
-		    " modbus-tcp",
-		    route->name, name, rule->name);
-		return;
-	}
-	check_numbers(k, route, "from", route->from_line, route->from);
-	check_numbers(k, route, "to", route->to_line, route->to);
-	for (unsigned i = 0; i < k->c->nroutes; i++)
-		if (k->c->routes[i] != route)
-			check_disturbing(k, route, k->c->routes[i], name);
 }
 
 static void
@@ -441,10 +301,9 @@ check_route(struct check *k, const struct route_conf *route)
 {
 	bool other = false;
 
-	other |= check_list(
-	    k, route, "between", route->between, route->between_line);
-	other |= check_list(k, route, "from", route->from, route->from_line);
-	other |= check_list(k, route, "to", route->to, route->to_line);
+	other |= check_list(k, route, "between", route->between);
+	other |= check_list(k, route, "from", route->from);
+	other |= check_list(k, route, "to", route->to);
 	if (!other &&
 	    (route->between != NULL ||
 		(route->from != NULL && route->to != NULL)))
@@ -453,26 +312,18 @@ check_route(struct check *k, const struct route_conf *route)
 		    " circle for ever",
 		    route->name);
 	check_itself(k, route);
-	check_exchange(k, route);
 }
 
 static int
 check_routes(struct check *k)
 {
-	const struct config *c = k->c;
+	int r = names_init(&k->names, k->c);
 
-	k->sorted = calloc(c->nendpoints + 1UL, sizeof(*k->sorted));
-	k->names = calloc(c->nendpoints + 1UL, sizeof(*k->names));
-	if (k->sorted == NULL || k->names == NULL)
-		return -ENOMEM;
-	for (unsigned i = 0; i < c->nendpoints; i++)
-		k->sorted[i] = c->endpoints[i];
-	qsort(k->sorted, c->nendpoints, sizeof(*k->sorted), compare_endpoints);
-	for (unsigned i = 0; i < c->nendpoints; i++)
-		k->names[i] = k->sorted[i]->name;
-	for (unsigned i = 0; i < c->nroutes; i++)
-		check_route(k, c->routes[i]);
-	return 0;
+	if (r != 0)
+		return r;
+	for (unsigned i = 0; i < k->c->nroutes; i++)
+		check_route(k, k->c->routes[i]);
+	return check_exchanges(k->c, &k->names, k->faults);
 }
 
 int
@@ -496,8 +347,7 @@ config_check(struct config *c, const char *file, struct faults *faults)
 	for (unsigned i = 0; i < k.nclaims; i++)
 		free(k.claim[i].what);
 	free(k.claim);
-	free(k.sorted);
-	free(k.names);
+	names_free(&k.names);
 	if (r == 0 && faults->found > found)
 		r = -EINVAL;
 	return r;

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "framing.h"
 #include "hint.h"
 
 #define WORD_MAX 24
@@ -76,6 +77,24 @@ static const struct hint keys[] = {
 	{ "filter regex pattern include grep accept only", "match", "^\\$GP" },
 	{ "exclude ignore block deny not drop", "reject", "^DEBUG" },
 	{ "maxrate ratelimit throttle limit", "rate", "10/s" },
+	{ "unit units unitid unitids slave slaves slaveid slaveids address"
+	  " station deviceid",
+	    "match_unit", "1-5" },
+	{ "function functioncode functioncodes fc matchfunctions",
+	    "match_function", "3,4" },
+	{ "readonly rw access writable permission permissions role rights",
+	    "functions", "read" },
+	{ "gateway mode protocol type shared bus", "exchange", "modbus" },
+	{ "timeout responsetimeout replytimeout readtimeout", "answer_timeout",
+	    "500ms" },
+	{ "delay gap interval pause silence turnaround wait", "min_gap",
+	    "20ms" },
+	{ "retry tries repeat attempts retrycount maxretries", "retries", "2" },
+	{ "offset slaveidoffset unitidoffset addressoffset shift",
+	    "unit_offset", "-100" },
+	{ "prio priorities", "priority", "panel" },
+	{ "parallel pipelining concurrency inflight maxinflight", "window",
+	    "4" },
 	{ "loglevel verbosity verbose debug level log", "log_level", "debug" },
 	{ "statedir datadir folder directory dir", "state_dir",
 	    "/var/lib/ttybridge" },
@@ -143,6 +162,18 @@ hint_key(const char *word, bool (*has)(const void *arg, const char *key),
 		if (is_one_of(keys[i].words, simple) && has(arg, keys[i].key))
 			return &keys[i];
 	return NULL;
+}
+
+const char *
+hint_framing(const char *word)
+{
+	const char *names[64];
+	size_t n = 0;
+
+	for (; framings[n] != NULL && n < NELEM(names) - 1; n++)
+		names[n] = framings[n]->name;
+	names[n] = NULL;
+	return key_meant(word, names);
 }
 
 const char *

@@ -18,6 +18,8 @@ struct hint {
  */
 const struct hint *hint_key(const char *word,
     bool (*has)(const void *arg, const char *key), const void *arg);
+/* The framing that the word is a synonym of or is similar to, or NULL. */
+const char *hint_framing(const char *word);
 /* The one of these section types that corresponds to the word, or NULL. */
 const char *hint_type(const char *word, const char *const *types);
 

@@ -115,18 +115,39 @@ has_key(const void *arg, const char *key)
 	return find_key(arg, key, &base) != NULL;
 }
 
+/* A check that involves this key is not reported: see reading_failed(). */
+static void
+add_bad(struct reading *rd, const char *key)
+{
+	if (rd->nbad < CONFIG_KEYS_MAX)
+		rd->bad[rd->nbad++] = key;
+}
+
+static bool
+is_seen(const struct reading *rd, const char *key)
+{
+	for (unsigned i = 0; i < rd->nseen; i++)
+		if (strcmp(rd->seen[i]->key, key) == 0)
+			return true;
+	return false;
+}
+
 /* Appends "; did you mean 'mode', such as mode = 8E1?", or nothing. */
 static void
-say_meant(
-    const struct reading *rd, const char *key, bool owned, struct error *err)
+say_meant(struct reading *rd, const char *key, bool owned, struct error *err)
 {
 	const struct hint *hint = hint_key(key, has_key, rd);
+	const char *meant = hint != NULL ? hint->key
+	    : owned			 ? NULL
+					 : nearest_key(rd, key);
 
 	if (hint != NULL)
 		error_append(err, "; did you mean '%s', such as %s = %s?",
 		    hint->key, hint->key, hint->example);
-	else if (!owned)
-		error_append_meant(err, nearest_key(rd, key));
+	else
+		error_append_meant(err, meant);
+	if (meant != NULL && !is_seen(rd, meant))
+		add_bad(rd, meant);
 }
 
 static void
@@ -242,8 +263,7 @@ read_value(struct reading *rd, const struct key *key, void *base,
 		return r;
 	fault_add(rd->faults, rd->file, e->line, "key '%s' in %s: %s",
 	    key->name, rd->where, why);
-	if (rd->nbad < CONFIG_KEYS_MAX)
-		rd->bad[rd->nbad++] = e;
+	add_bad(rd, key->name);
 	return 0;
 }
 
@@ -306,7 +326,7 @@ reading_failed(struct reading *rd, const char *err)
 	int line = rd->section->line;
 
 	for (unsigned i = 0; i < rd->nbad; i++)
-		if (mentioned(err, rd->bad[i]->key) != NULL)
+		if (mentioned(err, rd->bad[i]) != NULL)
 			return;
 	for (unsigned i = 0; i < rd->nseen; i++) {
 		at = mentioned(err, rd->seen[i]->key);

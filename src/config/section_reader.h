@@ -26,7 +26,8 @@ struct reading {
 	const struct key *seen_key[CONFIG_KEYS_MAX];
 	const struct config_entry *seen[CONFIG_KEYS_MAX];
 	unsigned nseen;
-	const struct config_entry *bad[CONFIG_KEYS_MAX]; /* invalid values */
+	/* Keys with invalid values, and those that were probably meant by unknown ones. */
+	const char *bad[CONFIG_KEYS_MAX];
 	unsigned nbad;
 };
 
@@ -39,7 +40,7 @@ int reading_keys(struct reading *rd);
 /*
  * Reports that a check of several keys has failed, with the message err, at the line of
  * the first key that err mentions or whose value it quotes.  Nothing is reported if err
- * mentions a key whose value was invalid.
+ * mentions a key whose value was invalid, or that was probably meant by an unknown key.
  */
 void reading_failed(struct reading *rd, const char *err);
 /*

@@ -147,17 +147,10 @@ route_name(const struct config *c, char *name, size_t size)
 static void
 note_lines(const struct reading *rd, struct route_conf *conf)
 {
-	for (unsigned i = 0; i < rd->nseen; i++) {
-		const char *key = rd->seen_key[i]->name;
-		int line = rd->seen[i]->line;
-
-		if (strcmp(key, "between") == 0)
-			conf->between_line = line;
-		else if (strcmp(key, "from") == 0)
-			conf->from_line = line;
-		else if (strcmp(key, "to") == 0)
-			conf->to_line = line;
-	}
+	for (unsigned i = 0; i < rd->nseen; i++)
+		conf->key_line[rd->seen_key[i] - route_keys] =
+		    rd->seen[i]->line;
+	conf->incomplete = rd->nbad > 0;
 }
 
 static int
@@ -206,9 +199,9 @@ find_rule(struct reading *rd, struct framing_conf *conf)
 
 		if (strcmp(e->key, framing_key[0].name) != 0)
 			continue;
-		rd->rule = NULL;
-		if (key_parse(framing_key, conf, e->value, &err) == 0)
-			rd->rule = conf->rule;
+		conf->rule = NULL;
+		key_parse(framing_key, conf, e->value, &err);
+		rd->rule = conf->rule;
 		return;
 	}
 }
@@ -244,7 +237,7 @@ endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 	find_rule(rd, &conf->framing);
 	if (r == 0 && rd->rule != NULL && rd->rule->keys != NULL)
 		r = key_defaults(rd->rule->keys, &conf->framing);
-	if (r == 0 && conf->ops->echo)
+	if (r == 0 && conf->ops->echo && rd->rule != NULL)
 		r = echo_defaults(&conf->framing);
 	return r;
 }
@@ -306,6 +299,21 @@ read_endpoint(
 	return r;
 }
 
+/* Appends which sections have that framing, if the type of a section is one. */
+static void
+say_framing(const char *type, struct error *err)
+{
+	const char *name = hint_framing(type);
+
+	if (name == NULL)
+		return;
+	error_append(err,
+	    "; a framing is not a type: write framing = %s in a %s", name,
+	    framing_find(name)->number_size > 0
+		? "[tcp-server NAME] or a [tcp-client NAME]"
+		: "[serial NAME] or another endpoint");
+}
+
 static void
 unknown_section(struct reading *rd)
 {
@@ -322,6 +330,8 @@ unknown_section(struct reading *rd)
 	else if ((near = hint_type(rd->section->type, words)) == NULL)
 		near = nearest(rd->section->type, words);
 	error_append_meant(&meant, near);
+	if (near == NULL && !faults_full(rd->faults))
+		say_framing(rd->section->type, &meant);
 	fault_add(rd->faults, rd->file, rd->section->line,
 	    "unknown section type '%s' in %s%s",
 	    config_quote(rd->section->type, quote, sizeof(quote)), rd->where,

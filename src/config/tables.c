@@ -33,20 +33,16 @@ static int
 parse_framing(void *field, const char *value, struct error *err)
 {
 	const struct framing **rule = field;
-	const char *names[64], *near;
+	const char *near;
 	char quote[40];
-	size_t n = 0;
 
-	for (; framings[n] != NULL && n < NELEM(names) - 1; n++)
-		names[n] = framings[n]->name;
-	names[n] = NULL;
 	if (framing_find(value) != NULL) {
 		*rule = framing_find(value);
 		return 0;
 	}
 	error_set(err, "'%s' is not a framing",
 	    config_quote(value, quote, sizeof(quote)));
-	near = key_meant(value, names);
+	near = hint_framing(value);
 	error_append_meant(err, near);
 	if (near == NULL)
 		error_append(err, "; ttybridged --list-framings names them");

@@ -10,9 +10,7 @@
 #include <string.h>
 
 #include "ini_reader.h"
-
-/* Masters rarely wait for an answer longer than this. */
-#define ANSWER_TIMEOUT_MAX (10 * NSEC_PER_SEC)
+#include "warn_exchange.h"
 
 struct warner {
 	const struct config *c;
@@ -21,6 +19,8 @@ struct warner {
 	const struct endpoint_conf **framed; /* a framed peer of a raw one */
 	/* An earlier endpoint with the same protocol, but different payloads. */
 	const struct endpoint_conf **apart;
+	/* The exchange = any of an endpoint that is raw. */
+	const struct route_conf **pieces;
 	bool *joined; /* whether the endpoint is connected */
 };
 
@@ -99,13 +99,23 @@ note_all(struct warner *w)
 	}
 }
 
-/* An exchange converts payloads. */
-static bool
-is_exchange(const struct warner *w, const struct route_target *target)
+/* An exchange converts payloads.  All routes to its bus are exchanges of the same kind. */
+static void
+note_target(struct warner *w, unsigned from, const struct route_target *target)
 {
-	const struct route *route = target->via[0];
+	const struct route_conf *route = w->c->routes[target->via[0]->number];
+	const unsigned both[] = { from, target->to };
 
-	return w->c->routes[route->number]->exchange != EXCHANGE_NONE;
+	if (route->exchange != EXCHANGE_ANY) {
+		note_pair(
+		    w, from, target->to, route->exchange == EXCHANGE_NONE);
+		return;
+	}
+	for (size_t i = 0; i < NELEM(both); i++) {
+		w->joined[both[i]] = true;
+		if (is_raw(w->c->endpoints[both[i]]))
+			w->pieces[both[i]] = route;
+	}
 }
 
 static void
@@ -115,8 +125,7 @@ note_routes(struct warner *w)
 		const struct route_source *s = &w->routes->source[i];
 
 		for (unsigned j = 0; j < s->ntargets; j++)
-			note_pair(w, i, s->targets[j].to,
-			    !is_exchange(w, &s->targets[j]));
+			note_target(w, i, &s->targets[j]);
 	}
 }
 
@@ -175,6 +184,11 @@ warn_endpoint(struct warner *w, unsigned number)
 		    " the boundaries of messages are lost; set framing on %s",
 		    e->ops->type, e->name, framed->name,
 		    framed->framing.rule->name, e->name);
+	if (w->pieces[number] != NULL)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] is raw: the exchange of [route %s] takes each"
+		    " piece of data that is read for a message; set framing",
+		    e->ops->type, e->name, w->pieces[number]->name);
 	if (w->apart[number] != NULL)
 		warn_apart(w, e, w->apart[number]);
 	warn_keys(w, e);
@@ -323,20 +337,6 @@ warn_expressions(struct warner *w)
 	}
 }
 
-static void
-warn_route(struct warner *w, const struct route_conf *conf)
-{
-	char text[24];
-
-	warn_nmea(w, conf);
-	if (conf->answer_timeout > ANSWER_TIMEOUT_MAX)
-		warning_add(w->faults, conf->file, conf->line,
-		    "key 'answer_timeout' in [route %s]: a device that does not"
-		    " answer stops the bus for %s each time",
-		    conf->name,
-		    format_time(conf->answer_timeout, text, sizeof(text)));
-}
-
 /* Builds the table, which does not own the sections. */
 static int
 make_routes(struct warner *w)
@@ -370,8 +370,10 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 
 	w.framed = calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
 	w.apart = calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
+	w.pieces = calloc(c->nendpoints + 1UL, sizeof(struct route_conf *));
 	w.joined = calloc(c->nendpoints + 1UL, sizeof(*w.joined));
-	if (w.framed == NULL || w.apart == NULL || w.joined == NULL)
+	if (w.framed == NULL || w.apart == NULL || w.pieces == NULL ||
+	    w.joined == NULL)
 		r = -ENOMEM;
 	if (r == 0) {
 		if (w.routes != NULL) {
@@ -382,9 +384,10 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 		for (unsigned i = 0; i < c->nendpoints; i++)
 			warn_endpoint(&w, i);
 		for (unsigned i = 0; i < c->nroutes; i++)
-			warn_route(&w, c->routes[i]);
+			warn_nmea(&w, c->routes[i]);
 		if (file != NULL)
 			warn_paths(&w, file);
+		r = warn_exchanges(c, faults);
 	}
 	if (r != 0)
 		fault_add(faults, file != NULL ? file : CONFIG_WORDS, 0, "%s",
@@ -392,6 +395,7 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 	routes_free(w.routes);
 	free(w.framed);
 	free(w.apart);
+	free(w.pieces);
 	free(w.joined);
 	return r;
 }

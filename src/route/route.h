@@ -21,6 +21,7 @@ enum functions { FUNCTIONS_ALL, FUNCTIONS_READ };
 #define ANSWER_TIMEOUT NSEC_PER_SEC
 #define REQUEST_TIMEOUT (5 * NSEC_PER_SEC)
 #define EXCHANGE_WINDOW_MAX 32
+#define ROUTE_KEYS 48 /* the maximum number of keys */
 
 /* A parsed [route NAME] section. */
 struct route_conf {
@@ -29,10 +30,11 @@ struct route_conf {
 	const char *file; /* file that contains it, for messages */
 	int line;
 	char *between, *from, *to; /* as written */
-	int between_line, from_line, to_line;
-	char *match, *reject;	/* POSIX extended; NULL: all, none */
-	struct bytes match_hex; /* len 0: all */
-	char *match_nmea;	/* NULL: all */
+	bool incomplete;	   /* a fault of a key has been reported */
+	int key_line[ROUTE_KEYS]; /* by the index in route_keys; 0: not given */
+	char *match, *reject;	  /* POSIX extended; NULL: all, none */
+	struct bytes match_hex;	  /* len 0: all */
+	char *match_nmea;	  /* NULL: all */
 	struct ranges match_mavlink, match_unit, match_function;
 	int functions; /* enum functions */
 	struct rate rate;
@@ -147,6 +149,13 @@ struct routes {
  * err.
  */
 int route_conf_check(const struct route_conf *conf, struct error *err);
+/* The line of the key, or that of the section if it is not given. */
+int route_conf_line(const struct route_conf *conf, const char *key);
+/*
+ * The first key that is given and applies to the bus of an exchange, not to the route, or
+ * NULL.
+ */
+const char *route_conf_bus_key(const struct route_conf *conf);
 
 /* The properties of an endpoint that the table depends on. */
 enum route_end {

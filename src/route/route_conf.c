@@ -232,6 +232,15 @@ const struct key route_keys[] = {
 		    " finds something in are not answered" },
 	{ .name = NULL },
 };
+_Static_assert(NELEM(route_keys) <= ROUTE_KEYS, "too many keys");
+
+int
+route_conf_line(const struct route_conf *conf, const char *key)
+{
+	int line = conf->key_line[key_find(route_keys, key) - route_keys];
+
+	return line != 0 ? line : conf->line;
+}
 
 void
 route_conf_free(struct route_conf *conf)
@@ -282,64 +291,102 @@ check_exchange(const struct route_conf *conf, struct error *err)
 	const char *list = conf->to, *word, *bus;
 	size_t len, bus_len;
 
-	error_clear(err);
 	if (conf->exchange == EXCHANGE_NONE)
 		return 0;
 	if (conf->latest != LATEST_NONE)
 		return error_fail(
 		    err, -EINVAL, "'latest' does not go with 'exchange'");
 	bus = list_word(&list, &bus_len);
-	if (list_word(&list, &len) != NULL)
+	if (list_word(&list, &len) != NULL) {
 		error_set(err,
 		    "'to' of an exchange is one endpoint, the"
 		    " bus that those of 'from' share");
+		list = conf->from;
+		word = list_word(&list, &len);
+		if (list_word(&list, &(size_t){ 0 }) == NULL)
+			error_append(err,
+			    "; if that is '%.*s', swap 'from' and 'to'",
+			    (int)MIN(len, 40), word);
+		return -EINVAL;
+	}
 	list = conf->from;
-	while (!error_is_set(err) && (word = list_word(&list, &len)) != NULL)
+	while ((word = list_word(&list, &len)) != NULL)
 		if (len == bus_len && memcmp(word, bus, len) == 0)
-			error_set(err,
+			return error_fail(err, -EINVAL,
 			    "'from' of an exchange are the"
 			    " masters: '%.*s' in it is the bus",
 			    (int)MIN(len, 40), word);
-	return error_is_set(err) ? -EINVAL : 0;
+	return 0;
 }
 
 /* The kinds of exchange in which a key is valid. */
 enum { IN_MODBUS = 1 << EXCHANGE_MODBUS, IN_ANY = 1 << EXCHANGE_ANY };
 
+struct exchange_key {
+	const char *name;
+	bool given;
+	int valid;
+	bool bus; /* it applies to the bus, not to the route */
+};
+
+#define EXCHANGE_KEYS 12
+
+static void
+list_exchange_keys(
+    const struct route_conf *conf, struct exchange_key ret[EXCHANGE_KEYS])
+{
+	const int both = IN_MODBUS | IN_ANY;
+	const struct exchange_key all[EXCHANGE_KEYS] = {
+		{ "answer_timeout", conf->answer_timeout != 0, both, true },
+		{ "late_guard", conf->late_guard != 0, both, true },
+		{ "request_timeout", conf->request_timeout != 0, both, true },
+		{ "min_gap", conf->min_gap != 0, both, true },
+		{ "retries", conf->retries != 0, both, true },
+		{ "priority", conf->priority != NULL, both, true },
+		{ "window", conf->window != 0, IN_MODBUS, true },
+		{ "answer_match", conf->answer_match != NULL, IN_ANY, true },
+		{ "answer_match_hex", conf->answer_match_hex.len > 0, IN_ANY,
+		    true },
+		{ "answer_frames", conf->answer_frames != 0, IN_ANY, true },
+		{ "no_answer", conf->no_answer != NULL, IN_ANY, true },
+		{ "unit_offset", conf->unit_offset != 0, IN_MODBUS, false },
+	};
+
+	memcpy(ret, all, sizeof(all));
+}
+
+const char *
+route_conf_bus_key(const struct route_conf *conf)
+{
+	struct exchange_key key[EXCHANGE_KEYS];
+
+	list_exchange_keys(conf, key);
+	for (size_t i = 0; i < EXCHANGE_KEYS; i++)
+		if (key[i].given && key[i].bus)
+			return key[i].name;
+	return NULL;
+}
+
 /* Checks that keys that are given belong to this kind of exchange. */
 static int
 check_exchange_keys(const struct route_conf *conf, struct error *err)
 {
-	const struct {
-		const char *key;
-		bool given;
-		int valid;
-	} all[] = {
-		{ "answer_timeout", conf->answer_timeout != 0,
-		    IN_MODBUS | IN_ANY },
-		{ "late_guard", conf->late_guard != 0, IN_MODBUS | IN_ANY },
-		{ "request_timeout", conf->request_timeout != 0,
-		    IN_MODBUS | IN_ANY },
-		{ "min_gap", conf->min_gap != 0, IN_MODBUS | IN_ANY },
-		{ "retries", conf->retries != 0, IN_MODBUS | IN_ANY },
-		{ "priority", conf->priority != NULL, IN_MODBUS | IN_ANY },
-		{ "window", conf->window > 1, IN_MODBUS },
-		{ "unit_offset", conf->unit_offset != 0, IN_MODBUS },
-		{ "answer_match", conf->answer_match != NULL, IN_ANY },
-		{ "answer_match_hex", conf->answer_match_hex.len > 0, IN_ANY },
-		{ "answer_frames", conf->answer_frames != 0, IN_ANY },
-		{ "no_answer", conf->no_answer != NULL, IN_ANY },
-	};
+	struct exchange_key key[EXCHANGE_KEYS];
 
-	for (size_t i = 0; i < NELEM(all); i++) {
-		if (!all[i].given || (all[i].valid >> conf->exchange & 1) != 0)
+	list_exchange_keys(conf, key);
+	for (size_t i = 0; i < EXCHANGE_KEYS; i++) {
+		if (!key[i].given || (key[i].valid >> conf->exchange & 1) != 0)
 			continue;
 		return error_fail(err, -EINVAL, "'%s' is only valid with %s",
-		    all[i].key,
-		    all[i].valid == IN_MODBUS	 ? "exchange = modbus"
-			: all[i].valid == IN_ANY ? "exchange = any"
+		    key[i].name,
+		    key[i].valid == IN_MODBUS	 ? "exchange = modbus"
+			: key[i].valid == IN_ANY ? "exchange = any"
 						 : "'exchange'");
 	}
+	if (conf->functions == FUNCTIONS_READ && conf->match_function.n > 0)
+		return error_fail(err, -EINVAL,
+		    "'functions' and 'match_function' exclude each other:"
+		    " functions = read is a list of functions, too");
 	return 0;
 }
 
