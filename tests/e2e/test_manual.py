@@ -3,11 +3,16 @@ The manual pages, the sample configuration and the examples against the program:
 says, the other knows, and back.
 """
 import re
+import shutil
+import subprocess
 
 import pytest
 
-from harness import (ROOT, Daemon, Pty, expect, free_port, pump, run, section,
+from harness import (ROOT, Daemon, Pty, expect, free_port, pump, route, run, section,
                      serial, tcp_server, wait_for)
+from test_gateway import Device
+from test_modbus import cable, holds, read, server  # noqa: F401
+from test_modbus_tcp import mbap
 
 ALL = "\n".join(f.read_text() for f in sorted((ROOT / "src").glob("*/*.[ch]")))
 CONF5 = (ROOT / "man/ttybridge.conf.5").read_text()
@@ -182,11 +187,15 @@ def test_options_are_in_the_manual():
 
 def test_attributes_are_in_the_manual(pty, daemon):
     port = free_port()
-    d = daemon(serial("a", pty("a")) + tcp_server("lan", port))
+    d = daemon(serial("a", pty("a"), framing="modbus-rtu", echo="yes") +
+               tcp_server("lan", port, framing="modbus-tcp") +
+               route("shared", from_="lan", to="a", exchange="modbus"))
     text = parts(CONTROL7)["ATTRIBUTES"]
     named = set(re.findall(r"[a-z][a-z0-9_]+", " ".join(
         re.findall(r"(?m)^\.(?:It )?Cm (.*)$", text))))
     named |= {f"{name}_bytes" for name in named if name.startswith("bad_")}
+    assert {"exception_01", "exception_0b"} <= named
+    named |= {f"exception_{code:02x}" for code in range(1, 12)}
     keys = {key for table in TABLES.values() for key in table}
     for line in d.control("list"):
         name = line.split(" = ")[0].rpartition("/")[2]
@@ -222,6 +231,10 @@ FRAMING_NEEDS = {"delimiter": "delimiter = \\x03\n", "fixed": "frame_size = 9\n"
 
 
 KEY_NEEDS = {"checksum_poly": "checksum = crc16\n"}
+ANY_KEYS = {"answer_match", "answer_match_hex", "answer_frames", "no_answer"}
+EXCHANGE_KEYS = ANY_KEYS | {
+    "exchange", "answer_timeout", "late_guard", "request_timeout", "min_gap", "retries",
+    "window", "priority", "unit_offset"}
 
 
 def test_every_key_is_in_the_sample_configuration():
@@ -239,7 +252,7 @@ def test_every_key_is_in_the_sample_configuration():
 
 def test_every_line_of_the_sample_configuration_is_right(directory):
     text = ["[serial ar1]\ndevice = /dev/ar1\n[serial ar2]\ndevice = /dev/ar2"
-            "\n[echo lan]\n"]
+            "\n[echo lan]\n[serial master]\ndevice = /dev/master\nframing = modbus-rtu\n"]
     daemon_keys = ["[daemon]\n"]
     for n, (head, framing, key, value) in enumerate(sample_keys(), 10):
         kind = head.strip("[]").split()[0]
@@ -250,11 +263,13 @@ def test_every_line_of_the_sample_configuration_is_right(directory):
         needs = [x for x in needs if x.split(" = ")[0] != key]
         if key in ("usb", "between"):
             needs = []
-        if key in ("exchange", "answer_timeout", "late_guard"):
+        if kind == "route" and key in EXCHANGE_KEYS:
             text.append(f"[serial bus{n}]\ndevice = /dev/bus{n}\n"
                         "framing = modbus-rtu\n")
-            needs = ["from = ar1", f"to = bus{n}"]
-            needs += ["exchange = modbus"] if key != "exchange" else []
+            needs = ["from = master", f"to = bus{n}"]
+            needs += [] if key == "exchange" else [
+                f"exchange = {'any' if key in ANY_KEYS else 'modbus'}"]
+            value = value.replace("ar1", "master")
         if key in ("listen", "device", "link"):
             value = re.sub(r"\w+$", lambda m: m[0][:2] + str(n), value)
         if kind == "control" and key == "allow":
@@ -286,8 +301,10 @@ def example(directory, daemon):
     """Starts an example on pseudo-terminals; section name -> Pty."""
     made = {}
 
-    def start(name):
+    def start(name, **replaced):
         text = (ROOT / "conf/examples" / name).read_text()
+        for old, new in replaced.items():
+            text = re.sub(rf"(?m)^{old} = .*", f"{old} = {new}", text)
         text = re.sub(r"(?m)^\[control[^[]*", "", text)
         for kind, head, body in re.findall(
                 r"(?m)^\[(serial) (\w+)\]\n(.*(?:\n(?!\[).*)*)", text):
@@ -385,3 +402,116 @@ def test_modbus_goes_from_ascii_to_rtu_and_back(example, connect, directory):
     pump(streams, lambda: len(ttys["bus"].received) >= 8)
     assert ttys["bus"].take()[:-2] == b"\x09\x03\0\1\0\1"
     assert d.number("bus/tx_frames") == 2
+
+
+def mbpoll(port, unit, *values):
+    """The registers 1 to 10 of a unit, or what happens when these are written there."""
+    options = [] if values else ["-c", "10"]
+    return subprocess.run(
+        [shutil.which("mbpoll"), "-q", "-1", "-m", "tcp", "-p", str(port), "-a", str(unit),
+         "-r", "1", "-o", "5", *options, "127.0.0.1", *map(str, values)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=60).stdout
+
+
+def registers(output):
+    return [int(v) for v in re.findall(r"\[\d+\]:\s+(\d+)", output)]
+
+
+def test_a_gateway_has_two_buses_and_masters_of_two_kinds(
+        example, pty, cable, server):
+    d, ttys = example("modbus-gateway.conf", answer_timeout="5s")
+    for name in ttys:
+        d.wait_state(name, "up")
+    for name, unit in ("meters", 3), ("pumps", 2):
+        far = pty(f"{name}.far")
+        cable(ttys[name], far)
+        server(far, unit)
+    masters, viewers = port_of(d, "masters"), port_of(d, "viewers")
+    assert registers(mbpoll(masters, 3)) == list(range(3000, 3010))
+    assert registers(mbpoll(viewers, 3)) == list(range(3000, 3010))
+    # Unit 2 of the heat pumps is 102, to a master on a serial line as well.
+    assert "Written 1 references" in mbpoll(masters, 102, 77)
+    assert registers(mbpoll(viewers, 102)) == [77, *range(2001, 2010)]
+    ttys["plc"].send(read(102))
+    expect(ttys["plc"], holds(102, 77))
+    # Those who only read are refused anything else, and a unit of no bus is nowhere.
+    assert "Illegal function" in mbpoll(viewers, 102, 78)
+    assert "Gateway path unavailable" in mbpoll(masters, 50)
+    assert registers(mbpoll(viewers, 102))[0] == 77
+    routes = [d.number(f"routes/{name}/requests")
+              for name in ("meters", "view_meters", "pumps", "view_pumps")]
+    assert routes == [1, 1, 2, 2]
+    assert d.number("routes/view_pumps/refused") == 1
+
+
+def test_a_device_with_one_connection_has_many_masters(example, connect):
+    device = Device()
+    try:
+        d, _ = example("modbus-proxy.conf", connect=f"127.0.0.1:{device.port}",
+                       answer_timeout="5s")
+        device.accept()
+        one, two = connect(port_of(d, "masters")), connect(port_of(d, "masters"))
+        one.send(b"".join(mbap(read(1, n), n) for n in range(3)))
+        two.send(mbap(read(1, 9), 0))
+        pump([one, two], lambda: not one.outgoing and not two.outgoing)
+        # All four are awaiting their answers, which come in another order.
+        for number, data in [device.request() for _ in range(4)][::-1]:
+            device.link.sendall(mbap(holds(1, data[9]), number))
+        expect(two, mbap(holds(1, 9), 0))
+        expect(one, b"".join(mbap(holds(1, n), n) for n in (2, 1, 0)))
+    finally:
+        device.close()
+
+
+class Radio:
+    """Answers what comes in on a line as a radio of Kenwood does."""
+
+    def __init__(self, tty):
+        self.tty, self.frequency, self.commands = tty, b"00014074000", []
+
+    def turn(self):
+        *commands, rest = self.tty.take().split(b";")
+        self.tty.received += rest
+        for command in commands:
+            self.commands.append(command)
+            if command == b"FA":
+                self.tty.send(b"FA" + self.frequency + b";")
+            elif command == b"SM0":
+                self.tty.send(b"SM00015;")
+            elif command.startswith(b"FA"):
+                self.frequency = command[2:]
+
+
+def test_two_programs_share_a_radio(example, connect, open_tty, directory):
+    d, ttys = example("cat-radio.conf", answer_timeout="20s")
+    d.wait_state("radio", "up")
+    logger, other = open_tty(directory / "logger"), connect(port_of(d, "network"))
+    d.wait_state("logger", "up")
+    wait_for(lambda: len(d.json("peers")) == 1)
+    radio = Radio(ttys["radio"])
+    streams = [ttys["radio"], logger, other]
+
+    def until(logger_has, other_has):
+        def both():
+            radio.turn()
+            return len(logger.received) >= len(logger_has) and \
+                len(other.received) >= len(other_has)
+        pump(streams, both)
+        assert (logger.take(), other.take()) == (logger_has, other_has)
+
+    # Each gets the answers to its own commands, although they ask at the same time.
+    logger.send(b"FA;SM0;")
+    other.send(b"SM0;FA;SM0;")
+    until(b"FA00014074000;SM00015;", b"SM00015;FA00014074000;SM00015;")
+    # What sets something is not answered, and nothing waits for it.
+    other.send(b"AI2;FA00007030000;FA;")
+    until(b"", b"FA00007030000;")
+    # What the radio sends unasked goes to both.
+    ttys["radio"].send(b"FA00021074000;")
+    until(b"FA00021074000;", b"FA00021074000;")
+    assert sorted(radio.commands) == sorted(
+        [b"FA", b"SM0", b"SM0", b"FA", b"SM0", b"AI2", b"FA00007030000", b"FA"])
+    assert d.number("routes/cat/answers") == 6
+    assert d.number("routes/cat/timeouts") == 0
+    assert d.number("routes/cat/foreign") == 1
