@@ -11,7 +11,9 @@
 
 /* Bits of a character on the line. */
 #define CHARACTER 11
+/* Units; on a serial bus there are fewer, and 0 is the broadcast address. */
 #define UNIT_MAX 255
+#define SERIAL_UNIT_MAX 247
 
 const struct framing_conf *
 exchange_framing(const struct exchange *ex)
@@ -156,13 +158,13 @@ exchange_wake(struct exchange *ex)
 static bool
 renumber_unit(const struct exchange *ex, uint8_t *inner, int unit_offset)
 {
-	int unit = inner[0];
+	bool serial = exchange_framing(ex)->rule->number_size == 0;
+	int unit = inner[0] + unit_offset;
 
-	if (unit == MODBUS_BROADCAST &&
-	    exchange_framing(ex)->rule->number_size == 0)
+	if (unit_offset == 0 || (serial && inner[0] == MODBUS_BROADCAST))
 		return true;
-	unit += unit_offset;
-	if (unit < 0 || unit > UNIT_MAX)
+	if (unit < (serial ? 1 : 0) ||
+	    unit > (serial ? SERIAL_UNIT_MAX : UNIT_MAX))
 		return false;
 	inner[0] = (uint8_t)unit;
 	return true;

@@ -297,6 +297,50 @@ def test_requests_go_over_to_the_next_process_with_their_numbers(gateway):
     expect(client, mbap(holds(2, 2), 0x0304), [bus])
 
 
+# --- several exchanges with a bus, and units with an offset --------------------
+
+def test_units_with_an_offset_stay_units_of_the_bus(gateway):
+    d, bus, join = gateway(unit_offset="-100")
+    client = join()
+    # None of these becomes a broadcast or another unit.
+    for number, unit in enumerate((1, 99, 100)):
+        write = rtu(unit, 6, "00010002")
+        client.send(mbap(write, number))
+        expect(client, exception(write, 0x0a, number), [bus])
+    client.send(mbap(rtu(0, 6, "00010002"), 1) + mbap(read(101), 2))
+    expect(bus, rtu(0, 6, "00010002") + read(1), [client])
+    bus.send(holds(1, 5))
+    expect(client, mbap(holds(101, 5), 2), [bus])
+    assert d.number("bus/tx_frames") == 2
+
+
+def test_the_control_port_addresses_units_of_the_bus(gateway):
+    d, bus, _ = gateway(unit_offset="-100")
+    d.control("send bus " + "".join(f"\\x{byte:02x}" for byte in read(3)))
+    expect(bus, read(3))
+
+
+def test_a_master_on_a_serial_line_is_refused_what_it_may_not_do(gateway, pty):
+    panel = pty("panel")
+    d, bus, join = gateway(more=serial("panel", panel, **RTU) + route(
+        "readers", from_="panel", to="bus", exchange="modbus", functions="read",
+        match_unit="1-5"))
+    client, write = join(), rtu(1, 6, "00010002")
+    panel.send(write)
+    expect(panel, rtu(1, 0x86, "01"), [bus])
+    client.send(mbap(write, 7))
+    expect(bus, write, [client])
+    bus.send(write)
+    expect(client, mbap(write, 7), [bus])
+    panel.send(read(5))
+    expect(bus, read(5), [panel])
+    bus.send(holds(5, 9))
+    expect(panel, holds(5, 9), [bus])
+    values = [d.number(f"routes/{name}") for name in (
+        "readers/refused", "readers/requests", "shared/refused", "shared/requests")]
+    assert values == [1, 1, 0, 1]
+
+
 # --- what changes while requests are under way --------------------------------
 
 GUARDED = "a late answer, before the unit is asked again (1 request more)"
