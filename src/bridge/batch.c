@@ -105,6 +105,7 @@ batch_add(struct batch *batch, const struct decoded *d, const uint8_t *wire,
 		.wire_len = d->used,
 		.since_ns = now,
 		.route = NO_ROUTE,
+		.refused_by = NO_ROUTE,
 	};
 	batch->payload += d->len;
 	batch->wire += d->used;
@@ -197,8 +198,8 @@ batch_pick(struct batch *batch, const struct route_target *target)
 		if (batch->skip_answers && item->answer)
 			continue;
 		route = route_verdict(target, framing, item->payload, item->len,
-		    item->since_ns, &item->refused);
-		batch->refused |= item->refused;
+		    item->since_ns, &item->refused_by);
+		batch->refused |= item->refused_by != NO_ROUTE;
 		if (route == NULL)
 			continue;
 		item->route = route->number;
@@ -364,6 +365,7 @@ set_queued(struct batch *batch, const struct queued *q, const struct node *to)
 		.wire_len = q->wire_len,
 		.since_ns = q->since_ns,
 		.route = q->route,
+		.refused_by = NO_ROUTE,
 	};
 	return item;
 }

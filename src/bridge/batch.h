@@ -31,7 +31,8 @@ struct item {
 	uint64_t since_ns;
 	unsigned route;
 	bool submitted; /* to an exchange */
-	bool refused;	/* by an exchange, because of its function */
+	unsigned
+	    refused_by; /* the exchange that does not permit its function */
 	bool answer;	/* to a request of an exchange */
 };
 

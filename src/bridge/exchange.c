@@ -33,16 +33,16 @@
 
 #include "exchange_parts.h"
 
-/* The requests of masters that are taken in one callback. */
-#define TURN_REQUESTS 64
-
 void
 exchanges_settle(struct bridge *b)
 {
 	struct exchange *ex;
 
-	TAILQ_FOREACH(ex, &b->exchanges, entry)
+	TAILQ_FOREACH(ex, &b->exchanges, entry) {
 		requests_deliver(ex);
+		while (exchange_answer_refused(ex))
+			continue;
+	}
 }
 
 /* --- times ---------------------------------------------------------------- */
@@ -130,7 +130,7 @@ exchange_arm(struct exchange *ex, uint64_t now)
 }
 
 /*
- * Sends the requests that may be sent now.  Those that are refused at once are limited in
+ * Sends the requests that may be sent now.  Those that cannot be sent are limited in
  * number, so that the loop is not held.
  */
 static void
@@ -160,6 +160,8 @@ exchange_on_event(evutil_socket_t fd, short what, void *arg)
 	times_due(ex, now);
 	requests_deliver(ex);
 	exchange_expire(ex, now);
+	if (exchange_answer_refused(ex))
+		exchange_wake(ex);
 	send_requests(ex);
 	exchange_arm(ex, now);
 	task_end(&ex->task);

@@ -76,9 +76,9 @@ exchange_route(const struct exchange *ex, unsigned number)
 }
 
 bool
-exchange_still_routed(const struct exchange *ex, unsigned number)
+exchange_has_route(const struct exchange *ex, unsigned number)
 {
-	return number >= REFUSED_FUNCTION || find_route(ex, number) != NULL;
+	return find_route(ex, number) != NULL;
 }
 
 int

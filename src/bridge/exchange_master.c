@@ -57,6 +57,7 @@ exchange_add_master(struct exchange *ex, struct port *port, struct tap *tap)
 	master->tap = tap;
 	master->priority = has_priority(ex, master);
 	queue_init(&master->queue, ex->to->endpoint->conf->queue);
+	queue_init(&master->refused, 0);
 	TAILQ_INSERT_TAIL(&ex->masters, master, entry);
 	return master;
 }
@@ -74,6 +75,7 @@ exchange_free_master(
 	requests_abandon(ex, master, reason);
 	TAILQ_REMOVE(&ex->masters, master, entry);
 	queue_free(&master->queue);
+	queue_free(&master->refused);
 	free(master);
 }
 
@@ -141,14 +143,21 @@ wake_for_request(struct exchange *ex, const struct master *master)
 		exchange_wake(ex);
 }
 
+/* The master that the port is; NULL: out of memory. */
+static struct master *
+find_or_add(struct exchange *ex, struct port *port)
+{
+	struct master *master = find_master(ex, port, NULL);
+
+	return master != NULL ? master : exchange_add_master(ex, port, NULL);
+}
+
 /* Adds a request of the port that the batch is from. */
 static void
 submit(struct exchange *ex, const struct batch *batch, const struct queued *q)
 {
-	struct master *master = find_master(ex, batch->from, NULL);
+	struct master *master = find_or_add(ex, batch->from);
 
-	if (master == NULL)
-		master = exchange_add_master(ex, batch->from, NULL);
 	if (master == NULL) {
 		exchange_drop(ex, DROP_MEMORY, q->len);
 		return;
@@ -169,23 +178,77 @@ exchange_submit(struct exchange *ex, struct batch *batch)
 	}
 }
 
+/* The exchange that has the route, or the first one among the targets, or NULL. */
+static struct exchange *
+refusing(
+    const struct batch *batch, const struct route_source *s, unsigned route)
+{
+	struct node *const *node = batch->from->node->bridge->node;
+	struct exchange *first = NULL;
+
+	for (unsigned i = 0; i < s->ntargets; i++) {
+		struct exchange *ex = node[s->targets[i].to]->exchange;
+
+		if (ex != NULL && exchange_has_route(ex, route))
+			return ex;
+		if (first == NULL)
+			first = ex;
+	}
+	return first;
+}
+
+static void
+refuse(struct exchange *ex, struct port *port, const struct queued *q)
+{
+	struct master *master = find_or_add(ex, port);
+
+	if (master == NULL)
+		return;
+	master->refused.limit = ex->to->endpoint->conf->queue;
+	if (master->refused.bytes + queue_cost(q->len) > master->refused.limit)
+		exchange_drop(ex, DROP_OVERFLOW, q->len);
+	else if (queue_add(&master->refused, q) < 0)
+		exchange_drop(ex, DROP_MEMORY, q->len);
+	exchange_wake(ex);
+}
+
 void
 exchange_refuse(const struct batch *batch, const struct route_source *s)
 {
-	struct node *const *node = batch->from->node->bridge->node;
 	bool numbers = batch->from->conf->framing.rule->number_size > 0;
-	struct exchange *ex = NULL;
+	struct exchange *ex;
 
-	for (unsigned i = 0; ex == NULL && i < s->ntargets; i++)
-		ex = node[s->targets[i].to]->exchange;
-	for (unsigned i = 0; ex != NULL && i < batch->n; i++) {
+	for (unsigned i = 0; i < batch->n; i++) {
 		const struct item *item = &batch->item[i];
-		struct queued q = item_queued(batch, item, ex->to);
+		struct queued q;
 
-		q.route = item->refused ? REFUSED_FUNCTION : REFUSED_NO_ROUTE;
-		if (!item->submitted && (numbers || item->refused))
-			submit(ex, batch, &q);
+		if (item->submitted ||
+		    (!numbers && item->refused_by == NO_ROUTE) ||
+		    (ex = refusing(batch, s, item->refused_by)) == NULL)
+			continue;
+		q = item_queued(batch, item, ex->to);
+		q.route = item->refused_by;
+		refuse(ex, batch->from, &q);
 	}
+}
+
+bool
+exchange_answer_refused(struct exchange *ex)
+{
+	struct master *master;
+	struct queued q;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(master, &ex->masters, entry)
+		for (; queue_head(&master->refused, &q); n++) {
+			if (n == TURN_REQUESTS)
+				return true;
+			request_answer_exception(ex, master, &q,
+			    q.route == NO_ROUTE ? MODBUS_NO_PATH
+						: MODBUS_ILLEGAL_FUNCTION);
+			queue_pop(&master->refused);
+		}
+	return false;
 }
 
 int

@@ -24,16 +24,13 @@ struct master {
 	struct port *port; /* NULL: the control port... */
 	struct tap *tap;   /* ...for `ask`; NULL: for `send` */
 	struct queue queue;
+	/* To be answered with an exception; route: that does not permit the function, or
+	 * NO_ROUTE: none accepts the unit. */
+	struct queue refused;
 	uint64_t last_ns; /* when it last sent a request */
 	bool priority;
 };
 TAILQ_HEAD(master_list, master);
-
-/* In place of the number of a route in a queued request: why it is not sent. */
-enum refusal {
-	REFUSED_NO_ROUTE = NO_ROUTE,	 /* no route accepts its unit */
-	REFUSED_FUNCTION = NO_ROUTE - 1, /* its function is not permitted */
-};
 
 enum request_state {
 	REQUEST_NONE,
@@ -128,6 +125,9 @@ struct exchange {
 /* The interval at which a bus that has not accepted a request is checked again. */
 #define UNWRITTEN (50 * NSEC_PER_MSEC)
 
+/* The requests of masters that are taken in one callback. */
+#define TURN_REQUESTS 64
+
 /* --- exchange.c ----------------------------------------------------------- */
 
 /* Sets the timer for the next action. */
@@ -161,11 +161,8 @@ void requests_bus_down(struct exchange *ex);
 /* The master no longer waits for any answer. */
 void requests_abandon(
     struct exchange *ex, const struct master *master, enum drop_reason reason);
-/*
- * Answers a queued request with an exception, if the messages of its master have
- * numbers, so that it cannot be taken for the answer to another one.
- */
-void request_answer_exception(struct exchange *ex, const struct master *master,
+/* Answers a queued request with an exception, if its master can be given that one. */
+void request_answer_exception(struct exchange *ex, struct master *master,
     const struct queued *q, uint8_t code);
 
 /* --- exchange_bus.c ------------------------------------------------------- */
@@ -190,8 +187,7 @@ int exchange_unit_offset(
 void exchange_tell_unanswered(const struct master *master, bool sent);
 /* The route with that number, or the first one if that no longer exists. */
 struct route *exchange_route(const struct exchange *ex, unsigned number);
-/* Whether a route of the exchange has that number, or it is one of enum refusal. */
-bool exchange_still_routed(const struct exchange *ex, unsigned number);
+bool exchange_has_route(const struct exchange *ex, unsigned number);
 /*
  * The time for which the line is busy with this number of bytes, in ns; 0 if its rate is
  * not known.
@@ -230,6 +226,8 @@ void exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason);
 /* The master whose turn it is among those that may send a request now, or NULL. */
 struct master *exchange_next_master(struct exchange *ex);
+/* Answers requests that were refused; returns whether there are more. */
+bool exchange_answer_refused(struct exchange *ex);
 /* Drops requests that have waited too long; returns when the next one will have, or 0. */
 uint64_t exchange_expire(struct exchange *ex, uint64_t now);
 /* Sets which masters have priority. */

@@ -96,39 +96,50 @@ deliver_exception(struct exchange *ex, const struct request *r)
 }
 
 /*
- * Informs the master of a request that it gets no answer.  A master whose messages have no
- * numbers would take an exception of the gateway for the answer of the unit to a later
- * request; that a function is refused, a unit would report itself.
+ * A master whose messages have no numbers would take an exception of the gateway for the
+ * answer of the unit to a later request; that a function is refused, a unit would report
+ * itself, unless the request is a broadcast.
  */
+static bool
+is_told(const struct exchange *ex, const struct request *r)
+{
+	const struct master *master = r->master;
+
+	if (master == NULL || master->port == NULL || !ex->protocol->units ||
+	    r->exception == 0)
+		return false;
+	return exchange_master_numbers(master) ||
+	    (r->exception == MODBUS_ILLEGAL_FUNCTION &&
+		r->unit != MODBUS_BROADCAST);
+}
+
+/* Informs the master of a request that it gets no answer. */
 static void
 fail(struct exchange *ex, struct request *r)
 {
 	const struct master *master = r->master;
 
 	exchange_tell_unanswered(master, r->exception == MODBUS_NO_ANSWER);
-	if (r->exception != 0 && master != NULL && master->port != NULL &&
-	    ex->protocol->units &&
-	    (exchange_master_numbers(master) ||
-		r->exception == MODBUS_ILLEGAL_FUNCTION))
+	if (is_told(ex, r))
 		deliver_exception(ex, r);
 	request_set(ex, r, REQUEST_NONE);
 }
 
 void
-request_answer_exception(struct exchange *ex, const struct master *master,
+request_answer_exception(struct exchange *ex, struct master *master,
     const struct queued *q, uint8_t code)
 {
 	const struct framing_conf *conf = exchange_master_framing(ex, master);
-	struct request r = { .master = (struct master *)(uintptr_t)master,
-		.route = q->route,
-		.exception = code };
+	struct request r = {
+		.master = master, .route = q->route, .exception = code
+	};
 
-	if (!exchange_master_numbers(master) || !ex->protocol->units ||
-	    !ex->protocol->read(conf, q->payload, q->len, &r.message))
+	if (!ex->protocol->read(conf, q->payload, q->len, &r.message))
 		return;
 	r.unit = r.message.unit;
 	r.master_number = framing_number(conf, q->payload, q->len);
-	deliver_exception(ex, &r);
+	if (is_told(ex, &r))
+		deliver_exception(ex, &r);
 }
 
 /*
@@ -287,10 +298,6 @@ send_first(struct exchange *ex, struct request *r, struct queued *q)
 		return 0;
 	}
 	r->unit = r->message.unit;
-	if (q->route == REFUSED_NO_ROUTE)
-		return MODBUS_NO_PATH;
-	if (q->route == REFUSED_FUNCTION)
-		return MODBUS_ILLEGAL_FUNCTION;
 	if (!exchange_convert(ex, from, q,
 		exchange_unit_offset(ex, r->master, q->route), payload) ||
 	    !ex->protocol->read(

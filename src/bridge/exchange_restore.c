@@ -22,7 +22,7 @@
 #define MESSAGE_DATA sizeof(((struct modbus *)0)->data)
 #define NO_MASTER UINT32_MAX
 /* In place of the number of a route that was removed or changed. */
-#define ROUTE_CHANGED (REFUSED_FUNCTION - 1)
+#define ROUTE_CHANGED NO_ROUTE
 
 enum master_kind { MASTER_LINK, MASTER_SEND, MASTER_SESSION };
 
@@ -347,8 +347,6 @@ route_now(const void *arg, unsigned number)
 {
 	const struct old_exchange *old = arg;
 
-	if (number >= REFUSED_FUNCTION)
-		return number;
 	for (size_t i = 0; i < old->nroutes; i++)
 		if (old->route[i].number == number)
 			return old->route[i].now;

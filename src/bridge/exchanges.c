@@ -106,7 +106,7 @@ take_over_requests(struct exchange *ex, struct exchange *old)
 	queue_init(&old->answers, 0);
 	memset(old->request, 0, sizeof(old->request));
 	EACH_REQUEST(r, ex) {
-		if (exchange_still_routed(ex, r->route))
+		if (exchange_has_route(ex, r->route))
 			continue;
 		exchange_tell_unanswered(r->master, false);
 		r->master = NULL;
@@ -124,7 +124,7 @@ drop_unrouted(struct exchange *ex, struct master *master)
 	for (; queue_head(&old, &q); queue_pop(&old)) {
 		enum drop_reason reason = DROP_CLOSED;
 
-		if (exchange_still_routed(ex, q.route)) {
+		if (exchange_has_route(ex, q.route)) {
 			if (queue_add(&master->queue, &q) == 0)
 				continue;
 			reason = DROP_MEMORY;

@@ -538,7 +538,7 @@ within_rate(struct route *route, unsigned to, const uint8_t *payload,
 struct route *
 route_verdict(const struct route_target *target,
     const struct framing_conf *framing, const uint8_t *payload, size_t len,
-    uint64_t now, bool *refused)
+    uint64_t now, unsigned *refused_by)
 {
 	for (unsigned i = 0; i < target->nvia; i++) {
 		struct route *route = target->via[i];
@@ -551,7 +551,7 @@ route_verdict(const struct route_target *target,
 			route->too_long++;
 		else if (pass == -EPERM) {
 			route->stats->counters.refused++;
-			*refused = true;
+			*refused_by = route->number;
 		} else if (pass != 1)
 			route->rejected++;
 		else if (route->until != NULL &&

@@ -196,10 +196,11 @@ void route_conf_free(struct route_conf *conf);
  * The route that forwards a frame received at time now to the target: the first whose
  * filter and rate accept it; NULL when none does.  The routes that refused it have
  * counted it.  The caller has to count frames and bytes.  framing: that of the source, or
- * NULL.  *refused is set to true if an exchange accepts such frames, but not the function.
+ * NULL.  *refused_by is set to the number of an exchange that accepts such
+ * frames, but does not permit the function.
  */
 struct route *route_verdict(const struct route_target *target,
     const struct framing_conf *framing, const uint8_t *payload, size_t len,
-    uint64_t now, bool *refused);
+    uint64_t now, unsigned *refused_by);
 
 #endif

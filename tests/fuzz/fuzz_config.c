@@ -66,7 +66,7 @@ make_routes(struct config *c)
 	struct routes *routes = NULL;
 	struct error err;
 	unsigned bad;
-	bool refused = false;
+	unsigned refused;
 
 	expect(names != NULL && ends != NULL, "there is memory");
 	for (unsigned i = 0; i < c->nendpoints; i++) {

@@ -12,7 +12,7 @@
 
 #include "routes_change.h"
 
-static bool refused; /* set by route_verdict() */
+static unsigned refused; /* set by route_verdict() */
 
 static const char *const abcd[] = { "a", "b", "c", "d" };
 
