@@ -149,11 +149,12 @@ struct port {
 struct node {
 	_Alignas(CACHE_LINE) struct bridge *bridge;
 	struct endpoint *endpoint;
-	struct port_list ports;	   /* one, or one per connection */
-	unsigned number;	   /* in the routes' table */
-	unsigned framing_class;	   /* nodes with the same framing share it */
-	uint32_t framing_id;	   /* of that framing, in any process */
-	bool alike;		   /* its frames may be forwarded as received */
+	struct port_list ports; /* one, or one per connection */
+	unsigned number;	/* in the routes' table */
+	unsigned framing_class; /* nodes with the same framing share it */
+	uint32_t framing_id;	/* of that framing, in any process */
+	bool alike;		/* its frames may be forwarded as received */
+	enum framing_messages messages; /* that it sends */
 	unsigned nsources;	   /* links that may send to it: 0, 1, more */
 	struct exchange *exchange; /* serializes requests to it, or NULL */
 	bool read_until_full;	   /* to write as much as possible at once */

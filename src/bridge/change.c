@@ -251,6 +251,7 @@ place_node(struct change *change, unsigned i, struct node *node)
 {
 	const struct plan_node *as = &change->plan->node[i];
 	bool waits = node != change->node[i];
+	struct port *port;
 
 	node->number = i;
 	/* The old node is closed, and its framing is a different one. */
@@ -260,6 +261,11 @@ place_node(struct change *change, unsigned i, struct node *node)
 		node->framing_id = as->framing_id;
 	node->read_until_full = as->read_until_full;
 	node->nsources = as->nsources;
+	if (node->messages != as->messages) {
+		node->messages = as->messages;
+		TAILQ_FOREACH(port, &node->ports, entry)
+			port->decoder.messages = as->messages;
+	}
 	node->exchange = change->node[i]->exchange;
 }
 

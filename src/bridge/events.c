@@ -90,7 +90,7 @@ port_new(struct node *node, struct link *link)
 	port->fair = node->nsources > 1;
 	queue_init(&port->queue, node->endpoint->conf->queue);
 	port_keep_queue(port);
-	framing_start(&port->decoder, &node->endpoint->conf->framing);
+	port_start_decoder(port);
 	TAILQ_INSERT_TAIL(&node->ports, port, entry);
 	return port;
 }

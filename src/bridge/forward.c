@@ -160,7 +160,7 @@ port_input(struct port *port)
 	had -= len;
 	if (len > port->held_size && port_reserve(port, len) < 0) {
 		COUNT(port, bad_bytes[BAD_OVERSIZE], len);
-		framing_start(&port->decoder, &port->conf->framing);
+		port_start_decoder(port);
 		len = 0;
 	}
 	if (len > 0 || port->held_len > 0)

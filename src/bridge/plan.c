@@ -84,6 +84,26 @@ find_sources(struct plan *plan)
 	}
 }
 
+/* Masters of an exchange send requests, and its bus sends answers. */
+static void
+find_messages(struct plan *plan)
+{
+	for (unsigned i = 0; i < plan->n; i++) {
+		const struct route_source *s = &plan->routes->source[i];
+
+		for (unsigned t = 0; t < s->ntargets; t++) {
+			const struct route_conf *conf =
+			    s->targets[t].via[0]->conf;
+
+			if (conf == NULL || conf->exchange != EXCHANGE_MODBUS)
+				continue;
+			plan->node[i].messages = MESSAGES_REQUESTS;
+			plan->node[s->targets[t].to].messages =
+			    MESSAGES_ANSWERS;
+		}
+	}
+}
+
 static int
 compare_numbers(const void *a, const void *b, void *arg)
 {
@@ -102,6 +122,7 @@ work_out(struct plan *plan)
 	    find_classes(plan) < 0)
 		return -ENOMEM;
 	find_sources(plan);
+	find_messages(plan);
 	for (unsigned i = 0; i < plan->n; i++) {
 		plan->by_name[i] = i;
 		plan->longest = MAX(

@@ -14,6 +14,7 @@ struct plan_node {
 	unsigned framing_class; /* the first endpoint with the same framing */
 	uint32_t framing_id;
 	bool alike, read_until_full;
+	enum framing_messages messages;
 	unsigned nsources;
 };
 

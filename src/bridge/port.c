@@ -141,6 +141,13 @@ port_arm(struct port *port)
 }
 
 void
+port_start_decoder(struct port *port)
+{
+	framing_start(&port->decoder, &port->conf->framing);
+	port->decoder.messages = port->node->messages;
+}
+
+void
 port_age(struct port *port, uint64_t now, bool consumed)
 {
 	const struct framing_conf *framing = port->decoder.conf;

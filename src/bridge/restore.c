@@ -354,7 +354,7 @@ port_restore(struct port *port)
 	const struct snapshot *h = port->node->bridge->snapshot;
 	struct restored_link *restored_link;
 
-	framing_start(&port->decoder, &port->conf->framing);
+	port_start_decoder(port);
 	if (port->restored_link == NULL)
 		restore_connection(port);
 	if (port->link->adopted && h != NULL)

@@ -100,6 +100,10 @@ struct framing_conf {
 	unsigned char_bits; /* bits of a character on the line, 0: 10 */
 };
 
+/* What a stream consists of, for protocols whose requests and answers have different
+ * lengths. */
+enum framing_messages { MESSAGES_ANY, MESSAGES_REQUESTS, MESSAGES_ANSWERS };
+
 /* The decoder of one stream; initialized by framing_start(). */
 struct decoder {
 	const struct framing_conf *conf;
@@ -107,10 +111,12 @@ struct decoder {
 	size_t scanned;	   /* of the available bytes, scanned already */
 	bool discarding;   /* what follows belongs to the last BAD */
 	uint32_t state[2]; /* private to the rule */
-	uint8_t *copy;	   /* space for unstuffing, as large as the
+	/* Set by the caller after framing_start(), if it is known. */
+	enum framing_messages messages;
+	uint8_t *copy; /* space for unstuffing, as large as the
 			    * input, or NULL: in place.  Advances. */
-	size_t credit;	   /* bytes that may be summed in failed checks */
-	size_t work;	   /* bytes summed in failed checks; reset by caller */
+	size_t credit; /* bytes that may be summed in failed checks */
+	size_t work;   /* bytes summed in failed checks; reset by caller */
 };
 
 struct framing {

@@ -96,6 +96,22 @@ find_shape(uint8_t function)
 	return &shapes[function];
 }
 
+/* Whether a request to write has as many bytes of data as it has bits or registers. */
+static bool
+count_fits(const uint8_t *in, uint8_t count)
+{
+	switch (in[1]) {
+	case 15:
+		return count == ((in[4] << 8 | in[5]) + 7) / 8;
+	case 16:
+		return count == 2 * (in[4] << 8 | in[5]);
+	case 23:
+		return count == 2 * (in[8] << 8 | in[9]);
+	default:
+		return true;
+	}
+}
+
 /* The length if it is a request; 0: it is not a request.  More than len, and at most the
  * true length, as long as the bytes that determine it are missing. */
 static size_t
@@ -114,6 +130,8 @@ request_length(const struct shape *shape, const uint8_t *in, size_t len)
 		return shape->request;
 	if (len <= shape->request_count)
 		return shape->request;
+	if (!count_fits(in, in[shape->request_count]))
+		return 0;
 	return shape->request + (size_t)in[shape->request_count];
 }
 
@@ -139,32 +157,84 @@ crc_right(const uint8_t *in, size_t len)
 	return crc16_modbus(0xffff, in, len) == 0;
 }
 
-/* The length of the frame that the bytes begin with, 0 if none is known.  Lengths up
- * to tried have been ruled out already. */
-static size_t
-frame_length(struct decoder *d, const uint8_t *in, size_t len, size_t tried)
+/* The two lengths that a frame may have, the shorter one first; 0: not such a frame. */
+struct lengths {
+	size_t shorter, longer;
+	bool is_request; /* the longer one */
+};
+
+static struct lengths
+frame_lengths(const struct decoder *d, const uint8_t *in, size_t len)
 {
-	const struct shape *shape;
-	size_t n[2];
+	const struct shape *shape = find_shape(in[1]);
+	size_t request, response;
 
-	if (len < RTU_SHORTEST || (shape = find_shape(in[1])) == NULL)
+	if (shape == NULL)
+		return (struct lengths){ 0 };
+	request = d->messages == MESSAGES_ANSWERS
+	    ? 0
+	    : request_length(shape, in, len);
+	response = d->messages == MESSAGES_REQUESTS
+	    ? 0
+	    : response_length(shape, in, len);
+	return (struct lengths){ .shorter = MIN(request, response),
+		.longer = MAX(request, response),
+		.is_request = request > response };
+}
+
+static bool
+is_complete(
+    struct decoder *d, const uint8_t *in, size_t len, size_t n, size_t tried)
+{
+	if (n <= tried || n > MIN(len, (size_t)RTU_LONGEST))
+		return false;
+	if (crc_right(in, n))
+		return true;
+	d->work += n;
+	return false;
+}
+
+/*
+ * The length of the frame that the bytes begin with, 0 if none is known.  Lengths up to
+ * *tried have been ruled out already; it is set to those that now are.  last: nothing
+ * will follow.
+ *
+ * A request may begin with what has the form and the CRC of an answer: a byte 00 after
+ * the CRC, and so the second byte of another CRC, leaves the CRC right; the data of
+ * functions 15 and 16 can contain anything.  It is taken for the request if that is
+ * complete, too, and not before a silence if the request could still become complete.
+ */
+static size_t
+frame_length(
+    struct decoder *d, const uint8_t *in, size_t len, size_t *tried, bool last)
+{
+	size_t before = *tried;
+	struct lengths n;
+
+	*tried = len;
+	if (len < RTU_SHORTEST)
 		return 0;
-	n[0] = request_length(shape, in, len);
-	n[1] = response_length(shape, in, len);
-	if (n[0] > n[1]) {
-		size_t swap = n[0];
-
-		n[0] = n[1];
-		n[1] = swap;
-	}
-	for (int i = 0; i < 2; i++) {
-		if (n[i] <= tried || n[i] > MIN(len, (size_t)RTU_LONGEST))
-			continue;
-		if (crc_right(in, n[i]))
-			return n[i];
-		d->work += n[i];
-	}
+	n = frame_lengths(d, in, len);
+	if (!is_complete(d, in, len, n.shorter, before))
+		return is_complete(d, in, len, n.longer, before) ? n.longer : 0;
+	if (!n.is_request)
+		return n.shorter;
+	if (is_complete(d, in, len, n.longer, 0))
+		return n.longer;
+	if (last || n.longer <= len ||
+	    (n.longer != len + 1 && in[1] != 15 && in[1] != 16))
+		return n.shorter;
+	*tried = n.shorter - 1;
 	return 0;
+}
+
+/* The same for bytes that follow others, which are not a frame. */
+static bool
+frame_begins(struct decoder *d, const uint8_t *in, size_t len)
+{
+	size_t tried = 0;
+
+	return frame_length(d, in, len, &tried, true) > 0;
 }
 
 static enum decode_result
@@ -180,19 +250,20 @@ rtu_frame(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 static enum decode_result
 rtu_decode(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
-	size_t n = frame_length(d, in, len, d->scanned), at, most;
+	size_t tried = d->scanned, at, most;
+	size_t n = frame_length(d, in, len, &tried, false);
 
 	if (n > 0) {
 		d->discarding = false;
 		return rtu_frame(d, in, n, out);
 	}
 	if (len <= RTU_LONGEST)
-		return rule_more(d, len);
+		return rule_more(d, tried);
 	/* At most the size of a frame is discarded at a time, because the caller has a
 	 * budget. */
 	most = MIN(len - RTU_LONGEST, (size_t)RTU_LONGEST);
 	for (at = 1; at < most; at++)
-		if (frame_length(d, in + at, len - at, 0) > 0)
+		if (frame_begins(d, in + at, len - at))
 			break;
 	return rule_discard(d, out, at, BAD_CHECKSUM);
 }
@@ -201,11 +272,15 @@ static enum decode_result
 rtu_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 {
 	enum bad_reason reason = BAD_CHECKSUM;
+	size_t tried = d->scanned, n;
 
 	if (len >= RTU_SHORTEST && !d->discarding && crc_right(in, len))
 		return rtu_frame(d, in, len, out);
+	n = frame_length(d, in, len, &tried, true);
+	if (n > 0)
+		return rtu_frame(d, in, n, out);
 	for (size_t at = 1; at + RTU_SHORTEST <= len; at++)
-		if (frame_length(d, in + at, len - at, 0) > 0) {
+		if (frame_begins(d, in + at, len - at)) {
 			if (!d->discarding)
 				reason = BAD_NOISE;
 			return rule_bad(d, out, at, reason);
@@ -241,46 +316,41 @@ rtu_bound(const struct framing_conf *conf, size_t len)
 
 /* Whether the bytes begin a frame, request or response, of which more is to come. */
 static bool
-is_beginning(const uint8_t *in, size_t len)
+is_beginning(const struct decoder *d, const uint8_t *in, size_t len)
 {
-	const struct shape *shape;
-	size_t request, response;
+	struct lengths n;
 
 	if (len < 2)
 		return len == 1;
-	if ((shape = find_shape(in[1])) == NULL)
-		return false;
-	request = request_length(shape, in, len);
-	response = response_length(shape, in, len);
-	return (request > len && request <= RTU_LONGEST) ||
-	    (response > len && response <= RTU_LONGEST);
+	n = frame_lengths(d, in, len);
+	return (n.shorter > len && n.shorter <= RTU_LONGEST) ||
+	    (n.longer > len && n.longer <= RTU_LONGEST);
 }
 
 /* Whether all the bytes are a frame of a known length.  Not for the address 0xff: the CRC
  * of ff ff, and so that of ff ff 00 00 00, is right. */
 static bool
-is_frame(const uint8_t *in, size_t len)
+is_frame(const struct decoder *d, const uint8_t *in, size_t len)
 {
-	const struct shape *shape;
+	struct lengths n;
 
-	if (in[0] == 0xff || (shape = find_shape(in[1])) == NULL)
+	if (in[0] == 0xff)
 		return false;
-	return (request_length(shape, in, len) == len ||
-		   response_length(shape, in, len) == len) &&
-	    crc_right(in, len);
+	n = frame_lengths(d, in, len);
+	return (n.shorter == len || n.longer == len) && crc_right(in, len);
 }
 
 /* Whether the last of the bytes ends a frame: one that they all are, or that other bytes
  * precede. */
 static bool
-ends_frame(const uint8_t *in, size_t len)
+ends_frame(const struct decoder *d, const uint8_t *in, size_t len)
 {
 	if (len < RTU_SHORTEST)
 		return false;
 	if (crc_right(in, len))
 		return true;
 	for (size_t at = 1; at + RTU_SHORTEST <= len; at++)
-		if (is_frame(in + at, len - at))
+		if (is_frame(d, in + at, len - at))
 			return true;
 	return false;
 }
@@ -308,11 +378,11 @@ rtu_pause(struct decoder *d, const uint8_t *in, size_t len)
 
 	if (d->discarding || rest == 0)
 		return 0;
-	if (!is_beginning(in, len) && !is_beginning(in + stray, rest))
+	if (!is_beginning(d, in, len) && !is_beginning(d, in + stray, rest))
 		return 0;
-	if (stray > 0 && frame_length(d, in + stray, rest, 0) > 0)
+	if (stray > 0 && frame_begins(d, in + stray, rest))
 		return 0;
-	return ends_frame(in, len) ? 0 : PAUSE_NS;
+	return ends_frame(d, in, len) ? 0 : PAUSE_NS;
 }
 
 const struct framing framing_modbus_rtu = {

@@ -502,3 +502,39 @@ def test_mbpoll_reads_a_slave_of_libmodbus(gateway, pty, cable, server):
     done, values = mbpoll(port, 2, 1, "-1")
     assert not values and "Target device failed to respond" in done.stdout, done.stdout
     assert (count(d, "answers"), count(d, "timeouts")) == (3, 1)
+
+
+# The CRC of what comes before their last bytes is right, and has the form of an answer.
+TWOFACED = [read(4, 0x0201, 0x75), rtu(6, 15, "101d0001017a"),
+            rtu(7, 16, "1251000a14c1043b7db2b3a3ee396e687f80a693")]
+
+
+@pytest.mark.parametrize("request_", TWOFACED, ids=lambda r: r.hex())
+def test_a_request_that_begins_like_an_answer_is_whole(gateway, request_):
+    d, bus, join = gateway()
+    client = join()
+    client.send(mbap(request_, 1))
+    expect(bus, request_, [client])
+
+
+@pytest.mark.parametrize("exchange", ["modbus", "none"])
+@pytest.mark.parametrize("request_", TWOFACED, ids=lambda r: r.hex())
+def test_it_is_whole_from_a_serial_master_too(pty, daemon, exchange, request_):
+    m, bus = pty("m"), pty("bus")
+    daemon(serial("m", m, **RTU) + serial("bus", bus, **RTU) +
+           route("r", from_="m", to="bus", exchange=exchange))
+    for piece in (request_[:-1], request_[-1:]):
+        m.send(piece)
+    expect(bus, request_, [m])
+
+
+def test_a_byte_behind_an_answer_does_not_make_it_a_request(gateway):
+    d, bus, join = gateway()
+    client = join()
+    value = next(v for v in range(65536) if rtu(4, 3, f"02{v:04x}")[-2:-1] < b"\x7d" and
+                 v & 0xff == 0 and rtu(4, 3, f"02{v:04x}")[-2] > 0)
+    answer = holds(4, value)
+    client.send(mbap(read(4), 1))
+    expect(bus, read(4), [client])
+    bus.send(answer + b"\x00")
+    expect(client, mbap(answer, 1), [bus])
