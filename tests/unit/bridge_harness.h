@@ -46,7 +46,8 @@ make_node(const char *name, const struct endpoint_ops *ops, const char *framing)
 	struct endpoint *ep = zalloc_lines(sizeof(*ep));
 	struct endpoint_conf *conf = zalloc_lines(sizeof(*conf));
 
-	assert_true(bridge.nnodes < NODES_MAX);
+	if (bridge.nnodes == NODES_MAX)
+		abort();
 	conf->ops = ops;
 	conf->name = strdup(name);
 	conf->queue = 64 * 1024;

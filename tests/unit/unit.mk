@@ -18,9 +18,10 @@ $(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
 # So are these without the rest of the path: each fakes what its modules call beyond them.
 parts = $(filter $(patsubst %,$(B)/%.o,base/% framing/% $(1)),$(LIBOBJ))
 $(B)/unit/test_port: private LINKED = $(call parts,bridge/port)
-$(B)/unit/test_exchange: private LINKED = $(call parts,route/% $(addprefix bridge/, \
-	exchange exchanges exchange_bus exchange_guard exchange_master exchange_request exchange_label \
-	exchange_busy exchange_modbus exchange_any batch local_echo loss queue% traffic))
+EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_bus exchange_guard exchange_master \
+	exchange_request exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
+	batch local_echo loss queue% saved_frame traffic)
+$(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/link endpoint/link_hangup $(addprefix bridge/, \
 	forward batch latest local_echo loss port queue% tap traffic))
 
