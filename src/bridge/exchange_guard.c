@@ -44,7 +44,9 @@ exchange_is_guarded(const struct exchange *ex, const struct master *master)
 	    !ex->protocol->read(exchange_master_framing(ex, master), q.payload,
 		q.len, &request))
 		return false;
-	request.unit += (uint8_t)exchange_unit_offset(ex, master, q.route);
+	if (request.unit != MODBUS_BROADCAST)
+		request.unit +=
+		    (uint8_t)exchange_unit_offset(ex, master, q.route);
 	for (unsigned i = 0; i < ex->nguards; i++)
 		if (ex->protocol->alike(&ex->guard[i].request, &request))
 			return true;

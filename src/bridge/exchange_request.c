@@ -110,7 +110,7 @@ is_told(const struct exchange *ex, const struct request *r)
 		return false;
 	return exchange_master_numbers(master) ||
 	    (r->exception == MODBUS_ILLEGAL_FUNCTION &&
-		r->unit != MODBUS_BROADCAST);
+		!ex->protocol->unanswered(ex, &r->message, NULL, 0));
 }
 
 /* Informs the master of a request that it gets no answer. */
