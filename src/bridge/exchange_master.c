@@ -317,14 +317,14 @@ exchange_queued(const struct exchange *ex, size_t *bytes, size_t *frames)
 	}
 }
 
-/* The first master that may send a request now, of those with priority or of all. */
+/* The first master that may send a request now, of those with priority or of the others. */
 static struct master *
 first_ready(const struct exchange *ex, bool priority)
 {
 	struct master *master;
 
 	TAILQ_FOREACH(master, &ex->masters, entry)
-		if ((master->priority || !priority) &&
+		if (master->priority == priority &&
 		    !queue_empty(&master->queue) &&
 		    !exchange_is_guarded(ex, master))
 			break;
@@ -334,13 +334,14 @@ first_ready(const struct exchange *ex, bool priority)
 struct master *
 exchange_next_master(struct exchange *ex)
 {
-	struct master *master = NULL;
+	struct master *master = first_ready(ex, true);
+	struct master *other = first_ready(ex, false);
+	bool favours =
+	    master != NULL && other != NULL && ex->favoured < PRIORITY_RUN;
 
-	if (exchange_conf(ex)->priority != NULL && ex->favoured < PRIORITY_RUN)
-		master = first_ready(ex, true);
-	ex->favoured = master != NULL ? ex->favoured + 1 : 0;
-	if (master == NULL)
-		master = first_ready(ex, false);
+	ex->favoured = favours ? ex->favoured + 1 : 0;
+	if (!favours && other != NULL)
+		master = other;
 	if (master != NULL) {
 		TAILQ_REMOVE(&ex->masters, master, entry);
 		TAILQ_INSERT_TAIL(&ex->masters, master, entry);
