@@ -102,7 +102,7 @@ next_time(struct exchange *ex, uint64_t now)
 	if (frames == 0)
 		return at;
 	at = earlier(at, exchange_expire(ex, now));
-	if (at == 0 || ex->nrequests == 0)
+	if (ex->nrequests < MAX(exchange_conf(ex)->window, 1U))
 		at = earlier(at,
 		    exchange_bus_clear(ex) ? exchange_first_guard(ex)
 					   : now + UNWRITTEN);
