@@ -403,6 +403,8 @@ restore_request(const struct old_exchange *old, size_t i, struct exchange *ex)
 
 	*r = old->request[i].request;
 	r->route = route_now(old, r->route);
+	if (r->number == ex->number)
+		ex->newest = r;
 	if (payload->len == 0 || (r->payload = malloc(payload->len)) == NULL)
 		return;
 	memcpy(r->payload, payload->at, payload->len);
