@@ -24,9 +24,8 @@ add_busy(struct busy *busy, uint64_t from, uint64_t to)
 }
 
 void
-exchange_busy(struct exchange *ex, uint64_t now)
+exchange_busy_end(struct exchange *ex, uint64_t now)
 {
-	bool is_busy = ex->nrequests > 0 || ex->rest_ns != 0;
 	struct exchange_stats *stats = ex->route[0]->stats;
 	struct busy *busy = &stats->busy;
 
@@ -34,7 +33,15 @@ exchange_busy(struct exchange *ex, uint64_t now)
 		stats->counters.busy_ns += now - busy->since_ns;
 		add_busy(busy, busy->since_ns, now);
 	}
-	busy->since_ns = is_busy ? now : 0;
+	busy->since_ns = 0;
+}
+
+void
+exchange_busy(struct exchange *ex, uint64_t now)
+{
+	exchange_busy_end(ex, now);
+	if (ex->nrequests > 0 || ex->rest_ns != 0)
+		ex->route[0]->stats->busy.since_ns = now;
 }
 
 double

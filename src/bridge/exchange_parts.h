@@ -256,5 +256,7 @@ void exchange_guards_end(struct exchange *ex, uint64_t now, bool arriving);
 
 /* Records whether the bus is busy from now on. */
 void exchange_busy(struct exchange *ex, uint64_t now);
+/* Records that it is not: another route may be the first one from now on. */
+void exchange_busy_end(struct exchange *ex, uint64_t now);
 
 #endif

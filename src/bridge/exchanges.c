@@ -163,8 +163,10 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 	TAILQ_FOREACH(ex, list, entry)
 		if (ex->old != NULL)
 			take_over(ex, ex->old);
-	TAILQ_FOREACH(old, &b->exchanges, entry)
+	TAILQ_FOREACH(old, &b->exchanges, entry) {
+		exchange_busy_end(old, now_ns());
 		old->to->exchange = NULL;
+	}
 	exchanges_free(&b->exchanges);
 	TAILQ_CONCAT(&b->exchanges, list, entry);
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
