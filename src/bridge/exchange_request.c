@@ -213,10 +213,6 @@ complete(struct exchange *ex, struct request *r)
 		route->stats->counters.answers++;
 	histogram_add(
 	    &ex->route[0]->stats->bus_time, r->until_ns - r->sent_ns, 1);
-	/* Each time that it was sent it may be answered. */
-	if (r->tries > 1)
-		exchange_guard_add(
-		    ex, &r->message, r->sent_ns + exchange_answer_timeout(ex));
 	rest_after(ex, r->until_ns);
 	request_set(ex, r, REQUEST_NONE);
 }
@@ -335,9 +331,9 @@ request_start(struct exchange *ex, struct master *master)
 
 /* --- requests that are not answered in time ------------------------------- */
 
-/* Sends the request once more, if it may be sent again. */
+/* Sends the request once more, if it may be sent again, or waits for the silence before. */
 static bool
-retry(struct exchange *ex, struct request *r)
+retry(struct exchange *ex, struct request *r, uint64_t now)
 {
 	struct queued q = { .payload = r->payload,
 		.len = r->len,
@@ -346,8 +342,13 @@ retry(struct exchange *ex, struct request *r)
 
 	if (r->payload == NULL || r->tries > exchange_conf(ex)->retries ||
 	    r->master == NULL || r->frames > 0 || ex->bridge->stopping ||
-	    !exchange_bus_open(ex) || !exchange_bus_clear(ex) ||
-	    !transmit(ex, r, &q))
+	    !exchange_bus_open(ex) || !exchange_bus_clear(ex))
+		return false;
+	if (ex->rest_ns > now) {
+		r->until_ns = ex->rest_ns;
+		return true;
+	}
+	if (!transmit(ex, r, &q))
 		return false;
 	exchange_route(ex, r->route)->stats->counters.retries++;
 	return true;
@@ -361,10 +362,10 @@ answer_due(struct exchange *ex, struct request *r, uint64_t now)
 	bool withdrawn = ex->newest == r && exchange_withdraw(ex, DROP_STALLED);
 
 	exchange_forget_echo(ex);
-	if (!withdrawn && retry(ex, r))
+	if (!withdrawn && retry(ex, r, now))
 		return;
 	route->stats->counters.timeouts++;
-	if (!withdrawn)
+	if (!withdrawn || r->tries > 1)
 		exchange_guard_add(ex, &r->message, now);
 	if (ex->protocol->units)
 		log_limited(&limit, LOG_INFO, ABOUT_ROUTE, route->name,
@@ -447,7 +448,7 @@ requests_bus_down(struct exchange *ex)
 			request_set(ex, r, REQUEST_NONE);
 		if (r->state != REQUEST_AWAITING)
 			continue;
-		if (!withdrawn || r != newest)
+		if (!withdrawn || r != newest || r->tries > 1)
 			lost_answer(ex, r);
 		r->exception = MODBUS_NO_PATH;
 		request_set(ex, r, REQUEST_FAILED);
@@ -467,7 +468,7 @@ requests_abandon(
 			continue;
 		r->master = NULL;
 		if (r->state != REQUEST_AWAITING || ex->newest != r ||
-		    !exchange_withdraw(ex, reason))
+		    !exchange_withdraw(ex, reason) || r->tries > 1)
 			continue;
 		request_set(ex, r, REQUEST_NONE);
 		exchange_wake(ex);
@@ -521,6 +522,9 @@ keep_answer(struct exchange *ex, struct request *r, const struct batch *batch,
 		exchange_wake(ex);
 		return;
 	}
+	/* Each time that it was sent it may be answered. */
+	if (r->tries > 1)
+		exchange_guard_add(ex, &r->message, r->until_ns);
 	r->until_ns = item->since_ns;
 	r->shown = r->master != NULL && r->master->port == NULL;
 	request_set(ex, r, REQUEST_ANSWERED);
