@@ -530,13 +530,14 @@ keep_answer(struct exchange *ex, struct request *r, const struct batch *batch,
 	request_set(ex, r, REQUEST_ANSWERED);
 }
 
+/* Counts a frame that is no answer to a request, or a late one, which is for no master. */
 static void
-count_other(struct exchange *ex, const struct item *item)
+count_other(struct exchange *ex, struct item *item)
 {
 	struct exchange_counters *counters = &ex->route[0]->stats->counters;
-	bool unexpected = awaits(ex) || !ex->protocol->units;
 
-	if (unexpected && !exchange_is_late(ex, item))
+	item->answer = exchange_is_late(ex, item);
+	if (!item->answer && (awaits(ex) || !ex->protocol->units))
 		counters->foreign++;
 	else
 		counters->late++;
