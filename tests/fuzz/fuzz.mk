@@ -32,6 +32,10 @@ $(B)/replay/fuzz_work build/fuzz/fuzzer/fuzz_work: $(WORK)
 $(B)/replay/fuzz_work build/fuzz/fuzzer/fuzz_work: private FUZZED = $(WORK) \
 	$(filter-out $(WORK:$(B)/work/%=$(B)/%),$(LIBOBJ))
 
+# fuzz_exchange is linked without the rest of the path, whose links it fakes.
+$(B)/replay/fuzz_exchange build/fuzz/fuzzer/fuzz_exchange: private FUZZED = $(call parts, \
+	route/% $(EXCHANGE))
+
 # T seconds for each target, and for `make soak`; FRAMING=NAME, or each.
 T = 60
 fuzz: deps

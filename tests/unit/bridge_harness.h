@@ -18,6 +18,7 @@
 #include <event2/event.h>
 
 #include "batch.h"
+#include "exchange.h"
 #include "log.h"
 
 #define PATIENCE_NS (10 * NSEC_PER_SEC)
@@ -136,6 +137,20 @@ bridge_end(void)
 	free(bridge.node);
 	precise_free();
 	event_base_free(base);
+}
+
+/* The exchange of the process that ends is gone without a trace. */
+static inline void
+forget_exchange(struct port *bus)
+{
+	struct traffic traffic = bus->traffic, retired = bus->node->retired;
+
+	TAILQ_REMOVE(&bus->node->ports, bus, entry);
+	bus->node->exchange = NULL;
+	exchanges_free(&bridge.exchanges);
+	TAILQ_INSERT_TAIL(&bus->node->ports, bus, entry);
+	bus->traffic = traffic;
+	bus->node->retired = retired;
 }
 
 static inline struct port *

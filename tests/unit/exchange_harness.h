@@ -218,20 +218,6 @@ use_route(struct route *r)
 	exchanges_use(&bridge, &list);
 }
 
-/* The exchange of the process that ends is gone without a trace. */
-static inline void
-forget_exchange(void)
-{
-	struct traffic traffic = bus->traffic, retired = bus->node->retired;
-
-	TAILQ_REMOVE(&bus->node->ports, bus, entry);
-	bus->node->exchange = NULL;
-	exchanges_free(&bridge.exchanges);
-	TAILQ_INSERT_TAIL(&bus->node->ports, bus, entry);
-	bus->traffic = traffic;
-	bus->node->retired = retired;
-}
-
 /* The next process takes over; back: whether the connection of each master is there. */
 static inline void
 restart(struct route *r, unsigned back)
@@ -242,7 +228,7 @@ restart(struct route *r, unsigned back)
 
 	exchanges_settle(&bridge);
 	exchanges_save(&bridge, &p);
-	forget_exchange();
+	forget_exchange(bus);
 	use_route(r);
 	u = (struct unpack){
 		.at = p.data, .left = p.len, .version = PACK_VERSION
