@@ -62,20 +62,26 @@ exchange_add_master(struct exchange *ex, struct port *port, struct tap *tap)
 	return master;
 }
 
+static void
+drop_all(struct exchange *ex, struct queue *queue, enum drop_reason reason)
+{
+	struct queued q;
+
+	while (queue_head(queue, &q)) {
+		exchange_drop(ex, reason, q.len);
+		queue_pop(queue);
+	}
+	queue_free(queue);
+}
+
 void
 exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason)
 {
-	struct queued q;
-
-	while (queue_head(&master->queue, &q)) {
-		exchange_drop(ex, reason, q.len);
-		queue_pop(&master->queue);
-	}
+	drop_all(ex, &master->queue, reason);
+	drop_all(ex, &master->refused, reason);
 	requests_abandon(ex, master, reason);
 	TAILQ_REMOVE(&ex->masters, master, entry);
-	queue_free(&master->queue);
-	queue_free(&master->refused);
 	free(master);
 }
 
@@ -110,6 +116,16 @@ give_up(struct exchange *ex, struct master *master)
 	requests_abandon(ex, master, DROP_REPLACED);
 }
 
+/* A request has arrived: it may show that the master has given up on earlier ones. */
+static void
+note_request(struct exchange *ex, struct master *master, uint64_t now)
+{
+	if (now - master->last_ns > RETRY_WINDOW && ex->protocol->replaces &&
+	    !exchange_master_numbers(master))
+		give_up(ex, master);
+	master->last_ns = now;
+}
+
 static void
 add_request(
     struct exchange *ex, struct master *master, const struct queued *item)
@@ -121,10 +137,7 @@ add_request(
 		exchange_drop(ex, DROP_UNENCODABLE, item->len);
 		return;
 	}
-	if (item->since_ns - master->last_ns > RETRY_WINDOW &&
-	    ex->protocol->replaces && !exchange_master_numbers(master))
-		give_up(ex, master);
-	master->last_ns = item->since_ns;
+	note_request(ex, master, item->since_ns);
 	master->queue.limit = ex->to->endpoint->conf->queue;
 	if (master->queue.bytes + queue_cost(item->len) > master->queue.limit)
 		exchange_drop(ex, DROP_OVERFLOW, item->len);
@@ -204,6 +217,7 @@ refuse(struct exchange *ex, struct port *port, const struct queued *q)
 
 	if (master == NULL)
 		return;
+	note_request(ex, master, q->since_ns);
 	master->refused.limit = ex->to->endpoint->conf->queue;
 	if (master->refused.bytes + queue_cost(q->len) > master->refused.limit)
 		exchange_drop(ex, DROP_OVERFLOW, q->len);

@@ -415,9 +415,13 @@ requests(void)
 static size_t
 queued(void)
 {
+	const struct exchange *ex = bus->node->exchange;
+	const struct master *m;
 	size_t bytes = 0, frames = 0;
 
-	exchange_queued(bus->node->exchange, &bytes, &frames);
+	exchange_queued(ex, &bytes, &frames);
+	TAILQ_FOREACH(m, &ex->masters, entry)
+		frames += m->refused.frames;
 	return frames;
 }
 
@@ -521,7 +525,8 @@ submit_batch(struct port *from, struct ask *a, unsigned to)
 		exchange_submit(bus->node->exchange, batch);
 		return;
 	}
-	batch->item[0].refused = a->code == MODBUS_ILLEGAL_FUNCTION;
+	if (a->code == MODBUS_ILLEGAL_FUNCTION)
+		batch->item[0].refused_by = route[to].number;
 	exchange_refuse(batch, &source);
 }
 
