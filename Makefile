@@ -41,7 +41,7 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(FLAVOUR)) \
 	-DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	$(addprefix -iquote ,$(wildcard src/*)) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
-LIBS = -levent_core -levent_extra -lserialport -linih -lsystemd -ljansson \
+LIBS = -levent_core -lserialport -linih -lsystemd -ljansson \
 	-lpthread
 
 # --- the daemon --------------------------------------------------------------

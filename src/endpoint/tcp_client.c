@@ -293,6 +293,7 @@ client_open(struct endpoint *ep)
 	struct client *c = ep->impl;
 	char host[256];
 	const char *port;
+	int r;
 
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->connect);
 	if (split(conf->connect, host, sizeof(host), &port) < 0)
@@ -316,8 +317,11 @@ client_open(struct endpoint *ep)
 	}
 	c->found = NULL;
 	TASK_WAIT(&c->task);
-	return resolve_start(ep->base, host, port, conf->connect_timeout,
-	    on_found, c, &c->resolve);
+	r = resolve_start(ep->base, host, port, conf->connect_timeout, on_found,
+	    c, &c->resolve);
+	if (r == -EAGAIN)
+		error_set(&ep->error, "too many names are being looked up");
+	return r;
 }
 
 static int

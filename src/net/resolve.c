@@ -1,42 +1,45 @@
 /*
- * resolve: looks up host names with evdns, which uses /etc/hosts and the name servers.
+ * resolve: looks up host names as the system does (nsswitch.conf), so that names of
+ * multicast DNS or of a directory service are found, too.
  *
- * evdns may call back from inside evdns_getaddrinfo(), and calls back once more after a
- * request is cancelled; until then neither the request nor its evdns_base may be freed.
- * Therefore the callback only records the answer and arms a timer with a zero timeout,
- * which reports the answer and frees everything.  A cancelled request stays allocated
- * until evdns has called back.
+ * getaddrinfo() blocks and cannot be cancelled, so it runs in a thread.  A lookup that was
+ * cancelled, or whose time is over, ends and is freed when getaddrinfo() returns.
  */
 #include <sys/socket.h>
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include <event2/dns.h>
 #include <event2/event.h>
 #include <event2/util.h>
 
 #include "resolve.h"
+#include "worker.h"
+
+/* The maximum number of lookups at a time, including those that were cancelled. */
+#define LOOKUPS_MAX 64
 
 struct resolve {
-	struct evdns_base *dns;
-	struct evdns_getaddrinfo_request *question; /* NULL: completed */
-	struct event *timer; /* timeout, or delivery of the answer */
-	int result;
-	struct evutil_addrinfo *found;
+	struct worker worker;
+	struct event *timer;
+	char host[256], port[8];
+	int result, error;
+	struct addrinfo *found;
 	resolve_done done; /* NULL: already called, or cancelled */
 	void *arg;
 };
 
+static unsigned lookups;
+
 static void
 resolve_free(struct resolve *r)
 {
-	if (r->dns != NULL)
-		evdns_base_free(r->dns, 0);
 	if (r->timer != NULL)
 		event_free(r->timer);
 	if (r->found != NULL)
-		evutil_freeaddrinfo(r->found);
+		freeaddrinfo(r->found);
 	free(r);
 }
 
@@ -44,7 +47,7 @@ static void
 tell(struct resolve *r, const char *why)
 {
 	resolve_done done = r->done;
-	struct evutil_addrinfo *found = r->found;
+	struct addrinfo *found = r->found;
 
 	if (done == NULL)
 		return;
@@ -53,34 +56,51 @@ tell(struct resolve *r, const char *why)
 	done(r->arg, found, why);
 }
 
+/* In the thread. */
 static void
-on_found(int result, struct evutil_addrinfo *found, void *arg)
+look_up(void *arg)
 {
-	static const struct timeval next_turn = { 0, 0 };
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_ADDRCONFIG };
 	struct resolve *r = arg;
 
-	r->question = NULL;
-	r->result = result;
-	r->found = found;
-	event_add(r->timer, &next_turn);
+	r->result = getaddrinfo(r->host, r->port, &hints, &r->found);
+	r->error = errno;
+}
+
+static const char *
+reason(const struct resolve *r)
+{
+	switch (r->result) {
+	case 0:
+		return "";
+	case EAI_NONAME:
+	case EAI_NODATA:
+		return "there is no host of that name";
+	case EAI_SYSTEM:
+		return strerror(r->error);
+	default:
+		return gai_strerror(r->result);
+	}
 }
 
 static void
-on_timer(evutil_socket_t fd, short what, void *arg)
+looked_up(void *arg)
 {
 	struct resolve *r = arg;
 
-	(void)fd, (void)what;
-	if (r->question != NULL) {
-		evdns_getaddrinfo_cancel(r->question);
-		tell(r, "no answer from the name servers");
-		return;
-	}
-	if (r->result == EVUTIL_EAI_NONAME || r->result == EVUTIL_EAI_NODATA)
-		tell(r, "there is no host of that name");
-	else
-		tell(r, evutil_gai_strerror(r->result));
+	lookups--;
+	if (r->result != 0)
+		r->found = NULL;
+	tell(r, reason(r));
 	resolve_free(r);
+}
+
+static void
+on_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	tell(arg, "no answer from the name service");
 }
 
 void
@@ -89,37 +109,37 @@ resolve_cancel(struct resolve *r)
 	if (r == NULL)
 		return;
 	r->done = NULL;
-	if (r->question == NULL)
-		return;
 	event_del(r->timer);
-	evdns_getaddrinfo_cancel(r->question);
 }
 
 int
 resolve_start(struct event_base *base, const char *host, const char *port,
     uint64_t timeout_ns, resolve_done done, void *arg, struct resolve **ret)
 {
-	const struct evutil_addrinfo hints = { .ai_socktype = SOCK_STREAM,
-		.ai_flags = EVUTIL_AI_ADDRCONFIG };
 	const struct timeval tv = to_timeval(timeout_ns);
-	struct resolve *r = calloc(1, sizeof(*r));
+	struct resolve *r;
+	int e;
 
-	if (r == NULL)
+	if (lookups == LOOKUPS_MAX)
+		return -EAGAIN;
+	if ((r = calloc(1, sizeof(*r))) == NULL)
 		return -ENOMEM;
+	snprintf(r->host, sizeof(r->host), "%s", host);
+	snprintf(r->port, sizeof(r->port), "%s", port);
 	r->done = done;
 	r->arg = arg;
-	r->dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-	r->timer = evtimer_new(base, on_timer, r);
-	if (r->dns == NULL || r->timer == NULL ||
-	    event_add(r->timer, &tv) < 0) {
+	r->worker.run = look_up;
+	r->worker.done = looked_up;
+	r->worker.arg = r;
+	r->timer = evtimer_new(base, on_timeout, r);
+	e = r->timer == NULL || event_add(r->timer, &tv) < 0
+	    ? -ENOMEM
+	    : worker_start(&r->worker, base);
+	if (e < 0) {
 		resolve_free(r);
-		return -ENOMEM;
+		return e;
 	}
-	/* If the file does not exist, evdns uses the name server of this machine. */
-	evdns_base_resolv_conf_parse(
-	    r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
-	r->question =
-	    evdns_getaddrinfo(r->dns, host, port, &hints, on_found, r);
+	lookups++;
 	*ret = r;
 	return 0;
 }

@@ -19,7 +19,7 @@ typedef void (*resolve_done)(
  * Starts looking up the addresses of a host name; the port is stored in the results.
  * done is called exactly once unless resolve_cancel() is called, from the event loop
  * and never from inside this function, at the latest when the timeout expires; *ret is
- * invalid from then on.  Returns -ENOMEM on failure.
+ * invalid from then on.  -EAGAIN: too many lookups are running; -ENOMEM.
  */
 int resolve_start(struct event_base *base, const char *host, const char *port,
     uint64_t timeout_ns, resolve_done done, void *arg, struct resolve **ret);

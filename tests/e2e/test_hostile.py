@@ -74,7 +74,7 @@ def deaf_name_server(directory):
                 if timeout == "20s":
                     assert "the address of" in d.tasks()["far.connect"]["label"]
                 if timeout == "200ms":
-                    wait_for(lambda: "no answer from the name servers" in d.stderr())
+                    wait_for(lambda: "no answer from the name service" in d.stderr())
         a.close()
 
 
