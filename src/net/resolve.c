@@ -56,12 +56,14 @@ tell(struct resolve *r, const char *why)
 	done(r->arg, found, why);
 }
 
-/* In the thread. */
+/*
+ * In the thread.  AI_ADDRCONFIG is not set: it would leave out 127.0.0.1 where no other
+ * address of IPv4 is configured.
+ */
 static void
 look_up(void *arg)
 {
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_ADDRCONFIG };
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	struct resolve *r = arg;
 
 	r->result = getaddrinfo(r->host, r->port, &hints, &r->found);

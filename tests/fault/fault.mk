@@ -1,12 +1,18 @@
-# A library that makes system calls fail, to be preloaded into a daemon of any flavour.
-# Included by the Makefile.
+# A library that makes system calls fail, to be preloaded into a daemon of any flavour, and a
+# name service for nsswitch.conf.  Included by the Makefile.
 
-faults: build/fault.so
+faults: build/fault.so build/libnss_ttybridge.so.2
+
+LIBRARY_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -fno-builtin -shared
 
 build/fault.so: tests/fault/fault.c tests/fault/uart.c tests/fault/uart.h
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -fno-builtin -shared \
-	    -o $@ $(filter %.c,$^)
+	$(Q)$(CC) $(LIBRARY_CFLAGS) -o $@ $(filter %.c,$^)
+
+build/libnss_ttybridge.so.2: tests/fault/nss.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(LIBRARY_CFLAGS) -o $@ $<
 
 .PHONY: faults
