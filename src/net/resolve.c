@@ -5,6 +5,7 @@
  * getaddrinfo() blocks and cannot be cancelled, so it runs in a thread.  A lookup that was
  * cancelled, or whose time is over, ends and is freed when getaddrinfo() returns.
  */
+#include <sys/queue.h>
 #include <sys/socket.h>
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 #define LOOKUPS_MAX 64
 
 struct resolve {
+	LIST_ENTRY(resolve) entry;
 	struct worker worker;
 	struct event *timer;
 	char host[256], port[8];
@@ -31,7 +33,9 @@ struct resolve {
 	void *arg;
 };
 
-static unsigned lookups;
+/* All that have not ended, including those. */
+static LIST_HEAD(, resolve) lookups = LIST_HEAD_INITIALIZER(lookups);
+static unsigned nlookups;
 
 static void
 resolve_free(struct resolve *r)
@@ -91,7 +95,8 @@ looked_up(void *arg)
 {
 	struct resolve *r = arg;
 
-	lookups--;
+	LIST_REMOVE(r, entry);
+	nlookups--;
 	if (r->result != 0)
 		r->found = NULL;
 	tell(r, reason(r));
@@ -122,7 +127,7 @@ resolve_start(struct event_base *base, const char *host, const char *port,
 	struct resolve *r;
 	int e;
 
-	if (lookups == LOOKUPS_MAX)
+	if (nlookups == LOOKUPS_MAX)
 		return -EAGAIN;
 	if ((r = calloc(1, sizeof(*r))) == NULL)
 		return -ENOMEM;
@@ -141,7 +146,8 @@ resolve_start(struct event_base *base, const char *host, const char *port,
 		resolve_free(r);
 		return e;
 	}
-	lookups++;
+	LIST_INSERT_HEAD(&lookups, r, entry);
+	nlookups++;
 	*ret = r;
 	return 0;
 }
