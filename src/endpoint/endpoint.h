@@ -104,6 +104,15 @@ struct link_ops {
 	void (*closed)(struct link *);
 };
 
+#define LINK_WHY_MAX 160
+
+/* A TCP connection whose peer must acknowledge what it is sent (keepalive.c). */
+struct keepalive {
+	uint64_t ns;	   /* within this time; 0: not watched */
+	uint64_t asked_ns; /* since when it owes one, 0: it does not */
+	TAILQ_ENTRY(link) entry;
+};
+
 /* An open byte stream.  Members used for each message come first. */
 struct link {
 	_Alignas(CACHE_LINE) struct endpoint *endpoint;
@@ -126,17 +135,18 @@ struct link {
 	TAILQ_ENTRY(link) entry, deferred_entry;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
-	int end;       /* enum link_end: what the deferred close does */
-	char why[160]; /* reason for closing it */
-	bool close_fd; /* close(fd) when the link is closed */
-	bool adopted;  /* opened by a previous process */
+	int end; /* enum link_end: what the deferred close does */
+	char why[LINK_WHY_MAX]; /* reason for closing it */
+	bool close_fd;		/* close(fd) when the link is closed */
+	bool adopted;		/* opened by a previous process */
 	bool
 	    socket; /* a stream socket: unread data may still be left after an error or a hang-up */
-	bool local;		    /* a Unix socket */
-	bool hung_up;		    /* a hang-up was reported */
-	bool watched;		    /* registered with the hang-up watch */
-	uint64_t since_ns;	    /* time of the last change of up */
-	struct kept kept;	    /* the descriptor kept across a restart */
+	bool local;	   /* a Unix socket */
+	bool hung_up;	   /* a hang-up was reported */
+	bool watched;	   /* registered with the hang-up watch */
+	uint64_t since_ns; /* time of the last change of up */
+	struct kept kept;  /* the descriptor kept across a restart */
+	struct keepalive keepalive;
 	const struct link_ops *ops; /* NULL: fd is used */
 	void *transport;	    /* the private data of ops */
 };

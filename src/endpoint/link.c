@@ -291,6 +291,7 @@ link_stop(struct link *link)
 	if (link->bev == NULL)
 		return;
 	link_unwatch_hangup(link);
+	link_keepalive_stop(link);
 	free_events(link);
 	link->up = link->adopted = link->output_pending = false;
 	link->since_ns = now_ns();
@@ -396,6 +397,7 @@ link_put(struct link *link, const void *data, size_t len)
 ssize_t
 link_write(struct link *link, const void *data, size_t len)
 {
+	char why[LINK_WHY_MAX];
 	ssize_t r;
 
 	if (!link->up || link->unwritable || link->output_pending)
@@ -413,8 +415,8 @@ link_write(struct link *link, const void *data, size_t len)
 	else if (errno == EIO && link_has_users(link))
 		link_user_left(link);
 	else
-		link_lose(
-		    link, LINK_LOST, r == -EIO ? "hung up" : strerror(-(int)r));
+		link_lose(link, LINK_LOST,
+		    link_reason(link, -(int)r, why, sizeof(why)));
 	return r;
 }
 

@@ -34,6 +34,8 @@ size_t link_unwritten(const struct link *link, uint8_t *buf, size_t size);
 void link_discard(const struct link *link);
 /* Performs all deferred closes now.  Must not be called from a callback of a link. */
 void link_settle_all(void);
+/* Ends what link_keepalive() started. */
+void link_keepalive_stop(struct link *link);
 /* Adds a link with that number to an endpoint with several.  The descriptor is closed
  * with the link, and at once on failure (NULL). */
 struct link *endpoint_make_link(struct endpoint *ep, int fd,
@@ -63,6 +65,8 @@ bool link_has_users(const struct link *link);
  * queue; meanwhile the next user is served (link_next_user).
  */
 void link_user_left(struct link *link);
+/* The reason for the loss of the link, from an errno or END_OF_INPUT; returns buf. */
+const char *link_reason(const struct link *link, int e, char *buf, size_t size);
 /* The link is lost, unless its type handles hang-ups and keeps it. */
 void link_failed(struct link *link, int e);
 /* The link has hung up while it is paused; unread input may remain. */

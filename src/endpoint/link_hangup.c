@@ -132,22 +132,41 @@ link_user_left(struct link *link)
 	link->endpoint->conf->ops->hangup(link->endpoint);
 }
 
-static const char *
-reason_of(const struct link *link, int e)
+/* The errors of a connection whose peer does not answer. */
+static bool
+is_unanswered(const struct link *link, int e)
 {
-	if (e == END_OF_INPUT || e == 0)
-		return link->endpoint->conf->ops->several ? "closed by the peer"
-							  : "hung up";
-	return e == EIO ? "hung up" : strerror(e);
+	return link->keepalive.ns != 0 &&
+	    (e == ETIMEDOUT || e == EHOSTUNREACH || e == ENETUNREACH);
+}
+
+const char *
+link_reason(const struct link *link, int e, char *buf, size_t size)
+{
+	char time[24];
+
+	if (is_unanswered(link, e))
+		snprintf(buf, size, "acknowledged nothing for %s",
+		    format_time(link->keepalive.ns, time, sizeof(time)));
+	else if ((e == END_OF_INPUT || e == 0) &&
+	    link->endpoint->conf->ops->several)
+		snprintf(buf, size, "closed by the peer");
+	else if (e == END_OF_INPUT || e == 0 || e == EIO)
+		snprintf(buf, size, "hung up");
+	else
+		snprintf(buf, size, "%s", strerror(e));
+	return buf;
 }
 
 void
 link_failed(struct link *link, int e)
 {
 	const struct endpoint_ops *ops = link->endpoint->conf->ops;
+	char why[LINK_WHY_MAX];
 
 	if (ops->several || ops->hangup == NULL || !ops->hangup(link->endpoint))
-		link_lose(link, LINK_LOST, reason_of(link, e));
+		link_lose(
+		    link, LINK_LOST, link_reason(link, e, why, sizeof(why)));
 }
 
 void

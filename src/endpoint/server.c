@@ -7,7 +7,6 @@
 
 #include "endpoint.h"
 #include "listener.h"
-#include "tcp.h"
 #include "tcp_conf.h"
 
 struct server_conf {
@@ -99,11 +98,10 @@ on_client(void *arg, int fd, const char *peer)
 	const struct server_conf *conf = ep->conf->type_conf;
 	struct link *link;
 
-	if (conf->tcp.keepalive)
-		tcp_keepalive(fd);
 	if ((link = endpoint_add_link(ep, fd, peer)) == NULL)
 		return false;
 	link_keep(link, fd);
+	link_keepalive(link, conf->tcp.keepalive);
 	server_hangup(ep);
 	return true;
 }
@@ -135,6 +133,7 @@ server_open(struct endpoint *ep)
 		.mode = conf->mode != 0 ? (int)conf->mode : -1,
 		.group = conf->group,
 	};
+	struct link *link;
 	int r;
 
 	if (server == NULL)
@@ -157,6 +156,8 @@ server_open(struct endpoint *ep)
 	ep->link.adopted = listener_adopted(server->listener);
 	endpoint_listening(ep);
 	endpoint_take_links(ep);
+	TAILQ_FOREACH(link, &ep->links, entry)
+		link_keepalive(link, conf->tcp.keepalive);
 	server_hangup(ep);
 	return 0;
 }

@@ -18,7 +18,6 @@
 #include "endpoint.h"
 #include "resolve.h"
 #include "sandbox.h"
-#include "tcp.h"
 #include "tcp_conf.h"
 
 struct client_conf {
@@ -124,13 +123,12 @@ connected(struct client *c)
 	c->fd = -1;
 	forget(c);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (conf->tcp.keepalive)
-		tcp_keepalive(fd);
 	link_keep(&ep->link, fd);
 	if (endpoint_up(ep, fd, true) < 0) {
 		close(fd);
 		endpoint_lost(ep, "out of memory");
-	}
+	} else
+		link_keepalive(&ep->link, conf->tcp.keepalive);
 }
 
 /*

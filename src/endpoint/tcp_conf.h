@@ -6,11 +6,12 @@
 
 #include <stddef.h>
 
+#include "keepalive.h"
 #include "key.h"
 
 struct tcp_conf {
-	int protocol; /* index into protocol_words */
-	bool keepalive;
+	int protocol;	    /* index into protocol_words */
+	uint64_t keepalive; /* ns, 0: no */
 };
 
 static const char *const protocol_words[] = {
@@ -28,10 +29,11 @@ static const char *const protocol_words[] = {
 	}
 #define TCP_KEY_KEEPALIVE(owner)                                        \
 	{                                                               \
-		.name = "keepalive", .type = KEY_BOOL,                  \
+		.name = "keepalive", .type = KEY_CUSTOM,                \
 		.offset = offsetof(owner, tcp.keepalive), .def = "yes", \
-		.help = "notice a peer that vanished without closing "  \
-			"the connection",                               \
+		.parse = keepalive_parse, .print = keepalive_print,     \
+		.help = "a peer that acknowledges nothing for that "    \
+			"long is lost; yes is 30s",                     \
 	}
 
 #endif
