@@ -124,6 +124,24 @@ show_where(struct call *call)
 
 /* --- endpoints, peers and routes ----------------------------------------- */
 
+/* Why the endpoint is not up, and when it is tried again: one cell, in JSON two. */
+static void
+show_reason(struct call *call, const struct endpoint *ep)
+{
+	uint64_t next = endpoint_next_try(ep);
+	const char *why = ep->state == ENDPOINT_UP ? "" : ep->error.text;
+	char in[24];
+
+	if (call->json) {
+		output_cell(call->out, "%s", why);
+		output_cell_time(call->out, next, next == 0);
+	} else if (next == 0)
+		output_cell(call->out, "%s", why);
+	else
+		output_cell(call->out, "%s; next try in %s", why,
+		    format_time(next, in, sizeof(in)));
+}
+
 static bool
 show_endpoint(struct call *call)
 {
@@ -151,13 +169,14 @@ show_endpoint(struct call *call)
 	output_cell_number(o, traffic_dropped(&t));
 	output_cell_number(o, traffic_errors(&t));
 	output_cell_time(o, now_ns() - ep->since_ns, ep->state != ENDPOINT_UP);
+	show_reason(call, ep);
 	return true;
 }
 
 int
 show_endpoints(struct call *call)
 {
-	static const char *const headings[] = {
+	const char *const headings[] = {
 		"NAME",
 		"TYPE",
 		"STATE",
@@ -171,6 +190,8 @@ show_endpoints(struct call *call)
 		"DROPPED",
 		"ERRORS",
 		"UP",
+		"REASON",
+		call->json ? "NEXT_TRY" : NULL,
 		NULL,
 	};
 

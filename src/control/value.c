@@ -47,6 +47,7 @@ enum node_value {
 	NODE_FRAMING,
 	NODE_ERROR,
 	NODE_UP,
+	NODE_NEXT_TRY,
 	NODE_OPENS,
 	NODE_LOSSES,
 	NODE_REFUSED,
@@ -136,6 +137,9 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 	case NODE_PAUSED:
 		text = ep->paused ? "yes" : "no";
 		break;
+	case NODE_NEXT_TRY:
+		print_seconds(endpoint_next_try(ep), 3, buf, size);
+		return true;
 	case NODE_UP:
 		print_seconds(
 		    ep->state == ENDPOINT_UP ? now_ns() - ep->since_ns : 0, 3,
@@ -206,6 +210,7 @@ const struct row node_rows[] = {
 	{ "framing", print_node, NODE_FRAMING },
 	{ "error", print_node, NODE_ERROR },
 	{ "up", print_node, NODE_UP },
+	{ "next_try", print_node, NODE_NEXT_TRY },
 	{ "opens", print_node, NODE_OPENS },
 	{ "losses", print_node, NODE_LOSSES },
 	{ "refused", print_node, NODE_REFUSED },

@@ -20,6 +20,9 @@
 #include "link.h"
 #include "log.h"
 
+/* The minimum duration of a connection after which the back-off starts again. */
+#define LASTING_NS NSEC_PER_SEC
+
 static const char *const state_names[] = {
 	[ENDPOINT_CLOSED] = "closed",
 	[ENDPOINT_OPENING] = "opening",
@@ -33,6 +36,16 @@ const char *
 endpoint_state_name(enum endpoint_state state)
 {
 	return state_names[state];
+}
+
+uint64_t
+endpoint_next_try(const struct endpoint *ep)
+{
+	uint64_t now = now_ns();
+
+	return ep->state == ENDPOINT_LOST && ep->next_try_ns > now
+	    ? ep->next_try_ns - now
+	    : 0;
 }
 
 static bool
@@ -89,11 +102,9 @@ static void
 reopen_label(const struct task *task, char *buf, size_t size)
 {
 	const struct endpoint *ep = task->arg;
-	uint64_t now = now_ns();
 	char in[24];
 
-	format_time(
-	    ep->next_try_ns > now ? ep->next_try_ns - now : 0, in, sizeof(in));
+	format_time(endpoint_next_try(ep), in, sizeof(in));
 	snprintf(buf, size, "%s to come back (next try in %s; %s)", ep->address,
 	    in, error_is_set(&ep->error) ? ep->error.text : "lost");
 }
@@ -181,6 +192,19 @@ release(struct link *link)
 		shutdown(link->fd, SHUT_RDWR);
 }
 
+/*
+ * A server may accept connections and close them at once.  So the back-off starts again
+ * only after a connection that has lasted.  A device is open as soon as it is there.
+ */
+static void
+end_back_off(struct endpoint *ep)
+{
+	uint64_t least = MAX(ep->backoff_ns, LASTING_NS);
+
+	if (!ep->link.socket || now_ns() - ep->link.since_ns >= least)
+		ep->backoff_ns = 0;
+}
+
 /* Closes the endpoint and schedules the next attempt; the back-off time doubles each
  * time. */
 static void
@@ -219,7 +243,6 @@ bring_up(struct endpoint *ep, int fd)
 	if ((r = link_start(link, fd)) < 0)
 		return r;
 	link->up = true;
-	ep->backoff_ns = 0;
 	error_clear(&ep->error);
 	ep->opens += !link->adopted;
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
@@ -386,6 +409,7 @@ endpoint_settle(struct link *link)
 		return;
 	}
 	ep->owner->down(link, link->why);
+	end_back_off(ep);
 	link_stop(link);
 	if (link->end == LINK_WAIT) {
 		endpoint_set_state(ep, ENDPOINT_WAITING, link->why);

@@ -270,6 +270,8 @@ extern const struct endpoint_ops endpoint_serial, endpoint_pty, endpoint_echo,
     endpoint_udp;
 const struct endpoint_ops *endpoint_type(const char *name);
 const char *endpoint_state_name(enum endpoint_state state);
+/* The time until the next attempt to open it; 0 when there will be none, or now. */
+uint64_t endpoint_next_try(const struct endpoint *ep);
 /* The keys common to all endpoints; their offsets are into struct endpoint_conf. */
 extern const struct key endpoint_common_keys[];
 /* Allocates a zeroed section of that type; NULL when out of memory. */

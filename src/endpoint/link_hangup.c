@@ -149,7 +149,7 @@ link_reason(const struct link *link, int e, char *buf, size_t size)
 		snprintf(buf, size, "acknowledged nothing for %s",
 		    format_time(link->keepalive.ns, time, sizeof(time)));
 	else if ((e == END_OF_INPUT || e == 0) &&
-	    link->endpoint->conf->ops->several)
+	    (link->socket || link->endpoint->conf->ops->several))
 		snprintf(buf, size, "closed by the peer");
 	else if (e == END_OF_INPUT || e == 0 || e == EIO)
 		snprintf(buf, size, "hung up");

@@ -1,4 +1,6 @@
 """A tcp-client and those who do not answer it."""
+import re
+import select
 import socket
 
 from harness import PATIENCE, expect, flush, section, serial, wait_for
@@ -68,6 +70,29 @@ def test_a_server_that_does_not_answer_is_given_up_and_tried_again(
             expect(a, b"answer\n", [a])
     finally:
         deaf.close()
+
+
+def test_a_server_that_closes_at_once_is_tried_less_and_less_often(pty, daemon):
+    a = pty("a")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        d = daemon(serial("a", a) + section(
+            "tcp-client", "out", connect="127.0.0.1:%d" % server.getsockname()[1],
+            reopen_min="50ms", reopen_max="30s"), settled=False)
+
+        def waits_long():
+            ready = select.select([server], [], [], 0)[0]
+            if ready:
+                server.accept()[0].close()
+            return float(d.get("out/next_try")) > 0.5
+        wait_for(waits_long)
+        row = d.endpoints()["out"]
+        assert (row["state"], row["reason"]) == ("lost", "closed by the peer")
+        assert row["next_try"] > 0
+        line, = (line for line in d.control("endpoints") if line.startswith("out "))
+        assert re.search(r"  closed by the peer; next try in \S+$", line)
+        assert d.endpoints()["a"]["reason"] is d.endpoints()["a"]["next_try"] is None
+        line, = (line for line in d.control("endpoints") if line.startswith("a "))
+        assert line.endswith("  -")
 
 
 def test_a_name_that_there_is_not_is_told(pty, daemon):

@@ -120,7 +120,7 @@ def test_endpoints_shows_each_with_its_counters(two):
     expect(b, b"0123456789\n" * 7, [a])
     heading = " ".join(d.control("endpoints")[0].split())
     for word in ("NAME", "TYPE", "STATE", "ADDRESS", "FRAMING", "RX", "TX",
-                 "QUEUED", "DROPPED", "ERRORS", "UP"):
+                 "QUEUED", "DROPPED", "ERRORS", "UP", "REASON"):
         assert word in heading
     rows = d.endpoints()
     assert set(rows) == {"a", "b"}

@@ -100,6 +100,47 @@ who_refuses_is_asked_again(void **state)
 	close(server);
 }
 
+/* Accepts a connection and closes it when it has lasted that long. */
+static void
+serve_for(int server, uint64_t ns)
+{
+	uint64_t losses = ep->losses, end;
+	int fd;
+
+	UNTIL(ep->state == ENDPOINT_UP);
+	UNTIL((fd = accept(server, NULL, NULL)) >= 0);
+	end = ep->link.since_ns + ns;
+	UNTIL(now_ns() >= end);
+	close(fd);
+	UNTIL(ep->losses == losses + 1);
+}
+
+static void
+the_back_off_ends_when_a_connection_has_lasted(void **state)
+{
+	int server = serve("127.0.0.1:0");
+	uint64_t first;
+
+	(void)state;
+	open_client(name);
+	ep->conf->reopen_min = first = 50 * NSEC_PER_MSEC;
+	ep->conf->reopen_max = NSEC_PER_SEC;
+	serve_for(server, 0);
+	assert_int_equal(ep->backoff_ns, first);
+	serve_for(server, 0);
+	assert_int_equal(ep->backoff_ns, 2 * first);
+	serve_for(server, 0);
+	assert_int_equal(ep->backoff_ns, 4 * first);
+	serve_for(server, NSEC_PER_SEC);
+	assert_int_equal(ep->backoff_ns, first);
+	/* A second is less than the last delay. */
+	ep->conf->reopen_max = ep->backoff_ns = 3 * NSEC_PER_SEC;
+	serve_for(server, NSEC_PER_SEC);
+	assert_int_equal(ep->backoff_ns, 3 * NSEC_PER_SEC);
+	endpoint_free(ep);
+	close(server);
+}
+
 static void
 a_stop_while_it_connects_leaves_nothing(void **state)
 {
@@ -186,6 +227,7 @@ main(void)
 		TEST(a_number_is_connected_to),
 		TEST(a_name_is_connected_to),
 		TEST(who_refuses_is_asked_again),
+		TEST(the_back_off_ends_when_a_connection_has_lasted),
 		TEST(a_stop_while_it_connects_leaves_nothing),
 		TEST(a_stop_while_a_name_is_asked_for_leaves_nothing),
 		TEST(a_name_that_nobody_has_is_said),
