@@ -71,7 +71,7 @@ key_free(const struct key *keys, void *base)
 	char **string;
 
 	for (; keys->name != NULL; keys++) {
-		if (keys->type != KEY_STRING)
+		if (keys->type != KEY_STRING && keys->type != KEY_TEXT)
 			continue;
 		string = (char **)(void *)((char *)base + keys->offset);
 		free(*string);

@@ -17,6 +17,7 @@ enum key_type {
 	KEY_WORD,    /* int: index into words */
 	KEY_STRING,  /* char *, owned; min..max characters */
 	KEY_BYTES,   /* struct bytes, 1..max long, C escapes */
+	KEY_TEXT,    /* char *, owned, as written; C escapes of 1..max bytes */
 	KEY_HEX,     /* struct bytes, 1..max long, hexadecimal */
 	KEY_MODE,    /* uint64_t, permissions in octal, 0: not given */
 	KEY_SILENCE, /* struct silence */
@@ -40,7 +41,12 @@ enum key_names {
 	NAMES_LINK,    /* the path of a symbolic link that is made */
 	NAMES_ADDRESS, /* an address or a path to listen on */
 	NAMES_GROUP,   /* a group of users */
+	NAMES_OPENING, /* KEY_TEXT: what is written first */
+	NAMES_CLOSING, /* KEY_TEXT: what is written last */
 };
+
+/* The maximum number of bytes of a KEY_TEXT, see unescape(). */
+#define KEY_TEXT_MAX 1024
 
 struct key {
 	const char *name;
@@ -49,7 +55,7 @@ struct key {
 	const char *def;	  /* as written in a file; NULL: none */
 	const char *help;	  /* one line, for the manual */
 	const char *const *words; /* KEY_WORD, NULL-terminated */
-	enum key_names names;	  /* KEY_STRING */
+	enum key_names names;	  /* KEY_STRING, KEY_TEXT */
 	uint64_t min, max;	  /* max 0: no bound */
 	/* The offset of a bool in the struct that is set when this key, or another one
 	 * with the same offset here, was given; 0: none. */

@@ -12,6 +12,15 @@
 #define QUOTE_MAX 64 /* of an invalid value, as quoted in a message */
 #define BYTES_MAX sizeof(((struct bytes *)0)->b)
 
+/* The maximum number of bytes of a value that is counted in bytes, or 0. */
+static uint64_t
+bytes_max(const struct key *key)
+{
+	if (key->type == KEY_TEXT)
+		return KEY_TEXT_MAX;
+	return key->type == KEY_BYTES || key->type == KEY_HEX ? BYTES_MAX : 0;
+}
+
 /* Synonyms that other programs use for our words. */
 static const struct {
 	const char *word, *ours;
@@ -130,9 +139,9 @@ say_bounds(const struct key *key, struct error *err)
 	uint64_t lower = key->min, upper = key->max;
 	char min[32], max[32];
 
-	if (key->type == KEY_BYTES || key->type == KEY_HEX) {
+	if (bytes_max(key) != 0) {
 		lower = MAX(lower, 1U);
-		upper = upper == 0 ? BYTES_MAX : upper;
+		upper = upper == 0 ? bytes_max(key) : upper;
 	}
 	type->bound(lower, min, sizeof min);
 	type->bound(upper, max, sizeof max);
@@ -151,7 +160,7 @@ static void
 say_range(const struct key *key, const char *quoted, struct error *err)
 {
 	const struct key_type_ops *type = &key_types[key->type];
-	bool counted = key->type == KEY_BYTES || key->type == KEY_HEX;
+	bool counted = bytes_max(key) != 0;
 
 	if (key->type == KEY_STRING && quoted[0] == '\0') {
 		error_append(err, "%s is empty", key->name);

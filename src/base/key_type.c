@@ -254,6 +254,19 @@ print_bytes(const struct key *key, const void *field, char *buf, size_t size)
 }
 
 static int
+parse_text(const struct key *key, void *field, const char *value)
+{
+	uint8_t bytes[KEY_TEXT_MAX];
+	long n = unescape(value, bytes, sizeof bytes);
+
+	if (n < 0 && n != -ENOSPC)
+		return (int)n;
+	if (n <= 0 || !in_bounds(key, (uint64_t)n))
+		return -ERANGE;
+	return replace_string(field, value);
+}
+
+static int
 parse_hex_key(const struct key *key, void *field, const char *value)
 {
 	struct bytes bytes;
@@ -411,6 +424,14 @@ const struct key_type_ops key_types[] = {
 		.print = print_bytes,
 		.what = "not written with valid escapes",
 		.form = "bytes such as \\x03 or \\r\\n",
+		.bound = bound_number,
+	},
+	[KEY_TEXT] = {
+		.size = sizeof(char *),
+		.parse = parse_text,
+		.print = print_string,
+		.what = "not written with valid escapes",
+		.form = "text with escapes such as \\r\\n or \\x03",
 		.bound = bound_number,
 	},
 	[KEY_HEX] = {

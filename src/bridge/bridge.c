@@ -118,7 +118,7 @@ bool
 bridge_drained(struct bridge *b)
 {
 	const struct endpoint *ep;
-	const struct port *port;
+	struct port *port;
 	bool done = true;
 
 	if (!bridge_written(b))
@@ -127,8 +127,11 @@ bridge_drained(struct bridge *b)
 		ep = b->node[i]->endpoint;
 		if (ep->conf->ops->unsent != NULL)
 			done &= ep->conf->ops->unsent(ep) == 0;
-		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
-			done &= link_finish(port->link);
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
+			port_say_last(port);
+			done &= link_pending(port->link) == 0 &&
+			    link_finish(port->link);
+		}
 	}
 	return done;
 }

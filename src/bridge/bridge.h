@@ -110,7 +110,8 @@ struct port {
 	bool fair;   /* several sources may send to it */
 	bool shared; /* several of them waited recently */
 	bool stalled;
-	bool closing; /* after a half close: drains its queue... */
+	bool closing;	/* after a half close: drains its queue... */
+	bool said_last; /* see port_say_last() */
 	/* ...used on the source side... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */

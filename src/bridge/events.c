@@ -184,11 +184,13 @@ in_flight_lost(struct port *port)
 	struct in_flight *h = &port->in_flight;
 	size_t left = link_pending(port->link);
 
-	if (!h->waits || h->wire == 0)
+	if (!h->waits || h->wire == 0) {
+		port->traffic.tx_bytes -= left; /* see port_say() */
 		return;
+	}
 	if (left == 0) {
 		port_in_flight_done(port);
-	} else if (!h->partial && left == h->wire && h->payload != NULL) {
+	} else if (!h->partial && left >= h->wire && h->payload != NULL) {
 		port->traffic.tx_bytes -= left;
 		h->wire = 0;
 	} else if (!keep_rest(port, left))
@@ -216,6 +218,54 @@ give_rest(struct port *port)
 	h->rest = NULL;
 }
 
+/*
+ * Writes the text of that key.  It is not a frame.  The part that the kernel does not
+ * accept is left to the bufferevent, before all frames.
+ */
+static void
+port_say(struct port *port, enum key_names what)
+{
+	const char *text = endpoint_named(port->conf, what);
+	uint8_t bytes[KEY_TEXT_MAX];
+	struct link *link = port->link;
+	size_t len;
+	ssize_t n;
+
+	if (text == NULL)
+		return;
+	len = (size_t)unescape(text, bytes, sizeof(bytes));
+	if ((n = link_write(link, bytes, len)) < 0)
+		return;
+	if ((size_t)n < len &&
+	    link_hand(link, bytes + n, len - (size_t)n) < 0) {
+		link_close(link, "out of memory");
+		return;
+	}
+	COUNT(port, tx_bytes, len);
+	if (port->conf->echo)
+		port_echo_sent(port, bytes, len);
+	port_gap(port, now_ns(), len);
+}
+
+void
+port_say_last(struct port *port)
+{
+	struct link *link = port->link;
+
+	/* It does not belong into the middle of a frame. */
+	if (port->said_last || !link->up || link->unwritable ||
+	    link_pending(link) > 0)
+		return;
+	port->said_last = true;
+	port_say(port, NAMES_CLOSING);
+}
+
+static void
+on_closing(struct link *link)
+{
+	port_say_last(link->port);
+}
+
 static int
 on_up(struct link *link)
 {
@@ -228,6 +278,9 @@ on_up(struct link *link)
 		link_close_read(link);
 	port_restore(port);
 	give_rest(port);
+	port->said_last = false;
+	if (!link->adopted)
+		port_say(port, NAMES_OPENING);
 	port->progress_ns = now_ns();
 	port_flush(port);
 	port_update(port);
@@ -372,6 +425,7 @@ const struct endpoint_owner bridge_owner = {
 	.down = on_down,
 	.readable = on_readable,
 	.writable = on_writable,
+	.closing = on_closing,
 	.cut = on_cut,
 	.label = on_label,
 	.state = on_state,

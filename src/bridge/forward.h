@@ -21,6 +21,8 @@ port_open(const struct port *port)
 	return port->link->up && !port->link->unwritable &&
 	    !port->node->endpoint->paused;
 }
+/* Writes what is configured to be written before the link is closed, once. */
+void port_say_last(struct port *port);
 /* Reads input, cuts it into frames and forwards them. */
 void port_input(struct port *port);
 /*

@@ -210,7 +210,7 @@ in_quotes(const struct key *key, const char *value)
 	for (size_t i = 0; i < NELEM(free_text); i++)
 		if (strcmp(key->name, free_text[i]) == 0)
 			return false;
-	return key->type != KEY_BYTES && len >= 2 &&
+	return key->type != KEY_BYTES && key->type != KEY_TEXT && len >= 2 &&
 	    (*value == '"' || *value == '\'') && value[len - 1] == *value;
 }
 

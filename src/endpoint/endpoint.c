@@ -495,6 +495,8 @@ close_now(struct endpoint *ep)
 		link->end = LINK_WAIT;
 		link_settle_now(link);
 	} else if (link->bev != NULL) {
+		if (link->up)
+			ep->owner->closing(link);
 		link->up = false;
 		ep->owner->down(link, "closed");
 		link_stop(link);
@@ -536,6 +538,8 @@ endpoint_reopen(struct endpoint *ep)
 {
 	ep->backoff_ns = 0;
 	if (ep->link.bev != NULL) {
+		if (ep->link.up)
+			ep->owner->closing(&ep->link);
 		link_lose(&ep->link, LINK_REOPEN, "reopened by hand");
 		return;
 	}

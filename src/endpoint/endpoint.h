@@ -170,6 +170,9 @@ struct endpoint_owner {
 	/* All bytes passed to link_hand() have been written, or the link became
 	 * unwritable. */
 	void (*writable)(struct link *);
+	/* The endpoint is about to be closed on purpose.  Called before down() for a
+	 * single link that is up. */
+	void (*closing)(struct link *);
 	/* Bytes passed to link_hand() and not yet written are discarded; the link
 	 * stays open. */
 	void (*cut)(struct link *);
@@ -274,6 +277,19 @@ const char *endpoint_state_name(enum endpoint_state state);
 uint64_t endpoint_next_try(const struct endpoint *ep);
 /* The keys common to all endpoints; their offsets are into struct endpoint_conf. */
 extern const struct key endpoint_common_keys[];
+/* Rows of a key table for the struct owner, whose members they name. */
+#define ENDPOINT_KEY_ON_OPEN(owner)                                         \
+	{                                                                   \
+		.name = "on_open", .type = KEY_TEXT,                        \
+		.offset = offsetof(owner, on_open), .names = NAMES_OPENING, \
+		.help = "written when it was opened, with C escapes"        \
+	}
+#define ENDPOINT_KEY_ON_CLOSE(owner)                                         \
+	{                                                                    \
+		.name = "on_close", .type = KEY_TEXT,                        \
+		.offset = offsetof(owner, on_close), .names = NAMES_CLOSING, \
+		.help = "written before it is closed on purpose"             \
+	}
 /* Allocates a zeroed section of that type; NULL when out of memory. */
 struct endpoint_conf *endpoint_conf_new(const struct endpoint_ops *ops);
 /* Frees the section and all that it owns; NULL is allowed. */

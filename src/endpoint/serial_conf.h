@@ -30,6 +30,7 @@ struct serial_conf {
 	bool low_latency;
 	bool rs485;
 	bool rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
+	char *on_open, *on_close;
 	uint64_t rs485_delay_before, rs485_delay_after; /* ns */
 };
 

@@ -12,6 +12,7 @@
 struct server_conf {
 	char *listen;
 	uint64_t max_clients;
+	char *greeting;
 	/* tcp-server */
 	char *allow;
 	struct tcp_conf tcp;
@@ -35,6 +36,14 @@ struct server {
 		.help = "connections at a time; more are closed at once" \
 	}
 
+#define SERVER_KEY_GREETING                                                   \
+	{                                                                     \
+		.name = "greeting", .type = KEY_TEXT,                         \
+		.offset = OFFSET(greeting), .names = NAMES_OPENING,           \
+		.help =                                                       \
+		    "sent to each new client before all else, with C escapes" \
+	}
+
 static const struct key tcp_server_keys[] = {
 	{ .name = "listen",
 	    .type = KEY_STRING,
@@ -49,6 +58,7 @@ static const struct key tcp_server_keys[] = {
 	    .help = "networks that may connect, besides this machine" },
 	TCP_KEY_PROTOCOL(struct server_conf),
 	TCP_KEY_KEEPALIVE(struct server_conf),
+	SERVER_KEY_GREETING,
 	{ .name = NULL },
 };
 
@@ -69,6 +79,7 @@ static const struct key unix_server_keys[] = {
 	    .offset = OFFSET(group),
 	    .names = NAMES_GROUP,
 	    .help = "group of the socket" },
+	SERVER_KEY_GREETING,
 	{ .name = NULL },
 };
 

@@ -24,6 +24,7 @@ struct client_conf {
 	char *connect;
 	uint64_t connect_timeout; /* ns */
 	struct tcp_conf tcp;
+	char *on_open, *on_close;
 };
 
 #define OFFSET(member) offsetof(struct client_conf, member)
@@ -53,7 +54,8 @@ static const struct key tcp_client_keys[] = {
 	    .min = NSEC_PER_MSEC,
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "how long an answer may take" },
-	{ .name = NULL }
+	ENDPOINT_KEY_ON_OPEN(struct client_conf),
+	ENDPOINT_KEY_ON_CLOSE(struct client_conf), { .name = NULL }
 };
 
 static void try_next(struct client *, int);

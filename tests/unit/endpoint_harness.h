@@ -59,6 +59,12 @@ owner_writable(struct link *link)
 }
 
 static void
+owner_closing(struct link *link)
+{
+	(void)link;
+}
+
+static void
 owner_cut(struct link *link)
 {
 	(void)link;
@@ -81,6 +87,7 @@ static const struct endpoint_owner owner = {
 	.down = owner_down,
 	.readable = owner_readable,
 	.writable = owner_writable,
+	.closing = owner_closing,
 	.cut = owner_cut,
 	.label = owner_label,
 	.state = owner_state,

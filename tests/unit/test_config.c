@@ -631,7 +631,10 @@ keys_lie_in_the_struct_of_their_type(void **state)
 		assert_int_equal(key == NULL, ops->conf_size == 0);
 		for (; key != NULL && key->name != NULL; key++) {
 			assert_true(key->offset < ops->conf_size);
-			if (key->names != NAMES_NOTHING)
+			if (key->names == NAMES_OPENING ||
+			    key->names == NAMES_CLOSING)
+				assert_int_equal(key->type, KEY_TEXT);
+			else if (key->names != NAMES_NOTHING)
 				assert_int_equal(key->type, KEY_STRING);
 		}
 	}

@@ -227,6 +227,7 @@ test_what_the_next_one_says_is_not_the_last_ones(void **state)
 		.down = read_at_the_end,
 		.readable = read_and_let_the_next_come,
 		.writable = owner_writable,
+		.closing = owner_closing,
 		.cut = owner_cut,
 		.label = owner_label,
 		.state = owner_state,
