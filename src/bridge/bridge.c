@@ -124,14 +124,14 @@ bridge_drained(struct bridge *b)
 	if (!bridge_written(b))
 		return false;
 	for (unsigned i = 0; i < b->nnodes; i++) {
-		ep = b->node[i]->endpoint;
-		if (ep->conf->ops->unsent != NULL)
-			done &= ep->conf->ops->unsent(ep) == 0;
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
 			port_say_last(port);
 			done &= link_pending(port->link) == 0 &&
 			    link_finish(port->link);
 		}
+		ep = b->node[i]->endpoint;
+		if (ep->conf->ops->unsent != NULL)
+			done &= ep->conf->ops->unsent(ep) == 0;
 	}
 	return done;
 }

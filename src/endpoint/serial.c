@@ -215,7 +215,8 @@ static const struct key serial_keys[] = {
 	    .max = 100 * NSEC_PER_MSEC,
 	    .help = "from the last bit to RTS, in whole ms" },
 	ENDPOINT_KEY_ON_OPEN(struct serial_conf),
-	ENDPOINT_KEY_ON_CLOSE(struct serial_conf), { .name = NULL }
+	ENDPOINT_KEY_ON_CLOSE(struct serial_conf),
+	{ .name = NULL },
 };
 
 /* Sets the parameters of the line that the framing needs. */

@@ -55,7 +55,8 @@ static const struct key tcp_client_keys[] = {
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "how long an answer may take" },
 	ENDPOINT_KEY_ON_OPEN(struct client_conf),
-	ENDPOINT_KEY_ON_CLOSE(struct client_conf), { .name = NULL }
+	ENDPOINT_KEY_ON_CLOSE(struct client_conf),
+	{ .name = NULL },
 };
 
 static void try_next(struct client *, int);
