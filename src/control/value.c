@@ -51,6 +51,7 @@ enum node_value {
 	NODE_OPENS,
 	NODE_LOSSES,
 	NODE_REFUSED,
+	NODE_IDLE_CLOSED,
 	NODE_PAUSED,
 	NODE_PEERS,
 	NODE_QUEUED,
@@ -95,6 +96,8 @@ node_number(const struct node_sums *sums, enum node_value value)
 		return node->endpoint->losses;
 	case NODE_REFUSED:
 		return node->endpoint->refused;
+	case NODE_IDLE_CLOSED:
+		return node->endpoint->idle_closed;
 	case NODE_PEERS:
 		return count_ports(node);
 	case NODE_QUEUED:
@@ -107,6 +110,21 @@ node_number(const struct node_sums *sums, enum node_value value)
 		return traffic_dropped(&sums->traffic);
 	default:
 		return traffic_errors(&sums->traffic);
+	}
+}
+
+/* Only some types have this value. */
+static bool
+has_value(const struct endpoint_ops *ops, enum node_value value)
+{
+	switch (value) {
+	case NODE_PEERS:
+	case NODE_REFUSED:
+		return ops->several;
+	case NODE_IDLE_CLOSED:
+		return ops->several && ops->datagram == 0;
+	default:
+		return true;
 	}
 }
 
@@ -147,8 +165,7 @@ print_node(const void *object, size_t at, char *buf, size_t size)
 		return true;
 	default:
 		print_number(node_number(sums, (enum node_value)at), buf, size);
-		return (at != NODE_PEERS && at != NODE_REFUSED) ||
-		    ep->conf->ops->several;
+		return has_value(ep->conf->ops, (enum node_value)at);
 	}
 	snprintf(buf, size, "%s", text);
 	return true;
@@ -214,6 +231,7 @@ const struct row node_rows[] = {
 	{ "opens", print_node, NODE_OPENS },
 	{ "losses", print_node, NODE_LOSSES },
 	{ "refused", print_node, NODE_REFUSED },
+	{ "idle_closed", print_node, NODE_IDLE_CLOSED },
 	{ "paused", print_node, NODE_PAUSED },
 	{ "peers", print_node, NODE_PEERS },
 	{ "queued", print_node, NODE_QUEUED },

@@ -113,6 +113,12 @@ struct keepalive {
 	TAILQ_ENTRY(link) entry;
 };
 
+/* The use of a link at the last look (idle.c). */
+struct idle {
+	uint64_t bytes;	   /* read and written until then */
+	uint64_t since_ns; /* the first look with that number; 0: none yet */
+};
+
 /* An open byte stream.  Members used for each message come first. */
 struct link {
 	_Alignas(CACHE_LINE) struct endpoint *endpoint;
@@ -147,6 +153,7 @@ struct link {
 	uint64_t since_ns; /* time of the last change of up */
 	struct kept kept;  /* the descriptor kept across a restart */
 	struct keepalive keepalive;
+	struct idle idle;
 	const struct link_ops *ops; /* NULL: fd is used */
 	void *transport;	    /* the private data of ops */
 };
@@ -257,6 +264,7 @@ struct endpoint {
 	uint64_t opens, losses;
 	uint64_t
 	    refused; /* connections and datagrams rejected, or unsendable */
+	uint64_t idle_closed; /* connections, in this process */
 	uint64_t backoff_ns, next_try_ns;
 	bool tried;  /* opening was tried at least once */
 	bool absent; /* the device was not there at the last try */

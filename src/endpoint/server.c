@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "endpoint.h"
+#include "idle.h"
 #include "listener.h"
 #include "tcp_conf.h"
 
@@ -13,6 +14,7 @@ struct server_conf {
 	char *listen;
 	uint64_t max_clients;
 	char *greeting;
+	uint64_t idle_timeout; /* ns, 0: none */
 	/* tcp-server */
 	char *allow;
 	struct tcp_conf tcp;
@@ -24,6 +26,7 @@ struct server_conf {
 struct server {
 	struct listener *listener;
 	struct networks *allow;
+	struct idle_watch idle;
 };
 
 #define OFFSET(member) offsetof(struct server_conf, member)
@@ -44,6 +47,14 @@ struct server {
 		    "sent to each new client before all else, with C escapes" \
 	}
 
+#define SERVER_KEY_IDLE_TIMEOUT                                              \
+	{                                                                    \
+		.name = "idle_timeout", .type = KEY_TIME,                    \
+		.offset = OFFSET(idle_timeout), .def = "none",               \
+		.help = "a client that neither sends nor receives for that " \
+			"long is closed"                                     \
+	}
+
 static const struct key tcp_server_keys[] = {
 	{ .name = "listen",
 	    .type = KEY_STRING,
@@ -58,6 +69,7 @@ static const struct key tcp_server_keys[] = {
 	    .help = "networks that may connect, besides this machine" },
 	TCP_KEY_PROTOCOL(struct server_conf),
 	TCP_KEY_KEEPALIVE(struct server_conf),
+	SERVER_KEY_IDLE_TIMEOUT,
 	SERVER_KEY_GREETING,
 	{ .name = NULL },
 };
@@ -79,6 +91,7 @@ static const struct key unix_server_keys[] = {
 	    .offset = OFFSET(group),
 	    .names = NAMES_GROUP,
 	    .help = "group of the socket" },
+	SERVER_KEY_IDLE_TIMEOUT,
 	SERVER_KEY_GREETING,
 	{ .name = NULL },
 };
@@ -114,6 +127,7 @@ on_client(void *arg, int fd, const char *peer)
 	link_keep(link, fd);
 	link_keepalive(link, conf->tcp.keepalive);
 	server_hangup(ep);
+	idle_watch_link(&((struct server *)ep->impl)->idle);
 	return true;
 }
 
@@ -125,6 +139,7 @@ server_close(struct endpoint *ep)
 	if (server == NULL)
 		return;
 	ep->impl = NULL;
+	idle_watch_stop(&server->idle);
 	listener_free(server->listener);
 	networks_free(server->allow);
 	free(server);
@@ -160,6 +175,8 @@ server_open(struct endpoint *ep)
 	if (r == 0)
 		r = listener_new(ep->base, &lc, on_client, ep,
 		    &server->listener, &ep->error);
+	if (r == 0)
+		r = idle_watch_start(&server->idle, ep, conf->idle_timeout);
 	if (r < 0)
 		return r;
 	snprintf(ep->address, sizeof(ep->address), "%s",
@@ -169,6 +186,8 @@ server_open(struct endpoint *ep)
 	endpoint_take_links(ep);
 	TAILQ_FOREACH(link, &ep->links, entry)
 		link_keepalive(link, conf->tcp.keepalive);
+	if (ep->nlinks > 0)
+		idle_watch_link(&server->idle);
 	server_hangup(ep);
 	return 0;
 }
