@@ -12,8 +12,13 @@
  * starts when the timer first finds that it owes one, not with its last
  * acknowledgement: the kernel probes a closed window at intervals of up to two minutes,
  * and between two probes the peer owes nothing.
+ *
+ * The timer is a descriptor, because a timer of libevent costs time in each pass of the
+ * loop while it is set.
  */
 #include <errno.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -28,6 +33,7 @@
 static struct link_list links = TAILQ_HEAD_INITIALIZER(links);
 static unsigned nlinks;
 static struct event *timer; /* NULL while there are no links */
+static int timer_fd = -1;
 static struct task task;
 static uint64_t interval_ns;
 
@@ -92,15 +98,17 @@ set_interval(void)
 {
 	const struct link *link;
 	uint64_t shortest = UINT64_MAX;
-	struct timeval tv;
+	struct itimerspec every = { .it_value.tv_nsec = 0 };
 
 	TAILQ_FOREACH(link, &links, keepalive.entry)
 		shortest = MIN(shortest, link->keepalive.ns);
 	if (shortest / LOOKS == interval_ns)
 		return;
 	interval_ns = shortest / LOOKS;
-	tv = to_timeval(interval_ns);
-	event_add(timer, &tv);
+	every.it_value.tv_sec = (time_t)(interval_ns / NSEC_PER_SEC);
+	every.it_value.tv_nsec = (long)(interval_ns % NSEC_PER_SEC);
+	every.it_interval = every.it_value;
+	timerfd_settime(timer_fd, 0, &every, NULL);
 }
 
 static void
@@ -108,8 +116,10 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	uint64_t now = task_begin(&task);
 	struct link *link;
+	uint64_t times;
 
-	(void)fd, (void)what, (void)arg;
+	(void)what, (void)arg;
+	(void)!read(fd, &times, sizeof(times));
 	TAILQ_FOREACH(link, &links, keepalive.entry)
 		check(link, now);
 	set_interval();
@@ -117,14 +127,32 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	task_end(&task);
 }
 
+static void
+stop_timer(void)
+{
+	if (timer != NULL)
+		event_free(timer);
+	timer = NULL;
+	if (timer_fd >= 0)
+		close(timer_fd);
+	timer_fd = -1;
+	interval_ns = 0;
+	task_remove(&task);
+}
+
 static int
 start_timer(struct event_base *base)
 {
 	if (timer != NULL)
 		return 0;
-	timer = event_new(base, -1, EV_PERSIST, on_timer, NULL);
-	if (timer == NULL)
+	timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (timer_fd < 0)
+		return -errno;
+	timer = event_new(base, timer_fd, EV_READ | EV_PERSIST, on_timer, NULL);
+	if (timer == NULL || event_add(timer, NULL) < 0) {
+		stop_timer();
 		return -ENOMEM;
+	}
 	task_add(&task, NULL, label, "daemon.keepalive");
 	TASK_WAIT(&task);
 	return 0;
@@ -154,10 +182,6 @@ link_keepalive_stop(struct link *link)
 		return;
 	link->keepalive.ns = 0;
 	TAILQ_REMOVE(&links, link, keepalive.entry);
-	if (--nlinks > 0)
-		return;
-	event_free(timer);
-	timer = NULL;
-	interval_ns = 0;
-	task_remove(&task);
+	if (--nlinks == 0)
+		stop_timer();
 }

@@ -394,10 +394,24 @@ link_put(struct link *link, const void *data, size_t len)
 	return r;
 }
 
+/* link_write() has failed; not a part of it, which would need a larger stack frame. */
+static __attribute__((noinline)) void
+write_failed(struct link *link, int e)
+{
+	char why[LINK_WHY_MAX];
+
+	if (link_peer_closed(link, e))
+		link_set_unwritable(link);
+	else if (e == EIO && link_has_users(link))
+		link_user_left(link);
+	else
+		link_lose(
+		    link, LINK_LOST, link_reason(link, e, why, sizeof(why)));
+}
+
 ssize_t
 link_write(struct link *link, const void *data, size_t len)
 {
-	char why[LINK_WHY_MAX];
 	ssize_t r;
 
 	if (!link->up || link->unwritable || link->output_pending)
@@ -410,13 +424,7 @@ link_write(struct link *link, const void *data, size_t len)
 	if (errno == EAGAIN || errno == ENOBUFS)
 		return 0;
 	r = -errno;
-	if (link_peer_closed(link, errno))
-		link_set_unwritable(link);
-	else if (errno == EIO && link_has_users(link))
-		link_user_left(link);
-	else
-		link_lose(link, LINK_LOST,
-		    link_reason(link, -(int)r, why, sizeof(why)));
+	write_failed(link, (int)-r);
 	return r;
 }
 
