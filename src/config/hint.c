@@ -113,6 +113,7 @@ static const struct {
 	    "tcp-server" },
 	{ "client connect tcpconnect remote", "tcp-client" },
 	{ "unix unixsocket local unixlisten unixl uds", "unix-server" },
+	{ "unixclient unixconnect unixc", "unix-client" },
 	{ "datagram udplisten udpserver udpclient", "udp" },
 	{ "loopback loop test", "echo" },
 	{ "bridge link forward connection connections routes join pair filter",

@@ -278,7 +278,7 @@ struct endpoint {
 extern const struct endpoint_ops *const endpoint_types[];
 extern const struct endpoint_ops endpoint_serial, endpoint_pty, endpoint_echo,
     endpoint_tcp_server, endpoint_tcp_client, endpoint_unix_server,
-    endpoint_udp;
+    endpoint_unix_client, endpoint_udp;
 const struct endpoint_ops *endpoint_type(const char *name);
 const char *endpoint_state_name(enum endpoint_state state);
 /* The time until the next attempt to open it; 0 when there will be none, or now. */

@@ -12,6 +12,7 @@ const struct endpoint_ops *const endpoint_types[] = {
 	&endpoint_tcp_client,
 	&endpoint_udp,
 	&endpoint_unix_server,
+	&endpoint_unix_client,
 	&endpoint_echo,
 	NULL,
 };

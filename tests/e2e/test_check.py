@@ -22,6 +22,10 @@ CASES = [
      "'send_to' is beyond this machine, and cannot be reached from 'listen'"),
     ("udp", "listen = *:5011", "listen = *:5011 is open to the network"),
     ("udp", "listen = *:5011\nallow = 10.0.0.0/33", "'allow': "),
+    ("unix-client", "", "needs 'connect', such as connect = /run/ttybridge/bus.sock"),
+    ("unix-client", "connect = 127.0.0.1:5011", "'connect' is '127.0.0.1:5011', and not the path of "
+     "a socket, which starts with '/'"),
+    ("unix-client", f"connect = /{'x' * 107}", "at most 107 characters"),
     ("tcp-client", "", "'connect = HOST:PORT' is missing"),
     ("tcp-client", "connect = here", "'connect' is 'here', and not HOST:PORT"),
     ("tcp-client", "connect = []:5011", "and not HOST:PORT"),

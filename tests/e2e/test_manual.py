@@ -225,7 +225,8 @@ def sample_keys():
 
 NEEDS = {"serial": "device = /dev/tty{n}", "tcp-server": "listen = {n}",
          "tcp-client": "connect = localhost:1", "udp": "send_to = {n}",
-         "unix-server": "listen = /tmp/{n}", "control": "listen = /tmp/c{n}",
+         "unix-server": "listen = /tmp/{n}", "unix-client": "connect = /tmp/{n}",
+         "control": "listen = /tmp/c{n}",
          "route": "from = ar1\nto = ar2"}
 FRAMING_NEEDS = {"delimiter": "delimiter = \\x03\n", "fixed": "frame_size = 9\n"}
 
