@@ -217,7 +217,7 @@ node_drop(struct node *node, const struct port *from, enum drop_reason reason,
 	struct port *port;
 
 	TAILQ_FOREACH(port, &node->ports, entry)
-		if (port != from)
+		if (port_gets(port, from))
 			port_drop(port, reason, len);
 }
 

@@ -44,8 +44,9 @@ cursor_route(struct cursor *cursor)
 					       : NULL;
 }
 
-const struct port *
-cursor_peer(struct cursor *cursor)
+/* The port of the next link, whether or not it is a peer. */
+static const struct port *
+next_link(struct cursor *cursor)
 {
 	const struct port *port = cursor->port;
 	const struct node *node;
@@ -54,6 +55,17 @@ cursor_peer(struct cursor *cursor)
 		if (node->endpoint->conf->ops->several)
 			port = TAILQ_FIRST(&node->ports);
 	cursor->port = port != NULL ? TAILQ_NEXT(port, entry) : NULL;
+	return port;
+}
+
+const struct port *
+cursor_peer(struct cursor *cursor)
+{
+	const struct port *port;
+
+	do
+		port = next_link(cursor);
+	while (port != NULL && port->link->receive_only);
 	return port;
 }
 

@@ -470,14 +470,16 @@ port_ready(const struct port *port)
 	    queue_empty(&port->queue);
 }
 
-/* Whether the node has no port other than the one that the frames come from. */
+/* Whether the node has no port that frames from that port are delivered to. */
 static bool
 is_alone(const struct node *to, const struct port *from)
 {
-	const struct port *first = TAILQ_FIRST(&to->ports);
+	const struct port *port;
 
-	return first == NULL ||
-	    (first == from && TAILQ_NEXT(first, entry) == NULL);
+	TAILQ_FOREACH(port, &to->ports, entry)
+		if (port_gets(port, from))
+			return false;
+	return true;
 }
 
 static void
@@ -502,12 +504,12 @@ node_deliver(struct node *to, struct batch *batch)
 		return;
 	}
 	TAILQ_FOREACH(ready, &to->ports, entry)
-		if (ready != batch->from && port_ready(ready))
+		if (port_gets(ready, batch->from) && port_ready(ready))
 			break;
 	if (ready != NULL)
 		batch_encode(batch, to);
 	TAILQ_FOREACH(port, &to->ports, entry) {
-		if (port == batch->from || batch->npick == 0)
+		if (!port_gets(port, batch->from) || batch->npick == 0)
 			continue;
 		sent = 0;
 		if (port == ready || port_ready(port))

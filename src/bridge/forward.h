@@ -23,6 +23,12 @@ port_open(const struct port *port)
 }
 /* Writes what is configured to be written before the link is closed, once. */
 void port_say_last(struct port *port);
+/* Whether frames from another port, or NULL, are delivered to the port. */
+static inline bool
+port_gets(const struct port *port, const struct port *from)
+{
+	return port != from && !port->link->receive_only;
+}
 /* Reads input, cuts it into frames and forwards them. */
 void port_input(struct port *port);
 /*

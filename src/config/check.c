@@ -108,7 +108,7 @@ claim_endpoint(struct check *k, const struct endpoint_conf *e)
 	for (size_t i = 0; r == 0 && i < NELEM(claims); i++)
 		r = add_claim(
 		    k, claims[i].kind, endpoint_named(e, claims[i].what), &of);
-	if (r == 0)
+	if (r == 0 && !e->shares_address)
 		r = add_listen(k, endpoint_named(e, NAMES_ADDRESS),
 		    e->ops->datagram != 0, &of);
 	return r;

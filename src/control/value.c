@@ -74,13 +74,13 @@ count_held(const struct node *node)
 }
 
 static unsigned
-count_ports(const struct node *node)
+count_peers(const struct node *node)
 {
 	const struct port *port;
 	unsigned n = 0;
 
 	TAILQ_FOREACH(port, &node->ports, entry)
-		n++;
+		n += !port->link->receive_only;
 	return n;
 }
 
@@ -99,7 +99,7 @@ node_number(const struct node_sums *sums, enum node_value value)
 	case NODE_IDLE_CLOSED:
 		return node->endpoint->idle_closed;
 	case NODE_PEERS:
-		return count_ports(node);
+		return count_peers(node);
 	case NODE_QUEUED:
 		return sums->bytes;
 	case NODE_QUEUED_FRAMES:

@@ -300,7 +300,8 @@ connection_start(struct link *link, int fd)
 	}
 	TAILQ_INSERT_TAIL(&ep->links, link, entry);
 	ep->nlinks++;
-	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "%s %s",
+	log_to(link->receive_only ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT,
+	    link->name, "%s %s",
 	    link->adopted ? "still connected from" : "connected from",
 	    link->address);
 	return true;
@@ -330,7 +331,7 @@ endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 
 struct link *
 endpoint_add_transport(struct endpoint *ep, const struct link_ops *ops,
-    void *transport, const char *address)
+    void *transport, const char *address, bool receive_only)
 {
 	struct link *link = connection_new(ep, address, ++ep->next_link);
 
@@ -338,6 +339,7 @@ endpoint_add_transport(struct endpoint *ep, const struct link_ops *ops,
 		return NULL;
 	link->ops = ops;
 	link->transport = transport;
+	link->receive_only = receive_only;
 	return connection_start(link, -1) ? link : NULL;
 }
 
@@ -392,7 +394,8 @@ settle_connection(struct link *link)
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
 	ep->nended -= link->read_eof;
-	log_to(LOG_INFO, ABOUT_ENDPOINT, link->name, "gone (%s)", link->why);
+	log_to(link->receive_only ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT,
+	    link->name, "gone (%s)", link->why);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);
 	free(link);

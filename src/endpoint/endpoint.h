@@ -51,6 +51,7 @@ struct endpoint_conf {
 	uint64_t frame_timeout; /* ns, 0: none */
 	int overflow;		/* enum overflow */
 	bool echo;		/* it receives what is written to it */
+	bool shares_address;	/* others may listen on its address, too */
 	struct framing_conf framing;
 	char *name;
 	char *text;	  /* the text of the section, for comparison */
@@ -145,6 +146,7 @@ struct link {
 	char why[LINK_WHY_MAX]; /* reason for closing it */
 	bool close_fd;		/* close(fd) when the link is closed */
 	bool adopted;		/* opened by a previous process */
+	bool receive_only; /* it is no peer: no frames are delivered to it */
 	bool
 	    socket; /* a stream socket: unread data may still be left after an error or a hang-up */
 	bool local;	   /* a Unix socket */
@@ -391,7 +393,8 @@ struct link *endpoint_add_link(
     struct endpoint *ep, int fd, const char *address);
 /* The same for a link with its own transport; nothing is closed on failure. */
 struct link *endpoint_add_transport(struct endpoint *ep,
-    const struct link_ops *ops, void *transport, const char *address);
+    const struct link_ops *ops, void *transport, const char *address,
+    bool receive_only);
 /* Called by transports when the link can be read (EV_READ) or written (EV_WRITE)
  * again.  Calls the owner, and must not be called from the callbacks of link_ops. */
 void link_ready(struct link *link, short what);

@@ -1,12 +1,15 @@
 /*
  * udp_peer: maps the datagrams of a udp endpoint to its links.
  *
- * There is one socket, and a link for the partner that 'send_to' names and for each
- * other peer that has sent a datagram recently.  The links have no descriptor: each
- * read and each write of a link is one datagram of the socket.
+ * There is a link for each partner that 'send_to' names, and for each other sender from
+ * which a datagram has come recently.  The links have no descriptor: each read and each
+ * write of a link is one datagram of a socket.
+ *
+ * The links of senders only receive where frames are sent to a group or a broadcast
+ * address: the senders receive that anyway.
  *
  * A datagram stays in the socket until the link of its peer reads it.  While that link
- * is paused, the socket is not read either.  The tasks:
+ * is paused, the sockets are not read either.  The tasks:
  *
  *	NAME.receive	waits for a datagram, or for the link that the first datagram
  *			is for to be read
@@ -24,6 +27,7 @@
 
 #include <event2/event.h>
 
+#include "udp_group.h"
 #include "udp_peer.h"
 #include "log.h"
 
@@ -39,11 +43,16 @@
  * block the loop. */
 #define BURST 64
 
+enum peer_kind {
+	PEER_PARTNER, /* named by 'send_to': never removed */
+	PEER_SENDER,
+};
+
 struct peer {
 	TAILQ_ENTRY(peer) entry;
 	struct udp *udp;
+	enum peer_kind kind;
 	struct address address;
-	bool fixed;	     /* the partner: never removed */
 	struct link *link;   /* NULL: it could not be created */
 	bool retry;	     /* its output is retried after RETRY_NS */
 	struct event *event; /* for output; without a link, to create it */
@@ -53,14 +62,16 @@ struct peer {
 
 struct udp {
 	struct endpoint *ep;
-	int fd;
-	bool listens; /* datagrams from other peers are accepted */
-	struct networks *allow;
+	struct udp_setup setup;
+	struct address own;	 /* that of the socket that sends */
+	struct address own_seen; /* the source of a datagram of our own */
 	TAILQ_HEAD(, peer) peers;
-	unsigned npeers;
-	struct peer *first;   /* its link is about to read a datagram */
-	struct peer *blocked; /* the first datagram is for its paused link */
-	struct event *event, *expiry;
+	unsigned nsenders;	 /* of kind PEER_SENDER */
+	struct peer *first;	 /* its link is about to read a datagram... */
+	int first_fd;		 /* ...from this socket */
+	struct peer *blocked;	 /* the first datagram is for its paused link */
+	struct event *events[2]; /* of the sockets */
+	struct event *expiry;
 	struct task task, expiry_task;
 	struct log_limit unwanted, unsent;
 };
@@ -86,6 +97,15 @@ arm(struct event *event, struct event_base *base, int fd, short what,
 	event_add(event, &again);
 }
 
+/* The socket that sends. */
+static int
+send_fd(const struct udp *udp)
+{
+	const int *fds = udp->setup.fds;
+
+	return fds[1] >= 0 ? fds[1] : fds[0];
+}
+
 /* Arms the event of the peer if it has pending output or no link. */
 static void
 peer_arm(struct peer *peer)
@@ -95,7 +115,7 @@ peer_arm(struct peer *peer)
 	if (peer->link == NULL || peer->retry)
 		arm(peer->event, base, -1, 0, RETRY_NS, on_peer, peer);
 	else if (peer->link->output_pending)
-		arm(peer->event, base, peer->udp->fd, EV_WRITE, 0, on_peer,
+		arm(peer->event, base, send_fd(peer->udp), EV_WRITE, 0, on_peer,
 		    peer);
 }
 
@@ -106,7 +126,8 @@ most_silent(const struct udp *udp)
 	struct peer *peer, *first = NULL;
 
 	TAILQ_FOREACH(peer, &udp->peers, entry)
-		if (!peer->fixed && peer->link != NULL && peer->link->up &&
+		if (peer->kind != PEER_PARTNER && peer->link != NULL &&
+		    peer->link->up &&
 		    (first == NULL || peer->heard_ns < first->heard_ns))
 			first = peer;
 	return first;
@@ -157,11 +178,11 @@ receive_label(const struct task *task, char *buf, size_t size)
 	if (udp->blocked != NULL)
 		snprintf(buf, size, "room for a datagram from %s",
 		    udp->blocked->name);
-	else if (!udp->listens)
+	else if (!udp->setup.listens)
 		snprintf(buf, size, "a datagram from %s", udp->ep->address);
 	else
-		snprintf(buf, size, "a datagram on %s (%u of %u peers)",
-		    udp->ep->address, udp->npeers, PEERS_MAX);
+		snprintf(buf, size, "a datagram on %s (%u of %u senders)",
+		    udp->ep->address, udp->nsenders, PEERS_MAX);
 }
 
 static void
@@ -169,10 +190,14 @@ udp_arm(struct udp *udp)
 {
 	if (udp->blocked != NULL && udp->blocked->link->reading)
 		udp->blocked = NULL;
-	if (udp->blocked != NULL)
-		event_del(udp->event);
-	else if (event_add(udp->event, NULL) < 0)
-		endpoint_lost(udp->ep, strerror(errno));
+	for (unsigned i = 0; i < NELEM(udp->events); i++) {
+		if (udp->events[i] == NULL)
+			continue;
+		if (udp->blocked != NULL)
+			event_del(udp->events[i]);
+		else if (event_add(udp->events[i], NULL) < 0)
+			endpoint_lost(udp->ep, strerror(errno));
+	}
 	TASK_WAIT(&udp->task);
 }
 
@@ -197,15 +222,28 @@ same_address(const struct address *a, const struct address *b)
 
 static const struct link_ops peer_ops;
 
+/* Whether what is sent to a partner reaches the senders, too. */
+static bool
+sends_to_many(const struct udp *udp)
+{
+	const struct peer *peer;
+
+	TAILQ_FOREACH(peer, &udp->peers, entry)
+		if (peer->kind == PEER_PARTNER && group_is_many(&peer->address))
+			return true;
+	return false;
+}
+
 /* Creates the link of the peer; on failure arms the timer to try again. */
 static int
 peer_join(struct peer *peer)
 {
 	struct udp *udp = peer->udp;
+	bool receive_only = peer->kind == PEER_SENDER && sends_to_many(udp);
 
 	peer->retry = false;
-	peer->link =
-	    endpoint_add_transport(udp->ep, &peer_ops, peer, peer->name);
+	peer->link = endpoint_add_transport(
+	    udp->ep, &peer_ops, peer, peer->name, receive_only);
 	peer_arm(peer);
 	if (!event_pending(udp->expiry, EV_TIMEOUT, NULL))
 		expiry_arm(udp);
@@ -222,13 +260,14 @@ peer_free(struct peer *peer)
 	if (udp->first == peer)
 		udp->first = NULL;
 	TAILQ_REMOVE(&udp->peers, peer, entry);
-	udp->npeers--;
+	udp->nsenders -= peer->kind == PEER_SENDER;
 	event_free(peer->event);
 	free(peer);
 }
 
 static struct peer *
-peer_new(struct udp *udp, const struct address *address, bool fixed)
+peer_new(struct udp *udp, enum peer_kind kind, const struct address *address,
+    const char *name)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
 
@@ -240,20 +279,19 @@ peer_new(struct udp *udp, const struct address *address, bool fixed)
 		return NULL;
 	}
 	peer->udp = udp;
+	peer->kind = kind;
 	peer->address = *address;
-	peer->fixed = fixed;
 	peer->heard_ns = now_ns();
-	address_format((const struct sockaddr *)&address->ss, address->len,
-	    peer->name, sizeof(peer->name));
+	snprintf(peer->name, sizeof(peer->name), "%s", name);
 	TAILQ_INSERT_TAIL(&udp->peers, peer, entry);
-	udp->npeers++;
-	if (peer_join(peer) == 0 || fixed)
+	udp->nsenders += kind == PEER_SENDER;
+	if (peer_join(peer) == 0 || kind == PEER_PARTNER)
 		return peer;
 	peer_free(peer);
 	return NULL;
 }
 
-/* The link of the peer is closed; the partner gets a new one, from the loop. */
+/* The link of the peer is closed; a partner gets a new one, from the loop. */
 static void
 peer_closed(struct link *link)
 {
@@ -262,7 +300,7 @@ peer_closed(struct link *link)
 
 	if (udp->blocked == peer)
 		udp->blocked = NULL;
-	if (!peer->fixed)
+	if (peer->kind != PEER_PARTNER)
 		peer_free(peer);
 	else {
 		peer->link = NULL;
@@ -306,7 +344,7 @@ peer_write(struct link *link, const void *data, size_t len)
 	ssize_t n;
 
 	peer->retry = false;
-	n = sendto(peer->udp->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
+	n = sendto(send_fd(peer->udp), data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
 	    (const struct sockaddr *)&peer->address.ss, peer->address.len);
 	return n >= 0 ? n : send_failed(peer, errno, len);
 }
@@ -363,6 +401,45 @@ unwanted(struct udp *udp, const char *name, const char *why)
 	    why);
 }
 
+/* Whether it is an address of this machine: a socket can be bound to it. */
+static bool
+is_local(const struct address *address)
+{
+	struct address local = *address;
+	bool bound;
+	int fd;
+
+	/* sin_port and sin6_port are at the same offset. */
+	((struct sockaddr_in *)&local.ss)->sin_port = 0;
+	fd = socket(local.ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	bound = bind(fd, (const struct sockaddr *)&local.ss, local.len) == 0;
+	close(fd);
+	return bound;
+}
+
+/*
+ * Whether the sender is the socket that sends: what it sends to a group or a broadcast
+ * address may be received by the endpoint itself.  No other socket has its port, unless
+ * it is bound to another address.
+ */
+static bool
+is_own(struct udp *udp, const struct address *from)
+{
+	if (address_port((const struct sockaddr *)&from->ss) !=
+	    address_port((const struct sockaddr *)&udp->own.ss))
+		return false;
+	if (!udp_is_any(&udp->own))
+		return same_address(&udp->own, from);
+	if (same_address(&udp->own_seen, from))
+		return true;
+	if (!is_local(from))
+		return false;
+	udp->own_seen = *from;
+	return true;
+}
+
 /* Finds or creates the peer that sent a datagram; NULL: the datagram is rejected. */
 static struct peer *
 peer_of(struct udp *udp, const struct address *from)
@@ -375,13 +452,16 @@ peer_of(struct udp *udp, const struct address *from)
 		if (same_address(&peer->address, from))
 			return peer;
 	address_format(sa, from->len, name, sizeof(name));
-	if (!udp->listens)
+	if (!udp->setup.listens)
 		unwanted(udp, name, "it is not 'send_to'");
-	else if (!address_is_loopback(sa) && !networks_hold(udp->allow, sa))
+	else if (is_own(udp, from))
+		return NULL;
+	else if (!address_is_loopback(sa) &&
+	    !networks_hold(udp->setup.allow, sa))
 		unwanted(udp, name, "it is not among those of 'allow'");
-	else if (udp->npeers >= PEERS_MAX)
+	else if (udp->nsenders >= PEERS_MAX)
 		unwanted(udp, name, "there are too many peers");
-	else if ((peer = peer_new(udp, from, false)) != NULL)
+	else if ((peer = peer_new(udp, PEER_SENDER, from, name)) != NULL)
 		return peer;
 	else
 		unwanted(udp, name, "out of memory");
@@ -398,7 +478,7 @@ peer_read(struct link *link, void *buf, size_t size)
 	if (udp->first != peer)
 		return -EAGAIN;
 	udp->first = NULL;
-	n = recv(udp->fd, buf, size, MSG_DONTWAIT);
+	n = recv(udp->first_fd, buf, size, MSG_DONTWAIT);
 	/* Returning 0 would mean the end of input; an error concerns the socket, not
 	 * this link. */
 	return n > 0 ? n : -EAGAIN;
@@ -439,15 +519,16 @@ is_wanted(struct udp *udp, struct peer *peer, size_t len)
 /* Handles the first datagram in the socket, received from that address; returns false
  * if it stays in the socket. */
 static bool
-receive(struct udp *udp, const struct address *from, size_t len)
+receive(struct udp *udp, int fd, const struct address *from, size_t len)
 {
 	struct peer *peer = peer_of(udp, from);
 
 	if (!is_wanted(udp, peer, len)) {
-		recv(udp->fd, NULL, 0, MSG_DONTWAIT);
+		recv(fd, NULL, 0, MSG_DONTWAIT);
 		return true;
 	}
 	udp->first = peer;
+	udp->first_fd = fd;
 	/* The time that the link needs is accounted to the task of the link. */
 	task_end(&udp->task);
 	link_ready(peer->link, EV_READ);
@@ -468,11 +549,11 @@ on_socket(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	task_begin(&udp->task);
-	for (int i = 0; i < BURST; i++) {
+	for (int i = 0; i < BURST && udp->blocked == NULL; i++) {
 		from.len = sizeof(from.ss);
 		n = recvfrom(fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
 		    (struct sockaddr *)&from.ss, &from.len);
-		if (n < 0 || !receive(udp, &from, (size_t)n))
+		if (n < 0 || !receive(udp, fd, &from, (size_t)n))
 			break;
 	}
 	udp_arm(udp);
@@ -480,6 +561,15 @@ on_socket(evutil_socket_t fd, short what, void *arg)
 }
 
 /* --- start and stop ------------------------------------------------------- */
+
+void
+udp_setup_free(struct udp_setup *setup)
+{
+	for (unsigned i = 0; i < NELEM(setup->fds); i++)
+		if (setup->fds[i] >= 0)
+			close(setup->fds[i]);
+	networks_free(setup->allow);
+}
 
 void
 udp_stop(struct udp *udp)
@@ -490,42 +580,57 @@ udp_stop(struct udp *udp)
 		peer_free(TAILQ_FIRST(&udp->peers));
 	task_remove(&udp->task);
 	task_remove(&udp->expiry_task);
-	if (udp->event != NULL)
-		event_free(udp->event);
+	for (unsigned i = 0; i < NELEM(udp->events); i++)
+		if (udp->events[i] != NULL)
+			event_free(udp->events[i]);
 	if (udp->expiry != NULL)
 		event_free(udp->expiry);
-	close(udp->fd);
-	networks_free(udp->allow);
+	udp_setup_free(&udp->setup);
 	free(udp);
 }
 
+static int
+make_events(struct udp *udp)
+{
+	const int *fds = udp->setup.fds;
+
+	for (unsigned i = 0; i < NELEM(udp->events); i++) {
+		if (fds[i] < 0)
+			continue;
+		udp->events[i] = event_new(udp->ep->base, fds[i],
+		    EV_READ | EV_PERSIST, on_socket, udp);
+		if (udp->events[i] == NULL)
+			return -ENOMEM;
+	}
+	udp->expiry = evtimer_new(udp->ep->base, on_expiry, udp);
+	return udp->expiry != NULL ? 0 : -ENOMEM;
+}
+
 struct udp *
-udp_new(struct endpoint *ep, int fd, bool listens, struct networks *allow)
+udp_new(struct endpoint *ep, const struct udp_setup *setup)
 {
 	struct udp *udp = calloc(1, sizeof(*udp));
+	struct udp_setup unused = *setup;
 
 	if (udp == NULL) {
-		close(fd);
-		networks_free(allow);
+		udp_setup_free(&unused);
 		return NULL;
 	}
 	udp->ep = ep;
-	udp->fd = fd;
-	udp->listens = listens;
-	udp->allow = allow;
+	udp->setup = *setup;
+	udp->own.len = sizeof(udp->own.ss);
+	getsockname(
+	    send_fd(udp), (struct sockaddr *)&udp->own.ss, &udp->own.len);
 	TAILQ_INIT(&udp->peers);
-	udp->event =
-	    event_new(ep->base, fd, EV_READ | EV_PERSIST, on_socket, udp);
-	udp->expiry = evtimer_new(ep->base, on_expiry, udp);
-	if (udp->event == NULL || udp->expiry == NULL) {
+	if (make_events(udp) < 0) {
 		udp_stop(udp);
 		return NULL;
 	}
 	return udp;
 }
 
-int
-udp_start(struct udp *udp, const struct address *partner)
+void
+udp_start(struct udp *udp)
 {
 	const char *name = udp->ep->conf->name;
 
@@ -533,7 +638,14 @@ udp_start(struct udp *udp, const struct address *partner)
 	task_add(&udp->expiry_task, udp, expiry_label, "%s.expiry", name);
 	udp_arm(udp);
 	endpoint_listening(udp->ep);
-	if (partner != NULL && peer_new(udp, partner, true) == NULL)
-		return -ENOMEM;
-	return 0;
+}
+
+int
+udp_add_partner(struct udp *udp, const struct address *partner)
+{
+	char name[ADDRESS_TEXT_MAX];
+
+	address_format((const struct sockaddr *)&partner->ss, partner->len,
+	    name, sizeof(name));
+	return peer_new(udp, PEER_PARTNER, partner, name) != NULL ? 0 : -ENOMEM;
 }

@@ -12,15 +12,24 @@
 
 struct udp;
 
-/*
- * Takes ownership of the socket and the networks, also on failure (NULL: out of
- * memory).  listens: a peer that sends a datagram gets a link, if it is on this machine
- * or allowed.
- */
-struct udp *udp_new(
-    struct endpoint *ep, int fd, bool listens, struct networks *allow);
-/* Starts the endpoint, with a link for the partner unless that is NULL.  -ENOMEM. */
-int udp_start(struct udp *udp, const struct address *partner);
+struct udp_setup {
+	/* The socket that receives, and the one that sends and receives; -1: there is
+	 * only the first one, which sends as well. */
+	int fds[2];
+	bool
+	    listens; /* a peer that sends a datagram gets a link, if it is on this
+		       * machine or allowed */
+	struct networks *allow;
+};
+
+/* Closes and frees what the setup contains. */
+void udp_setup_free(struct udp_setup *setup);
+/* Takes over what the setup contains, also on failure (NULL: out of memory). */
+struct udp *udp_new(struct endpoint *ep, const struct udp_setup *setup);
+/* Starts the endpoint. */
+void udp_start(struct udp *udp);
+/* Adds a partner, to which frames are always sent.  -ENOMEM. */
+int udp_add_partner(struct udp *udp, const struct address *partner);
 /* Closes the socket; all links must be closed already.  NULL is allowed. */
 void udp_stop(struct udp *udp);
 

@@ -22,6 +22,13 @@ CASES = [
      "'send_to' is beyond this machine, and cannot be reached from 'listen'"),
     ("udp", "listen = *:5011", "listen = *:5011 is open to the network"),
     ("udp", "listen = *:5011\nallow = 10.0.0.0/33", "'allow': "),
+    ("udp", "listen = *:5011\nmulticast = 10.0.0.1",
+     "'multicast': '10.0.0.1' is not the address of a group"),
+    ("udp", "multicast = 239.1.2.3", "'multicast' needs 'listen', such as listen = *:5010"),
+    ("udp", "listen = 5011\nmulticast = 239.1.2.3",
+     "listen = 5011 is not reached by datagrams to a group; with 'multicast' write "
+     "listen = *:5011"),
+    ("udp", "listen = 5011\nttl = 3", "'ttl' is for multicast, and neither"),
     ("unix-client", "", "needs 'connect', such as connect = /run/ttybridge/bus.sock"),
     ("unix-client", "connect = 127.0.0.1:5011", "'connect' is '127.0.0.1:5011', and not the path of "
      "a socket, which starts with '/'"),

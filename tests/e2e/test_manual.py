@@ -231,7 +231,10 @@ NEEDS = {"serial": "device = /dev/tty{n}", "tcp-server": "listen = {n}",
 FRAMING_NEEDS = {"delimiter": "delimiter = \\x03\n", "fixed": "frame_size = 9\n"}
 
 
-KEY_NEEDS = {"checksum_poly": "checksum = crc16\n"}
+IN_GROUP = "listen = *:60001\nallow = 10.0.0.0/8\n"
+KEY_NEEDS = {"checksum_poly": "checksum = crc16\n", "multicast": IN_GROUP,
+             **dict.fromkeys(("interface", "ttl", "loopback"),
+                             IN_GROUP + "multicast = 239.192.0.1\n")}
 ANY_KEYS = {"answer_match", "answer_match_hex", "answer_frames", "no_answer"}
 EXCHANGE_KEYS = ANY_KEYS | {
     "exchange", "answer_timeout", "late_guard", "request_timeout", "min_gap", "retries",

@@ -123,6 +123,22 @@ def test_of_two_peers_the_silent_one_is_forgotten(pty, daemon, peer, clock):
     wait_for(lambda: not d.json("peers"))
 
 
+def test_frames_go_to_several_partners(pty, daemon, peer):
+    a, partners = pty("a"), [peer() for _ in range(3)]
+    first, second, third = (p.address for p in partners)
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen="127.0.0.1:0",
+                       send_to=f"{first}, {second} {third}"))
+    assert d.number("air/peers") == 3
+    send(a, b"one\n")
+    for p in partners:
+        data, source = p.sock.recvfrom(100)
+        assert data == b"one"
+        p.say(b"from " + p.address.encode(), source)
+    expect(a, b"".join(b"from " + p.address.encode() + b"\n" for p in partners), [a])
+    assert d.number("air/peers") == 3
+
+
 def test_a_stranger_is_not_heard(pty, daemon, peer):
     address = own_address()
     if address is None or address.startswith("127."):

@@ -111,6 +111,8 @@ make_conf(const struct endpoint_ops *ops, const char *const *keys)
 		assert_non_null(key);
 		if (key_parse(key, conf->type_conf, keys[1], &err) < 0)
 			fail_msg("%s", err.text);
+		if (key->given != 0)
+			*(bool *)((char *)conf->type_conf + key->given) = true;
 	}
 	return conf;
 }

@@ -78,7 +78,7 @@ static int
 far_open(struct endpoint *ep)
 {
 	endpoint_listening(ep);
-	return endpoint_add_transport(ep, &far_ops, NULL, "far") == NULL
+	return endpoint_add_transport(ep, &far_ops, NULL, "far", false) == NULL
 	    ? -ENOMEM
 	    : 0;
 }

@@ -296,59 +296,86 @@ an_event_for_each_wait(void **state)
 	end();
 }
 
-/* A section with those of the keys that are not NULL. */
-static struct endpoint_conf *
-udp_conf(const char *listen, const char *send_to, const char *allow)
-{
-	const char *const pairs[][2] = {
-		{ "listen", listen },
-		{ "send_to", send_to },
-		{ "allow", allow },
-	};
-	const char *keys[2 * NELEM(pairs) + 1] = { NULL };
-	size_t n = 0;
-
-	for (size_t i = 0; i < NELEM(pairs); i++) {
-		if (pairs[i][1] == NULL)
-			continue;
-		keys[n++] = pairs[i][0];
-		keys[n++] = pairs[i][1];
-	}
-	return make_conf(&endpoint_udp, keys);
-}
-
 static void
 the_section_is_checked(void **state)
 {
 	static const struct {
-		const char *listen, *send_to, *allow, *says;
+		const char *keys[9];
+		const char *says; /* NULL: it is right */
 	} tests[] = {
-		{ NULL, NULL, NULL, "needs 'listen' or 'send_to'" },
-		{ "nowhere", NULL, NULL, "'listen': 'nowhere'" },
-		{ NULL, "nowhere", NULL, "'send_to': 'nowhere'" },
-		{ NULL, "/run/x", NULL, "'send_to' is a path" },
-		{ "*:5010", NULL, NULL, "'allow' must say" },
-		{ "*:5010", NULL, "lan", "'allow': 'lan'" },
-		{ "*:5010", NULL, "10.0.0.0/8", NULL },
-		{ "*:5010", "10.0.0.1:5010", NULL, NULL },
-		{ "5010", "10.0.0.1:5010", NULL, "beyond this machine" },
-		{ "*:5010", "[fd00::1]:5010", NULL, "IPv6" },
-		{ "[::]:5010", "10.0.0.1:5010", NULL, NULL },
-		{ "5010", NULL, NULL, NULL },
-		{ NULL, "10.0.0.1:5010", NULL, NULL },
+		{ { NULL }, "needs 'listen' or 'send_to'" },
+		{ { "listen", "nowhere" }, "'listen': 'nowhere'" },
+		{ { "send_to", "nowhere" }, "'send_to': 'nowhere'" },
+		{ { "send_to", "/run/x" }, "'send_to' is a path" },
+		{ { "listen", "*:5010" }, "'allow' must say" },
+		{ { "listen", "*:5010", "allow", "lan" }, "'allow': 'lan'" },
+		{ { "listen", "*:5010", "allow", "10.0.0.0/8" }, NULL },
+		{ { "listen", "*:5010", "send_to", "10.0.0.1:5010" }, NULL },
+		{ { "listen", "5010", "send_to", "10.0.0.1:5010" },
+		    "beyond this machine" },
+		{ { "listen", "*:5010", "send_to", "[fd00::1]:5010" }, "IPv6" },
+		{ { "listen", "[::]:5010", "send_to", "10.0.0.1:5010" }, NULL },
+		{ { "listen", "5010" }, NULL },
+		{ { "send_to", "10.0.0.1:5010" }, NULL },
+		{ { "send_to", "10.0.0.1:1, [fd00::1]:1 10.0.0.2:1" }, NULL },
+		{ { "send_to", "10.0.0.1:1 10.0.0.1:1" },
+		    "'send_to' has 10.0.0.1:1 twice" },
+		{ { "send_to", "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17" },
+		    "'send_to' has more than 16 addresses" },
+		{ { "multicast", "239.1.2.3" }, "'multicast' needs 'listen'" },
+		{ { "listen", "*:1", "multicast", "239.1.2.3" },
+		    "'allow' must say" },
+		{ { "listen", "*:1", "multicast", "239.1.2.3", "send_to",
+		      "239.1.2.3:1" },
+		    "'allow' must say" },
+		{ { "listen", "*:1", "multicast", "239.1.2.3 239.1.2.4",
+		      "allow", "10.0.0.0/8" },
+		    NULL },
+		{ { "listen", "239.1.2.3:1", "multicast", "239.1.2.3", "allow",
+		      "10.0.0.0/8" },
+		    NULL },
+		{ { "listen", "239.1.2.3:1", "allow", "10.0.0.0/8" },
+		    "'listen' is the address of a group; write listen = *:1" },
+		{ { "listen", "1", "multicast", "239.1.2.3" },
+		    "with 'multicast' write listen = *:1" },
+		{ { "listen", "[::1]:1", "multicast", "ff05::1" },
+		    "with 'multicast' write listen = [::]:1" },
+		{ { "listen", "*:1", "multicast", "ff05::1" },
+		    "such as [::]:1" },
+		{ { "listen", "[::]:1", "multicast", "ff05::1 239.1.2.3",
+		      "allow", "10.0.0.0/8" },
+		    NULL },
+		{ { "listen", "*:1", "multicast", "192.168.1.1" },
+		    "'multicast': '192.168.1.1' is not the address of a"
+		    " group; those are" },
+		{ { "listen", "*:1", "multicast", "239.1.2.3:1" },
+		    "write it without a port" },
+		{ { "listen", "*:1", "multicast", "239.1.2.3 239.1.2.3" },
+		    "'multicast' has 239.1.2.3 twice" },
+		{ { "listen", "1", "ttl", "3" }, "'ttl' is for multicast" },
+		{ { "send_to", "1", "loopback", "no" },
+		    "'loopback' is for multicast" },
+		{ { "send_to", "1", "interface", "lo" },
+		    "'interface' is for multicast" },
+		{ { "send_to", "239.1.2.3:1", "interface", "10.0.0.1", "ttl",
+		      "9", "loopback", "no" },
+		    NULL },
+		{ { "send_to", "[ff05::1]:1", "interface", "10.0.0.1" },
+		    "'interface' is an address" },
+		{ { "send_to", "[ff05::1]:1", "interface", "eth0" }, NULL },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(tests); i++) {
 		struct endpoint_conf *conf =
-		    udp_conf(tests[i].listen, tests[i].send_to, tests[i].allow);
+		    make_conf(&endpoint_udp, tests[i].keys);
 		struct error err = { "" };
 		int r = endpoint_udp.check(conf, &err);
 
-		assert_int_equal(r, tests[i].says != NULL ? -EINVAL : 0);
-		if (tests[i].says != NULL &&
-		    strstr(err.text, tests[i].says) == NULL)
-			fail_msg("%s: not '%s'", err.text, tests[i].says);
+		if (r != (tests[i].says != NULL ? -EINVAL : 0) ||
+		    (r < 0 && strstr(err.text, tests[i].says) == NULL))
+			fail_msg(
+			    "%zu: '%s', not '%s'", i, err.text, tests[i].says);
 		endpoint_conf_free(conf);
 	}
 }
