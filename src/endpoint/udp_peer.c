@@ -1,12 +1,12 @@
 /*
  * udp_peer: maps the datagrams of a udp endpoint to its links.
  *
- * There is a link for each partner that 'send_to' names, and for each other sender from
- * which a datagram has come recently.  The links have no descriptor: each read and each
- * write of a link is one datagram of a socket.
+ * There is a link for each partner that 'send_to' names, for each other sender from which
+ * a datagram has come recently, up to PEERS_MAX, and one for all other senders.  The links
+ * have no descriptor: each read and each write of a link is one datagram of a socket.
  *
- * The links of senders only receive where frames are sent to a group or a broadcast
- * address: the senders receive that anyway.
+ * The link for all other senders only receives.  So do the links of senders where frames
+ * are sent to a group or a broadcast address: the senders receive that anyway.
  *
  * A datagram stays in the socket until the link of its peer reads it.  While that link
  * is paused, the sockets are not read either.  The tasks:
@@ -29,14 +29,17 @@
 
 #include "udp_group.h"
 #include "udp_peer.h"
+#include "link.h"
 #include "log.h"
 
 /* The owner of a link reads at least this much at once; a larger datagram would be
  * truncated. */
 #define RECEIVE_MAX 4096
 #define PEERS_MAX 16
-/* A peer that has been silent for this long is removed. */
+/* A peer that has been silent for this long is removed; or for the shorter time, if
+ * there are PEERS_MAX and another one needs its place. */
 #define SILENCE_NS (60 * NSEC_PER_SEC)
+#define SILENCE_FULL_NS (10 * NSEC_PER_SEC)
 /* The delay after a failed send, or after a link could not be created. */
 #define RETRY_NS NSEC_PER_SEC
 /* The maximum number of datagrams received at a time, so that the socket does not
@@ -46,16 +49,17 @@
 enum peer_kind {
 	PEER_PARTNER, /* named by 'send_to': never removed */
 	PEER_SENDER,
+	PEER_OTHERS, /* all senders without a link of their own */
 };
 
 struct peer {
 	TAILQ_ENTRY(peer) entry;
 	struct udp *udp;
 	enum peer_kind kind;
-	struct address address;
-	struct link *link;   /* NULL: it could not be created */
-	bool retry;	     /* its output is retried after RETRY_NS */
-	struct event *event; /* for output; without a link, to create it */
+	struct address address; /* not of PEER_OTHERS */
+	struct link *link;	/* NULL: it could not be created */
+	bool retry;		/* its output is retried after RETRY_NS */
+	struct event *event;	/* for output; without a link, to create it */
 	uint64_t heard_ns;
 	char name[ADDRESS_TEXT_MAX];
 };
@@ -67,13 +71,14 @@ struct udp {
 	struct address own_seen; /* the source of a datagram of our own */
 	TAILQ_HEAD(, peer) peers;
 	unsigned nsenders;	 /* of kind PEER_SENDER */
+	struct peer *others;	 /* of kind PEER_OTHERS, or NULL */
 	struct peer *first;	 /* its link is about to read a datagram... */
 	int first_fd;		 /* ...from this socket */
 	struct peer *blocked;	 /* the first datagram is for its paused link */
 	struct event *events[2]; /* of the sockets */
 	struct event *expiry;
 	struct task task, expiry_task;
-	struct log_limit unwanted, unsent;
+	struct log_limit unwanted, unsent, no_peer;
 };
 
 /* --- waiting ------------------------------------------------------------- */
@@ -239,7 +244,8 @@ static int
 peer_join(struct peer *peer)
 {
 	struct udp *udp = peer->udp;
-	bool receive_only = peer->kind == PEER_SENDER && sends_to_many(udp);
+	bool receive_only = peer->kind == PEER_OTHERS ||
+	    (peer->kind == PEER_SENDER && sends_to_many(udp));
 
 	peer->retry = false;
 	peer->link = endpoint_add_transport(
@@ -259,6 +265,8 @@ peer_free(struct peer *peer)
 		udp->blocked = NULL;
 	if (udp->first == peer)
 		udp->first = NULL;
+	if (udp->others == peer)
+		udp->others = NULL;
 	TAILQ_REMOVE(&udp->peers, peer, entry);
 	udp->nsenders -= peer->kind == PEER_SENDER;
 	event_free(peer->event);
@@ -280,7 +288,8 @@ peer_new(struct udp *udp, enum peer_kind kind, const struct address *address,
 	}
 	peer->udp = udp;
 	peer->kind = kind;
-	peer->address = *address;
+	if (address != NULL)
+		peer->address = *address;
 	peer->heard_ns = now_ns();
 	snprintf(peer->name, sizeof(peer->name), "%s", name);
 	TAILQ_INSERT_TAIL(&udp->peers, peer, entry);
@@ -344,6 +353,9 @@ peer_write(struct link *link, const void *data, size_t len)
 	ssize_t n;
 
 	peer->retry = false;
+	/* The answer to a request of one of them: it is not known of which. */
+	if (peer->kind == PEER_OTHERS)
+		return (ssize_t)len;
 	n = sendto(send_fd(peer->udp), data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
 	    (const struct sockaddr *)&peer->address.ss, peer->address.len);
 	return n >= 0 ? n : send_failed(peer, errno, len);
@@ -440,6 +452,42 @@ is_own(struct udp *udp, const struct address *from)
 	return true;
 }
 
+/* All places are taken: removes the sender that has been silent longest, if it has been
+ * silent for long enough. */
+static void
+make_place(struct udp *udp)
+{
+	struct peer *peer, *silent = NULL;
+
+	TAILQ_FOREACH(peer, &udp->peers, entry)
+		if (peer->kind == PEER_SENDER && peer->link->up &&
+		    (silent == NULL || peer->heard_ns < silent->heard_ns))
+			silent = peer;
+	if (silent == NULL || now_ns() - silent->heard_ns < SILENCE_FULL_NS)
+		return;
+	link_close(silent->link, "another sender takes its place");
+	link_settle_now(silent->link);
+}
+
+/* The peer for datagrams of a new sender; NULL: out of memory. */
+static struct peer *
+new_sender(struct udp *udp, const struct address *from, const char *name)
+{
+	if (udp->nsenders >= PEERS_MAX)
+		make_place(udp);
+	if (udp->nsenders < PEERS_MAX)
+		return peer_new(udp, PEER_SENDER, from, name);
+	if (udp->others == NULL)
+		udp->others = peer_new(
+		    udp, PEER_OTHERS, NULL, "senders that are no peers");
+	log_limited(&udp->no_peer, LOG_WARNING, ABOUT_ENDPOINT,
+	    udp->ep->conf->name,
+	    "%s sends, but nothing is sent to it: there are %u other senders"
+	    " already",
+	    name, PEERS_MAX);
+	return udp->others;
+}
+
 /* Finds or creates the peer that sent a datagram; NULL: the datagram is rejected. */
 static struct peer *
 peer_of(struct udp *udp, const struct address *from)
@@ -459,9 +507,7 @@ peer_of(struct udp *udp, const struct address *from)
 	else if (!address_is_loopback(sa) &&
 	    !networks_hold(udp->setup.allow, sa))
 		unwanted(udp, name, "it is not among those of 'allow'");
-	else if (udp->nsenders >= PEERS_MAX)
-		unwanted(udp, name, "there are too many peers");
-	else if ((peer = peer_new(udp, PEER_SENDER, from, name)) != NULL)
+	else if ((peer = new_sender(udp, from, name)) != NULL)
 		return peer;
 	else
 		unwanted(udp, name, "out of memory");

@@ -139,6 +139,54 @@ def test_frames_go_to_several_partners(pty, daemon, peer):
     assert d.number("air/peers") == 3
 
 
+def full_house(pty, daemon, peer, clock):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               section("udp", "air", listen=f"127.0.0.1:{port}"), env=clock.env)
+    peers = [peer() for _ in range(16)]
+    for p in peers:
+        p.say(b"hello", ("127.0.0.1", port))
+        expect(a, b"hello\n", [a])
+    return a, d, peers, ("127.0.0.1", port)
+
+
+def test_a_sender_without_a_place_is_heard_and_gets_nothing(pty, daemon, peer, clock):
+    a, d, peers, to = full_house(pty, daemon, peer, clock)
+    more = [peer() for _ in range(2)]
+    for p in more:
+        p.say(b"me too", to)
+        expect(a, b"me too\n", [a])
+    assert d.number("air/peers") == len(d.json("peers")) == 16
+    assert d.number("air/refused") == 0
+    assert f"{more[0].address} sends, but nothing is sent to it: there are 16 other senders " \
+        "already" in d.stderr()
+    send(a, b"news\n")
+    for p in peers:
+        assert p.hear() == b"news"
+    assert d.number("air/tx_frames") == 16
+    assert d.number("air/rx_frames") == 18
+    for p in more:
+        p.sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            p.hear()
+
+
+def test_a_new_sender_takes_the_place_of_a_silent_one(pty, daemon, peer, clock):
+    a, d, peers, to = full_house(pty, daemon, peer, clock)
+    clock.move(d, 11)
+    # The first one is the one that was silent longest, but for this.
+    peers[0].say(b"still here", to)
+    expect(a, b"still here\n", [a])
+    new = peer()
+    new.say(b"hello", to)
+    expect(a, b"hello\n", [a])
+    addresses = {row["address"] for row in d.json("peers")}
+    assert addresses == {p.address for p in [peers[0], *peers[2:], new]}
+    assert "gone (another sender takes its place)" in d.stderr()
+    send(a, b"news\n")
+    assert new.hear() == b"news"
+
+
 def test_a_stranger_is_not_heard(pty, daemon, peer):
     address = own_address()
     if address is None or address.startswith("127."):
