@@ -83,7 +83,7 @@ struct queued item_queued(
  */
 bool batch_cut(struct batch *batch, struct port *from, uint8_t **in,
     size_t *len, size_t room, uint64_t now);
-/* framing_silent or framing_timeout. */
+/* framing_silent, framing_timeout or framing_datagram_end. */
 typedef enum decode_result batch_end(
     struct decoder *, uint8_t *, size_t, struct decoded *);
 /*

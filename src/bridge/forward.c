@@ -105,6 +105,34 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 	return held + n;
 }
 
+static void
+port_input_end(struct port *port, batch_end *end)
+{
+	struct batch *batch = port->node->bridge->batch;
+	uint64_t now = task_now();
+	size_t used, len = port->held_len;
+	uint8_t *in = port->held;
+
+	while (len > 0) {
+		used = batch_cut_end(batch, port, end, in, len, now);
+		if (used == 0)
+			break;
+		if (batch->n > 0)
+			port_forward(batch);
+		in += used;
+		len -= used;
+	}
+	port_keep(port, in, len);
+}
+
+/* All input was decoded: what is kept is the rest of a datagram. */
+static void
+port_datagram_end(struct port *port)
+{
+	port_input_end(port, framing_datagram_end);
+	framing_next_datagram(&port->decoder);
+}
+
 /*
  * Whether the turn may continue: its budget is not used up, or the link is lost, so that
  * there is no other turn.
@@ -166,6 +194,8 @@ port_input(struct port *port)
 	if (len > 0 || port->held_len > 0)
 		port_keep(port, in, len);
 	port->backlog = more;
+	if (!more && port->conf->framing.datagram != DATAGRAM_NONE)
+		port_datagram_end(port);
 	if (port->turn && !more)
 		port_turn_end(port, got);
 	else if (more)
@@ -174,26 +204,6 @@ port_input(struct port *port)
 	if (more && room > 0)
 		event_base_loopcontinue(b->base);
 	port_age(port, now, had > 0);
-}
-
-static void
-port_input_end(struct port *port, batch_end *end)
-{
-	struct batch *batch = port->node->bridge->batch;
-	uint64_t now = task_now();
-	size_t used, len = port->held_len;
-	uint8_t *in = port->held;
-
-	while (len > 0) {
-		used = batch_cut_end(batch, port, end, in, len, now);
-		if (used == 0)
-			break;
-		if (batch->n > 0)
-			port_forward(batch);
-		in += used;
-		len -= used;
-	}
-	port_keep(port, in, len);
 }
 
 void

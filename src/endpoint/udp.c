@@ -1,6 +1,6 @@
 /*
- * udp: datagrams, each of them a frame, exchanged with the partners and with the peers
- * that have sent one recently.
+ * udp: datagrams, exchanged with the partners and with the peers that have sent one
+ * recently.  Each frame is sent as a datagram.
  *
  * An endpoint that joins groups shares the port of 'listen' with other programs, so that
  * all of them receive what is sent to the groups.  A datagram to this machine alone reaches
@@ -32,6 +32,8 @@ struct udp_conf {
 	uint64_t ttl;
 	bool loopback;
 	bool ttl_given, loopback_given;
+	int datagram; /* index into datagram_words */
+	bool datagram_given;
 };
 
 /* The addresses in a section. */
@@ -46,6 +48,12 @@ struct addresses {
 };
 
 #define OFFSET(member) offsetof(struct udp_conf, member)
+
+static const char *const datagram_words[] = {
+	"frame",
+	"stream",
+	NULL,
+};
 
 static const struct key udp_keys[] = {
 	{ .name = "listen",
@@ -88,6 +96,13 @@ static const struct key udp_keys[] = {
 	    .given = OFFSET(loopback_given),
 	    .help = "programs on this machine receive what is sent to a"
 		    " group, too" },
+	{ .name = "datagram",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(datagram),
+	    .words = datagram_words,
+	    .given = OFFSET(datagram_given),
+	    .help = "whether the end of a datagram ends a frame, or frames may"
+		    " continue in the next one" },
 	{ .name = NULL }
 };
 
@@ -460,6 +475,22 @@ check_addresses(
 	return r < 0 ? r : check_options(conf, a, err);
 }
 
+/* Determines what the end of a datagram is, and makes that the value of the key. */
+static void
+set_datagram(struct endpoint_conf *conf)
+{
+	struct udp_conf *udp = conf->type_conf;
+	bool stream;
+
+	if (udp->datagram_given)
+		stream = udp->datagram == 1;
+	else
+		stream =
+		    framing_datagram_default(&conf->framing) == DATAGRAM_STREAM;
+	udp->datagram = stream;
+	conf->framing.datagram = stream ? DATAGRAM_STREAM : DATAGRAM_FRAME;
+}
+
 static int
 udp_check(struct endpoint_conf *conf, struct error *err)
 {
@@ -469,6 +500,7 @@ udp_check(struct endpoint_conf *conf, struct error *err)
 	struct error why;
 	int r;
 
+	set_datagram(conf);
 	if (udp->listen == NULL && udp->multicast != NULL)
 		return error_fail(err, -EINVAL,
 		    "'multicast' needs 'listen', such as listen = *:5010");

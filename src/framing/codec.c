@@ -23,6 +23,13 @@ rule_check_own(struct framing_conf *conf, struct error *err)
 	    conf->rule->name);
 }
 
+bool
+rule_checks_itself(const struct framing_conf *conf)
+{
+	(void)conf;
+	return true;
+}
+
 const char *const framing_range_words[] = {
 	"payload",
 	"length",

@@ -39,6 +39,9 @@ void rule_put_sum(const struct framing_conf *conf, uint8_t *from, size_t len);
 /* A check() for rules with their own checksum. */
 int rule_check_own(struct framing_conf *conf, struct error *err);
 
+/* A checks_itself() for rules whose frames always do. */
+bool rule_checks_itself(const struct framing_conf *conf);
+
 /* --- the results of decode() --------------------------------------------- */
 
 static inline enum decode_result

@@ -300,7 +300,7 @@ framing_bound(const struct framing_conf *conf, size_t len)
 	return conf->rule->bound(conf, len);
 }
 
-/* --- silence and timeouts ------------------------------------------------ */
+/* --- silence, timeouts, datagrams ------------------------------------------------ */
 
 /* Decodes the remaining bytes when nothing will follow them. */
 static enum decode_result
@@ -337,6 +337,43 @@ framing_timeout(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	if (result == DECODE_BAD && !out->again)
 		out->reason = BAD_TIMEOUT;
 	return result;
+}
+
+enum decode_result
+framing_datagram_end(
+    struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	const struct framing *rule = d->conf->rule;
+	enum decode_result result;
+
+	if (len == 0)
+		return DECODE_MORE;
+	if (d->conf->datagram == DATAGRAM_STREAM)
+		return rule->whole != NULL ? rule->whole(d, in, len, out)
+					   : DECODE_MORE;
+	result = last_words(d, in, len, out);
+	if (result == DECODE_BAD && out->reason == BAD_TIMEOUT)
+		out->reason = BAD_MALFORMED;
+	return result;
+}
+
+void
+framing_next_datagram(struct decoder *d)
+{
+	if (d->conf->datagram == DATAGRAM_STREAM)
+		return;
+	d->scanned = 0;
+	d->discarding = false;
+	memset(d->state, 0, sizeof(d->state));
+}
+
+enum framing_datagram
+framing_datagram_default(const struct framing_conf *conf)
+{
+	return conf->rule->checks_itself != NULL &&
+		conf->rule->checks_itself(conf)
+	    ? DATAGRAM_STREAM
+	    : DATAGRAM_FRAME;
 }
 
 uint64_t

@@ -64,6 +64,12 @@ enum framing_payload { PAYLOAD_WHOLE, PAYLOAD_INNER };
 enum framing_range { FROM_PAYLOAD, FROM_LENGTH, FROM_SYNC };
 enum framing_eol { EOL_LF, EOL_CRLF, EOL_CR };
 enum framing_fcs { FCS_16, FCS_32, FCS_NONE };
+/* What the end of a datagram is to the frames in it. */
+enum framing_datagram {
+	DATAGRAM_NONE,	 /* there are no datagrams: a byte stream */
+	DATAGRAM_FRAME,	 /* it ends a frame, too */
+	DATAGRAM_STREAM, /* a frame may continue in the next datagram */
+};
 enum framing_nmea { NMEA_REQUIRE, NMEA_ADD, NMEA_KEEP };
 
 /* The framing keys of a section; plain data. */
@@ -98,6 +104,7 @@ struct framing_conf {
 	/* The properties of the line, which are not framing keys. */
 	uint64_t baud;	    /* for silences in characters; 0: unknown */
 	unsigned char_bits; /* bits of a character on the line, 0: 10 */
+	enum framing_datagram datagram;
 };
 
 /* What a stream consists of, for protocols whose requests and answers have different
@@ -159,6 +166,16 @@ struct framing {
 	 */
 	enum decode_result (*silent)(
 	    struct decoder *, uint8_t *in, size_t len, struct decoded *);
+	/*
+	 * Called when a datagram ends after the available bytes, and other bytes of the
+	 * same stream may follow.  Returns FRAME if they are a whole frame, whose end is
+	 * otherwise only known from what follows it, or MORE.  NULL: it is always MORE.
+	 */
+	enum decode_result (*whole)(
+	    struct decoder *, uint8_t *in, size_t len, struct decoded *);
+	/* Whether a frame is recognized by a checksum of its own, so that frames may be
+	 * divided into datagrams in any way.  NULL: it is not. */
+	bool (*checks_itself)(const struct framing_conf *);
 	/* See framing_pause().  NULL: it is always 0. */
 	uint64_t (*pause)(struct decoder *, const uint8_t *in, size_t len);
 	/*
@@ -234,6 +251,17 @@ size_t framing_bound(const struct framing_conf *conf, size_t len);
 size_t framing_limit(const struct framing_conf *conf);
 /* The silence that ends a frame, in nanoseconds; 0 if none does. */
 uint64_t framing_silence(const struct framing_conf *conf);
+/*
+ * Called when the datagram that the available bytes come from ends: decodes what its end
+ * completes, and with DATAGRAM_FRAME discards the rest.  To be called until it returns MORE
+ * or no bytes are left; then framing_next_datagram() has to be called.
+ */
+enum decode_result framing_datagram_end(
+    struct decoder *d, uint8_t *in, size_t len, struct decoded *out);
+/* With DATAGRAM_FRAME, what follows does not belong to bytes that were discarded. */
+void framing_next_datagram(struct decoder *d);
+/* What the end of a datagram is unless the section says so. */
+enum framing_datagram framing_datagram_default(const struct framing_conf *conf);
 /*
  * The pause that is possible within the frame that the available bytes, for which decode()
  * has returned MORE, are the beginning of, in nanoseconds: a shorter silence does not end

@@ -104,6 +104,16 @@ gnss_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	return settle(d, in, out, rule_of[in[0]]->silent(d, in, len, out));
 }
 
+static enum decode_result
+gnss_whole(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	const struct framing *rule = rule_of[in[0]];
+
+	if (rule == NULL || rule->whole == NULL)
+		return DECODE_MORE;
+	return settle(d, in, out, rule->whole(d, in, len, out));
+}
+
 static long
 gnss_encode(const struct framing_conf *conf, const uint8_t *in, size_t len,
     uint8_t *out)
@@ -126,6 +136,8 @@ const struct framing framing_gnss = {
 	.check = rule_check_own,
 	.decode = gnss_decode,
 	.silent = gnss_silent,
+	.whole = gnss_whole,
+	.checks_itself = rule_checks_itself,
 	.encode = gnss_encode,
 	.bound = gnss_bound,
 };

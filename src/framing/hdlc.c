@@ -177,12 +177,19 @@ hdlc_obeys(const struct framing_conf *conf, const uint8_t *wire, size_t len)
 	return true;
 }
 
+static bool
+hdlc_checks_itself(const struct framing_conf *conf)
+{
+	return conf->fcs != FCS_NONE;
+}
+
 const struct framing framing_hdlc = {
 	.name = "hdlc",
 	.summary = "RFC 1662: flag 7E, escape 7D, with a check sequence",
 	.keys = hdlc_keys,
 	.check = hdlc_check,
 	.decode = hdlc_decode,
+	.checks_itself = hdlc_checks_itself,
 	.encode = hdlc_encode,
 	.bound = hdlc_bound,
 	.obeys = hdlc_obeys,

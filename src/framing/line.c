@@ -64,7 +64,7 @@ flushes(const struct framing_conf *conf)
 }
 
 /*
- * After a silence: the first n bytes are the payload of an unfinished frame.  It is not
+ * After a silence, or the end of a datagram: the first n bytes are the payload of an unfinished frame.  It is not
  * verbatim, so that it is encoded anew for the other endpoint, with an end of frame.
  */
 static enum decode_result
@@ -72,7 +72,7 @@ flush(struct decoder *d, uint8_t *in, size_t len, size_t n, struct decoded *out)
 {
 	if (d->discarding || n > d->max)
 		return rule_bad(d, out, len, BAD_OVERSIZE);
-	if (!flushes(d->conf))
+	if (!flushes(d->conf) && d->conf->datagram != DATAGRAM_FRAME)
 		return rule_bad(d, out, len, BAD_MALFORMED);
 	return rule_frame(d, out, len, in, n, false);
 }

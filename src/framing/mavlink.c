@@ -233,6 +233,7 @@ const struct framing framing_mavlink = {
 	.check = rule_check_own,
 	.decode = mavlink_decode,
 	.silent = mavlink_silent,
+	.checks_itself = rule_checks_itself,
 	.encode = mavlink_encode,
 	.bound = mavlink_bound,
 };

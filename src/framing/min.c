@@ -229,6 +229,7 @@ const struct framing framing_min = {
 	.check = rule_check_own,
 	.decode = min_decode,
 	.silent = min_silent,
+	.checks_itself = rule_checks_itself,
 	.encode = min_encode,
 	.bound = min_bound,
 	.obeys = min_obeys,

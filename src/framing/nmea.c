@@ -323,6 +323,22 @@ nmea_silent(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
 	return rule_bad(d, out, len, BAD_MALFORMED);
 }
 
+/* A sentence with the right checksum needs no line end where a datagram ends. */
+static enum decode_result
+nmea_whole(struct decoder *d, uint8_t *in, size_t len, struct decoded *out)
+{
+	size_t lead = 0;
+	struct text t;
+
+	while (lead < len && ends_line(in[lead]))
+		lead++;
+	if (lead == len)
+		return DECODE_MORE;
+	t = (struct text){ in + lead, len - lead, d->state[BODY] };
+	return judge(&t) == GOOD ? complete(d, in, &t, len, false, out)
+				 : DECODE_MORE;
+}
+
 /* --- encoding ------------------------------------------------------------ */
 
 static long
@@ -394,6 +410,8 @@ const struct framing framing_nmea = {
 	.check = rule_check_own,
 	.decode = nmea_decode,
 	.silent = nmea_silent,
+	.whole = nmea_whole,
+	.checks_itself = rule_checks_itself,
 	.encode = nmea_encode,
 	.bound = nmea_bound,
 	.obeys = nmea_obeys,

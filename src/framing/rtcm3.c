@@ -130,6 +130,7 @@ const struct framing framing_rtcm3 = {
 	.check = rule_check_own,
 	.decode = rtcm3_decode,
 	.silent = rtcm3_silent,
+	.checks_itself = rule_checks_itself,
 	.encode = rtcm3_encode,
 	.bound = rtcm3_bound,
 };

@@ -189,6 +189,7 @@ const struct framing framing_ubx = {
 	.check = rule_check_own,
 	.decode = ubx_decode,
 	.silent = ubx_silent,
+	.checks_itself = rule_checks_itself,
 	.encode = ubx_encode,
 	.bound = ubx_bound,
 };

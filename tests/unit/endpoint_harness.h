@@ -102,6 +102,7 @@ make_conf(const struct endpoint_ops *ops, const char *const *keys)
 
 	assert_non_null(conf);
 	conf->name = strdup("ar1");
+	framing_conf_init(&conf->framing);
 	assert_int_equal(key_defaults(endpoint_common_keys, conf), 0);
 	assert_int_equal(key_defaults(ops->keys, conf->type_conf), 0);
 	conf->reopen_min = conf->reopen_max = 5 * NSEC_PER_MSEC;

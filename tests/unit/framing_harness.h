@@ -240,6 +240,16 @@ stream_pause(struct stream *s)
 		stream_silence(s);
 }
 
+/* What was fed last ends a datagram. */
+static inline void
+stream_datagram(struct stream *s)
+{
+	stream_drain(s, framing_datagram_end);
+	framing_next_datagram(&s->decoder);
+	if (s->conf->datagram == DATAGRAM_FRAME)
+		MUST(s->len == 0);
+}
+
 /* What is still kept grows too old. */
 static inline void
 stream_timeout(struct stream *s)

@@ -692,6 +692,91 @@ test_raw(void **state)
 	stream_end(&s);
 }
 
+/* Some bytes that mean something to the framings; returns how many. */
+static size_t
+some_bytes(uint8_t *buf, size_t most)
+{
+	static const uint8_t bytes[] =
+	    "\0\n\r$!*\\:09AFab,;\xc0\xdb\x7e\x7d\x02"
+	    "\x03\x10\x01\xb5\x62\xd3\xfe\xfd\xaa\x55\x04";
+	size_t n = (size_t)random() % most + 1;
+
+	for (size_t i = 0; i < n; i++)
+		buf[i] = bytes[(size_t)random() % (sizeof(bytes) - 1)];
+	return n;
+}
+
+/* Datagrams that end frames are read as if each were the only one. */
+static void
+test_datagrams(void **state)
+{
+	struct framing_conf conf;
+	struct stream all, alone;
+	uint8_t buf[40];
+	size_t n;
+
+	(void)state;
+	srandom(3);
+	for (size_t i = 0; framings[i] != NULL; i++) {
+		framing_conf_init(&conf);
+		framing_use(&conf, framings[i]);
+		conf.frame_size = 5;
+		conf.delimiter = (struct bytes){ 2, { '\r', '\n' } };
+		conf.max_frame = 20;
+		conf.datagram = DATAGRAM_FRAME;
+		for (int round = 0; round < 300; round++) {
+			stream_start(&all, &conf);
+			for (int k = 0; k < 5; k++) {
+				size_t frames = all.tally.count;
+				uint64_t used = all.tally.used;
+
+				n = some_bytes(buf, sizeof(buf));
+				stream_feed(&all, buf, n);
+				stream_datagram(&all);
+				assert_int_equal(all.tally.used - used, n);
+				stream_start(&alone, &conf);
+				stream_feed(&alone, buf, n);
+				stream_datagram(&alone);
+				assert_int_equal(alone.tally.count,
+				    all.tally.count - frames);
+				stream_end(&alone);
+			}
+			stream_end(&all);
+		}
+	}
+}
+
+/* A stream of datagrams only differs from one of bytes where a sentence ends. */
+static void
+test_stream_of_datagrams(void **state)
+{
+	struct framing_conf conf;
+	struct stream apart, whole;
+	uint8_t buf[40];
+	size_t n;
+
+	(void)state;
+	srandom(4);
+	for (size_t i = 0; framings[i] != NULL; i++) {
+		framing_conf_init(&conf);
+		framing_use(&conf, framings[i]);
+		conf.frame_size = 5;
+		conf.delimiter = (struct bytes){ 2, { '\r', '\n' } };
+		conf.datagram = DATAGRAM_STREAM;
+		stream_start(&apart, &conf);
+		stream_start(&whole, &conf);
+		for (int k = 0; k < 300; k++) {
+			n = some_bytes(buf, sizeof(buf));
+			stream_feed(&apart, buf, n);
+			stream_datagram(&apart);
+			stream_feed(&whole, buf, n);
+		}
+		tally_same(&apart.tally, &whole.tally);
+		stream_end(&apart);
+		stream_end(&whole);
+	}
+}
+
 /* What waits for its end too long goes, and what comes then is fresh. */
 static void
 test_timeout(void **state)
@@ -1537,6 +1622,8 @@ main(void)
 		cmocka_unit_test(test_matrix),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_raw),
+		cmocka_unit_test(test_datagrams),
+		cmocka_unit_test(test_stream_of_datagrams),
 		cmocka_unit_test(test_timeout),
 		cmocka_unit_test(test_timeout_again),
 		cmocka_unit_test(test_timeout_hidden),
