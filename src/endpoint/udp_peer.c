@@ -71,6 +71,7 @@ struct udp {
 	struct address own_seen; /* the source of a datagram of our own */
 	TAILQ_HEAD(, peer) peers;
 	unsigned nsenders;	 /* of kind PEER_SENDER */
+	bool to_many;		 /* the links of new senders only receive */
 	struct peer *others;	 /* of kind PEER_OTHERS, or NULL */
 	struct peer *first;	 /* its link is about to read a datagram... */
 	int first_fd;		 /* ...from this socket */
@@ -244,9 +245,10 @@ static int
 peer_join(struct peer *peer)
 {
 	struct udp *udp = peer->udp;
-	bool receive_only = peer->kind == PEER_OTHERS ||
-	    (peer->kind == PEER_SENDER && sends_to_many(udp));
+	bool receive_only = peer->kind == PEER_OTHERS;
 
+	if (peer->kind == PEER_SENDER)
+		receive_only = udp->to_many = sends_to_many(udp);
 	peer->retry = false;
 	peer->link = endpoint_add_transport(
 	    udp->ep, &peer_ops, peer, peer->name, receive_only);
@@ -480,11 +482,12 @@ new_sender(struct udp *udp, const struct address *from, const char *name)
 	if (udp->others == NULL)
 		udp->others = peer_new(
 		    udp, PEER_OTHERS, NULL, "senders that are no peers");
-	log_limited(&udp->no_peer, LOG_WARNING, ABOUT_ENDPOINT,
-	    udp->ep->conf->name,
-	    "%s sends, but nothing is sent to it: there are %u other senders"
-	    " already",
-	    name, PEERS_MAX);
+	if (!udp->to_many)
+		log_limited(&udp->no_peer, LOG_WARNING, ABOUT_ENDPOINT,
+		    udp->ep->conf->name,
+		    "%s sends, but nothing is sent to it: there are %u other"
+		    " senders already",
+		    name, PEERS_MAX);
 	return udp->others;
 }
 
