@@ -522,9 +522,12 @@ keep_answer(struct exchange *ex, struct request *r, const struct batch *batch,
 		exchange_wake(ex);
 		return;
 	}
-	/* Each time that it was sent it may be answered. */
-	if (r->tries > 1)
+	/* Each time that it was sent it may be answered; it is not to be sent once more. */
+	if (r->tries > 1) {
+		if (ex->newest == r)
+			exchange_withdraw(ex, DROP_REPLACED);
 		exchange_guard_add(ex, &r->message, r->until_ns);
+	}
 	r->until_ns = item->since_ns;
 	r->shown = r->master != NULL && r->master->port == NULL;
 	request_set(ex, r, REQUEST_ANSWERED);
