@@ -71,7 +71,7 @@ batch_start(struct batch *batch, struct port *from)
 	batch->payload = batch->wire = 0;
 	batch->in_row = true;
 	batch->all = false;
-	batch->refused = batch->skip_answers = false;
+	batch->skip_answers = false;
 	batch->data = NULL;
 }
 
@@ -199,7 +199,6 @@ batch_pick(struct batch *batch, const struct route_target *target)
 			continue;
 		route = route_verdict(target, framing, item->payload, item->len,
 		    item->since_ns, &item->refused_by);
-		batch->refused |= item->refused_by != NO_ROUTE;
 		if (route == NULL)
 			continue;
 		item->route = route->number;

@@ -43,7 +43,6 @@ struct batch {
 	uint64_t payload, wire; /* bytes of all of them */
 	/* The items are contiguous as received; end is valid. */
 	bool in_row;
-	bool refused;	   /* some items were refused by an exchange */
 	bool skip_answers; /* those to requests of an exchange are not picked */
 	struct item item[BATCH_FRAMES];
 	/* The frames for the current destination, and their encoding. */

@@ -185,7 +185,8 @@ in_flight_lost(struct port *port)
 	size_t left = link_pending(port->link);
 
 	if (!h->waits || h->wire == 0) {
-		port->traffic.tx_bytes -= left; /* see port_say() */
+		/* See port_say(). */
+		port->traffic.tx_bytes -= link_pending(port->link);
 		return;
 	}
 	if (left == 0) {

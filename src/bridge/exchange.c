@@ -77,7 +77,9 @@ times_due(struct exchange *ex, uint64_t now)
 static bool
 may_send(const struct exchange *ex)
 {
-	return ex->rest_ns == 0 && !ex->bridge->stopping &&
+	/* While the bus is down, requests fail at once. */
+	return (ex->rest_ns == 0 || !exchange_bus_open(ex)) &&
+	    !ex->bridge->stopping &&
 	    ex->nrequests < MAX(exchange_conf(ex)->window, 1U) &&
 	    exchange_bus_clear(ex);
 }

@@ -40,8 +40,8 @@ void exchanges_renumber(struct bridge *b, const unsigned *number, unsigned n);
 /* Queues the picked frames as requests of the port they came from. */
 void exchange_submit(struct exchange *ex, struct batch *batch);
 /*
- * Frames that no exchange has got are requests that are not permitted, or, from a master
- * whose messages have numbers, requests to a unit that is on no bus: the first exchange
+ * Frames of a master that no exchange has got are requests that are not permitted, or, if
+ * its messages have numbers, requests to a unit that is on no bus: the first exchange
  * among the targets answers them with an exception.
  */
 void exchange_refuse(const struct batch *batch, const struct route_source *s);

@@ -36,7 +36,7 @@ exchange_is_guarded(const struct exchange *ex, const struct master *master)
 	struct modbus request;
 	struct queued q;
 
-	if (ex->nguards == 0)
+	if (ex->nguards == 0 || !exchange_bus_open(ex))
 		return false;
 	if (ex->nguards == GUARDS)
 		return true;

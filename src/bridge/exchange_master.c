@@ -126,6 +126,32 @@ note_request(struct exchange *ex, struct master *master, uint64_t now)
 	master->last_ns = now;
 }
 
+/* Adds a request that is to be answered with an exception. */
+static void
+add_refused(struct exchange *ex, struct master *master, const struct queued *q,
+    unsigned why)
+{
+	struct queued refused = *q;
+
+	refused.route = why;
+	master->refused.limit = ex->to->endpoint->conf->queue;
+	if (master->refused.bytes + queue_cost(q->len) > master->refused.limit)
+		exchange_drop(ex, DROP_OVERFLOW, q->len);
+	else if (queue_add(&master->refused, &refused) < 0)
+		exchange_drop(ex, DROP_MEMORY, q->len);
+	exchange_wake(ex);
+}
+
+void
+exchange_drop_refused(struct exchange *ex, struct master *master,
+    const struct queued *q, enum drop_reason reason, unsigned why)
+{
+	exchange_drop(ex, reason, q->len);
+	if (exchange_master_numbers(master) &&
+	    queue_cost(q->len) <= master->queue.limit)
+		add_refused(ex, master, q, why);
+}
+
 static void
 add_request(
     struct exchange *ex, struct master *master, const struct queued *item)
@@ -140,7 +166,8 @@ add_request(
 	note_request(ex, master, item->since_ns);
 	master->queue.limit = ex->to->endpoint->conf->queue;
 	if (master->queue.bytes + queue_cost(item->len) > master->queue.limit)
-		exchange_drop(ex, DROP_OVERFLOW, item->len);
+		exchange_drop_refused(
+		    ex, master, item, DROP_OVERFLOW, REFUSED_BUSY);
 	else if (queue_add(&master->queue, item) < 0)
 		exchange_drop(ex, DROP_MEMORY, item->len);
 }
@@ -150,7 +177,7 @@ static void
 wake_for_request(struct exchange *ex, const struct master *master)
 {
 	/* The first one in a queue may expire before the exchange is called otherwise. */
-	if (master->queue.frames == 1 ||
+	if (master->queue.frames == 1 || !exchange_bus_open(ex) ||
 	    (ex->rest_ns == 0 &&
 		ex->nrequests < MAX(exchange_conf(ex)->window, 1U)))
 		exchange_wake(ex);
@@ -179,6 +206,23 @@ submit(struct exchange *ex, const struct batch *batch, const struct queued *q)
 	wake_for_request(ex, master);
 }
 
+/*
+ * A request for one bus, or for none, shows that the master has given up on those for
+ * other buses, too.
+ */
+static void
+note_elsewhere(const struct exchange *ex, const struct batch *batch,
+    const struct item *item)
+{
+	struct exchange *other;
+	struct master *master;
+
+	TAILQ_FOREACH(other, &batch->from->node->bridge->exchanges, entry)
+		if (other != ex &&
+		    (master = find_master(other, batch->from, NULL)) != NULL)
+			note_request(other, master, item->since_ns);
+}
+
 void
 exchange_submit(struct exchange *ex, struct batch *batch)
 {
@@ -187,6 +231,7 @@ exchange_submit(struct exchange *ex, struct batch *batch)
 		const struct queued q = item_queued(batch, item, ex->to);
 
 		item->submitted = true;
+		note_elsewhere(ex, batch, item);
 		submit(ex, batch, &q);
 	}
 }
@@ -218,12 +263,7 @@ refuse(struct exchange *ex, struct port *port, const struct queued *q)
 	if (master == NULL)
 		return;
 	note_request(ex, master, q->since_ns);
-	master->refused.limit = ex->to->endpoint->conf->queue;
-	if (master->refused.bytes + queue_cost(q->len) > master->refused.limit)
-		exchange_drop(ex, DROP_OVERFLOW, q->len);
-	else if (queue_add(&master->refused, q) < 0)
-		exchange_drop(ex, DROP_MEMORY, q->len);
-	exchange_wake(ex);
+	add_refused(ex, master, q, q->route);
 }
 
 void
@@ -236,14 +276,24 @@ exchange_refuse(const struct batch *batch, const struct route_source *s)
 		const struct item *item = &batch->item[i];
 		struct queued q;
 
-		if (item->submitted ||
-		    (!numbers && item->refused_by == NO_ROUTE) ||
+		if (item->submitted)
+			continue;
+		note_elsewhere(NULL, batch, item);
+		if ((!numbers && item->refused_by == NO_ROUTE) ||
 		    (ex = refusing(batch, s, item->refused_by)) == NULL)
 			continue;
 		q = item_queued(batch, item, ex->to);
 		q.route = item->refused_by;
 		refuse(ex, batch->from, &q);
 	}
+}
+
+static uint8_t
+reason_code(unsigned why)
+{
+	if (why == REFUSED_BUSY)
+		return MODBUS_BUSY;
+	return why == NO_ROUTE ? MODBUS_NO_PATH : MODBUS_ILLEGAL_FUNCTION;
 }
 
 bool
@@ -257,9 +307,8 @@ exchange_answer_refused(struct exchange *ex)
 		for (; queue_head(&master->refused, &q); n++) {
 			if (n == TURN_REQUESTS)
 				return true;
-			request_answer_exception(ex, master, &q,
-			    q.route == NO_ROUTE ? MODBUS_NO_PATH
-						: MODBUS_ILLEGAL_FUNCTION);
+			request_answer_exception(
+			    ex, master, &q, reason_code(q.route));
 			queue_pop(&master->refused);
 		}
 	return false;

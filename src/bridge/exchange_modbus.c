@@ -4,6 +4,8 @@
  * An answer repeats the unit and the function of its request, and has the length that the
  * request determines.
  */
+#include <string.h>
+
 #include "exchange_parts.h"
 
 /*
@@ -19,6 +21,20 @@ is_broadcast(const struct exchange *ex, const struct modbus *m,
 	    exchange_framing(ex)->rule->number_size == 0;
 }
 
+/*
+ * The answer to some functions is equal to the request.  After a collision it cannot be
+ * told from the echo, so it is not accepted.
+ */
+static bool
+may_be_echo(const struct exchange *ex, const struct modbus *m)
+{
+	static const uint8_t equal[] = { 5, 6, 8, 22 };
+	const struct port *port = TAILQ_FIRST(&ex->to->ports);
+
+	return port != NULL && port_echo_collided(port) &&
+	    memchr(equal, m->function, sizeof(equal)) != NULL;
+}
+
 static bool
 answers(const struct exchange *ex, const struct modbus *request,
     const uint8_t *payload, size_t len)
@@ -26,7 +42,7 @@ answers(const struct exchange *ex, const struct modbus *request,
 	struct modbus m;
 
 	return framing_modbus(exchange_framing(ex), payload, len, &m) &&
-	    modbus_answers(request, &m);
+	    modbus_answers(request, &m) && !may_be_echo(ex, &m);
 }
 
 /* An exception response contains nothing else that identifies its request. */

@@ -24,13 +24,14 @@ struct master {
 	struct port *port; /* NULL: the control port... */
 	struct tap *tap;   /* ...for `ask`; NULL: for `send` */
 	struct queue queue;
-	/* To be answered with an exception; route: that does not permit the function, or
-	 * NO_ROUTE: none accepts the unit. */
+	/* To be answered with an exception; route: that does not permit the function;
+	 * NO_ROUTE: none accepts the unit; or REFUSED_BUSY. */
 	struct queue refused;
 	uint64_t last_ns; /* when it last sent a request */
 	bool priority;
 };
 TAILQ_HEAD(master_list, master);
+#define REFUSED_BUSY (NO_ROUTE - 1) /* there was no room for it */
 
 enum request_state {
 	REQUEST_NONE,
@@ -226,6 +227,9 @@ void exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason);
 /* The master whose turn it is among those that may send a request now, or NULL. */
 struct master *exchange_next_master(struct exchange *ex);
+/* Drops a request, and answers it with an exception if it has a number. */
+void exchange_drop_refused(struct exchange *ex, struct master *master,
+    const struct queued *q, enum drop_reason reason, unsigned why);
 /* Answers requests that were refused; returns whether there are more. */
 bool exchange_answer_refused(struct exchange *ex);
 /* Drops requests that have waited too long; returns when the next one will have, or 0. */

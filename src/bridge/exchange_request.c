@@ -136,6 +136,10 @@ request_answer_exception(struct exchange *ex, struct master *master,
 
 	if (!ex->protocol->read(conf, q->payload, q->len, &r.message))
 		return;
+	/* Unless it is refused, a broadcast gets no answer. */
+	if (code == MODBUS_NO_ANSWER &&
+	    ex->protocol->unanswered(ex, &r.message, q->payload, q->len))
+		return;
 	r.unit = r.message.unit;
 	r.master_number = framing_number(conf, q->payload, q->len);
 	if (is_told(ex, &r))
@@ -256,7 +260,9 @@ transmit(struct exchange *ex, struct request *r, struct queued *q)
 	uint8_t payload[CONVERT_MAX];
 
 	if (bus->rule->number_size > 0) {
-		r->number = ex->number = (ex->number + 1) & UINT16_MAX;
+		/* A retry keeps it, so that each try may be answered. */
+		if (r->tries == 0)
+			r->number = ex->number = (ex->number + 1) & UINT16_MAX;
 		q->payload = memcpy(payload, q->payload, q->len);
 		framing_set_number(bus, payload, q->len, r->number);
 	}

@@ -250,7 +250,7 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		else
 			node_deliver(to, batch);
 	}
-	if (batch->refused || batch->from->conf->framing.rule->number_size > 0)
+	if (batch->from->node->messages == MESSAGES_REQUESTS)
 		exchange_refuse(batch, s);
 }
 

@@ -172,6 +172,8 @@ void port_echo_sent(struct port *port, const uint8_t *data, size_t len);
  * have sent something.
  */
 size_t port_echo_remove(struct port *port, uint8_t *in, size_t n, size_t size);
+/* Whether there was a collision since the last write: its echo may be input. */
+bool port_echo_collided(const struct port *port);
 /* Nothing is expected any more. */
 void port_echo_forget(struct port *port);
 void port_echo_free(struct port *port);

@@ -18,6 +18,7 @@
 struct local_echo {
 	struct queue sent; /* one frame for each write */
 	size_t matched;	   /* bytes of the first one that were received */
+	bool collided;	   /* since the last write */
 };
 
 void
@@ -31,6 +32,7 @@ port_echo_sent(struct port *port, const uint8_t *data, size_t len)
 		queue_init(&echo->sent, EXPECTED_MAX);
 		port->local_echo = echo;
 	}
+	echo->collided = false;
 	if (queue_full(&echo->sent))
 		port_echo_forget(port);
 	if (len > 0)
@@ -52,6 +54,14 @@ give_back(struct port *port, const struct queued *q, uint8_t *in, size_t n,
 	return n + matched;
 }
 
+/* A line yields 00 or ff when its direction changes. */
+static bool
+is_stray(const struct local_echo *echo, const struct queued *q, uint8_t byte)
+{
+	return echo->matched == 0 && (byte == 0 || byte == 0xff) &&
+	    byte != q->payload[0];
+}
+
 size_t
 port_echo_remove(struct port *port, uint8_t *in, size_t n, size_t size)
 {
@@ -61,6 +71,10 @@ port_echo_remove(struct port *port, uint8_t *in, size_t n, size_t size)
 	bool collision = false;
 
 	while (at < n && queue_head(&echo->sent, &q)) {
+		if (is_stray(echo, &q, in[at])) {
+			at++;
+			continue;
+		}
 		len = MIN(n - at, q.len - echo->matched);
 		collision =
 		    memcmp(in + at, q.payload + echo->matched, len) != 0;
@@ -81,7 +95,14 @@ port_echo_remove(struct port *port, uint8_t *in, size_t n, size_t size)
 	COUNT(port, collisions, 1);
 	n = give_back(port, &q, in, n, size);
 	port_echo_forget(port);
+	echo->collided = true;
 	return n;
+}
+
+bool
+port_echo_collided(const struct port *port)
+{
+	return port->local_echo != NULL && port->local_echo->collided;
 }
 
 void

@@ -343,6 +343,30 @@ modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret)
 #define MEI_READ_IDENTIFICATION 14
 
 bool
+modbus_request_fits(const struct modbus *m)
+{
+	/* Unit, function and data of requests of a fixed length; 0: of any. */
+	static const uint8_t length[] = { [1] = 6,
+		6,
+		6,
+		6,
+		6,
+		6,
+		2,
+		[11] = 2,
+		2,
+		[17] = 2,
+		[22] = 8,
+		[24] = 4,
+		[READ_DEVICE] = 5 };
+
+	if (m->len == 0 || m->function >= sizeof(length) ||
+	    length[m->function] == 0)
+		return true;
+	return m->len == length[m->function];
+}
+
+bool
 modbus_reads(const struct modbus *m)
 {
 	static const uint8_t reading[] = { 1, 2, 3, 4, 7, 11, 12, 17, 20, 24 };

@@ -47,6 +47,7 @@ bool mavlink_read(const uint8_t *payload, size_t len, struct mavlink *ret);
 /* Exception codes of a gateway: the bus is unavailable; the unit does not respond. */
 #define MODBUS_EXCEPTION 0x80 /* set in the function */
 #define MODBUS_ILLEGAL_FUNCTION 0x01
+#define MODBUS_BUSY 0x06
 #define MODBUS_NO_PATH 0x0a
 #define MODBUS_NO_ANSWER 0x0b
 
@@ -69,6 +70,8 @@ bool modbus_read_inner(const uint8_t *inner, size_t len, struct modbus *ret);
  */
 bool modbus_answers(const struct modbus *request, const struct modbus *answer);
 
+/* Whether the length is that of a request of this function, if that is known. */
+bool modbus_request_fits(const struct modbus *m);
 /* Whether the function only reads. */
 bool modbus_reads(const struct modbus *m);
 

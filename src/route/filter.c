@@ -252,3 +252,13 @@ match_reading(
 
 	return framing_modbus(framing, payload, len, &m) && modbus_reads(&m);
 }
+
+bool
+match_request(
+    const struct framing_conf *framing, const uint8_t *payload, size_t len)
+{
+	struct modbus m;
+
+	return framing_modbus(framing, payload, len, &m) &&
+	    modbus_request_fits(&m);
+}

@@ -48,6 +48,9 @@ bool match_unit(const struct ranges *units, const struct framing_conf *framing,
     const uint8_t *payload, size_t len);
 bool match_function(const struct ranges *functions,
     const struct framing_conf *framing, const uint8_t *payload, size_t len);
+/* Whether it has the length of a Modbus request: what follows could be another one. */
+bool match_request(
+    const struct framing_conf *framing, const uint8_t *payload, size_t len);
 /* Whether it is a Modbus message of a function that only reads. */
 bool match_reading(
     const struct framing_conf *framing, const uint8_t *payload, size_t len);

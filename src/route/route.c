@@ -469,6 +469,10 @@ static bool
 permits(const struct route_conf *conf, const struct framing_conf *framing,
     const uint8_t *payload, size_t len)
 {
+	if (conf->exchange == EXCHANGE_MODBUS &&
+	    (conf->functions != FUNCTIONS_ALL || conf->match_function.n > 0) &&
+	    !match_request(framing, payload, len))
+		return false;
 	if (conf->functions == FUNCTIONS_READ)
 		return match_reading(framing, payload, len);
 	return conf->match_function.n == 0 ||

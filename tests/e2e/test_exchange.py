@@ -58,6 +58,18 @@ def test_answers_in_another_order_have_the_numbers_of_their_requests(windowed):
     assert (count(d, "foreign"), count(d, "late")) == (0, 0)
 
 
+def test_each_try_on_a_connection_may_be_answered(daemon, connect, device):  # noqa: F811
+    port = free_port()
+    d = daemon(proxy(port, device, retries=3, answer_timeout="300ms"), settled=False)
+    device.accept()
+    client = connect(port)
+    client.send(mbap(read(1, 0), 100))
+    flush([client])
+    numbers = received(device, 1)
+    wait_for(lambda: count(d, "retries") > 0)
+    gives(device, client, numbers, 0)
+
+
 def test_an_answer_with_the_number_of_another_request_is_not_taken(windowed):
     d, device, client, numbers = windowed  # noqa: F811
     device.link.sendall(mbap(holds(2, 9), numbers[1]))

@@ -3,6 +3,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -538,3 +539,51 @@ def test_a_byte_behind_an_answer_does_not_make_it_a_request(gateway):
     expect(bus, read(4), [client])
     bus.send(answer + b"\x00")
     expect(client, mbap(answer, 1), [bus])
+
+
+def test_a_request_to_another_bus_gives_up_the_earlier_one(pty, daemon):
+    m, a, b = pty("m"), pty("a"), pty("b")
+    d = daemon(serial("m", m, **RTU) + serial("a", a, **RTU) + serial("b", b, **RTU) +
+               route("shared", from_="m", to="a", exchange="modbus", match_unit="1-9",
+                     answer_timeout="20s") +
+               route("second", from_="m", to="b", exchange="modbus", match_unit="10-19"))
+    m.send(read(1))
+    expect(a, read(1), [m])
+    time.sleep(0.1)     # longer than requests that arrive together
+    m.send(read(12))
+    expect(b, read(12), [m])
+    a.send(holds(1, 1))
+    wait_for(lambda: count(d, "late") == 1)
+    b.send(holds(12, 12))
+    expect(m, holds(12, 12), [b])
+
+
+def test_while_the_bus_is_down_no_guard_and_no_gap_is_waited_for(gateway):
+    d, bus, join = gateway(answer_timeout="200ms", late_guard="1m", min_gap="1m")
+    client = join()
+    client.send(mbap(read(1), 1))
+    expect(bus, read(1), [client])
+    expect(client, exception(read(1), 0x0b, 1), [bus])
+    bus.unplug()
+    d.wait_state("bus", "lost")
+    client.send(mbap(read(1), 2))
+    expect(client, exception(read(1), 0x0a, 2))
+
+
+def test_a_request_for_which_there_is_no_room_is_exception_6(gateway):
+    d, bus, join = gateway(dict(RTU, queue="200"))
+    client = join()
+    client.send(b"".join(mbap(read(1, n), n) for n in range(20)))
+    expect(bus, read(1, 0), [client])
+    pump([client, bus], lambda: exception(read(1, 19), 0x06, 19) in client.received)
+    assert count(d, "exception_06") == d.dropped("bus", "overflow") > 0
+
+
+def test_a_request_with_a_write_behind_it_is_not_permitted(gateway):
+    """A unit that finds frames by their length would execute the write."""
+    d, bus, join = gateway(functions="read", match_unit="1-5")
+    client = join()
+    hidden = rtu(9, 6, "0001beef")
+    client.send(mbap(rtu(1, 3, "00000000" + hidden.hex()), 1) + mbap(read(1), 2))
+    expect(client, exception(read(1), 0x01, 1), [bus])
+    expect(bus, read(1), [client])

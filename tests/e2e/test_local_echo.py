@@ -52,6 +52,32 @@ def test_a_wrong_echo_is_a_collision(gateway):
     assert count(d, "retries") == 1
 
 
+def test_stray_bytes_do_not_hide_the_echo(gateway):
+    """As a line yields them when its direction changes."""
+    d, bus, join = gateway(ECHO)
+    client = join()
+    request = write_one(3, 1, 7)
+    client.send(mbap(request, 1))
+    expect(bus, request, [client])
+    bus.send(b"\xff\x00" + request)
+    d.wait_number("bus/echo_bytes", len(request) + 2)
+    assert count(d, "answers") == 0 and not client.received
+    bus.send(request)
+    expect(client, mbap(request, 1), [bus])
+
+
+def test_after_a_collision_an_echo_does_not_confirm_a_write(gateway):
+    d, bus, join = gateway(ECHO, answer_timeout="500ms")
+    client = join()
+    request = write_one(3, 1, 7)
+    client.send(mbap(request, 1))
+    expect(bus, request, [client])
+    bus.send(b"\x7f" + request)
+    d.wait_number("bus/collisions", 1)
+    expect(client, exception(request, 0x0b, 1), [bus])
+    assert count(d, "answers") == 0
+
+
 def test_a_lost_echo_is_not_expected_after_the_timeout(gateway):
     d, bus, join = gateway(ECHO, answer_timeout="200ms", late_guard="1ms")
     client = join()
