@@ -34,7 +34,7 @@ int exchanges_add(struct exchange_list *list, struct bridge *b,
  */
 void exchanges_use(struct bridge *b, struct exchange_list *list);
 void exchanges_free(struct exchange_list *list);
-/* The route of each request m below n becomes number[m]. */
+/* The route m of every request becomes number[m], or none if m is not below n. */
 void exchanges_renumber(struct bridge *b, const unsigned *number, unsigned n);
 
 /* Queues the picked frames as requests of the port they came from. */
@@ -64,6 +64,8 @@ int exchange_send(
 bool exchange_answers(const struct exchange *ex, const struct tap *tap);
 /* When the request was sent whose answer is being shown to the taps. */
 uint64_t exchange_shown_sent_ns(const struct exchange *ex);
+/* The number that its master gave it. */
+uint32_t exchange_shown_number(const struct exchange *ex);
 /* The keys of the bus. */
 const struct route_conf *exchange_conf(const struct exchange *ex);
 uint64_t exchange_answer_timeout(const struct exchange *ex);

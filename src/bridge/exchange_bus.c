@@ -126,9 +126,35 @@ exchange_bus_clear(const struct exchange *ex)
 }
 
 bool
+exchange_unwritten(const struct exchange *ex)
+{
+	const struct port *port;
+
+	TAILQ_FOREACH(port, &ex->to->ports, entry)
+		if (!queue_empty(&port->queue) ||
+		    (port->in_flight.waits &&
+			(port->in_flight.wire == 0 ||
+			    link_pending(port->link) > 0)))
+			return true;
+	return false;
+}
+
+/* The first link that is open, or else the first one, or NULL. */
+static struct port *
+bus_port(const struct exchange *ex)
+{
+	struct port *port;
+
+	TAILQ_FOREACH(port, &ex->to->ports, entry)
+		if (port_open(port))
+			return port;
+	return TAILQ_FIRST(&ex->to->ports);
+}
+
+bool
 exchange_bus_open(const struct exchange *ex)
 {
-	const struct port *port = TAILQ_FIRST(&ex->to->ports);
+	const struct port *port = bus_port(ex);
 
 	return port != NULL && port_open(port);
 }
@@ -206,7 +232,7 @@ encoded_length(const struct framing_conf *framing, const struct queued *q)
 bool
 exchange_transmit(struct exchange *ex, struct request *r, struct queued *q)
 {
-	struct port *port = TAILQ_FIRST(&ex->to->ports);
+	struct port *port = bus_port(ex);
 	enum drop_reason reason;
 	long len = 0;
 

@@ -62,15 +62,21 @@ exchange_add_master(struct exchange *ex, struct port *port, struct tap *tap)
 	return master;
 }
 
+/* Whether a queued request is counted as dropped already. */
+static bool
+is_dropped(const struct queued *q)
+{
+	return q->route == REFUSED_BUSY || q->route == REFUSED_CLOSED;
+}
+
 static void
 drop_all(struct exchange *ex, struct queue *queue, enum drop_reason reason)
 {
 	struct queued q;
 
-	while (queue_head(queue, &q)) {
-		exchange_drop(ex, reason, q.len);
-		queue_pop(queue);
-	}
+	for (; queue_head(queue, &q); queue_pop(queue))
+		if (!is_dropped(&q))
+			exchange_drop(ex, reason, q.len);
 	queue_free(queue);
 }
 
@@ -126,8 +132,8 @@ note_request(struct exchange *ex, struct master *master, uint64_t now)
 	master->last_ns = now;
 }
 
-/* Adds a request that is to be answered with an exception. */
-static void
+/* Adds a request that is to be answered with an exception; -ENOBUFS, -ENOMEM. */
+static int
 add_refused(struct exchange *ex, struct master *master, const struct queued *q,
     unsigned why)
 {
@@ -136,19 +142,17 @@ add_refused(struct exchange *ex, struct master *master, const struct queued *q,
 	refused.route = why;
 	master->refused.limit = ex->to->endpoint->conf->queue;
 	if (master->refused.bytes + queue_cost(q->len) > master->refused.limit)
-		exchange_drop(ex, DROP_OVERFLOW, q->len);
-	else if (queue_add(&master->refused, &refused) < 0)
-		exchange_drop(ex, DROP_MEMORY, q->len);
+		return -ENOBUFS;
 	exchange_wake(ex);
+	return queue_add(&master->refused, &refused);
 }
 
 void
 exchange_drop_refused(struct exchange *ex, struct master *master,
-    const struct queued *q, enum drop_reason reason, unsigned why)
+    const struct queued *q, enum drop_reason reason, enum refusal why)
 {
 	exchange_drop(ex, reason, q->len);
-	if (exchange_master_numbers(master) &&
-	    queue_cost(q->len) <= master->queue.limit)
+	if (exchange_master_numbers(master))
 		add_refused(ex, master, q, why);
 }
 
@@ -207,8 +211,8 @@ submit(struct exchange *ex, const struct batch *batch, const struct queued *q)
 }
 
 /*
- * A request for one bus, or for none, shows that the master has given up on those for
- * other buses, too.
+ * A request for one bus, or for none, shows that a master without numbers has given up on
+ * those for other buses, too.
  */
 static void
 note_elsewhere(const struct exchange *ex, const struct batch *batch,
@@ -217,6 +221,8 @@ note_elsewhere(const struct exchange *ex, const struct batch *batch,
 	struct exchange *other;
 	struct master *master;
 
+	if (batch->from->conf->framing.rule->number_size > 0)
+		return;
 	TAILQ_FOREACH(other, &batch->from->node->bridge->exchanges, entry)
 		if (other != ex &&
 		    (master = find_master(other, batch->from, NULL)) != NULL)
@@ -259,11 +265,16 @@ static void
 refuse(struct exchange *ex, struct port *port, const struct queued *q)
 {
 	struct master *master = find_or_add(ex, port);
+	int r;
 
-	if (master == NULL)
+	if (master == NULL) {
+		exchange_drop(ex, DROP_MEMORY, q->len);
 		return;
+	}
 	note_request(ex, master, q->since_ns);
-	add_refused(ex, master, q, q->route);
+	if ((r = add_refused(ex, master, q, q->route)) < 0)
+		exchange_drop(
+		    ex, r == -ENOMEM ? DROP_MEMORY : DROP_OVERFLOW, q->len);
 }
 
 void
@@ -288,12 +299,19 @@ exchange_refuse(const struct batch *batch, const struct route_source *s)
 	}
 }
 
+/* The exception for a refused request. */
 static uint8_t
-reason_code(unsigned why)
+exception_of(const struct queued *q)
 {
-	if (why == REFUSED_BUSY)
+	switch (q->route) {
+	case REFUSED_BUSY:
 		return MODBUS_BUSY;
-	return why == NO_ROUTE ? MODBUS_NO_PATH : MODBUS_ILLEGAL_FUNCTION;
+	case REFUSED_UNIT:
+	case REFUSED_CLOSED:
+		return MODBUS_NO_PATH;
+	default:
+		return MODBUS_ILLEGAL_FUNCTION;
+	}
 }
 
 bool
@@ -308,7 +326,7 @@ exchange_answer_refused(struct exchange *ex)
 			if (n == TURN_REQUESTS)
 				return true;
 			request_answer_exception(
-			    ex, master, &q, reason_code(q.route));
+			    ex, master, &q, exception_of(&q));
 			queue_pop(&master->refused);
 		}
 	return false;
@@ -354,6 +372,18 @@ exchange_forget_tap(struct bridge *b, const struct tap *tap)
 	}
 }
 
+/* Whether the bus has a link besides the one that goes down. */
+static bool
+has_other_link(const struct exchange *ex, const struct port *port)
+{
+	const struct port *other;
+
+	TAILQ_FOREACH(other, &ex->to->ports, entry)
+		if (other != port && port_open(other))
+			return true;
+	return false;
+}
+
 void
 exchange_forget(struct bridge *b, const struct port *port)
 {
@@ -361,7 +391,7 @@ exchange_forget(struct bridge *b, const struct port *port)
 	struct master *master;
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
-		if (ex->to == port->node)
+		if (ex->to == port->node && !has_other_link(ex, port))
 			requests_bus_down(ex);
 		master = find_master(ex, port, NULL);
 		if (master != NULL)

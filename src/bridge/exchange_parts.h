@@ -24,14 +24,21 @@ struct master {
 	struct port *port; /* NULL: the control port... */
 	struct tap *tap;   /* ...for `ask`; NULL: for `send` */
 	struct queue queue;
-	/* To be answered with an exception; route: that does not permit the function;
-	 * NO_ROUTE: none accepts the unit; or REFUSED_BUSY. */
+	/* To be answered with an exception; route: that does not permit the function, or
+	 * one of enum refusal. */
 	struct queue refused;
 	uint64_t last_ns; /* when it last sent a request */
 	bool priority;
 };
 TAILQ_HEAD(master_list, master);
-#define REFUSED_BUSY (NO_ROUTE - 1) /* there was no room for it */
+
+/* In place of the number of a route. */
+enum refusal {
+	REFUSED_UNIT = NO_ROUTE, /* no route accepts it */
+	/* These are counted as dropped. */
+	REFUSED_BUSY = NO_ROUTE - 1,   /* there was no room for it */
+	REFUSED_CLOSED = NO_ROUTE - 2, /* its route was removed or changed */
+};
 
 enum request_state {
 	REQUEST_NONE,
@@ -52,6 +59,7 @@ struct request {
 	uint32_t master_number; /* its number from its master... */
 	uint32_t number;	/* ...and its number on the bus */
 	uint8_t exception;	/* for its master, 0: none */
+	bool unrouted;		/* its route was removed or changed */
 	bool shown;		/* the answer was shown to a control session */
 	unsigned frames;	/* of the answer that have arrived */
 	unsigned tries;		/* how often it was sent */
@@ -157,7 +165,7 @@ void requests_deliver(struct exchange *ex);
 void requests_due(struct exchange *ex, uint64_t now, bool arriving);
 /* When the first request is due, 0: there is none. */
 uint64_t requests_time(const struct exchange *ex);
-/* The bus has gone down. */
+/* The bus is down. */
 void requests_bus_down(struct exchange *ex);
 /* The master no longer waits for any answer. */
 void requests_abandon(
@@ -201,6 +209,8 @@ void exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len);
  * requests to it are dropped.
  */
 bool exchange_bus_clear(const struct exchange *ex);
+/* Whether a part of a request is not written to the bus yet. */
+bool exchange_unwritten(const struct exchange *ex);
 /* Whether a request can be sent now. */
 bool exchange_bus_open(const struct exchange *ex);
 /*
@@ -229,7 +239,7 @@ void exchange_free_master(
 struct master *exchange_next_master(struct exchange *ex);
 /* Drops a request, and answers it with an exception if it has a number. */
 void exchange_drop_refused(struct exchange *ex, struct master *master,
-    const struct queued *q, enum drop_reason reason, unsigned why);
+    const struct queued *q, enum drop_reason reason, enum refusal why);
 /* Answers requests that were refused; returns whether there are more. */
 bool exchange_answer_refused(struct exchange *ex);
 /* Drops requests that have waited too long; returns when the next one will have, or 0. */

@@ -362,10 +362,20 @@ restore_waits(
 
 	for (size_t i = 0; i < old->nrequests; i++)
 		if (old->request[i].master == number &&
-		    ex->request[i].route != ROUTE_CHANGED &&
 		    ex->request[i].state != REQUEST_NONE &&
 		    ex->request[i].sent_ns == old->request[i].request.sent_ns)
 			ex->request[i].master = master;
+}
+
+/* The framing of the master may have changed. */
+static bool
+is_request(const struct exchange *ex, const struct master *master,
+    const struct queued *q)
+{
+	struct modbus m;
+
+	return ex->protocol->read(
+	    exchange_master_framing(ex, master), q->payload, q->len, &m);
 }
 
 /* Restores the queued requests of a master; port: NULL for the control port. */
@@ -382,8 +392,13 @@ restore_master(struct old_exchange *old, size_t number, struct port *port)
 	for (size_t i = 0; i < saved->nframes; i++) {
 		frame_read(&u, &q);
 		q.route = route_now(old, q.route);
-		if (q.route == ROUTE_CHANGED)
+		if (q.route == ROUTE_CHANGED && master != NULL)
+			exchange_drop_refused(
+			    ex, master, &q, DROP_CLOSED, REFUSED_CLOSED);
+		else if (q.route == ROUTE_CHANGED)
 			drop(ex->to, DROP_CLOSED, q.len);
+		else if (master != NULL && !is_request(ex, master, &q))
+			drop(ex->to, DROP_UNENCODABLE, q.len);
 		else if (master == NULL || queue_add(&master->queue, &q) < 0)
 			drop(ex->to, DROP_MEMORY, q.len);
 	}
@@ -403,6 +418,7 @@ restore_request(const struct old_exchange *old, size_t i, struct exchange *ex)
 
 	*r = old->request[i].request;
 	r->route = route_now(old, r->route);
+	r->unrouted = r->route == ROUTE_CHANGED;
 	if (r->number == ex->number)
 		ex->newest = r;
 	if (payload->len == 0 || (r->payload = malloc(payload->len)) == NULL)

@@ -106,10 +106,12 @@ take_over_requests(struct exchange *ex, struct exchange *old)
 	queue_init(&old->answers, 0);
 	memset(old->request, 0, sizeof(old->request));
 	EACH_REQUEST(r, ex) {
-		if (exchange_has_route(ex, r->route))
+		/* An answer that has arrived is still delivered. */
+		if (r->state == REQUEST_ANSWERED ||
+		    exchange_has_route(ex, r->route))
 			continue;
 		exchange_tell_unanswered(r->master, false);
-		r->master = NULL;
+		r->unrouted = true;
 	}
 }
 
@@ -130,7 +132,7 @@ drop_unrouted(struct exchange *ex, struct master *master)
 			reason = DROP_MEMORY;
 		}
 		exchange_tell_unanswered(master, false);
-		exchange_drop(ex, reason, q.len);
+		exchange_drop_refused(ex, master, &q, reason, REFUSED_CLOSED);
 	}
 	queue_free(&old);
 }
@@ -177,31 +179,17 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 	}
 }
 
-struct numbers {
-	const unsigned *number;
-	unsigned n;
-};
-
-static unsigned
-number_of(const void *arg, unsigned route)
-{
-	const struct numbers *numbers = arg;
-
-	return route < numbers->n ? numbers->number[route] : route;
-}
-
 void
 exchanges_renumber(struct bridge *b, const unsigned *number, unsigned n)
 {
-	const struct numbers numbers = { number, n };
 	struct exchange *ex;
 	struct master *master;
 	struct request *r;
 
 	TAILQ_FOREACH(ex, &b->exchanges, entry) {
 		TAILQ_FOREACH(master, &ex->masters, entry)
-			queue_reroute(&master->queue, number_of, &numbers);
+			queue_renumber(&master->queue, number, n);
 		EACH_REQUEST(r, ex)
-			r->route = number_of(&numbers, r->route);
+			r->route = r->route < n ? number[r->route] : NO_ROUTE;
 	}
 }

@@ -208,36 +208,14 @@ queue_at(const struct queue *q, uint64_t place, struct queued *ret)
 }
 
 void
-queue_reroute(struct queue *q, unsigned (*map)(const void *arg, unsigned route),
-    const void *arg)
+queue_renumber(struct queue *q, const unsigned *number, unsigned n)
 {
 	struct header *h;
 
 	for (size_t at = q->head; skip_fillers(q, &at); at += record_space(h)) {
 		h = header_at(q, at);
-		h->route = map(arg, h->route);
+		h->route = h->route < n ? number[h->route] : UINT32_MAX;
 	}
-}
-
-struct numbers {
-	const unsigned *number;
-	unsigned n;
-};
-
-static unsigned
-number_of(const void *arg, unsigned route)
-{
-	const struct numbers *numbers = arg;
-
-	return route < numbers->n ? numbers->number[route] : UINT32_MAX;
-}
-
-void
-queue_renumber(struct queue *q, const unsigned *number, unsigned n)
-{
-	const struct numbers numbers = { number, n };
-
-	queue_reroute(q, number_of, &numbers);
 }
 
 bool

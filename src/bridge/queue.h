@@ -128,9 +128,6 @@ void queue_give(struct queue *q, size_t frames);
 void queue_given(struct queue *q);
 /* Every route m becomes number[m], or UINT32_MAX if m is not below n. */
 void queue_renumber(struct queue *q, const unsigned *number, unsigned n);
-/* Every route becomes what the function returns for it. */
-void queue_reroute(struct queue *q,
-    unsigned (*map)(const void *arg, unsigned route), const void *arg);
 /*
  * Replaces the frame in a place with a copy of this one; its route and its position in
  * the queue stay the same.  -EINVAL: the frame was removed; -ENOMEM: nothing changed.

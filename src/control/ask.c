@@ -23,6 +23,25 @@
 /* The bytes of an answer that are shown in one step. */
 #define STEP_BYTES 4096
 
+/* An answer has the number of its request, which had another one on the bus. */
+static void
+keep_answer(struct client *c, const struct node *node, const uint8_t *payload,
+    size_t len)
+{
+	const struct framing_conf *conf = &node->endpoint->conf->framing;
+	uint8_t copy[CONVERT_MAX];
+
+	if (node->exchange == NULL || conf->rule->number_size == 0 ||
+	    len > sizeof(copy)) {
+		evbuffer_add(c->frames, payload, len);
+		return;
+	}
+	memcpy(copy, payload, len);
+	framing_set_number(
+	    conf, copy, len, exchange_shown_number(node->exchange));
+	evbuffer_add(c->frames, copy, len);
+}
+
 static void
 on_frame(struct tap *tap, const struct port *from, const char *to,
     const uint8_t *payload, size_t len)
@@ -38,7 +57,7 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 		evbuffer_add_printf(c->reply,
 		    "{\"from\":\"%s\",\"size\":%zu,\"text\":\"",
 		    from->link->name, len);
-	evbuffer_add(c->frames, payload, len);
+	keep_answer(c, from->node, payload, len);
 	c->asking = false;
 	c->answered = true;
 	c->ops->wake(c);

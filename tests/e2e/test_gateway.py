@@ -393,6 +393,7 @@ def test_a_request_on_the_bus_outlives_a_change_of_the_route(gateway, how):
     else:
         d.write(text)
         restart(d)
+    expect(client, exception(read(1, 0), 0x0a, 1), [bus])
     client.send(mbap(read(1, 5), 2))
     wait_for(lambda: "(1 request more)" in exchange_label(d))
     bus.send(holds(1, 0xaaaa))
@@ -587,3 +588,21 @@ def test_a_request_with_a_write_behind_it_is_not_permitted(gateway):
     client.send(mbap(rtu(1, 3, "00000000" + hidden.hex()), 1) + mbap(read(1), 2))
     expect(client, exception(read(1), 0x01, 1), [bus])
     expect(bus, read(1), [client])
+
+
+@pytest.mark.parametrize("how", ["reload", "restart"])
+def test_requests_of_a_route_that_is_changed_get_an_exception(gateway, how):
+    d, bus, join = gateway()
+    client = join()
+    client.send(b"".join(mbap(read(1, n), n) for n in range(3)))
+    expect(bus, read(1, 0), [client])
+    wait_for(lambda: "(2 requests more)" in exchange_label(d))
+    d.write(d.sections.replace("answer_timeout = 5s", "answer_timeout = 6s"))
+    if how == "reload":
+        d.reload()
+    else:
+        restart(d)
+    pump([client, bus], lambda: len(client.received) == 3 * 9)
+    assert sorted(client.received[i:i + 9] for i in (0, 9, 18)) == [
+        exception(read(1, n), 0x0a, n) for n in range(3)]
+    assert d.dropped("bus", "closed") == 2

@@ -170,7 +170,9 @@ def test_every_framing_of_a_line(bus, line, form):
     assert "exception 02" in lines[0]
 
 
-def test_a_bus_of_modbus_tcp(daemon, device):  # noqa: F811
+@pytest.fixture
+def tcp_bus(daemon, device):  # noqa: F811
+    """A bus that is a device of Modbus TCP."""
     d = daemon(tcp_server("lan", free_port(), framing="modbus-tcp") +
                section("tcp-client", "plc", framing="modbus-tcp",
                        connect=f"127.0.0.1:{device.port}", reopen_min="20ms") +
@@ -178,6 +180,23 @@ def test_a_bus_of_modbus_tcp(daemon, device):  # noqa: F811
                      answer_timeout="10s"), settled=False)
     device.accept()
     d.wait_state("plc", "up")
+    return d, device
+
+
+def test_the_answer_to_ask_has_the_number_that_was_asked_with(tcp_bus):
+    d, device = tcp_bus  # noqa: F811
+    asked = mbap(read(1), 0x1234)
+    s = d.session()
+    s.send(b"ask plc " + b"".join(b"\\x%02x" % b for b in asked) + b"\n")
+    number, data = device.request()
+    assert number != 0x1234 and data == mbap(read(1), number)
+    device.link.sendall(mbap(holds(1, 5), number))
+    lines, last = s.reply()
+    assert last == "OK" and lines[0].startswith(r"\x124\x00\x00")
+
+
+def test_a_bus_of_modbus_tcp(tcp_bus):
+    d, device = tcp_bus  # noqa: F811
     s = scan(d, "scan plc 0-2")
     for unit, answer in ((0, holds(0, 5)), (1, rtu(1, 0x83, "02")), (2, holds(2, 6))):
         number, data = device.request()

@@ -48,7 +48,9 @@ static struct ask {
 	bool of_session;      /* of the control port, which awaits the answer */
 	bool refused;	      /* it is not to be sent */
 	uint8_t code;	      /* ...and gets that exception */
+	bool shown;	      /* a frame of its answer, to a session */
 	bool abandoned;	      /* nobody waits for its answer */
+	bool unrouted;	      /* its route has gone; it gets an exception */
 	bool unanswered;      /* it is not to be answered */
 	bool counted;	      /* it was sent */
 	bool ended;	      /* the model awaits no answer from the bus */
@@ -359,7 +361,9 @@ fake_answer(struct port *to, const struct queued *q)
 		a = &ask[number_in_text(q)];
 	else
 		a = answered(to, q, &code);
-	MUST(a < &ask[nasks] && a->master == to && !a->abandoned);
+	MUST(a < &ask[nasks] && a->master == to);
+	MUST(!a->abandoned || (a->unrouted && code == MODBUS_NO_PATH));
+	a->unrouted = false;
 	MUST(++a->given <= MAX(conf[0].answer_frames, 1U));
 	if (code == 0 || code >= UNIT_CODE)
 		MUST(a->counted && !a->refused && a->frames >= a->given);
@@ -417,11 +421,14 @@ queued(void)
 {
 	const struct exchange *ex = bus->node->exchange;
 	const struct master *m;
-	size_t bytes = 0, frames = 0;
+	size_t bytes = 0, frames = 0, pos;
+	struct queued q;
 
 	exchange_queued(ex, &bytes, &frames);
 	TAILQ_FOREACH(m, &ex->masters, entry)
-		frames += m->refused.frames;
+		for (pos = 0; queue_next(&m->refused, &pos, &q);)
+			frames += q.route != REFUSED_CLOSED &&
+			    q.route != REFUSED_BUSY;
 	return frames;
 }
 
@@ -466,8 +473,10 @@ static void
 abandon(const struct port *from, bool of_session)
 {
 	for (unsigned i = 0; i < nasks; i++)
-		if (ask[i].master == from && ask[i].of_session == of_session)
+		if (ask[i].master == from && ask[i].of_session == of_session) {
 			ask[i].abandoned = true;
+			ask[i].unrouted = false;
+		}
 }
 
 static void
@@ -660,11 +669,12 @@ take(struct ask *a)
 	MUST(a->counted && !a->unanswered && !a->refused);
 	if (tap_asks && exchange_answers(bus->node->exchange, &tap))
 		MUST(a->master == NULL);
+	a->shown |= a->master == NULL && !a->abandoned;
 	if (++a->frames < MAX(conf[0].answer_frames, 1U)) {
 		a->until_ns = clock_ns + conf[0].answer_timeout;
 		return;
 	}
-	given_up += a->abandoned;
+	given_up += a->abandoned && !a->shown;
 	a->ended = true;
 	rest_until = MAX(rest_until, clock_ns + gap_ns());
 }
@@ -815,9 +825,16 @@ use_routes(unsigned first)
 static void
 change_route(unsigned n)
 {
-	for (unsigned i = 0; i < nasks; i++)
-		ask[i].abandoned |=
-		    ask[i].route == route[n].number && !ask[i].refused;
+	for (unsigned i = 0; i < nasks; i++) {
+		struct ask *a = &ask[i];
+
+		if (a->route != route[n].number || a->refused || a->abandoned)
+			continue;
+		a->abandoned = true;
+		a->unrouted = a->master != NULL && numbers(a->master) &&
+		    !is_any() && a->given == 0 && !a->ended &&
+		    !(a->counted && a->unanswered);
+	}
 	route[n].number = route_number++;
 	snprintf(conf[n].text, TEXT, "v%u", route[n].number);
 }
@@ -1058,6 +1075,8 @@ finish(void)
 	for (unsigned i = 0; i < bridge.nnodes; i++)
 		queue_free(&first_port(bridge.node[i])->queue);
 	bridge_end();
+	for (unsigned i = 0; i < nasks; i++)
+		MUST(!ask[i].unrouted || !ask[i].counted);
 }
 
 int

@@ -694,6 +694,40 @@ they_are_told_that_there_is_no_answer(void **state)
 	assert_int_equal(nsent, 2);
 }
 
+static void
+a_request_without_room_is_counted_once(void **state)
+{
+	(void)state;
+	make_tcp(master[0]);
+	bus->node->endpoint->conf->queue = 2 * QUEUE_FLOOR;
+	for (uint8_t i = 1; i <= 3; i++)
+		tcp_request(master[0], i, 1, i);
+	assert_dropped(bus, DROP_OVERFLOW, 1);
+	expect_tcp(master[0], 3, 0x80 | WRITE_REGISTER);
+	assert_int_equal(stats.counters.exceptions[MODBUS_BUSY], 1);
+	for (uint8_t i = 4; i <= 5; i++)
+		tcp_request(master[0], i, 1, i);
+	/* One is on the bus, one has found no room and is to be told. */
+	exchange_forget(&bridge, master[0]);
+	assert_int_equal(bus->traffic.dropped[DROP_OVERFLOW], 2);
+	assert_int_equal(bus->traffic.dropped[DROP_CLOSED], 2);
+}
+
+/* A server may be the bus. */
+static void
+a_bus_with_another_link_is_not_down(void **state)
+{
+	struct port *other = make_port(bus->node, NULL);
+
+	(void)state;
+	request(master[0], 1, 1);
+	expect_sent(1);
+	exchange_forget(&bridge, other);
+	assert_int_equal(bus->node->exchange->nrequests, 1);
+	answer(1, 1);
+	expect_given(master[0], 1);
+}
+
 /* --- labels, and a reload ------------------------------------------------ */
 
 static void
@@ -785,6 +819,8 @@ main(void)
 		TEST(a_tap_uses_the_units_of_the_bus),
 		TEST(each_answer_has_the_number_of_its_request),
 		TEST(they_are_told_that_there_is_no_answer),
+		TEST(a_request_without_room_is_counted_once),
+		TEST(a_bus_with_another_link_is_not_down),
 		TEST(it_says_what_it_waits_for),
 		TEST(a_reload_changes_nothing_for_a_route_that_stays),
 		TEST(a_reload_without_the_route_drops_what_waits),

@@ -76,6 +76,21 @@ the_next_frame_answers_the_request(void **state)
 }
 
 static void
+what_comes_before_the_request_is_written_is_no_answer(void **state)
+{
+	(void)state;
+	bus_state = QUEUED;
+	say(master[0], 'Q', 1);
+	expect_sent(1);
+	hear('A', 9);
+	assert_false(is_kept_back());
+	assert_int_equal(stats.counters.foreign, 1);
+	queue_pop(&bus->queue);
+	hear('A', 1);
+	expect_given(master[0], 1);
+}
+
+static void
 an_answer_may_have_to_begin_with_certain_bytes(void **state)
 {
 	(void)state;
@@ -192,6 +207,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ANY_TEST(the_next_frame_answers_the_request),
+		ANY_TEST(what_comes_before_the_request_is_written_is_no_answer),
 		ANY_TEST(an_answer_may_have_to_begin_with_certain_bytes),
 		ANY_TEST(an_answer_of_several_frames_goes_to_one_master),
 		ANY_TEST(a_request_without_an_answer_holds_up_nothing),

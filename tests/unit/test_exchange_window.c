@@ -102,7 +102,7 @@ the_next_one_follows_when_the_bus_has_accepted_the_last(void **state)
 	expect_count(2);
 }
 
-/* Each try has its own number, and so has each of its answers. */
+/* It would otherwise be too close to the answer to the other request. */
 static void
 a_retry_waits_for_the_gap(void **state)
 {

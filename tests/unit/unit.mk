@@ -19,7 +19,7 @@ $(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
 parts = $(filter $(patsubst %,$(B)/%.o,base/% framing/% $(1)),$(LIBOBJ))
 $(B)/unit/test_port: private LINKED = $(call parts,bridge/port)
 EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_bus exchange_guard exchange_master \
-	exchange_request exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
+	exchange_request exchange_answer exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
 	batch local_echo loss queue% saved_frame traffic)
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive \

@@ -1,0 +1,133 @@
+/*
+ * exchange_answer: finds the answers among the frames that come from the bus.
+ *
+ * They are kept for the callback of the exchange, because the batch and the buffers of
+ * the data path are in use.
+ */
+#include "exchange_parts.h"
+
+/* The request that the frame is an answer to, or NULL. */
+static struct request *
+answered_request(struct exchange *ex, const struct item *item)
+{
+	uint32_t number =
+	    framing_number(exchange_framing(ex), item->payload, item->len);
+	const struct request *unwritten =
+	    exchange_unwritten(ex) ? ex->newest : NULL;
+	struct request *r;
+
+	EACH_REQUEST(r, ex)
+		if (r->state == REQUEST_AWAITING && r->number == number &&
+		    (r != unwritten || r->tries > 1) &&
+		    ex->protocol->answers(
+			ex, &r->message, item->payload, item->len))
+			return r;
+	return NULL;
+}
+
+static bool
+awaits(const struct exchange *ex)
+{
+	const struct request *r;
+
+	EACH_REQUEST(r, ex)
+		if (r->state == REQUEST_AWAITING)
+			return true;
+	return false;
+}
+
+/* Keeps a frame of the answer, as received, for the master that sent the request. */
+static void
+keep_answer(struct exchange *ex, struct request *r, const struct batch *batch,
+    const struct item *item)
+{
+	const struct port *port = r->master != NULL ? r->master->port : NULL;
+	struct queued q =
+	    item_queued(batch, item, port != NULL ? port->node : ex->to);
+	uint64_t frames = MAX(exchange_conf(ex)->answer_frames, 1U);
+
+	q.route = (unsigned)(r - ex->request);
+	if (queue_add(&ex->answers, &q) < 0)
+		exchange_drop(ex, DROP_MEMORY, q.len);
+	r->shown |= r->master != NULL && r->master->port == NULL;
+	if (++r->frames < frames) {
+		r->until_ns = item->since_ns + exchange_answer_timeout(ex);
+		exchange_wake(ex);
+		return;
+	}
+	/* Each time that it was sent it may be answered; it is not to be sent once more. */
+	if (r->tries > 1) {
+		if (ex->newest == r)
+			exchange_withdraw(ex, DROP_REPLACED);
+		exchange_guard_add(ex, &r->message, r->until_ns);
+	}
+	r->until_ns = item->since_ns;
+	request_set(ex, r, REQUEST_ANSWERED);
+}
+
+/* Counts a frame that is no answer to a request, or a late one, which is for no master. */
+static void
+count_other(struct exchange *ex, struct item *item)
+{
+	struct exchange_counters *counters = &ex->route[0]->stats->counters;
+
+	item->answer = exchange_is_late(ex, item);
+	if (!item->answer && (awaits(ex) || !ex->protocol->units))
+		counters->foreign++;
+	else
+		counters->late++;
+}
+
+void
+exchange_answer(
+    struct exchange *ex, struct batch *batch, char *names, size_t size)
+{
+	ex->shown = NULL;
+	for (unsigned i = 0; i < batch->n; i++) {
+		struct item *item = &batch->item[i];
+		struct request *r = answered_request(ex, item);
+
+		if (r == NULL) {
+			count_other(ex, item);
+			continue;
+		}
+		item->answer = true;
+		ex->shown = r;
+		keep_answer(ex, r, batch, item);
+		if (names != NULL && r->master != NULL &&
+		    r->master->port != NULL)
+			append(names, size, "%s%s", *names != '\0' ? "," : "",
+			    r->master->port->node->endpoint->conf->name);
+	}
+}
+
+bool
+exchange_answers(const struct exchange *ex, const struct tap *tap)
+{
+	return ex->shown != NULL && ex->shown->master != NULL &&
+	    ex->shown->master->tap == tap && ex->shown->master->port == NULL;
+}
+
+uint64_t
+exchange_shown_sent_ns(const struct exchange *ex)
+{
+	return ex->shown != NULL ? ex->shown->sent_ns : 0;
+}
+
+uint32_t
+exchange_shown_number(const struct exchange *ex)
+{
+	return ex->shown != NULL ? ex->shown->master_number : 0;
+}
+
+bool
+exchange_has_master(const struct exchange *ex, const struct node *node)
+{
+	const struct route_source *s =
+	    &ex->bridge->routes->source[node->number];
+
+	for (unsigned i = 0; i < s->ntargets; i++)
+		if (s->targets[i].to == ex->to->number)
+			return true;
+	return false;
+}
