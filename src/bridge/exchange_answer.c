@@ -50,9 +50,9 @@ keep_answer(struct exchange *ex, struct request *r, const struct batch *batch,
 	if (queue_add(&ex->answers, &q) < 0)
 		exchange_drop(ex, DROP_MEMORY, q.len);
 	r->shown |= r->master != NULL && r->master->port == NULL;
+	exchange_wake(ex);
 	if (++r->frames < frames) {
 		r->until_ns = item->since_ns + exchange_answer_timeout(ex);
-		exchange_wake(ex);
 		return;
 	}
 	/* Each time that it was sent it may be answered; it is not to be sent once more. */

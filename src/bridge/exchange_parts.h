@@ -152,8 +152,8 @@ void exchange_label(const struct task *task, char *buf, size_t size);
 
 /* Sends the oldest request of a master, or drops it. */
 void request_start(struct exchange *ex, struct master *master);
-/* Sets the state.  A request that has failed or is answered is completed in the callback
- * of the exchange. */
+/* Sets the state.  A request that has failed or is answered is completed by
+ * requests_deliver(). */
 void request_set(
     struct exchange *ex, struct request *r, enum request_state state);
 /* Delivers the answers that have arrived, and the exceptions. */

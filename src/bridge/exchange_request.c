@@ -35,8 +35,6 @@ request_set(struct exchange *ex, struct request *r, enum request_state state)
 	if (r->state == REQUEST_NONE)
 		ex->nrequests++;
 	r->state = state;
-	if (state == REQUEST_ANSWERED || state == REQUEST_FAILED)
-		exchange_wake(ex);
 	if (state != REQUEST_NONE)
 		return;
 	ex->nrequests--;
