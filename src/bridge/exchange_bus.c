@@ -11,9 +11,6 @@
 
 /* Bits of a character on the line. */
 #define CHARACTER 11
-/* Units; on a serial bus there are fewer, and 0 is the broadcast address. */
-#define UNIT_MAX 255
-#define SERIAL_UNIT_MAX 247
 
 const struct framing_conf *
 exchange_framing(const struct exchange *ex)
@@ -53,9 +50,7 @@ exchange_conf(const struct exchange *ex)
 uint64_t
 exchange_answer_timeout(const struct exchange *ex)
 {
-	uint64_t given = exchange_conf(ex)->answer_timeout;
-
-	return given != 0 ? given : ANSWER_TIMEOUT;
+	return route_answer_timeout(exchange_conf(ex));
 }
 
 static struct route *
@@ -190,7 +185,7 @@ renumber_unit(const struct exchange *ex, uint8_t *inner, int unit_offset)
 	if (unit_offset == 0 || (serial && inner[0] == MODBUS_BROADCAST))
 		return true;
 	if (unit < (serial ? 1 : 0) ||
-	    unit > (serial ? SERIAL_UNIT_MAX : UNIT_MAX))
+	    unit > (serial ? MODBUS_SERIAL_UNIT_MAX : MODBUS_UNIT_MAX))
 		return false;
 	inner[0] = (uint8_t)unit;
 	return true;

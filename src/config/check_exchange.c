@@ -14,10 +14,6 @@
 
 #define MASTERS_MAX 64 /* that are compared with a name that is not one */
 
-/* The units of a serial bus; 0 is the broadcast address. */
-#define UNIT_MAX 255
-#define SERIAL_UNIT_MAX 247
-
 struct exchanges {
 	const struct config *c;
 	struct faults *faults;
@@ -288,7 +284,7 @@ static int
 unit_outside(const struct range *range, int offset, bool serial)
 {
 	int lowest = serial ? 1 : 0;
-	int highest = serial ? SERIAL_UNIT_MAX : UNIT_MAX;
+	int highest = serial ? MODBUS_SERIAL_UNIT_MAX : MODBUS_UNIT_MAX;
 	int low = MAX((int)range->low, lowest), high = (int)range->high;
 
 	if (low > high)
@@ -315,7 +311,8 @@ check_units(const struct exchanges *k, const struct route_conf *route,
 	    "[route %s]: unit %d of 'match_unit' with unit_offset = %d is unit"
 	    " %d on '%s', where units are %d to %d",
 	    route->name, unit, route->unit_offset, unit + route->unit_offset,
-	    bus->name, serial ? 1 : 0, serial ? SERIAL_UNIT_MAX : UNIT_MAX);
+	    bus->name, serial ? 1 : 0,
+	    serial ? MODBUS_SERIAL_UNIT_MAX : MODBUS_UNIT_MAX);
 }
 
 /* --- all of them ---------------------------------------------------------- */

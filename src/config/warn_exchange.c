@@ -14,17 +14,10 @@
 
 /* --- times ---------------------------------------------------------------- */
 
-static uint64_t
-answer_timeout(const struct route_conf *route)
-{
-	return route->answer_timeout != 0 ? route->answer_timeout
-					  : ANSWER_TIMEOUT;
-}
-
 static void
 warn_times(const struct route_conf *route, struct faults *faults)
 {
-	uint64_t all = answer_timeout(route) * (1 + route->retries);
+	uint64_t all = route_answer_timeout(route) * (1 + route->retries);
 	const char *key =
 	    route->answer_timeout != 0 ? "answer_timeout" : "retries";
 	char text[24], given[24];

@@ -21,10 +21,8 @@
 #include "exchange.h"
 #include "value.h"
 
-#define UNIT_MAX 255
 /* The units that the Modbus specification assigns to devices. */
 #define FIRST_UNIT 1
-#define LAST_UNIT 247
 #define READ_REGISTERS 3
 
 enum scan_state {
@@ -46,10 +44,10 @@ struct scan {
 	uint64_t answer_ns; /* from the request to the answer */
 	bool json;
 	/* What was found: */
-	bool exists[UNIT_MAX + 1];
+	bool exists[MODBUS_UNIT_MAX + 1];
 	unsigned nanswers;
-	uint64_t
-	    time[UNIT_MAX + 1]; /* of each answer, in the order of arrival */
+	uint64_t time[MODBUS_UNIT_MAX +
+	    1]; /* of each answer, in the order of arrival */
 	unsigned nexceptions, nsilent, ndropped;
 };
 
@@ -250,11 +248,11 @@ show_ranges(const struct scan *scan, struct evbuffer *out)
 {
 	const char *separator = "";
 
-	for (unsigned low = 0, high; low <= UNIT_MAX; low = high + 1) {
+	for (unsigned low = 0, high; low <= MODBUS_UNIT_MAX; low = high + 1) {
 		high = low;
 		if (!scan->exists[low])
 			continue;
-		while (high < UNIT_MAX && scan->exists[high + 1])
+		while (high < MODBUS_UNIT_MAX && scan->exists[high + 1])
 			high++;
 		evbuffer_add_printf(out, "%s%u", separator, low);
 		if (high > low)
@@ -411,13 +409,13 @@ parse_units(struct call *call, struct scan *scan, const char *word)
 
 	if (n < sizeof(text))
 		memcpy(text, word, n);
-	if (parse_number(text, 0, UNIT_MAX, &first) < 0 ||
-	    parse_number(
-		dash != NULL ? dash + 1 : text, first, UNIT_MAX, &last) < 0)
+	if (parse_number(text, 0, MODBUS_UNIT_MAX, &first) < 0 ||
+	    parse_number(dash != NULL ? dash + 1 : text, first, MODBUS_UNIT_MAX,
+		&last) < 0)
 		return call_fail(call, EINVAL,
 		    "'%.64s' is not a range of units; two numbers of 0 to %d, "
 		    "the lower one first, as in 1-247, or one number",
-		    word, UNIT_MAX);
+		    word, MODBUS_UNIT_MAX);
 	scan->first = (unsigned)first;
 	scan->last = (unsigned)last;
 	return 0;
@@ -439,7 +437,7 @@ check_units(struct call *call, const struct node *node, const struct scan *scan)
 		return call_fail(call, EINVAL,
 		    "unit 0 is the broadcast unit on %s, and does not answer; "
 		    "units are 1 to %d",
-		    conf->name, UNIT_MAX);
+		    conf->name, MODBUS_UNIT_MAX);
 	return call_can_answer(call, node);
 }
 
@@ -456,7 +454,7 @@ scan_start(struct call *call)
 	if ((scan = calloc(1, sizeof(*scan))) == NULL)
 		return call_fail(call, ENOMEM, "out of memory");
 	scan->first = FIRST_UNIT;
-	scan->last = LAST_UNIT;
+	scan->last = MODBUS_SERIAL_UNIT_MAX;
 	if (call->argc > 2)
 		r = parse_units(call, scan, call->argv[2]);
 	if (r < 0 || (r = check_units(call, node, scan)) < 0) {

@@ -44,6 +44,10 @@ bool mavlink_read(const uint8_t *payload, size_t len, struct mavlink *ret);
 /* The longest message: a whole one of modbus-ascii. */
 #define MODBUS_LONGEST 513
 #define MODBUS_BROADCAST 0
+/* The highest unit; on a serial bus 0 is the broadcast address, and higher ones are
+ * reserved. */
+#define MODBUS_UNIT_MAX 255
+#define MODBUS_SERIAL_UNIT_MAX 247
 /* Exception codes of a gateway: the bus is unavailable; the unit does not respond. */
 #define MODBUS_EXCEPTION 0x80 /* set in the function */
 #define MODBUS_ILLEGAL_FUNCTION 0x01

@@ -52,6 +52,14 @@ struct route_conf {
 };
 extern const struct key route_keys[];
 
+/* How long an exchange waits for an answer, in ns. */
+static inline uint64_t
+route_answer_timeout(const struct route_conf *conf)
+{
+	return conf->answer_timeout != 0 ? conf->answer_timeout
+					 : ANSWER_TIMEOUT;
+}
+
 /* Exception codes up to this one are counted separately. */
 #define EXCHANGE_EXCEPTIONS 11
 

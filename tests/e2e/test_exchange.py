@@ -362,21 +362,30 @@ def test_what_an_instrument_sends_unasked_is_no_answer(instrument, keys):
     assert not b.received
 
 
-def test_an_answer_of_several_frames(instrument):
-    d, a, b, bus = instrument(answer_frames=2)
+def half_answered(d, a, b, bus):
+    """The first of two frames has come; the other master waits."""
     a.send(b"ID?\n")
     expect(bus, b"ID?\n", [a])
     b.send(b"MODE?\n")
     queued(d, 1)
     bus.send(b"RADIO\n")
     expect(a, b"RADIO\n", [bus])
-    assert d.queued("bus") == 1
+
+
+def rest_answered(a, b, bus):
     bus.send(b"SERIAL 7\n")
     expect(a, b"SERIAL 7\n", [bus])
     expect(bus, b"MODE?\n", [b])
     bus.send(b"USB\nOK\n")
     expect(b, b"USB\nOK\n", [bus])
     assert not a.received
+
+
+def test_an_answer_of_several_frames(instrument):
+    d, a, b, bus = instrument(answer_frames=2)
+    half_answered(d, a, b, bus)
+    assert d.queued("bus") == 1
+    rest_answered(a, b, bus)
     assert count(d, "answers") == 2
 
 
@@ -406,19 +415,9 @@ def test_a_late_answer_of_an_instrument_is_for_nobody(instrument):
 
 def test_an_answer_of_an_instrument_after_a_restart(instrument):
     d, a, b, bus = instrument(answer_frames=2)
-    a.send(b"ID?\n")
-    expect(bus, b"ID?\n", [a])
-    b.send(b"MODE?\n")
-    queued(d, 1)
-    bus.send(b"RADIO\n")
-    expect(a, b"RADIO\n", [bus])
+    half_answered(d, a, b, bus)
     restart(d, [a, b, bus])
-    bus.send(b"SERIAL 7\n")
-    expect(a, b"SERIAL 7\n", [bus])
-    expect(bus, b"MODE?\n", [b])
-    bus.send(b"USB\nOK\n")
-    expect(b, b"USB\nOK\n", [bus])
-    assert not a.received
+    rest_answered(a, b, bus)
 
 
 # --- what is counted -------------------------------------------------------------
