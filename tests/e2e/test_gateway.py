@@ -76,12 +76,12 @@ def test_two_masters_with_the_same_numbers(gateway):
     wait_for(lambda: "(2 requests more)" in d.tasks()["shared.exchange"]["label"])
     bus.send(holds(1, 11))
     expect(one, mbap(holds(1, 11), 5), [bus])
-    expect(bus, read(1, 2), [one])
-    bus.send(holds(1, 12))
-    expect(one, mbap(holds(1, 12), 6), [bus])
     expect(bus, read(1, 3), [two])
     bus.send(holds(1, 13))
     expect(two, mbap(holds(1, 13), 5), [bus])
+    expect(bus, read(1, 2), [one])
+    bus.send(holds(1, 12))
+    expect(one, mbap(holds(1, 12), 6), [bus])
 
 
 def test_no_answer_in_time_is_exception_11(gateway):
