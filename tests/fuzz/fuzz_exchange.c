@@ -878,6 +878,9 @@ op_restart(uint8_t how, uint8_t lost)
 	exchanges_restore(&bridge, old);
 	abandon(NULL, true);
 	tap_asks = tap_told = false;
+	/* The next process does not know what was shown. */
+	for (unsigned i = 0; i < nasks; i++)
+		ask[i].shown &= ask[i].ended;
 	for (unsigned i = 0; i < MASTERS; i++)
 		if (lost >> i & 1)
 			abandon(master[i], false);
