@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "udp_group.h"
-#include "udp_peer.h"
+#include "udp_socket.h"
 #include "holder.h"
 #include "sandbox.h"
 

@@ -1,8 +1,8 @@
 /*
- * udp_peer: maps the datagrams of a udp endpoint to its links.
+ * udp_socket: a udp endpoint, as seen by its type.
  */
-#ifndef UDP_PEER_H
-#define UDP_PEER_H
+#ifndef UDP_SOCKET_H
+#define UDP_SOCKET_H
 
 #include "address.h"
 #include "endpoint.h"
