@@ -115,4 +115,20 @@ bool latest_replace(struct port *port, const struct queued *frame,
     bool admitted, bool *ret_enter);
 void latest_enter(struct port *port);
 
+/* --- the parts of the data path (forward.c) -------------------------------- */
+
+/* Delivers the picked frames to every port of a node except the one they came from. */
+void node_deliver(struct node *to, struct batch *batch);
+/*
+ * Writes the encoded frames immediately, as far as the kernel accepts them; a frame that
+ * it accepted partially, or the first that it did not accept, is passed to the
+ * bufferevent.  Returns the number of frames written or passed on.
+ */
+unsigned port_write(struct port *port, const struct batch *batch);
+/* Queues a frame that cannot be written now, or drops it. */
+void port_queue(
+    struct port *port, const struct batch *batch, const struct item *item);
+/* Updates counters, latency and progress for frames that were written. */
+void port_account(struct port *port, const struct batch *batch, unsigned n);
+
 #endif

@@ -1,5 +1,6 @@
 /*
- * forward: the data path, in the order in which data takes it.
+ * forward: the data path, in the order in which data takes it; its last part, output from the
+ * queues, is in flush.c.
  *
  * A turn is one read callback.  The input is cut into a batch of frames that point into
  * it; the frames for each destination are encoded once, into one buffer (or, where the
@@ -22,7 +23,6 @@
 #include "log.h"
 
 static void port_forward(struct batch *);
-static void node_deliver(struct node *, struct batch *);
 
 /* --- 1. input: from bytes to frames --------------------------------------- */
 
@@ -288,9 +288,8 @@ port_forward(struct batch *batch)
 
 /* --- 3. output: from frames to bytes -------------------------------------- */
 
-/* Updates counters, latency and progress for frames that were written. */
-static void
-account(struct port *port, const struct batch *batch, unsigned n)
+void
+port_account(struct port *port, const struct batch *batch, unsigned n)
 {
 	const struct routes *routes = port->node->bridge->routes;
 	uint64_t now = now_ns(), payload = batch_payload(batch, n);
@@ -359,12 +358,7 @@ port_write_out(struct port *port, const struct batch *batch, unsigned most)
 	return (ssize_t)start;
 }
 
-/*
- * Writes the encoded frames immediately, as far as the kernel accepts them; a frame that
- * it accepted partially, or the first that it did not accept, is passed to the
- * bufferevent.  Returns the number of frames written or passed on.
- */
-static unsigned
+unsigned
 port_write(struct port *port, const struct batch *batch)
 {
 	/* Frames that are delimited by silence are written one at a time. */
@@ -385,7 +379,7 @@ port_write(struct port *port, const struct batch *batch)
 		while (batch->end[done] <= (size_t)n)
 			done++;
 	if (n > 0)
-		account(port, batch, done);
+		port_account(port, batch, done);
 	if (done == most)
 		return done;
 	start = done > 0 ? batch->end[done - 1] : 0;
@@ -440,8 +434,7 @@ port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
 	}
 }
 
-/* Queues a frame that cannot be written now, or drops it. */
-static void
+void
 port_queue(
     struct port *port, const struct batch *batch, const struct item *item)
 {
@@ -502,8 +495,7 @@ count_no_peer(struct node *to, const struct batch *batch)
 	    to, DROP_NO_PEER, batch->npick, batch->item[batch->pick[0]].len);
 }
 
-/* Delivers the picked frames to every port of a node except the one they came from. */
-static void
+void
 node_deliver(struct node *to, struct batch *batch)
 {
 	struct port *port, *ready;
@@ -527,95 +519,4 @@ node_deliver(struct node *to, struct batch *batch)
 		for (unsigned i = sent; i < batch->npick; i++)
 			port_queue(port, batch, &batch->item[batch->pick[i]]);
 	}
-}
-
-/* --- 4. deferred output: from the queue ----------------------------------- */
-
-void
-port_in_flight_done(struct port *port)
-{
-	struct in_flight *h = &port->in_flight;
-	struct batch *batch = port->node->bridge->batch;
-	const struct queued q = {
-		.len = h->len, .since_ns = h->since_ns, .route = h->route
-	};
-
-	batch_start(batch, NULL);
-	batch_add_queued(batch, &q, port->node);
-	account(port, batch, 1);
-	h->waits = false;
-	h->wire = 0;
-	free(h->payload);
-	h->payload = NULL;
-}
-
-/* Writes one batch of queued frames; returns false if not all of it was written. */
-static bool
-port_flush_some(struct port *port)
-{
-	struct batch *batch = port->node->bridge->batch;
-	uint8_t *again = port->in_flight.payload;
-	bool resend = port->in_flight.waits;
-	unsigned sent;
-
-	batch_fill(batch, port);
-	if (batch->n == 0)
-		return false;
-	resend = resend && port->in_flight.waits;
-	if (resend) {
-		port->in_flight.waits = false;
-		port->in_flight.payload = NULL;
-	}
-	queue_give(&port->queue, batch->n - resend);
-	sent = port_write(port, batch);
-	if (resend && sent > 0) {
-		free(again);
-	} else if (resend) {
-		port->in_flight.waits = true;
-		port->in_flight.payload = again;
-	}
-	for (unsigned i = resend; i < sent; i++)
-		queue_pop(&port->queue);
-	queue_given(&port->queue);
-	return sent == batch->n && !port->in_flight.waits;
-}
-
-void
-port_flush(struct port *port)
-{
-	bool under_way = port->in_flight.waits && port->in_flight.wire > 0;
-
-	if (under_way && port->link->up && link_pending(port->link) == 0) {
-		port_in_flight_done(port);
-		under_way = false;
-	}
-	while (!under_way && port_open(port) && port->gap_at == 0 &&
-	    (port->in_flight.waits || !queue_empty(&port->queue)))
-		if (!port_flush_some(port))
-			break;
-	if (port->full &&
-	    (!port_open(port) || port->queue.bytes <= port->queue.limit / 2))
-		port_release(port);
-	port_closing_done(port);
-}
-
-void
-node_send_frame(struct node *node, const struct queued *q)
-{
-	struct batch *batch = node->bridge->batch;
-
-	batch_start(batch, NULL);
-	batch_add_queued(batch, q, node);
-	node_deliver(node, batch);
-}
-
-void
-port_send(struct port *port, const struct queued *q)
-{
-	struct batch *batch = port->node->bridge->batch;
-
-	batch_start(batch, NULL);
-	batch_add_queued(batch, q, port->node);
-	port_queue(port, batch, batch->item);
-	port_flush(port);
 }

@@ -24,6 +24,6 @@ EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_bus exchange_guard ex
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive \
 	endpoint/link endpoint/link_hangup net/tcp $(addprefix bridge/, \
-	forward batch latest local_echo loss port queue% tap traffic))
+	forward flush batch latest local_echo loss port queue% tap traffic))
 
 .PHONY: units
