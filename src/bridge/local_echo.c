@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "forward.h"
+#include "log.h"
 
 /* An adapter that has not returned so much does not return what it sends. */
 #define EXPECTED_MAX (64 * 1024)
@@ -66,6 +67,7 @@ size_t
 port_echo_remove(struct port *port, uint8_t *in, size_t n, size_t size)
 {
 	struct local_echo *echo = port->local_echo;
+	static struct log_limit limit;
 	struct queued q;
 	size_t at = 0, len;
 	bool collision = false;
@@ -93,6 +95,9 @@ port_echo_remove(struct port *port, uint8_t *in, size_t n, size_t size)
 	if (!collision)
 		return n;
 	COUNT(port, collisions, 1);
+	log_limited(&limit, LOG_NOTICE, ABOUT_ENDPOINT, port->link->name,
+	    "a collision: what was received is not what was sent (echo ="
+	    " yes)");
 	n = give_back(port, &q, in, n, size);
 	port_echo_forget(port);
 	echo->collided = true;

@@ -1,5 +1,5 @@
 """Two-wire adapters, which receive what they send (echo = yes)."""
-from harness import expect, serial
+from harness import expect, serial, wait_for
 from test_handover import restart
 from test_modbus import count, holds, read, rtu
 from test_gateway import RTU, exception, gateway  # noqa: F401
@@ -127,3 +127,12 @@ def test_a_bridge_without_an_exchange_has_it_too(daemon, pty):
     expect(a, b"answer\n", [b])
     assert d.get("b/echo_bytes") == "6"
 
+
+
+def test_a_collision_is_in_the_log(gateway):
+    d, bus, join = gateway(ECHO)
+    client = join()
+    client.send(mbap(read(3), 1))
+    expect(bus, read(3), [client])
+    bus.send(b"\x03\x03\xff")
+    wait_for(lambda: "bus: a collision: what was received is not what was sent" in d.stderr())
