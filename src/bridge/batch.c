@@ -14,8 +14,8 @@ bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
 	/* No framing more than doubles a payload and adds a few bytes. */
 	size_t out_size = 5 * TURN_BYTES + 3 * max_frame;
 	/*
-	 * A list contains each name once with a comma, and once more that of the endpoint
-	 * that gets an answer.
+	 * A list contains each name once with a comma, and that of the peer that gets an
+	 * answer.
 	 */
 	size_t names_size = (nodes + 1) * ENDPOINT_NAME_MAX;
 	uint8_t *out, *plain;

@@ -178,6 +178,12 @@ struct tap {
 	 */
 	void (*unanswered)(struct tap *, bool sent);
 	/*
+	 * An exchange drops a request, sends it again, or gives a master an exception:
+	 * the frame, and what is done.  Must not remove the tap.  NULL: it is not told.
+	 */
+	void (*note)(struct tap *, const char *from, const char *to,
+	    const uint8_t *payload, size_t len, const char *note);
+	/*
 	 * The endpoints whose frames it shows, NULL-terminated, owned by the tap.  NULL:
 	 * all.
 	 */

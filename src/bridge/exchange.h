@@ -47,7 +47,7 @@ void exchange_submit(struct exchange *ex, struct batch *batch);
 void exchange_refuse(const struct batch *batch, const struct route_source *s);
 /*
  * Finds the answers among the frames that came from the bus, and marks them as answers.
- * The names of the endpoints that get them are appended to names, unless that is NULL.
+ * The names of the masters that get them are appended to names, unless that is NULL.
  */
 void exchange_answer(
     struct exchange *ex, struct batch *batch, char *names, size_t size);

@@ -4,7 +4,9 @@
  * They are kept for the callback of the exchange, because the batch and the buffers of
  * the data path are in use.
  */
+#include "checksum.h"
 #include "exchange_parts.h"
+#include "log.h"
 
 /* The request that the frame is an answer to, or NULL. */
 static struct request *
@@ -78,6 +80,28 @@ count_other(struct exchange *ex, struct item *item)
 		counters->late++;
 }
 
+/*
+ * A frame that is equal to the request that was sent last is probably its echo.  A Modbus
+ * answer may be equal to its request, so this is not called for one.
+ */
+static void
+hint_echo(struct exchange *ex, const struct item *item)
+{
+	const struct endpoint_conf *bus = ex->to->endpoint->conf;
+	const struct request *r = ex->newest;
+
+	if (ex->hinted || bus->echo || bus->ops->several || r == NULL ||
+	    r->state != REQUEST_AWAITING || r->frames > 0 ||
+	    item->len != r->sent_len ||
+	    crc32_ieee(0, item->payload, item->len) != r->sent_crc)
+		return;
+	ex->hinted = true;
+	log_to(LOG_NOTICE, ABOUT_ENDPOINT, bus->name,
+	    "a request came back as it was sent; if the adapter receives what"
+	    " it sends, set echo = yes in [%s %s]",
+	    bus->ops->type, bus->name);
+}
+
 void
 exchange_answer(
     struct exchange *ex, struct batch *batch, char *names, size_t size)
@@ -87,6 +111,8 @@ exchange_answer(
 		struct item *item = &batch->item[i];
 		struct request *r = answered_request(ex, item);
 
+		if (r == NULL || !ex->protocol->units)
+			hint_echo(ex, item);
 		if (r == NULL) {
 			count_other(ex, item);
 			continue;
@@ -97,7 +123,7 @@ exchange_answer(
 		if (names != NULL && r->master != NULL &&
 		    r->master->port != NULL)
 			append(names, size, "%s%s", *names != '\0' ? "," : "",
-			    r->master->port->node->endpoint->conf->name);
+			    r->master->port->link->name);
 	}
 }
 

@@ -12,102 +12,6 @@
 /* Bits of a character on the line. */
 #define CHARACTER 11
 
-const struct framing_conf *
-exchange_framing(const struct exchange *ex)
-{
-	return &ex->to->endpoint->conf->framing;
-}
-
-const struct framing_conf *
-exchange_master_framing(const struct exchange *ex, const struct master *master)
-{
-	return master->port != NULL ? &master->port->conf->framing
-				    : exchange_framing(ex);
-}
-
-bool
-exchange_master_numbers(const struct master *master)
-{
-	return master->port != NULL &&
-	    master->port->conf->framing.rule->number_size > 0;
-}
-
-const char *
-exchange_master_name(const struct master *master, const char *none)
-{
-	if (master == NULL)
-		return none;
-	return master->port != NULL ? master->port->link->name
-				    : "the control port";
-}
-
-const struct route_conf *
-exchange_conf(const struct exchange *ex)
-{
-	return ex->route[0]->conf;
-}
-
-uint64_t
-exchange_answer_timeout(const struct exchange *ex)
-{
-	return route_answer_timeout(exchange_conf(ex));
-}
-
-static struct route *
-find_route(const struct exchange *ex, unsigned number)
-{
-	for (unsigned i = 0; i < ex->nroutes; i++)
-		if (ex->route[i]->number == number)
-			return ex->route[i];
-	return NULL;
-}
-
-struct route *
-exchange_route(const struct exchange *ex, unsigned number)
-{
-	struct route *route = find_route(ex, number);
-
-	return route != NULL ? route : ex->route[0];
-}
-
-bool
-exchange_has_route(const struct exchange *ex, unsigned number)
-{
-	return find_route(ex, number) != NULL;
-}
-
-int
-exchange_unit_offset(
-    const struct exchange *ex, const struct master *master, unsigned route)
-{
-	return master->port != NULL
-	    ? exchange_route(ex, route)->conf->unit_offset
-	    : 0;
-}
-
-void
-exchange_tell_unanswered(const struct master *master, bool sent)
-{
-	struct tap *tap = master != NULL ? master->tap : NULL;
-
-	if (tap != NULL && tap->unanswered != NULL)
-		tap->unanswered(tap, sent);
-}
-
-void
-exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len)
-{
-	struct port *port = TAILQ_FIRST(&ex->to->ports);
-
-	if (port != NULL) {
-		port_drop(port, reason, len);
-		return;
-	}
-	ex->to->retired.dropped[reason]++;
-	ex->to->retired.dropped_bytes += len;
-	loss_dropped(ex->to, reason, 1, len);
-}
-
 bool
 exchange_bus_clear(const struct exchange *ex)
 {
@@ -251,16 +155,25 @@ exchange_transmit(struct exchange *ex, struct request *r, struct queued *q)
 		ex->ops->send(ex->to, q);
 		return true;
 	}
-	exchange_drop(ex, reason, q->len);
+	exchange_drop_request(ex, r->master, q, reason);
 	return false;
 }
 
 /* --- withdrawing ---------------------------------------------------------- */
 
+/* The master of what the bus has not accepted, or NULL. */
+static const struct master *
+unwritten_master(const struct exchange *ex)
+{
+	return ex->newest != NULL ? ex->newest->master : NULL;
+}
+
 /* Drops the frame in flight, if none of it is written. */
 static bool
-withdraw_in_flight(struct port *port, enum drop_reason reason)
+withdraw_in_flight(
+    const struct exchange *ex, struct port *port, enum drop_reason reason)
 {
+	const struct queued q = in_flight_queued(&port->in_flight);
 	struct in_flight *h = &port->in_flight;
 
 	if (!h->waits || h->partial ||
@@ -269,6 +182,7 @@ withdraw_in_flight(struct port *port, enum drop_reason reason)
 	if (h->wire > 0)
 		port->traffic.tx_bytes -= link_take_back(port->link);
 	port_echo_forget(port);
+	exchange_note_drop(ex, unwritten_master(ex), &q, reason);
 	port_drop_in_flight(port, reason);
 	return true;
 }
@@ -290,8 +204,10 @@ exchange_withdraw(struct exchange *ex, enum drop_reason reason)
 	bool any = false;
 
 	TAILQ_FOREACH(port, &ex->to->ports, entry) {
-		any |= withdraw_in_flight(port, reason);
+		any |= withdraw_in_flight(ex, port, reason);
 		for (; queue_head(&port->queue, &q); any = true) {
+			exchange_note_drop(
+			    ex, unwritten_master(ex), &q, reason);
 			port_drop(port, reason, q.len);
 			queue_pop(&port->queue);
 		}

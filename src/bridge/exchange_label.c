@@ -22,7 +22,7 @@ request_label(
 {
 	const char *master =
 	    exchange_master_name(r->master, "a disconnected master");
-	char since[24], of[24], whose[24] = "the";
+	char since[24], of[24], unit[ENDPOINT_NAME_MAX + 24];
 
 	if (r->state == REQUEST_UNANSWERED) {
 		snprintf(buf, size,
@@ -35,9 +35,11 @@ request_label(
 	format_time(now_ns() - r->sent_ns, since, sizeof(since));
 	format_time(exchange_answer_timeout(ex), of, sizeof(of));
 	if (ex->protocol->units)
-		snprintf(whose, sizeof(whose), "unit %u's", r->message.unit);
-	snprintf(
-	    buf, size, "%s answer to %s, %s of %s", whose, master, since, of);
+		snprintf(buf, size, "%s's",
+		    exchange_unit_text(ex, r, unit, sizeof(unit)));
+	else
+		snprintf(buf, size, "the");
+	append(buf, size, " answer to %s, %s of %s", master, since, of);
 	if (r->tries > 1)
 		append(buf, size, ", sent %u times", r->tries);
 	if (ex->nrequests > 1)

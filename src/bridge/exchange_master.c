@@ -25,16 +25,8 @@ find_master(
 static bool
 has_priority(const struct exchange *ex, const struct master *master)
 {
-	const char *list = exchange_conf(ex)->priority, *word, *name;
-	size_t len;
-
-	if (list == NULL || master->port == NULL)
-		return false;
-	name = master->port->node->endpoint->conf->name;
-	while ((word = list_word(&list, &len)) != NULL)
-		if (strlen(name) == len && memcmp(name, word, len) == 0)
-			return true;
-	return false;
+	return master->port != NULL &&
+	    exchange_names(exchange_conf(ex)->priority, master->port->node);
 }
 
 void
@@ -82,13 +74,14 @@ is_dropped(const struct queued *q)
 }
 
 static void
-drop_all(struct exchange *ex, struct queue *queue, enum drop_reason reason)
+drop_all(struct exchange *ex, const struct master *master, struct queue *queue,
+    enum drop_reason reason)
 {
 	struct queued q;
 
 	for (; queue_head(queue, &q); queue_pop(queue))
 		if (!is_dropped(&q))
-			exchange_drop(ex, reason, q.len);
+			exchange_drop_request(ex, master, &q, reason);
 	queue_free(queue);
 }
 
@@ -96,8 +89,8 @@ void
 exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason)
 {
-	drop_all(ex, &master->queue, reason);
-	drop_all(ex, &master->refused, reason);
+	drop_all(ex, master, &master->queue, reason);
+	drop_all(ex, master, &master->refused, reason);
 	requests_abandon(ex, master, reason);
 	TAILQ_REMOVE(&ex->masters, master, entry);
 	free(master);
@@ -127,9 +120,9 @@ give_up(struct exchange *ex, struct master *master)
 		queue_pop(&master->queue);
 		if (!ex->protocol->read(framing, q.payload, q.len, &request) ||
 		    !ex->protocol->unanswered(ex, &request, q.payload, q.len))
-			exchange_drop(ex, DROP_REPLACED, q.len);
+			exchange_drop_request(ex, master, &q, DROP_REPLACED);
 		else if (queue_add(&master->queue, &q) < 0)
-			exchange_drop(ex, DROP_MEMORY, q.len);
+			exchange_drop_request(ex, master, &q, DROP_MEMORY);
 	}
 	requests_abandon(ex, master, DROP_REPLACED);
 }
@@ -163,7 +156,7 @@ void
 exchange_drop_refused(struct exchange *ex, struct master *master,
     const struct queued *q, enum drop_reason reason, enum refusal why)
 {
-	exchange_drop(ex, reason, q->len);
+	exchange_drop_request(ex, master, q, reason);
 	if (exchange_master_numbers(master))
 		add_refused(ex, master, q, why);
 }
@@ -176,7 +169,7 @@ add_request(
 
 	if (!ex->protocol->read(exchange_master_framing(ex, master),
 		item->payload, item->len, &request)) {
-		exchange_drop(ex, DROP_UNENCODABLE, item->len);
+		exchange_drop_request(ex, master, item, DROP_UNENCODABLE);
 		return;
 	}
 	note_request(ex, master, item->since_ns);
@@ -185,7 +178,7 @@ add_request(
 		exchange_drop_refused(
 		    ex, master, item, DROP_OVERFLOW, REFUSED_BUSY);
 	else if (queue_add(&master->queue, item) < 0)
-		exchange_drop(ex, DROP_MEMORY, item->len);
+		exchange_drop_request(ex, master, item, DROP_MEMORY);
 }
 
 /* Calls the exchange if it may send the request, or has to watch its time. */
@@ -285,8 +278,8 @@ refuse(struct exchange *ex, struct port *port, const struct queued *q)
 	}
 	note_request(ex, master, q->since_ns);
 	if ((r = add_refused(ex, master, q, q->route)) < 0)
-		exchange_drop(
-		    ex, r == -ENOMEM ? DROP_MEMORY : DROP_OVERFLOW, q->len);
+		exchange_drop_request(
+		    ex, master, q, r == -ENOMEM ? DROP_MEMORY : DROP_OVERFLOW);
 }
 
 void
@@ -488,7 +481,7 @@ exchange_expire(struct exchange *ex, uint64_t now)
 			request_answer_exception(
 			    ex, master, &q, MODBUS_NO_ANSWER);
 			exchange_tell_unanswered(master, false);
-			exchange_drop(ex, DROP_EXPIRED, q.len);
+			exchange_drop_request(ex, master, &q, DROP_EXPIRED);
 			queue_pop(&master->queue);
 		}
 	return first;

@@ -69,6 +69,8 @@ struct request {
 	uint64_t until_ns;	/* it is answered until then */
 	uint8_t *payload;	/* to be sent again; NULL: it is not */
 	size_t len;
+	size_t sent_len;   /* of what was sent to the bus... */
+	uint32_t sent_crc; /* ...and its CRC, to recognize its echo */
 };
 
 /* A request that was not answered in time. */
@@ -127,6 +129,7 @@ struct exchange {
 	size_t arriving;	/* bytes of an answer at the last check */
 	struct guard guard[GUARDS];
 	unsigned nguards;
+	bool hinted; /* that the bus returns what is sent to it */
 };
 
 #define EACH_REQUEST(r, ex) \
@@ -175,7 +178,7 @@ void requests_abandon(
 void request_answer_exception(struct exchange *ex, struct master *master,
     const struct queued *q, uint8_t code);
 
-/* --- exchange_bus.c ------------------------------------------------------- */
+/* --- exchange_parts.c ------------------------------------------------------ */
 
 const struct framing_conf *exchange_framing(const struct exchange *ex);
 /* The framing of a master; that of the bus for the control port. */
@@ -183,8 +186,6 @@ const struct framing_conf *exchange_master_framing(
     const struct exchange *ex, const struct master *master);
 /* Whether the messages of the master have numbers. */
 bool exchange_master_numbers(const struct master *master);
-/* Makes the callback run as soon as the current turn is over. */
-void exchange_wake(struct exchange *ex);
 /* The name of the master for messages; none: the text for NULL. */
 const char *exchange_master_name(const struct master *master, const char *none);
 /*
@@ -198,13 +199,37 @@ void exchange_tell_unanswered(const struct master *master, bool sent);
 /* The route with that number, or the first one if that no longer exists. */
 struct route *exchange_route(const struct exchange *ex, unsigned number);
 bool exchange_has_route(const struct exchange *ex, unsigned number);
+/* The same, but otherwise the first one that has the master. */
+struct route *exchange_route_of(
+    const struct exchange *ex, const struct master *master, unsigned number);
+/* Whether the list of names, which may be NULL, contains that of the node. */
+bool exchange_names(const char *list, const struct node *node);
+/* "unit 7", or "unit 107 (7 on bus)" if its master uses another number. */
+const char *exchange_unit_text(
+    const struct exchange *ex, const struct request *r, char *buf, size_t size);
+/* Counts a frame that is dropped... */
+void exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len);
+/* ...and the same for a request of the master, or NULL, which is also reported. */
+void exchange_drop_request(struct exchange *ex, const struct master *master,
+    const struct queued *q, enum drop_reason reason);
+/* Reports that a request was dropped, that its master gets the exception q, and that a
+ * request was sent again, to log and taps. */
+void exchange_note_drop(const struct exchange *ex, const struct master *master,
+    const struct queued *q, enum drop_reason reason);
+void exchange_note_exception(
+    const struct exchange *ex, const struct request *r, const struct queued *q);
+void exchange_note_again(
+    const struct exchange *ex, const struct request *r, const struct queued *q);
+
+/* --- exchange_bus.c -------------------------------------------------------- */
+
+/* Makes the callback run as soon as the current turn is over. */
+void exchange_wake(struct exchange *ex);
 /*
  * The time for which the line is busy with this number of bytes, in ns; 0 if its rate is
  * not known.
  */
 uint64_t exchange_line_time(const struct exchange *ex, size_t bytes);
-/* Counts a request that is not sent to the bus. */
-void exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len);
 /*
  * Whether nothing is queued for the bus; a bus that is down counts as clear, because
  * requests to it are dropped.

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksum.h"
 #include "exchange_parts.h"
 #include "log.h"
 
@@ -90,6 +91,7 @@ deliver_exception(struct exchange *ex, const struct request *r)
 	counters->exceptions[0]++;
 	if (r->exception <= EXCHANGE_EXCEPTIONS)
 		counters->exceptions[r->exception]++;
+	exchange_note_exception(ex, r, &q);
 	deliver(ex, r->master->port, &q);
 }
 
@@ -128,9 +130,9 @@ request_answer_exception(struct exchange *ex, struct master *master,
     const struct queued *q, uint8_t code)
 {
 	const struct framing_conf *conf = exchange_master_framing(ex, master);
-	struct request r = {
-		.master = master, .route = q->route, .exception = code
-	};
+	struct request r = { .master = master,
+		.route = exchange_route_of(ex, master, q->route)->number,
+		.exception = code };
 
 	if (!ex->protocol->read(conf, q->payload, q->len, &r.message))
 		return;
@@ -282,6 +284,8 @@ transmit(struct exchange *ex, struct request *r, struct queued *q)
 	if (!exchange_transmit(ex, r, q))
 		return false;
 	ex->arriving = 0;
+	r->sent_len = q->len;
+	r->sent_crc = crc32_ieee(0, q->payload, q->len);
 	if (ex->protocol->unanswered(ex, &r->message, q->payload, q->len)) {
 		if (ex->protocol->units)
 			r->until_ns +=
@@ -309,7 +313,7 @@ send_first(struct exchange *ex, struct request *r, struct queued *q)
 	uint8_t payload[CONVERT_MAX];
 
 	if (!ex->protocol->read(from, q->payload, q->len, &r->message)) {
-		exchange_drop(ex, DROP_UNENCODABLE, q->len);
+		exchange_drop_request(ex, r->master, q, DROP_UNENCODABLE);
 		return 0;
 	}
 	r->unit = r->message.unit;
@@ -317,7 +321,7 @@ send_first(struct exchange *ex, struct request *r, struct queued *q)
 		exchange_unit_offset(ex, r->master, q->route), payload) ||
 	    !ex->protocol->read(
 		exchange_framing(ex), q->payload, q->len, &r->message)) {
-		exchange_drop(ex, DROP_UNENCODABLE, q->len);
+		exchange_drop_request(ex, r->master, q, DROP_UNENCODABLE);
 		return MODBUS_NO_PATH;
 	}
 	if (!transmit(ex, r, q))
@@ -370,6 +374,7 @@ retry(struct exchange *ex, struct request *r, uint64_t now)
 	if (!transmit(ex, r, &q))
 		return false;
 	exchange_route(ex, r->route)->stats->counters.retries++;
+	exchange_note_again(ex, r, &q);
 	return true;
 }
 
@@ -379,6 +384,7 @@ answer_due(struct exchange *ex, struct request *r, uint64_t now)
 	static struct log_limit limit;
 	struct route *route = exchange_route(ex, r->route);
 	bool withdrawn = ex->newest == r && exchange_withdraw(ex, DROP_STALLED);
+	char unit[ENDPOINT_NAME_MAX + 24];
 
 	exchange_forget_echo(ex);
 	if (!withdrawn && retry(ex, r, now))
@@ -388,7 +394,8 @@ answer_due(struct exchange *ex, struct request *r, uint64_t now)
 		exchange_guard_add(ex, &r->message, now);
 	if (ex->protocol->units)
 		log_limited(&limit, LOG_INFO, ABOUT_ROUTE, route->name,
-		    "unit %u did not answer %s (function %u)", r->unit,
+		    "%s did not answer %s (function %u)",
+		    exchange_unit_text(ex, r, unit, sizeof(unit)),
 		    exchange_master_name(r->master, "in time"),
 		    r->message.function);
 	else

@@ -154,6 +154,7 @@ take_over(struct exchange *ex, struct exchange *old)
 	ex->arriving = old->arriving;
 	memcpy(ex->guard, old->guard, sizeof(ex->guard));
 	ex->nguards = old->nguards;
+	ex->hinted = old->hinted;
 }
 
 void

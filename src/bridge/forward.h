@@ -85,6 +85,9 @@ is_watched(const struct port *port)
  */
 void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
     size_t len);
+/* Notifies them of what an exchange does with a frame; from, to: names, or "-". */
+void taps_note(struct bridge *b, const char *from, const char *to,
+    const struct queued *q, const char *note);
 
 /* --- positions of replies in pieces (cursor.c) ---------------------------- */
 

@@ -1,12 +1,15 @@
 /*
- * tap: notifies taps of forwarded frames.
+ * tap: notifies taps of forwarded frames, and of what exchanges do with requests.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "exchange.h"
+#include "forward.h"
 
-/* Whether word is in the list, which is separated by commas. */
+/*
+ * Whether the name of an endpoint is in the list, which is separated by commas.  A peer, such
+ * as lan#1, counts as its endpoint.
+ */
 static bool
 in_list(const char *list, const char *word)
 {
@@ -14,7 +17,7 @@ in_list(const char *list, const char *word)
 
 	for (;; list += n + 1) {
 		n = strcspn(list, ",");
-		if (n == len && memcmp(list, word, len) == 0)
+		if (strcspn(list, ",#") == len && memcmp(list, word, len) == 0)
 			return true;
 		if (list[n] == '\0')
 			return false;
@@ -22,12 +25,12 @@ in_list(const char *list, const char *word)
 }
 
 static bool
-tap_wants(const struct tap *tap, const struct port *from, const char *to)
+tap_wants(const struct tap *tap, const char *from, const char *to)
 {
 	if (tap->names == NULL)
 		return true;
 	for (char **name = tap->names; *name != NULL; name++)
-		if (strcmp(*name, from->conf->name) == 0 || in_list(to, *name))
+		if (in_list(from, *name) || in_list(to, *name))
 			return true;
 	return false;
 }
@@ -39,23 +42,20 @@ taps_tell(
 	struct tap *tap;
 
 	TAILQ_FOREACH(tap, &from->node->bridge->taps, entry)
-		if (tap_wants(tap, from, to))
+		if (tap_wants(tap, from->conf->name, to))
 			tap->frame(tap, from, to, payload, len);
 }
 
 void
-bridge_tap(struct bridge *b, struct tap *tap)
+taps_note(struct bridge *b, const char *from, const char *to,
+    const struct queued *q, const char *note)
 {
-	TAILQ_INSERT_TAIL(&b->taps, tap, entry);
-}
+	struct tap *tap;
 
-void
-bridge_untap(struct bridge *b, struct tap *tap)
-{
-	TAILQ_REMOVE(&b->taps, tap, entry);
-	exchange_forget_tap(b, tap);
-	tap_free_names(tap->names);
-	tap->names = NULL;
+	TAILQ_FOREACH(tap, &b->taps, entry)
+		if (tap->note != NULL && q->payload != NULL &&
+		    tap_wants(tap, from, to))
+			tap->note(tap, from, to, q->payload, q->len, note);
 }
 
 void

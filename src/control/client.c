@@ -32,6 +32,7 @@ client_tap(struct client *c,
 {
 	c->tap.frame = frame;
 	c->tap.unanswered = unanswered;
+	c->tap.note = NULL;
 	c->tapped = true;
 	bridge_tap(c->bridge, &c->tap);
 }

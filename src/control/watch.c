@@ -23,14 +23,14 @@
 #define STEP_FRAMES 16
 
 /*
- * A frame to be shown, followed by the names and the bytes; or the number of frames that
- * were not shown.
+ * A frame to be shown, followed by the names, a note and the bytes; or the number of frames
+ * that were not shown.
  */
 struct shown {
 	struct timespec ts;
-	uint64_t hidden;	/* 0: it is a frame */
-	size_t size;		/* of the frame */
-	uint32_t from, to, len; /* lengths of what follows */
+	uint64_t hidden;	      /* 0: it is a frame */
+	size_t size;		      /* of the frame */
+	uint32_t from, to, note, len; /* lengths of what follows */
 };
 
 /* The time of day, cached because it is the same for many frames. */
@@ -51,17 +51,20 @@ time_of_day(time_t sec)
 
 static void
 show_text(struct evbuffer *out, const struct shown *f, const char *from,
-    const char *to, const char *text)
+    const char *to, const char *note, const char *text)
 {
 	const char *when = time_of_day(f->ts.tv_sec);
 
-	evbuffer_add_printf(out, "%s.%03ld %-8s %-8s %4zu %s\n", when,
+	evbuffer_add_printf(out, "%s.%03ld %-8s %-8s %4zu %s", when,
 	    f->ts.tv_nsec / (long)NSEC_PER_MSEC, from, to, f->size, text);
+	if (*note != '\0')
+		evbuffer_add_printf(out, "  [%s]", note);
+	evbuffer_add(out, "\n", 1);
 }
 
 static void
 show_json(struct evbuffer *out, const struct shown *f, const char *from,
-    const char *to, const char *text)
+    const char *to, const char *note, const char *text)
 {
 	evbuffer_add_printf(out,
 	    "{\"time\":%lld.%06ld,\"from\":\"%s\",\"to\":\"%s\",\"size\":%zu,"
@@ -69,6 +72,8 @@ show_json(struct evbuffer *out, const struct shown *f, const char *from,
 	    (long long)f->ts.tv_sec, f->ts.tv_nsec / (long)NSEC_PER_USEC, from,
 	    to, f->size);
 	call_json_text(out, text);
+	if (*note != '\0')
+		evbuffer_add_printf(out, "\",\"note\":\"%s", note);
 	evbuffer_add(out, "\"}\n", 3);
 }
 
@@ -90,6 +95,7 @@ show_next(struct client *c)
 	char text[SHOWN_MAX + 4];
 	const char *names;
 	struct shown f;
+	size_t words;
 	size_t rest;
 
 	evbuffer_remove(c->frames, &f, sizeof(f));
@@ -97,15 +103,16 @@ show_next(struct client *c)
 		show_hidden(out, c->json, f.hidden);
 		return;
 	}
-	rest = (size_t)f.from + f.to + f.len;
+	words = (size_t)f.from + f.to + f.note;
+	rest = words + f.len;
 	names = (const char *)evbuffer_pullup(c->frames, (ssize_t)rest);
 	if (names == NULL) { /* out of memory */
 		show_hidden(out, c->json, 1);
 	} else {
-		escape((const uint8_t *)names + f.from + f.to, f.len, text,
-		    sizeof(text));
-		(c->json ? show_json : show_text)(
-		    out, &f, names, names + f.from, text);
+		escape(
+		    (const uint8_t *)names + words, f.len, text, sizeof(text));
+		(c->json ? show_json : show_text)(out, &f, names,
+		    names + f.from, names + f.from + f.to, text);
 	}
 	evbuffer_drain(c->frames, rest);
 }
@@ -133,24 +140,26 @@ add_hidden(struct client *c)
 /* Appends a copy of a frame; false: out of memory. */
 static bool
 add_frame(struct client *c, const char *from, const char *to,
-    const uint8_t *payload, size_t size)
+    const uint8_t *payload, size_t size, const char *note)
 {
 	struct shown f = { .size = size,
 		.from = (uint32_t)strlen(from) + 1,
 		.to = (uint32_t)strlen(to) + 1,
+		.note = (uint32_t)strlen(note) + 1,
 		.len = (uint32_t)MIN(size, (size_t)SHOWN_MAX) };
 	struct evbuffer_iovec v;
-	size_t len = sizeof(f) + f.from + f.to + f.len;
+	size_t len = sizeof(f) + f.from + f.to + f.note + f.len;
 	char *p;
 
 	if (evbuffer_reserve_space(c->frames, (ssize_t)len, &v, 1) != 1)
 		return false;
 	clock_gettime(CLOCK_REALTIME, &f.ts);
 	p = v.iov_base;
-	memcpy(p, &f, sizeof(f));
-	memcpy(p + sizeof(f), from, f.from);
-	memcpy(p + sizeof(f) + f.from, to, f.to);
-	memcpy(p + sizeof(f) + f.from + f.to, payload, f.len);
+	p = mempcpy(p, &f, sizeof(f));
+	p = mempcpy(p, from, f.from);
+	p = mempcpy(p, to, f.to);
+	p = mempcpy(p, note, f.note);
+	memcpy(p, payload, f.len);
 	v.iov_len = len;
 	return evbuffer_commit_space(c->frames, &v, 1) == 0;
 }
@@ -195,8 +204,8 @@ has_room(const struct client *c)
 }
 
 static void
-on_frame(struct tap *tap, const struct port *from, const char *to,
-    const uint8_t *payload, size_t len)
+on_note(struct tap *tap, const char *from, const char *to,
+    const uint8_t *payload, size_t len, const char *note)
 {
 	struct client *c = CLIENT_OF(tap);
 	uint64_t start;
@@ -205,12 +214,19 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 		return;
 	start = turn_begin();
 	if (!has_room(c) || !add_hidden(c) ||
-	    !add_frame(c, from->link->name, to, payload, len)) {
+	    !add_frame(c, from, to, payload, len, note)) {
 		c->hidden++;
 		check_stalled(c);
 	}
 	c->ops->wake(c);
 	turn_end(start);
+}
+
+static void
+on_frame(struct tap *tap, const struct port *from, const char *to,
+    const uint8_t *payload, size_t len)
+{
+	on_note(tap, from->link->name, to, payload, len, "");
 }
 
 int
@@ -226,6 +242,7 @@ watch_start(struct call *call)
 	c->json = call->json;
 	c->hidden = 0;
 	client_tap(c, on_frame, NULL);
+	c->tap.note = on_note;
 	return CALL_OPEN;
 }
 

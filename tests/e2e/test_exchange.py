@@ -1,4 +1,7 @@
 """What the keys of an exchange do: several requests at a time, several routes, any protocol."""
+import json
+import re
+
 import pytest
 
 from harness import (expect, flush, free_port, pump, route, section, serial, tcp_server,
@@ -9,6 +12,7 @@ from test_modbus import RTU, asks, count, holds, read, rtu
 from test_modbus_tcp import mbap
 
 WRITE = rtu(1, 6, "00100001")
+WRITE_101 = rtu(101, 6, "00010002")
 
 
 def received(device, n):
@@ -132,7 +136,7 @@ def test_an_exception_has_the_unit_that_the_master_asked(moved):
     client.send(mbap(read(106), 2))
     expect(b, read(6), [client])
     expect(client, exception(read(106), 0x0b, 2), [b])
-    assert "unit 106 did not answer lan#1" in d.stderr()
+    assert "unit 106 (6 on b) did not answer lan#1" in d.stderr()
 
 
 def test_the_control_port_addresses_the_units_of_the_bus(moved):
@@ -443,3 +447,106 @@ def test_what_became_of_requests_is_counted(gateway):  # noqa: F811
     assert float(d.get("routes/shared/utilisation")) > 0
     assert d.json("get routes/shared/exception_02") == 1
     assert d.json("get routes/shared/utilisation") > 0
+
+
+# --- what the daemon itself says ------------------------------------------------
+
+def logged(d, pattern):
+    wait_for(lambda: re.search(pattern, d.stderr()), what=pattern)
+
+
+@pytest.fixture
+def two_routes(pty, daemon, connect):
+    """A bus with two routes; the client is a master of the second one."""
+    bus, plc, port = pty("bus"), pty("plc"), free_port()
+    d = daemon(tcp_server("lan", port, framing="modbus-tcp") +
+               serial("bus", bus, **RTU) + serial("plc", plc, **RTU) +
+               route("shared", from_="plc", to="bus", exchange="modbus",
+                     answer_timeout="100ms", retries=1) +
+               route("panel", from_="lan", to="bus", exchange="modbus", functions="read",
+                     match_unit="101-109", unit_offset=-100) +
+               "[daemon]\nlog_level = debug\n")
+    return d, bus, plc, connect(port)
+
+
+def test_a_unit_that_no_route_takes_is_counted_for_its_master(two_routes):
+    d, bus, plc, client = two_routes
+    client.send(mbap(read(30), 1))
+    expect(client, exception(read(30), 0x0a, 1))
+    assert (d.number("routes/panel/exception_0a"), count(d, "exception_0a")) == (1, 0)
+
+
+def test_a_unit_with_an_offset_is_named_with_both_numbers(two_routes):
+    d, bus, plc, client = two_routes
+    client.send(mbap(read(107), 1))
+    expect(bus, read(7), [client])
+    assert "unit 107 (7 on bus)'s answer to lan#1" in exchange_label(d)
+    expect(bus, read(7), [client])
+    expect(client, exception(read(107), 0x0b, 1), [bus])
+    logged(d, r"unit 107 \(7 on bus\) did not answer lan#1 \(function 3\)")
+
+
+def test_refusals_are_in_the_log_at_level_debug(two_routes):
+    d, bus, plc, client = two_routes
+    client.send(mbap(read(30), 1) + mbap(WRITE_101, 2))
+    expect(client, exception(read(30), 0x0a, 1) + exception(WRITE_101, 0x01, 2))
+    logged(d, r"panel: exception 0a is given to lan#1 \(unit 30, function 3\)")
+    logged(d, r"panel: exception 01 is given to lan#1 \(unit 101, function 6\)")
+    bus.unplug()
+    d.wait_state("bus", "lost")
+    plc.send(read(1))
+    logged(d, r"shared: a request of plc is dropped: down")
+
+
+def test_a_watch_shows_what_the_daemon_does_with_requests(two_routes):
+    d, bus, plc, client = two_routes
+    s = d.session()
+    s.send(b"watch lan\n")
+    other = d.session()
+    other.send(b"json watch bus\n")
+    wait_for(lambda: sum("to end its watch" in row["label"] for row in d.tasks().values()) == 2)
+    client.send(mbap(read(101), 1))
+    expect(bus, read(1), [client])
+    bus.send(holds(1, 7))
+    expect(client, mbap(holds(101, 7), 1), [bus])
+    client.send(mbap(read(102), 2))
+    expect(bus, read(2) * 2, [client])
+    expect(client, exception(read(102), 0x0b, 2), [bus])
+    bus.unplug()
+    d.wait_state("bus", "lost")
+    client.send(mbap(read(103), 3))
+    expect(client, exception(read(103), 0x0a, 3))
+    pump([s, other], lambda: b"0a by" in s.received and b"0a by" in other.received)
+    shown = [line.decode().split(maxsplit=3) for line in s.lines()]
+    assert [(f, t, rest.partition("  [")[2]) for _, f, t, rest in shown] == [
+        ("lan#1", "bus", ""), ("bus", "lan#1", ""),
+        ("lan#1", "bus", ""), ("lan#1", "bus", "request sent again]"),
+        ("bus", "lan#1", "exception 0b by the daemon]"),
+        ("lan#1", "bus", ""), ("lan#1", "bus", "request dropped: down]"),
+        ("bus", "lan#1", "exception 0a by the daemon]")]
+    notes = [json.loads(line).get("note") for line in other.lines()]
+    assert notes == [None, None, None, "request sent again", "exception 0b by the daemon",
+                     None, "request dropped: down", "exception 0a by the daemon"]
+
+
+def test_a_bus_that_returns_the_requests_is_hinted_at_once(gateway):  # noqa: F811
+    d, bus, join = gateway(answer_timeout="10s")
+    client = join()
+    for n in range(2):
+        client.send(mbap(read(1, n), n))
+        expect(bus, read(1, n), [client])
+        bus.send(read(1, n))
+        wait_for(lambda: count(d, "foreign") == n + 1)
+        bus.send(holds(1, n))
+        expect(client, mbap(holds(1, n), n), [bus])
+    assert len(re.findall(r"set echo = yes", d.stderr())) == 1
+    assert re.search(r"bus: a request came back as it was sent; if the adapter receives what it sends, "
+                     r"set echo = yes in \[serial bus\]", d.stderr())
+
+
+def test_programs_of_an_instrument_that_returns_requests_are_hinted_too(instrument):
+    d, a, b, bus = instrument()
+    a.send(b"*IDN?\n")
+    expect(bus, b"*IDN?\n", [a])
+    bus.send(b"*IDN?\n")
+    logged(d, r"set echo = yes in \[serial bus\]")

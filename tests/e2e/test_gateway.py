@@ -76,6 +76,7 @@ def test_two_masters_with_the_same_numbers(gateway):
     wait_for(lambda: "(2 requests more)" in d.tasks()["shared.exchange"]["label"])
     bus.send(holds(1, 11))
     expect(one, mbap(holds(1, 11), 5), [bus])
+    # The new one comes before the one that was served last.
     expect(bus, read(1, 3), [two])
     bus.send(holds(1, 13))
     expect(two, mbap(holds(1, 13), 5), [bus])

@@ -18,9 +18,9 @@ $(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
 # So are these without the rest of the path: each fakes what its modules call beyond them.
 parts = $(filter $(patsubst %,$(B)/%.o,base/% framing/% $(1)),$(LIBOBJ))
 $(B)/unit/test_port: private LINKED = $(call parts,bridge/port)
-EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_bus exchange_guard exchange_master \
+EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_parts exchange_bus exchange_guard exchange_master \
 	exchange_request exchange_answer exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
-	batch local_echo loss queue% saved_frame traffic)
+	batch local_echo loss queue% saved_frame tap traffic)
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive \
 	endpoint/link endpoint/link_hangup net/tcp $(addprefix bridge/, \
