@@ -62,6 +62,9 @@ int exchange_send(
     struct exchange *ex, struct tap *tap, const uint8_t *payload, size_t len);
 /* Whether the frame that is being shown to the tap is the answer to its request. */
 bool exchange_answers(const struct exchange *ex, const struct tap *tap);
+/* Whether a payload is a request that is not answered: a broadcast, or by no_answer. */
+bool exchange_is_unanswered(
+    const struct exchange *ex, const uint8_t *payload, size_t len);
 /* When the request was sent whose answer is being shown to the taps. */
 uint64_t exchange_shown_sent_ns(const struct exchange *ex);
 /* The number that its master gave it. */

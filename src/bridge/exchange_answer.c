@@ -134,6 +134,16 @@ exchange_answers(const struct exchange *ex, const struct tap *tap)
 	    ex->shown->master->tap == tap && ex->shown->master->port == NULL;
 }
 
+bool
+exchange_is_unanswered(
+    const struct exchange *ex, const uint8_t *payload, size_t len)
+{
+	struct modbus m;
+
+	return ex->protocol->read(exchange_framing(ex), payload, len, &m) &&
+	    ex->protocol->unanswered(ex, &m, payload, len);
+}
+
 uint64_t
 exchange_shown_sent_ns(const struct exchange *ex)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "convert.h"
 
 #define BREAK_DEFAULT (250 * NSEC_PER_MSEC)
 #define BREAK_MAX (10 * NSEC_PER_SEC)
@@ -23,6 +24,54 @@ call_frame(struct call *call, const char *text, uint8_t *frame)
 	return len;
 }
 
+/*
+ * The whole message of which the bytes are the content, or the content with a wrong checksum;
+ * returns its length, 0: they are neither.
+ */
+static size_t
+whole_message(const struct framing_conf *framing, const uint8_t *frame,
+    size_t len, uint8_t out[CONVERT_MAX])
+{
+	struct modbus m;
+	long n;
+
+	/* A message without its checksum is one of the right length. */
+	for (size_t less = 0; less <= 2 && less < len; less += 2) {
+		if (!modbus_read_inner(frame, len - less, &m) ||
+		    !modbus_request_fits(&m))
+			continue;
+		n = framing_outer(framing, frame, len - less, out);
+		if (n > 0 && memmem(out, (size_t)n, frame, len - less) != NULL)
+			return (size_t)n;
+	}
+	return 0;
+}
+
+static int
+fail_unencodable(struct call *call, const struct endpoint_conf *conf,
+    const uint8_t *frame, size_t len)
+{
+	const struct framing_conf *framing = &conf->framing;
+	uint8_t whole[CONVERT_MAX];
+	char text[4 * CONVERT_MAX];
+	size_t n;
+
+	call_fail(call, EINVAL,
+	    "the framing of %s, %s, cannot express this frame", conf->name,
+	    framing->rule->name);
+	if (framing->rule->protocol == NULL ||
+	    framing->payload != PAYLOAD_WHOLE)
+		return -EINVAL;
+	error_append(&call->err,
+	    ": it takes whole messages, with their checksum or header, which is"
+	    " missing or wrong");
+	if ((n = whole_message(framing, frame, len, whole)) > 0) {
+		escape(whole, n, text, sizeof(text));
+		error_append(&call->err, "; with it the message is %s", text);
+	}
+	return -EINVAL;
+}
+
 int
 call_send(struct call *call, struct node *node, struct tap *tap,
     const uint8_t *frame, size_t len)
@@ -34,9 +83,7 @@ call_send(struct call *call, struct node *node, struct tap *tap,
 	case 0:
 		return 0;
 	case -EINVAL:
-		return call_fail(call, EINVAL,
-		    "the framing of %s, %s, cannot express this frame",
-		    conf->name, conf->framing.rule->name);
+		return fail_unencodable(call, conf, frame, len);
 	case -EMSGSIZE:
 		return call_fail(call, EMSGSIZE,
 		    "%zu bytes are more than max_frame of %s, %llu", len,

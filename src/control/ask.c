@@ -214,6 +214,26 @@ asked_unit(const struct node *node, const uint8_t *frame, size_t len)
 	return m.unit;
 }
 
+/* Fails if the bus of an exchange gives no answer to the request. */
+static int
+check_answered(struct call *call, const struct node *node, const uint8_t *frame,
+    size_t len)
+{
+	const struct exchange *ex = node->exchange;
+
+	if (ex == NULL || !exchange_is_unanswered(ex, frame, len))
+		return 0;
+	if (exchange_conf(ex)->exchange == EXCHANGE_MODBUS)
+		return call_fail(call, EINVAL,
+		    "unit 0 is the broadcast unit on %s, and does not answer:"
+		    " use send",
+		    node->endpoint->conf->name);
+	return call_fail(call, EINVAL,
+	    "the request matches no_answer of [route %s], so that there is no"
+	    " answer: use send",
+	    exchange_conf(ex)->name);
+}
+
 int
 ask_start(struct call *call)
 {
@@ -242,6 +262,8 @@ ask_start(struct call *call)
 		return r;
 	if ((len = call_frame(call, call->argv[2], frame)) < 0)
 		return (int)len;
+	if ((r = check_answered(call, node, frame, (size_t)len)) < 0)
+		return r;
 	if ((r = call_send(call, node, &c->tap, frame, (size_t)len)) < 0)
 		return r;
 	snprintf(c->asked, sizeof(c->asked), "%s", node->endpoint->conf->name);

@@ -294,6 +294,12 @@ attribute_set(struct call *call)
 	free(old);
 	if (strcmp(name, "log_level") == 0)
 		return set_log_level(call, value);
+	if (strncmp(object, "routes/", 7) == 0 &&
+	    key_find(route_keys, name) != NULL)
+		return call_fail(call, EPERM,
+		    "'%s' cannot be changed while the daemon runs: change it in"
+		    " the file, and reload",
+		    path);
 	node = bridge_find(call->bridge, object);
 	if (node == NULL || !is_key(node->endpoint->conf, name))
 		return call_fail(

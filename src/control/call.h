@@ -45,10 +45,11 @@ struct call {
 struct command {
 	const char *name;
 	const char *usage;
-	const char *help; /* one line */
-	bool full;	  /* requires access = full */
-	bool rest;	  /* the last word is the rest of the line */
-	int min, max;	  /* number of words after the name */
+	const char *help;     /* one line */
+	bool full;	      /* requires access = full... */
+	const char *full_for; /* ...or only "start: " does; NULL: none */
+	bool rest;	      /* the last word is the rest of the line */
+	int min, max;	      /* number of words after the name */
 	/*
 	 * Returns 0, CALL_OPEN, CALL_MORE, CALL_WAIT, or -errno with a message in err.
 	 * NULL: only listed.

@@ -91,7 +91,8 @@ static const struct command commands[] = {
 	    .run = watch_start },
 	{ .name = "capture",
 	    .usage = "capture start FILE [NAME ...] | stop | status",
-	    .help = "writes each frame to a file, for Wireshark",
+	    .help = "frames to a pcap file",
+	    .full_for = "start and stop: ",
 	    .min = 1,
 	    .max = CALL_WORDS_MAX - 1,
 	    .run = run_capture },
@@ -410,6 +411,8 @@ command_forget(struct client *c)
 static void
 help_line(struct call *call, const struct command *cmd)
 {
+	bool full = cmd->full || cmd->full_for != NULL;
+
 	if (call->json) {
 		output_cell(call->out, "%s", cmd->name);
 		output_cell(call->out, "%s", cmd->usage);
@@ -417,8 +420,9 @@ help_line(struct call *call, const struct command *cmd)
 		output_cell(call->out, "%s", cmd->help);
 		return;
 	}
-	output_line(call->out, "%-24s %s%s", cmd->usage, cmd->help,
-	    cmd->full ? " [access = full]" : "");
+	output_line(call->out, "%-24s %s%s%s%s", cmd->usage, cmd->help,
+	    full ? " [" : "", cmd->full_for != NULL ? cmd->full_for : "",
+	    full ? "access = full]" : "");
 }
 
 static int

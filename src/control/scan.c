@@ -43,6 +43,7 @@ struct scan {
 	uint8_t exception;  /* of the answer */
 	uint64_t answer_ns; /* from the request to the answer */
 	bool json;
+	bool ended; /* by the next line of the client, before all units */
 	/* What was found: */
 	bool exists[MODBUS_UNIT_MAX + 1];
 	unsigned nanswers;
@@ -267,7 +268,7 @@ sum_up_text(struct scan *scan, struct evbuffer *out)
 	unsigned n = units_done(scan);
 	char after[24];
 
-	if (n == 0) {
+	if (n == 0 && !scan->ended) {
 		evbuffer_add_printf(out, "no unit was asked\n");
 		return;
 	}
@@ -288,6 +289,10 @@ sum_up_text(struct scan *scan, struct evbuffer *out)
 		    out, ", %u without an answer", scan->nsilent);
 	if (scan->ndropped > 0)
 		evbuffer_add_printf(out, ", %u dropped", scan->ndropped);
+	if (scan->ended)
+		evbuffer_add_printf(out,
+		    ", ended by the next line before unit %u answered",
+		    scan->unit);
 	evbuffer_add(out, "\n", 1);
 }
 
@@ -300,9 +305,9 @@ sum_up_json(struct scan *scan, struct evbuffer *out)
 		print_seconds(median(scan), 6, after, sizeof(after));
 	evbuffer_add_printf(out,
 	    "],\"answered\":%u,\"exceptions\":%u,\"unanswered\":%u,"
-	    "\"dropped\":%u,\"median\":%s}\n",
+	    "\"dropped\":%u,\"median\":%s,\"ended\":%s}\n",
 	    scan->nanswers, scan->nexceptions, scan->nsilent, scan->ndropped,
-	    after);
+	    after, scan->ended ? "true" : "false");
 }
 
 /* Replies what was found; error: why the scan ends early, or NULL. */
@@ -326,6 +331,7 @@ command_unscan(struct client *c)
 {
 	if (c->scan->state > SCAN_AWAITING)
 		show_unit(c);
+	c->scan->ended = c->scan->unit <= c->scan->last;
 	finish(c, NULL);
 }
 

@@ -88,8 +88,17 @@ walk_node(struct walk *w, const struct node *node)
 static void
 walk_route(struct walk *w, const struct route *route)
 {
+	const struct key *key;
+	char value[VALUE_TEXT_MAX];
+
 	snprintf(w->object, sizeof(w->object), "routes/%s/", route->name);
 	walk_rows(w, route_rows, route);
+	for (key = route_keys; route->conf != NULL && key->name != NULL; key++)
+		if (wanted(w, key->name)) {
+			route_conf_print(
+			    route->conf, key, value, sizeof(value));
+			visit(w, key->name, value);
+		}
 }
 
 static void

@@ -160,6 +160,12 @@ int route_conf_check(const struct route_conf *conf, struct error *err);
 /* The line of the key, or that of the section if it is not given. */
 int route_conf_line(const struct route_conf *conf, const char *key);
 /*
+ * The value of a key as it is written in the section.  If the key is not given, it is empty,
+ * or the default of a key that takes words.
+ */
+void route_conf_print(const struct route_conf *conf, const struct key *key,
+    char *buf, size_t size);
+/*
  * The first key that is given and applies to the bus of an exchange, not to the route, or
  * NULL.
  */

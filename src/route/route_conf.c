@@ -243,6 +243,25 @@ route_conf_line(const struct route_conf *conf, const char *key)
 }
 
 void
+route_conf_print(const struct route_conf *conf, const struct key *key,
+    char *buf, size_t size)
+{
+	const char *line = conf->text;
+	size_t len = strlen(key->name);
+
+	buf[0] = '\0';
+	while (line != NULL && (line = strchr(line, '\n')) != NULL)
+		if (strncmp(++line, key->name, len) == 0 && line[len] == '=') {
+			line += len + 1;
+			snprintf(
+			    buf, size, "%.*s", (int)strcspn(line, "\n"), line);
+			return;
+		}
+	if (key->type == KEY_WORD)
+		key_print(key, conf, buf, size);
+}
+
+void
 route_conf_free(struct route_conf *conf)
 {
 	if (conf == NULL)

@@ -6,6 +6,7 @@ import pytest
 
 from harness import (expect, flush, free_port, pump, route, section, serial, tcp_server,
                      wait_for)
+from test_control import refused
 from test_gateway import device, exception, exchange_label, gateway, proxy  # noqa: F401
 from test_handover import restart
 from test_modbus import RTU, asks, count, holds, read, rtu
@@ -550,3 +551,41 @@ def test_programs_of_an_instrument_that_returns_requests_are_hinted_too(instrume
     expect(bus, b"*IDN?\n", [a])
     bus.send(b"*IDN?\n")
     logged(d, r"set echo = yes in \[serial bus\]")
+
+
+# --- what the control port says ---------------------------------------------------
+
+def test_keys_of_a_route_can_be_read_and_not_set(gateway):  # noqa: F811
+    d, bus, join = gateway(window=1, match_unit="1-9,12")
+    assert (d.get("routes/shared/answer_timeout"), d.get("routes/shared/match_unit"),
+            d.get("routes/shared/exchange"), d.get("routes/shared/functions"),
+            d.get("routes/shared/min_gap")) == ("5s", "1-9,12", "modbus", "all", "")
+    assert "routes/shared/from = lan" in d.control("list routes/shared")
+    refused(d, "set routes/shared/window 2", "'routes/shared/window' cannot be changed while "
+            "the daemon runs: change it in the file, and reload")
+
+
+def test_a_request_without_its_checksum_is_shown_with_it(gateway):  # noqa: F811
+    d, bus, join = gateway()
+    for content in r"\x01\x03\x00\x00\x00\x01", r"\x01\x03\x00\x00\x00\x01\xff\xff":
+        for command in "ask", "send":
+            error = refused(d, f"{command} bus {content}", "checksum or header, which is missing "
+                            "or wrong; with it the message is ")
+            text = re.search(r"the message is (.*)", error)[1]
+            d.control(f"send bus {text}")
+            expect(bus, read(1))
+            bus.send(holds(1, 1))
+    refused(d, "ask bus xyz", "missing or wrong")
+
+
+def test_what_is_not_answered_is_not_asked(instrument):
+    d, a, b, bus = instrument(no_answer="^SET")
+    refused(d, "ask bus SET 1", "matches no_answer of [route shared]", "use send")
+
+
+def test_a_broadcast_is_not_asked(gateway):  # noqa: F811
+    d, bus, join = gateway()
+    text = "".join(f"\\x{byte:02x}" for byte in rtu(0, 6, "00010002"))
+    refused(d, f"ask bus {text}", "unit 0 is the broadcast unit on bus", "use send")
+    d.control(f"send bus {text}")
+    expect(bus, rtu(0, 6, "00010002"))

@@ -147,7 +147,8 @@ def test_a_scan_as_json(bus):
     assert two == {"unit": 2, "result": "exception", "exception": 2, "time": two["time"]}
     assert three == {"unit": 3, "result": "no answer", "exception": None, "time": None}
     del got["units"], got["median"]
-    assert got == {"bus": "bus", "answered": 2, "exceptions": 1, "unanswered": 1, "dropped": 0}
+    assert got == {"bus": "bus", "answered": 2, "exceptions": 1, "unanswered": 1, "dropped": 0,
+                   "ended": False}
 
 
 def test_a_scan_as_json_that_finds_nothing(bus):
@@ -332,6 +333,7 @@ def test_the_next_line_ends_it(bus, line):
     lines, last = s.reply()
     assert last == "OK" and lines[0].startswith("unit 1: answered in ")
     assert lines[1].startswith("1 answered (1 of 1 unit), median ") and len(lines) == 2
+    assert lines[1].endswith(", ended by the next line before unit 2 answered")
     if line != b"\n":
         assert s.reply()[0][0].startswith("ttybridged ")
     assert s.ask("version")
@@ -345,7 +347,7 @@ def test_a_scan_as_json_that_is_ended_is_whole(bus):
     units.until(lambda: units.asked == [1], s)
     s.send(b"\n")
     (line,), last = s.reply()
-    assert last == "OK" and json.loads(line)["units"] == []
+    assert last == "OK" and json.loads(line)["units"] == [] and json.loads(line)["ended"]
 
 
 def test_a_client_that_sends_no_more_gets_all_of_it(bus):
