@@ -79,6 +79,7 @@ static const struct {
 	{ "rtu", "modbus-rtu" },
 	{ "modbus", "modbus-rtu" },
 	{ "mbap", "modbus-tcp" },
+	{ "tcp", "modbus-tcp" },
 	{ "mbtcp", "modbus-tcp" },
 	{ "tcp-modbus", "modbus-tcp" },
 	{ "tcpmodbus", "modbus-tcp" },
@@ -166,6 +167,11 @@ say_range(const struct key *key, const char *quoted, struct error *err)
 		error_append(err, "%s is empty", key->name);
 		return;
 	}
+	if (key->type == KEY_TIME && strcmp(quoted, "none") == 0) {
+		error_append(err, "'none' is not possible; %s is ", key->name);
+		say_bounds(key, err);
+		return;
+	}
 	error_append(err, "'%s' is out of range; %s is ", quoted, key->name);
 	if (type->bound == NULL || (key->max == 0 && key->min == 0 && !counted))
 		error_append(err, "smaller");
@@ -196,6 +202,9 @@ say_kind(const struct key *key, const char *quoted, const char *value,
 	error_append(err, "'%s' is %s", quoted, type->what);
 	if (key->type == KEY_BOOL) {
 		say_nearest(value, bool_words, err);
+	} else if (key->type == KEY_TIME && key->min > 0) {
+		error_append(err, "; %s is ", key->name);
+		say_bounds(key, err);
 	} else if (type->form != NULL) {
 		error_append(err, "; %s is %s", key->name, type->form);
 	} else if (key->min != 0 || key->max != 0) {

@@ -243,6 +243,9 @@ unknown_endpoint(struct check *k, const struct route_conf *route,
 	struct error meant = { "" };
 	char quote[CONFIG_QUOTE_MAX];
 
+	/* It may be a section whose type is unknown, which has been reported. */
+	if (list_has(k->c->lost_names, name, strlen(name)))
+		return;
 	error_append_meant(&meant, names_meant(&k->names, name));
 	fault_add(k->faults, route->file, route_conf_line(route, key),
 	    "key '%s' in [route %s]: no endpoint is called '%s'%s", key,

@@ -152,5 +152,6 @@ config_free(struct config *c)
 	free(c->controls);
 	free(c->endpoints);
 	free(c->routes);
+	free(c->lost_names);
 	free(c);
 }

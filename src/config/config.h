@@ -51,7 +51,8 @@ struct config {
 	unsigned nendpoints;
 	struct route_conf **routes;
 	unsigned nroutes;
-	unsigned lost; /* sections of an unknown type */
+	unsigned lost;	  /* sections of an unknown type... */
+	char *lost_names; /* ...and their names, or NULL */
 };
 
 /*

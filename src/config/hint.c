@@ -12,6 +12,21 @@
 
 #define WORD_MAX 24
 
+/* These precede the others, in sections that also have the second key. */
+static const struct {
+	struct hint hint;
+	const char *with;
+} paths[] = {
+	{ { "path socket socketpath file sock", "connect", "192.168.1.7:5011" },
+	    "connect_timeout" },
+	{ { "path socket socketpath file sock", "connect",
+	      "/run/ttybridge/bus.sock" },
+	    "connect" },
+	{ { "path socket socketpath file sock", "listen",
+	      "/run/ttybridge/bus.sock" },
+	    "group" },
+};
+
 static const struct hint keys[] = {
 	{ "baudrate bitrate bps speed rate", "baud", "9600" },
 	{ "parity bits databits stopbits stop bytesize charsize framebits "
@@ -33,6 +48,11 @@ static const struct hint keys[] = {
 	{ "latency lowlatency", "low_latency", "yes" },
 	{ "symlink device path name file slave tty", "link",
 	    "/run/ttybridge/modem" },
+	{ "banner motd welcome onconnect onaccept onopen", "greeting",
+	    "hello\\r\\n" },
+	{ "banner greeting onconnect onup init initstring startup welcome",
+	    "on_open", "\\r" },
+	{ "ondisconnect ondown exit exitstring goodbye", "on_close", "\\r" },
 	{ "host hostname server remote target destination address peer ip url "
 	  "port"
 	  " connectto",
@@ -116,7 +136,8 @@ static const struct {
 	{ "unixclient unixconnect unixc", "unix-client" },
 	{ "datagram udplisten udpserver udpclient", "udp" },
 	{ "loopback loop test", "echo" },
-	{ "bridge link forward connection connections routes join pair filter",
+	{ "bridge link forward connection connections routes join pair filter"
+	  " gateway proxy exchange",
 	    "route" },
 	{ "global general default defaults settings main ttybridge ttybridged "
 	  "log"
@@ -159,6 +180,10 @@ hint_key(const char *word, bool (*has)(const void *arg, const char *key),
 	char simple[WORD_MAX];
 
 	simplify(word, simple);
+	for (size_t i = 0; *simple != '\0' && i < NELEM(paths); i++)
+		if (is_one_of(paths[i].hint.words, simple) &&
+		    has(arg, paths[i].hint.key) && has(arg, paths[i].with))
+			return &paths[i].hint;
 	for (size_t i = 0; *simple != '\0' && i < NELEM(keys); i++)
 		if (is_one_of(keys[i].words, simple) && has(arg, keys[i].key))
 			return &keys[i];

@@ -200,11 +200,20 @@ first_time(
 	return true;
 }
 
-/* Whether the whole value is in quotes, which are not valid for its key. */
+/*
+ * Whether the whole value is in quotes, which are not valid for its key.  Text of any kind may
+ * contain them.
+ */
 static bool
 in_quotes(const struct key *key, const char *value)
 {
-	static const char *const free_text[] = { "label", "match", "reject" };
+	static const char *const free_text[] = {
+		"label",
+		"match",
+		"reject",
+		"answer_match",
+		"no_answer",
+	};
 	size_t len = strlen(value);
 
 	for (size_t i = 0; i < NELEM(free_text); i++)

@@ -14,6 +14,7 @@
 #include "section_reader.h"
 
 #define CONTROLS_MAX 64
+#define LOST_NAMES_MAX 4096
 #define STALL_TIMEOUT NSEC_PER_SEC /* of endpoints with several peers */
 
 /* --- sections ------------------------------------------------------------ */
@@ -314,6 +315,12 @@ say_framing(const char *type, struct error *err)
 		: "[serial NAME] or another endpoint");
 }
 
+static bool
+needs_name(const char *type)
+{
+	return strcmp(type, "daemon") != 0 && strcmp(type, "control") != 0;
+}
+
 static void
 unknown_section(struct reading *rd)
 {
@@ -329,13 +336,34 @@ unknown_section(struct reading *rd)
 		near = NULL;
 	else if ((near = hint_type(rd->section->type, words)) == NULL)
 		near = nearest(rd->section->type, words);
-	error_append_meant(&meant, near);
+	if (near != NULL && rd->section->name == NULL && needs_name(near))
+		error_append(&meant, "; did you mean [%s %s]?", near,
+		    config_quote(rd->section->type, quote, sizeof(quote)));
+	else
+		error_append_meant(&meant, near);
 	if (near == NULL && !faults_full(rd->faults))
 		say_framing(rd->section->type, &meant);
 	fault_add(rd->faults, rd->file, rd->section->line,
 	    "unknown section type '%s' in %s%s",
 	    config_quote(rd->section->type, quote, sizeof(quote)), rd->where,
 	    meant.text);
+}
+
+/* The section may have been meant as an endpoint with that name. */
+static int
+lose_name(struct config *c, const char *name)
+{
+	size_t len = c->lost_names == NULL ? 0 : strlen(c->lost_names);
+	char *names;
+
+	if (len > LOST_NAMES_MAX)
+		return 0;
+	names = realloc(c->lost_names, len + strlen(name) + 2);
+	if (names == NULL)
+		return -ENOMEM;
+	c->lost_names = names;
+	sprintf(names + len, " %s", name);
+	return 0;
 }
 
 int
@@ -356,5 +384,5 @@ config_section_read(struct config *c, const char *file,
 		return read_route(c, &rd);
 	c->lost++;
 	unknown_section(&rd);
-	return 0;
+	return lose_name(c, s->name != NULL ? s->name : s->type);
 }

@@ -21,6 +21,8 @@ struct warner {
 	const struct endpoint_conf **apart;
 	/* The exchange = any of an endpoint that is raw. */
 	const struct route_conf **pieces;
+	/* One with the same protocol, if transaction numbers are lost in between. */
+	const struct endpoint_conf **unnumbered;
 	bool *joined; /* whether the endpoint is connected */
 };
 
@@ -45,6 +47,17 @@ has_protocol(const struct endpoint_conf *e)
 	return !e->ops->echo && e->framing.rule->protocol != NULL;
 }
 
+/* An inner payload has no number, so that the answers have the number 0. */
+static void
+note_numbers(struct warner *w, unsigned number, unsigned other)
+{
+	const struct framing_conf *framing = &w->c->endpoints[number]->framing;
+
+	if (framing->rule->number_size > 0 &&
+	    framing->payload == PAYLOAD_INNER && w->unnumbered[number] == NULL)
+		w->unnumbered[number] = w->c->endpoints[other];
+}
+
 static void
 note_protocol(struct warner *w, unsigned from, unsigned to)
 {
@@ -54,9 +67,14 @@ note_protocol(struct warner *w, unsigned from, unsigned to)
 	if (!has_protocol(a) || !has_protocol(b) ||
 	    strcmp(a->framing.rule->protocol, b->framing.rule->protocol) != 0)
 		return;
+	if (a->framing.payload == PAYLOAD_INNER &&
+	    b->framing.payload == PAYLOAD_INNER) {
+		note_numbers(w, from, to);
+		note_numbers(w, to, from);
+		return;
+	}
 	if (a->framing.payload == b->framing.payload &&
-	    (a->framing.payload == PAYLOAD_INNER ||
-		a->framing.rule == b->framing.rule))
+	    a->framing.rule == b->framing.rule)
 		return;
 	if (w->apart[MAX(from, to)] == NULL)
 		w->apart[MAX(from, to)] = a;
@@ -191,6 +209,15 @@ warn_endpoint(struct warner *w, unsigned number)
 		    e->ops->type, e->name, w->pieces[number]->name);
 	if (w->apart[number] != NULL)
 		warn_apart(w, e, w->apart[number]);
+	if (w->unnumbered[number] != NULL)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] has framing = %s with payload = inner: without an"
+		    " exchange, what comes from '%s' has the transaction number"
+		    " 0, and masters do not accept it; write exchange = modbus"
+		    " in a [route] from the masters to the bus, without"
+		    " 'payload'",
+		    e->ops->type, e->name, e->framing.rule->name,
+		    w->unnumbered[number]->name);
 	warn_keys(w, e);
 }
 
@@ -371,9 +398,11 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 	w.framed = calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
 	w.apart = calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
 	w.pieces = calloc(c->nendpoints + 1UL, sizeof(struct route_conf *));
+	w.unnumbered =
+	    calloc(c->nendpoints + 1UL, sizeof(struct endpoint_conf *));
 	w.joined = calloc(c->nendpoints + 1UL, sizeof(*w.joined));
 	if (w.framed == NULL || w.apart == NULL || w.pieces == NULL ||
-	    w.joined == NULL)
+	    w.unnumbered == NULL || w.joined == NULL)
 		r = -ENOMEM;
 	if (r == 0) {
 		if (w.routes != NULL) {
@@ -396,6 +425,7 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 	free(w.framed);
 	free(w.apart);
 	free(w.pieces);
+	free(w.unnumbered);
 	free(w.joined);
 	return r;
 }

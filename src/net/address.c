@@ -94,6 +94,10 @@ address_parse(const char *s, struct address *ret, struct error *err)
 			buf, (uint16_t)port, ret) == 0)
 			return 0;
 	}
+	if (inet_pton(AF_INET, s, &(struct in_addr){ 0 }) == 1)
+		return error_fail(err, -EINVAL,
+		    "'%s' has no port; write %s:PORT, such as %s:5010", s, s,
+		    s);
 	return error_fail(err, -EINVAL,
 	    "'%s' is not an address; write 127.0.0.1:5010,"
 	    " [::1]:5010, *:5010 or unix:/path",

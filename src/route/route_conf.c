@@ -88,6 +88,28 @@ static const char *const functions_words[] = {
 	NULL,
 };
 
+static const struct key permitted = {
+	.name = "functions", .type = KEY_WORD, .words = functions_words
+};
+
+/* A list of functions is another key. */
+static int
+parse_permitted(void *field, const char *value, struct error *err)
+{
+	int r = key_parse(&permitted, field, value, err);
+
+	if (r == -EINVAL && *value >= '0' && *value <= '9')
+		error_append(
+		    err, "; did you mean match_function = %.40s?", value);
+	return r;
+}
+
+static void
+print_permitted(const void *field, char *buf, size_t size)
+{
+	key_print(&permitted, field, buf, size);
+}
+
 #define OFFSET(member) offsetof(struct route_conf, member)
 
 const struct key route_keys[] = {
@@ -140,8 +162,10 @@ const struct key route_keys[] = {
 	    .parse = parse_functions,
 	    .help = "only Modbus messages of these functions" },
 	{ .name = "functions",
-	    .type = KEY_WORD,
+	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(functions),
+	    .parse = parse_permitted,
+	    .print = print_permitted,
 	    .words = functions_words,
 	    .help =
 		"'read': only Modbus messages of functions that only read" },
@@ -257,7 +281,7 @@ route_conf_print(const struct route_conf *conf, const struct key *key,
 			    buf, size, "%.*s", (int)strcspn(line, "\n"), line);
 			return;
 		}
-	if (key->type == KEY_WORD)
+	if (key->words != NULL)
 		key_print(key, conf, buf, size);
 }
 
@@ -319,7 +343,8 @@ check_exchange(const struct route_conf *conf, struct error *err)
 	if (list_word(&list, &len) != NULL) {
 		error_set(err,
 		    "'to' of an exchange is one endpoint, the"
-		    " bus that those of 'from' share");
+		    " bus that those of 'from' share; for several buses write"
+		    " a [route] to each");
 		list = conf->from;
 		word = list_word(&list, &len);
 		if (list_word(&list, &(size_t){ 0 }) == NULL)
