@@ -41,6 +41,8 @@ reason(const struct address *address, int e)
 		return stat(path, &st) == 0 && !S_ISSOCK(st.st_mode)
 		    ? "it is not a socket"
 		    : "no program listens on it";
+	case ENOENT:
+		return "there is no such socket";
 	case EPROTOTYPE:
 		return "it is not a stream socket";
 	default:

@@ -102,7 +102,7 @@ def forbidden(path):
 
 
 @pytest.mark.parametrize("make, why", [
-    (nothing, "No such file or directory"),
+    (nothing, "there is no such socket"),
     (regular_file, "it is not a socket"),
     (left_behind, "no program listens on it"),
     (datagrams, "it is not a stream socket"),
