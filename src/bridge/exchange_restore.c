@@ -127,6 +127,8 @@ save_request(const struct exchange *ex, const struct request *r, struct pack *p)
 	pack_bytes(p, r->payload, r->len);
 }
 
+/* The one that was sent last is saved last: their numbers do not show it, because a retry
+ * keeps its number. */
 static void
 save_requests(const struct exchange *ex, struct pack *p)
 {
@@ -134,8 +136,10 @@ save_requests(const struct exchange *ex, struct pack *p)
 
 	pack_number(p, ex->nrequests);
 	EACH_REQUEST(r, ex)
-		if (r->state != REQUEST_NONE)
+		if (r->state != REQUEST_NONE && r != ex->newest)
 			save_request(ex, r, p);
+	if (ex->newest != NULL)
+		save_request(ex, ex->newest, p);
 }
 
 static void
@@ -419,7 +423,7 @@ restore_request(const struct old_exchange *old, size_t i, struct exchange *ex)
 	*r = old->request[i].request;
 	r->route = route_now(old, r->route);
 	r->unrouted = r->route == ROUTE_CHANGED;
-	if (r->number == ex->number)
+	if (ex->newest == NULL || r->sent_ns >= ex->newest->sent_ns)
 		ex->newest = r;
 	if (payload->len == 0 || (r->payload = malloc(payload->len)) == NULL)
 		return;
