@@ -36,6 +36,7 @@ struct bufferevent;
 struct event;
 struct event_base;
 struct endpoint;
+struct filter;
 
 enum overflow {
 	OVERFLOW_BLOCK,
@@ -95,8 +96,7 @@ struct link_ops {
 	 */
 	ssize_t (*read)(struct link *, void *buf, size_t size);
 	ssize_t (*write)(struct link *, const void *data, size_t len);
-	/* The events to announce have changed: EV_READ while link->reading, EV_WRITE
-	 * while link->output_pending. */
+	/* The events to announce have changed, see link_events(). */
 	void (*wait)(struct link *);
 	/* Describes what pending output waits for; called while link->output_pending.
 	 * NULL: as for a descriptor. */
@@ -134,9 +134,9 @@ struct link {
 	bool output_pending; /* the bufferevent holds something */
 	bool unwritable;     /* accepts no more output; may still be read */
 	bool read_closed;    /* by us: nothing more is read from it */
-	bool write_closed;   /* the sending side was shut down by us */
 	bool deferred;	     /* on the list of deferred closes */
-	uint64_t rx_bytes, tx_bytes;
+	bool filtered;	     /* has a filter */
+	uint64_t rx_bytes, tx_bytes; /* of the owner */
 	_Alignas(CACHE_LINE) struct task read;
 	struct task write;
 	TAILQ_ENTRY(link) entry, deferred_entry;
@@ -144,6 +144,7 @@ struct link {
 	char address[ENDPOINT_ADDRESS_MAX];
 	int end; /* enum link_end: what the deferred close does */
 	char why[LINK_WHY_MAX]; /* reason for closing it */
+	bool write_closed;	/* the sending side was shut down by us */
 	bool close_fd;		/* close(fd) when the link is closed */
 	bool adopted;		/* opened by a previous process */
 	bool receive_only; /* it is no peer: no frames are delivered to it */
@@ -158,6 +159,7 @@ struct link {
 	struct idle idle;
 	const struct link_ops *ops; /* NULL: fd is used */
 	void *transport;	    /* the private data of ops */
+	struct filter *filter;	    /* see link_filter.h; NULL: none */
 };
 TAILQ_HEAD(link_list, link);
 
@@ -235,6 +237,9 @@ struct endpoint_ops {
 	 * type with several links: a connection has sent EOF or was closed.
 	 */
 	bool (*hangup)(struct endpoint *);
+	/* A link is being created, before up(): gives it a filter, if it needs one, with
+	 * link_set_filter().  -errno: it cannot be used.  NULL: links have none. */
+	int (*attach)(struct link *);
 	/* Gets the counts of the driver since it was loaded.  -ENOTTY: it counts
 	 * nothing; -ENOTCONN: not open.  NULL: no such counts. */
 	int (*line_errors)(const struct endpoint *, struct line_errors *);

@@ -25,6 +25,7 @@
 #include <event2/event.h>
 
 #include "link.h"
+#include "link_filter.h"
 
 /* A read that returned this much may have left more: a tty returns at most 4095 bytes
  * at a time. */
@@ -76,8 +77,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	task_end(&link->read);
 }
 
-/* Like read(2), but restarted when interrupted. */
-static ssize_t
+ssize_t
 link_get(struct link *link, void *buf, size_t size)
 {
 	ssize_t r;
@@ -102,6 +102,8 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 	if (link->bev == NULL || link->read_eof || link->read_closed ||
 	    link->endpoint->paused)
 		return 0;
+	if (link->filtered)
+		return link_filter_read(link, buf, size);
 	do {
 		r = link_get(link, buf + n, size - n);
 		if (r > 0)
@@ -116,6 +118,30 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 }
 
 /* --- out ----------------------------------------------------------------- */
+
+ssize_t
+link_put(struct link *link, const void *data, size_t len)
+{
+	ssize_t r;
+
+	if (link->fd < 0) {
+		r = link->ops->write(link, data, len);
+		errno = r < 0 ? (int)-r : 0;
+		return MAX(r, (ssize_t)-1);
+	}
+	do
+		r = write(link->fd, data, len);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
+/* The same for bytes of the owner. */
+static inline ssize_t
+put(struct link *link, const void *data, size_t len)
+{
+	return link->filtered ? link_filter_write(link, data, len)
+			      : link_put(link, data, len);
+}
 
 static void
 on_write(struct bufferevent *bev, void *arg)
@@ -177,23 +203,75 @@ transport_flush(struct link *link)
 	size_t len = evbuffer_get_length(output);
 	ssize_t n;
 
-	n = link->ops->write(link, evbuffer_pullup(output, -1), len);
+	n = put(link, evbuffer_pullup(output, -1), len);
 	if (n > 0)
 		output_drain(link, (size_t)n);
 	if (n == (ssize_t)len)
 		on_write(link->bev, link);
-	else if (n >= 0 || n == -EAGAIN)
-		link->ops->wait(link);
+	else if (n < 0 && errno != EAGAIN && errno != ENOBUFS) {
+		output_failed(link, errno);
+		return;
+	}
+	link_wait(link);
+}
+
+short
+link_events(const struct link *link)
+{
+	const struct filter *filter = link->filter;
+	short events = 0;
+
+	if (!link->up)
+		return 0;
+	if (link->reading && !(filter != NULL && filter->held))
+		events |= EV_READ;
+	if (link->unwritable)
+		return events;
+	if (filter != NULL && filter->rest_len > 0)
+		events |= EV_WRITE;
+	if (link->output_pending && !(filter != NULL && filter->suspended))
+		events |= EV_WRITE;
+	return events;
+}
+
+/* Waits for the events of a descriptor with a filter. */
+static void
+wait_descriptor(struct link *link)
+{
+	short events = link_events(link);
+	int r = 0;
+
+	if (events & EV_READ)
+		r = event_add(link->readable, NULL);
 	else
-		output_failed(link, (int)-n);
+		event_del(link->readable);
+	if (events & EV_WRITE)
+		r |= event_add(link->filter->writable, NULL);
+	else
+		event_del(link->filter->writable);
+	if (r < 0)
+		link_lose(link, LINK_LOST, strerror(errno));
+}
+
+void
+link_wait(struct link *link)
+{
+	if (link->ops != NULL)
+		link->ops->wait(link);
+	else if (link->up)
+		wait_descriptor(link);
 }
 
 void
 link_ready(struct link *link, short what)
 {
-	if (what & EV_READ && link->up && link->reading)
+	if (what & EV_READ && link_events(link) & EV_READ)
 		on_readable(-1, EV_READ, link);
-	if (what & EV_WRITE && link->up && link->output_pending)
+	if (!(what & EV_WRITE) || !(link_events(link) & EV_WRITE))
+		return;
+	if (link->filtered && !link_filter_flush(link))
+		return;
+	if (link->up && link->output_pending)
 		transport_flush(link);
 }
 
@@ -204,7 +282,10 @@ read_label(const struct task *task, char *buf, size_t size)
 {
 	const struct link *link = task->arg;
 
-	link->endpoint->owner->label(link, false, buf, size);
+	if (link->filtered && link->filter->held)
+		link_filter_label(link->filter, buf, size);
+	else
+		link->endpoint->owner->label(link, false, buf, size);
 }
 
 static void
@@ -235,9 +316,17 @@ is_socket(int fd, int option, int value)
 	    is == value;
 }
 
+/* Whether the bufferevent stores pending output, and does not write it. */
+static inline bool
+only_stores(const struct link *link)
+{
+	return link->fd < 0 || link->filtered;
+}
+
 static void
 free_events(struct link *link)
 {
+	link_filter_free(link);
 	if (link->readable != NULL)
 		event_free(link->readable);
 	if (link->bev != NULL)
@@ -249,6 +338,8 @@ free_events(struct link *link)
 static int
 make_output(struct link *link, int fd)
 {
+	if (link->filtered)
+		fd = -1;
 	link->bev = bufferevent_socket_new(link->endpoint->base, fd, 0);
 	if (link->bev == NULL)
 		return -ENOMEM;
@@ -262,14 +353,19 @@ int
 link_start(struct link *link, int fd)
 {
 	struct endpoint *ep = link->endpoint;
+	int old = link->fd;
 
+	link->fd = fd;
 	link->readable =
 	    event_new(ep->base, fd, EV_READ | EV_PERSIST, on_readable, link);
-	if (link->readable == NULL || make_output(link, fd) < 0) {
+	if (link->readable == NULL ||
+	    (ep->conf->ops->attach != NULL &&
+		ep->conf->ops->attach(link) < 0) ||
+	    link_filter_start(link) < 0 || make_output(link, fd) < 0) {
 		free_events(link);
+		link->fd = old;
 		return -ENOMEM;
 	}
-	link->fd = fd;
 	link->read_eof = link->hung_up = link->watched = link->reading = false;
 	link->unwritable = link->output_pending = link->read_closed = false;
 	link->write_closed = false;
@@ -367,6 +463,8 @@ link_finish(struct link *link)
 
 	if (!link->up || !link->socket || link->read_eof)
 		return true;
+	if (link->filtered && !link_filter_flush(link))
+		return false;
 	if (!link->write_closed)
 		shutdown(link->fd, SHUT_WR);
 	link->write_closed = true;
@@ -377,26 +475,9 @@ link_finish(struct link *link)
 
 /* --- for the owner ------------------------------------------------------- */
 
-/* Like write(2), but restarted when interrupted. */
-static ssize_t
-link_put(struct link *link, const void *data, size_t len)
-{
-	ssize_t r;
-
-	if (link->fd < 0) {
-		r = link->ops->write(link, data, len);
-		errno = r < 0 ? (int)-r : 0;
-		return MAX(r, (ssize_t)-1);
-	}
-	do
-		r = write(link->fd, data, len);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
-
 /* link_write() has failed; not a part of it, which would need a larger stack frame. */
-static __attribute__((noinline)) void
-write_failed(struct link *link, int e)
+__attribute__((noinline)) void
+link_write_failed(struct link *link, int e)
 {
 	char why[LINK_WHY_MAX];
 
@@ -416,7 +497,7 @@ link_write(struct link *link, const void *data, size_t len)
 
 	if (!link->up || link->unwritable || link->output_pending)
 		return 0;
-	r = link_put(link, data, len);
+	r = put(link, data, len);
 	if (r >= 0) {
 		link->tx_bytes += (size_t)r;
 		return r;
@@ -424,7 +505,7 @@ link_write(struct link *link, const void *data, size_t len)
 	if (errno == EAGAIN || errno == ENOBUFS)
 		return 0;
 	r = -errno;
-	write_failed(link, (int)-r);
+	link_write_failed(link, (int)-r);
 	return r;
 }
 
@@ -436,8 +517,8 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 	link->tx_bytes += len;
 	link->output_pending = true;
 	TASK_WAIT(&link->write);
-	if (link->fd < 0)
-		link->ops->wait(link);
+	if (only_stores(link))
+		link_wait(link);
 	/* The bufferevent does not report it to a callback if its event cannot be
 	 * added. */
 	else if (bufferevent_enable(link->bev, EV_WRITE) < 0)
@@ -514,19 +595,21 @@ link_set_reading(struct link *link, bool on)
 	link->reading = on;
 	if (on) {
 		TASK_WAIT(&link->read);
-		if (event_add(link->readable, NULL) < 0)
+		if (only_stores(link)) {
+			link_wait(link);
+			if (link->filtered && link->filter->input_len > 0)
+				link_trigger(link, EV_READ);
+		} else if (event_add(link->readable, NULL) < 0)
 			link_lose(link, LINK_LOST, strerror(errno));
 		else if (link->unwritable && link_has_users(link))
 			link_trigger(link, EV_READ);
-		if (link->fd < 0)
-			link->ops->wait(link);
 		return;
 	}
 	event_del(link->readable);
 	TASK_SET(&link->read, TASK_PAUSED);
-	if (link->fd < 0)
-		link->ops->wait(link);
-	else
+	if (only_stores(link))
+		link_wait(link);
+	if (link->ops == NULL)
 		link_watch_hangup(link);
 	if (link->hung_up)
 		link_hung_up(link);

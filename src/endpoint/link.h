@@ -47,6 +47,19 @@ struct link *endpoint_make_link(struct endpoint *ep, int fd,
  */
 int link_machinery(struct event_base *base, void (*settle)(struct link *));
 
+/* --- between link.c and link_filter.c ------------------------------------- */
+
+/* The bytes of the transport: like read(2) and write(2), but restarted when
+ * interrupted. */
+ssize_t link_get(struct link *link, void *buf, size_t size);
+ssize_t link_put(struct link *link, const void *data, size_t len);
+/* link_put() has failed. */
+void link_write_failed(struct link *link, int e);
+/* The events that the link waits for: EV_READ, EV_WRITE. */
+short link_events(const struct link *link);
+/* Those may have changed, for a link whose bufferevent only stores. */
+void link_wait(struct link *link);
+
 /* --- between link.c and link_hangup.c ------------------------------------- */
 
 /*

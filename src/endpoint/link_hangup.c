@@ -19,6 +19,7 @@
 #include <event2/event.h>
 
 #include "link.h"
+#include "link_filter.h"
 #include "log.h"
 
 static struct link_list deferred = TAILQ_HEAD_INITIALIZER(deferred);
@@ -65,6 +66,7 @@ link_lose(struct link *link, enum link_end end, const char *why)
 	snprintf(link->why, sizeof(link->why), "%s", why);
 	event_del(link->readable);
 	bufferevent_disable(link->bev, EV_WRITE);
+	link_filter_stop(link);
 	TASK_SET(&link->read, TASK_IDLE);
 	TASK_SET(&link->write, TASK_IDLE);
 	TAILQ_INSERT_TAIL(&deferred, link, deferred_entry);
@@ -96,6 +98,8 @@ link_set_unwritable(struct link *link)
 		return;
 	link->unwritable = true;
 	bufferevent_disable(link->bev, EV_WRITE);
+	if (link->filtered)
+		link_wait(link);
 	TASK_SET(&link->write, TASK_IDLE);
 	link_trigger(link, EV_WRITE);
 }
