@@ -37,6 +37,7 @@ struct event;
 struct event_base;
 struct endpoint;
 struct filter;
+struct line_ops;
 
 enum overflow {
 	OVERFLOW_BLOCK,
@@ -228,6 +229,8 @@ struct endpoint_ops {
 	 * type can be changed while it is open.
 	 */
 	int (*apply)(struct endpoint *, const struct key *);
+	/* The control of a serial line; NULL: it is none. */
+	const struct line_ops *control;
 	/* Sends a break of that length; 0 ends a break in progress.  NULL: not
 	 * supported by this type. */
 	int (*send_break)(struct endpoint *, uint64_t ns);

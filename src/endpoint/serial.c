@@ -22,7 +22,14 @@ struct serial {
 	struct event *break_end;
 	struct task break_task;
 	uint64_t break_ns; /* length of the break */
+	bool breaking;	   /* a break without a limit */
 };
+
+static bool
+is_open(const struct serial *s)
+{
+	return s != NULL && s->port.fd >= 0;
+}
 
 /* --- keys ---------------------------------------------------------------- */
 
@@ -130,14 +137,14 @@ static const struct key serial_keys[] = {
 		    " device" },
 	{ .name = "baud",
 	    .type = KEY_NUMBER,
-	    .offset = OFFSET(baud),
+	    .offset = OFFSET(line.baud),
 	    .def = "9600",
 	    .min = 1,
 	    .max = 100000000,
 	    .help = "speed of the line, any rate the driver can do" },
 	{ .name = "mode",
 	    .type = KEY_CUSTOM,
-	    .offset = OFFSET(mode),
+	    .offset = OFFSET(line.mode),
 	    .def = "8N1",
 	    .parse = parse_mode,
 	    .print = print_mode,
@@ -145,7 +152,7 @@ static const struct key serial_keys[] = {
 		    " or 2" },
 	{ .name = "flow",
 	    .type = KEY_WORD,
-	    .offset = OFFSET(flow),
+	    .offset = OFFSET(line.flow),
 	    .def = "none",
 	    .words = flow_words,
 	    .help = "flow control on the line; Linux has no driver for"
@@ -219,25 +226,24 @@ static const struct key serial_keys[] = {
 	{ .name = NULL },
 };
 
-/* Sets the parameters of the line that the framing needs. */
+/* The line has these settings from now on, or when it is opened. */
 static void
-describe_line(struct endpoint_conf *conf)
+use_settings(struct endpoint_conf *conf, const struct line_settings *line)
 {
-	const struct serial_conf *serial = conf->type_conf;
-	const struct serial_mode *mode = &serial->mode;
+	struct serial_conf *serial = conf->type_conf;
+	const struct serial_mode *mode = &line->mode;
 
-	conf->framing.baud = serial->baud;
+	serial->now = *line;
+	conf->framing.baud = line->baud;
 	conf->framing.char_bits =
 	    (unsigned)(1 + mode->bits + mode->stop + (mode->parity != 'N'));
 }
 
 static int
-serial_check(struct endpoint_conf *conf, struct error *err)
+check_keys(const struct serial_conf *serial, struct error *err)
 {
-	const struct serial_conf *serial = conf->type_conf;
 	struct usb_id id;
 
-	describe_line(conf);
 	if (serial->device == NULL && serial->usb == NULL)
 		error_set(err, "'device' is missing (or 'usb')");
 	else if (serial->device != NULL && serial->usb != NULL)
@@ -254,7 +260,7 @@ serial_check(struct endpoint_conf *conf, struct error *err)
 		    "usb '%s' is not VID:PID or"
 		    " VID:PID:SERIAL, such as 2341:0043",
 		    serial->usb);
-	else if (serial->rs485 && serial->flow == FLOW_RTSCTS)
+	else if (serial->rs485 && serial->line.flow == FLOW_RTSCTS)
 		error_set(err,
 		    "rs485 and flow = rtscts exclude each"
 		    " other: both use RTS");
@@ -270,12 +276,21 @@ serial_check(struct endpoint_conf *conf, struct error *err)
 	return -EINVAL;
 }
 
+static int
+serial_check(struct endpoint_conf *conf, struct error *err)
+{
+	const struct serial_conf *serial = conf->type_conf;
+
+	use_settings(conf, &serial->line);
+	return check_keys(serial, err);
+}
+
 static void
 serial_warn(const struct endpoint_conf *conf, struct error *err)
 {
 	const struct serial_conf *serial = conf->type_conf;
 
-	if (serial->flow == FLOW_DTRDSR)
+	if (serial->line.flow == FLOW_DTRDSR)
 		error_set(err,
 		    "Linux has no DTR/DSR flow control, so the port"
 		    " cannot be opened; write flow = rtscts, xonxoff or none");
@@ -286,6 +301,9 @@ serial_warn(const struct endpoint_conf *conf, struct error *err)
 static void
 break_stop(struct serial *s)
 {
+	if (s->breaking)
+		serial_tty_break(s->port.fd, false);
+	s->breaking = false;
 	if (s->break_end == NULL)
 		return;
 	serial_tty_break(s->port.fd, false);
@@ -327,13 +345,13 @@ serial_send_break(struct endpoint *ep, uint64_t ns)
 	struct timeval tv = to_timeval(ns);
 	int r;
 
-	if (s == NULL || s->port.fd < 0)
+	if (!is_open(s))
 		return -ENOTCONN;
 	if (ns == 0) {
 		break_stop(s);
 		return 0;
 	}
-	if (s->break_end != NULL)
+	if (s->break_end != NULL || s->breaking)
 		return -EBUSY;
 	s->break_end = evtimer_new(ep->base, on_break_end, s);
 	if (s->break_end == NULL)
@@ -374,9 +392,9 @@ set_address(struct endpoint *ep)
 			where = usb;
 		}
 	}
-	print_mode(&conf->mode, mode, sizeof(mode));
+	print_mode(&conf->now.mode, mode, sizeof(mode));
 	snprintf(ep->address, sizeof(ep->address), "%s %llu %s", where,
-	    (unsigned long long)conf->baud, mode);
+	    (unsigned long long)conf->now.baud, mode);
 	snprintf(ep->link.address, sizeof(ep->link.address), "%s", ep->address);
 }
 
@@ -443,17 +461,44 @@ serial_open(struct endpoint *ep)
 
 /* --- changes while it runs ----------------------------------------------- */
 
+/* Changes the settings of the line, now or when it is opened. */
+static int
+change_line(
+    struct endpoint *ep, const struct line_settings *line, struct error *err)
+{
+	const struct serial_conf *conf = ep->conf->type_conf;
+	struct serial *s = ep->impl;
+	int r = 0;
+
+	if (is_open(s)) {
+		r = serial_tty_line(s->port.fd, ep->conf->name, line,
+		    conf->hangup_on_close, true, err);
+		if (r < 0)
+			return r;
+		s->port.baud = line->baud;
+	}
+	use_settings(ep->conf, line);
+	set_address(ep);
+	return 0;
+}
+
 static int
 apply_line(struct endpoint *ep, struct serial *s, struct error *err)
 {
 	const struct serial_conf *conf = ep->conf->type_conf;
-	int r = serial_tty_line(s->port.fd, ep->conf->name, conf, true, err);
 
-	if (r == 0) {
-		s->port.baud = conf->baud;
-		set_address(ep);
-	}
-	return r;
+	(void)s;
+	return change_line(ep, &conf->line, err);
+}
+
+static int
+apply_hangup(struct endpoint *ep, struct serial *s, struct error *err)
+{
+	const struct serial_conf *conf = ep->conf->type_conf;
+	const struct line_settings now = conf->now;
+
+	(void)s;
+	return change_line(ep, &now, err);
 }
 
 static int
@@ -491,7 +536,7 @@ static const struct {
 	{ "baud", apply_line },
 	{ "mode", apply_line },
 	{ "flow", apply_line },
-	{ "hangup_on_close", apply_line },
+	{ "hangup_on_close", apply_hangup },
 	{ "dtr", apply_signals },
 	{ "rts", apply_signals },
 	{ "low_latency", apply_low_latency },
@@ -509,12 +554,11 @@ serial_apply(struct endpoint *ep, const struct key *key)
 		if (strncmp(key->name, changes[i].prefix,
 			strlen(changes[i].prefix)) != 0)
 			continue;
-		if ((r = serial_check(ep->conf, err)) < 0)
+		if ((r = check_keys(ep->conf->type_conf, err)) < 0)
 			return r;
-		if (s == NULL || s->port.fd < 0) {
-			set_address(ep);
+		/* The other keys have an effect when it is opened. */
+		if (!is_open(s) && changes[i].apply != apply_line)
 			return 0;
-		}
 		return changes[i].apply(ep, s, err);
 	}
 	return error_fail(err, -EINVAL,
@@ -523,12 +567,76 @@ serial_apply(struct endpoint *ep, const struct key *key)
 	    key->name, ep->conf->name);
 }
 
+/* --- line control --------------------------------------------------------- */
+
+static int
+line_get(const struct endpoint *ep, struct line_settings *ret)
+{
+	const struct serial_conf *conf = ep->conf->type_conf;
+	const struct serial *s = ep->impl;
+
+	*ret = conf->now;
+	return is_open(s) ? serial_tty_settings(s->port.fd, ret) : 0;
+}
+
+static int
+line_set_signals(struct endpoint *ep, unsigned mask, unsigned levels)
+{
+	const struct serial *s = ep->impl;
+
+	return is_open(s) ? serial_tty_set_signals(s->port.fd, mask, levels)
+			  : -ENOTCONN;
+}
+
+static int
+line_signals(const struct endpoint *ep, unsigned *ret)
+{
+	const struct serial *s = ep->impl;
+
+	return is_open(s) ? serial_tty_get_signals(s->port.fd, ret) : -ENOTCONN;
+}
+
+static int
+line_set_break(struct endpoint *ep, bool on)
+{
+	struct serial *s = ep->impl;
+	int r;
+
+	if (!is_open(s))
+		return -ENOTCONN;
+	break_stop(s);
+	if ((r = serial_tty_break(s->port.fd, on)) < 0)
+		return r;
+	s->breaking = on;
+	return 0;
+}
+
+static int
+line_purge(struct endpoint *ep, bool input, bool output)
+{
+	const struct serial *s = ep->impl;
+
+	return is_open(s) ? serial_tty_purge(s->port.fd, input, output)
+			  : -ENOTCONN;
+}
+
+static const struct line_ops serial_control = {
+	.get = line_get,
+	.set = change_line,
+	.set_signals = line_set_signals,
+	.signals = line_signals,
+	.set_break = line_set_break,
+	.purge = line_purge,
+};
+
+/* --- what the driver counts ------------------------------------------------ */
+
 static int
 serial_line_errors(const struct endpoint *ep, struct line_errors *ret)
 {
 	const struct serial *s = ep->impl;
 
-	if (s == NULL || s->port.fd < 0)
+	if (!is_open(s))
 		return -ENOTCONN;
 	return serial_tty_errors(s->port.fd, ret);
 }
@@ -538,7 +646,7 @@ serial_unsent(const struct endpoint *ep)
 {
 	const struct serial *s = ep->impl;
 
-	return s == NULL || s->port.fd < 0 ? 0 : serial_tty_unsent(s->port.fd);
+	return is_open(s) ? serial_tty_unsent(s->port.fd) : 0;
 }
 
 void
@@ -565,6 +673,7 @@ const struct endpoint_ops endpoint_serial = {
 	.open = serial_open,
 	.close = serial_close,
 	.apply = serial_apply,
+	.control = &serial_control,
 	.send_break = serial_send_break,
 	.line_errors = serial_line_errors,
 	.unsent = serial_unsent,

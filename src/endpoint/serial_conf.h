@@ -7,22 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum flow { FLOW_NONE, FLOW_RTSCTS, FLOW_XONXOFF, FLOW_DTRDSR };
-enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
+#include "line_control.h"
 
-/* "8N1": data bits, parity, stop bits. */
-struct serial_mode {
-	int bits;    /* 5 to 8 */
-	char parity; /* N E O M S */
-	int stop;    /* 1 or 2 */
-};
+enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
 
 struct serial_conf {
 	char *device; /* a path, or... */
 	char *usb;    /* ...VID:PID[:SERIAL] */
-	uint64_t baud;
-	struct serial_mode mode;
-	int flow;	/* enum flow */
+	struct line_settings line;
 	int dtr, rts;	/* enum signal_line */
 	int line_order; /* 0: DTR first, 1: RTS first */
 	bool hangup_on_close;
@@ -32,6 +24,9 @@ struct serial_conf {
 	bool rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
 	char *on_open, *on_close;
 	uint64_t rs485_delay_before, rs485_delay_after; /* ns */
+
+	struct line_settings
+	    now; /* line, or what replaces it (line_control.h) */
 };
 
 #endif

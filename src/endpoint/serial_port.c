@@ -295,9 +295,10 @@ serial_port_configure(struct serial_port *port, const char *name,
 	bool pty = serial_tty_is_pty(port->fd);
 	int r;
 
-	if ((r = serial_tty_line(port->fd, name, conf, false, err)) < 0)
+	if ((r = serial_tty_line(port->fd, name, &conf->now,
+		 conf->hangup_on_close, false, err)) < 0)
 		return r;
-	port->baud = conf->baud;
+	port->baud = conf->now.baud;
 	if (conf->rs485) {
 		r = serial_tty_rs485(port->fd, name, conf, err);
 		if (r < 0 && !pty)

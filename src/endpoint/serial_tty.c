@@ -106,15 +106,16 @@ serial_tty_raw(int fd)
 	return 0;
 }
 
+static const tcflag_t bits[] = { CS5, CS6, CS7, CS8 };
+static const struct {
+	char letter;
+	tcflag_t flags;
+} parity[] = { { 'N', 0 }, { 'E', PARENB }, { 'O', PARENB | PARODD },
+	{ 'M', PARENB | PARODD | CMSPAR }, { 'S', PARENB | CMSPAR } };
+
 static tcflag_t
 format_flags(const struct serial_mode *mode)
 {
-	static const tcflag_t bits[] = { CS5, CS6, CS7, CS8 };
-	static const struct {
-		char letter;
-		tcflag_t flags;
-	} parity[] = { { 'N', 0 }, { 'E', PARENB }, { 'O', PARENB | PARODD },
-		{ 'M', PARENB | PARODD | CMSPAR }, { 'S', PARENB | CMSPAR } };
 	tcflag_t flags = bits[mode->bits - 5];
 
 	for (size_t i = 0; i < NELEM(parity); i++)
@@ -124,22 +125,22 @@ format_flags(const struct serial_mode *mode)
 }
 
 static void
-make_line(struct termios2 *t, const struct serial_conf *conf)
+make_line(struct termios2 *t, const struct line_settings *line, bool hangup)
 {
 	make_raw(t);
-	if (conf->mode.parity != 'N')
+	if (line->mode.parity != 'N')
 		t->c_iflag |= INPCK;
-	if (conf->flow == FLOW_XONXOFF)
+	if (line->flow == FLOW_XONXOFF)
 		t->c_iflag |= IXON | IXOFF;
 	t->c_cflag &=
 	    ~(FORMAT_FLAGS | CRTSCTS | HUPCL | CBAUD | (CBAUD << IBSHIFT));
-	t->c_cflag |= format_flags(&conf->mode);
-	if (conf->flow == FLOW_RTSCTS)
+	t->c_cflag |= format_flags(&line->mode);
+	if (line->flow == FLOW_RTSCTS)
 		t->c_cflag |= CRTSCTS;
-	if (conf->hangup_on_close)
+	if (hangup)
 		t->c_cflag |= HUPCL;
-	t->c_cflag |= speed_code(conf->baud);
-	t->c_ispeed = t->c_ospeed = (speed_t)conf->baud;
+	t->c_cflag |= speed_code(line->baud);
+	t->c_ispeed = t->c_ospeed = (speed_t)line->baud;
 }
 
 /* Describes the settings that the driver did not accept; "" when it accepted all. */
@@ -179,19 +180,19 @@ no_dtrdsr(struct error *err)
 }
 
 int
-serial_tty_line(int fd, const char *name, const struct serial_conf *conf,
-    bool strict, struct error *err)
+serial_tty_line(int fd, const char *name, const struct line_settings *line,
+    bool hangup, bool strict, struct error *err)
 {
 	struct termios2 old, t;
 	char words[256];
 	int r;
 
-	if (conf->flow == FLOW_DTRDSR)
+	if (line->flow == FLOW_DTRDSR)
 		return no_dtrdsr(err);
 	if (ioctl(fd, TCGETS2, &old) < 0)
 		goto fail;
 	t = old;
-	make_line(&t, conf);
+	make_line(&t, line, hangup);
 	/* Some drivers disturb the line even when the settings do not change. */
 	if (memcmp(&t, &old, sizeof(t)) != 0 && ioctl(fd, TCSETS2, &t) < 0)
 		goto fail;
@@ -208,6 +209,29 @@ fail:
 	r = -errno;
 	return error_fail(err, r, "cannot set the line: %s",
 	    r == -EIO ? "no hardware after this device" : strerror(-r));
+}
+
+int
+serial_tty_settings(int fd, struct line_settings *ret)
+{
+	struct serial_mode *mode = &ret->mode;
+	struct termios2 t;
+
+	if (ioctl(fd, TCGETS2, &t) < 0)
+		return -errno;
+	ret->baud = t.c_ospeed;
+	for (size_t i = 0; i < NELEM(bits); i++)
+		if ((t.c_cflag & CSIZE) == bits[i])
+			mode->bits = 5 + (int)i;
+	mode->parity = 'N';
+	for (size_t i = 0; t.c_cflag & PARENB && i < NELEM(parity); i++)
+		if ((t.c_cflag & (PARENB | PARODD | CMSPAR)) == parity[i].flags)
+			mode->parity = parity[i].letter;
+	mode->stop = t.c_cflag & CSTOPB ? 2 : 1;
+	ret->flow = t.c_cflag & CRTSCTS	 ? FLOW_RTSCTS
+	    : t.c_iflag & (IXON | IXOFF) ? FLOW_XONXOFF
+					 : FLOW_NONE;
+	return 0;
 }
 
 /* --- signals and special drivers ----------------------------------------- */
@@ -318,6 +342,36 @@ fail:
 }
 
 int
+serial_tty_set_signals(int fd, unsigned mask, unsigned levels)
+{
+	int on = (int)(mask & levels), off = (int)(mask & ~levels), now = 0;
+	int r;
+
+	if (on == 0)
+		r = ioctl(fd, TIOCMBIC, &off);
+	else if (off == 0)
+		r = ioctl(fd, TIOCMBIS, &on);
+	else if ((r = ioctl(fd, TIOCMGET, &now)) == 0) {
+		now = (now & ~off) | on;
+		r = ioctl(fd, TIOCMSET, &now);
+	}
+	return r < 0 ? -errno : 0;
+}
+
+int
+serial_tty_get_signals(int fd, unsigned *ret)
+{
+	int now;
+
+	if (ioctl(fd, TIOCMGET, &now) < 0)
+		return -errno;
+	*ret = (unsigned)now &
+	    (TIOCM_DTR | TIOCM_RTS | TIOCM_CTS | TIOCM_DSR | TIOCM_RNG |
+		TIOCM_CAR);
+	return 0;
+}
+
+int
 serial_tty_break(int fd, bool on)
 {
 	return ioctl(fd, on ? TIOCSBRK : TIOCCBRK) < 0 ? -errno : 0;
@@ -352,4 +406,14 @@ serial_tty_discard(int fd)
 {
 	if (!serial_tty_is_pty(fd))
 		ioctl(fd, TCFLSH, TCOFLUSH);
+}
+
+int
+serial_tty_purge(int fd, bool input, bool output)
+{
+	if (input && ioctl(fd, TCFLSH, TCIFLUSH) < 0)
+		return -errno;
+	if (output)
+		serial_tty_discard(fd);
+	return 0;
 }

@@ -2,7 +2,7 @@
  * uart: pseudo-terminals with the modem lines and the calls of a serial port.
  *
  *	FAULT_UART=FILE		all slaves of pseudo-terminals are serial ports; the
- *				file has a struct line of each, by its number, for
+ *				file has a struct uart_line of each, by its number, for
  *				the test to read and to write
  *
  * As with a real one, opening raises DTR and RTS, the last close drops them if HUPCL is
@@ -19,8 +19,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/serial.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -30,47 +28,19 @@
 #define PTY_MAJORS 8
 #define SERIAL_MAJOR 4
 #define SERIAL_MINOR 64
-#define LINES 4096
 #define SYS_NAME "/sys/class/tty/pts/"
-
-/* What the driver does not do. */
-enum {
-	NO_MODEM = 1,
-	NO_COUNTS = 2,
-	NO_RS485 = 4,
-	NO_LATENCY = 8,
-	NO_RTSCTS = 16,
-	NO_XONXOFF = 32,
-	NO_SPEED = 64,	 /* but 9600 */
-	NO_DELAYS = 128, /* of RS-485 */
-};
 
 /* TCGETS2, and the words that it fills. */
 #define GET_SETTINGS 0x802c542a
 enum { IFLAG = 0, CFLAG = 2, SPEED = 10 };
 
-struct line {
-	uint32_t lacks;
-	uint32_t modem;
-	uint32_t rises;	  /* times that DTR was raised */
-	uint32_t opens;	  /* descriptors */
-	uint32_t latency; /* ASYNC_... */
-	uint32_t breaks;
-	uint32_t breaking;
-	uint32_t unsent;
-	uint32_t flushed; /* bytes of output */
-	uint32_t exclusive;
-	uint32_t counts[4]; /* frame, parity, overrun, break */
-	struct serial_rs485 rs485;
-};
-
-static struct line *lines;
+static struct uart_line *lines;
 
 void
 uart_start(void)
 {
 	const char *file = getenv("FAULT_UART");
-	size_t size = LINES * sizeof(struct line);
+	size_t size = UART_LINES * sizeof(struct uart_line);
 	int fd;
 
 	if (file == NULL)
@@ -79,7 +49,7 @@ uart_start(void)
 	    SYS_openat, AT_FDCWD, file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || syscall(SYS_ftruncate, fd, size) < 0)
 		abort();
-	lines = (struct line *)syscall(
+	lines = (struct uart_line *)syscall(
 	    SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	syscall(SYS_close, fd);
 }
@@ -89,7 +59,7 @@ is_slave(const struct stat *st)
 {
 	return S_ISCHR(st->st_mode) && major(st->st_rdev) >= PTY_MAJOR &&
 	    major(st->st_rdev) < PTY_MAJOR + PTY_MAJORS &&
-	    minor(st->st_rdev) < LINES;
+	    minor(st->st_rdev) < UART_LINES;
 }
 
 void
@@ -100,7 +70,7 @@ uart_stat(struct stat *st)
 		    makedev(SERIAL_MAJOR, SERIAL_MINOR + minor(st->st_rdev));
 }
 
-static struct line *
+static struct uart_line *
 line_of(int fd)
 {
 	struct stat st;
@@ -117,7 +87,7 @@ uart_in_sys(const char *path)
 }
 
 static void
-set_modem(struct line *line, uint32_t modem)
+set_modem(struct uart_line *line, uint32_t modem)
 {
 	if (modem & ~line->modem & TIOCM_DTR)
 		line->rises++;
@@ -127,7 +97,7 @@ set_modem(struct line *line, uint32_t modem)
 void
 uart_opened(int fd)
 {
-	struct line *line = fd >= 0 ? line_of(fd) : NULL;
+	struct uart_line *line = fd >= 0 ? line_of(fd) : NULL;
 
 	if (line == NULL)
 		return;
@@ -138,7 +108,7 @@ uart_opened(int fd)
 void
 uart_closes(int fd)
 {
-	struct line *line = line_of(fd);
+	struct uart_line *line = line_of(fd);
 	uint32_t flags[16];
 
 	if (line == NULL || --line->opens > 0)
@@ -148,7 +118,7 @@ uart_closes(int fd)
 }
 
 static int
-count_errors(const struct line *line, struct serial_icounter_struct *c)
+count_errors(const struct uart_line *line, struct serial_icounter_struct *c)
 {
 	memset(c, 0, sizeof(*c));
 	c->frame = (int)line->counts[0];
@@ -159,7 +129,7 @@ count_errors(const struct line *line, struct serial_icounter_struct *c)
 }
 
 static int
-change_modem(struct line *line, unsigned long request, int *bits)
+change_modem(struct uart_line *line, unsigned long request, int *bits)
 {
 	uint32_t given = (uint32_t)*bits;
 
@@ -175,7 +145,7 @@ change_modem(struct line *line, unsigned long request, int *bits)
 }
 
 static int
-latency(struct line *line, unsigned long request, struct serial_struct *ss)
+latency(struct uart_line *line, unsigned long request, struct serial_struct *ss)
 {
 	if (request == TIOCSSERIAL)
 		line->latency = (uint32_t)ss->flags;
@@ -185,7 +155,7 @@ latency(struct line *line, unsigned long request, struct serial_struct *ss)
 }
 
 static int
-rs485(struct line *line, unsigned long request, struct serial_rs485 *rs)
+rs485(struct uart_line *line, unsigned long request, struct serial_rs485 *rs)
 {
 	if (request == TIOCSRS485)
 		line->rs485 = *rs;
@@ -196,7 +166,7 @@ rs485(struct line *line, unsigned long request, struct serial_rs485 *rs)
 }
 
 static int
-set_break(struct line *line, bool on)
+set_break(struct uart_line *line, bool on)
 {
 	line->breaks += on;
 	line->breaking = on;
@@ -205,7 +175,7 @@ set_break(struct line *line, bool on)
 
 /* Those that the driver has really taken. */
 static int
-settings(int fd, const struct line *line, uint32_t *words)
+settings(int fd, const struct uart_line *line, uint32_t *words)
 {
 	if (syscall(SYS_ioctl, fd, GET_SETTINGS, words) < 0)
 		return -1;
@@ -220,7 +190,7 @@ settings(int fd, const struct line *line, uint32_t *words)
 
 /* Of output; input is the pseudo-terminal's. */
 static void
-discard(struct line *line)
+discard(struct uart_line *line)
 {
 	line->flushed += line->unsent;
 	line->unsent = 0;
@@ -251,7 +221,7 @@ needed(unsigned long request)
 bool
 uart_ioctl(int fd, unsigned long request, void *arg, int *ret)
 {
-	struct line *line = line_of(fd);
+	struct uart_line *line = line_of(fd);
 
 	if (line == NULL)
 		return false;

@@ -216,7 +216,7 @@ test_changes_while_open(void **state)
 	assert_int_equal(settings().c_iflag & (IXON | IXOFF), 0);
 	assert_true(settings().c_cflag & CRTSCTS);
 	set("flow", "dtrdsr", -EOPNOTSUPP);
-	assert_int_equal(conf->flow, FLOW_RTSCTS);
+	assert_int_equal(conf->line.flow, FLOW_RTSCTS);
 	assert_true(settings().c_cflag & CRTSCTS);
 	set("flow", "none", 0);
 	assert_false(settings().c_cflag & CRTSCTS);

@@ -11,6 +11,9 @@ $(B)/unit/%: tests/unit/%.c $(LIBOBJ)
 	$(Q)$(COMPILER) $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
 	    $(LINKED) -lcmocka $(LIBS)
 
+# It preloads the library that makes serial ports of pseudo-terminals.
+$(B)/unit/test_line_control: build/fault.so
+
 # This one proves that commands need no control port: it is linked without them.
 $(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
 	$(patsubst %,$(B)/control/%.o,lines ports replies session control),$(LIBOBJ))

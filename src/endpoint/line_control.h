@@ -1,0 +1,56 @@
+/*
+ * line_control: the settings and signals of a serial line, for those who control it
+ * without changing its section, such as clients of RFC 2217.
+ */
+#ifndef LINE_CONTROL_H
+#define LINE_CONTROL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct endpoint;
+struct error;
+
+enum flow { FLOW_NONE, FLOW_RTSCTS, FLOW_XONXOFF, FLOW_DTRDSR };
+
+/* "8N1": data bits, parity, stop bits. */
+struct serial_mode {
+	int bits;    /* 5 to 8 */
+	char parity; /* N E O M S */
+	int stop;    /* 1 or 2 */
+};
+
+struct line_settings {
+	uint64_t baud;
+	struct serial_mode mode;
+	int flow; /* enum flow */
+};
+
+/* Functions of an endpoint that is a serial line.  They return -errno on failure;
+ * -ENOTCONN: the line is not open. */
+struct line_ops {
+	/* Gets the settings that the line has now, which may differ from those that
+	 * were requested; of a line that is not open, those with which it will be
+	 * opened. */
+	int (*get)(const struct endpoint *, struct line_settings *ret);
+	/*
+	 * Changes the settings, and leaves the section as it is.  They last until the
+	 * next call, or until a key of the line is set, also when the line is lost and
+	 * reopened.  A line that is not open gets them when it is opened.  On failure
+	 * err is set and nothing is changed.
+	 */
+	int (*set)(
+	    struct endpoint *, const struct line_settings *, struct error *err);
+	/* Sets the signals of mask (TIOCM_DTR, TIOCM_RTS) to these levels: at once, and
+	 * both at the same time. */
+	int (*set_signals)(struct endpoint *, unsigned mask, unsigned levels);
+	/* Gets the signals: TIOCM_DTR, RTS, CTS, DSR, RNG and CAR. */
+	int (*signals)(const struct endpoint *, unsigned *ret);
+	/* Starts or ends a break; a break of limited length ends, too. */
+	int (*set_break)(struct endpoint *, bool on);
+	/* Discards what the driver has received and nobody has read, or what it has
+	 * not sent yet. */
+	int (*purge)(struct endpoint *, bool input, bool output);
+};
+
+#endif
