@@ -1,8 +1,7 @@
 /*
- * serial: serial ports, and the slaves of pseudo-terminals of other programs.
+ * serial: serial ports.
  *
- * The kernel raises DTR and RTS when a port is opened; no setting can prevent that.
- * The levels that a section configures are set right after that.
+ * What depends on where the port is, is done by its serial_line_ops.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,290 +9,17 @@
 
 #include <event2/event.h>
 
-#include "serial.h"
 #include "log.h"
-#include "serial_list.h"
-#include "serial_port.h"
-#include "serial_tty.h"
-
-struct serial {
-	struct endpoint *ep;
-	struct serial_port port;
-	struct event *break_end;
-	struct task break_task;
-	uint64_t break_ns; /* length of the break */
-	bool breaking;	   /* a break without a limit */
-};
-
-static bool
-is_open(const struct serial *s)
-{
-	return s != NULL && s->port.fd >= 0;
-}
-
-/* --- keys ---------------------------------------------------------------- */
-
-static int
-parse_mode(void *field, const char *value, struct error *err)
-{
-	struct serial_mode *mode = field;
-	const char *parities = "NEOMSneoms", *p;
-
-	if (strlen(value) != 3 || value[0] < '5' || value[0] > '8' ||
-	    (p = strchr(parities, value[1])) == NULL ||
-	    (value[2] != '1' && value[2] != '2'))
-		return error_fail(err, -EINVAL,
-		    "'%s' is not a mode; data bits 5 to 8, parity N, E, O, M or"
-		    " S, and stop bits 1 or 2, such as 8N1",
-		    value);
-	mode->bits = value[0] - '0';
-	mode->parity = parities[(p - parities) % 5];
-	mode->stop = value[2] - '0';
-	return 0;
-}
-
-static void
-print_mode(const void *field, char *buf, size_t size)
-{
-	const struct serial_mode *mode = field;
-
-	snprintf(buf, size, "%d%c%d", mode->bits, mode->parity, mode->stop);
-}
-
-static const char *const signal_words[] = {
-	[LINE_KEEP] = "keep",
-	[LINE_ON] = "on",
-	[LINE_OFF] = "off",
-	NULL,
-};
-
-static int
-parse_signal(int *line, const char *value, struct error *err)
-{
-	bool on;
-
-	if (strcmp(value, "keep") == 0) {
-		*line = LINE_KEEP;
-		return 0;
-	}
-	if (parse_bool(value, &on) == 0) {
-		*line = on ? LINE_ON : LINE_OFF;
-		return 0;
-	}
-	error_set(err, "'%s' is not on, off or keep", value);
-	error_append_meant(err, nearest(value, signal_words));
-	return -EINVAL;
-}
-
-static void
-print_signal(const void *field, char *buf, size_t size)
-{
-	snprintf(buf, size, "%s", signal_words[*(const int *)field]);
-}
-
-/* The signal that is given first in the section is set first. */
-static int
-parse_dtr(void *field, const char *value, struct error *err)
-{
-	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, dtr);
-
-	if (conf->rts == LINE_KEEP)
-		conf->line_order = 0;
-	return parse_signal(&conf->dtr, value, err);
-}
-
-static int
-parse_rts(void *field, const char *value, struct error *err)
-{
-	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, rts);
-
-	if (conf->dtr == LINE_KEEP)
-		conf->line_order = 1;
-	return parse_signal(&conf->rts, value, err);
-}
-
-static const char *const flow_words[] = {
-	[FLOW_NONE] = "none",
-	[FLOW_RTSCTS] = "rtscts",
-	[FLOW_XONXOFF] = "xonxoff",
-	[FLOW_DTRDSR] = "dtrdsr",
-	NULL,
-};
-
-#define OFFSET(member) offsetof(struct serial_conf, member)
-
-static const struct key serial_keys[] = {
-	{ .name = "device",
-	    .type = KEY_STRING,
-	    .offset = OFFSET(device),
-	    .names = NAMES_DEVICE,
-	    .help = "the path of the port; /dev/serial/by-id/... stays the"
-		    " same when it is plugged in elsewhere" },
-	{ .name = "usb",
-	    .type = KEY_STRING,
-	    .offset = OFFSET(usb),
-	    .names = NAMES_USB,
-	    .help = "VID:PID or VID:PID:SERIAL of a USB port, instead of"
-		    " device" },
-	{ .name = "baud",
-	    .type = KEY_NUMBER,
-	    .offset = OFFSET(line.baud),
-	    .def = "9600",
-	    .min = 1,
-	    .max = 100000000,
-	    .help = "speed of the line, any rate the driver can do" },
-	{ .name = "mode",
-	    .type = KEY_CUSTOM,
-	    .offset = OFFSET(line.mode),
-	    .def = "8N1",
-	    .parse = parse_mode,
-	    .print = print_mode,
-	    .help = "data bits 5 to 8, parity N, E, O, M or S, stop bits 1"
-		    " or 2" },
-	{ .name = "flow",
-	    .type = KEY_WORD,
-	    .offset = OFFSET(line.flow),
-	    .def = "none",
-	    .words = flow_words,
-	    .help = "flow control on the line; Linux has no driver for"
-		    " dtrdsr" },
-	{ .name = "dtr",
-	    .type = KEY_CUSTOM,
-	    .offset = OFFSET(dtr),
-	    .def = "keep",
-	    .parse = parse_dtr,
-	    .print = print_signal,
-	    .help = "on, off, or keep: as the kernel leaves it, which raises"
-		    " it whenever a port is opened" },
-	{ .name = "rts",
-	    .type = KEY_CUSTOM,
-	    .offset = OFFSET(rts),
-	    .def = "keep",
-	    .parse = parse_rts,
-	    .print = print_signal,
-	    .help = "as dtr; of the two, the one that stands first is set"
-		    " first" },
-	{ .name = "hangup_on_close",
-	    .type = KEY_BOOL,
-	    .offset = OFFSET(hangup_on_close),
-	    .def = "no",
-	    .help = "drop DTR and RTS when the port is closed (that resets"
-		    " many boards at the next open)" },
-	{ .name = "exclusive",
-	    .type = KEY_BOOL,
-	    .offset = OFFSET(exclusive),
-	    .def = "yes",
-	    .help = "keep other programs away, and respect theirs" },
-	{ .name = "low_latency",
-	    .type = KEY_BOOL,
-	    .offset = OFFSET(low_latency),
-	    .def = "no",
-	    .help = "ask the driver not to gather bytes" },
-	{ .name = "rs485",
-	    .type = KEY_BOOL,
-	    .offset = OFFSET(rs485),
-	    .def = "no",
-	    .help = "the driver switches the transmitter with RTS" },
-	{ .name = "rs485_rts_on_send",
-	    .type = KEY_BOOL,
-	    .offset = OFFSET(rs485_rts_on_send),
-	    .def = "yes",
-	    .help = "level of RTS while sending" },
-	{ .name = "rs485_rts_after_send",
-	    .type = KEY_BOOL,
-	    .offset = OFFSET(rs485_rts_after_send),
-	    .def = "no",
-	    .help = "level of RTS after it" },
-	{ .name = "rs485_rx_during_tx",
-	    .type = KEY_BOOL,
-	    .offset = OFFSET(rs485_rx_during_tx),
-	    .def = "no",
-	    .help = "receive what is sent, too" },
-	{ .name = "rs485_delay_before",
-	    .type = KEY_TIME,
-	    .offset = OFFSET(rs485_delay_before),
-	    .def = "0",
-	    .max = 100 * NSEC_PER_MSEC,
-	    .help = "from RTS to the first bit, in whole ms" },
-	{ .name = "rs485_delay_after",
-	    .type = KEY_TIME,
-	    .offset = OFFSET(rs485_delay_after),
-	    .def = "0",
-	    .max = 100 * NSEC_PER_MSEC,
-	    .help = "from the last bit to RTS, in whole ms" },
-	ENDPOINT_KEY_ON_OPEN(struct serial_conf),
-	ENDPOINT_KEY_ON_CLOSE(struct serial_conf),
-	{ .name = NULL },
-};
-
-/* The line has these settings from now on, or when it is opened. */
-static void
-use_settings(struct endpoint_conf *conf, const struct line_settings *line)
-{
-	struct serial_conf *serial = conf->type_conf;
-	const struct serial_mode *mode = &line->mode;
-
-	serial->now = *line;
-	conf->framing.baud = line->baud;
-	conf->framing.char_bits =
-	    (unsigned)(1 + mode->bits + mode->stop + (mode->parity != 'N'));
-}
-
-static int
-check_keys(const struct serial_conf *serial, struct error *err)
-{
-	struct usb_id id;
-
-	if (serial->device == NULL && serial->usb == NULL)
-		error_set(err, "'device' is missing (or 'usb')");
-	else if (serial->device != NULL && serial->usb != NULL)
-		error_set(err, "'device' and 'usb' exclude each other");
-	else if (serial->device != NULL && serial->device[0] != '/')
-		error_set(err,
-		    strncmp(serial->device, "tty", 3) == 0
-			? "device '%s' is not a path; did you mean '/dev/%s'?"
-			: "device '%s' is not a path; ttybridged --list-ports"
-			  " lists the devices",
-		    serial->device, serial->device);
-	else if (serial->usb != NULL && usb_id_parse(serial->usb, &id) < 0)
-		error_set(err,
-		    "usb '%s' is not VID:PID or"
-		    " VID:PID:SERIAL, such as 2341:0043",
-		    serial->usb);
-	else if (serial->rs485 && serial->line.flow == FLOW_RTSCTS)
-		error_set(err,
-		    "rs485 and flow = rtscts exclude each"
-		    " other: both use RTS");
-	else if (serial->rs485 && serial->rts != LINE_KEEP)
-		error_set(err,
-		    "rs485 and rts exclude each other: the"
-		    " driver moves RTS");
-	else if (serial->rs485_delay_before % NSEC_PER_MSEC != 0 ||
-	    serial->rs485_delay_after % NSEC_PER_MSEC != 0)
-		error_set(err, "RS-485 delays are in whole milliseconds");
-	else
-		return 0;
-	return -EINVAL;
-}
+#include "serial.h"
+#include "serial_line.h"
 
 static int
 serial_check(struct endpoint_conf *conf, struct error *err)
 {
 	const struct serial_conf *serial = conf->type_conf;
 
-	use_settings(conf, &serial->line);
-	return check_keys(serial, err);
-}
-
-static void
-serial_warn(const struct endpoint_conf *conf, struct error *err)
-{
-	const struct serial_conf *serial = conf->type_conf;
-
-	if (serial->line.flow == FLOW_DTRDSR)
-		error_set(err,
-		    "Linux has no DTR/DSR flow control, so the port"
-		    " cannot be opened; write flow = rtscts, xonxoff or none");
+	serial_use_settings(conf, &serial->line);
+	return serial_check_keys(serial, err);
 }
 
 /* --- break --------------------------------------------------------------- */
@@ -302,11 +28,11 @@ static void
 break_stop(struct serial *s)
 {
 	if (s->breaking)
-		serial_tty_break(s->port.fd, false);
+		s->ops->set_break(s, false);
 	s->breaking = false;
 	if (s->break_end == NULL)
 		return;
-	serial_tty_break(s->port.fd, false);
+	s->ops->set_break(s, false);
 	event_free(s->break_end);
 	s->break_end = NULL;
 	task_remove(&s->break_task);
@@ -341,11 +67,11 @@ break_label(const struct task *task, char *buf, size_t size)
 static int
 serial_send_break(struct endpoint *ep, uint64_t ns)
 {
-	struct serial *s = ep->impl;
+	struct serial *s = serial_open_line(ep);
 	struct timeval tv = to_timeval(ns);
 	int r;
 
-	if (!is_open(s))
+	if (s == NULL)
 		return -ENOTCONN;
 	if (ns == 0) {
 		break_stop(s);
@@ -356,9 +82,9 @@ serial_send_break(struct endpoint *ep, uint64_t ns)
 	s->break_end = evtimer_new(ep->base, on_break_end, s);
 	if (s->break_end == NULL)
 		return -ENOMEM;
-	r = serial_tty_break(s->port.fd, true);
+	r = s->ops->set_break(s, true);
 	if (r == 0 && event_add(s->break_end, &tv) < 0) {
-		serial_tty_break(s->port.fd, false);
+		s->ops->set_break(s, false);
 		r = -ENOMEM;
 	}
 	if (r < 0) {
@@ -375,29 +101,6 @@ serial_send_break(struct endpoint *ep, uint64_t ns)
 
 /* --- open and close ------------------------------------------------------ */
 
-/* "/dev/ttyACM0 9600 8N1" */
-static void
-set_address(struct endpoint *ep)
-{
-	const struct serial_conf *conf = ep->conf->type_conf;
-	const struct serial *s = ep->impl;
-	char usb[96], mode[8];
-	const char *where = conf->device;
-
-	if (conf->device == NULL) {
-		if (s != NULL && s->port.fd >= 0)
-			where = s->port.path;
-		else {
-			snprintf(usb, sizeof(usb), "usb %s", conf->usb);
-			where = usb;
-		}
-	}
-	print_mode(&conf->now.mode, mode, sizeof(mode));
-	snprintf(ep->address, sizeof(ep->address), "%s %llu %s", where,
-	    (unsigned long long)conf->now.baud, mode);
-	snprintf(ep->link.address, sizeof(ep->link.address), "%s", ep->address);
-}
-
 static void
 serial_close(struct endpoint *ep)
 {
@@ -406,57 +109,27 @@ serial_close(struct endpoint *ep)
 	if (s == NULL)
 		return;
 	break_stop(s);
-	serial_port_close(&s->port, ep->base, ep->conf->name);
+	s->ops->close(s);
 	free(s);
 	ep->impl = NULL;
-}
-
-/* Takes the open port of the previous process, or opens the port. */
-static int
-serial_get(struct endpoint *ep, struct serial *s)
-{
-	const struct serial_conf *conf = ep->conf->type_conf;
-	bool exclusive = conf->exclusive;
-	int fd = endpoint_take(ep);
-
-	ep->link.adopted =
-	    fd >= 0 && serial_port_adopt(&s->port, fd, exclusive) == 0;
-	return ep->link.adopted
-	    ? 0
-	    : serial_port_open(&s->port, exclusive, &ep->error);
 }
 
 static int
 serial_open(struct endpoint *ep)
 {
-	const struct serial_conf *conf = ep->conf->type_conf;
-	const char *name = ep->conf->name;
-	struct error *err = &ep->error;
+	const struct serial_line_ops *ops = &serial_local;
 	struct serial *s;
 	int r;
 
-	set_address(ep);
-	if ((s = calloc(1, sizeof(*s))) == NULL)
+	serial_set_address(ep);
+	if ((s = calloc(1, ops->size)) == NULL)
 		return -ENOMEM;
 	s->ep = ep;
-	s->port.fd = -1;
+	s->ops = ops;
 	ep->impl = s;
-	r = serial_port_find(conf, s->port.path, sizeof(s->port.path), err);
-	if (r == 0)
-		r = serial_get(ep, s);
-	if (r == 0)
-		r = serial_port_configure(&s->port, name, conf, err);
-	if (r < 0) {
+	if ((r = ops->open(s)) < 0)
 		serial_close(ep);
-		return r;
-	}
-	set_address(ep);
-	if (strcmp(s->port.path,
-		conf->device != NULL ? conf->device : s->port.path) != 0)
-		log_to(LOG_INFO, ABOUT_ENDPOINT, name, "%s is %s", conf->device,
-		    s->port.path);
-	link_keep(&ep->link, s->port.fd);
-	return endpoint_up(ep, s->port.fd, false);
+	return r;
 }
 
 /* --- changes while it runs ----------------------------------------------- */
@@ -466,76 +139,50 @@ static int
 change_line(
     struct endpoint *ep, const struct line_settings *line, struct error *err)
 {
-	const struct serial_conf *conf = ep->conf->type_conf;
-	struct serial *s = ep->impl;
-	int r = 0;
+	struct serial *s = serial_open_line(ep);
+	int r;
 
-	if (is_open(s)) {
-		r = serial_tty_line(s->port.fd, ep->conf->name, line,
-		    conf->hangup_on_close, true, err);
-		if (r < 0)
-			return r;
-		s->port.baud = line->baud;
-	}
-	use_settings(ep->conf, line);
-	set_address(ep);
+	if (s != NULL && (r = s->ops->set(s, line, err)) < 0)
+		return r;
+	serial_use_settings(ep->conf, line);
+	serial_set_address(ep);
 	return 0;
 }
 
 static int
-apply_line(struct endpoint *ep, struct serial *s, struct error *err)
+apply_hangup(struct serial *s, struct error *err)
 {
-	const struct serial_conf *conf = ep->conf->type_conf;
+	const struct serial_conf *conf = s->ep->conf->type_conf;
 
-	(void)s;
-	return change_line(ep, &conf->line, err);
+	return s->ops->set(s, &conf->now, err);
 }
 
 static int
-apply_hangup(struct endpoint *ep, struct serial *s, struct error *err)
+apply_signals(struct serial *s, struct error *err)
 {
-	const struct serial_conf *conf = ep->conf->type_conf;
-	const struct line_settings now = conf->now;
-
-	(void)s;
-	return change_line(ep, &now, err);
+	return s->ops->apply_signals(s, err);
 }
 
 static int
-apply_signals(struct endpoint *ep, struct serial *s, struct error *err)
+apply_rs485(struct serial *s, struct error *err)
 {
-	return serial_tty_signals(s->port.fd, ep->conf->type_conf, err);
+	return s->ops->apply_rs485(s, err);
 }
 
 static int
-apply_rs485(struct endpoint *ep, struct serial *s, struct error *err)
+apply_low_latency(struct serial *s, struct error *err)
 {
-	const struct serial_conf *conf = ep->conf->type_conf;
-	int r = serial_tty_rs485(s->port.fd, ep->conf->name, conf, err);
-
-	if (r == 0)
-		s->port.rs485 = conf->rs485;
-	return r;
-}
-
-static int
-apply_low_latency(struct endpoint *ep, struct serial *s, struct error *err)
-{
-	const struct serial_conf *conf = ep->conf->type_conf;
-	int r = serial_tty_low_latency(s->port.fd, conf->low_latency, err);
-
-	if (r == 0)
-		s->port.low_latency = conf->low_latency;
-	return r;
+	return s->ops->apply_low_latency(s, err);
 }
 
 static const struct {
 	const char *prefix;
-	int (*apply)(struct endpoint *, struct serial *, struct error *);
+	/* NULL: one of the settings of the line. */
+	int (*apply)(struct serial *, struct error *);
 } changes[] = {
-	{ "baud", apply_line },
-	{ "mode", apply_line },
-	{ "flow", apply_line },
+	{ "baud", NULL },
+	{ "mode", NULL },
+	{ "flow", NULL },
 	{ "hangup_on_close", apply_hangup },
 	{ "dtr", apply_signals },
 	{ "rts", apply_signals },
@@ -546,7 +193,8 @@ static const struct {
 static int
 serial_apply(struct endpoint *ep, const struct key *key)
 {
-	struct serial *s = ep->impl;
+	const struct serial_conf *conf = ep->conf->type_conf;
+	struct serial *s = serial_open_line(ep);
 	struct error *err = &ep->error;
 	int r;
 
@@ -554,12 +202,11 @@ serial_apply(struct endpoint *ep, const struct key *key)
 		if (strncmp(key->name, changes[i].prefix,
 			strlen(changes[i].prefix)) != 0)
 			continue;
-		if ((r = check_keys(ep->conf->type_conf, err)) < 0)
+		if ((r = serial_check_keys(conf, err)) < 0)
 			return r;
-		/* The other keys have an effect when it is opened. */
-		if (!is_open(s) && changes[i].apply != apply_line)
-			return 0;
-		return changes[i].apply(ep, s, err);
+		if (changes[i].apply == NULL)
+			return change_line(ep, &conf->line, err);
+		return s != NULL ? changes[i].apply(s, err) : 0;
 	}
 	return error_fail(err, -EINVAL,
 	    "'%s' of %s cannot be changed while it runs; change"
@@ -573,39 +220,38 @@ static int
 line_get(const struct endpoint *ep, struct line_settings *ret)
 {
 	const struct serial_conf *conf = ep->conf->type_conf;
-	const struct serial *s = ep->impl;
+	const struct serial *s = serial_open_line(ep);
 
 	*ret = conf->now;
-	return is_open(s) ? serial_tty_settings(s->port.fd, ret) : 0;
+	return s != NULL ? s->ops->get(s, ret) : 0;
 }
 
 static int
 line_set_signals(struct endpoint *ep, unsigned mask, unsigned levels)
 {
-	const struct serial *s = ep->impl;
+	struct serial *s = serial_open_line(ep);
 
-	return is_open(s) ? serial_tty_set_signals(s->port.fd, mask, levels)
-			  : -ENOTCONN;
+	return s != NULL ? s->ops->set_signals(s, mask, levels) : -ENOTCONN;
 }
 
 static int
 line_signals(const struct endpoint *ep, unsigned *ret)
 {
-	const struct serial *s = ep->impl;
+	const struct serial *s = serial_open_line(ep);
 
-	return is_open(s) ? serial_tty_get_signals(s->port.fd, ret) : -ENOTCONN;
+	return s != NULL ? s->ops->signals(s, ret) : -ENOTCONN;
 }
 
 static int
 line_set_break(struct endpoint *ep, bool on)
 {
-	struct serial *s = ep->impl;
+	struct serial *s = serial_open_line(ep);
 	int r;
 
-	if (!is_open(s))
+	if (s == NULL)
 		return -ENOTCONN;
 	break_stop(s);
-	if ((r = serial_tty_break(s->port.fd, on)) < 0)
+	if ((r = s->ops->set_break(s, on)) < 0)
 		return r;
 	s->breaking = on;
 	return 0;
@@ -614,10 +260,9 @@ line_set_break(struct endpoint *ep, bool on)
 static int
 line_purge(struct endpoint *ep, bool input, bool output)
 {
-	const struct serial *s = ep->impl;
+	struct serial *s = serial_open_line(ep);
 
-	return is_open(s) ? serial_tty_purge(s->port.fd, input, output)
-			  : -ENOTCONN;
+	return s != NULL ? s->ops->purge(s, input, output) : -ENOTCONN;
 }
 
 static const struct line_ops serial_control = {
@@ -634,31 +279,17 @@ static const struct line_ops serial_control = {
 static int
 serial_line_errors(const struct endpoint *ep, struct line_errors *ret)
 {
-	const struct serial *s = ep->impl;
+	const struct serial *s = serial_open_line(ep);
 
-	if (!is_open(s))
-		return -ENOTCONN;
-	return serial_tty_errors(s->port.fd, ret);
+	return s != NULL ? s->ops->line_errors(s, ret) : -ENOTCONN;
 }
 
 static unsigned
 serial_unsent(const struct endpoint *ep)
 {
-	const struct serial *s = ep->impl;
+	const struct serial *s = serial_open_line(ep);
 
-	return is_open(s) ? serial_tty_unsent(s->port.fd) : 0;
-}
-
-void
-serial_let_go(int fd, struct event_base *base, const char *name)
-{
-	serial_port_let_go(fd, base, name);
-}
-
-void
-serial_finish(void)
-{
-	serial_port_finish();
+	return s != NULL ? s->ops->unsent(s) : 0;
 }
 
 const struct endpoint_ops endpoint_serial = {

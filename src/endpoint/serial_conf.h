@@ -7,7 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "key.h"
 #include "line_control.h"
+
+struct endpoint_conf;
 
 enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
 
@@ -28,5 +31,13 @@ struct serial_conf {
 	struct line_settings
 	    now; /* line, or what replaces it (line_control.h) */
 };
+
+extern const struct key serial_keys[];
+/* Checks the values against each other; -EINVAL. */
+int serial_check_keys(const struct serial_conf *serial, struct error *err);
+/* See endpoint_ops.warn. */
+void serial_warn(const struct endpoint_conf *conf, struct error *err);
+/* Prints a struct serial_mode. */
+void serial_print_mode(const void *field, char *buf, size_t size);
 
 #endif

@@ -1,0 +1,251 @@
+/*
+ * serial_conf: the keys of a serial port's section, and the checks of their values.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "endpoint.h"
+#include "serial_conf.h"
+#include "serial_list.h"
+
+static int
+parse_mode(void *field, const char *value, struct error *err)
+{
+	struct serial_mode *mode = field;
+	const char *parities = "NEOMSneoms", *p;
+
+	if (strlen(value) != 3 || value[0] < '5' || value[0] > '8' ||
+	    (p = strchr(parities, value[1])) == NULL ||
+	    (value[2] != '1' && value[2] != '2'))
+		return error_fail(err, -EINVAL,
+		    "'%s' is not a mode; data bits 5 to 8, parity N, E, O, M or"
+		    " S, and stop bits 1 or 2, such as 8N1",
+		    value);
+	mode->bits = value[0] - '0';
+	mode->parity = parities[(p - parities) % 5];
+	mode->stop = value[2] - '0';
+	return 0;
+}
+
+void
+serial_print_mode(const void *field, char *buf, size_t size)
+{
+	const struct serial_mode *mode = field;
+
+	snprintf(buf, size, "%d%c%d", mode->bits, mode->parity, mode->stop);
+}
+
+static const char *const signal_words[] = {
+	[LINE_KEEP] = "keep",
+	[LINE_ON] = "on",
+	[LINE_OFF] = "off",
+	NULL,
+};
+
+static int
+parse_signal(int *line, const char *value, struct error *err)
+{
+	bool on;
+
+	if (strcmp(value, "keep") == 0) {
+		*line = LINE_KEEP;
+		return 0;
+	}
+	if (parse_bool(value, &on) == 0) {
+		*line = on ? LINE_ON : LINE_OFF;
+		return 0;
+	}
+	error_set(err, "'%s' is not on, off or keep", value);
+	error_append_meant(err, nearest(value, signal_words));
+	return -EINVAL;
+}
+
+static void
+print_signal(const void *field, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s", signal_words[*(const int *)field]);
+}
+
+/* The signal that is given first in the section is set first. */
+static int
+parse_dtr(void *field, const char *value, struct error *err)
+{
+	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, dtr);
+
+	if (conf->rts == LINE_KEEP)
+		conf->line_order = 0;
+	return parse_signal(&conf->dtr, value, err);
+}
+
+static int
+parse_rts(void *field, const char *value, struct error *err)
+{
+	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, rts);
+
+	if (conf->dtr == LINE_KEEP)
+		conf->line_order = 1;
+	return parse_signal(&conf->rts, value, err);
+}
+
+static const char *const flow_words[] = {
+	[FLOW_NONE] = "none",
+	[FLOW_RTSCTS] = "rtscts",
+	[FLOW_XONXOFF] = "xonxoff",
+	[FLOW_DTRDSR] = "dtrdsr",
+	NULL,
+};
+
+#define OFFSET(member) offsetof(struct serial_conf, member)
+
+const struct key serial_keys[] = {
+	{ .name = "device",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(device),
+	    .names = NAMES_DEVICE,
+	    .help = "the path of the port; /dev/serial/by-id/... stays the"
+		    " same when it is plugged in elsewhere" },
+	{ .name = "usb",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(usb),
+	    .names = NAMES_USB,
+	    .help = "VID:PID or VID:PID:SERIAL of a USB port, instead of"
+		    " device" },
+	{ .name = "baud",
+	    .type = KEY_NUMBER,
+	    .offset = OFFSET(line.baud),
+	    .def = "9600",
+	    .min = 1,
+	    .max = 100000000,
+	    .help = "speed of the line, any rate the driver can do" },
+	{ .name = "mode",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(line.mode),
+	    .def = "8N1",
+	    .parse = parse_mode,
+	    .print = serial_print_mode,
+	    .help = "data bits 5 to 8, parity N, E, O, M or S, stop bits 1"
+		    " or 2" },
+	{ .name = "flow",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(line.flow),
+	    .def = "none",
+	    .words = flow_words,
+	    .help = "flow control on the line; Linux has no driver for"
+		    " dtrdsr" },
+	{ .name = "dtr",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(dtr),
+	    .def = "keep",
+	    .parse = parse_dtr,
+	    .print = print_signal,
+	    .help = "on, off, or keep: as the kernel leaves it, which raises"
+		    " it whenever a port is opened" },
+	{ .name = "rts",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(rts),
+	    .def = "keep",
+	    .parse = parse_rts,
+	    .print = print_signal,
+	    .help = "as dtr; of the two, the one that stands first is set"
+		    " first" },
+	{ .name = "hangup_on_close",
+	    .type = KEY_BOOL,
+	    .offset = OFFSET(hangup_on_close),
+	    .def = "no",
+	    .help = "drop DTR and RTS when the port is closed (that resets"
+		    " many boards at the next open)" },
+	{ .name = "exclusive",
+	    .type = KEY_BOOL,
+	    .offset = OFFSET(exclusive),
+	    .def = "yes",
+	    .help = "keep other programs away, and respect theirs" },
+	{ .name = "low_latency",
+	    .type = KEY_BOOL,
+	    .offset = OFFSET(low_latency),
+	    .def = "no",
+	    .help = "ask the driver not to gather bytes" },
+	{ .name = "rs485",
+	    .type = KEY_BOOL,
+	    .offset = OFFSET(rs485),
+	    .def = "no",
+	    .help = "the driver switches the transmitter with RTS" },
+	{ .name = "rs485_rts_on_send",
+	    .type = KEY_BOOL,
+	    .offset = OFFSET(rs485_rts_on_send),
+	    .def = "yes",
+	    .help = "level of RTS while sending" },
+	{ .name = "rs485_rts_after_send",
+	    .type = KEY_BOOL,
+	    .offset = OFFSET(rs485_rts_after_send),
+	    .def = "no",
+	    .help = "level of RTS after it" },
+	{ .name = "rs485_rx_during_tx",
+	    .type = KEY_BOOL,
+	    .offset = OFFSET(rs485_rx_during_tx),
+	    .def = "no",
+	    .help = "receive what is sent, too" },
+	{ .name = "rs485_delay_before",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(rs485_delay_before),
+	    .def = "0",
+	    .max = 100 * NSEC_PER_MSEC,
+	    .help = "from RTS to the first bit, in whole ms" },
+	{ .name = "rs485_delay_after",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(rs485_delay_after),
+	    .def = "0",
+	    .max = 100 * NSEC_PER_MSEC,
+	    .help = "from the last bit to RTS, in whole ms" },
+	ENDPOINT_KEY_ON_OPEN(struct serial_conf),
+	ENDPOINT_KEY_ON_CLOSE(struct serial_conf),
+	{ .name = NULL },
+};
+
+int
+serial_check_keys(const struct serial_conf *serial, struct error *err)
+{
+	struct usb_id id;
+
+	if (serial->device == NULL && serial->usb == NULL)
+		error_set(err, "'device' is missing (or 'usb')");
+	else if (serial->device != NULL && serial->usb != NULL)
+		error_set(err, "'device' and 'usb' exclude each other");
+	else if (serial->device != NULL && serial->device[0] != '/')
+		error_set(err,
+		    strncmp(serial->device, "tty", 3) == 0
+			? "device '%s' is not a path; did you mean '/dev/%s'?"
+			: "device '%s' is not a path; ttybridged --list-ports"
+			  " lists the devices",
+		    serial->device, serial->device);
+	else if (serial->usb != NULL && usb_id_parse(serial->usb, &id) < 0)
+		error_set(err,
+		    "usb '%s' is not VID:PID or"
+		    " VID:PID:SERIAL, such as 2341:0043",
+		    serial->usb);
+	else if (serial->rs485 && serial->line.flow == FLOW_RTSCTS)
+		error_set(err,
+		    "rs485 and flow = rtscts exclude each"
+		    " other: both use RTS");
+	else if (serial->rs485 && serial->rts != LINE_KEEP)
+		error_set(err,
+		    "rs485 and rts exclude each other: the"
+		    " driver moves RTS");
+	else if (serial->rs485_delay_before % NSEC_PER_MSEC != 0 ||
+	    serial->rs485_delay_after % NSEC_PER_MSEC != 0)
+		error_set(err, "RS-485 delays are in whole milliseconds");
+	else
+		return 0;
+	return -EINVAL;
+}
+
+void
+serial_warn(const struct endpoint_conf *conf, struct error *err)
+{
+	const struct serial_conf *serial = conf->type_conf;
+
+	if (serial->line.flow == FLOW_DTRDSR)
+		error_set(err,
+		    "Linux has no DTR/DSR flow control, so the port"
+		    " cannot be opened; write flow = rtscts, xonxoff or none");
+}
