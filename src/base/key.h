@@ -43,6 +43,7 @@ enum key_names {
 	NAMES_GROUP,   /* a group of users */
 	NAMES_OPENING, /* KEY_TEXT: what is written first */
 	NAMES_CLOSING, /* KEY_TEXT: what is written last */
+	NAMES_LINE,    /* a serial endpoint */
 };
 
 /* The maximum number of bytes of a KEY_TEXT, see unescape(). */

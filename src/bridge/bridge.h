@@ -251,6 +251,8 @@ void bridge_free(struct bridge *b);
 
 /* Ends breaks that are in progress. */
 void bridge_end_breaks(struct bridge *b);
+/* The state of the previous process was restored, and what it had open taken over. */
+void bridge_restored(struct bridge *b);
 /* Called before the state is saved: completes what need not be handed over. */
 void bridge_settle(struct bridge *b);
 

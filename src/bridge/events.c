@@ -421,6 +421,45 @@ on_label(const struct link *link, bool writing, char *buf, size_t size)
 		append(buf, size, " - %s", link->endpoint->conf->label);
 }
 
+static struct endpoint *
+on_line(struct endpoint *ep, const char *name)
+{
+	struct node *node = ep->node, *to;
+	const struct bridge *b = node->bridge;
+	const struct route_source *s = &b->routes->source[node->number];
+	struct endpoint *line = NULL;
+
+	if (name != NULL) {
+		to = bridge_find(b, name);
+		return to != NULL && to->endpoint->conf->ops->control != NULL
+		    ? to->endpoint
+		    : NULL;
+	}
+	for (unsigned i = 0; i < s->ntargets; i++) {
+		to = b->node[s->targets[i].to];
+		if (to->endpoint->conf->ops->control == NULL)
+			continue;
+		if (line != NULL)
+			return NULL;
+		line = to->endpoint;
+	}
+	return line;
+}
+
+static void
+on_progress(
+    const struct endpoint *ep, uint64_t *ret_done, uint64_t *ret_waiting)
+{
+	const struct node *node = ep->node;
+	const struct port *port = TAILQ_FIRST(&node->ports);
+
+	*ret_done = *ret_waiting = 0;
+	if (port == NULL)
+		return;
+	*ret_done = port->traffic.tx_frames + traffic_dropped(&port->traffic);
+	*ret_waiting = port->queue.frames + port->in_flight.waits;
+}
+
 const struct endpoint_owner bridge_owner = {
 	.up = on_up,
 	.down = on_down,
@@ -430,4 +469,6 @@ const struct endpoint_owner bridge_owner = {
 	.cut = on_cut,
 	.label = on_label,
 	.state = on_state,
+	.line = on_line,
+	.progress = on_progress,
 };

@@ -13,7 +13,9 @@
 
 #include "exchange.h"
 #include "forward.h"
+#include "line_use.h"
 #include "link.h"
+#include "link_filter.h"
 #include "log.h"
 #include "snapshot.h"
 
@@ -175,7 +177,7 @@ static void
 restore_port(struct port *port, const struct snapshot *h, struct old_port *old)
 {
 	struct restored_link *restored_link =
-	    calloc(1, sizeof(*restored_link) + old->rest.len);
+	    calloc(1, sizeof(*restored_link) + old->rest.len + old->filter.len);
 
 	old->taken = true;
 	port->traffic = old->traffic;
@@ -203,6 +205,10 @@ restore_port(struct port *port, const struct snapshot *h, struct old_port *old)
 	restored_link->len = old->rest.len;
 	if (restored_link->len > 0)
 		memcpy(restored_link->rest, old->rest.at, restored_link->len);
+	restored_link->filter_len = old->filter.len;
+	if (old->filter.len > 0)
+		memcpy(restored_link->rest + restored_link->len, old->filter.at,
+		    old->filter.len);
 	port->restored_link = restored_link;
 }
 
@@ -212,7 +218,10 @@ restore_node(struct node *node, const struct snapshot *h, struct old_node *old)
 	struct endpoint *ep = node->endpoint;
 	struct port *port = TAILQ_FIRST(&node->ports);
 
+	struct unpack u = { .at = old->line_use.at, .left = old->line_use.len };
+
 	node->retired = old->traffic;
+	line_use_restore(ep, &u);
 	ep->paused = old->paused;
 	ep->opens = old->opens;
 	ep->losses = old->losses;
@@ -338,6 +347,8 @@ restored_link_continues(
 	memcpy(port->decoder.state, restored_link->state,
 	    sizeof(restored_link->state));
 	port->backlog = port->held_len > 0;
+	link_filter_restore(link, restored_link->rest + restored_link->len,
+	    restored_link->filter_len);
 	if (restored_link->len == 0)
 		return;
 	if (link_hand(link, restored_link->rest, restored_link->len) < 0) {
@@ -367,4 +378,12 @@ port_restore(struct port *port)
 	else
 		restored_link_lost(port, restored_link);
 	free(restored_link);
+}
+
+void
+bridge_restored(struct bridge *b)
+{
+	b->snapshot = NULL;
+	for (unsigned i = 0; i < b->nnodes; i++)
+		line_use_settle(b->node[i]->endpoint);
 }

@@ -15,9 +15,10 @@ enum pack_version {
 	PACK_PAYLOADS = 2, /* frames have a payload only */
 	PACK_WIRE = 3,	   /* frames as received */
 	PACK_EXCHANGES =
-	    4 /* exchanges with several requests, and their counters */
+	    4,	     /* exchanges with several requests, and their counters */
+	PACK_FILTERS /* filters of links, and lines that clients control */
 };
-#define PACK_VERSION PACK_EXCHANGES
+#define PACK_VERSION PACK_FILTERS
 
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later
@@ -69,7 +70,8 @@ struct restored_link {
 	bool half;	       /* a frame is partially written... */
 	struct device_id line; /* ...to this line */
 	size_t len;	       /* length of rest */
-	uint8_t rest[];
+	size_t filter_len;
+	uint8_t rest[]; /* followed by the state of the filter */
 };
 
 /* The counters of a route, in the order of the file. */

@@ -6,7 +6,9 @@
 #include "exchange.h"
 #include "restore.h"
 #include "forward.h"
+#include "line_use.h"
 #include "link.h"
+#include "link_filter.h"
 
 static void
 save_histogram(const struct histogram *h, struct pack *p)
@@ -88,6 +90,35 @@ save_echo(const struct port *port, struct pack *p)
 		pack_number(p, 0);
 }
 
+/* The state of the filter, in one piece, which only the filter can read. */
+static void
+save_filter(const struct port *port, struct pack *p)
+{
+	const struct restored_link *restored_link = port->restored_link;
+	struct pack filter = { .data = NULL };
+
+	if (restored_link == NULL)
+		link_filter_save(port->link, &filter);
+	p->failed |= filter.failed;
+	if (restored_link != NULL)
+		pack_bytes(p, restored_link->rest + restored_link->len,
+		    restored_link->filter_len);
+	else
+		pack_bytes(p, filter.data, filter.len);
+	pack_free(&filter);
+}
+
+static void
+save_line_use(const struct endpoint *ep, struct pack *p)
+{
+	struct pack use = { .data = NULL };
+
+	line_use_save(ep, &use);
+	p->failed |= use.failed;
+	pack_bytes(p, use.data, use.len);
+	pack_free(&use);
+}
+
 static void
 save_port(const struct port *port, struct pack *p)
 {
@@ -113,6 +144,7 @@ save_port(const struct port *port, struct pack *p)
 	save_in_flight(&port->in_flight, p);
 	queue_save(&port->queue, p);
 	save_echo(port, p);
+	save_filter(port, p);
 }
 
 static void
@@ -135,6 +167,7 @@ save_node(const struct node *node, struct pack *p)
 	pack_number(p, n);
 	TAILQ_FOREACH(port, &node->ports, entry)
 		save_port(port, p);
+	save_line_use(ep, p);
 }
 
 /* Saves a rate that is still in use at that time; without p only counts it. */

@@ -154,6 +154,8 @@ read_port(struct unpack *u, struct old_port *port)
 		return;
 	port->echo_matched = (size_t)unpack_number(u);
 	port->necho = read_frames(u, &port->echo);
+	if (u->version >= PACK_FILTERS)
+		unpack_span(u, &port->filter);
 }
 
 static int
@@ -173,6 +175,8 @@ read_node(struct unpack *u, struct old_node *node)
 		return -ENOMEM;
 	for (size_t i = 0; i < node->nports; i++)
 		read_port(u, &node->port[i]);
+	if (u->version >= PACK_FILTERS)
+		unpack_span(u, &node->line_use);
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct old_port {
 	struct span payload, wire; /* of in_flight */
 	size_t nframes;
 	struct unpack frames;
+	struct span filter;	    /* see link_filter_save() */
 	size_t echo_matched, necho; /* see port_echo_expected() */
 	struct unpack echo;
 	bool taken;
@@ -37,6 +38,7 @@ struct old_node {
 	struct traffic traffic;
 	bool half;	       /* a frame is partially written... */
 	struct device_id line; /* ...to this line */
+	struct span line_use;  /* see line_use_save() */
 	size_t nports;
 	struct old_port *port;
 };

@@ -10,6 +10,7 @@
 
 #include "address.h"
 #include "check_exchange.h"
+#include "check_line.h"
 #include "ini_reader.h"
 
 enum claim_kind {
@@ -326,6 +327,7 @@ check_routes(struct check *k)
 		return r;
 	for (unsigned i = 0; i < k->c->nroutes; i++)
 		check_route(k, k->c->routes[i]);
+	check_lines(k->c, &k->names, k->faults);
 	return check_exchanges(k->c, &k->names, k->faults);
 }
 

@@ -365,7 +365,7 @@ handover_end(struct bridge *b)
 	if (b != NULL) {
 		handover_prune(b->base, NULL);
 		close_unclaimed();
-		b->snapshot = NULL;
+		bridge_restored(b);
 	}
 	snapshot_free(snapshot, b);
 	free(file);

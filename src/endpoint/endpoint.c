@@ -17,6 +17,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "line_use.h"
 #include "link.h"
 #include "log.h"
 
@@ -520,6 +521,7 @@ close_now(struct endpoint *ep)
 void
 endpoint_stop(struct endpoint *ep)
 {
+	line_use_stop(ep);
 	close_now(ep);
 	endpoint_set_state(ep, ENDPOINT_CLOSED, "stopped");
 }
@@ -529,6 +531,7 @@ endpoint_free(struct endpoint *ep)
 {
 	if (ep == NULL)
 		return;
+	line_use_stop(ep);
 	if (ep->conf != NULL)
 		close_now(ep);
 	event_free(ep->reopen_event);

@@ -38,6 +38,7 @@ struct event_base;
 struct endpoint;
 struct filter;
 struct line_ops;
+struct line_use;
 
 enum overflow {
 	OVERFLOW_BLOCK,
@@ -192,6 +193,13 @@ struct endpoint_owner {
 	void (*label)(const struct link *, bool writing, char *, size_t);
 	/* The state of the endpoint, or a key of its section, has changed. */
 	void (*state)(struct endpoint *);
+	/* The serial line with that name; with NULL, the only one that the routes of the
+	 * endpoint lead to.  NULL: there is none, or more than one. */
+	struct endpoint *(*line)(struct endpoint *, const char *name);
+	/* How many of the frames for an endpoint with a single link were written or
+	 * dropped, and how many wait. */
+	void (*progress)(
+	    const struct endpoint *, uint64_t *ret_done, uint64_t *ret_waiting);
 };
 
 struct endpoint_ops {
@@ -243,6 +251,9 @@ struct endpoint_ops {
 	/* A link is being created, before up(): gives it a filter, if it needs one, with
 	 * link_set_filter().  -errno: it cannot be used.  NULL: links have none. */
 	int (*attach)(struct link *);
+	/* Whether its clients control a serial line, see endpoint_owner.line.  NULL: they
+	 * do not. */
+	bool (*needs_line)(const struct endpoint_conf *);
 	/* Gets the counts of the driver since it was loaded.  -ENOTTY: it counts
 	 * nothing; -ENOTCONN: not open.  NULL: no such counts. */
 	int (*line_errors)(const struct endpoint *, struct line_errors *);
@@ -274,7 +285,9 @@ struct endpoint {
 	uint64_t opens, losses;
 	uint64_t
 	    refused; /* connections and datagrams rejected, or unsendable */
-	uint64_t idle_closed; /* connections, in this process */
+	uint64_t idle_closed;	   /* connections, in this process */
+	uint64_t bad_commands;	   /* of the protocols of closed links */
+	struct line_use *line_use; /* of a line: NULL: nobody controls it */
 	uint64_t backoff_ns, next_try_ns;
 	bool tried;  /* opening was tried at least once */
 	bool absent; /* the device was not there at the last try */

@@ -8,6 +8,7 @@
 #include "endpoint.h"
 #include "idle.h"
 #include "listener.h"
+#include "rfc2217_server.h"
 #include "tcp_conf.h"
 
 struct server_conf {
@@ -18,6 +19,7 @@ struct server_conf {
 	/* tcp-server */
 	char *allow;
 	struct tcp_conf tcp;
+	struct rfc2217_conf rfc2217;
 	/* unix-server */
 	uint64_t mode; /* 0: not given */
 	char *group;
@@ -27,6 +29,7 @@ struct server {
 	struct listener *listener;
 	struct networks *allow;
 	struct idle_watch idle;
+	struct rfc2217 *rfc2217; /* NULL: the protocol is raw */
 };
 
 #define OFFSET(member) offsetof(struct server_conf, member)
@@ -68,6 +71,28 @@ static const struct key tcp_server_keys[] = {
 	    .offset = OFFSET(allow),
 	    .help = "networks that may connect, besides this machine" },
 	TCP_KEY_PROTOCOL(struct server_conf),
+	{ .name = "line",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(rfc2217.line),
+	    .names = NAMES_LINE,
+	    .min = 1,
+	    .help = "the serial endpoint that clients control; by default the"
+		    " only one that its routes lead to" },
+	{ .name = "rfc2217_deny",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(rfc2217.deny),
+	    .parse = rfc2217_deny_parse,
+	    .print = rfc2217_deny_print,
+	    .help = "what clients may not change: baud, mode, flow, dtr, rts,"
+		    " break, purge" },
+	{ .name = "modem_poll",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(rfc2217.modem_poll),
+	    .def = "20ms",
+	    .min = NSEC_PER_MSEC,
+	    .max = 10 * NSEC_PER_SEC,
+	    .help = "how often modem lines are looked at, for clients that"
+		    " are told of changes" },
 	TCP_KEY_KEEPALIVE(struct server_conf),
 	SERVER_KEY_IDLE_TIMEOUT,
 	SERVER_KEY_GREETING,
@@ -142,6 +167,7 @@ server_close(struct endpoint *ep)
 	idle_watch_stop(&server->idle);
 	listener_free(server->listener);
 	networks_free(server->allow);
+	rfc2217_free(server->rfc2217);
 	free(server);
 }
 
@@ -169,6 +195,9 @@ server_open(struct endpoint *ep)
 	r = address_parse(conf->listen, &lc.address, &ep->error);
 	if (r == 0 && conf->allow != NULL)
 		r = networks_parse(conf->allow, &server->allow, &ep->error);
+	if (r == 0 && conf->tcp.protocol != PROTOCOL_RAW)
+		r = rfc2217_new(ep, &conf->rfc2217,
+		    conf->tcp.protocol == PROTOCOL_RFC2217, &server->rfc2217);
 	lc.allow = server->allow;
 	lc.refused = &ep->refused;
 	endpoint_keep_name(ep, " listener", keep, sizeof(keep));
@@ -190,6 +219,23 @@ server_open(struct endpoint *ep)
 		idle_watch_link(&server->idle);
 	server_hangup(ep);
 	return 0;
+}
+
+static int
+server_attach(struct link *link)
+{
+	struct server *server = link->endpoint->impl;
+
+	return server->rfc2217 != NULL ? rfc2217_attach(server->rfc2217, link)
+				       : 0;
+}
+
+static bool
+server_needs_line(const struct endpoint_conf *conf)
+{
+	const struct server_conf *server = conf->type_conf;
+
+	return server->tcp.protocol == PROTOCOL_RFC2217;
 }
 
 /* Parses 'listen': a path when the server is local, otherwise HOST:PORT. */
@@ -218,6 +264,22 @@ check_listen(const struct server_conf *conf, bool local, struct address *ret,
 	    " [unix-server]");
 }
 
+/* Keys that have no effect with the protocol. */
+static int
+check_protocol(const struct server_conf *server, struct error *err)
+{
+	if (server->tcp.protocol == PROTOCOL_RAW &&
+	    server->rfc2217.line != NULL)
+		return error_fail(err, -EINVAL,
+		    "'line' has no effect with protocol = raw; protocol ="
+		    " rfc2217 lets clients control it");
+	if (server->tcp.protocol != PROTOCOL_RFC2217 &&
+	    server->rfc2217.deny != 0)
+		return error_fail(err, -EINVAL,
+		    "'rfc2217_deny' has no effect without protocol = rfc2217");
+	return 0;
+}
+
 static int
 tcp_check(struct endpoint_conf *conf, struct error *err)
 {
@@ -233,6 +295,8 @@ tcp_check(struct endpoint_conf *conf, struct error *err)
 	    (r = networks_parse(server->allow, &allow, &why)) < 0)
 		return error_fail(err, r, "'allow': %s", why.text);
 	networks_free(allow);
+	if ((r = check_protocol(server, err)) < 0)
+		return r;
 	if (address_is_loopback((struct sockaddr *)&address.ss) ||
 	    server->allow != NULL)
 		return 0;
@@ -260,6 +324,8 @@ const struct endpoint_ops endpoint_tcp_server = {
 	.open = server_open,
 	.close = server_close,
 	.hangup = server_hangup,
+	.attach = server_attach,
+	.needs_line = server_needs_line,
 };
 
 const struct endpoint_ops endpoint_unix_server = {

@@ -19,6 +19,7 @@
 #include "resolve.h"
 #include "sandbox.h"
 #include "tcp_conf.h"
+#include "telnet_filter.h"
 
 struct client_conf {
 	char *connect;
@@ -326,6 +327,20 @@ client_open(struct endpoint *ep)
 }
 
 static int
+client_attach(struct link *link)
+{
+	const struct client_conf *conf = link->endpoint->conf->type_conf;
+	struct telnet_filter *filter;
+
+	if (conf->tcp.protocol != PROTOCOL_TELNET)
+		return 0;
+	if ((filter = calloc(1, sizeof(*filter))) == NULL)
+		return -ENOMEM;
+	telnet_attach(link, filter, &telnet_client);
+	return 0;
+}
+
+static int
 client_check(struct endpoint_conf *conf, struct error *err)
 {
 	const struct client_conf *client = conf->type_conf;
@@ -336,6 +351,11 @@ client_check(struct endpoint_conf *conf, struct error *err)
 	if (client->connect == NULL)
 		return error_fail(
 		    err, -EINVAL, "'connect = HOST:PORT' is missing");
+	if (client->tcp.protocol == PROTOCOL_RFC2217)
+		return error_fail(err, -EINVAL,
+		    "protocol = rfc2217 is that of a server; a port of another"
+		    " machine is a [serial] with device = rfc2217://%s",
+		    client->connect);
 	if (split(client->connect, host, sizeof(host), &port) == 0 &&
 	    parse_number(port, 1, 65535, &n) == 0)
 		return 0;
@@ -353,4 +373,5 @@ const struct endpoint_ops endpoint_tcp_client = {
 	.check = client_check,
 	.open = client_open,
 	.close = client_close,
+	.attach = client_attach,
 };

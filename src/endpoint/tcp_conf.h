@@ -9,13 +9,17 @@
 #include "keepalive.h"
 #include "key.h"
 
+enum protocol { PROTOCOL_RAW, PROTOCOL_TELNET, PROTOCOL_RFC2217 };
+
 struct tcp_conf {
-	int protocol;	    /* index into protocol_words */
+	int protocol;	    /* enum protocol */
 	uint64_t keepalive; /* ns, 0: no */
 };
 
 static const char *const protocol_words[] = {
-	"raw",
+	[PROTOCOL_RAW] = "raw",
+	[PROTOCOL_TELNET] = "telnet",
+	[PROTOCOL_RFC2217] = "rfc2217",
 	NULL,
 };
 

@@ -103,8 +103,8 @@ answer_command(bool us, bool agree)
 	return agree ? TELNET_DO : TELNET_DONT;
 }
 
-/* An option command was received.  True: the option was agreed on or dropped. */
-static bool
+/* An option command was received. */
+static void
 option_received(struct telnet *telnet, uint8_t command, uint8_t code)
 {
 	bool us = command == TELNET_DO || command == TELNET_DONT;
@@ -113,10 +113,12 @@ option_received(struct telnet *telnet, uint8_t command, uint8_t code)
 	const struct telnet_option *option;
 	uint8_t *state, old;
 
+	telnet->option = code;
+	telnet->option_us = us;
 	if (i < 0) {
 		if (asks)
 			request(telnet, answer_command(us, false), code);
-		return false;
+		return;
 	}
 	option = &telnet->options[i];
 	state = us ? &telnet->us[i] : &telnet->him[i];
@@ -130,9 +132,6 @@ option_received(struct telnet *telnet, uint8_t command, uint8_t code)
 	if (old == TELNET_NO ? asks : old == TELNET_YES && !asks)
 		request(telnet, answer_command(us, *state == TELNET_YES), code);
 	update_binary(telnet);
-	telnet->option = code;
-	telnet->option_us = us;
-	return (old == TELNET_YES) != (*state == TELNET_YES);
 }
 
 /* --- input ----------------------------------------------------------------- */
@@ -195,9 +194,8 @@ decode_byte(struct telnet *telnet, uint8_t c)
 		return after_iac(telnet, c);
 	case AT_OPTION:
 		telnet->parser = AT_DATA;
-		return option_received(telnet, telnet->command, c)
-		    ? TELNET_CHANGED
-		    : TELNET_NOTHING;
+		option_received(telnet, telnet->command, c);
+		return TELNET_OPTION;
 	case AT_SUB:
 		if (c == TELNET_IAC)
 			telnet->parser = AT_SUB_IAC;
@@ -343,7 +341,6 @@ telnet_save(const struct telnet *telnet, struct pack *p)
 	pack_number(p, telnet->cr);
 	pack_number(p, telnet->command);
 	pack_number(p, telnet->sub_long);
-	pack_number(p, telnet->malformed);
 	pack_bytes(p, telnet->sub, telnet->sub_len);
 }
 
@@ -368,7 +365,6 @@ telnet_restore(struct telnet *telnet, struct unpack *u)
 	telnet->cr = unpack_bool(u);
 	telnet->command = (uint8_t)unpack_number_to(u, UINT8_MAX);
 	telnet->sub_long = unpack_bool(u);
-	telnet->malformed = unpack_number(u);
 	unpack_span(u, &sub);
 	if (sub.len > sizeof(telnet->sub)) {
 		u->failed = true;

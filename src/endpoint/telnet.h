@@ -53,8 +53,9 @@ struct telnet_option {
 
 enum telnet_event {
 	TELNET_NOTHING, /* all input was decoded */
-	/* An option was agreed on or dropped: telnet->option, telnet->option_us. */
-	TELNET_CHANGED,
+	/* The other side asked for an option or dropped it, or answered: telnet->option,
+	 * telnet->option_us; the answer was sent. */
+	TELNET_OPTION,
 	/* A subnegotiation: telnet->sub, telnet->sub_len, the option first. */
 	TELNET_SUBNEGOTIATION,
 	TELNET_COMMAND /* another one: telnet->command */
@@ -80,7 +81,8 @@ struct telnet {
 	bool sub_long; /* it did not fit */
 	unsigned sub_len;
 	uint8_t sub[TELNET_SUB_MAX];
-	uint64_t malformed; /* subnegotiations that were discarded */
+	uint64_t
+	    malformed; /* subnegotiations discarded; the owner may clear it */
 };
 
 /* options: up to TELNET_OPTIONS_MAX, valid as long as the telnet is. */

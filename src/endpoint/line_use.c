@@ -1,0 +1,293 @@
+/*
+ * line_use: restores a serial line when its last client has left.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include <event2/event.h>
+
+#include "line_control.h"
+#include "line_use.h"
+#include "link.h"
+#include "log.h"
+
+#define BOTH (TIOCM_DTR | TIOCM_RTS)
+#define BITS_MIN 5
+#define BITS_MAX 8
+
+/* The time without progress after which nothing is waited for. */
+#define STUCK_NS NSEC_PER_SEC
+#define LOOK_NS (10 * NSEC_PER_MSEC)
+
+struct line_use {
+	uint64_t number; /* the same as that of no earlier one */
+	unsigned clients;
+	bool in_break; /* of a client */
+	bool has_signals;
+	unsigned signals;
+	struct line_settings before;
+	/* While there are no clients any more: */
+	struct event *timer;
+	struct line_wait wait;
+	struct task task;
+};
+
+static struct line_use *
+use_new(struct endpoint *line)
+{
+	static uint64_t uses;
+	struct line_use *use = calloc(1, sizeof(*use));
+
+	if (use != NULL)
+		use->number = ++uses;
+	line->line_use = use;
+	return use;
+}
+
+/* Gives the line the settings from before. */
+static void
+restore(struct endpoint *line, const struct line_use *use)
+{
+	const struct line_ops *ops = line->conf->ops->control;
+	struct error err = { "" };
+	unsigned now;
+
+	if (use->in_break)
+		ops->set_break(line, false);
+	if (ops->set(line, &use->before, &err) < 0)
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, line->conf->name,
+		    "the settings from before its clients cannot be"
+		    " restored: %s",
+		    err.text);
+	if (use->has_signals && ops->signals(line, &now) == 0 &&
+	    ((now ^ use->signals) & BOTH) != 0)
+		ops->set_signals(line, BOTH, use->signals & BOTH);
+}
+
+static void
+stop_timer(struct line_use *use)
+{
+	if (use->timer == NULL)
+		return;
+	event_free(use->timer);
+	use->timer = NULL;
+	task_remove(&use->task);
+}
+
+static void
+end(struct endpoint *line)
+{
+	struct line_use *use = line->line_use;
+
+	restore(line, use);
+	line->line_use = NULL;
+	stop_timer(use);
+	free(use);
+}
+
+void
+line_use_stop(struct endpoint *line)
+{
+	if (line->line_use != NULL)
+		end(line);
+}
+
+/* --- the last client has left --------------------------------------------- */
+
+static unsigned
+unsent(const struct endpoint *line)
+{
+	const struct endpoint_ops *ops = line->conf->ops;
+
+	return ops->unsent != NULL ? ops->unsent(line) : 0;
+}
+
+bool
+line_written(const struct endpoint *line, struct line_wait *wait)
+{
+	uint64_t done, waiting, measure, now = now_ns();
+	size_t pending;
+
+	if (line->state != ENDPOINT_UP)
+		return true;
+	line->owner->progress(line, &done, &waiting);
+	if (!wait->started)
+		*wait = (struct line_wait){ .started = true,
+			.until = done + waiting,
+			.progress_ns = now };
+	pending = link_pending(&line->link) + unsent(line);
+	if ((waiting == 0 || done >= wait->until) && pending == 0)
+		return true;
+	measure = done + line->link.tx_bytes - pending;
+	if (measure != wait->last)
+		wait->progress_ns = now;
+	wait->last = measure;
+	return now - wait->progress_ns >= STUCK_NS;
+}
+
+static void
+label(const struct task *task, char *buf, size_t size)
+{
+	const struct endpoint *line = task->arg;
+
+	snprintf(buf, size,
+	    "what the last client sent to be written, before the settings of"
+	    " %s are restored",
+	    line->conf->name);
+}
+
+static void
+on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct endpoint *line = arg;
+	struct line_use *use = line->line_use;
+	const struct timeval tv = to_timeval(LOOK_NS);
+
+	(void)fd, (void)what;
+	task_begin(&use->task);
+	if (line_written(line, &use->wait)) {
+		end(line);
+		return;
+	}
+	event_add(use->timer, &tv);
+	TASK_WAIT(&use->task);
+	task_end(&use->task);
+}
+
+/* Restores the line when everything was written. */
+static void
+end_later(struct endpoint *line)
+{
+	struct line_use *use = line->line_use;
+	const struct timeval tv = to_timeval(LOOK_NS);
+
+	memset(&use->wait, 0, sizeof(use->wait));
+	if (line_written(line, &use->wait)) {
+		end(line);
+		return;
+	}
+	use->timer = evtimer_new(line->base, on_look, line);
+	if (use->timer == NULL || event_add(use->timer, &tv) < 0) {
+		end(line);
+		return;
+	}
+	task_add(&use->task, line, label, "%s.restore", line->conf->name);
+	TASK_WAIT(&use->task);
+}
+
+bool
+line_use_is(const struct endpoint *line, uint64_t number)
+{
+	return line->line_use != NULL && line->line_use->number == number;
+}
+
+void
+line_use_end(struct endpoint *line, uint64_t number)
+{
+	if (line_use_is(line, number) && --line->line_use->clients == 0)
+		end_later(line);
+}
+
+void
+line_use_settle(struct endpoint *line)
+{
+	if (line->line_use != NULL && line->line_use->clients == 0)
+		end_later(line);
+}
+
+/* --- clients -------------------------------------------------------------- */
+
+uint64_t
+line_use_begin(struct endpoint *line)
+{
+	const struct line_ops *ops = line->conf->ops->control;
+	struct line_use *use = line->line_use;
+
+	if (use == NULL) {
+		if ((use = use_new(line)) == NULL)
+			return 0;
+		ops->get(line, &use->before);
+		use->has_signals = ops->signals(line, &use->signals) == 0;
+	}
+	stop_timer(use);
+	use->clients++;
+	return use->number;
+}
+
+void
+line_use_break(struct endpoint *line, bool on)
+{
+	if (line->line_use != NULL)
+		line->line_use->in_break = on;
+}
+
+bool
+line_in_break(const struct endpoint *line)
+{
+	return line->line_use != NULL && line->line_use->in_break;
+}
+
+/* --- for the next process ------------------------------------------------- */
+
+static void
+save_settings(const struct line_settings *settings, struct pack *p)
+{
+	pack_number(p, settings->baud);
+	pack_number(p, (uint64_t)settings->mode.bits);
+	pack_number(p, (uint64_t)settings->mode.parity);
+	pack_number(p, (uint64_t)settings->mode.stop);
+	pack_number(p, (uint64_t)settings->flow);
+}
+
+static void
+read_settings(struct unpack *u, struct line_settings *ret)
+{
+	ret->baud = unpack_number_to(u, UINT32_MAX);
+	ret->mode.bits = (int)unpack_number_to(u, BITS_MAX);
+	ret->mode.parity = (char)unpack_number_to(u, INT8_MAX);
+	ret->mode.stop = (int)unpack_number_to(u, 2);
+	ret->flow = (int)unpack_number_to(u, FLOW_DTRDSR);
+	if (ret->baud == 0 || ret->mode.bits < BITS_MIN || ret->mode.stop < 1)
+		u->failed = true;
+}
+
+void
+line_use_save(const struct endpoint *line, struct pack *p)
+{
+	const struct line_use *use = line->line_use;
+	struct line_settings now;
+
+	if (use == NULL)
+		return;
+	if (line->conf->ops->control->get(line, &now) < 0)
+		now = use->before;
+	pack_number(p, use->in_break);
+	pack_number(p, use->has_signals);
+	pack_number(p, use->signals);
+	save_settings(&use->before, p);
+	save_settings(&now, p);
+}
+
+void
+line_use_restore(struct endpoint *line, struct unpack *u)
+{
+	struct line_use use = { .clients = 0 };
+	struct line_settings now;
+	struct error err;
+
+	if (u->left == 0)
+		return;
+	use.in_break = unpack_bool(u);
+	use.has_signals = unpack_bool(u);
+	use.signals = (unsigned)unpack_number_to(u, UINT32_MAX);
+	read_settings(u, &use.before);
+	read_settings(u, &now);
+	if (u->failed || line->conf->ops->control == NULL ||
+	    use_new(line) == NULL)
+		return;
+	use.number = line->line_use->number;
+	*line->line_use = use;
+	line->conf->ops->control->set(line, &now, &err);
+}

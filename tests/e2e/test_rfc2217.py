@@ -1,0 +1,313 @@
+"""
+Clients that control a serial line over telnet (RFC 2217): a plain socket, and
+pyserial's client.
+"""
+import signal
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+import serial as pyserial
+from serial import rfc2217
+
+from harness import expect, free_port, pump, route, run, serial, tcp_server, wait_for
+from uart import DTR, RTS, Uarts
+
+IAC, DONT, DO, WONT, WILL, SB, SE, BRK = (
+    b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0", b"\xf3")
+BINARY, ECHO, SGA, COM_PORT = b"\0", b"\1", b"\3", b"\x2c"
+(SIGNATURE, BAUD, DATASIZE, PARITY, STOPSIZE, CONTROL, LINE_STATE, MODEM_STATE, SUSPEND,
+ RESUME, LINE_MASK, MODEM_MASK, PURGE) = range(13)
+OFFERS = (IAC + DO + COM_PORT + IAC + WILL + BINARY + IAC + DO + BINARY +
+          IAC + WILL + SGA + IAC + DO + SGA + IAC + WILL + ECHO)
+AGREED = (IAC + WILL + COM_PORT + IAC + DO + BINARY + IAC + WILL + BINARY +
+          IAC + DO + SGA + IAC + WILL + SGA + IAC + DO + ECHO)
+CTS, DSR, RI, CD = 0x020, 0x100, 0x080, 0x040
+
+
+def command(number, value=b""):
+    return IAC + SB + COM_PORT + bytes([number]) + value.replace(IAC, IAC + IAC) + IAC + SE
+
+
+def answer(number, value=b""):
+    return command(number + 100, value)
+
+
+def baud(n):
+    return struct.pack("!I", n)
+
+
+class Telnet:
+    """A client that has agreed to everything that the server offers."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        expect(stream, OFFERS)
+        stream.send(AGREED)
+        # The state of the modem lines comes first.
+        self.modem = self.until(MODEM_STATE)
+
+    def until(self, number):
+        """The value of the next answer to that command; all before it is forgotten."""
+        start = IAC + SB + COM_PORT + bytes([number + 100])
+
+        def found():
+            return start in self.stream.received and \
+                (IAC + SE) in self.stream.received[self.stream.received.index(start):]
+        pump([self.stream], found, what=f"an answer to {number}")
+        received = self.stream.received
+        at = received.index(start) + len(start)
+        end = received.index(IAC + SE, at)
+        value = bytes(received[at:end])
+        del received[:end + 2]
+        return value
+
+    def ask(self, number, value=b"\0"):
+        self.stream.send(command(number, value))
+        return self.until(number)
+
+
+@pytest.fixture
+def server(directory, pty, daemon, connect):
+    """Starts a daemon with a line and a server for it; it, the device, and a function
+    that makes clients."""
+    uarts = Uarts(directory / "lines")
+    port = free_port()
+
+    def start(lacks=0, line={}, extra="", **keys):
+        a = pty("a")
+        chip = uarts.line(a)
+        chip.lacks = lacks
+        d = daemon(serial("a", a, **line) +
+                   tcp_server("net", port, protocol="rfc2217", **keys) + extra,
+                   env=uarts.env)
+        d.port, d.chip = port, chip
+        return d, a, lambda: Telnet(connect(port))
+    return start
+
+
+def speed(pty):
+    """The speed of the line in baud."""
+    return next(int(name[1:]) for name, code in vars(termios).items()
+                if name[0] == "B" and name[1:].isdigit() and code == pty.speed())
+
+
+# --- the protocol -------------------------------------------------------------
+
+def test_bytes_pass_both_ways_with_iac_doubled(server):
+    d, a, client = server()
+    c = client()
+    everything = bytes(range(256)) * 5
+    c.stream.send(everything.replace(IAC, IAC + IAC))
+    expect(a, everything, [c.stream])
+    a.send(everything)
+    expect(c.stream, everything.replace(IAC, IAC + IAC), [a])
+    # The counters are of payload.
+    wait_for(lambda: d.number("net/tx_bytes") == len(everything))
+    assert d.number("net/rx_bytes") == len(everything)
+
+
+def test_the_server_says_what_it_is(server):
+    d, a, client = server()
+    text = client().ask(SIGNATURE, b"").decode()
+    assert text.startswith("ttybridge ") and text.endswith(" net")
+
+
+def test_settings_are_set_and_answered(server):
+    d, a, client = server()
+    c = client()
+    assert c.ask(BAUD, baud(0)) == baud(9600)
+    assert c.ask(BAUD, baud(57600)) == baud(57600)
+    wait_for(lambda: speed(a) == 57600)
+    assert c.ask(BAUD, baud(0)) == baud(57600)
+    assert c.ask(DATASIZE, b"\7") == b"\7"
+    assert c.ask(PARITY, b"\3") == b"\3"
+    assert c.ask(STOPSIZE, b"\2") == b"\2"
+    cflag = a.termios()[2]
+    assert cflag & termios.CSIZE == termios.CS7
+    assert cflag & termios.PARENB and not cflag & termios.PARODD
+    assert cflag & termios.CSTOPB
+    assert c.ask(CONTROL, b"\0") == b"\1"
+    assert c.ask(CONTROL, b"\2") == b"\2"
+    assert a.termios()[0] & termios.IXON
+    assert c.ask(CONTROL, b"\x0d") == b"\x0f"
+    assert c.ask(CONTROL, b"\3") == b"\3"
+    assert a.termios()[2] & termios.CRTSCTS
+
+
+def test_what_a_line_cannot_do_is_answered_with_what_it_does(server):
+    d, a, client = server()
+    c = client()
+    assert c.ask(DATASIZE, b"\x09") == b"\x08"
+    assert c.ask(PARITY, b"\x06") == b"\1"
+    assert c.ask(STOPSIZE, b"\3") == b"\1"
+    assert c.ask(CONTROL, b"\x13") == b"\1"
+    wait_for(lambda: "cannot set data bits" in d.stderr())
+
+
+def test_signals_and_break(server):
+    d, a, client = server()
+    c = client()
+    assert c.ask(CONTROL, b"\7") == b"\x08"
+    assert c.ask(CONTROL, b"\x09") == b"\x09" and not d.chip.on(DTR)
+    assert c.ask(CONTROL, b"\x0c") == b"\x0c" and not d.chip.on(RTS)
+    assert c.ask(CONTROL, b"\x08") == b"\x08" and d.chip.on(DTR)
+    assert c.ask(CONTROL, b"\4") == b"\6"
+    assert c.ask(CONTROL, b"\5") == b"\5" and d.chip.breaking
+    assert c.ask(CONTROL, b"\4") == b"\5"
+    assert c.ask(CONTROL, b"\6") == b"\6" and not d.chip.breaking
+
+
+def test_parts_can_be_denied(server):
+    d, a, client = server(rfc2217_deny="baud dtr break purge")
+    c = client()
+    assert c.ask(BAUD, baud(57600)) == baud(9600)
+    assert c.ask(CONTROL, b"\x09") == b"\x08" and d.chip.on(DTR)
+    assert c.ask(CONTROL, b"\5") == b"\6"
+    assert c.ask(PURGE, b"\1") == b"\0"
+    assert c.ask(CONTROL, b"\x0c") == b"\x0c" and not d.chip.on(RTS)
+
+
+def test_modem_lines_are_told(server):
+    d, a, client = server()
+    c = client()
+    tasks = [t["task"] for t in d.tasks()]
+    assert "net.modem" in tasks
+    d.chip.modem |= CTS | CD
+    assert c.until(MODEM_STATE) == b"\x99"
+    d.chip.modem &= ~CD
+    assert c.until(MODEM_STATE) == b"\x18"
+    assert c.ask(MODEM_MASK, b"\x20") == b"\x20"
+    d.chip.modem &= ~CTS
+    d.chip.modem |= DSR
+    assert c.until(MODEM_STATE) == b"\x20"
+    assert c.ask(MODEM_MASK, b"\0") == b"\0"
+    wait_for(lambda: "net.modem" not in [t["task"] for t in d.tasks()])
+
+
+def test_line_errors_are_told(server):
+    d, a, client = server()
+    c = client()
+    d.chip.frame += 1
+    assert c.ask(LINE_MASK, b"\xff") == b"\x1e"
+    d.chip.parity += 1
+    d.chip.brk += 1
+    state = b"\0"
+    while state != b"\x14":
+        state = bytes([state[0] | c.until(LINE_STATE)[0]])
+
+
+def test_a_suspended_client_gets_nothing_until_it_resumes(server):
+    d, a, client = server()
+    c = client()
+    c.stream.send(command(SUSPEND))
+    c.ask(SIGNATURE, b"")
+    a.send(b"hello")
+    wait_for(lambda: d.number("a/rx_bytes") == 5)
+    c.ask(SIGNATURE, b"")
+    assert not c.stream.received
+    c.stream.send(command(RESUME))
+    expect(c.stream, b"hello", [a])
+
+
+# --- the place of commands ----------------------------------------------------
+
+def test_a_command_waits_for_the_data_before_it(server):
+    d, a, client = server()
+    c = client()
+    a.reading = False
+    d.chip.unsent = 10
+    c.stream.send(b"before" + command(BAUD, baud(19200)) + b"after")
+    other = client()
+    other.stream.send(b"")
+    wait_for(lambda: d.number("a/tx_bytes") == 6)
+    assert speed(a) == 9600
+    # Others are not held up.
+    assert other.ask(CONTROL, b"\7")
+    assert speed(a) == 9600
+    d.chip.unsent = 0
+    assert c.until(BAUD) == baud(19200)
+    a.reading = True
+    expect(a, b"beforeafter", [c.stream])
+
+
+def test_a_command_does_not_wait_for_ever(server):
+    d, a, client = server()
+    c = client()
+    d.chip.unsent = 10
+    c.stream.send(b"before" + command(BAUD, baud(19200)) + b"after")
+    assert c.until(BAUD) == baud(19200)
+    expect(a, b"beforeafter", [c.stream])
+
+
+def test_every_change_of_a_signal_is_executed(server):
+    d, a, client = server()
+    c = client()
+    rises = d.chip.rises
+    c.stream.send((command(CONTROL, b"\x09") + command(CONTROL, b"\x08")) * 50)
+    for _ in range(50):
+        assert c.until(CONTROL) == b"\x09"
+        assert c.until(CONTROL) == b"\x08"
+    assert d.chip.rises == rises + 50
+
+
+# --- the end ------------------------------------------------------------------
+
+def test_the_last_client_restores_the_line(server):
+    d, a, client = server()
+    c, other = client(), client()
+    c.ask(BAUD, baud(115200))
+    c.ask(CONTROL, b"\x09")
+    other.ask(PARITY, b"\2")
+    c.stream.close()
+    wait_for(lambda: "#2" in d.control("peers")[-1] and len(d.control("peers")) == 2)
+    assert speed(a) == 115200
+    other.stream.close()
+    wait_for(lambda: speed(a) == 9600)
+    assert not a.termios()[2] & termios.PARENB
+    assert d.chip.on(DTR)
+
+
+# --- restarts -----------------------------------------------------------------
+
+def restart(d):
+    n = d.stderr().count(" endpoints up")
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: d.stderr().count(" endpoints up") > n)
+
+
+def test_a_session_survives_a_restart(server):
+    d, a, client = server()
+    c = client()
+    c.ask(BAUD, baud(57600))
+    c.ask(MODEM_MASK, b"\x10")
+    c.stream.send(b"a\xff")
+    expect(a, b"a", [c.stream])
+    restart(d)
+    c.stream.send(b"\xffb" + IAC)
+    expect(a, b"\xffb", [c.stream])
+    restart(d)
+    c.stream.send(SB + COM_PORT + b"\1" + baud(0))
+    restart(d)
+    c.stream.send(IAC + SE)
+    assert c.until(BAUD) == baud(57600)
+    assert speed(a) == 57600
+    d.chip.modem |= CTS
+    assert c.until(MODEM_STATE) == b"\x10"
+    c.stream.close()
+    wait_for(lambda: speed(a) == 9600)
+
+
+def test_output_that_waits_survives_a_restart(server, connect):
+    d, a, client = server(extra="")
+    c = client()
+    c.stream.reading = False
+    data = b"\xff" * (4 << 20)
+    a.send(data)
+    pump([a], lambda: d.number("net/queued") > 30000 or not a.outgoing)
+    for _ in range(3):
+        restart(d)
+    c.stream.reading = True
+    expect(c.stream, data + data, [a])
