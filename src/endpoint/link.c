@@ -7,7 +7,7 @@
  * The bytes of a link without a descriptor are carried by its link_ops.  Its
  * bufferevent then only stores what could not be written.
  *
- * How a link ends is in link_hangup.c.
+ * The transport of links is in link_transport.c; how a link ends is in link_hangup.c.
  */
 #include <errno.h>
 #include <poll.h>
@@ -77,22 +77,6 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	task_end(&link->read);
 }
 
-ssize_t
-link_get(struct link *link, void *buf, size_t size)
-{
-	ssize_t r;
-
-	if (link->fd < 0) {
-		r = link->ops->read(link, buf, size);
-		errno = r < 0 ? (int)-r : 0;
-		return MAX(r, (ssize_t)-1);
-	}
-	do
-		r = read(link->fd, buf, size);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
-
 size_t
 link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 {
@@ -119,23 +103,7 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 
 /* --- out ----------------------------------------------------------------- */
 
-ssize_t
-link_put(struct link *link, const void *data, size_t len)
-{
-	ssize_t r;
-
-	if (link->fd < 0) {
-		r = link->ops->write(link, data, len);
-		errno = r < 0 ? (int)-r : 0;
-		return MAX(r, (ssize_t)-1);
-	}
-	do
-		r = write(link->fd, data, len);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
-
-/* The same for bytes of the owner. */
+/* Like write(2), of bytes of the owner. */
 static inline ssize_t
 put(struct link *link, const void *data, size_t len)
 {
@@ -213,53 +181,6 @@ transport_flush(struct link *link)
 		return;
 	}
 	link_wait(link);
-}
-
-short
-link_events(const struct link *link)
-{
-	const struct filter *filter = link->filter;
-	short events = 0;
-
-	if (!link->up)
-		return 0;
-	if (link->reading && !(filter != NULL && filter->held))
-		events |= EV_READ;
-	if (link->unwritable)
-		return events;
-	if (filter != NULL && filter->rest_len > 0)
-		events |= EV_WRITE;
-	if (link->output_pending && !(filter != NULL && filter->suspended))
-		events |= EV_WRITE;
-	return events;
-}
-
-/* Waits for the events of a descriptor with a filter. */
-static void
-wait_descriptor(struct link *link)
-{
-	short events = link_events(link);
-	int r = 0;
-
-	if (events & EV_READ)
-		r = event_add(link->readable, NULL);
-	else
-		event_del(link->readable);
-	if (events & EV_WRITE)
-		r |= event_add(link->filter->writable, NULL);
-	else
-		event_del(link->filter->writable);
-	if (r < 0)
-		link_lose(link, LINK_LOST, strerror(errno));
-}
-
-void
-link_wait(struct link *link)
-{
-	if (link->ops != NULL)
-		link->ops->wait(link);
-	else if (link->up)
-		wait_descriptor(link);
 }
 
 void
@@ -349,6 +270,13 @@ make_output(struct link *link, int fd)
 	return 0;
 }
 
+static void
+on_filter_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	link_ready(arg, EV_WRITE);
+}
+
 int
 link_start(struct link *link, int fd)
 {
@@ -361,7 +289,8 @@ link_start(struct link *link, int fd)
 	if (link->readable == NULL ||
 	    (ep->conf->ops->attach != NULL &&
 		ep->conf->ops->attach(link) < 0) ||
-	    link_filter_start(link) < 0 || make_output(link, fd) < 0) {
+	    link_filter_start(link, on_filter_writable) < 0 ||
+	    make_output(link, fd) < 0) {
 		free_events(link);
 		link->fd = old;
 		return -ENOMEM;
@@ -474,21 +403,6 @@ link_finish(struct link *link)
 }
 
 /* --- for the owner ------------------------------------------------------- */
-
-/* link_write() has failed; not a part of it, which would need a larger stack frame. */
-__attribute__((noinline)) void
-link_write_failed(struct link *link, int e)
-{
-	char why[LINK_WHY_MAX];
-
-	if (link_peer_closed(link, e))
-		link_set_unwritable(link);
-	else if (e == EIO && link_has_users(link))
-		link_user_left(link);
-	else
-		link_lose(
-		    link, LINK_LOST, link_reason(link, e, why, sizeof(why)));
-}
 
 ssize_t
 link_write(struct link *link, const void *data, size_t len)
@@ -609,7 +523,7 @@ link_set_reading(struct link *link, bool on)
 	TASK_SET(&link->read, TASK_PAUSED);
 	if (only_stores(link))
 		link_wait(link);
-	if (link->ops == NULL)
+	if (link->fd >= 0)
 		link_watch_hangup(link);
 	if (link->hung_up)
 		link_hung_up(link);

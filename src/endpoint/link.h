@@ -47,20 +47,18 @@ struct link *endpoint_make_link(struct endpoint *ep, int fd,
  */
 int link_machinery(struct event_base *base, void (*settle)(struct link *));
 
-/* --- between link.c and link_filter.c ------------------------------------- */
+/* --- the transport (link_transport.c) ------------------------------------- */
 
 /* The bytes of the transport: like read(2) and write(2), but restarted when
  * interrupted. */
 ssize_t link_get(struct link *link, void *buf, size_t size);
 ssize_t link_put(struct link *link, const void *data, size_t len);
-/* link_put() has failed. */
-void link_write_failed(struct link *link, int e);
 /* The events that the link waits for: EV_READ, EV_WRITE. */
 short link_events(const struct link *link);
 /* Those may have changed, for a link whose bufferevent only stores. */
 void link_wait(struct link *link);
 
-/* --- between link.c and link_hangup.c ------------------------------------- */
+/* --- between those and link_hangup.c ------------------------------------- */
 
 /*
  * The other side of a socket, or the user of a pty, accepts no more output.  What it
@@ -80,6 +78,8 @@ bool link_has_users(const struct link *link);
 void link_user_left(struct link *link);
 /* The reason for the loss of the link, from an errno or END_OF_INPUT; returns buf. */
 const char *link_reason(const struct link *link, int e, char *buf, size_t size);
+/* Writing has failed. */
+void link_write_failed(struct link *link, int e);
 /* The link is lost, unless its type handles hang-ups and keeps it. */
 void link_failed(struct link *link, int e);
 /* The link has hung up while it is paused; unread input may remain. */

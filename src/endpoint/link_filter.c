@@ -20,13 +20,6 @@
 /* --- events --------------------------------------------------------------- */
 
 static void
-on_writable(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what;
-	link_ready(arg, EV_WRITE);
-}
-
-static void
 on_retry(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
@@ -44,7 +37,8 @@ link_set_filter(
 }
 
 int
-link_filter_start(struct link *link)
+link_filter_start(
+    struct link *link, void (*writable)(evutil_socket_t, short, void *))
 {
 	struct filter *filter = link->filter;
 	struct event_base *base = link->endpoint->base;
@@ -56,24 +50,10 @@ link_filter_start(struct link *link)
 		return -ENOMEM;
 	if (link->ops != NULL)
 		return 0;
-	filter->writable =
-	    event_new(base, link->fd, EV_WRITE, on_writable, link);
+	filter->writable = event_new(base, link->fd, EV_WRITE, writable, link);
 	if (filter->writable == NULL || event_add(filter->writable, NULL) < 0)
 		return -ENOMEM;
 	return 0;
-}
-
-void
-link_filter_stop(struct link *link)
-{
-	struct filter *filter = link->filter;
-
-	if (filter == NULL)
-		return;
-	if (filter->writable != NULL)
-		event_del(filter->writable);
-	if (filter->retry != NULL)
-		event_del(filter->retry);
 }
 
 void
@@ -166,7 +146,7 @@ hold(struct filter *filter, bool on)
 	if (!on || !filter->waits)
 		filter->wait_ns = 0;
 	link_wait(link);
-	if (on && link->ops == NULL)
+	if (on && link->fd >= 0)
 		link_watch_hangup(link);
 }
 

@@ -13,6 +13,8 @@
 #ifndef LINK_FILTER_H
 #define LINK_FILTER_H
 
+#include <event2/event.h>
+
 #include "endpoint.h"
 #include "pack.h"
 
@@ -68,6 +70,7 @@ struct filter {
 	struct event *retry;
 	uint8_t *input; /* received, but not decoded */
 	size_t input_len;
+	uint64_t commands; /* that were received */
 	size_t rest_len;
 	uint8_t rest[FILTER_REST_MAX];
 };
@@ -96,10 +99,25 @@ void filter_suspend(struct filter *filter, bool on);
 
 /* --- for link.c and the owner --------------------------------------------- */
 
-/* Creates the events of a filter, if the link has one.  -ENOMEM. */
-int link_filter_start(struct link *link);
-/* The link is lost: stops the events. */
-void link_filter_stop(struct link *link);
+/* Creates the events of a filter, if the link has one; writable is called when a
+ * descriptor is.  -ENOMEM. */
+int link_filter_start(
+    struct link *link, void (*writable)(evutil_socket_t, short, void *));
+/* Nothing more is written to the link. */
+static inline void
+link_filter_stop_writing(struct link *link)
+{
+	if (link->filter != NULL && link->filter->writable != NULL)
+		event_del(link->filter->writable);
+}
+/* The link is lost. */
+static inline void
+link_filter_stop(struct link *link)
+{
+	link_filter_stop_writing(link);
+	if (link->filter != NULL && link->filter->retry != NULL)
+		event_del(link->filter->retry);
+}
 /* Frees the filter. */
 void link_filter_free(struct link *link);
 /* As link_read() and link_put(), of the owner's bytes. */

@@ -98,8 +98,7 @@ link_set_unwritable(struct link *link)
 		return;
 	link->unwritable = true;
 	bufferevent_disable(link->bev, EV_WRITE);
-	if (link->filtered)
-		link_wait(link);
+	link_filter_stop_writing(link);
 	TASK_SET(&link->write, TASK_IDLE);
 	link_trigger(link, EV_WRITE);
 }
@@ -169,6 +168,21 @@ link_failed(struct link *link, int e)
 	char why[LINK_WHY_MAX];
 
 	if (ops->several || ops->hangup == NULL || !ops->hangup(link->endpoint))
+		link_lose(
+		    link, LINK_LOST, link_reason(link, e, why, sizeof(why)));
+}
+
+/* Not a part of link_write(), which would need a larger stack frame. */
+__attribute__((noinline)) void
+link_write_failed(struct link *link, int e)
+{
+	char why[LINK_WHY_MAX];
+
+	if (link_peer_closed(link, e))
+		link_set_unwritable(link);
+	else if (e == EIO && link_has_users(link))
+		link_user_left(link);
+	else
 		link_lose(
 		    link, LINK_LOST, link_reason(link, e, why, sizeof(why)));
 }

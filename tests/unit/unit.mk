@@ -26,7 +26,7 @@ EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_parts exchange_bus ex
 	batch local_echo loss queue% saved_frame tap traffic)
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive \
-	endpoint/link endpoint/link_filter endpoint/link_hangup net/tcp $(addprefix bridge/, \
-	forward flush batch latest local_echo loss port queue% tap traffic))
+	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
+	$(addprefix bridge/,forward flush batch latest local_echo loss port queue% tap traffic))
 
 .PHONY: units

@@ -1,0 +1,90 @@
+/*
+ * link_transport: the bytes of a link below its filter, and the events that it waits for.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "link.h"
+#include "link_filter.h"
+
+ssize_t
+link_get(struct link *link, void *buf, size_t size)
+{
+	ssize_t r;
+
+	if (link->fd < 0) {
+		r = link->ops->read(link, buf, size);
+		errno = r < 0 ? (int)-r : 0;
+		return MAX(r, (ssize_t)-1);
+	}
+	do
+		r = read(link->fd, buf, size);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
+ssize_t
+link_put(struct link *link, const void *data, size_t len)
+{
+	ssize_t r;
+
+	if (link->fd < 0) {
+		r = link->ops->write(link, data, len);
+		errno = r < 0 ? (int)-r : 0;
+		return MAX(r, (ssize_t)-1);
+	}
+	do
+		r = write(link->fd, data, len);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
+short
+link_events(const struct link *link)
+{
+	const struct filter *filter = link->filter;
+	short events = 0;
+
+	if (!link->up)
+		return 0;
+	if (link->reading && !(filter != NULL && filter->held))
+		events |= EV_READ;
+	if (link->unwritable)
+		return events;
+	if (filter != NULL && filter->rest_len > 0)
+		events |= EV_WRITE;
+	if (link->output_pending && !(filter != NULL && filter->suspended))
+		events |= EV_WRITE;
+	return events;
+}
+
+/* Waits for the events of a descriptor with a filter. */
+static void
+wait_descriptor(struct link *link)
+{
+	short events = link_events(link);
+	int r = 0;
+
+	if (events & EV_READ)
+		r = event_add(link->readable, NULL);
+	else
+		event_del(link->readable);
+	if (events & EV_WRITE)
+		r |= event_add(link->filter->writable, NULL);
+	else
+		event_del(link->filter->writable);
+	if (r < 0)
+		link_lose(link, LINK_LOST, strerror(errno));
+}
+
+void
+link_wait(struct link *link)
+{
+	if (link->ops != NULL)
+		link->ops->wait(link);
+	else if (link->up)
+		wait_descriptor(link);
+}
