@@ -118,7 +118,7 @@ struct keepalive {
 
 /* The use of a link at the last look (idle.c). */
 struct idle {
-	uint64_t bytes;	   /* read and written until then */
+	uint64_t bytes;	   /* read and written until then, and commands */
 	uint64_t since_ns; /* the first look with that number; 0: none yet */
 };
 

@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "idle.h"
+#include "link_filter.h"
 
 /* The number of looks within the time. */
 #define LOOKS 4
@@ -31,12 +32,13 @@ static void
 check(struct idle_watch *w, struct link *link, uint64_t now)
 {
 	uint64_t bytes = link->rx_bytes + link->tx_bytes - link_pending(link);
+	uint64_t commands = link->filter != NULL ? link->filter->commands : 0;
 	char why[LINK_WHY_MAX], time[24];
 
 	if (link->idle.since_ns == 0)
 		link->idle.since_ns = link->since_ns;
-	if (link->idle.bytes != bytes) {
-		link->idle.bytes = bytes;
+	if (link->idle.bytes != bytes + commands) {
+		link->idle.bytes = bytes + commands;
 		link->idle.since_ns = now;
 	} else if (now - link->idle.since_ns >= w->ns) {
 		w->endpoint->idle_closed++;

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "scan.h"
 #include "telnet.h"
 
 /* States of the decoder. */
@@ -60,7 +61,10 @@ telnet_has(const struct telnet *telnet, uint8_t code, bool us)
 static void
 update_binary(struct telnet *telnet)
 {
-	telnet->binary_out = telnet_has(telnet, TELNET_BINARY, true);
+	int i = option_index(telnet, TELNET_BINARY);
+
+	/* The other side that has received our offer takes what follows as binary. */
+	telnet->binary_out = i >= 0 && telnet->us[i] != TELNET_NO;
 	telnet->binary_in = telnet_has(telnet, TELNET_BINARY, false);
 	telnet->cr = telnet->cr && !telnet->binary_in;
 }
@@ -80,6 +84,7 @@ telnet_offer(struct telnet *telnet)
 			request(telnet, TELNET_DO, option->code);
 		}
 	}
+	update_binary(telnet);
 }
 
 void
@@ -226,30 +231,57 @@ decode_nvt(struct telnet *telnet, uint8_t *data, size_t len)
 	return n;
 }
 
+/* Decodes data up to the next IAC that begins a command, or to stop. */
+static void
+decode_binary(uint8_t **out, const uint8_t **in, const uint8_t *stop)
+{
+	const uint8_t *iac;
+
+	if (*out == *in) {
+		iac = memchr(*in, TELNET_IAC, (size_t)(stop - *in));
+		*in = iac != NULL ? iac : stop;
+		*out += *in - *out;
+	}
+	for (;;) {
+		scan_move(out, in, stop, TELNET_IAC);
+		if (stop - *in < 2 || (*in)[1] != TELNET_IAC)
+			break;
+		*(*out)++ = TELNET_IAC;
+		*in += 2;
+	}
+}
+
 /* Decodes data up to the next IAC. */
 static size_t
-decode_data(struct telnet *telnet, uint8_t *out, const uint8_t *in, size_t len)
+decode_data(
+    struct telnet *telnet, uint8_t *out, const uint8_t **at, const uint8_t *end)
 {
-	if (out != in)
-		memmove(out, in, len);
-	return telnet->binary_in ? len : decode_nvt(telnet, out, len);
+	const uint8_t *in = *at;
+	uint8_t *to = out;
+
+	if (telnet->binary_in) {
+		decode_binary(&to, at, end);
+		return (size_t)(to - out);
+	}
+	*at = memchr(in, TELNET_IAC, (size_t)(end - in));
+	if (*at == NULL)
+		*at = end;
+	memmove(out, in, (size_t)(*at - in));
+	return decode_nvt(telnet, out, (size_t)(*at - in));
 }
 
 size_t
 telnet_decode(struct telnet *telnet, uint8_t *out, const uint8_t *in,
     size_t len, size_t *used, enum telnet_event *event)
 {
-	const uint8_t *at = in, *end = in + len, *iac;
+	const uint8_t *at = in, *end = in + len;
 	size_t n = 0;
 
 	*event = TELNET_NOTHING;
 	while (at < end && *event == TELNET_NOTHING) {
 		if (telnet->parser == AT_DATA) {
-			iac = memchr(at, TELNET_IAC, (size_t)(end - at));
-			len = (size_t)((iac != NULL ? iac : end) - at);
-			n += decode_data(telnet, out + n, at, len);
-			at += len;
-			if (iac == NULL)
+			n += decode_data(telnet, out + n, &at, end);
+			if (at == end)
 				break;
 			telnet->parser = AT_IAC;
 			at++;

@@ -74,7 +74,7 @@ struct telnet {
 	uint8_t us[TELNET_OPTIONS_MAX], him[TELNET_OPTIONS_MAX];
 	uint8_t parser; /* state of the decoder */
 	bool cr;	/* the last byte was CR, without BINARY */
-	/* Whether BINARY is agreed on. */
+	/* Whether data is binary. */
 	bool binary_in, binary_out;
 	uint8_t command, option;
 	bool option_us;

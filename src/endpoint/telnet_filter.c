@@ -37,6 +37,7 @@ handle(struct telnet_filter *t, bool after_data, bool executes)
 	    !handler->event(t, t->event, after_data))
 		return false;
 	t->event = TELNET_NOTHING;
+	t->filter.commands++;
 	return true;
 }
 

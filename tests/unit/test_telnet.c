@@ -98,7 +98,8 @@ offers_are_sent_once(void **state)
 	start(&t);
 	telnet_offer(&t);
 	SENT(IAC WILL BINARY IAC DO BINARY IAC DO COM_PORT);
-	assert_false(t.binary_out);
+	assert_true(t.binary_out);
+	assert_false(t.binary_in);
 	FEED(&t, IAC DO BINARY IAC WILL BINARY IAC WILL COM_PORT);
 	SENT("");
 	assert_true(t.binary_out && t.binary_in);
