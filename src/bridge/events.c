@@ -430,7 +430,7 @@ on_line(struct endpoint *ep, const char *name)
 	struct endpoint *line = NULL;
 
 	if (name != NULL) {
-		to = bridge_find(b, name);
+		to = node_find(b->node, b->nnodes, name);
 		return to != NULL && to->endpoint->conf->ops->control != NULL
 		    ? to->endpoint
 		    : NULL;

@@ -104,21 +104,32 @@ unsent(const struct endpoint *line)
 	return ops->unsent != NULL ? ops->unsent(line) : 0;
 }
 
+/* Whether the frames were written, and the driver has sent them. */
+static bool
+is_sent(const struct endpoint *line, struct line_wait *wait, uint64_t done,
+    uint64_t waiting, uint64_t pending)
+{
+	if (!wait->written && (waiting == 0 || done >= wait->frames)) {
+		wait->written = true;
+		wait->bytes = line->link.tx_bytes;
+	}
+	return wait->written && line->link.tx_bytes - wait->bytes >= pending;
+}
+
 bool
 line_written(const struct endpoint *line, struct line_wait *wait)
 {
-	uint64_t done, waiting, measure, now = now_ns();
-	size_t pending;
+	uint64_t done, waiting, pending, measure, now = now_ns();
 
 	if (line->state != ENDPOINT_UP)
 		return true;
 	line->owner->progress(line, &done, &waiting);
+	pending = link_pending(&line->link) + unsent(line);
 	if (!wait->started)
 		*wait = (struct line_wait){ .started = true,
-			.until = done + waiting,
+			.frames = done + waiting,
 			.progress_ns = now };
-	pending = link_pending(&line->link) + unsent(line);
-	if ((waiting == 0 || done >= wait->until) && pending == 0)
+	if (is_sent(line, wait, done, waiting, pending))
 		return true;
 	measure = done + line->link.tx_bytes - pending;
 	if (measure != wait->last)

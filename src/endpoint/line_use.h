@@ -26,7 +26,9 @@ void line_use_stop(struct endpoint *line);
 /* Waiting until a line has got what was sent to it: zeroed, or as line_written() left it. */
 struct line_wait {
 	bool started;
-	uint64_t until; /* number of frames done */
+	uint64_t frames; /* until so many are done... */
+	bool written;	 /* ...which they are, and then... */
+	uint64_t bytes;	 /* ...until so many are sent */
 	uint64_t progress_ns;
 	uint64_t last; /* a measure of the progress at that time */
 };

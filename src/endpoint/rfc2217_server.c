@@ -5,75 +5,22 @@
  * between the data: it waits until the data before it was written to the line, unless that
  * makes no progress for a while, and the data after it waits for the command.  Every
  * command is answered with what the line does after it.
- *
- * Modem lines and counts of errors are polled while a client has asked to be told of
- * their changes.  The timer is a descriptor, because a timer of libevent costs time in each
- * pass of the loop while it is set.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
-#include <event2/event.h>
-
-#include "line_control.h"
-#include "line_use.h"
-#include "link.h"
-#include "log.h"
-#include "permission_stub.h"
 #include "rfc2217.h"
-#include "rfc2217_server.h"
-#include "telnet_filter.h"
+#include "rfc2217_client.h"
 
 #define TELNET_BREAK_NS (250 * NSEC_PER_MSEC)
 #define MODEM_MASK_DEFAULT 0xff
-#define LINE_MASK_POSSIBLE                                                 \
-	(RFC2217_LINE_BREAK | RFC2217_LINE_FRAMING | RFC2217_LINE_PARITY | \
-	    RFC2217_LINE_OVERRUN)
-#define SIGNATURE_MAX 128
-
-struct client {
-	struct telnet_filter telnet;
-	struct rfc2217 *server;
-	TAILQ_ENTRY(client) entry;
-	/* The line that it uses, "": none, and the number of that use. */
-	char line[ENDPOINT_NAME_MAX + 1];
-	uint64_t use;
-	uint8_t modem_mask, line_mask;
-	uint8_t modem; /* the levels that it knows */
-	bool modem_known;
-	struct line_errors errors; /* the counts that it knows */
-	struct line_wait wait;	   /* of a command for the data before it */
-};
-TAILQ_HEAD(client_list, client);
-
-struct rfc2217 {
-	struct endpoint *ep;
-	const struct rfc2217_conf *conf;
-	bool com_port;
-	struct client_list clients;
-	int timer_fd; /* -1: nothing is polled */
-	struct event *timer;
-	struct task task;
-	/* Of a line without modem lines: what was asked for last. */
-	unsigned imagined;
-	struct log_limit limit;
-};
 
 static struct client *
 client_of(const struct telnet_filter *t)
 {
 	return CONTAINER_OF(t, struct client, telnet);
-}
-
-static const char *
-client_name(const struct client *c)
-{
-	return c->telnet.filter.link->name;
 }
 
 /* --- rfc2217_deny ---------------------------------------------------------- */
@@ -129,617 +76,6 @@ rfc2217_deny_print(const void *field, char *buf, size_t size)
 			    deny_words[i]);
 }
 
-/* --- the line -------------------------------------------------------------- */
-
-static struct endpoint *
-find_line(const struct rfc2217 *server, const char *name)
-{
-	return server->ep->owner->line(server->ep, name);
-}
-
-static void
-release_line(struct client *c)
-{
-	struct endpoint *line;
-
-	if (c->line[0] == '\0')
-		return;
-	line = find_line(c->server, c->line);
-	c->line[0] = '\0';
-	if (line != NULL)
-		line_use_end(line, c->use);
-}
-
-/* The line of the client, NULL: there is none. */
-static struct endpoint *
-use_line(struct client *c)
-{
-	struct endpoint *line = find_line(c->server, c->server->conf->line);
-
-	if (line != NULL && strcmp(c->line, line->conf->name) == 0 &&
-	    line_use_is(line, c->use))
-		return line;
-	release_line(c);
-	if (line == NULL || (c->use = line_use_begin(line)) == 0)
-		return NULL;
-	snprintf(c->line, sizeof(c->line), "%s", line->conf->name);
-	return line;
-}
-
-static const struct line_ops *
-control_of(const struct endpoint *line)
-{
-	return line->conf->ops->control;
-}
-
-static void
-failed(struct client *c, const char *what, const char *why)
-{
-	log_limited(&c->server->limit, LOG_WARNING, ABOUT_ENDPOINT,
-	    client_name(c), "cannot set %s: %s", what, why);
-}
-
-/* Whether the client may change that. */
-static bool
-permitted(struct client *c, unsigned what)
-{
-	return (c->server->conf->deny & what) == 0 &&
-	    link_may_write(c->telnet.filter.link);
-}
-
-/* --- settings ---------------------------------------------------------------- */
-
-static void
-answer(struct client *c, uint8_t command, const uint8_t *value, size_t len)
-{
-	uint8_t data[1 + SIGNATURE_MAX];
-
-	data[0] = command + RFC2217_SERVER;
-	if (len > 0)
-		memcpy(data + 1, value, len);
-	telnet_filter_sub(&c->telnet, TELNET_COM_PORT, data, 1 + len);
-}
-
-static void
-answer_byte(struct client *c, uint8_t command, uint8_t value)
-{
-	answer(c, command, &value, 1);
-}
-
-/* A setting of the line, as its number in RFC 2217. */
-struct setting {
-	uint8_t command;
-	const char *name;
-	unsigned deny;
-	uint32_t (*get)(const struct line_settings *);
-	/* False: there is no such value. */
-	bool (*set)(struct line_settings *, uint32_t value);
-};
-
-static uint32_t
-get_baud(const struct line_settings *s)
-{
-	return (uint32_t)s->baud;
-}
-
-static bool
-set_baud(struct line_settings *s, uint32_t value)
-{
-	s->baud = value;
-	return true;
-}
-
-static uint32_t
-get_bits(const struct line_settings *s)
-{
-	return (uint32_t)s->mode.bits;
-}
-
-static bool
-set_bits(struct line_settings *s, uint32_t value)
-{
-	s->mode.bits = (int)value;
-	return value >= 5 && value <= 8;
-}
-
-/* In the order of RFC2217_PARITY_NONE, ... */
-static const char parities[] = "NOEMS";
-
-static uint32_t
-get_parity(const struct line_settings *s)
-{
-	const char *p = strchr(parities, s->mode.parity);
-
-	return p != NULL ? (uint32_t)(p - parities) + 1 : 0;
-}
-
-static bool
-set_parity(struct line_settings *s, uint32_t value)
-{
-	if (value < RFC2217_PARITY_NONE || value > RFC2217_PARITY_SPACE)
-		return false;
-	s->mode.parity = parities[value - 1];
-	return true;
-}
-
-/* With 5 bits, what is set as 2 stop bits are 1.5. */
-static uint32_t
-get_stop(const struct line_settings *s)
-{
-	if (s->mode.stop == 1)
-		return RFC2217_STOP_1;
-	return s->mode.bits == 5 ? RFC2217_STOP_1_5 : RFC2217_STOP_2;
-}
-
-static bool
-set_stop(struct line_settings *s, uint32_t value)
-{
-	s->mode.stop = value == RFC2217_STOP_1 ? 1 : 2;
-	return value <= RFC2217_STOP_2 ||
-	    (value == RFC2217_STOP_1_5 && s->mode.bits == 5);
-}
-
-static const uint8_t flow_out[] = {
-	[FLOW_NONE] = RFC2217_FLOW_NONE,
-	[FLOW_XONXOFF] = RFC2217_FLOW_XONXOFF,
-	[FLOW_RTSCTS] = RFC2217_FLOW_HARDWARE,
-	[FLOW_DTRDSR] = RFC2217_FLOW_DSR,
-}, flow_in[] = {
-	[FLOW_NONE] = RFC2217_FLOW_IN_NONE,
-	[FLOW_XONXOFF] = RFC2217_FLOW_IN_XONXOFF,
-	[FLOW_RTSCTS] = RFC2217_FLOW_IN_HARDWARE,
-	[FLOW_DTRDSR] = RFC2217_FLOW_IN_DTR,
-};
-
-static uint32_t
-get_flow_out(const struct line_settings *s)
-{
-	return flow_out[s->flow];
-}
-
-static uint32_t
-get_flow_in(const struct line_settings *s)
-{
-	return flow_in[s->flow];
-}
-
-/* Flow control is that of both directions: each of the numbers sets both. */
-static bool
-set_flow(struct line_settings *s, uint32_t value)
-{
-	for (size_t i = 0; i < NELEM(flow_out); i++)
-		if (flow_out[i] == value || flow_in[i] == value) {
-			s->flow = (int)i;
-			return true;
-		}
-	return false;
-}
-
-static const struct setting settings[] = {
-	{ RFC2217_BAUD, "the speed", DENY_BAUD, get_baud, set_baud },
-	{ RFC2217_DATASIZE, "data bits", DENY_MODE, get_bits, set_bits },
-	{ RFC2217_PARITY, "parity", DENY_MODE, get_parity, set_parity },
-	{ RFC2217_STOPSIZE, "stop bits", DENY_MODE, get_stop, set_stop },
-}, setting_flow_out = { RFC2217_CONTROL, "flow control", DENY_FLOW,
-	get_flow_out, set_flow },
-   setting_flow_in = { RFC2217_CONTROL, "flow control", DENY_FLOW, get_flow_in,
-	set_flow };
-
-/* Changes a setting of the line. */
-static void
-change_setting(struct client *c, struct endpoint *line,
-    const struct setting *setting, uint32_t value)
-{
-	struct line_settings now;
-	struct error err = { "" };
-	int r;
-
-	if (!permitted(c, setting->deny))
-		return;
-	if ((r = control_of(line)->get(line, &now)) < 0)
-		error_set(&err, "%s", strerror(-r));
-	else if (setting->get(&now) == value)
-		return;
-	else if (!setting->set(&now, value))
-		error_set(&err, "there is no value %u for it", value);
-	else
-		control_of(line)->set(line, &now, &err);
-	if (err.text[0] != '\0')
-		failed(c, setting->name, err.text);
-}
-
-static void
-do_setting(struct client *c, const struct setting *setting, uint32_t value,
-    bool change)
-{
-	struct endpoint *line = use_line(c);
-	struct line_settings now;
-	uint32_t result = 0, net;
-
-	if (line != NULL && change)
-		change_setting(c, line, setting, value);
-	if (line != NULL && control_of(line)->get(line, &now) == 0)
-		result = setting->get(&now);
-	/* With 5 data bits, 2 and 1.5 stop bits are the same. */
-	if (setting->command == RFC2217_STOPSIZE && value == RFC2217_STOP_2 &&
-	    result == RFC2217_STOP_1_5)
-		result = value;
-	net = htonl(result);
-	if (setting->command == RFC2217_BAUD)
-		answer(c, RFC2217_BAUD, (const uint8_t *)&net, sizeof(net));
-	else
-		answer_byte(c, setting->command, (uint8_t)result);
-}
-
-static void
-on_setting(struct client *c, const uint8_t *value, size_t len)
-{
-	const struct setting *setting = settings;
-	uint32_t number = value[0];
-
-	while (setting->command != c->telnet.telnet.sub[1])
-		setting++;
-	if (len == sizeof(number)) {
-		memcpy(&number, value, sizeof(number));
-		number = ntohl(number);
-	}
-	do_setting(c, setting, number, number != RFC2217_ASK);
-}
-
-/* --- signals and break -------------------------------------------------------- */
-
-/* The modem lines; of a line that has none, DTR and RTS as they were set. */
-static int
-get_signals(struct client *c, const struct endpoint *line, unsigned *ret)
-{
-	int r = line != NULL ? control_of(line)->signals(line, ret) : -ENODEV;
-
-	if (r < 0)
-		*ret = r == -ENOTCONN || r == -ENODEV ? 0 : c->server->imagined;
-	return r;
-}
-
-static void
-change_signal(struct client *c, struct endpoint *line, unsigned bit, bool on)
-{
-	unsigned now;
-	int r;
-
-	if (!permitted(c, bit == TIOCM_DTR ? DENY_DTR : DENY_RTS))
-		return;
-	r = control_of(line)->set_signals(line, bit, on ? bit : 0);
-	if (r == 0)
-		return;
-	if (r != -ENOTCONN && get_signals(c, line, &now) < 0) {
-		c->server->imagined &= ~bit;
-		c->server->imagined |= on ? bit : 0;
-		return;
-	}
-	failed(c, bit == TIOCM_DTR ? "DTR" : "RTS", strerror(-r));
-}
-
-/* The values of RFC2217_CONTROL of a signal: those to ask, set and clear it. */
-static void
-do_signal(struct client *c, uint8_t value, unsigned bit, uint8_t ask)
-{
-	struct endpoint *line = use_line(c);
-	unsigned now;
-
-	if (value != ask && line != NULL)
-		change_signal(c, line, bit, value == ask + 1);
-	get_signals(c, line, &now);
-	answer_byte(c, RFC2217_CONTROL, now & bit ? ask + 1 : ask + 2);
-}
-
-static void
-do_break(struct client *c, uint8_t value)
-{
-	struct endpoint *line = use_line(c);
-	bool on = value == RFC2217_BREAK_ON;
-	int r;
-
-	if (value != RFC2217_BREAK_ASK && line != NULL &&
-	    permitted(c, DENY_BREAK)) {
-		r = control_of(line)->set_break(line, on);
-		if (r < 0)
-			failed(c, "a break", strerror(-r));
-		else
-			line_use_break(line, on);
-	}
-	on = line != NULL && line_in_break(line);
-	answer_byte(
-	    c, RFC2217_CONTROL, on ? RFC2217_BREAK_ON : RFC2217_BREAK_OFF);
-}
-
-static void
-on_control(struct client *c, const uint8_t *value, size_t len)
-{
-	uint8_t v = value[0];
-
-	(void)len;
-	if (v >= RFC2217_DTR_ASK && v <= RFC2217_DTR_OFF)
-		do_signal(c, v, TIOCM_DTR, RFC2217_DTR_ASK);
-	else if (v >= RFC2217_RTS_ASK && v <= RFC2217_RTS_OFF)
-		do_signal(c, v, TIOCM_RTS, RFC2217_RTS_ASK);
-	else if (v >= RFC2217_BREAK_ASK && v <= RFC2217_BREAK_OFF)
-		do_break(c, v);
-	else if ((v >= RFC2217_FLOW_IN_ASK && v <= RFC2217_FLOW_IN_HARDWARE) ||
-	    v == RFC2217_FLOW_IN_DTR)
-		do_setting(c, &setting_flow_in, v, v != RFC2217_FLOW_IN_ASK);
-	else
-		do_setting(c, &setting_flow_out, v, v != RFC2217_FLOW_ASK);
-}
-
-static void
-on_purge(struct client *c, const uint8_t *value, size_t len)
-{
-	struct endpoint *line = use_line(c);
-	uint8_t v = value[0], done = 0;
-	int r;
-
-	(void)len;
-	if (line != NULL && v >= RFC2217_PURGE_RX && v <= RFC2217_PURGE_BOTH &&
-	    permitted(c, DENY_PURGE)) {
-		r = control_of(line)->purge(
-		    line, v != RFC2217_PURGE_TX, v != RFC2217_PURGE_RX);
-		if (r == 0)
-			done = v;
-		else
-			log_limited(&c->server->limit, LOG_WARNING,
-			    ABOUT_ENDPOINT, client_name(c),
-			    "cannot discard data: %s", strerror(-r));
-	}
-	answer_byte(c, RFC2217_PURGE, done);
-}
-
-/* --- notifications ---------------------------------------------------------- */
-
-static uint8_t
-modem_levels(unsigned signals)
-{
-	static const struct {
-		unsigned signal;
-		uint8_t bit;
-	} bits[] = { { TIOCM_CAR, RFC2217_MODEM_CD },
-		{ TIOCM_RNG, RFC2217_MODEM_RI },
-		{ TIOCM_DSR, RFC2217_MODEM_DSR },
-		{ TIOCM_CTS, RFC2217_MODEM_CTS } };
-	uint8_t levels = 0;
-
-	for (size_t i = 0; i < NELEM(bits); i++)
-		if (signals & bits[i].signal)
-			levels |= bits[i].bit;
-	return levels;
-}
-
-/* The state of the modem lines after that of `before`: levels and changes. */
-static uint8_t
-modem_state(uint8_t before, uint8_t levels)
-{
-	uint8_t changed = before ^ levels;
-
-	/* A change of RI counts when it ends. */
-	changed &= ~(levels & RFC2217_MODEM_RI);
-	return levels | changed >> 4;
-}
-
-/* Tells the client the state of the modem lines, if it has changed, or always. */
-static void
-tell_modem(struct client *c, uint8_t levels, bool always)
-{
-	uint8_t before = c->modem_known ? c->modem : levels;
-	uint8_t state = modem_state(before, levels);
-	uint8_t changed = (before ^ levels) | (state & 0x0f);
-
-	if (!always && (changed & c->modem_mask) == 0) {
-		c->modem = levels;
-		return;
-	}
-	/* What does not find room now is told at the next poll. */
-	if (!filter_has_room(&c->telnet.filter))
-		return;
-	c->modem = levels;
-	c->modem_known = true;
-	answer_byte(c, RFC2217_MODEM_STATE, state & c->modem_mask);
-}
-
-static uint8_t
-line_state(const struct line_errors *before, const struct line_errors *now)
-{
-	uint8_t state = 0;
-
-	if (now->breaks != before->breaks)
-		state |= RFC2217_LINE_BREAK;
-	if (now->frame != before->frame)
-		state |= RFC2217_LINE_FRAMING;
-	if (now->parity != before->parity)
-		state |= RFC2217_LINE_PARITY;
-	if (now->overrun != before->overrun)
-		state |= RFC2217_LINE_OVERRUN;
-	return state;
-}
-
-static void
-tell_line(struct client *c, const struct line_errors *errors, bool always)
-{
-	uint8_t state = line_state(&c->errors, errors);
-
-	if ((!always && (state & c->line_mask) == 0) ||
-	    !filter_has_room(&c->telnet.filter))
-		return;
-	c->errors = *errors;
-	answer_byte(
-	    c, RFC2217_LINE_STATE, always ? state : state & c->line_mask);
-}
-
-static void
-get_errors(const struct endpoint *line, struct line_errors *ret)
-{
-	const struct endpoint_ops *ops = line->conf->ops;
-
-	if (ops->line_errors == NULL || ops->line_errors(line, ret) < 0)
-		memset(ret, 0, sizeof(*ret));
-}
-
-static bool
-is_told(const struct client *c)
-{
-	return c->line[0] != '\0' && (c->modem_mask | c->line_mask) != 0;
-}
-
-static void
-poll_line(struct rfc2217 *server)
-{
-	struct endpoint *line = find_line(server, server->conf->line);
-	struct line_errors errors = { 0 };
-	struct client *c;
-	unsigned signals;
-	bool modem;
-
-	if (line == NULL || line->state != ENDPOINT_UP)
-		return;
-	modem = control_of(line)->signals(line, &signals) == 0;
-	get_errors(line, &errors);
-	TAILQ_FOREACH(c, &server->clients, entry) {
-		if (!is_told(c) || !c->telnet.filter.link->up)
-			continue;
-		if (modem && c->modem_mask != 0)
-			tell_modem(c, modem_levels(signals), !c->modem_known);
-		if (c->line_mask != 0)
-			tell_line(c, &errors, false);
-	}
-}
-
-static void
-poll_label(const struct task *task, char *buf, size_t size)
-{
-	const struct rfc2217 *server = task->arg;
-
-	snprintf(buf, size,
-	    "the next look at the modem lines for the clients of %s",
-	    server->ep->conf->name);
-}
-
-static void
-on_poll(evutil_socket_t fd, short what, void *arg)
-{
-	struct rfc2217 *server = arg;
-	uint64_t times;
-
-	(void)what;
-	task_begin(&server->task);
-	(void)!read(fd, &times, sizeof(times));
-	poll_line(server);
-	TASK_WAIT(&server->task);
-	task_end(&server->task);
-}
-
-static void
-stop_polling(struct rfc2217 *server)
-{
-	if (server->timer_fd < 0)
-		return;
-	if (server->timer != NULL)
-		event_free(server->timer);
-	server->timer = NULL;
-	close(server->timer_fd);
-	server->timer_fd = -1;
-	task_remove(&server->task);
-}
-
-static void
-start_polling(struct rfc2217 *server)
-{
-	uint64_t ns = server->conf->modem_poll;
-	struct itimerspec every = { 0 };
-
-	if (server->timer_fd >= 0)
-		return;
-	server->timer_fd =
-	    timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (server->timer_fd < 0)
-		return;
-	every.it_interval.tv_sec = (time_t)(ns / NSEC_PER_SEC);
-	every.it_interval.tv_nsec = (long)(ns % NSEC_PER_SEC);
-	every.it_value = every.it_interval;
-	timerfd_settime(server->timer_fd, 0, &every, NULL);
-	task_add(&server->task, server, poll_label, "%s.modem",
-	    server->ep->conf->name);
-	TASK_WAIT(&server->task);
-	server->timer = event_new(server->ep->base, server->timer_fd,
-	    EV_READ | EV_PERSIST, on_poll, server);
-	if (server->timer == NULL || event_add(server->timer, NULL) < 0)
-		stop_polling(server);
-}
-
-/* Polls while a client is to be told of changes. */
-static void
-update_polling(struct rfc2217 *server)
-{
-	const struct client *c;
-
-	TAILQ_FOREACH(c, &server->clients, entry)
-		if (is_told(c)) {
-			start_polling(server);
-			return;
-		}
-	stop_polling(server);
-}
-
-/* The client has agreed to RFC 2217, or asks for the state of the modem lines. */
-static void
-tell_modem_now(struct client *c)
-{
-	struct endpoint *line = use_line(c);
-	unsigned signals;
-
-	if (line == NULL)
-		return;
-	get_signals(c, line, &signals);
-	tell_modem(c, modem_levels(signals), true);
-}
-
-static void
-on_modem_state(struct client *c, const uint8_t *value, size_t len)
-{
-	(void)value, (void)len;
-	tell_modem_now(c);
-}
-
-static void
-on_line_state(struct client *c, const uint8_t *value, size_t len)
-{
-	struct endpoint *line = use_line(c);
-	struct line_errors errors = { 0 };
-
-	(void)value, (void)len;
-	if (line != NULL)
-		get_errors(line, &errors);
-	tell_line(c, &errors, true);
-}
-
-static void
-on_modem_mask(struct client *c, const uint8_t *value, size_t len)
-{
-	(void)len;
-	c->modem_mask = value[0];
-	answer_byte(c, RFC2217_MODEM_MASK, c->modem_mask);
-	update_polling(c->server);
-}
-
-static void
-on_line_mask(struct client *c, const uint8_t *value, size_t len)
-{
-	struct endpoint *line = use_line(c);
-
-	(void)len;
-	if (c->line_mask == 0 && line != NULL)
-		get_errors(line, &c->errors);
-	c->line_mask = value[0] & LINE_MASK_POSSIBLE;
-	answer_byte(c, RFC2217_LINE_MASK, c->line_mask);
-	update_polling(c->server);
-}
-
 /* --- commands -------------------------------------------------------------- */
 
 static void
@@ -754,7 +90,8 @@ on_signature(struct client *c, const uint8_t *value, size_t len)
 	}
 	snprintf(text, sizeof(text), "ttybridge %s %s", VERSION,
 	    c->server->ep->conf->name);
-	answer(c, RFC2217_SIGNATURE, (const uint8_t *)text, strlen(text));
+	client_answer(
+	    c, RFC2217_SIGNATURE, (const uint8_t *)text, strlen(text));
 }
 
 static void
@@ -771,6 +108,21 @@ on_resume(struct client *c, const uint8_t *value, size_t len)
 	filter_suspend(&c->telnet.filter, false);
 }
 
+/* Values that change nothing; the last one is also the end of the string. */
+static const char control_asks[] = { RFC2217_BREAK_ASK, RFC2217_DTR_ASK,
+	RFC2217_RTS_ASK, RFC2217_FLOW_IN_ASK, RFC2217_FLOW_ASK };
+
+/* Whether a value of that command changes nothing. */
+static bool
+asks(uint8_t command, const uint8_t *value, size_t len)
+{
+	static const uint8_t none[sizeof(uint32_t)];
+
+	if (command == RFC2217_CONTROL)
+		return strchr(control_asks, value[0]) != NULL;
+	return len <= sizeof(none) && memcmp(value, none, len) == 0;
+}
+
 /* value has at least one byte, which is 0 if there is none. */
 static const struct {
 	size_t min, max; /* length of the value */
@@ -778,18 +130,18 @@ static const struct {
 	void (*run)(struct client *, const uint8_t *value, size_t len);
 } commands[] = {
 	[RFC2217_SIGNATURE] = { 0, TELNET_SUB_MAX, false, on_signature },
-	[RFC2217_BAUD] = { 4, 4, true, on_setting },
-	[RFC2217_DATASIZE] = { 1, 1, true, on_setting },
-	[RFC2217_PARITY] = { 1, 1, true, on_setting },
-	[RFC2217_STOPSIZE] = { 1, 1, true, on_setting },
-	[RFC2217_CONTROL] = { 1, 1, true, on_control },
-	[RFC2217_LINE_STATE] = { 0, 1, false, on_line_state },
-	[RFC2217_MODEM_STATE] = { 0, 1, false, on_modem_state },
+	[RFC2217_BAUD] = { 4, 4, true, rfc2217_setting },
+	[RFC2217_DATASIZE] = { 1, 1, true, rfc2217_setting },
+	[RFC2217_PARITY] = { 1, 1, true, rfc2217_setting },
+	[RFC2217_STOPSIZE] = { 1, 1, true, rfc2217_setting },
+	[RFC2217_CONTROL] = { 1, 1, true, rfc2217_control },
+	[RFC2217_LINE_STATE] = { 0, 1, false, rfc2217_line_state },
+	[RFC2217_MODEM_STATE] = { 0, 1, false, rfc2217_modem_state },
 	[RFC2217_SUSPEND] = { 0, 1, false, on_suspend },
 	[RFC2217_RESUME] = { 0, 1, false, on_resume },
-	[RFC2217_LINE_MASK] = { 1, 1, false, on_line_mask },
-	[RFC2217_MODEM_MASK] = { 1, 1, false, on_modem_mask },
-	[RFC2217_PURGE] = { 1, 1, false, on_purge },
+	[RFC2217_LINE_MASK] = { 1, 1, false, rfc2217_line_mask },
+	[RFC2217_MODEM_MASK] = { 1, 1, false, rfc2217_modem_mask },
+	[RFC2217_PURGE] = { 1, 1, false, rfc2217_purge },
 };
 
 static void
@@ -805,12 +157,15 @@ wait_label(const struct telnet_filter *t, char *buf, size_t size)
 static bool
 must_wait(struct client *c, bool after_data)
 {
-	struct endpoint *line = use_line(c);
+	struct endpoint *line = client_line(c);
+	const struct link *link = c->telnet.filter.link;
 
 	if (line == NULL)
 		return false;
-	if (after_data || !line_written(line, &c->wait))
+	if (after_data ||
+	    (link->rx_bytes != c->rx_bytes && !line_written(line, &c->wait)))
 		return true;
+	c->rx_bytes = link->rx_bytes;
 	c->wait.started = false;
 	return false;
 }
@@ -830,9 +185,10 @@ on_subnegotiation(struct client *c, bool after_data)
 		c->server->ep->bad_commands++;
 		return true;
 	}
-	if (commands[command].waits && must_wait(c, after_data))
-		return false;
 	memcpy(value, telnet->sub + 2, len);
+	if (commands[command].waits && !asks(command, value, len) &&
+	    must_wait(c, after_data))
+		return false;
 	commands[command].run(c, value, len);
 	return true;
 }
@@ -841,18 +197,18 @@ on_subnegotiation(struct client *c, bool after_data)
 static bool
 on_telnet_break(struct client *c, bool after_data)
 {
-	struct endpoint *line = use_line(c);
+	struct endpoint *line = client_line(c);
 	int r;
 
 	if (line == NULL)
 		return true;
 	if (must_wait(c, after_data))
 		return false;
-	if (!permitted(c, DENY_BREAK))
+	if (!client_may(c, DENY_BREAK))
 		return true;
 	r = endpoint_break(line, TELNET_BREAK_NS);
 	if (r < 0 && r != -EBUSY)
-		failed(c, "a break", strerror(-r));
+		client_failed(c, "a break", strerror(-r));
 	return true;
 }
 
@@ -869,8 +225,8 @@ on_event(struct telnet_filter *t, enum telnet_event event, bool after_data)
 		if (t->telnet.option == TELNET_COM_PORT && !c->modem_known &&
 		    (telnet_has(&t->telnet, TELNET_COM_PORT, true) ||
 			telnet_has(&t->telnet, TELNET_COM_PORT, false))) {
-			tell_modem_now(c);
-			update_polling(c->server);
+			client_tell_modem(c);
+			rfc2217_update_polling(c->server);
 		}
 		return true;
 	case TELNET_COMMAND:
@@ -913,10 +269,10 @@ restore_client(struct telnet_filter *t, struct unpack *u)
 	c->modem_known = unpack_bool(u);
 	if (u->failed || name[0] == '\0')
 		return;
-	line = use_line(c);
+	line = client_line(c);
 	if (line != NULL)
-		get_errors(line, &c->errors);
-	update_polling(c->server);
+		client_know_errors(c, line);
+	rfc2217_update_polling(c->server);
 }
 
 static void
@@ -925,8 +281,8 @@ free_client(struct telnet_filter *t)
 	struct client *c = client_of(t);
 
 	TAILQ_REMOVE(&c->server->clients, c, entry);
-	release_line(c);
-	update_polling(c->server);
+	client_release_line(c);
+	rfc2217_update_polling(c->server);
 	free(c);
 }
 
@@ -990,6 +346,6 @@ rfc2217_free(struct rfc2217 *server)
 {
 	if (server == NULL)
 		return;
-	stop_polling(server);
+	rfc2217_stop_polling(server);
 	free(server);
 }

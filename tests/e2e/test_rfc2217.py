@@ -3,17 +3,16 @@ Clients that control a serial line over telnet (RFC 2217): a plain socket, and
 pyserial's client.
 """
 import signal
+import socket
 import struct
-import subprocess
-import sys
 import termios
 
 import pytest
 import serial as pyserial
-from serial import rfc2217
 
-from harness import expect, free_port, pump, route, run, serial, tcp_server, wait_for
-from uart import DTR, RTS, Uarts
+from harness import (expect, free_port, pump, section, serial, tcp_server,
+                     wait_for)
+from uart import DTR, NO_MODEM, RTS, Uarts
 
 IAC, DONT, DO, WONT, WILL, SB, SE, BRK = (
     b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0", b"\xf3")
@@ -90,8 +89,7 @@ def server(directory, pty, daemon, connect):
 
 def speed(pty):
     """The speed of the line in baud."""
-    return next(int(name[1:]) for name, code in vars(termios).items()
-                if name[0] == "B" and name[1:].isdigit() and code == pty.speed())
+    return pty.speed()[1]
 
 
 # --- the protocol -------------------------------------------------------------
@@ -122,13 +120,8 @@ def test_settings_are_set_and_answered(server):
     assert c.ask(BAUD, baud(57600)) == baud(57600)
     wait_for(lambda: speed(a) == 57600)
     assert c.ask(BAUD, baud(0)) == baud(57600)
-    assert c.ask(DATASIZE, b"\7") == b"\7"
-    assert c.ask(PARITY, b"\3") == b"\3"
     assert c.ask(STOPSIZE, b"\2") == b"\2"
-    cflag = a.termios()[2]
-    assert cflag & termios.CSIZE == termios.CS7
-    assert cflag & termios.PARENB and not cflag & termios.PARODD
-    assert cflag & termios.CSTOPB
+    assert a.termios()[2] & termios.CSTOPB
     assert c.ask(CONTROL, b"\0") == b"\1"
     assert c.ask(CONTROL, b"\2") == b"\2"
     assert a.termios()[0] & termios.IXON
@@ -142,6 +135,9 @@ def test_what_a_line_cannot_do_is_answered_with_what_it_does(server):
     c = client()
     assert c.ask(DATASIZE, b"\x09") == b"\x08"
     assert c.ask(PARITY, b"\x06") == b"\1"
+    # A pseudo-terminal has 8 bits and no parity.
+    assert c.ask(DATASIZE, b"\7") == b"\x08"
+    assert c.ask(PARITY, b"\3") == b"\1"
     assert c.ask(STOPSIZE, b"\3") == b"\1"
     assert c.ask(CONTROL, b"\x13") == b"\1"
     wait_for(lambda: "cannot set data bits" in d.stderr())
@@ -173,8 +169,7 @@ def test_parts_can_be_denied(server):
 def test_modem_lines_are_told(server):
     d, a, client = server()
     c = client()
-    tasks = [t["task"] for t in d.tasks()]
-    assert "net.modem" in tasks
+    assert "net.modem" in d.tasks()
     d.chip.modem |= CTS | CD
     assert c.until(MODEM_STATE) == b"\x99"
     d.chip.modem &= ~CD
@@ -184,7 +179,7 @@ def test_modem_lines_are_told(server):
     d.chip.modem |= DSR
     assert c.until(MODEM_STATE) == b"\x20"
     assert c.ask(MODEM_MASK, b"\0") == b"\0"
-    wait_for(lambda: "net.modem" not in [t["task"] for t in d.tasks()])
+    wait_for(lambda: "net.modem" not in d.tasks())
 
 
 def test_line_errors_are_told(server):
@@ -217,20 +212,26 @@ def test_a_suspended_client_gets_nothing_until_it_resumes(server):
 def test_a_command_waits_for_the_data_before_it(server):
     d, a, client = server()
     c = client()
-    a.reading = False
-    d.chip.unsent = 10
+    d.chip.unsent = 1000000
+
+    def sending():
+        # The driver sends slowly.
+        d.chip.unsent -= 1
+        return d.number("a/tx_bytes") == 6
     c.stream.send(b"before" + command(BAUD, baud(19200)) + b"after")
-    other = client()
-    other.stream.send(b"")
-    wait_for(lambda: d.number("a/tx_bytes") == 6)
-    assert speed(a) == 9600
+    wait_for(sending)
+    expect(a, b"before", [c.stream])
     # Others are not held up.
-    assert other.ask(CONTROL, b"\7")
-    assert speed(a) == 9600
+    other = client()
+    sending()
+    assert other.ask(BAUD, baud(0)) == baud(9600)
+    sending()
+    assert other.ask(CONTROL, b"\x09") == b"\x09"
+    assert sending() and speed(a) == 9600
+    assert "what net#1 sent before a command" in d.tasks()["net#1.read"]["label"]
     d.chip.unsent = 0
     assert c.until(BAUD) == baud(19200)
-    a.reading = True
-    expect(a, b"beforeafter", [c.stream])
+    expect(a, b"after", [c.stream])
 
 
 def test_a_command_does_not_wait_for_ever(server):
@@ -260,13 +261,13 @@ def test_the_last_client_restores_the_line(server):
     c, other = client(), client()
     c.ask(BAUD, baud(115200))
     c.ask(CONTROL, b"\x09")
-    other.ask(PARITY, b"\2")
+    other.ask(STOPSIZE, b"\2")
     c.stream.close()
     wait_for(lambda: "#2" in d.control("peers")[-1] and len(d.control("peers")) == 2)
     assert speed(a) == 115200
     other.stream.close()
     wait_for(lambda: speed(a) == 9600)
-    assert not a.termios()[2] & termios.PARENB
+    assert not a.termios()[2] & termios.CSTOPB
     assert d.chip.on(DTR)
 
 
@@ -311,3 +312,170 @@ def test_output_that_waits_survives_a_restart(server, connect):
         restart(d)
     c.stream.reading = True
     expect(c.stream, data + data, [a])
+
+
+# --- pyserial's client --------------------------------------------------------
+
+@pytest.fixture
+def port(server):
+    """Opens rfc2217:// with pyserial; the daemon, the device, and the port."""
+    made = []
+
+    def open_port(query="", **keys):
+        d, a, _ = server(**keys)
+        made.append(pyserial.serial_for_url(f"rfc2217://127.0.0.1:{d.port}{query}",
+                                            timeout=10))
+        return d, a, made[-1]
+    yield open_port
+    for p in made:
+        p.close()
+
+
+def echo(a, p, data):
+    """What the port writes comes back from the device."""
+    p.write(data)
+    expect(a, data)
+    a.send(data)
+    pump([a], lambda: not a.outgoing)
+    assert p.read(len(data)) == data
+
+
+def test_pyserial_opens_and_talks(port):
+    d, a, p = port()
+    echo(a, p, bytes(range(256)))
+    p.baudrate = 230400
+    assert speed(a) == 230400
+    p.stopbits = 2
+    assert a.termios()[2] & termios.CSTOPB
+    p.close()
+    wait_for(lambda: speed(a) == 9600)
+
+
+def test_pyserial_moves_the_signals(port):
+    d, a, p = port()
+    p.dtr = False
+    assert not d.chip.on(DTR)
+    p.rts = False
+    assert not d.chip.on(RTS)
+    p.dtr = True
+    assert d.chip.on(DTR) and not d.chip.on(RTS)
+    p.break_condition = True
+    assert d.chip.breaking
+    p.break_condition = False
+    assert not d.chip.breaking
+    assert not p.cts
+    d.chip.modem |= CTS
+    wait_for(lambda: p.cts)
+    d.chip.modem |= DSR | RI | CD
+    wait_for(lambda: p.dsr and p.ri and p.cd)
+
+
+def test_pyserial_purges(port):
+    d, a, p = port()
+    p.reset_input_buffer()
+    p.reset_output_buffer()
+    echo(a, p, b"x")
+
+
+def test_pyserial_opens_a_line_without_modem_lines(port):
+    d, a, p = port(lacks=NO_MODEM)
+    p.dtr = False
+    p.rts = True
+    echo(a, p, b"x")
+
+
+# --- telnet -------------------------------------------------------------------
+
+PLAIN_OFFERS = OFFERS[3:]
+
+
+@pytest.fixture
+def console(directory, pty, daemon, connect):
+    def start(**keys):
+        port = free_port()
+        a = pty("a")
+        uarts = Uarts(directory / "lines")
+        d = daemon(serial("a", a) + tcp_server("net", port, protocol="telnet", **keys),
+                   env=uarts.env)
+        d.chip = uarts.line(a)
+        c = connect(port)
+        expect(c, PLAIN_OFFERS)
+        return d, a, c
+    return start
+
+
+def test_a_person_gets_character_mode(console):
+    d, a, c = console()
+    # As telnet(1): everything but BINARY.
+    c.send(IAC + DONT + BINARY + IAC + WONT + BINARY + IAC + DO + SGA +
+           IAC + WILL + SGA + IAC + DO + ECHO + IAC + DO + b"\x18")
+    expect(c, IAC + WONT + b"\x18")
+    c.send(b"ls\r\0")
+    expect(a, b"ls\r", [c])
+    c.send(b"a\r\nb" + IAC + IAC)
+    expect(a, b"a\r\nb\xff", [c])
+    a.send(b"x\r\ny\rz\xff\r")
+    expect(c, b"x\r\ny\r\0z\xff\xff\r\0", [a])
+
+
+def test_commands_of_telnet(console):
+    d, a, c = console()
+    c.send(IAC + BRK)
+    wait_for(lambda: d.chip.breaks == 1 and not d.chip.breaking)
+    c.send(IAC + b"\xf6")
+    expect(c, b"\r\n[yes]\r\n")
+    # A "Synch": the urgent byte is a part of the stream.
+    c.sock.send(IAC)
+    c.sock.send(b"\xf2", socket.MSG_OOB)
+    c.send(b"after")
+    expect(a, b"after", [c])
+    # RFC 2217 is not for this protocol.
+    c.send(IAC + WILL + COM_PORT)
+    expect(c, IAC + DONT + COM_PORT)
+    c.send(command(BAUD, baud(19200)) + b"x")
+    expect(a, b"x", [c])
+    assert speed(a) == 9600
+
+
+def test_a_client_of_telnet(directory, pty, daemon, connect):
+    """Our tcp-client with our server."""
+    a, b = pty("a"), pty("b")
+    port = free_port()
+    d = daemon(serial("a", a) + tcp_server("net", port, protocol="telnet"))
+    other = daemon(serial("b", b) + section(
+        "tcp-client", "out", connect=f"127.0.0.1:{port}", protocol="telnet"), name="other")
+    other.wait_state("out", "up")
+    data = bytes(range(256)) * 300
+    a.send(data)
+    expect(b, data, [a])
+    b.send(data)
+    expect(a, data, [b])
+
+
+# --- garbage ------------------------------------------------------------------
+
+def test_garbage_is_counted_and_bounded(server, connect):
+    d, a, client = server()
+    c = client()
+    slow = connect(d.port)
+    expect(slow, OFFERS)
+    slow.send(IAC + SB + COM_PORT)
+    slow.send(b"\1" * 100000)
+    # Answers are not read: requests wait.
+    greedy = connect(d.port)
+    greedy.reading = False
+    greedy.send((IAC + WILL + b"\x55" + IAC + DO + b"\x56") * 200000)
+    c.stream.send(IAC + SB + IAC + SE + command(99) + command(BAUD, b"\1") +
+                  command(DATASIZE, b"\1\1") + b"x")
+    expect(a, b"x", [c.stream, slow, greedy])
+    d.wait_number("net/bad_commands", 4)
+    slow.send(IAC + SE)
+    d.wait_number("net/bad_commands", 5)
+    a.send(b"y" * 1000)
+    expect(c.stream, b"y" * 1000, [a])
+    assert d.rss() < 200 << 20
+    # The greedy one gets an answer to each request once it reads.
+    greedy.reading = True
+    answers = (IAC + DONT + b"\x55" + IAC + WONT + b"\x56") * 200000
+    pump([greedy, slow], lambda: len(greedy.received) == len(OFFERS + answers) + 1000)
+    assert greedy.take().replace(b"y" * 1000, b"") == OFFERS + answers

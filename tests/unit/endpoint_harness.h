@@ -82,6 +82,20 @@ owner_state(struct endpoint *ep)
 	(void)ep;
 }
 
+static struct endpoint *
+owner_line(struct endpoint *ep, const char *name)
+{
+	(void)ep, (void)name;
+	return NULL;
+}
+
+static void
+owner_progress(const struct endpoint *ep, uint64_t *done, uint64_t *waiting)
+{
+	(void)ep;
+	*done = *waiting = 0;
+}
+
 static const struct endpoint_owner owner = {
 	.up = owner_up,
 	.down = owner_down,
@@ -91,6 +105,8 @@ static const struct endpoint_owner owner = {
 	.cut = owner_cut,
 	.label = owner_label,
 	.state = owner_state,
+	.line = owner_line,
+	.progress = owner_progress,
 };
 
 /* A section of that type with keys and values in turn, NULL at the end. */

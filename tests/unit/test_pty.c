@@ -229,6 +229,8 @@ test_what_the_next_one_says_is_not_the_last_ones(void **state)
 		.writable = owner_writable,
 		.closing = owner_closing,
 		.cut = owner_cut,
+		.line = owner_line,
+		.progress = owner_progress,
 		.label = owner_label,
 		.state = owner_state,
 	};
