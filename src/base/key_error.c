@@ -121,11 +121,6 @@ static void
 say_words(const struct key *key, const char *quoted, const char *value,
     struct error *err)
 {
-	if (key->words[1] == NULL) {
-		error_append(err, "'%s' is not supported; the only %s is %s",
-		    quoted, key->name, key->words[0]);
-		return;
-	}
 	error_append(err, "'%s' is not one of", quoted);
 	for (size_t i = 0; key->words[i] != NULL; i++)
 		error_append(err, "%s %s", i > 0 ? "," : "", key->words[i]);

@@ -6,7 +6,7 @@
 
 #include "names.h"
 
-void check_lines(const struct config *c, struct names *names,
-    struct faults *faults);
+void check_lines(
+    const struct config *c, struct names *names, struct faults *faults);
 
 #endif
