@@ -52,6 +52,7 @@ enum node_value {
 	NODE_LOSSES,
 	NODE_REFUSED,
 	NODE_IDLE_CLOSED,
+	NODE_BAD_COMMANDS,
 	NODE_PAUSED,
 	NODE_PEERS,
 	NODE_QUEUED,
@@ -98,6 +99,8 @@ node_number(const struct node_sums *sums, enum node_value value)
 		return node->endpoint->refused;
 	case NODE_IDLE_CLOSED:
 		return node->endpoint->idle_closed;
+	case NODE_BAD_COMMANDS:
+		return node->endpoint->bad_commands;
 	case NODE_PEERS:
 		return count_peers(node);
 	case NODE_QUEUED:
@@ -123,6 +126,8 @@ has_value(const struct endpoint_ops *ops, enum node_value value)
 		return ops->several;
 	case NODE_IDLE_CLOSED:
 		return ops->several && ops->datagram == 0;
+	case NODE_BAD_COMMANDS:
+		return ops->attach != NULL;
 	default:
 		return true;
 	}
@@ -232,6 +237,7 @@ const struct row node_rows[] = {
 	{ "losses", print_node, NODE_LOSSES },
 	{ "refused", print_node, NODE_REFUSED },
 	{ "idle_closed", print_node, NODE_IDLE_CLOSED },
+	{ "bad_commands", print_node, NODE_BAD_COMMANDS },
 	{ "paused", print_node, NODE_PAUSED },
 	{ "peers", print_node, NODE_PEERS },
 	{ "queued", print_node, NODE_QUEUED },

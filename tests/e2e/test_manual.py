@@ -233,6 +233,8 @@ FRAMING_NEEDS = {"delimiter": "delimiter = \\x03\n", "fixed": "frame_size = 9\n"
 
 IN_GROUP = "listen = *:60001\nallow = 10.0.0.0/8\n"
 KEY_NEEDS = {"checksum_poly": "checksum = crc16\n", "multicast": IN_GROUP,
+             "line": "protocol = telnet\n",
+             "rfc2217_deny": "protocol = rfc2217\nline = ar1\n",
              **dict.fromkeys(("interface", "ttl", "loopback"),
                              IN_GROUP + "multicast = 239.192.0.1\n")}
 ANY_KEYS = {"answer_match", "answer_match_hex", "answer_frames", "no_answer"}
