@@ -14,7 +14,9 @@ NO_RTSCTS, NO_XONXOFF, NO_SPEED, NO_DELAYS = 16, 32, 64, 128
 WORDS = ("lacks", "modem", "rises", "opens", "latency", "breaks", "breaking",
          "unsent", "flushed", "exclusive", "frame", "parity", "overrun", "brk", "rs485",
          "before", "after")
-SIZE = 4 * (len(WORDS) + 5)
+PADDING = 5                         # of struct serial_rs485
+CHANGES = 64
+SIZE = 4 * (len(WORDS) + PADDING + 1 + CHANGES)
 LINES = 4096
 
 
@@ -33,6 +35,16 @@ class Line:
     def __setattr__(self, name, value):
         struct.pack_into("I", self.table, self.at + 4 * WORDS.index(name),
                          value)
+
+    def changes(self):
+        """The levels of DTR and RTS after each call that set one, as bits."""
+        n, *ring = struct.unpack_from(
+            f"{1 + CHANGES}I", self.table, self.at + 4 * (len(WORDS) + PADDING))
+        assert n <= CHANGES
+        return [modem & (DTR | RTS) for modem in ring[:n]]
+
+    def forget_changes(self):
+        struct.pack_into("I", self.table, self.at + 4 * (len(WORDS) + PADDING), 0)
 
     def on(self, signal):
         return bool(self.modem & signal)

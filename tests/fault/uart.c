@@ -131,16 +131,21 @@ count_errors(const struct uart_line *line, struct serial_icounter_struct *c)
 static int
 change_modem(struct uart_line *line, unsigned long request, int *bits)
 {
+	const uint32_t ours = TIOCM_DTR | TIOCM_RTS;
 	uint32_t given = (uint32_t)*bits;
 
-	if (request == TIOCMGET)
+	if (request == TIOCMGET) {
 		*bits = (int)line->modem;
-	else if (request == TIOCMBIS)
+		return 0;
+	}
+	if (request == TIOCMBIS)
 		set_modem(line, line->modem | given);
 	else if (request == TIOCMBIC)
 		set_modem(line, line->modem & ~given);
 	else
-		set_modem(line, given);
+		set_modem(line, (line->modem & ~ours) | (given & ours));
+	line->changes[line->nchanges % UART_CHANGES] = line->modem;
+	line->nchanges++;
 	return 0;
 }
 

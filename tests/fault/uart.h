@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define UART_LINES 4096
+#define UART_CHANGES 64
 
 /* What the driver does not do. */
 enum {
@@ -38,6 +39,8 @@ struct uart_line {
 	uint32_t exclusive;
 	uint32_t counts[4]; /* frame, parity, overrun, break */
 	struct serial_rs485 rs485;
+	uint32_t nchanges;		/* calls that set DTR and RTS... */
+	uint32_t changes[UART_CHANGES]; /* ...and modem after each; a ring */
 };
 
 void uart_start(void);
