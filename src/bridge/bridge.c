@@ -137,10 +137,10 @@ bridge_drained(struct bridge *b)
 }
 
 void
-bridge_end_breaks(struct bridge *b)
+bridge_end_signals(struct bridge *b)
 {
 	for (unsigned i = 0; i < b->nnodes; i++)
-		endpoint_end_break(b->node[i]->endpoint);
+		endpoint_end_signals(b->node[i]->endpoint);
 }
 
 /* The state file refers to a route by its index. */

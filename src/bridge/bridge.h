@@ -249,10 +249,10 @@ bool bridge_drained(struct bridge *b);
 bool bridge_written(const struct bridge *b);
 void bridge_free(struct bridge *b);
 
-/* Ends breaks that are in progress. */
-void bridge_end_breaks(struct bridge *b);
 /* The state of the previous process was restored, and what it had open taken over. */
 void bridge_restored(struct bridge *b);
+/* Ends breaks and resets that are in progress. */
+void bridge_end_signals(struct bridge *b);
 /* Called before the state is saved: completes what need not be handed over. */
 void bridge_settle(struct bridge *b);
 

@@ -1,6 +1,6 @@
 /*
- * action: the commands that change something: send, pause, resume, reopen, break, cancel,
- * reload, quit.
+ * action: the commands that change something: send, pause, resume, reopen, break, reset,
+ * cancel, reload, quit.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -178,6 +178,31 @@ run_break(struct call *call)
 	if ((r = endpoint_break(ep, ns)) < 0)
 		return call_fail(call, -r, "no break was sent to %s: %s",
 		    ep->conf->name, strerror(-r));
+	return 0;
+}
+
+int
+run_reset(struct call *call)
+{
+	struct node *node = call_node(call, call->argv[1]);
+	const char *sequence = call->argc > 2 ? call->argv[2] : NULL;
+	struct endpoint *ep;
+	struct error err = { "" };
+	int r;
+
+	if (node == NULL)
+		return -ENOENT;
+	ep = node->endpoint;
+	if (ep->conf->ops->reset == NULL)
+		return call_fail(call, EOPNOTSUPP,
+		    "%s cannot be reset: its type is %s, and not serial",
+		    ep->conf->name, ep->conf->ops->type);
+	if (ep->state != ENDPOINT_UP)
+		return call_fail(call, ENOTCONN, "%s is %s: it was not reset",
+		    ep->conf->name, endpoint_state_name(ep->state));
+	if ((r = endpoint_reset(ep, sequence, &err)) < 0)
+		return call_fail(
+		    call, -r, "%s was not reset: %s", ep->conf->name, err.text);
 	return 0;
 }
 

@@ -115,6 +115,7 @@ int run_pause(struct call *call);
 int run_resume(struct call *call);
 int run_reopen(struct call *call);
 int run_break(struct call *call);
+int run_reset(struct call *call);
 int run_cancel(struct call *call);
 int run_reload(struct call *call);
 int run_quit(struct call *call);

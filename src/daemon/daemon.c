@@ -252,7 +252,7 @@ static void
 before_exec(void)
 {
 	capture_stop("the daemon starts again");
-	bridge_end_breaks(bridge);
+	bridge_end_signals(bridge);
 }
 
 /* Executes the program again, or continues unchanged if that fails. */
@@ -481,7 +481,7 @@ leave(int status)
 	reload_free();
 	capture_stop("the daemon has ended");
 	if (bridge != NULL) {
-		bridge_end_breaks(bridge);
+		bridge_end_signals(bridge);
 		bridge_settle(bridge);
 	}
 	if (bridge != NULL && (r = handover_store(bridge)) < 0)

@@ -562,9 +562,18 @@ endpoint_break(struct endpoint *ep, uint64_t ns)
 	return ep->conf->ops->send_break(ep, ns);
 }
 
-void
-endpoint_end_break(struct endpoint *ep)
+int
+endpoint_reset(struct endpoint *ep, const char *sequence, struct error *err)
 {
-	if (ep->conf->ops->send_break != NULL)
-		ep->conf->ops->send_break(ep, 0);
+	if (ep->conf->ops->reset == NULL)
+		return error_fail(
+		    err, -EOPNOTSUPP, "its type is %s", ep->conf->ops->type);
+	return ep->conf->ops->reset(ep, sequence, err);
+}
+
+void
+endpoint_end_signals(struct endpoint *ep)
+{
+	if (ep->conf->ops->end_signals != NULL)
+		ep->conf->ops->end_signals(ep);
 }

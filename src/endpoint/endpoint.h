@@ -239,9 +239,14 @@ struct endpoint_ops {
 	int (*apply)(struct endpoint *, const struct key *);
 	/* The control of a serial line; NULL: it is none. */
 	const struct line_ops *control;
-	/* Sends a break of that length; 0 ends a break in progress.  NULL: not
-	 * supported by this type. */
+	/* Sends a break of that length.  NULL: not supported by this type. */
 	int (*send_break)(struct endpoint *, uint64_t ns);
+	/* Starts to reset the device at the other end by the sequence of that name, or
+	 * that of the section (NULL).  NULL: not supported by this type. */
+	int (*reset)(
+	    struct endpoint *, const char *sequence, struct error *err);
+	/* Ends a break and a reset in progress.  NULL: the type has neither. */
+	void (*end_signals)(struct endpoint *);
 	/*
 	 * A type with a single link: the link has hung up; returns true if the type
 	 * handles that (a pty waits for the next user).  NULL: the link is lost.  A
@@ -352,8 +357,10 @@ void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
 int endpoint_set(
     struct endpoint *ep, const char *key, const char *value, struct error *err);
 int endpoint_break(struct endpoint *ep, uint64_t ns);
-/* Ends the break in progress, if any. */
-void endpoint_end_break(struct endpoint *ep);
+int endpoint_reset(
+    struct endpoint *ep, const char *sequence, struct error *err);
+/* Ends what the signals of the line are doing: a break, a reset. */
+void endpoint_end_signals(struct endpoint *ep);
 
 /*
  * Reads up to size bytes (size > 0): once, or repeatedly if on is set and reads return

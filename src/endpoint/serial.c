@@ -12,6 +12,7 @@
 #include "log.h"
 #include "serial.h"
 #include "serial_line.h"
+#include "serial_reset.h"
 
 static int
 serial_check(struct endpoint_conf *conf, struct error *err)
@@ -73,10 +74,6 @@ serial_send_break(struct endpoint *ep, uint64_t ns)
 
 	if (s == NULL)
 		return -ENOTCONN;
-	if (ns == 0) {
-		break_stop(s);
-		return 0;
-	}
 	if (s->break_end != NULL || s->breaking)
 		return -EBUSY;
 	s->break_end = evtimer_new(ep->base, on_break_end, s);
@@ -99,6 +96,27 @@ serial_send_break(struct endpoint *ep, uint64_t ns)
 	return 0;
 }
 
+static int
+serial_reset(struct endpoint *ep, const char *sequence, struct error *err)
+{
+	struct serial *s = serial_open_line(ep);
+
+	if (s == NULL)
+		return error_fail(err, -ENOTCONN, "the port is not open");
+	return serial_reset_start(s, sequence, err);
+}
+
+static void
+serial_end_signals(struct endpoint *ep)
+{
+	struct serial *s = serial_open_line(ep);
+
+	if (s == NULL)
+		return;
+	break_stop(s);
+	serial_reset_stop(s);
+}
+
 /* --- open and close ------------------------------------------------------ */
 
 static void
@@ -109,6 +127,7 @@ serial_close(struct endpoint *ep)
 	if (s == NULL)
 		return;
 	break_stop(s);
+	serial_reset_stop(s);
 	s->ops->close(s);
 	free(s);
 	ep->impl = NULL;
@@ -175,6 +194,14 @@ apply_low_latency(struct serial *s, struct error *err)
 	return s->ops->apply_low_latency(s, err);
 }
 
+/* The key is read when it is needed. */
+static int
+apply_nothing(struct serial *s, struct error *err)
+{
+	(void)s, (void)err;
+	return 0;
+}
+
 static const struct {
 	const char *prefix;
 	/* NULL: one of the settings of the line. */
@@ -186,6 +213,7 @@ static const struct {
 	{ "hangup_on_close", apply_hangup },
 	{ "dtr", apply_signals },
 	{ "rts", apply_signals },
+	{ "reset", apply_nothing },
 	{ "low_latency", apply_low_latency },
 	{ "rs485", apply_rs485 },
 };
@@ -306,6 +334,8 @@ const struct endpoint_ops endpoint_serial = {
 	.apply = serial_apply,
 	.control = &serial_control,
 	.send_break = serial_send_break,
+	.reset = serial_reset,
+	.end_signals = serial_end_signals,
 	.line_errors = serial_line_errors,
 	.unsent = serial_unsent,
 };

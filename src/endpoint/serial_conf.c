@@ -96,6 +96,14 @@ static const char *const flow_words[] = {
 	NULL,
 };
 
+const char *const serial_reset_words[] = {
+	[RESET_NONE] = "none",
+	[RESET_CLASSIC] = "classic",
+	[RESET_ESP] = "esp",
+	[RESET_UNO] = "uno",
+	NULL,
+};
+
 #define OFFSET(member) offsetof(struct serial_conf, member)
 
 const struct key serial_keys[] = {
@@ -149,6 +157,14 @@ const struct key serial_keys[] = {
 	    .print = print_signal,
 	    .help = "as dtr; of the two, the one that stands first is set"
 		    " first" },
+	{ .name = "reset",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(reset),
+	    .def = "none",
+	    .words = serial_reset_words,
+	    .help = "what the command reset does: an ESP board starts its"
+		    " bootloader (classic) or its program (esp), an Arduino"
+		    " starts anew (uno)" },
 	{ .name = "hangup_on_close",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(hangup_on_close),
@@ -202,6 +218,21 @@ const struct key serial_keys[] = {
 	{ .name = NULL },
 };
 
+bool
+serial_reset_allowed(
+    const struct serial_conf *serial, int kind, struct error *err)
+{
+	const char *other = serial->rs485      ? "rs485"
+	    : serial->line.flow == FLOW_RTSCTS ? "flow = rtscts"
+					       : NULL;
+
+	if (kind == RESET_NONE || kind == RESET_UNO || other == NULL)
+		return true;
+	error_set(err, "reset = %s and %s exclude each other: both use RTS",
+	    serial_reset_words[kind], other);
+	return false;
+}
+
 int
 serial_check_keys(const struct serial_conf *serial, struct error *err)
 {
@@ -231,6 +262,8 @@ serial_check_keys(const struct serial_conf *serial, struct error *err)
 		error_set(err,
 		    "rs485 and rts exclude each other: the"
 		    " driver moves RTS");
+	else if (!serial_reset_allowed(serial, serial->reset, err))
+		return -EINVAL;
 	else if (serial->rs485_delay_before % NSEC_PER_MSEC != 0 ||
 	    serial->rs485_delay_after % NSEC_PER_MSEC != 0)
 		error_set(err, "RS-485 delays are in whole milliseconds");

@@ -13,6 +13,8 @@
 struct endpoint_conf;
 
 enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
+enum serial_reset { RESET_NONE, RESET_CLASSIC, RESET_ESP, RESET_UNO };
+extern const char *const serial_reset_words[];
 
 struct serial_conf {
 	char *device; /* a path, or... */
@@ -20,6 +22,7 @@ struct serial_conf {
 	struct line_settings line;
 	int dtr, rts;	/* enum signal_line */
 	int line_order; /* 0: DTR first, 1: RTS first */
+	int reset;	/* enum serial_reset */
 	bool hangup_on_close;
 	bool exclusive;
 	bool low_latency;
@@ -35,6 +38,9 @@ struct serial_conf {
 extern const struct key serial_keys[];
 /* Checks the values against each other; -EINVAL. */
 int serial_check_keys(const struct serial_conf *serial, struct error *err);
+/* Whether the board can be reset in this way; sets err if not. */
+bool serial_reset_allowed(
+    const struct serial_conf *serial, int kind, struct error *err);
 /* See endpoint_ops.warn. */
 void serial_warn(const struct endpoint_conf *conf, struct error *err);
 /* Prints a struct serial_mode. */

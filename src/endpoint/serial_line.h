@@ -9,6 +9,7 @@
 #include "serial_conf.h"
 
 struct serial_line_ops;
+struct step;
 
 /* A serial endpoint that is open, or being opened. */
 struct serial {
@@ -18,6 +19,11 @@ struct serial {
 	struct task break_task;
 	uint64_t break_ns; /* length of the break */
 	bool breaking;	   /* a break without a limit */
+	/* See serial_reset.h. */
+	struct event *reset_timer; /* NULL: none is in progress */
+	struct task reset_task;
+	const struct step *reset_step; /* the next one */
+	int reset_kind;		       /* enum serial_reset */
 };
 
 /* Functions return -errno, and set err if there is one.  Except for open and close, they

@@ -29,6 +29,7 @@ def uart(directory, pty, daemon):
         d = daemon(serial("a", a, **{"framing": "line", **keys}) +
                    serial("b", b, framing="line"), settled=settled,
                    env=uarts.env)
+        line.forget_changes()           # those of the opening
         return d, a, b, line
     return start
 
@@ -163,6 +164,91 @@ def test_a_break_ends_when_its_port_is_closed(uart):
     d.control("reopen a")
     d.wait_state("a", "up")
     assert line.breaking == 0
+
+
+# --- reset -------------------------------------------------------------------
+
+def reset(d, line, *words):
+    """The levels of DTR and RTS of a whole sequence."""
+    line.forget_changes()
+    d.control(" ".join(["reset", "a", *words]))
+    wait_for(lambda: "a.reset" not in d.tasks())
+    return line.changes()
+
+
+@pytest.mark.parametrize("sequence, levels", [
+    ("classic", [RTS, DTR, 0]),
+    ("esp", [RTS, 0]),
+    ("uno", [RTS, DTR | RTS])])
+def test_a_reset_is_a_sequence_of_levels(uart, sequence, levels):
+    d, a, b, line = uart(reset=sequence)
+    assert d.get("a/reset") == sequence
+    assert reset(d, line) == levels
+    passes(a, b)
+
+
+@pytest.mark.parametrize("sequence, levels", [
+    ("classic", [RTS, DTR, RTS | DTR]),
+    ("esp", [RTS, RTS | DTR]),
+    ("uno", [RTS, DTR | RTS])])
+def test_after_a_reset_the_signals_are_as_the_section_says(uart, sequence, levels):
+    d, _, _, line = uart(rts="on", dtr="on", reset="esp")
+    assert reset(d, line, sequence) == levels
+    d.control("set a/dtr off")
+    assert reset(d, line, sequence)[-1] == RTS
+    d.control("set a/reset uno")
+    assert reset(d, line) == [RTS, RTS]
+
+
+def test_a_reset_in_progress_is_shown_and_not_repeated(uart):
+    d, _, _, line = uart(reset="uno")
+    text = d.raw("reset a\nwhere a.reset\nreset a\ncancel a.reset\nreset a esp\n").decode()
+    assert "the end of a reset (uno) of" in text
+    assert "ERR a was not reset: a reset is in progress\nOK\nOK\n" in text
+    wait_for(lambda: "a.reset" not in d.tasks())
+    # The one that was cancelled has left its final levels.
+    assert line.changes() == [RTS, DTR | RTS, RTS, 0]
+
+
+def test_why_there_is_no_reset(uart):
+    d, a, b, line = uart(flow="rtscts")
+    for command, words in (
+            ("reset a", r"\[serial a\] does not say how; name the sequence, as in"
+                        " 'reset a uno': classic, esp or uno"),
+            ("reset a clasic", "'clasic' is not a sequence: classic, esp or uno;"
+                               " did you mean 'classic'"),
+            ("reset a none", "'none' is not a sequence"),
+            ("reset a esp", "reset = esp and flow = rtscts exclude each other"),
+            ("reset c", "c")):
+        with pytest.raises(ControlError, match=words):
+            d.control(command)
+    with pytest.raises(ControlError, match="reset = esp and flow = rtscts"):
+        d.control("set a/reset esp")
+    line.lacks = NO_MODEM
+    with pytest.raises(ControlError, match="DTR and RTS cannot be set"):
+        d.control("reset a uno")
+    assert line.changes() == []
+    a.unplug()
+    d.wait_state("a", "lost")
+    with pytest.raises(ControlError, match="a is lost: it was not reset"):
+        d.control("reset a uno")
+
+
+def test_a_board_is_not_held_in_reset_by_a_restart(uart):
+    d, a, b, line = uart(reset="uno")
+    d.control("reset a")
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: d.stderr().count(" endpoints up") > 1)
+    assert line.changes() == [RTS, DTR | RTS]
+    passes(a, b)
+
+
+def test_a_reset_ends_when_its_port_is_closed(uart):
+    d, a, b, line = uart()
+    d.raw("reset a esp\nreopen a\n")
+    d.wait_state("a", "up")
+    assert line.changes()[:2] == [RTS, 0]
+    passes(a, b)
 
 
 # --- special drivers ---------------------------------------------------------
