@@ -75,14 +75,14 @@ link_filter_free(struct link *link)
 
 /* --- in ------------------------------------------------------------------- */
 
-/* Keeps input that cannot be decoded yet. */
-static void
-keep_input(struct filter *filter, const uint8_t *in, size_t len)
+int
+filter_received(struct filter *filter, const uint8_t *in, size_t len)
 {
 	uint8_t *input = NULL;
+	int r = 0;
 
 	if (len > 0 && (input = malloc(len)) == NULL) {
-		link_lose(filter->link, LINK_LOST, "out of memory");
+		r = -ENOMEM;
 		len = 0;
 	}
 	if (len > 0)
@@ -90,6 +90,15 @@ keep_input(struct filter *filter, const uint8_t *in, size_t len)
 	free(filter->input);
 	filter->input = input;
 	filter->input_len = len;
+	return r;
+}
+
+/* Keeps input that cannot be decoded yet. */
+static void
+keep_input(struct filter *filter, const uint8_t *in, size_t len)
+{
+	if (filter_received(filter, in, len) < 0)
+		link_lose(filter->link, LINK_LOST, "out of memory");
 }
 
 /* Decodes what was kept; the owner has room for size bytes. */

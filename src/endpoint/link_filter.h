@@ -92,6 +92,8 @@ filter_has_room(const struct filter *filter)
 /* Sends a command, after the byte that is partially written, and before other bytes.
  * False: there is no room for it. */
 bool filter_command(struct filter *filter, const uint8_t *data, size_t len);
+/* Has the filter decode input that was received before it was set.  -ENOMEM. */
+int filter_received(struct filter *filter, const uint8_t *in, size_t len);
 /* What the filter waits for may have happened. */
 void filter_retry(struct filter *filter);
 /* Stops writing the bytes of the owner, as if the other side did not read them. */

@@ -136,19 +136,36 @@ static const struct filter_ops telnet_ops = {
 	.free = release,
 };
 
-void
-telnet_attach(struct link *link, struct telnet_filter *t,
+static void
+attach(struct link *link, struct telnet_filter *t,
     const struct telnet_handler *handler)
 {
 	const int on = 1;
 
 	t->handler = handler;
 	link_set_filter(link, &t->filter, &telnet_ops);
-	telnet_init(&t->telnet, handler->options, handler->noptions,
-	    send_command, &t->filter);
 	/* The urgent byte of a "Synch" is a part of the stream. */
 	if (link->fd >= 0)
 		setsockopt(link->fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+}
+
+void
+telnet_attach_agreed(struct link *link, struct telnet_filter *t,
+    const struct telnet_handler *handler, const struct telnet *agreed)
+{
+	attach(link, t, handler);
+	t->telnet = *agreed;
+	t->telnet.send = send_command;
+	t->telnet.arg = &t->filter;
+}
+
+void
+telnet_attach(struct link *link, struct telnet_filter *t,
+    const struct telnet_handler *handler)
+{
+	attach(link, t, handler);
+	telnet_init(&t->telnet, handler->options, handler->noptions,
+	    send_command, &t->filter);
 	if (link->adopted)
 		telnet_assume(&t->telnet);
 	else

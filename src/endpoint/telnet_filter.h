@@ -42,6 +42,9 @@ extern const struct telnet_handler telnet_client;
 /* Makes the link, which is being created, speak telnet; the filter must be zeroed. */
 void telnet_attach(struct link *link, struct telnet_filter *filter,
     const struct telnet_handler *handler);
+/* The same for a connection on which the options were agreed on before: their state. */
+void telnet_attach_agreed(struct link *link, struct telnet_filter *filter,
+    const struct telnet_handler *handler, const struct telnet *agreed);
 /* Sends a subnegotiation of up to 255 bytes; false: there is no room for it now. */
 bool telnet_filter_sub(struct telnet_filter *filter, uint8_t option,
     const uint8_t *data, size_t len);
