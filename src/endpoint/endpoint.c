@@ -49,10 +49,19 @@ endpoint_next_try(const struct endpoint *ep)
 	    : 0;
 }
 
+/* The path of a device of this machine, or NULL. */
+static const char *
+device_path(const struct endpoint_conf *conf)
+{
+	const char *device = endpoint_named(conf, NAMES_DEVICE);
+
+	return device != NULL && device[0] == '/' ? device : NULL;
+}
+
 static bool
 is_device(const struct endpoint *ep)
 {
-	return endpoint_named(ep->conf, NAMES_DEVICE) != NULL ||
+	return device_path(ep->conf) != NULL ||
 	    endpoint_named(ep->conf, NAMES_USB) != NULL;
 }
 
@@ -67,7 +76,7 @@ static void
 endpoint_set_state(
     struct endpoint *ep, enum endpoint_state state, const char *why)
 {
-	const char *device = endpoint_named(ep->conf, NAMES_DEVICE);
+	const char *device = device_path(ep->conf);
 	enum endpoint_state old = ep->state;
 	int level = state == ENDPOINT_LOST ? LOG_WARNING : LOG_INFO;
 	bool failed = state == ENDPOINT_LOST && old == ENDPOINT_OPENING;
@@ -468,7 +477,7 @@ endpoint_new(struct event_base *base, struct endpoint_conf *conf,
 	ep->node = node;
 	ep->since_ns = now_ns();
 	ep->device.name = conf->name;
-	ep->device.path = endpoint_named(conf, NAMES_DEVICE);
+	ep->device.path = device_path(conf);
 	ep->device.changed = on_device_changed;
 	ep->device.arg = ep;
 	ep->link.endpoint = ep;

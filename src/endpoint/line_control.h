@@ -26,6 +26,18 @@ struct line_settings {
 	int flow; /* enum flow */
 };
 
+/* A receiver stays synchronized while the speeds of both ends differ by no more than this
+ * percentage. */
+#define LINE_BAUD_PERCENT 2
+
+static inline bool
+line_baud_matches(uint64_t wanted, uint64_t baud)
+{
+	uint64_t off = baud > wanted ? baud - wanted : wanted - baud;
+
+	return off * 100 <= wanted * LINE_BAUD_PERCENT;
+}
+
 /* Functions of an endpoint that is a serial line.  They return -errno on failure;
  * -ENOTCONN: the line is not open. */
 struct line_ops {
@@ -41,6 +53,9 @@ struct line_ops {
 	 */
 	int (*set)(
 	    struct endpoint *, const struct line_settings *, struct error *err);
+	/* Whether get() knows the result of set(): a line of another machine answers
+	 * later, or not at all, which is not waited for long. */
+	bool (*settled)(const struct endpoint *);
 	/* Sets the signals of mask (TIOCM_DTR, TIOCM_RTS) to these levels: at once, and
 	 * both at the same time. */
 	int (*set_signals)(struct endpoint *, unsigned mask, unsigned levels);

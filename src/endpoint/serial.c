@@ -136,7 +136,9 @@ serial_close(struct endpoint *ep)
 static int
 serial_open(struct endpoint *ep)
 {
-	const struct serial_line_ops *ops = &serial_local;
+	const struct serial_line_ops *ops =
+	    serial_remote_address(ep->conf->type_conf) != NULL ? &serial_remote
+							       : &serial_local;
 	struct serial *s;
 	int r;
 
@@ -149,6 +151,14 @@ serial_open(struct endpoint *ep)
 	if ((r = ops->open(s)) < 0)
 		serial_close(ep);
 	return r;
+}
+
+static int
+serial_attach(struct link *link)
+{
+	struct serial *s = link->endpoint->impl;
+
+	return s->ops->attach != NULL ? s->ops->attach(s, link) : 0;
 }
 
 /* --- changes while it runs ----------------------------------------------- */
@@ -185,13 +195,15 @@ apply_signals(struct serial *s, struct error *err)
 static int
 apply_rs485(struct serial *s, struct error *err)
 {
-	return s->ops->apply_rs485(s, err);
+	return s->ops->apply_rs485 != NULL ? s->ops->apply_rs485(s, err) : 0;
 }
 
 static int
 apply_low_latency(struct serial *s, struct error *err)
 {
-	return s->ops->apply_low_latency(s, err);
+	return s->ops->apply_low_latency != NULL
+	    ? s->ops->apply_low_latency(s, err)
+	    : 0;
 }
 
 /* The key is read when it is needed. */
@@ -254,6 +266,14 @@ line_get(const struct endpoint *ep, struct line_settings *ret)
 	return s != NULL ? s->ops->get(s, ret) : 0;
 }
 
+static bool
+line_settled(const struct endpoint *ep)
+{
+	const struct serial *s = serial_open_line(ep);
+
+	return s == NULL || s->ops->settled == NULL || s->ops->settled(s);
+}
+
 static int
 line_set_signals(struct endpoint *ep, unsigned mask, unsigned levels)
 {
@@ -296,6 +316,7 @@ line_purge(struct endpoint *ep, bool input, bool output)
 static const struct line_ops serial_control = {
 	.get = line_get,
 	.set = change_line,
+	.settled = line_settled,
 	.set_signals = line_set_signals,
 	.signals = line_signals,
 	.set_break = line_set_break,
@@ -317,7 +338,7 @@ serial_unsent(const struct endpoint *ep)
 {
 	const struct serial *s = serial_open_line(ep);
 
-	return s != NULL ? s->ops->unsent(s) : 0;
+	return s != NULL && s->ops->unsent != NULL ? s->ops->unsent(s) : 0;
 }
 
 const struct endpoint_ops endpoint_serial = {
@@ -331,6 +352,7 @@ const struct endpoint_ops endpoint_serial = {
 	.warn = serial_warn,
 	.open = serial_open,
 	.close = serial_close,
+	.attach = serial_attach,
 	.apply = serial_apply,
 	.control = &serial_control,
 	.send_break = serial_send_break,

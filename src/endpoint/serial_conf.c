@@ -5,9 +5,13 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "connector.h"
 #include "endpoint.h"
+#include "keepalive.h"
 #include "serial_conf.h"
 #include "serial_list.h"
+
+#define REMOTE_SCHEME "rfc2217://"
 
 static int
 parse_mode(void *field, const char *value, struct error *err)
@@ -112,7 +116,8 @@ const struct key serial_keys[] = {
 	    .offset = OFFSET(device),
 	    .names = NAMES_DEVICE,
 	    .help = "the path of the port; /dev/serial/by-id/... stays the"
-		    " same when it is plugged in elsewhere" },
+		    " same when it is plugged in elsewhere; or"
+		    " rfc2217://HOST:PORT" },
 	{ .name = "usb",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(usb),
@@ -213,6 +218,22 @@ const struct key serial_keys[] = {
 	    .def = "0",
 	    .max = 100 * NSEC_PER_MSEC,
 	    .help = "from the last bit to RTS, in whole ms" },
+	{ .name = "connect_timeout",
+	    .type = KEY_TIME,
+	    .def = "10s",
+	    .offset = OFFSET(connect_timeout),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long another machine may take to answer, and to"
+		    " confirm the settings" },
+	{ .name = "keepalive",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(keepalive),
+	    .def = "yes",
+	    .parse = keepalive_parse,
+	    .print = keepalive_print,
+	    .help = "another machine that acknowledges nothing for that long"
+		    " is lost; yes is 30s" },
 	ENDPOINT_KEY_ON_OPEN(struct serial_conf),
 	ENDPOINT_KEY_ON_CLOSE(struct serial_conf),
 	{ .name = NULL },
@@ -233,6 +254,56 @@ serial_reset_allowed(
 	return false;
 }
 
+const char *
+serial_remote_address(const struct serial_conf *serial)
+{
+	const char *device = serial->device;
+
+	return device != NULL &&
+		strncmp(device, REMOTE_SCHEME, strlen(REMOTE_SCHEME)) == 0
+	    ? device + strlen(REMOTE_SCHEME)
+	    : NULL;
+}
+
+/* A device that is not a path. */
+static int
+check_device(const struct serial_conf *serial, struct error *err)
+{
+	const char *device = serial->device;
+	const char *address = serial_remote_address(serial);
+	const char *local = serial->rs485 ? "rs485"
+	    : serial->low_latency	  ? "low_latency"
+	    : serial->hangup_on_close	  ? "hangup_on_close"
+					  : NULL;
+
+	if (address != NULL && !connector_is_address(address))
+		error_set(err,
+		    "device '%s' is not " REMOTE_SCHEME
+		    "HOST:PORT, such as " REMOTE_SCHEME "192.168.1.7:2217",
+		    device);
+	else if (address != NULL && local != NULL)
+		error_set(err,
+		    "%s is for the ports of this machine, and device '%s' is"
+		    " on another one",
+		    local, device);
+	else if (address != NULL)
+		return 0;
+	else if (strstr(device, "://") != NULL)
+		error_set(err,
+		    "device '%s' is neither a path nor " REMOTE_SCHEME
+		    "HOST:PORT; a TCP connection without RFC 2217 is a"
+		    " [tcp-client]",
+		    device);
+	else
+		error_set(err,
+		    strncmp(device, "tty", 3) == 0
+			? "device '%s' is not a path; did you mean '/dev/%s'?"
+			: "device '%s' is not a path; ttybridged --list-ports"
+			  " lists the devices",
+		    device, device);
+	return -EINVAL;
+}
+
 int
 serial_check_keys(const struct serial_conf *serial, struct error *err)
 {
@@ -242,13 +313,9 @@ serial_check_keys(const struct serial_conf *serial, struct error *err)
 		error_set(err, "'device' is missing (or 'usb')");
 	else if (serial->device != NULL && serial->usb != NULL)
 		error_set(err, "'device' and 'usb' exclude each other");
-	else if (serial->device != NULL && serial->device[0] != '/')
-		error_set(err,
-		    strncmp(serial->device, "tty", 3) == 0
-			? "device '%s' is not a path; did you mean '/dev/%s'?"
-			: "device '%s' is not a path; ttybridged --list-ports"
-			  " lists the devices",
-		    serial->device, serial->device);
+	else if (serial->device != NULL && serial->device[0] != '/' &&
+	    check_device(serial, err) < 0)
+		return -EINVAL;
 	else if (serial->usb != NULL && usb_id_parse(serial->usb, &id) < 0)
 		error_set(err,
 		    "usb '%s' is not VID:PID or"
@@ -277,7 +344,8 @@ serial_warn(const struct endpoint_conf *conf, struct error *err)
 {
 	const struct serial_conf *serial = conf->type_conf;
 
-	if (serial->line.flow == FLOW_DTRDSR)
+	if (serial->line.flow == FLOW_DTRDSR &&
+	    serial_remote_address(serial) == NULL)
 		error_set(err,
 		    "Linux has no DTR/DSR flow control, so the port"
 		    " cannot be opened; write flow = rtscts, xonxoff or none");

@@ -17,7 +17,7 @@ enum serial_reset { RESET_NONE, RESET_CLASSIC, RESET_ESP, RESET_UNO };
 extern const char *const serial_reset_words[];
 
 struct serial_conf {
-	char *device; /* a path, or... */
+	char *device; /* a path, rfc2217://HOST:PORT, or... */
 	char *usb;    /* ...VID:PID[:SERIAL] */
 	struct line_settings line;
 	int dtr, rts;	/* enum signal_line */
@@ -29,6 +29,7 @@ struct serial_conf {
 	bool rs485;
 	bool rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
 	char *on_open, *on_close;
+	uint64_t connect_timeout, keepalive; /* ns, of another machine */
 	uint64_t rs485_delay_before, rs485_delay_after; /* ns */
 
 	struct line_settings
@@ -36,6 +37,8 @@ struct serial_conf {
 };
 
 extern const struct key serial_keys[];
+/* HOST:PORT of a port of another machine, NULL: it is one of this machine. */
+const char *serial_remote_address(const struct serial_conf *serial);
 /* Checks the values against each other; -EINVAL. */
 int serial_check_keys(const struct serial_conf *serial, struct error *err);
 /* Whether the board can be reset in this way; sets err if not. */

@@ -1,6 +1,6 @@
 /*
  * serial_line: what differs between a serial port of this machine (serial_local.c) and
- * one of another machine.
+ * one of another machine (serial_remote.c).
  */
 #ifndef SERIAL_LINE_H
 #define SERIAL_LINE_H
@@ -34,6 +34,8 @@ struct serial_line_ops {
 	 * has failed. */
 	int (*open)(struct serial *);
 	void (*close)(struct serial *);
+	/* See endpoint_ops.  NULL: links have no filter. */
+	int (*attach)(struct serial *, struct link *);
 	bool (*is_open)(const struct serial *);
 	/* The path of the open device. */
 	const char *(*path)(const struct serial *);
@@ -41,20 +43,23 @@ struct serial_line_ops {
 	int (*get)(const struct serial *, struct line_settings *ret);
 	int (*set)(
 	    struct serial *, const struct line_settings *, struct error *);
+	/* NULL: always. */
+	bool (*settled)(const struct serial *);
 	int (*set_signals)(struct serial *, unsigned mask, unsigned levels);
 	int (*signals)(const struct serial *, unsigned *ret);
 	int (*set_break)(struct serial *, bool on);
 	int (*purge)(struct serial *, bool input, bool output);
-	/* Applies dtr and rts, the keys of RS-485, or low_latency of the section. */
+	/* Applies dtr and rts of the section. */
 	int (*apply_signals)(struct serial *, struct error *);
+	/* Applies the keys of RS-485, or low_latency.  NULL: the check refuses them. */
 	int (*apply_rs485)(struct serial *, struct error *);
 	int (*apply_low_latency)(struct serial *, struct error *);
-	/* See endpoint_ops. */
+	/* See endpoint_ops; unsent may be NULL. */
 	int (*line_errors)(const struct serial *, struct line_errors *);
 	unsigned (*unsent)(const struct serial *);
 };
 
-extern const struct serial_line_ops serial_local;
+extern const struct serial_line_ops serial_local, serial_remote;
 
 /* The line of the endpoint if it is open, or NULL. */
 struct serial *serial_open_line(const struct endpoint *ep);

@@ -25,10 +25,6 @@
 
 #define FORMAT_FLAGS (CSIZE | CSTOPB | PARENB | PARODD | CMSPAR)
 
-/* A receiver stays synchronized while the speeds of both ends differ by no more than
- * this. */
-#define BAUD_PERCENT 2
-
 /*
  * Programs that read the settings with the C library recognize the standard speeds only
  * by these codes.
@@ -148,7 +144,6 @@ static void
 difference(int fd, const struct termios2 *want, char *buf, size_t size)
 {
 	struct termios2 t;
-	uint64_t off;
 
 	buf[0] = '\0';
 	if (ioctl(fd, TCGETS2, &t) < 0)
@@ -164,9 +159,7 @@ difference(int fd, const struct termios2 *want, char *buf, size_t size)
 		append(buf, size,
 		    "%sthe driver does not do that mode (bits, parity, stop)",
 		    buf[0] != '\0' ? "; " : "");
-	off = t.c_ospeed > want->c_ospeed ? t.c_ospeed - want->c_ospeed
-					  : want->c_ospeed - t.c_ospeed;
-	if (off * 100 > (uint64_t)want->c_ospeed * BAUD_PERCENT)
+	if (!line_baud_matches(want->c_ospeed, t.c_ospeed))
 		append(buf, size, "%sthe line runs at %u baud instead of %u",
 		    buf[0] != '\0' ? "; " : "", t.c_ospeed, want->c_ospeed);
 }
