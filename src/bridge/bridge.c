@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 
+#include "demand.h"
 #include "exchange.h"
 #include "link.h"
 #include "log.h"
@@ -25,6 +26,11 @@ bridge_new(struct event_base *base, struct bridge **ret)
 	TAILQ_INIT(&b->taps);
 	TAILQ_INIT(&b->exchanges);
 	LIST_INIT(&b->cursors);
+	if (demand_new(b) < 0) {
+		free(b->routes);
+		free(b);
+		return -ENOMEM;
+	}
 	*ret = b;
 	return 0;
 }
@@ -177,6 +183,7 @@ bridge_free(struct bridge *b)
 
 	if (b == NULL)
 		return;
+	demand_free(b);
 	/* Input that has arrived is forwarded directly, without the exchanges. */
 	for (unsigned i = 0; i < b->nnodes; i++)
 		b->node[i]->exchange = NULL;

@@ -161,6 +161,7 @@ struct node {
 	bool read_until_full;	   /* to write as much as possible at once */
 	struct traffic retired; /* counters of closed ports, and of no port */
 	struct node_losses *losses; /* losses that were logged, NULL: none */
+	uint64_t unneeded_ns;	    /* since when; 0: it is needed (demand.c) */
 };
 
 struct exchange;
@@ -222,7 +223,10 @@ struct bridge {
 	struct batch *batch;
 	struct losses *losses;	   /* NULL until some are logged */
 	struct snapshot *snapshot; /* while it is being restored, or NULL */
-	bool queued;		   /* a frame was queued in this turn */
+	unsigned ndemand; /* endpoints that are open on demand (demand.c) */
+	struct event *demand;
+	struct task demand_task;
+	bool queued; /* a frame was queued in this turn */
 	bool stopping;
 	/* Called when the state of an endpoint changes; may be NULL. */
 	void (*changed)(struct bridge *);

@@ -7,6 +7,7 @@
 
 #include "batch.h"
 #include "change.h"
+#include "demand.h"
 #include "exchange.h"
 #include "log.h"
 #include "restore.h"
@@ -22,6 +23,7 @@ enum phase {
 	PHASE_SWITCH, /* ...routes change... */
 	PHASE_OPEN,   /* ...endpoints open, or follow their section... */
 	PHASE_PEERS,  /* ...ports of connections are updated... */
+	PHASE_DEMAND, /* ...endpoints open or close on demand... */
 	PHASE_FREE,   /* ...and removed nodes are freed */
 	PHASE_DONE,
 	PHASE_UNDO, /* not committed: new nodes are freed */
@@ -296,6 +298,9 @@ use_nodes(struct change *change)
 	free(b->by_name);
 	b->by_name = plan->by_name;
 	plan->by_name = NULL;
+	b->ndemand = 0;
+	for (unsigned i = 0; i < plan->n; i++)
+		b->ndemand += change->node[i]->endpoint->conf->demand;
 	b->node = change->table;
 	b->nnodes = plan->n;
 	change->table = old;
@@ -494,6 +499,12 @@ commit_step(struct change *change)
 		break;
 	case PHASE_PEERS:
 		peers_step(change);
+		break;
+	case PHASE_DEMAND:
+		if (change->at < b->nnodes &&
+		    !demand_look(b, b->node[change->at]))
+			demand_note(b);
+		step_done(change, b->nnodes);
 		break;
 	case PHASE_FREE:
 		if (change->at < change->nremoved)

@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 
+#include "demand.h"
 #include "exchange.h"
 #include "restore.h"
 #include "link.h"
@@ -285,6 +286,7 @@ on_up(struct link *link)
 	port->progress_ns = now_ns();
 	port_flush(port);
 	port_update(port);
+	demand_note(node->bridge);
 	return 0;
 }
 
@@ -296,6 +298,7 @@ on_down(struct link *link, const char *why)
 	(void)why;
 	if (port == NULL)
 		return;
+	demand_note(port->node->bridge);
 	port_input(port);
 	if (port->held_len > 0) {
 		COUNT(port, bad[BAD_MALFORMED], 1);

@@ -147,6 +147,10 @@ run_reopen(struct call *call)
 
 	if (node == NULL)
 		return -ENOENT;
+	if (node->endpoint->state == ENDPOINT_IDLE)
+		return call_fail(call, ENOTCONN,
+		    "%s is idle: it is opened when a client connects",
+		    node->endpoint->conf->name);
 	endpoint_reopen(node->endpoint);
 	return 0;
 }

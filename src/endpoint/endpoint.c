@@ -30,8 +30,9 @@ static const char *const state_names[] = {
 	[ENDPOINT_WAITING] = "waiting",
 	[ENDPOINT_UP] = "up",
 	[ENDPOINT_LOST] = "lost",
+	[ENDPOINT_IDLE] = "idle",
 };
-_Static_assert(NELEM(state_names) == ENDPOINT_LOST + 1, "a name each");
+_Static_assert(NELEM(state_names) == ENDPOINT_IDLE + 1, "a name each");
 
 const char *
 endpoint_state_name(enum endpoint_state state)
@@ -357,7 +358,7 @@ void
 endpoint_lost(struct endpoint *ep, const char *why)
 {
 	if (ep->link.deferred || ep->state == ENDPOINT_LOST ||
-	    ep->state == ENDPOINT_CLOSED)
+	    ep->state == ENDPOINT_CLOSED || ep->state == ENDPOINT_IDLE)
 		return;
 	if (ep->link.bev != NULL)
 		link_lose(&ep->link, LINK_LOST, why);
@@ -490,7 +491,10 @@ endpoint_new(struct event_base *base, struct endpoint_conf *conf,
 void
 endpoint_start(struct endpoint *ep)
 {
-	try_open(ep);
+	if (ep->conf->demand)
+		endpoint_set_state(ep, ENDPOINT_IDLE, "");
+	else
+		try_open(ep);
 }
 
 /* No effect if the endpoint is already closed. */
@@ -533,6 +537,21 @@ endpoint_stop(struct endpoint *ep)
 	line_use_stop(ep);
 	close_now(ep);
 	endpoint_set_state(ep, ENDPOINT_CLOSED, "stopped");
+}
+
+void
+endpoint_need(struct endpoint *ep, bool needed)
+{
+	if (needed && ep->state == ENDPOINT_IDLE) {
+		ep->backoff_ns = 0;
+		try_open(ep);
+	}
+	if (needed || ep->state == ENDPOINT_IDLE ||
+	    ep->state == ENDPOINT_CLOSED)
+		return;
+	close_now(ep);
+	error_clear(&ep->error);
+	endpoint_set_state(ep, ENDPOINT_IDLE, "no client is connected");
 }
 
 void

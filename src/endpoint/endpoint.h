@@ -54,6 +54,7 @@ struct endpoint_conf {
 	uint64_t frame_timeout; /* ns, 0: none */
 	int overflow;		/* enum overflow */
 	bool echo;		/* it receives what is written to it */
+	bool demand;		/* it is open only while the owner needs it */
 	bool shares_address;	/* others may listen on its address, too */
 	struct framing_conf framing;
 	char *name;
@@ -75,7 +76,8 @@ enum endpoint_state {
 	ENDPOINT_OPENING, /* a connection is being made */
 	ENDPOINT_WAITING, /* a pty that no program has open */
 	ENDPOINT_UP,
-	ENDPOINT_LOST /* to be reopened */
+	ENDPOINT_LOST, /* to be reopened */
+	ENDPOINT_IDLE  /* not needed now, see endpoint_conf.demand */
 };
 
 /* Identifies an open device file. */
@@ -342,6 +344,9 @@ int endpoint_new(struct event_base *base, struct endpoint_conf *conf,
     const struct endpoint_owner *owner, void *node, struct endpoint **ret);
 /* Tries to open the endpoint; a failure is logged and retried. */
 void endpoint_start(struct endpoint *ep);
+/* The owner needs an endpoint that is open on demand, or does not need it any more: it is
+ * opened or closed.  Must not be called from a callback of the endpoint. */
+void endpoint_need(struct endpoint *ep, bool needed);
 /* Closes the endpoint for good; down() is called for each link that is up.  Must not
  * be called from a callback of the endpoint. */
 void endpoint_stop(struct endpoint *ep);

@@ -20,6 +20,7 @@ serial_check(struct endpoint_conf *conf, struct error *err)
 	const struct serial_conf *serial = conf->type_conf;
 
 	serial_use_settings(conf, &serial->line);
+	conf->demand = serial->open == OPEN_DEMAND;
 	return serial_check_keys(serial, err);
 }
 

@@ -100,6 +100,12 @@ static const char *const flow_words[] = {
 	NULL,
 };
 
+static const char *const open_words[] = {
+	[OPEN_ALWAYS] = "always",
+	[OPEN_DEMAND] = "demand",
+	NULL,
+};
+
 const char *const serial_reset_words[] = {
 	[RESET_NONE] = "none",
 	[RESET_CLASSIC] = "classic",
@@ -162,6 +168,13 @@ const struct key serial_keys[] = {
 	    .print = print_signal,
 	    .help = "as dtr; of the two, the one that stands first is set"
 		    " first" },
+	{ .name = "open",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(open),
+	    .def = "always",
+	    .words = open_words,
+	    .help = "always, or demand: only while a client of its routes is"
+		    " connected" },
 	{ .name = "reset",
 	    .type = KEY_WORD,
 	    .offset = OFFSET(reset),

@@ -15,6 +15,7 @@ struct endpoint_conf;
 enum signal_line { LINE_KEEP, LINE_ON, LINE_OFF };
 enum serial_reset { RESET_NONE, RESET_CLASSIC, RESET_ESP, RESET_UNO };
 extern const char *const serial_reset_words[];
+enum serial_open { OPEN_ALWAYS, OPEN_DEMAND };
 
 struct serial_conf {
 	char *device; /* a path, rfc2217://HOST:PORT, or... */
@@ -23,6 +24,7 @@ struct serial_conf {
 	int dtr, rts;	/* enum signal_line */
 	int line_order; /* 0: DTR first, 1: RTS first */
 	int reset;	/* enum serial_reset */
+	int open;	/* enum serial_open */
 	bool hangup_on_close;
 	bool exclusive;
 	bool low_latency;

@@ -322,7 +322,7 @@ def test_the_far_end_may_suspend_the_data(scripted):
     far.send(answer(SUSPEND) + b"1")
     expect(b, b"1")
     b.send(b"waits")
-    wait_for(lambda: d.queued("r") != (0, 0))
+    wait_for(lambda: d.queued("r") == 1)
     # Commands are sent meanwhile.
     d.control("set r/dtr off")
     expect(far, command(CONTROL, b"\x09"))
