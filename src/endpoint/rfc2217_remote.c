@@ -427,6 +427,8 @@ static void
 restore_line(struct line_settings *line, struct unpack *u)
 {
 	line->baud = unpack_number_to(u, BAUD_MAX);
+	if (line->baud == 0)
+		u->failed = true;
 	for (enum rfc2217_setting i = SETTING_BITS; i < SETTINGS; i++)
 		if (!settings[i].told(
 			line, (uint8_t)unpack_number_to(u, UINT8_MAX)))

@@ -512,8 +512,8 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 23);
-	assert_int_equal(refused, 10);
+	assert_int_equal(n, 24);
+	assert_int_equal(refused, 11);
 	free(reply);
 }
 
