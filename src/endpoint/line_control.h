@@ -54,7 +54,7 @@ struct line_ops {
 	int (*set)(
 	    struct endpoint *, const struct line_settings *, struct error *err);
 	/* Whether get() knows the result of set(): a line of another machine answers
-	 * later, or not at all, which is not waited for long. */
+	 * later, or not at all, which is not waited for long.  NULL: always. */
 	bool (*settled)(const struct endpoint *);
 	/* Sets the signals of mask (TIOCM_DTR, TIOCM_RTS) to these levels: at once, and
 	 * both at the same time. */

@@ -27,6 +27,9 @@ struct client {
 	/* A command waits for the data before it; rx_bytes of the link then. */
 	struct line_wait wait;
 	uint64_t rx_bytes;
+	/* It was changed on a line that has not answered yet; NULL: none. */
+	const struct setting *due;
+	uint32_t due_value;
 };
 TAILQ_HEAD(client_list, client);
 
@@ -78,6 +81,10 @@ void client_answer_byte(struct client *c, uint8_t command, uint8_t value);
 void rfc2217_setting(struct client *c, const uint8_t *value, size_t len);
 void rfc2217_control(struct client *c, const uint8_t *value, size_t len);
 void rfc2217_purge(struct client *c, const uint8_t *value, size_t len);
+/* The answer that is due is given once it is known; returns whether that is so. */
+bool rfc2217_answer_due(struct client *c);
+/* "the speed": the setting whose answer is due. */
+const char *rfc2217_due_name(const struct client *c);
 /* rfc2217_notify.c */
 void rfc2217_modem_state(struct client *c, const uint8_t *value, size_t len);
 void rfc2217_line_state(struct client *c, const uint8_t *value, size_t len);

@@ -149,8 +149,13 @@ wait_label(const struct telnet_filter *t, char *buf, size_t size)
 {
 	const struct client *c = client_of(t);
 
-	snprintf(buf, size, "what %s sent before a command to be written to %s",
-	    client_name(c), c->line[0] != '\0' ? c->line : "the line");
+	if (c->due != NULL)
+		snprintf(buf, size, "%s to confirm %s, for %s", c->line,
+		    rfc2217_due_name(c), client_name(c));
+	else
+		snprintf(buf, size,
+		    "what %s sent before a command to be written to %s",
+		    client_name(c), c->line[0] != '\0' ? c->line : "the line");
 }
 
 /* Whether a command must wait for the data before it. */
@@ -179,6 +184,8 @@ on_subnegotiation(struct client *c, bool after_data)
 
 	if (!c->server->com_port || telnet->sub[0] != TELNET_COM_PORT)
 		return true;
+	if (c->due != NULL)
+		return rfc2217_answer_due(c);
 	command = telnet->sub[1];
 	if (telnet->sub_len < 2 || command >= NELEM(commands) ||
 	    len < commands[command].min || len > commands[command].max) {
@@ -190,7 +197,7 @@ on_subnegotiation(struct client *c, bool after_data)
 	    must_wait(c, after_data))
 		return false;
 	commands[command].run(c, value, len);
-	return true;
+	return c->due == NULL;
 }
 
 /* The break of telnet has no length of its own. */

@@ -153,16 +153,22 @@ change_setting(struct client *c, struct endpoint *line,
 		client_failed(c, setting->name, err.text);
 }
 
+/* Whether the line of another machine has not answered yet. */
+static bool
+is_unsettled(const struct endpoint *line)
+{
+	return line != NULL && line_control_of(line)->settled != NULL &&
+	    !line_control_of(line)->settled(line);
+}
+
+/* Answers with what the line does now. */
 static void
-do_setting(struct client *c, const struct setting *setting, uint32_t value,
-    bool change)
+answer_setting(struct client *c, const struct setting *setting, uint32_t value)
 {
 	struct endpoint *line = client_line(c);
 	struct line_settings now;
 	uint32_t result = 0, net;
 
-	if (line != NULL && change)
-		change_setting(c, line, setting, value);
 	if (line != NULL && line_control_of(line)->get(line, &now) == 0)
 		result = setting->get(&now);
 	/* With 5 data bits, 2 and 1.5 stop bits are the same. */
@@ -175,6 +181,39 @@ do_setting(struct client *c, const struct setting *setting, uint32_t value,
 		    c, RFC2217_BAUD, (const uint8_t *)&net, sizeof(net));
 	else
 		client_answer_byte(c, setting->command, (uint8_t)result);
+}
+
+static void
+do_setting(struct client *c, const struct setting *setting, uint32_t value,
+    bool change)
+{
+	struct endpoint *line = client_line(c);
+
+	if (line != NULL && change)
+		change_setting(c, line, setting, value);
+	if (is_unsettled(line)) {
+		c->due = setting;
+		c->due_value = value;
+	} else
+		answer_setting(c, setting, value);
+}
+
+bool
+rfc2217_answer_due(struct client *c)
+{
+	const struct setting *setting = c->due;
+
+	if (is_unsettled(client_line(c)))
+		return false;
+	c->due = NULL;
+	answer_setting(c, setting, c->due_value);
+	return true;
+}
+
+const char *
+rfc2217_due_name(const struct client *c)
+{
+	return c->due->name;
 }
 
 void

@@ -13,7 +13,7 @@ from serial import rfc2217
 
 from harness import (Client, Stream, ControlError, expect, free_port, run, section, serial,
                      tcp_server, wait_for)
-from test_rfc2217 import (BAUD, BINARY, COM_PORT, CONTROL, DATASIZE, DO, DONT,
+from test_rfc2217 import (BAUD, BINARY, COM_PORT, CONTROL, CTS, DATASIZE, DO, DONT,
                           IAC, LINE_MASK, MODEM_MASK, PARITY, RESUME, SB, SE, STOPSIZE, SUSPEND, WILL, answer,
                           baud, command)
 from test_kill import Manager
@@ -405,3 +405,47 @@ def test_keys_of_this_machine_cannot_be_set(far, near):
     with pytest.raises(ControlError, match="low_latency is for the ports of this"):
         d.control("set r/low_latency yes")
     assert d.state("r") == "up"
+
+
+# --- a server for a port of another machine ------------------------------------------
+
+@pytest.fixture
+def chain(far, daemon):
+    """A client of a daemon whose port is that of another daemon: the far daemon, its
+    device and chip, and what opens the client."""
+    f, a, chip = far()
+    port = free_port()
+    d = daemon(remote("r", f.listens) + tcp_server("net", port, protocol="rfc2217"))
+    opened = []
+
+    def client(**keys):
+        opened.append(pyserial.serial_for_url(f"rfc2217://127.0.0.1:{port}", **keys))
+        return opened[-1]
+    yield f, a, chip, d, client
+    for c in opened:
+        c.close()
+
+
+def test_a_client_sets_up_a_port_two_machines_away(chain):
+    f, a, chip, d, client = chain
+    c = client(baudrate=57600, stopbits=2, timeout=10)
+    assert a.speed() == (57600, 57600) and a.termios()[2] & termios.CSTOPB
+    everything = bytes(range(256))
+    a.send(everything)
+    assert c.read(256) == everything
+    c.write(everything)
+    expect(a, everything)
+    c.rts = False
+    wait_for(lambda: not chip.on(RTS))
+    chip.modem |= CTS
+    wait_for(lambda: c.cts)
+    c.close()
+    wait_for(lambda: a.speed() == (9600, 9600) and chip.on(RTS))
+
+
+def test_a_client_is_told_what_the_line_two_machines_away_does(chain):
+    f, a, chip, d, client = chain
+    c = client(baudrate=57600)
+    chip.lacks = NO_SPEED
+    with pytest.raises(ValueError, match="remote rejected value for option 'baudrate'"):
+        c.baudrate = 19200
