@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+import serial as pyserial
 
 from harness import (ROOT, Daemon, Pty, expect, free_port, pump, route, run, section,
                      serial, tcp_server, wait_for)
@@ -388,6 +389,51 @@ def test_a_boat_gets_its_sentences_where_they_belong(
     apb = sentence("ECAPB,A,A,0.10,R,N,V,V,011,M,DEST,011,M,011,M")
     plotter.send(sentence("ECXXX,1") + apb)
     expect(ttys["autopilot"], apb, streams)
+
+
+def test_ports_are_offered_and_used_over_the_network(directory, daemon, pty, open_tty):
+    """The example's two sides, connected to each other."""
+    meter, port = pty("meter"), free_port()
+    text = (ROOT / "conf/examples/remote-port.conf").read_text()
+    for old, new in (("/dev/ttyUSB0", str(meter.link)), ("192.168.1.20:2217", f"127.0.0.1:{port}"),
+                     ("127.0.0.1:2217", f"127.0.0.1:{port}"), ("/run/ttybridge/", f"{directory}/"),
+                     ("127.0.0.1:5010", f"127.0.0.1:{free_port()}")):
+        assert old in text
+        text = text.replace(old, new)
+    d = daemon(text, settled=False)
+    d.wait_state("plc", "up")
+    program = open_tty(directory / "plc")
+    d.wait_state("meter", "up")
+    everything = bytes(range(256))
+    program.send(everything)
+    expect(meter, everything, [program])
+    meter.send(everything)
+    expect(program, everything, [meter])
+    assert meter.speed() == (19200, 19200)
+
+
+def test_a_board_is_flashed_while_others_watch(example, connect):
+    d, ttys = example("esp-flash.conf")
+    board = ttys["esp"]
+    d.wait_state("esp", "up")
+    watcher = connect(port_of(d, "console"))
+    wait_for(lambda: len(d.json("peers")) == 1)
+    tool = pyserial.serial_for_url(
+        f"rfc2217://127.0.0.1:{port_of(d, 'flash')}", baudrate=115200, timeout=10)
+    try:
+        tool.baudrate = 460800
+        assert board.speed() == (460800, 460800)
+        tool.write(b"\xc0image\xff\xc0")
+        expect(board, b"\xc0image\xff\xc0")
+        board.send(b"\xc0done\xff\xc0")
+        assert tool.read(7) == b"\xc0done\xff\xc0"
+        expect(watcher, b"\xc0done\xff\xc0", [board])
+        watcher.send(b"nobody hears this")
+        pump([watcher], lambda: d.number("console/rx_bytes") == 17)
+    finally:
+        tool.close()
+    wait_for(lambda: board.speed() == (115200, 115200))
+    assert d.number("esp/tx_bytes") == 8
 
 
 def test_modbus_goes_from_ascii_to_rtu_and_back(example, connect, directory):
