@@ -184,6 +184,34 @@ warn_keys(struct warner *w, const struct endpoint_conf *e)
 		    e->ops->type, e->name, why.text);
 }
 
+static bool
+leads_to(const struct warner *w, unsigned from, unsigned to)
+{
+	const struct route_source *s;
+
+	if (w->routes == NULL)
+		return true;
+	s = &w->routes->source[from];
+	for (unsigned i = 0; i < s->ntargets; i++)
+		if (s->targets[i].to == to)
+			return true;
+	return false;
+}
+
+/* Whether an endpoint on demand has a route to or from one that may have clients. */
+static bool
+may_be_needed(const struct warner *w, unsigned number)
+{
+	for (unsigned i = 0; i < w->c->nendpoints; i++) {
+		const struct endpoint_ops *ops = w->c->endpoints[i]->ops;
+
+		if (i != number && (ops->several || ops->hangup != NULL) &&
+		    (leads_to(w, i, number) || leads_to(w, number, i)))
+			return true;
+	}
+	return false;
+}
+
 static void
 warn_endpoint(struct warner *w, unsigned number)
 {
@@ -218,6 +246,11 @@ warn_endpoint(struct warner *w, unsigned number)
 		    " 'payload'",
 		    e->ops->type, e->name, e->framing.rule->name,
 		    w->unnumbered[number]->name);
+	if (e->demand && !may_be_needed(w, number))
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] has open = demand, and no route to or from a"
+		    " server, a udp or a pty, whose clients would open it",
+		    e->ops->type, e->name);
 	warn_keys(w, e);
 }
 

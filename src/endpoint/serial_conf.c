@@ -7,7 +7,6 @@
 
 #include "connector.h"
 #include "endpoint.h"
-#include "keepalive.h"
 #include "serial_conf.h"
 #include "serial_list.h"
 
@@ -231,22 +230,8 @@ const struct key serial_keys[] = {
 	    .def = "0",
 	    .max = 100 * NSEC_PER_MSEC,
 	    .help = "from the last bit to RTS, in whole ms" },
-	{ .name = "connect_timeout",
-	    .type = KEY_TIME,
-	    .def = "10s",
-	    .offset = OFFSET(connect_timeout),
-	    .min = NSEC_PER_MSEC,
-	    .max = 3600 * NSEC_PER_SEC,
-	    .help = "how long another machine may take to answer, and to"
-		    " confirm the settings" },
-	{ .name = "keepalive",
-	    .type = KEY_CUSTOM,
-	    .offset = OFFSET(keepalive),
-	    .def = "yes",
-	    .parse = keepalive_parse,
-	    .print = keepalive_print,
-	    .help = "another machine that acknowledges nothing for that long"
-		    " is lost; yes is 30s" },
+	TCP_KEY_CONNECT_TIMEOUT(struct serial_conf),
+	TCP_KEY_KEEPALIVE(struct serial_conf),
 	ENDPOINT_KEY_ON_OPEN(struct serial_conf),
 	ENDPOINT_KEY_ON_CLOSE(struct serial_conf),
 	{ .name = NULL },

@@ -9,6 +9,7 @@
 
 #include "key.h"
 #include "line_control.h"
+#include "tcp_conf.h"
 
 struct endpoint_conf;
 
@@ -31,7 +32,8 @@ struct serial_conf {
 	bool rs485;
 	bool rs485_rts_on_send, rs485_rts_after_send, rs485_rx_during_tx;
 	char *on_open, *on_close;
-	uint64_t connect_timeout, keepalive; /* ns, of another machine */
+	uint64_t connect_timeout; /* ns; this and tcp: of another machine */
+	struct tcp_conf tcp;
 	uint64_t rs485_delay_before, rs485_delay_after; /* ns */
 
 	struct line_settings

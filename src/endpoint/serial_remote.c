@@ -280,7 +280,7 @@ come_up(struct remote *r, int fd)
 	if ((n = endpoint_up(ep, fd, true)) < 0)
 		close(fd);
 	else
-		link_keepalive(&ep->link, conf_of(r)->keepalive);
+		link_keepalive(&ep->link, conf_of(r)->tcp.keepalive);
 	return n;
 }
 

@@ -31,6 +31,13 @@ static const char *const protocol_words[] = {
 		.words = protocol_words,                               \
 		.help = "what is spoken on the connection",            \
 	}
+#define TCP_KEY_CONNECT_TIMEOUT(owner)                                    \
+	{                                                                 \
+		.name = "connect_timeout", .type = KEY_TIME,              \
+		.offset = offsetof(owner, connect_timeout), .def = "10s", \
+		.min = NSEC_PER_MSEC, .max = 3600 * NSEC_PER_SEC,         \
+		.help = "how long an answer may take",                    \
+	}
 #define TCP_KEY_KEEPALIVE(owner)                                        \
 	{                                                               \
 		.name = "keepalive", .type = KEY_CUSTOM,                \
