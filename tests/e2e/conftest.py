@@ -2,6 +2,7 @@ import resource
 
 import pytest
 
+from boards import Board
 from harness import Client, Clock, Daemon, Pty, Slave
 
 # Room for a thousand connections at once.
@@ -36,6 +37,20 @@ def pty(directory):
     yield make
     for p in made:
         p.close()
+
+
+@pytest.fixture
+def board(directory):
+    """Plugs in emulated boards: board("Echo") is linked as directory/echo."""
+    made = []
+
+    def make(sketch, **kwargs):
+        made.append(Board(directory / sketch.lower(), sketch, **kwargs))
+        return made[-1]
+    yield make
+    for b in made:
+        b.process.kill()
+        b.process.wait()
 
 
 @pytest.fixture

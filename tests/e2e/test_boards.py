@@ -1,76 +1,21 @@
 """
 Real firmware at both ends: Arduino sketches on emulated boards (tests/boards), joined by
 the daemon.  What was lost is asked of the boards themselves.
-
-Needs `make boards`; BOARDS says where they are, if not in build/boards.
 """
 import os
 import random
 import re
-import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 import serial as pyserial
 
+from boards import BOARDS
 from harness import (BINARY, ROOT, SANITIZERS, Client, expect, free_port, pump,
                      route, serial, tcp_server, wait_for)
 
-BOARDS = Path(os.environ.get("BOARDS", ROOT / "build/boards"))
 PAIRS = 200
 UNO = 16_000_000
-
-
-class Board:
-    """One board with a sketch, plugged in as link; reset: by DTR when it is opened."""
-
-    def __init__(self, link, sketch, reset=True):
-        self.link = link
-        assert (BOARDS / "avrboard").exists(), \
-            f"no boards in {BOARDS}: make boards, or set BOARDS"
-        self.log = link.with_suffix(".log")
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                [BOARDS / "avrboard", "-br" if reset else "-b", "-t", "300",
-                 "-l", link, BOARDS / f"{sketch}.elf"],
-                stdin=subprocess.DEVNULL, stdout=log)
-        self.wait_link(True)
-
-    def wait_link(self, there):
-        wait_for(lambda: self.link.is_symlink() == there,
-                 what=f"{self.link} to {'come' if there else 'go'}")
-
-    def unplug(self):
-        self.process.send_signal(signal.SIGUSR1)
-        self.wait_link(False)
-
-    def plug(self):
-        self.process.send_signal(signal.SIGUSR2)
-        self.wait_link(True)
-
-    def stop(self):
-        """Ends it; its statistics, by their names."""
-        self.process.terminate()
-        self.process.wait()
-        counts = re.findall(r" (\w+) (\d+)\b", self.said()[-1])
-        return {name: int(n) for name, n in counts}
-
-    def said(self):
-        return self.log.read_text().splitlines()
-
-
-@pytest.fixture
-def board(directory):
-    made = []
-
-    def make(sketch, **kwargs):
-        made.append(Board(directory / sketch.lower(), sketch, **kwargs))
-        return made[-1]
-    yield make
-    for b in made:
-        b.process.kill()
-        b.process.wait()
 
 
 class Ear:
