@@ -14,9 +14,15 @@
  * to_host and from_host are what the USB adapter of a board can hold.  While
  * from_host is full the pty is not read, so the host has to wait; while the host
  * does not read, to_host fills up and what comes then is lost.
+ *
+ * A pty has no DTR.  Either opening it is taken as DTR's rise, or tests/fault/uart.c
+ * keeps the lines of the port in the program that opens it, and the board sees them.
  */
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <asm/termbits.h>
 #include <err.h>
@@ -26,6 +32,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +44,8 @@
 #include <simavr/sim_elf.h>
 #include <simavr/avr_uart.h>
 
+#include "../fault/uart.h"
+
 #define MCU "atmega328p"
 #define FREQUENCY 16000000UL
 #define MHZ 1000000
@@ -45,6 +54,8 @@
 #define NSEC 1000000000ULL
 #define SLIP (NSEC / 10) /* further behind: time is given up */
 #define RING 1024	 /* a power of two */
+#define BOOT_MIN 512	 /* sizes of a boot section */
+#define BOOT_MAX 4096
 
 struct ring {
 	uint8_t data[RING];
@@ -65,11 +76,17 @@ struct board {
 	avr_t *avr;
 	avr_uart_t *uart;
 	avr_irq_t *input;
+	avr_io_t io;	  /* is told of resets */
 	const char *link; /* NULL: none */
 	int master;	  /* -1: unplugged */
 	bool open;	  /* somebody has the slave open */
 	bool dtr;
 	bool reset_on_open;
+	const char *boot;	 /* a boot loader; NULL: none */
+	const char *flash;	 /* a file that shows the flash; NULL: none */
+	struct uart_line *lines; /* of all ptys; NULL: they have none */
+	struct uart_line *line;	 /* of this one */
+	uint32_t rises;		 /* of its DTR, up to now */
 	bool check_speed;
 	struct ring leaving; /* in the UART, on its way out */
 	struct ring to_host;
@@ -264,6 +281,18 @@ link_make(const char *link, const char *name)
 	return 0;
 }
 
+static struct uart_line *
+line_of(const struct board *b, const char *pty)
+{
+	struct stat st;
+
+	if (stat(pty, &st) == -1)
+		err(1, "%s", pty);
+	if (minor(st.st_rdev) >= UART_LINES)
+		errx(1, "%s: there are lines of %d ptys only", pty, UART_LINES);
+	return &b->lines[minor(st.st_rdev)];
+}
+
 static void
 board_plug(struct board *b)
 {
@@ -279,6 +308,10 @@ board_plug(struct board *b)
 	if ((errno = -pty_setup(name)) != 0)
 		err(1, "%s", name);
 	b->open = b->dtr = false;
+	if (b->lines != NULL) {
+		b->line = line_of(b, name);
+		b->rises = b->line->rises;
+	}
 	if (b->link != NULL && (errno = -link_make(b->link, name)) != 0)
 		err(1, "%s", b->link);
 	printf("plugged in as %s\n", b->link != NULL ? b->link : name);
@@ -299,12 +332,25 @@ board_unplug(struct board *b)
 	printf("unplugged\n");
 }
 
+/* The MCU has been reset, with all its timers, also by its watchdog. */
+static void
+on_reset(avr_io_t *io)
+{
+	struct board *b =
+	    (struct board *)((char *)io - offsetof(struct board, io));
+
+	b->counts.unheard += ring_clear(&b->leaving);
+	if (ring_used(&b->from_host) > 0)
+		avr_cycle_timer_register(b->avr, 1, on_byte_in, b);
+}
+
+/* By the reset pin. */
 static void
 board_reset(struct board *b)
 {
-	avr_reset(b->avr); /* and all its timers */
 	b->counts.early += ring_clear(&b->from_host);
-	b->counts.unheard += ring_clear(&b->leaving);
+	avr_reset(b->avr);
+	avr_regbit_set(b->avr, b->avr->reset_flags.extrf);
 	b->counts.resets++;
 	printf("reset\n");
 }
@@ -324,7 +370,7 @@ host_came_or_went(struct board *b, bool open)
 		b->counts.unheard += ring_clear(&b->to_host);
 		if (ioctl(b->master, TCGETS2, &t) == -1 || t.c_cflag & HUPCL)
 			b->dtr = false;
-	} else if (!b->dtr) {
+	} else if (!b->dtr && b->line == NULL) {
 		b->dtr = true;
 		if (b->reset_on_open)
 			board_reset(b);
@@ -371,6 +417,10 @@ serve_pty(struct board *b)
 	open = !(pfd.revents & POLLHUP);
 	if (open != b->open)
 		host_came_or_went(b, open);
+	if (b->line != NULL && b->line->rises != b->rises) {
+		b->rises = b->line->rises;
+		board_reset(b);
+	}
 	if (pfd.revents & POLLIN)
 		host_read(b);
 	if (b->open)
@@ -408,6 +458,65 @@ no_sleep(avr_t *avr, avr_cycle_count_t cycles)
 	(void)cycles;
 }
 
+/* The file is that of FAULT_UART, which the test has made. */
+static void
+map_lines(struct board *b, const char *path)
+{
+	size_t size = UART_LINES * sizeof(struct uart_line);
+	struct stat st;
+	int fd;
+
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1 ||
+	    fstat(fd, &st) == -1)
+		err(1, "%s", path);
+	if ((size_t)st.st_size < size)
+		errx(1, "%s: too short for the lines of %d ptys", path,
+		    UART_LINES);
+	b->lines = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (b->lines == MAP_FAILED)
+		err(1, "%s", path);
+	close(fd);
+}
+
+/* The flash moves into a file, in which a test can watch it. */
+static void
+map_flash(avr_t *avr, const char *path)
+{
+	size_t size = avr->flashend + 4; /* as avr_init() allocates it */
+	uint8_t *flash;
+	int fd;
+
+	if ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) == -1 ||
+	    ftruncate(fd, size) == -1)
+		err(1, "%s", path);
+	flash = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (flash == MAP_FAILED)
+		err(1, "%s", path);
+	close(fd);
+	memcpy(flash, avr->flash, size);
+	free(avr->flash);
+	avr->flash = flash;
+}
+
+/* The file fills the boot section, which is at the end of the flash. */
+static void
+load_boot(avr_t *avr, const char *path)
+{
+	uint8_t boot[BOOT_MAX + 1];
+	size_t len;
+	FILE *f;
+
+	if ((f = fopen(path, "re")) == NULL)
+		err(1, "%s", path);
+	len = fread(boot, 1, sizeof boot, f);
+	fclose(f);
+	if (len < BOOT_MIN || len > BOOT_MAX || (len & (len - 1)) != 0)
+		errx(1, "%s: not 512, 1024, 2048 or 4096 bytes", path);
+	avr->reset_pc = avr->flashend + 1 - len;
+	avr_loadcode(avr, boot, len, avr->reset_pc);
+	avr->pc = avr->reset_pc;
+}
+
 static void
 board_load(struct board *b, const char *path)
 {
@@ -425,6 +534,13 @@ board_load(struct board *b, const char *path)
 		errx(1, "libsimavr knows no %s", MCU);
 	avr_init(b->avr);
 	avr_load_firmware(b->avr, &firmware);
+	if (b->flash != NULL)
+		map_flash(b->avr, b->flash);
+	if (b->boot != NULL)
+		load_boot(b->avr, b->boot);
+	b->io.kind = "board";
+	b->io.reset = on_reset;
+	avr_register_io(b->avr, &b->io);
 	b->avr->sleep = no_sleep;
 	if ((b->uart = find_uart(b->avr)) == NULL)
 		errx(1, "%s has no UART", MCU);
@@ -516,11 +632,17 @@ static void
 usage(void)
 {
 	fprintf(stderr,
-	    "usage: avrboard [-br] [-l link] [-t seconds] firmware.elf\n"
+	    "usage: avrboard [-br] [-B boot.bin] [-f flash] [-l link] [-t "
+	    "seconds]\n"
+	    "                [-u lines] firmware.elf\n"
+	    "  -B  a boot loader, which a reset starts\n"
 	    "  -b  garble bytes when the host's speed is over 4 %% off\n"
+	    "  -f  a file that shows the flash\n"
 	    "  -l  a symbolic link to the pty\n"
 	    "  -r  reset the board when the port is opened\n"
 	    "  -t  end after that time\n"
+	    "  -u  the file of FAULT_UART: reset the board when DTR rises "
+	    "there\n"
 	    "USR1 unplugs, USR2 plugs in again, TERM prints statistics and "
 	    "ends\n");
 	exit(2);
@@ -532,10 +654,16 @@ parse_options(struct board *b, int argc, char **argv, double *seconds)
 	char *end;
 	int c;
 
-	while ((c = getopt(argc, argv, "bl:rt:")) != -1) {
+	while ((c = getopt(argc, argv, "B:bf:l:rt:u:")) != -1) {
 		switch (c) {
+		case 'B':
+			b->boot = optarg;
+			break;
 		case 'b':
 			b->check_speed = true;
+			break;
+		case 'f':
+			b->flash = optarg;
 			break;
 		case 'l':
 			b->link = optarg;
@@ -547,6 +675,9 @@ parse_options(struct board *b, int argc, char **argv, double *seconds)
 			*seconds = strtod(optarg, &end);
 			if (end == optarg || *end != '\0' || *seconds <= 0)
 				errx(2, "-t %s: not a time in seconds", optarg);
+			break;
+		case 'u':
+			map_lines(b, optarg);
 			break;
 		default:
 			usage();
