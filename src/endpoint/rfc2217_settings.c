@@ -316,18 +316,23 @@ rfc2217_control(struct client *c, const uint8_t *value, size_t len)
 		do_setting(c, &setting_flow_out, v, v != RFC2217_FLOW_ASK);
 }
 
+/*
+ * Discards output only, and only for the only client: pyserial has everything discarded
+ * whenever it opens a port.  Input is passed on as it arrives, so that the port has little
+ * of it, and it belongs to all clients.
+ */
 void
 rfc2217_purge(struct client *c, const uint8_t *value, size_t len)
 {
 	struct endpoint *line = client_line(c);
 	uint8_t v = value[0], done = 0;
-	int r;
+	int r = 0;
 
 	(void)len;
 	if (line != NULL && v >= RFC2217_PURGE_RX && v <= RFC2217_PURGE_BOTH &&
 	    client_may(c, DENY_PURGE)) {
-		r = line_control_of(line)->purge(
-		    line, v != RFC2217_PURGE_TX, v != RFC2217_PURGE_RX);
+		if (v != RFC2217_PURGE_RX && c->server->ep->nlinks == 1)
+			r = line_control_of(line)->purge(line, false, true);
 		if (r == 0)
 			done = v;
 		else

@@ -207,6 +207,18 @@ def test_a_suspended_client_gets_nothing_until_it_resumes(server):
     expect(c.stream, b"hello", [a])
 
 
+def test_a_purge_leaves_the_input_of_others(server):
+    d, a, client = server()
+    c, other = client(), client()
+    # Both are there before the daemon looks, the command first.
+    d.signal(signal.SIGSTOP)
+    c.stream.send(command(PURGE, b"\1"))
+    a.send(b"hello")
+    d.signal(signal.SIGCONT)
+    assert c.until(PURGE) == b"\1"
+    expect(other.stream, b"hello", [a])
+
+
 # --- the place of commands ----------------------------------------------------
 
 def test_a_command_waits_for_the_data_before_it(server):
