@@ -9,7 +9,11 @@ UNITDIR ?= /lib/systemd/system
 FLAVOUR ?= plain
 B = build/$(FLAVOUR)
 
-all: $(B)/ttybridged
+# TLS=no builds without OpenSSL: sections with tls = yes are then an error.
+TLS ?= yes
+TLS_OBJECT = $(if $(filter yes,$(TLS)),$(B)/ttybridge-tls.so)
+
+all: $(B)/ttybridged $(TLS_OBJECT)
 
 # --- flavours ----------------------------------------------------------------
 
@@ -39,14 +43,15 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 COMPILER = $(or $(CC_$(FLAVOUR)),$(CC))
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(FLAVOUR)) \
 	-DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
-	$(addprefix -iquote ,$(wildcard src/*)) $(CPPFLAGS) $(CFLAGS)
+	$(addprefix -iquote ,$(wildcard src/*)) $(CPPFLAGS) $(CFLAGS) $(PIC)
 ALL_LDFLAGS = $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 LIBS = -levent_core -lserialport -linih -lsystemd -ljansson \
 	-lpthread
 
 # --- the daemon --------------------------------------------------------------
 
-SRC = $(sort $(wildcard src/*/*.c))
+TLS_SRC = $(wildcard src/tls/*.c)
+SRC = $(sort $(filter-out $(TLS_SRC),$(wildcard src/*/*.c)))
 OBJ = $(SRC:src/%.c=$(B)/%.o)
 # What the tests link with, in place of main().
 LIBOBJ = $(filter-out $(B)/daemon/main.o,$(OBJ))
@@ -60,6 +65,13 @@ $(B)/ttybridged: $(OBJ)
 	$(call say,LINK)
 	$(Q)$(COMPILER) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LIBS)
 
+# Loaded by the daemon when a section needs it.
+$(B)/ttybridge-tls.so: $(TLS_SRC:src/%.c=$(B)/%.o)
+	$(call say,LINK)
+	$(Q)$(COMPILER) $(filter-out -pie,$(ALL_LDFLAGS)) -shared -o $@ $^ \
+	    -levent_openssl -levent_core -lssl -lcrypto
+
+$(B)/tls/%.o: private PIC = -fPIC
 $(B)/%.o: src/%.c | deps-build
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -71,7 +83,8 @@ $(B)/%.o: src/%.c | deps-build
 
 # The names are Debian's.
 DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
-	libsystemd-dev libjansson-dev libpcap-dev libtre-dev
+	libsystemd-dev libjansson-dev libpcap-dev libtre-dev \
+	$(if $(filter yes,$(TLS)),libssl-dev)
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # $(call install_packages,NAMES) installs the packages that are missing, if apt-get exists

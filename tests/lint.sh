@@ -12,7 +12,7 @@ fault() {
 }
 
 # Each directory is a layer: a file includes headers of its own and of lower ones.
-layers="base net framing endpoint route config bridge control daemon"
+layers="base net tls framing endpoint route config bridge control daemon"
 for directory in src/*; do
 	case " $layers " in *" ${directory#src/} "*) ;; *) fault "$directory is in no layer" ;; esac
 done
