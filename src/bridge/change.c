@@ -369,6 +369,8 @@ follow_section(struct node *node, struct endpoint_conf *conf)
 	struct endpoint *ep = node->endpoint;
 	struct port *port;
 
+	/* The files may have changed. */
+	endpoint_follow_tls(ep, conf);
 	if (strcmp(ep->conf->text, conf->text) == 0)
 		return;
 	endpoint_follow(ep, conf);

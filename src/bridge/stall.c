@@ -83,7 +83,8 @@ static bool
 is_owed(const struct port *port)
 {
 	return !port->link->unwritable &&
-	    (port->in_flight.waits || !queue_empty(&port->queue));
+	    (port->in_flight.waits || !queue_empty(&port->queue) ||
+		link_held(port->link) > 0);
 }
 
 void

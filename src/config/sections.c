@@ -257,6 +257,8 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 		    " [tcp-client]");
 	if (conf->ops->check != NULL && conf->ops->check(conf, &err) != 0)
 		reading_failed(rd, err.text);
+	else if (conf->ops->load != NULL && conf->ops->load(conf, &err) != 0)
+		reading_failed(rd, err.text);
 	if (rd->rule != NULL && framing_check(&conf->framing, &err) != 0)
 		reading_failed(rd, err.text);
 }

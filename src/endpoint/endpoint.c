@@ -341,6 +341,22 @@ endpoint_add_link(struct endpoint *ep, int fd, const char *address)
 }
 
 struct link *
+endpoint_add_carried(struct endpoint *ep, int fd, const struct link_ops *ops,
+    void *transport, const char *address)
+{
+	struct link *link = connection_new(ep, address, ++ep->next_link);
+
+	if (link != NULL) {
+		link->close_fd = true;
+		link_set_transport(link, ops, transport);
+		if (connection_start(link, fd))
+			return link;
+	}
+	close(fd);
+	return NULL;
+}
+
+struct link *
 endpoint_add_transport(struct endpoint *ep, const struct link_ops *ops,
     void *transport, const char *address, bool receive_only)
 {
@@ -348,8 +364,7 @@ endpoint_add_transport(struct endpoint *ep, const struct link_ops *ops,
 
 	if (link == NULL)
 		return NULL;
-	link->ops = ops;
-	link->transport = transport;
+	link_set_transport(link, ops, transport);
 	link->receive_only = receive_only;
 	return connection_start(link, -1) ? link : NULL;
 }
@@ -398,10 +413,7 @@ settle_connection(struct link *link)
 	link_discard(link);
 	release(link);
 	link_stop(link);
-	if (link->ops != NULL)
-		link->ops->closed(link);
-	else
-		close(link->fd);
+	link_close_transport(link);
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
 	ep->nended -= link->read_eof;
@@ -432,10 +444,7 @@ endpoint_settle(struct link *link)
 	if (link->close_fd)
 		link_discard(link);
 	release(link);
-	if (link->close_fd)
-		close(link->fd);
-	link->fd = -1;
-	link->close_fd = false;
+	link_close_transport(link);
 	if (link->end == LINK_REOPEN) {
 		ep->conf->ops->close(ep);
 		endpoint_set_state(ep, ENDPOINT_CLOSED, link->why);
@@ -521,10 +530,7 @@ close_now(struct endpoint *ep)
 	if (link->close_fd && link->fd >= 0)
 		link_discard(link);
 	release(link);
-	if (link->close_fd && link->fd >= 0)
-		close(link->fd);
-	link->fd = -1;
-	link->close_fd = false;
+	link_close_transport(link);
 	ep->conf->ops->close(ep);
 	event_del(ep->reopen_event);
 	task_remove(&ep->reopen);

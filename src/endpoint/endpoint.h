@@ -37,8 +37,10 @@ struct event;
 struct event_base;
 struct endpoint;
 struct filter;
+struct handshakes;
 struct line_ops;
 struct line_use;
+struct tls_context;
 
 enum overflow {
 	OVERFLOW_BLOCK,
@@ -67,6 +69,8 @@ struct endpoint_conf {
 	uint64_t stall_timeout;		 /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 
+	struct tls_context *tls; /* NULL: no TLS */
+
 	/* The values of the keys of its type: ops->conf_size bytes, NULL if that is 0. */
 	void *type_conf;
 };
@@ -88,9 +92,10 @@ struct device_id {
 struct link;
 
 /*
- * The transport of a link that has no descriptor of its own.  It calls link_ready()
- * when link_read() or link_write() can make progress again.  All members must be set,
- * unless their comment says otherwise.
+ * The transport of a link whose bytes are not simply read from and written to a
+ * descriptor.  It calls link_ready() when link_read() or link_write() can make progress
+ * again; if the link has a descriptor, its input is waited for as for any other.  All
+ * members must be set, unless their comment says otherwise.
  */
 struct link_ops {
 	/*
@@ -105,8 +110,17 @@ struct link_ops {
 	/* Describes what pending output waits for; called while link->output_pending.
 	 * NULL: as for a descriptor. */
 	void (*label)(const struct link *, char *buf, size_t size);
-	/* The link is closed and is about to be freed. */
+	/* The link is closed and is about to be freed; so is its descriptor, if any. */
 	void (*closed)(struct link *);
+	/* The number of bytes that write has accepted and that are not sent yet.  NULL:
+	 * there are never any. */
+	size_t (*held)(const struct link *);
+	/* Sends what is held, then the end of output; -EAGAIN: not all of it could be
+	 * sent.  NULL: the descriptor is shut down. */
+	int (*finish)(struct link *);
+	/* Describes an error that read or write has returned; false: as any errno.
+	 * NULL: no such errors. */
+	bool (*reason)(const struct link *, int e, char *buf, size_t size);
 };
 
 #define LINK_WHY_MAX 160
@@ -130,8 +144,10 @@ struct link {
 	void *port;		 /* the owner's */
 	struct bufferevent *bev; /* pending output; NULL while down */
 	struct event *readable;
-	int fd;		 /* -1: see ops */
-	int read_result; /* result of the last read: errno, or end of input */
+	int fd; /* -1: it has none, see ops */
+	int16_t
+	    read_result; /* result of the last read: errno, or end of input */
+	bool carried;	 /* its bytes are those of ops, not of fd */
 	bool up;
 	bool reading;	     /* as last set by link_set_reading() */
 	bool read_eof;	     /* the other side sends no more */
@@ -222,6 +238,10 @@ struct endpoint_ops {
 	/* Checks the values of the keys against each other; returns -EINVAL and sets
 	 * err on failure.  NULL: nothing to check. */
 	int (*check)(struct endpoint_conf *, struct error *err);
+	/* Reads the files that the section names, such as certificates, after check;
+	 * may be called in a thread.  -errno and err on failure.  NULL: there are
+	 * none. */
+	int (*load)(struct endpoint_conf *, struct error *err);
 	/* Sets err if the section is valid but will not work, and leaves it unchanged
 	 * otherwise.  NULL: no such check. */
 	void (*warn)(const struct endpoint_conf *, struct error *err);
@@ -292,9 +312,11 @@ struct endpoint {
 	uint64_t opens, losses;
 	uint64_t
 	    refused; /* connections and datagrams rejected, or unsendable */
-	uint64_t idle_closed;	   /* connections, in this process */
-	uint64_t bad_commands;	   /* of the protocols of closed links */
-	struct line_use *line_use; /* of a line: NULL: nobody controls it */
+	uint64_t idle_closed;	       /* connections, in this process */
+	uint64_t bad_commands;	       /* of the protocols of closed links */
+	struct line_use *line_use;     /* of a line: NULL: nobody controls it */
+	uint64_t tls_failed;	       /* handshakes, in this process */
+	struct handshakes *handshakes; /* those in progress; NULL: no TLS */
 	uint64_t backoff_ns, next_try_ns;
 	bool tried;  /* opening was tried at least once */
 	bool absent; /* the device was not there at the last try */
@@ -357,6 +379,8 @@ void endpoint_reopen(struct endpoint *ep);
 /* Applies the new values of the common keys, which may change while the endpoint is
  * open; the old values are left in conf. */
 void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
+/* Uses the TLS context of a section that is read again for new connections. */
+void endpoint_follow_tls(struct endpoint *ep, struct endpoint_conf *conf);
 /* Changes a key of the section while the endpoint is open; returns -errno and sets err
  * on failure. */
 int endpoint_set(
@@ -390,6 +414,9 @@ bool link_device(const struct link *link, struct device_id *ret);
 size_t link_take_back(struct link *link);
 /* Number of bytes passed to link_hand() and not yet written. */
 size_t link_pending(const struct link *link);
+/* Number of bytes that were accepted by link_write() and are not sent by this process
+ * yet. */
+size_t link_held(const struct link *link);
 /* Enables or disables reading; may be called from callbacks.  A hang-up is detected in
  * either case. */
 void link_set_reading(struct link *link, bool on);
@@ -424,10 +451,20 @@ void endpoint_listening(struct endpoint *ep);
  * and at once on failure.  NULL: rejected. */
 struct link *endpoint_add_link(
     struct endpoint *ep, int fd, const char *address);
-/* The same for a link with its own transport; nothing is closed on failure. */
+/* The same for a connection whose bytes are carried by ops; transport is not freed on
+ * failure. */
+struct link *endpoint_add_carried(struct endpoint *ep, int fd,
+    const struct link_ops *ops, void *transport, const char *address);
+/* The same for a link without a descriptor; nothing is closed on failure. */
 struct link *endpoint_add_transport(struct endpoint *ep,
     const struct link_ops *ops, void *transport, const char *address,
     bool receive_only);
+/*
+ * Gives the single link a transport, before endpoint_up(); it is taken away when the
+ * link is closed.
+ */
+void link_set_transport(
+    struct link *link, const struct link_ops *ops, void *transport);
 /* Called by transports when the link can be read (EV_READ) or written (EV_WRITE)
  * again.  Calls the owner, and must not be called from the callbacks of link_ops. */
 void link_ready(struct link *link, short what);

@@ -12,6 +12,7 @@
 
 #include "endpoint.h"
 #include "log.h"
+#include "tls.h"
 
 static const char *const overflow_words[] = {
 	[OVERFLOW_BLOCK] = "block",
@@ -100,6 +101,7 @@ endpoint_conf_free(struct endpoint_conf *conf)
 	key_free(endpoint_common_keys, conf);
 	if (conf->ops->keys != NULL)
 		key_free(conf->ops->keys, conf->type_conf);
+	tls_context_free(conf->tls);
 	free(conf->type_conf);
 	free(conf->name);
 	free(conf->text);
@@ -131,6 +133,15 @@ endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
 	ep->conf->file = conf->file;
 	ep->conf->line = conf->line;
 	conf->text = text;
+}
+
+void
+endpoint_follow_tls(struct endpoint *ep, struct endpoint_conf *conf)
+{
+	struct tls_context *old = ep->conf->tls;
+
+	ep->conf->tls = conf->tls;
+	conf->tls = old;
 }
 
 /* Finds a key that may change while the endpoint is open, and the struct that holds

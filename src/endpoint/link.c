@@ -4,8 +4,8 @@
  * Input is read from the descriptor directly into the owner's buffer, in the callback
  * of a read event.  Output that cannot be written at once is left to a bufferevent.
  *
- * The bytes of a link without a descriptor are carried by its link_ops.  Its
- * bufferevent then only stores what could not be written.
+ * The bytes of a link that has no descriptor, or whose bytes are encrypted, are carried
+ * by its link_ops.  Its bufferevent then only stores what could not be written.
  *
  * The transport of links is in link_transport.c; how a link ends is in link_hangup.c.
  */
@@ -241,7 +241,7 @@ is_socket(int fd, int option, int value)
 static inline bool
 only_stores(const struct link *link)
 {
-	return link->fd < 0 || link->filtered;
+	return link->carried || link->filtered;
 }
 
 static void
@@ -259,7 +259,7 @@ free_events(struct link *link)
 static int
 make_output(struct link *link, int fd)
 {
-	if (link->filtered)
+	if (only_stores(link))
 		fd = -1;
 	link->bev = bufferevent_socket_new(link->endpoint->base, fd, 0);
 	if (link->bev == NULL)
@@ -385,15 +385,27 @@ link_discard(const struct link *link)
 		continue;
 }
 
+/* Sends the end of output of a transport; false: it has to be called again. */
+static bool
+transport_finish(struct link *link)
+{
+	return !link->carried || link->ops->finish == NULL ||
+	    link->ops->finish(link) != -EAGAIN;
+}
+
 bool
 link_finish(struct link *link)
 {
 	int unsent;
 
-	if (!link->up || !link->socket || link->read_eof)
+	if (!link->up || !link->socket)
 		return true;
-	if (link->filtered && !link_filter_flush(link))
+	if (link->filtered && !link->read_eof && !link_filter_flush(link))
 		return false;
+	if (!transport_finish(link))
+		return false;
+	if (link->read_eof)
+		return true;
 	if (!link->write_closed)
 		shutdown(link->fd, SHUT_WR);
 	link->write_closed = true;

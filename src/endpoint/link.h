@@ -23,6 +23,8 @@ void link_stop(struct link *link);
 /* Takes the link out of use now; the rest is done in a deferred step, by the function
  * passed to link_machinery(). */
 void link_lose(struct link *link, enum link_end end, const char *why);
+/* The link is closed: frees its transport, and closes the descriptor of a connection. */
+void link_close_transport(struct link *link);
 /* Performs the deferred close of the link now, if there is one. */
 void link_settle_now(struct link *link);
 /* Copies up to size bytes of the output that link_pending() counts; returns how many. */

@@ -148,6 +148,9 @@ link_reason(const struct link *link, int e, char *buf, size_t size)
 {
 	char time[24];
 
+	if (link->carried && link->ops->reason != NULL &&
+	    link->ops->reason(link, e, buf, size))
+		return buf;
 	if (is_unanswered(link, e))
 		snprintf(buf, size, "acknowledged nothing for %s",
 		    format_time(link->keepalive.ns, time, sizeof(time)));

@@ -15,7 +15,7 @@ link_get(struct link *link, void *buf, size_t size)
 {
 	ssize_t r;
 
-	if (link->fd < 0) {
+	if (link->carried) {
 		r = link->ops->read(link, buf, size);
 		errno = r < 0 ? (int)-r : 0;
 		return MAX(r, (ssize_t)-1);
@@ -31,7 +31,7 @@ link_put(struct link *link, const void *data, size_t len)
 {
 	ssize_t r;
 
-	if (link->fd < 0) {
+	if (link->carried) {
 		r = link->ops->write(link, data, len);
 		errno = r < 0 ? (int)-r : 0;
 		return MAX(r, (ssize_t)-1);
@@ -83,8 +83,36 @@ wait_descriptor(struct link *link)
 void
 link_wait(struct link *link)
 {
-	if (link->ops != NULL)
+	if (link->carried)
 		link->ops->wait(link);
 	else if (link->up)
 		wait_descriptor(link);
+}
+
+void
+link_set_transport(
+    struct link *link, const struct link_ops *ops, void *transport)
+{
+	link->ops = ops;
+	link->transport = transport;
+	link->carried = ops != NULL;
+}
+
+void
+link_close_transport(struct link *link)
+{
+	if (link->carried)
+		link->ops->closed(link);
+	link_set_transport(link, NULL, NULL);
+	if (link->close_fd && link->fd >= 0)
+		close(link->fd);
+	link->fd = -1;
+	link->close_fd = false;
+}
+
+size_t
+link_held(const struct link *link)
+{
+	return link->carried && link->ops->held != NULL ? link->ops->held(link)
+							: 0;
 }

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "endpoint.h"
+#include "handshake.h"
 #include "idle.h"
 #include "listener.h"
 #include "rfc2217_server.h"
 #include "tcp_conf.h"
+#include "tls_link.h"
 
 struct server_conf {
 	char *listen;
@@ -20,6 +22,7 @@ struct server_conf {
 	char *allow;
 	struct tcp_conf tcp;
 	struct rfc2217_conf rfc2217;
+	struct tls_conf tls;
 	/* unix-server */
 	uint64_t mode; /* 0: not given */
 	char *group;
@@ -30,6 +33,9 @@ struct server {
 	struct networks *allow;
 	struct idle_watch idle;
 	struct rfc2217 *rfc2217; /* NULL: the protocol is raw */
+	struct handshakes handshakes;
+	struct log_limit limit; /* of their failures */
+	bool expires_soon;	/* the certificate, which was logged */
 };
 
 #define OFFSET(member) offsetof(struct server_conf, member)
@@ -94,6 +100,11 @@ static const struct key tcp_server_keys[] = {
 	    .help = "how often modem lines are looked at, for clients that"
 		    " are told of changes" },
 	TCP_KEY_KEEPALIVE(struct server_conf),
+	TLS_KEY_ON(struct server_conf),
+	TLS_KEY_CERT(struct server_conf),
+	TLS_KEY_KEY(struct server_conf),
+	TLS_KEY_CA_SERVER(struct server_conf),
+	TLS_KEY_TIMEOUT(struct server_conf),
 	SERVER_KEY_IDLE_TIMEOUT,
 	SERVER_KEY_GREETING,
 	{ .name = NULL },
@@ -135,8 +146,65 @@ server_hangup(struct endpoint *ep)
 	unsigned extra = ep->nended > most ? ep->nended - most : 0;
 
 	if (server != NULL && server->listener != NULL)
-		listener_set_clients(
-		    server->listener, ep->nlinks - ep->nended + extra);
+		listener_set_clients(server->listener,
+		    ep->nlinks - ep->nended + extra + server->handshakes.n);
+	return true;
+}
+
+static void
+client_joined(struct endpoint *ep, struct link *link)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+
+	link_keepalive(link, conf->tcp.keepalive);
+	server_hangup(ep);
+	idle_watch_link(&((struct server *)ep->impl)->idle);
+}
+
+/* Warns once when the certificate is about to expire, at the next client. */
+static void
+look_at_expiry(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+	char text[96];
+
+	if (!server->expires_soon && tls_expires_soon(ep->conf->tls))
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, ep->conf->name, "%s",
+		    tls_expiry(ep->conf->tls, text, sizeof(text)));
+	server->expires_soon = tls_expires_soon(ep->conf->tls);
+}
+
+static void
+on_handshake(
+    void *arg, struct tls_session *session, const char *peer, const char *why)
+{
+	struct endpoint *ep = arg;
+	struct server *server = ep->impl;
+	struct link *link;
+
+	look_at_expiry(ep);
+	if (session == NULL) {
+		ep->tls_failed++;
+		log_limited(&server->limit, LOG_WARNING, ABOUT_ENDPOINT,
+		    ep->conf->name, "TLS handshake of %s failed: %s", peer,
+		    why);
+		server_hangup(ep);
+	} else if ((link = endpoint_add_tls(ep, session, peer)) != NULL)
+		client_joined(ep, link);
+	else
+		server_hangup(ep);
+}
+
+static bool
+start_handshake(struct endpoint *ep, int fd, const char *peer)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	struct server *server = ep->impl;
+
+	if (handshake_start(&server->handshakes, ep->conf->tls, fd, NULL, peer,
+		conf->tls.handshake_timeout) < 0)
+		return false;
+	server_hangup(ep);
 	return true;
 }
 
@@ -144,15 +212,14 @@ static bool
 on_client(void *arg, int fd, const char *peer)
 {
 	struct endpoint *ep = arg;
-	const struct server_conf *conf = ep->conf->type_conf;
 	struct link *link;
 
+	if (ep->conf->tls != NULL)
+		return start_handshake(ep, fd, peer);
 	if ((link = endpoint_add_link(ep, fd, peer)) == NULL)
 		return false;
 	link_keep(link, fd);
-	link_keepalive(link, conf->tcp.keepalive);
-	server_hangup(ep);
-	idle_watch_link(&((struct server *)ep->impl)->idle);
+	client_joined(ep, link);
 	return true;
 }
 
@@ -164,11 +231,28 @@ server_close(struct endpoint *ep)
 	if (server == NULL)
 		return;
 	ep->impl = NULL;
+	ep->handshakes = NULL;
+	handshakes_cancel(&server->handshakes);
 	idle_watch_stop(&server->idle);
 	listener_free(server->listener);
 	networks_free(server->allow);
 	rfc2217_free(server->rfc2217);
 	free(server);
+}
+
+static void
+init_handshakes(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+
+	handshakes_init(&server->handshakes);
+	server->handshakes.base = ep->base;
+	server->handshakes.name = ep->conf->name;
+	server->handshakes.done = on_handshake;
+	server->handshakes.arg = ep;
+	server->expires_soon = tls_expires_soon(ep->conf->tls);
+	if (ep->conf->tls != NULL)
+		ep->handshakes = &server->handshakes;
 }
 
 static int
@@ -191,6 +275,7 @@ server_open(struct endpoint *ep)
 	if (server == NULL)
 		return -ENOMEM;
 	ep->impl = server;
+	init_handshakes(ep);
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->listen);
 	r = address_parse(conf->listen, &lc.address, &ep->error);
 	if (r == 0 && conf->allow != NULL)
@@ -295,7 +380,8 @@ tcp_check(struct endpoint_conf *conf, struct error *err)
 	    (r = networks_parse(server->allow, &allow, &why)) < 0)
 		return error_fail(err, r, "'allow': %s", why.text);
 	networks_free(allow);
-	if ((r = check_protocol(server, err)) < 0)
+	if ((r = check_protocol(server, err)) < 0 ||
+	    (r = tls_check(&server->tls, true, err)) < 0)
 		return r;
 	if (address_is_loopback((struct sockaddr *)&address.ss) ||
 	    server->allow != NULL)
@@ -304,6 +390,22 @@ tcp_check(struct endpoint_conf *conf, struct error *err)
 	    "listen = %s is open to the network: 'allow' must"
 	    " say to whom (allow = 192.168.1.0/24)",
 	    server->listen);
+}
+
+static int
+tcp_load(struct endpoint_conf *conf, struct error *err)
+{
+	const struct server_conf *server = conf->type_conf;
+
+	return tls_load(&server->tls, true, &conf->tls, err);
+}
+
+static void
+tcp_warn(const struct endpoint_conf *conf, struct error *err)
+{
+	const struct server_conf *server = conf->type_conf;
+
+	tls_warn(&server->tls, conf->tls, err);
 }
 
 static int
@@ -321,6 +423,8 @@ const struct endpoint_ops endpoint_tcp_server = {
 	.main_key = "listen",
 	.several = true,
 	.check = tcp_check,
+	.load = tcp_load,
+	.warn = tcp_warn,
 	.open = server_open,
 	.close = server_close,
 	.hangup = server_hangup,

@@ -244,7 +244,7 @@ link_taken(const struct link *link, struct taken *ret)
 			unsent = 0;
 	} else if (family != AF_UNSPEC)
 		seen = tcp_unread(link->fd, &unread) == 0;
-	ret->bytes =
-	    link->tx_bytes - link_pending(link) - (uint64_t)unsent - unread;
+	ret->bytes = link->tx_bytes - link_pending(link) - link_held(link) -
+	    (uint64_t)unsent - unread;
 	ret->delay_ns = seen ? 0 : hidden_time(link, family, ret->bytes);
 }

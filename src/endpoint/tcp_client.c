@@ -7,14 +7,22 @@
 
 #include "connector.h"
 #include "endpoint.h"
+#include "handshake.h"
 #include "tcp_conf.h"
 #include "telnet_filter.h"
+#include "tls_link.h"
 
 struct client_conf {
 	char *connect;
 	uint64_t connect_timeout; /* ns */
 	struct tcp_conf tcp;
+	struct tls_conf tls;
 	char *on_open, *on_close;
+};
+
+struct client {
+	struct connector connector;
+	struct handshakes handshakes; /* at most one */
 };
 
 #define OFFSET(member) offsetof(struct client_conf, member)
@@ -28,63 +36,138 @@ static const struct key tcp_client_keys[] = {
 	TCP_KEY_PROTOCOL(struct client_conf),
 	TCP_KEY_KEEPALIVE(struct client_conf),
 	TCP_KEY_CONNECT_TIMEOUT(struct client_conf),
+	TLS_KEY_ON(struct client_conf),
+	TLS_KEY_CA_CLIENT(struct client_conf),
+	TLS_KEY_NAME(struct client_conf),
+	TLS_KEY_VERIFY(struct client_conf),
+	TLS_KEY_CERT(struct client_conf),
+	TLS_KEY_KEY(struct client_conf),
+	TLS_KEY_TIMEOUT(struct client_conf),
 	ENDPOINT_KEY_ON_OPEN(struct client_conf),
 	ENDPOINT_KEY_ON_CLOSE(struct client_conf),
 	{ .name = NULL },
 };
 
+/* The connection is ready for use; session: it has TLS. */
+static void
+opened(struct endpoint *ep, int fd, struct tls_session *session)
+{
+	const struct client_conf *conf = ep->conf->type_conf;
+	int r;
+
+	if (session != NULL)
+		r = endpoint_up_tls(ep, session);
+	else {
+		link_keep(&ep->link, fd);
+		if ((r = endpoint_up(ep, fd, true)) < 0)
+			close(fd);
+	}
+	if (r < 0)
+		endpoint_lost(ep, "out of memory");
+	else
+		link_keepalive(&ep->link, conf->tcp.keepalive);
+}
+
+static void
+on_handshake(
+    void *arg, struct tls_session *session, const char *peer, const char *why)
+{
+	struct endpoint *ep = arg;
+	struct error err;
+
+	(void)peer;
+	if (session != NULL) {
+		opened(ep, session->fd, session);
+		return;
+	}
+	ep->tls_failed++;
+	error_set(&err, "TLS handshake failed: %s", why);
+	endpoint_lost(ep, err.text);
+}
+
+static void
+start_handshake(struct endpoint *ep, int fd)
+{
+	const struct client_conf *conf = ep->conf->type_conf;
+	struct client *client = ep->impl;
+	char host[CONNECTOR_HOST_MAX];
+	const char *name = conf->tls.name, *port;
+
+	if (name == NULL &&
+	    connector_split(conf->connect, host, sizeof(host), &port) == 0)
+		name = host;
+	if (handshake_start(&client->handshakes, ep->conf->tls, fd, name,
+		ep->address, conf->tls.handshake_timeout) < 0)
+		endpoint_lost(ep, "out of memory");
+}
+
 static void
 on_connected(void *arg, int fd, const char *why)
 {
 	struct endpoint *ep = arg;
-	const struct client_conf *conf = ep->conf->type_conf;
 
-	if (fd < 0) {
+	if (fd < 0)
 		endpoint_lost(ep, why);
-		return;
-	}
-	link_keep(&ep->link, fd);
-	if (endpoint_up(ep, fd, true) < 0) {
-		close(fd);
-		endpoint_lost(ep, "out of memory");
-	} else
-		link_keepalive(&ep->link, conf->tcp.keepalive);
+	else if (ep->conf->tls != NULL)
+		start_handshake(ep, fd);
+	else
+		opened(ep, fd, NULL);
 }
 
 static void
 client_close(struct endpoint *ep)
 {
-	struct connector *c = ep->impl;
+	struct client *client = ep->impl;
 
-	if (c == NULL)
+	if (client == NULL)
 		return;
 	ep->impl = NULL;
-	connector_cancel(c);
-	free(c);
+	ep->handshakes = NULL;
+	connector_cancel(&client->connector);
+	handshakes_cancel(&client->handshakes);
+	free(client);
+}
+
+static struct client *
+client_new(struct endpoint *ep)
+{
+	const struct client_conf *conf = ep->conf->type_conf;
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL)
+		return NULL;
+	client->connector.base = ep->base;
+	client->connector.name = ep->conf->name;
+	client->connector.address = conf->connect;
+	client->connector.timeout_ns = conf->connect_timeout;
+	client->connector.done = on_connected;
+	client->connector.arg = ep;
+	handshakes_init(&client->handshakes);
+	client->handshakes.base = ep->base;
+	client->handshakes.name = ep->conf->name;
+	client->handshakes.done = on_handshake;
+	client->handshakes.arg = ep;
+	return client;
 }
 
 static int
 client_open(struct endpoint *ep)
 {
 	const struct client_conf *conf = ep->conf->type_conf;
-	struct connector *c = ep->impl;
+	struct client *client = ep->impl;
 	int fd, r;
 
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->connect);
 	if ((fd = endpoint_take(ep)) >= 0) {
-		on_connected(ep, fd, NULL);
+		opened(ep, fd, NULL);
 		return 0;
 	}
-	if (c == NULL && (c = calloc(1, sizeof(*c))) == NULL)
+	if (client == NULL && (client = client_new(ep)) == NULL)
 		return -ENOMEM;
-	ep->impl = c;
-	c->base = ep->base;
-	c->name = ep->conf->name;
-	c->address = conf->connect;
-	c->timeout_ns = conf->connect_timeout;
-	c->done = on_connected;
-	c->arg = ep;
-	if ((r = connector_start(c)) == -EAGAIN)
+	ep->impl = client;
+	if (ep->conf->tls != NULL)
+		ep->handshakes = &client->handshakes;
+	if ((r = connector_start(&client->connector)) == -EAGAIN)
 		error_set(&ep->error, "too many names are being looked up");
 	return r;
 }
@@ -117,11 +200,27 @@ client_check(struct endpoint_conf *conf, struct error *err)
 		    " machine is a [serial] with device = rfc2217://%s",
 		    client->connect);
 	if (connector_is_address(client->connect))
-		return 0;
+		return tls_check(&client->tls, false, err);
 	return error_fail(err, -EINVAL,
 	    "'connect' is '%s', and not HOST:PORT, such as"
 	    " 192.168.1.7:5011",
 	    client->connect);
+}
+
+static int
+client_load(struct endpoint_conf *conf, struct error *err)
+{
+	const struct client_conf *client = conf->type_conf;
+
+	return tls_load(&client->tls, false, &conf->tls, err);
+}
+
+static void
+client_warn(const struct endpoint_conf *conf, struct error *err)
+{
+	const struct client_conf *client = conf->type_conf;
+
+	tls_warn(&client->tls, conf->tls, err);
 }
 
 const struct endpoint_ops endpoint_tcp_client = {
@@ -130,6 +229,8 @@ const struct endpoint_ops endpoint_tcp_client = {
 	.conf_size = sizeof(struct client_conf),
 	.main_key = "connect",
 	.check = client_check,
+	.load = client_load,
+	.warn = client_warn,
 	.open = client_open,
 	.close = client_close,
 	.attach = client_attach,

@@ -47,7 +47,8 @@ struct session {
 	int error;     /* errno of the socket, 0: none */
 	int result;    /* of the call that has failed */
 	bool ended;    /* the socket has no more input */
-	bool failed;   /* by an error, after which nothing may be sent */
+	bool broken;   /* nothing more can be sent; it may still be read */
+	bool failed;   /* an error after which nothing more can be done */
 	bool finished; /* close_notify was sent */
 	bool handed;   /* to a bufferevent */
 };
@@ -179,6 +180,17 @@ set_reason(struct session *s)
 	snprintf(why, size, "%s", openssl_reason());
 }
 
+/* The socket cannot be written; what was received before can still be read. */
+static int
+write_failed(struct session *s)
+{
+	int e = s->error;
+
+	s->error = 0;
+	s->broken = true;
+	return -e;
+}
+
 /* The result of a call that has returned r <= 0. */
 static int
 call_failed(struct session *s, int r)
@@ -305,7 +317,7 @@ session_flush(struct tls_session *session)
 	if (session->held == 0)
 		return 0;
 	if ((n = send_some(s, s->held, session->held)) < 0)
-		return -s->error;
+		return write_failed(s);
 	session->held -= (size_t)n;
 	if (session->held > 0) {
 		memmove(s->held, s->held + n, session->held);
@@ -669,7 +681,7 @@ session_write(struct tls_session *session, const void *data, size_t len)
 	size_t n = 0;
 	int r = 1;
 
-	if (s->failed || s->finished)
+	if (s->failed || s->broken || s->finished)
 		return s->failed ? s->result : -EPIPE;
 	if (!s->handed && (r = session_flush(session)) < 0)
 		return r;
@@ -682,6 +694,8 @@ session_write(struct tls_session *session, const void *data, size_t len)
 			n += (size_t)r;
 	} while (r > 0 && n < len && session->held == 0);
 	current = NULL;
+	if (s->error != 0)
+		return write_failed(s);
 	if (n > 0)
 		return (ssize_t)n;
 	return (r = call_failed(s, r)) == 0 ? -EPIPE : r;
@@ -693,7 +707,8 @@ session_finish(struct tls_session *session)
 	struct session *s = (struct session *)session;
 	int r = session_flush(session);
 
-	if (r < 0 || s->finished || s->failed || session->version == NULL)
+	if (r < 0 || s->finished || s->failed || s->broken ||
+	    session->version == NULL)
 		return r;
 	ERR_clear_error();
 	current = s;
