@@ -12,6 +12,7 @@
 #include "link.h"
 #include "log.h"
 #include "routes_change.h"
+#include "tls_link.h"
 
 int
 bridge_new(struct event_base *base, struct bridge **ret)
@@ -106,18 +107,50 @@ bridge_stop(struct bridge *b)
 	}
 }
 
-bool
-bridge_written(const struct bridge *b)
+/* Whether something waits that this process has yet to write. */
+static bool
+is_unwritten(const struct port *port)
+{
+	return port_open(port) &&
+	    (port->backlog || port->in_flight.waits ||
+		!queue_empty(&port->queue) || link_held(port->link) > 0);
+}
+
+static bool
+is_written(const struct bridge *b, bool only_tls)
 {
 	const struct port *port;
 
 	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
-			if (port_open(port) &&
-			    (port->backlog || port->in_flight.waits ||
-				!queue_empty(&port->queue)))
+			if ((!only_tls || link_is_tls(port->link)) &&
+			    is_unwritten(port))
 				return false;
 	return true;
+}
+
+bool
+bridge_written(const struct bridge *b)
+{
+	return is_written(b, false);
+}
+
+bool
+bridge_tls_written(const struct bridge *b)
+{
+	return is_written(b, true);
+}
+
+void
+bridge_end_tls(struct bridge *b)
+{
+	struct port *port;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+			if (link_is_tls(port->link))
+				link_close(port->link,
+				    "the daemon starts again, which ends TLS");
 }
 
 bool

@@ -251,6 +251,10 @@ void bridge_stop(struct bridge *b);
 bool bridge_drained(struct bridge *b);
 /* The same for the data in this process: the kernel may still hold some of it. */
 bool bridge_written(const struct bridge *b);
+/* The same for links with TLS alone, which the next process cannot continue. */
+bool bridge_tls_written(const struct bridge *b);
+/* Closes these links in a deferred step; what is queued for them is dropped. */
+void bridge_end_tls(struct bridge *b);
 void bridge_free(struct bridge *b);
 
 /* The state of the previous process was restored, and what it had open taken over. */

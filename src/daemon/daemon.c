@@ -49,6 +49,8 @@ static struct daemon_conf conf;
 static struct event *signal_event, *drain_event, *control_event;
 static struct task signal_task, drain_task;
 static uint64_t drain_until;
+static uint64_t
+    restart_by;	     /* 0: it is not about to execute the program again */
 static bool leaving; /* stops, and leaves its state in the fd store */
 
 /* --- configuration -------------------------------------------------------- */
@@ -150,45 +152,6 @@ log_tasks(void)
 	}
 }
 
-static void
-drain_label(const struct task *task, char *buf, size_t size)
-{
-	(void)task;
-	snprintf(buf, size, "all queues to be written, before it ends");
-}
-
-static void
-on_drain(evutil_socket_t fd, short what, void *arg)
-{
-	const struct timeval step = { 0, DRAIN_STEP_US };
-
-	(void)fd, (void)what, (void)arg;
-	if ((leaving ? bridge_written(bridge) : bridge_drained(bridge)) ||
-	    now_ns() >= drain_until)
-		event_base_loopbreak(base);
-	else
-		evtimer_add(drain_event, &step);
-}
-
-static void
-begin_stop(int sig)
-{
-	if (drain_until != 0) {
-		event_base_loopbreak(base);
-		return;
-	}
-	log_at(LOG_NOTICE, "%s: stopping", strsignal(sig));
-	systemd_stopping(conf.drain_timeout);
-	leaving = handover_store_there();
-	reload_stop();
-	if (!leaving)
-		bridge_stop(bridge);
-	drain_until = now_ns() + conf.drain_timeout;
-	task_add(&drain_task, NULL, drain_label, "daemon.drain");
-	TASK_WAIT(&drain_task);
-	on_drain(-1, 0, NULL);
-}
-
 /*
  * Checks that the program starts and accepts the configuration; it prints the reason if
  * it does not.
@@ -255,28 +218,104 @@ before_exec(void)
 	bridge_end_signals(bridge);
 }
 
-/* Executes the program again, or continues unchanged if that fails. */
 static void
-restart(void)
+not_executed(const char *why)
 {
-	struct error err = { "it does not run with this configuration" };
+	restart_by = 0;
+	task_remove(&drain_task);
+	log_at(LOG_ERR, "cannot start %s again, goes on: %s", program, why);
+}
+
+/* Executes the program again, or continues if that fails. */
+static void
+execute(void)
+{
+	struct error err;
 	int r;
 
-	if (drain_until != 0)
-		return;
 	reload_complete();
-	log_at(LOG_NOTICE, "starting %s again", program);
-	r = try_program();
-	if (r != 0 && r != -EINVAL)
-		error_set(&err, "%s", strerror(-r));
-	if (r == 0 && (r = try_controls(&err)) == 0) {
+	if ((r = try_controls(&err)) == 0) {
+		bridge_end_tls(bridge);
 		bridge_settle(bridge);
 		r = handover_exec(bridge, program, options->argv, before_exec);
 		error_set(&err, "%s", strerror(-r));
 		control_ports_drop();
 	}
-	log_at(
-	    LOG_ERR, "cannot start %s again, goes on: %s", program, err.text);
+	not_executed(err.text);
+}
+
+static void
+drain_label(const struct task *task, char *buf, size_t size)
+{
+	(void)task;
+	snprintf(buf, size, "%s to be written, before it %s",
+	    drain_until != 0 ? "all queues" : "the queues of peers with TLS",
+	    drain_until != 0 ? "ends" : "starts again");
+}
+
+static void
+wait_for_queues(void)
+{
+	if (drain_task.label == NULL)
+		task_add(&drain_task, NULL, drain_label, "daemon.drain");
+	TASK_WAIT(&drain_task);
+}
+
+static void
+on_drain(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval step = { 0, DRAIN_STEP_US };
+
+	(void)fd, (void)what, (void)arg;
+	if (drain_until == 0 &&
+	    (bridge_tls_written(bridge) || now_ns() >= restart_by))
+		execute();
+	else if (drain_until == 0)
+		evtimer_add(drain_event, &step);
+	else if ((leaving ? bridge_written(bridge) : bridge_drained(bridge)) ||
+	    now_ns() >= drain_until)
+		event_base_loopbreak(base);
+	else
+		evtimer_add(drain_event, &step);
+}
+
+static void
+begin_stop(int sig)
+{
+	if (drain_until != 0) {
+		event_base_loopbreak(base);
+		return;
+	}
+	log_at(LOG_NOTICE, "%s: stopping", strsignal(sig));
+	systemd_stopping(conf.drain_timeout);
+	leaving = handover_store_there();
+	reload_stop();
+	if (!leaving)
+		bridge_stop(bridge);
+	drain_until = now_ns() + conf.drain_timeout;
+	wait_for_queues();
+	on_drain(-1, 0, NULL);
+}
+
+/* TLS cannot be handed over: first its peers get what is queued for them. */
+static void
+restart(void)
+{
+	int r;
+
+	if (drain_until != 0 || restart_by != 0)
+		return;
+	reload_complete();
+	log_at(LOG_NOTICE, "starting %s again", program);
+	if ((r = try_program()) != 0) {
+		not_executed(r == -EINVAL
+			? "it does not run with this configuration"
+			: strerror(-r));
+		return;
+	}
+	restart_by = now_ns() + conf.drain_timeout;
+	wait_for_queues();
+	on_drain(-1, 0, NULL);
 }
 
 static void
@@ -482,6 +521,7 @@ leave(int status)
 	capture_stop("the daemon has ended");
 	if (bridge != NULL) {
 		bridge_end_signals(bridge);
+		bridge_end_tls(bridge);
 		bridge_settle(bridge);
 	}
 	if (bridge != NULL && (r = handover_store(bridge)) < 0)
