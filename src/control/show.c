@@ -8,6 +8,7 @@
 #include <libserialport.h>
 
 #include "call.h"
+#include "tls_link.h"
 
 /* --- tasks --------------------------------------------------------------- */
 
@@ -124,14 +125,19 @@ show_where(struct call *call)
 
 /* --- endpoints, peers and routes ----------------------------------------- */
 
-/* Why the endpoint is not up, and when it is tried again: one cell, in JSON two. */
+/*
+ * Why the endpoint is not up, and when it is tried again: one cell, in JSON two.  Of one
+ * that is up, that its certificate is about to expire.
+ */
 static void
 show_reason(struct call *call, const struct endpoint *ep)
 {
 	uint64_t next = endpoint_next_try(ep);
 	const char *why = ep->state == ENDPOINT_UP ? "" : ep->error.text;
-	char in[24];
+	char in[24], expiry[96];
 
+	if (*why == '\0' && tls_expires_soon(ep->conf->tls))
+		why = tls_expiry(ep->conf->tls, expiry, sizeof(expiry));
 	if (call->json) {
 		output_cell(call->out, "%s", why);
 		output_cell_time(call->out, next, next == 0);

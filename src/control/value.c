@@ -4,6 +4,8 @@
 #include <inttypes.h>
 
 #include "call.h"
+#include "handshake.h"
+#include "tls_link.h"
 #include "value.h"
 
 /* --- values -------------------------------------------------------------- */
@@ -194,6 +196,40 @@ print_echo(const void *object, size_t at, char *buf, size_t size)
 	    print_traffic(object, at, buf, size);
 }
 
+enum tls_value { TLS_EXPIRES, TLS_FAILED, TLS_HANDSHAKES, TLS_MEMORY };
+
+static uint64_t
+tls_memory(const struct endpoint *ep)
+{
+	uint64_t n = endpoint_tls_memory(ep);
+
+	return ep->handshakes != NULL ? n + handshakes_memory(ep->handshakes)
+				      : n;
+}
+
+/* Only an endpoint with TLS has these; without a certificate it does not expire. */
+static bool
+print_tls(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = ((const struct node_sums *)object)->node;
+	const struct endpoint *ep = node->endpoint;
+	const struct tls_context *context = ep->conf->tls;
+
+	if (context == NULL || (at == TLS_EXPIRES && context->expires == 0))
+		return false;
+	if (at == TLS_EXPIRES)
+		snprintf(buf, size, "%lld",
+		    (long long)context->expires - (long long)time(NULL));
+	else if (at == TLS_FAILED)
+		print_number(ep->tls_failed, buf, size);
+	else if (at == TLS_HANDSHAKES)
+		print_number(
+		    ep->handshakes != NULL ? ep->handshakes->n : 0, buf, size);
+	else
+		print_number(tls_memory(ep), buf, size);
+	return true;
+}
+
 #define TRAFFIC(member) print_traffic, offsetof(struct traffic, member)
 
 enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
@@ -259,6 +295,10 @@ const struct row node_rows[] = {
 	{ "line_parity", print_line_error, LINE_PARITY },
 	{ "line_overrun", print_line_error, LINE_OVERRUN },
 	{ "line_break", print_line_error, LINE_BREAK },
+	{ "tls_expires", print_tls, TLS_EXPIRES },
+	{ "tls_failed", print_tls, TLS_FAILED },
+	{ "tls_handshakes", print_tls, TLS_HANDSHAKES },
+	{ "tls_memory", print_tls, TLS_MEMORY },
 	{ "errors", print_node, NODE_ERRORS },
 	{ "dropped", print_node, NODE_DROPPED },
 	{ "dropped_bytes", TRAFFIC(dropped_bytes) },
