@@ -7,6 +7,7 @@
 
 #include "endpoint.h"
 #include "route.h"
+#include "tls.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/ttybridge/ttybridge.conf"
 #define CONFIG_WORDS "command line" /* the "file" of words */
@@ -37,6 +38,9 @@ struct control_conf {
 	char *group;
 	uint64_t max_clients;
 	uint64_t stall_timeout; /* of a watch, ns, 0: none */
+	struct tls_conf tls;
+	char *full; /* names of certificates, NULL: not given */
+	struct tls_context *context; /* NULL: no TLS */
 };
 extern const struct key control_keys[];
 void control_conf_free(struct control_conf *conf);

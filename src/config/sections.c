@@ -61,6 +61,27 @@ check_group(struct reading *rd, const char *group)
 	reading_failed(rd, err.text);
 }
 
+/* With TLS, access is full for the names in 'full' only. */
+static void
+check_control_tls(struct reading *rd, struct control_conf *conf, bool is_unix)
+{
+	struct error err;
+
+	if (is_unix && conf->tls.on)
+		reading_failed(rd, "'tls' is for TCP");
+	else if (conf->full != NULL && conf->tls.ca == NULL)
+		reading_failed(rd,
+		    "'full' needs 'tls_ca', the CA of the clients'"
+		    " certificates, and tls = yes");
+	else if (conf->tls.on && conf->access == ACCESS_FULL)
+		reading_failed(rd,
+		    "'access' = full is for ports without TLS; write full ="
+		    " NAME with the names of certificates");
+	else if (tls_check(&conf->tls, true, &err) < 0 ||
+	    tls_load(&conf->tls, true, &conf->context, &err) < 0)
+		reading_failed(rd, err.text);
+}
+
 static void
 check_control(struct reading *rd, struct control_conf *conf)
 {
@@ -81,6 +102,7 @@ check_control(struct reading *rd, struct control_conf *conf)
 		return;
 	}
 	is_unix = address.ss.ss_family == AF_UNIX;
+	check_control_tls(rd, conf, is_unix);
 	if (conf->access == ACCESS_DEFAULT)
 		conf->access = is_unix ? ACCESS_FULL : ACCESS_READ;
 	if (is_unix && conf->allow != NULL)

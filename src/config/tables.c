@@ -110,6 +110,17 @@ const struct key control_keys[] = {
 	    .min = 1,
 	    .max = 1024,
 	    .help = "at a time" },
+	TLS_KEY_ON(struct control_conf),
+	TLS_KEY_CERT(struct control_conf),
+	TLS_KEY_KEY(struct control_conf),
+	TLS_KEY_CA_SERVER(struct control_conf),
+	TLS_KEY_TIMEOUT(struct control_conf),
+	{ .name = "full",
+	    .type = KEY_STRING,
+	    .offset = CONTROL(full),
+	    .min = 1,
+	    .help = "names of the certificates whose clients may change"
+		    " anything" },
 	{ .name = "stall_timeout",
 	    .type = KEY_TIME,
 	    .def = "10s",
@@ -135,6 +146,7 @@ control_conf_free(struct control_conf *conf)
 	if (conf == NULL)
 		return;
 	key_free(control_keys, conf);
+	tls_context_free(conf->context);
 	free(conf->allow);
 	free(conf->name);
 	free(conf->text);

@@ -254,6 +254,17 @@ warn_endpoint(struct warner *w, unsigned number)
 	warn_keys(w, e);
 }
 
+static void
+warn_control(struct warner *w, const struct control_conf *c)
+{
+	struct error why = { "" };
+
+	tls_warn(&c->tls, c->context, &why);
+	if (error_is_set(&why))
+		warning_add(w->faults, c->file, c->line, "[control %s]: %s",
+		    c->name, why.text);
+}
+
 /* --- paths --------------------------------------------------------------- */
 
 static bool
@@ -445,6 +456,8 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 			note_all(&w);
 		for (unsigned i = 0; i < c->nendpoints; i++)
 			warn_endpoint(&w, i);
+		for (unsigned i = 0; i < c->ncontrols; i++)
+			warn_control(&w, c->controls[i]);
 		for (unsigned i = 0; i < c->nroutes; i++)
 			warn_nmea(&w, c->routes[i]);
 		if (file != NULL)

@@ -8,16 +8,47 @@
 #include "session.h"
 
 static bool
+out_of_memory(struct control *c, const char *peer)
+{
+	log_limited(&c->refused, LOG_ERR, ABOUT_CONTROL, c->conf.name,
+	    "%s refused: out of memory", peer);
+	return false;
+}
+
+void
+control_count(struct control *c)
+{
+	listener_set_clients(c->listener, c->nsessions + c->handshakes.n);
+}
+
+static bool
 on_accept(void *arg, int fd, const char *peer)
 {
 	struct control *c = arg;
+	int r;
 
-	if (session_new(c, fd, peer) < 0) {
-		log_limited(&c->refused, LOG_ERR, ABOUT_CONTROL, c->conf.name,
-		    "%s refused: out of memory", peer);
-		return false;
+	if (c->conf.context == NULL)
+		r = session_new(c, fd, NULL, peer);
+	else {
+		r = handshake_start(&c->handshakes, c->conf.context, fd, NULL,
+		    peer, c->conf.tls.handshake_timeout);
+		control_count(c);
 	}
-	return true;
+	return r == 0 || out_of_memory(c, peer);
+}
+
+static void
+on_handshake(
+    void *arg, struct tls_session *session, const char *peer, const char *why)
+{
+	struct control *c = arg;
+
+	if (session == NULL)
+		log_limited(&c->refused, LOG_WARNING, ABOUT_CONTROL,
+		    c->conf.name, "TLS handshake of %s failed: %s", peer, why);
+	else if (session_new(c, session->fd, session, peer) < 0)
+		out_of_memory(c, peer);
+	control_count(c);
 }
 
 /* Copies a string, which may be NULL; false: out of memory. */
@@ -28,17 +59,21 @@ copy_string(char **to, const char *from)
 	return from == NULL || *to != NULL;
 }
 
+/* The files of TLS are read already; their context is taken over. */
 static int
-copy_conf(struct control_conf *to, const struct control_conf *from)
+copy_conf(struct control_conf *to, struct control_conf *from)
 {
 	bool good;
 
 	*to = *from;
+	from->context = NULL;
+	to->tls.cert = to->tls.key = to->tls.ca = NULL;
 	good = copy_string(&to->name, from->name);
 	good &= copy_string(&to->text, from->text);
 	good &= copy_string(&to->listen, from->listen);
 	good &= copy_string(&to->allow, from->allow);
 	good &= copy_string(&to->group, from->group);
+	good &= copy_string(&to->full, from->full);
 	return good ? 0 : -ENOMEM;
 }
 
@@ -72,7 +107,7 @@ open_port(struct control *c, struct error *err)
 }
 
 int
-control_new(struct bridge *b, const struct control_conf *conf,
+control_new(struct bridge *b, struct control_conf *conf,
     const struct daemon_hooks *hooks, struct control **ret, struct error *err)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -82,16 +117,26 @@ control_new(struct bridge *b, const struct control_conf *conf,
 	if (c == NULL)
 		return -ENOMEM;
 	TAILQ_INIT(&c->sessions);
+	handshakes_init(&c->handshakes);
+	c->handshakes.base = b->base;
+	c->handshakes.about = ABOUT_CONTROL;
+	c->handshakes.done = on_handshake;
+	c->handshakes.arg = c;
 	c->bridge = b;
 	c->hooks = hooks;
 	if ((r = copy_conf(&c->conf, conf)) < 0 ||
 	    (r = open_port(c, err)) < 0) {
+		/* The caller may try again. */
+		conf->context = c->conf.context;
+		c->conf.context = NULL;
 		control_free(c);
 		return r;
 	}
+	c->handshakes.name = c->conf.name;
 	log_to(LOG_INFO, ABOUT_CONTROL, c->conf.name,
-	    "listens on %s (access = %s)", listener_address(c->listener),
-	    c->conf.access == ACCESS_FULL ? "full" : "read");
+	    "listens on %s (access = %s)%s", listener_address(c->listener),
+	    c->conf.access == ACCESS_FULL ? "full" : "read",
+	    c->conf.context != NULL ? " with TLS" : "");
 	*ret = c;
 	return 0;
 }
@@ -107,14 +152,28 @@ control_free(struct control *c)
 		replies_last(s);
 		session_free(s);
 	}
+	handshakes_cancel(&c->handshakes);
 	listener_free(c->listener);
 	networks_free(c->allow);
+	tls_context_free(c->conf.context);
+	free(c->conf.full);
 	free(c->conf.name);
 	free(c->conf.text);
 	free(c->conf.listen);
 	free(c->conf.allow);
 	free(c->conf.group);
 	free(c);
+}
+
+void
+control_follow(struct control *c, struct control_conf *conf)
+{
+	struct tls_context *old = c->conf.context;
+
+	if (conf->context == NULL)
+		return;
+	c->conf.context = conf->context;
+	conf->context = old;
 }
 
 const struct control_conf *

@@ -15,11 +15,15 @@
 
 struct control; /* one port */
 
-/* Opens the port; conf is copied.  -errno with a message in err. */
-int control_new(struct bridge *b, const struct control_conf *conf,
+/* Opens the port; conf is copied, except for its TLS context, which is taken out of it.
+ * -errno with a message in err. */
+int control_new(struct bridge *b, struct control_conf *conf,
     const struct daemon_hooks *hooks, struct control **ret, struct error *err);
 /* The copy of the configuration section. */
 const struct control_conf *control_config(const struct control *c);
+/* The section of the port is read again, and otherwise unchanged: its certificates are
+ * used for new clients. */
+void control_follow(struct control *c, struct control_conf *conf);
 /*
  * Closes the port and its sessions, each after sending as much of its replies as possible
  * without blocking.  c may be NULL; must not be called inside a command.

@@ -111,7 +111,7 @@ is_in_the_way(const struct config *c, const char *listen)
 }
 
 static int
-open_port(const struct control_conf *c, struct control **ret, struct error *err)
+open_port(struct control_conf *c, struct control **ret, struct error *err)
 {
 	struct error why;
 	int r = control_new(bridge, c, hooks, ret, &why);
@@ -132,7 +132,7 @@ control_ports_prepare(const struct config *c, struct error *err)
 		return error_fail(err, -ENOMEM, "out of memory");
 	set->n = c->ncontrols;
 	for (unsigned i = 0; i < set->n && r == 0; i++) {
-		const struct control_conf *port = c->controls[i];
+		struct control_conf *port = c->controls[i];
 
 		if ((set->port[i] = same_port(&used, port)) == NULL)
 			set->port[i] = same_port(&next.set, port);
@@ -190,7 +190,7 @@ open_missing(bool quiet, struct error *err)
 	int r = 0, e;
 
 	for (unsigned i = 0; i < used.n; i++) {
-		const struct control_conf *c = config->controls[i];
+		struct control_conf *c = config->controls[i];
 
 		if (used.port[i] != NULL ||
 		    (e = open_port(c, &used.port[i], err)) == 0)
@@ -253,6 +253,9 @@ control_ports_change(struct error *err)
 	config_free(config);
 	config = next.config;
 	next.config = NULL;
+	for (unsigned i = 0; i < used.n; i++)
+		if (used.port[i] != NULL)
+			control_follow(used.port[i], config->controls[i]);
 	close_set(&old);
 	retry_no_more();
 	if ((r = open_missing(false, err)) < 0)

@@ -45,10 +45,26 @@ replies_taken(const struct client *client)
 {
 	const struct session *s =
 	    CONTAINER_OF(client, const struct session, client);
+	uint64_t written = s->in_flight - replies_length(s);
 	int unread = 0;
 
 	ioctl(bufferevent_getfd(s->bev), SIOCOUTQ, &unread);
-	return s->in_flight - replies_length(s) - (uint64_t)unread;
+	/* With TLS there may be more unread bytes than were written. */
+	return written - MIN((uint64_t)unread, written);
+}
+
+/* Sends without blocking; false if it was not all sent. */
+static bool
+send_now(struct session *s, const void *data, size_t len)
+{
+	ssize_t n;
+
+	if (s->tls != NULL)
+		n = tls_library->write(s->tls, data, len);
+	else
+		n = send(bufferevent_getfd(s->bev), data, len,
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n == (ssize_t)len;
 }
 
 void
@@ -64,8 +80,6 @@ replies_last(struct session *s)
 	n = evbuffer_peek(
 	    bufferevent_get_output(s->bev), -1, NULL, iov, NELEM(iov));
 	for (int i = 0; i < MIN(n, (int)NELEM(iov)); i++)
-		if (send(bufferevent_getfd(s->bev), iov[i].iov_base,
-			iov[i].iov_len,
-			MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)iov[i].iov_len)
+		if (!send_now(s, iov[i].iov_base, iov[i].iov_len))
 			break;
 }

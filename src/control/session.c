@@ -39,6 +39,7 @@
 #include <event2/event.h>
 
 #include "command.h"
+#include "names.h"
 #include "session.h"
 
 #define LINGER_SECONDS 1
@@ -126,6 +127,8 @@ session_finish(struct session *s)
 		return true;
 	}
 	s->lingering = true;
+	if (s->tls != NULL)
+		tls_library->finish(s->tls);
 	shutdown(bufferevent_getfd(s->bev), SHUT_WR);
 	event_add(s->timer, &wait);
 	return false;
@@ -306,11 +309,17 @@ on_event(struct bufferevent *bev, short what, void *arg)
 
 	(void)bev;
 	if (!(what & BEV_EVENT_EOF)) {
-		session_close(s, strerror(EVUTIL_SOCKET_ERROR()));
+		session_close(s,
+		    EVUTIL_SOCKET_ERROR() == 0
+			? "closed without close_notify, or an error of TLS"
+			: strerror(EVUTIL_SOCKET_ERROR()));
 		return;
 	}
 	task_begin(&s->read);
 	s->ended = true;
+	/* A bufferevent with TLS stops writing, too. */
+	if (s->tls != NULL && replies_length(s) > 0)
+		bufferevent_enable(s->bev, EV_WRITE);
 	if (s->lingering)
 		session_close(s, "done");
 	else
@@ -368,7 +377,11 @@ session_free(struct session *s)
 	if (s->client.reply != NULL)
 		evbuffer_free(s->client.reply);
 	TAILQ_REMOVE(&c->sessions, s, entry);
-	listener_set_clients(c->listener, --c->nsessions);
+	if (s->tls != NULL)
+		tls_library->finish(s->tls);
+	tls_session_free(s->tls);
+	c->nsessions--;
+	control_count(c);
 	free(s);
 }
 
@@ -411,18 +424,48 @@ name_client(struct session *s, int fd, const char *peer)
 		    (int)cred.pid);
 }
 
+static void
+make_bufferevent(struct session *s, int fd)
+{
+	struct event_base *base = s->control->bridge->base;
+
+	if (s->tls != NULL)
+		s->bev = tls_library->bufferevent(s->tls, base);
+	else
+		s->bev =
+		    bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (s->bev == NULL)
+		close(fd);
+}
+
+/* With TLS, access is full for the certificates that 'full' names. */
+static bool
+has_full_access(const struct control *c, const struct tls_session *tls)
+{
+	if (tls == NULL)
+		return c->conf.access == ACCESS_FULL;
+	for (char **name = tls->names; name != NULL && *name != NULL; name++)
+		if (c->conf.full != NULL &&
+		    list_has(c->conf.full, *name, strlen(*name)))
+			return true;
+	return false;
+}
+
 int
-session_new(struct control *c, int fd, const char *peer)
+session_new(
+    struct control *c, int fd, struct tls_session *tls, const char *peer)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	int on = 1;
 
 	if (s == NULL || turns_hold(c->bridge->base) < 0) {
 		free(s);
+		tls_session_free(tls);
 		close(fd);
 		return -ENOMEM;
 	}
 	s->control = c;
+	s->tls = tls;
 	s->turn.run = session_go_on;
 	s->client = (struct client){
 		.ops = &client_ops,
@@ -431,19 +474,17 @@ session_new(struct control *c, int fd, const char *peer)
 		.name = s->name,
 		.address = s->address,
 		.stall_timeout = c->conf.stall_timeout,
-		.full = c->conf.access == ACCESS_FULL,
+		.full = has_full_access(c, tls),
 	};
 	snprintf(
 	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);
 	name_client(s, fd, peer);
 	TAILQ_INSERT_TAIL(&c->sessions, s, entry);
-	listener_set_clients(c->listener, ++c->nsessions);
+	c->nsessions++;
+	control_count(c);
 	s->client.reply = evbuffer_new();
 	s->timer = evtimer_new(c->bridge->base, on_timer, s);
-	s->bev =
-	    bufferevent_socket_new(c->bridge->base, fd, BEV_OPT_CLOSE_ON_FREE);
-	if (s->bev == NULL)
-		close(fd);
+	make_bufferevent(s, fd);
 	if (s->bev == NULL || s->client.reply == NULL || s->timer == NULL) {
 		session_free(s);
 		return -ENOMEM;

@@ -6,6 +6,7 @@
 
 #include "client.h"
 #include "control.h"
+#include "handshake.h"
 #include "turns.h"
 #include "listener.h"
 #include "log.h"
@@ -19,6 +20,7 @@ struct session {
 	char name[ENDPOINT_NAME_MAX + 24]; /* "control.client#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
 	struct bufferevent *bev;
+	struct tls_session *tls; /* of bev; NULL: no TLS */
 	/*
 	 * Timeout of an answer, end of lingering, or the deferred step that frees the
 	 * session.
@@ -39,17 +41,21 @@ struct control {
 	struct networks *allow;
 	struct listener *listener;
 	struct session_list sessions;
+	struct handshakes handshakes;
 	unsigned nsessions;
 	unsigned next; /* number of the last session */
 	struct log_limit refused;
 	char full[64]; /* reply to a client beyond max_clients */
 };
 
+/* The number of clients has changed. */
+void control_count(struct control *c);
 /*
- * Creates a session for a connected client; takes ownership of the descriptor, and closes
- * it on failure.  -ENOMEM.
+ * Creates a session for a connected client, whose TLS handshake is done if it has TLS;
+ * takes ownership of the descriptor, and closes it on failure.  -ENOMEM.
  */
-int session_new(struct control *c, int fd, const char *peer);
+int session_new(
+    struct control *c, int fd, struct tls_session *tls, const char *peer);
 /* Must not be called inside a callback of the session, except the last. */
 void session_free(struct session *s);
 
