@@ -4,8 +4,12 @@
  * A session reads and writes its socket through a BIO of its own.  For OpenSSL a write
  * never blocks: what the kernel does not accept is held, and write() encrypts nothing
  * more until it is sent.  So OpenSSL never has to be called again with the same data,
- * and only at most one record is held, besides answers that the protocol requires
+ * and at most one record is held, besides answers that the protocol requires
  * (HELD_MAX).  Reading never waits for output.
+ *
+ * What is held would be lost with the session, although it counts as written.  Therefore
+ * data is encrypted only while poll() reports room, which the kernel does when it has
+ * room for a third of its buffer: the record is then accepted as a whole, as a rule.
  *
  * OpenSSL's allocations are counted for the session in whose call they are made.
  *
@@ -18,6 +22,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,7 +215,7 @@ call_failed(struct session *s, int r)
 		return s->result;
 	if (s->ended)
 		snprintf(s->common.why, sizeof(s->common.why),
-		    SSL_is_init_finished(s->ssl)
+		    s->common.version != NULL
 			? "closed without close_notify: what was sent last may"
 			  " be missing"
 			: "it has closed the connection");
@@ -308,6 +313,15 @@ socket_control(BIO *bio, int command, long number, void *p)
 	}
 }
 
+/* Whether the kernel accepts what is sent now. */
+static bool
+is_writable(const struct session *s)
+{
+	struct pollfd p = { .fd = s->common.fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1;
+}
+
 static int
 session_flush(struct tls_session *session)
 {
@@ -371,6 +385,17 @@ load_certificate(
 	    conf->cert, day);
 }
 
+/* OpenSSL compares the key with the certificate when it has read it. */
+static bool
+is_mismatch(void)
+{
+	unsigned long e = ERR_peek_error();
+
+	return ERR_GET_LIB(e) == ERR_LIB_X509 &&
+	    (ERR_GET_REASON(e) == X509_R_KEY_VALUES_MISMATCH ||
+		ERR_GET_REASON(e) == X509_R_KEY_TYPE_MISMATCH);
+}
+
 static int
 load_key(struct context *c, const struct tls_conf *conf, struct error *err)
 {
@@ -378,18 +403,19 @@ load_key(struct context *c, const struct tls_conf *conf, struct error *err)
 
 	SSL_CTX_set_default_passwd_cb(c->ssl, no_passphrase);
 	SSL_CTX_set_default_passwd_cb_userdata(c->ssl, &asked);
-	if (SSL_CTX_use_PrivateKey_file(c->ssl, conf->key, SSL_FILETYPE_PEM) !=
-	    1)
-		return fail(err, -EINVAL, "'tls_key': %.200s: %s", conf->key,
-		    asked ? "it is encrypted; write it without a passphrase"
-			  : openssl_reason());
-	SSL_CTX_set_default_passwd_cb_userdata(c->ssl, NULL);
-	if (SSL_CTX_check_private_key(c->ssl) != 1)
+	if (SSL_CTX_use_PrivateKey_file(c->ssl, conf->key, SSL_FILETYPE_PEM) ==
+	    1) {
+		SSL_CTX_set_default_passwd_cb_userdata(c->ssl, NULL);
+		return 0;
+	}
+	if (is_mismatch())
 		return fail(err, -EINVAL,
-		    "'tls_key': %.200s does not belong to the certificate"
-		    " %.200s: %s",
+		    "'tls_key': %.150s does not belong to the certificate"
+		    " %.150s: %s",
 		    conf->key, conf->cert, openssl_reason());
-	return 0;
+	return fail(err, -EINVAL, "'tls_key': %.200s: %s", conf->key,
+	    asked ? "it is encrypted; write it without a passphrase"
+		  : openssl_reason());
 }
 
 static int
@@ -685,6 +711,8 @@ session_write(struct tls_session *session, const void *data, size_t len)
 		return s->failed ? s->result : -EPIPE;
 	if (!s->handed && (r = session_flush(session)) < 0)
 		return r;
+	if (!is_writable(s))
+		return -EAGAIN;
 	ERR_clear_error();
 	current = s;
 	do {
@@ -692,7 +720,7 @@ session_write(struct tls_session *session, const void *data, size_t len)
 		    (int)MIN(len - n, (size_t)INT_MAX));
 		if (r > 0)
 			n += (size_t)r;
-	} while (r > 0 && n < len && session->held == 0);
+	} while (r > 0 && n < len && session->held == 0 && is_writable(s));
 	current = NULL;
 	if (s->error != 0)
 		return write_failed(s);
