@@ -127,6 +127,8 @@ include tests/mutants/mutants.mk
 
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 SBINDIR = $(DESTDIR)$(PREFIX)/sbin
+# Where the program looks for it, relative to BINDIR.
+LIBDIR = $(DESTDIR)$(PREFIX)/lib/ttybridge
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
 DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/ttybridge
 COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -140,13 +142,15 @@ CONFDIR = $(DESTDIR)$(SYSCONFDIR)/ttybridge
 install: all
 	install -d $(BINDIR) $(SBINDIR) $(UNITS) $(CONFDIR)
 	install -m 755 build/plain/ttybridged $(BINDIR)
+	$(if $(TLS_OBJECT),install -D -m 644 -t $(LIBDIR) \
+	    build/plain/ttybridge-tls.so)
 	[ $(BINDIR) -ef $(SBINDIR) ] || \
 	    ln -sf ../bin/ttybridged $(SBINDIR)/ttybridged
 	install -D -m 644 -t $(MANDIR)/man5 man/ttybridge.conf.5
 	install -D -m 644 -t $(MANDIR)/man7 man/ttybridge-control.7
 	install -D -m 644 -t $(MANDIR)/man8 man/ttybridged.8
 	for unit in ttybridge.service ttybridge@.service ttybridge.socket; do \
-	    sed 's,/usr\(/s\?bin/ttybridged\),$(PREFIX)\1,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
+	    sed 's,/usr\(/s\?bin/ttybridged\|/lib/ttybridge\),$(PREFIX)\1,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
 	        systemd/$$unit >$(UNITS)/$$unit; done
 	install -D -m 644 systemd/ttybridge.sysusers $(SYSUSERS)/ttybridge.conf
 	install -D -m 644 systemd/ttybridge.tmpfiles $(TMPFILES)/ttybridge.conf
@@ -163,7 +167,7 @@ uninstall:
 	    $(UNITS)/ttybridge@.service $(UNITS)/ttybridge.socket \
 	    $(SYSUSERS)/ttybridge.conf $(TMPFILES)/ttybridge.conf \
 	    $(COMPLETIONS)/ttybridged
-	rm -rf $(DOCDIR)
+	rm -rf $(DOCDIR) $(LIBDIR)
 
 # --- packages ----------------------------------------------------------------
 
@@ -184,7 +188,7 @@ clean:
 	rm -rf build
 
 help:
-	@echo 'make               build the daemon: build/plain/ttybridged'
+	@echo 'make               build the daemon: build/plain/ttybridged (TLS=no)'
 	@echo 'make demo          two emulated Arduinos bridged, for 15 seconds'
 	@echo 'make check         all tests'
 	@echo 'make check-systemd the service under systemd, in a container (root)'

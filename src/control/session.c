@@ -444,11 +444,8 @@ has_full_access(const struct control *c, const struct tls_session *tls)
 {
 	if (tls == NULL)
 		return c->conf.access == ACCESS_FULL;
-	for (char **name = tls->names; name != NULL && *name != NULL; name++)
-		if (c->conf.full != NULL &&
-		    list_has(c->conf.full, *name, strlen(*name)))
-			return true;
-	return false;
+	return c->conf.full != NULL &&
+	    tls_session_is_in(tls, list_has, c->conf.full);
 }
 
 int

@@ -190,6 +190,21 @@ tls_warn(const struct tls_conf *conf, const struct tls_context *context,
 		    tls_expiry(context, text, sizeof(text)), conf->cert);
 }
 
+bool
+tls_session_is_in(const struct tls_session *session,
+    bool (*has)(const char *list, const char *name, size_t len),
+    const char *list)
+{
+	const char *cn = session->common_name;
+
+	if (session->dns_names == NULL)
+		return cn != NULL && has(list, cn, strlen(cn));
+	for (char **name = session->dns_names; *name != NULL; name++)
+		if (has(list, *name, strlen(*name)))
+			return true;
+	return false;
+}
+
 void
 tls_context_free(struct tls_context *context)
 {

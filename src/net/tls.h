@@ -50,9 +50,11 @@ struct tls_session {
 	size_t held;	     /* bytes that the kernel has not accepted */
 	size_t memory;	     /* bytes that OpenSSL uses for it */
 	const char *version; /* "TLSv1.3", once the handshake is done */
-	/* The names in the certificate of the other side, NULL at the end: the DNS
-	 * names, or if there are none the common name; NULL: no certificate. */
-	char **names;
+	/* The names in the certificate of the other side: the DNS names, NULL at the
+	 * end, and the common name, which counts only if there are none.  NULL: there
+	 * is no such name, or no certificate. */
+	char **dns_names;
+	char *common_name;
 	char why[TLS_REASON_MAX]; /* the reason for the last -EPROTO */
 };
 
@@ -101,6 +103,10 @@ int tls_load(const struct tls_conf *conf, bool server,
 /* Appends what is valid, but probably not intended. */
 void tls_warn(const struct tls_conf *conf, const struct tls_context *context,
     struct error *err);
+/* Whether the list of words has one of the names of the other side. */
+bool tls_session_is_in(const struct tls_session *session,
+    bool (*has)(const char *list, const char *name, size_t len),
+    const char *list);
 /* NULL is allowed, for both. */
 void tls_context_free(struct tls_context *context);
 void tls_session_free(struct tls_session *session);
@@ -111,47 +117,67 @@ const char *tls_expiry(
     const struct tls_context *context, char *buf, size_t size);
 
 /* Rows of a key table for the struct owner, whose member tls is a struct tls_conf. */
-#define TLS_KEY(owner, key, member_, text)                                  \
-	{                                                                   \
-		.name = key, .type = KEY_STRING,                            \
-		.offset = offsetof(owner, tls.member_),                     \
-		.given = offsetof(owner, tls.given), .min = 1, .help = text \
-	}
+#define TLS_OFFSET(owner, member) offsetof(owner, tls.member)
 #define TLS_KEY_ON(owner)                                     \
 	{                                                     \
-		.name = "tls", .type = KEY_BOOL, .def = "no", \
-		.offset = offsetof(owner, tls.on),            \
+		.name = "tls", .type = KEY_BOOL,              \
+		.offset = TLS_OFFSET(owner, on), .def = "no", \
 		.help = "whether connections are encrypted"   \
 	}
-#define TLS_KEY_CERT(owner)              \
-	TLS_KEY(owner, "tls_cert", cert, \
-	    "the file of its certificate, and of those between it and a CA")
-#define TLS_KEY_KEY(owner) \
-	TLS_KEY(owner, "tls_key", key, "the file of the private key")
-#define TLS_KEY_CA_SERVER(owner)     \
-	TLS_KEY(owner, "tls_ca", ca, \
-	    "CA certificates: a client must show a certificate of one")
-#define TLS_KEY_CA_CLIENT(owner)     \
-	TLS_KEY(owner, "tls_ca", ca, \
-	    "CA certificates that are trusted, in place of the system's")
-#define TLS_KEY_NAME(owner)              \
-	TLS_KEY(owner, "tls_name", name, \
-	    "the name in the server's certificate, unless it is the host")
+#define TLS_KEY_CERT(owner)                                          \
+	{                                                            \
+		.name = "tls_cert", .type = KEY_STRING,              \
+		.offset = TLS_OFFSET(owner, cert),                   \
+		.given = TLS_OFFSET(owner, given), .min = 1,         \
+		.help = "the file of its certificate, and of those " \
+			"between it and a CA"                        \
+	}
+#define TLS_KEY_KEY(owner)                                   \
+	{                                                    \
+		.name = "tls_key", .type = KEY_STRING,       \
+		.offset = TLS_OFFSET(owner, key),            \
+		.given = TLS_OFFSET(owner, given), .min = 1, \
+		.help = "the file of the private key"        \
+	}
+#define TLS_KEY_CA_SERVER(owner)                                 \
+	{                                                        \
+		.name = "tls_ca", .type = KEY_STRING,            \
+		.offset = TLS_OFFSET(owner, ca),                 \
+		.given = TLS_OFFSET(owner, given), .min = 1,     \
+		.help = "CA certificates: a client must show a " \
+			"certificate of one"                     \
+	}
+#define TLS_KEY_CA_CLIENT(owner)                                      \
+	{                                                             \
+		.name = "tls_ca", .type = KEY_STRING,                 \
+		.offset = TLS_OFFSET(owner, ca),                      \
+		.given = TLS_OFFSET(owner, given), .min = 1,          \
+		.help = "CA certificates that are trusted, in place " \
+			"of the system's"                             \
+	}
+#define TLS_KEY_NAME(owner)                                      \
+	{                                                        \
+		.name = "tls_name", .type = KEY_STRING,          \
+		.offset = TLS_OFFSET(owner, name),               \
+		.given = TLS_OFFSET(owner, given), .min = 1,     \
+		.help = "the name in the server's certificate, " \
+			"unless it is the host"                  \
+	}
 #define TLS_KEY_VERIFY(owner)                                            \
 	{                                                                \
-		.name = "tls_verify", .type = KEY_BOOL, .def = "yes",    \
-		.offset = offsetof(owner, tls.verify),                   \
-		.given = offsetof(owner, tls.given),                     \
+		.name = "tls_verify", .type = KEY_BOOL,                  \
+		.offset = TLS_OFFSET(owner, verify), .def = "yes",       \
+		.given = TLS_OFFSET(owner, given),                       \
 		.help = "whether the server's certificate and its name " \
 			"are verified"                                   \
 	}
-#define TLS_KEY_TIMEOUT(owner)                                               \
-	{                                                                    \
-		.name = "handshake_timeout", .type = KEY_TIME, .def = "10s", \
-		.offset = offsetof(owner, tls.handshake_timeout),            \
-		.given = offsetof(owner, tls.given), .min = NSEC_PER_MSEC,   \
-		.max = 3600 * NSEC_PER_SEC,                                  \
-		.help = "how long the handshake of TLS may take"             \
+#define TLS_KEY_TIMEOUT(owner)                                                \
+	{                                                                     \
+		.name = "handshake_timeout", .type = KEY_TIME,                \
+		.offset = TLS_OFFSET(owner, handshake_timeout), .def = "10s", \
+		.given = TLS_OFFSET(owner, given), .min = NSEC_PER_MSEC,      \
+		.max = 3600 * NSEC_PER_SEC,                                   \
+		.help = "how long the handshake of TLS may take"              \
 	}
 
 #endif

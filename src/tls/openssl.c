@@ -522,7 +522,8 @@ session_free(struct tls_session *session)
 
 	current = NULL;
 	SSL_free(s->ssl);
-	free_names(s->common.names);
+	free_names(s->common.dns_names);
+	free(s->common.common_name);
 	free(s->held);
 	free(s);
 }
@@ -584,26 +585,32 @@ session_new(const struct tls_context *context, int fd, const char *host,
 	return 0;
 }
 
-/* A name that contains a NUL would be taken for another. */
+/* As UTF-8; NULL for a name that contains a NUL, which would be taken for another. */
 static char *
 copy_name(const ASN1_STRING *name)
 {
-	const unsigned char *text = ASN1_STRING_get0_data(name);
-	size_t len = (size_t)ASN1_STRING_length(name);
+	unsigned char *text = NULL;
+	int len = ASN1_STRING_to_UTF8(&text, name);
+	char *copy = NULL;
 
-	return len == 0 || memchr(text, '\0', len) != NULL
-	    ? NULL
-	    : strndup((const char *)text, len);
+	if (len > 0 && memchr(text, '\0', (size_t)len) == NULL)
+		copy = strndup((const char *)text, (size_t)len);
+	OPENSSL_free(text);
+	return copy;
 }
 
-static size_t
-add_alternative_names(X509 *cert, char **names)
+/* NULL: there are none. */
+static char **
+copy_dns_names(X509 *cert)
 {
 	GENERAL_NAMES *all =
 	    X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+	int count = MIN(sk_GENERAL_NAME_num(all), NAMES_MAX);
+	char **names =
+	    count > 0 ? calloc((size_t)count + 1, sizeof(*names)) : NULL;
 	size_t n = 0;
 
-	for (int i = 0; i < sk_GENERAL_NAME_num(all) && n < NAMES_MAX; i++) {
+	for (int i = 0; names != NULL && i < count; i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
 
 		if (name->type == GEN_DNS &&
@@ -611,40 +618,33 @@ add_alternative_names(X509 *cert, char **names)
 			n++;
 	}
 	GENERAL_NAMES_free(all);
-	return n;
+	if (n > 0)
+		return names;
+	free(names);
+	return NULL;
 }
 
-static size_t
-add_common_name(X509 *cert, char **names)
+static char *
+copy_common_name(const X509 *cert)
 {
-	X509_NAME *subject = X509_get_subject_name(cert);
+	const X509_NAME *subject = X509_get_subject_name(cert);
 	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-	unsigned char *text = NULL;
-	int len = -1;
 
-	if (at >= 0)
-		len = ASN1_STRING_to_UTF8(&text,
-		    X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-	if (len > 0 && memchr(text, '\0', (size_t)len) == NULL)
-		names[0] = strndup((char *)text, (size_t)len);
-	OPENSSL_free(text);
-	return names[0] != NULL;
+	return at < 0 ? NULL
+		      : copy_name(X509_NAME_ENTRY_get_data(
+			    X509_NAME_get_entry(subject, at)));
 }
 
-static int
+static void
 set_names(struct session *s)
 {
 	X509 *cert = SSL_get_peer_certificate(s->ssl);
-	char **names;
 
 	if (cert == NULL)
-		return 0;
-	names = calloc(NAMES_MAX + 1, sizeof(*names));
-	if (names != NULL && add_alternative_names(cert, names) == 0)
-		add_common_name(cert, names);
+		return;
+	s->common.dns_names = copy_dns_names(cert);
+	s->common.common_name = copy_common_name(cert);
 	X509_free(cert);
-	s->common.names = names;
-	return names == NULL ? -ENOMEM : 0;
 }
 
 static int
@@ -659,7 +659,7 @@ session_handshake(struct tls_session *session)
 	r = r == 1 ? 0 : call_failed(s, r);
 	if (r == 0 && session->version == NULL) {
 		session->version = SSL_get_version(s->ssl);
-		r = set_names(s);
+		set_names(s);
 		session->readable = SSL_has_pending(s->ssl) == 1;
 	}
 	current = NULL;

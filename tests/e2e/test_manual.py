@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import serial as pyserial
 
+from certificates import Authority
 from harness import (ROOT, Daemon, Pty, expect, free_port, pump, route, run, section,
                      serial, tcp_server, wait_for)
 from test_gateway import Device
@@ -238,7 +239,23 @@ KEY_NEEDS = {"checksum_poly": "checksum = crc16\n", "multicast": IN_GROUP,
              "rfc2217_deny": "protocol = rfc2217\nline = ar1\n",
              **dict.fromkeys(("interface", "ttl", "loopback"),
                              IN_GROUP + "multicast = 239.192.0.1\n")}
+TLS_KEYS = {
+    kind: dict(tls="yes", tls_cert=f"/etc/ttybridge/{name}.crt",
+               tls_key=f"/etc/ttybridge/{name}.key")
+    for kind, name in (("control", "server"), ("tcp-server", "server"),
+                       ("tcp-client", "client"))}
 ANY_KEYS = {"answer_match", "answer_match_hex", "answer_frames", "no_answer"}
+NEED_TLS = {"tls_cert", "tls_key", "tls_ca", "tls_name", "tls_verify", "handshake_timeout", "full"}
+
+
+def own_files(text, directory):
+    """The text with certificates of the test's own."""
+    ca = Authority(directory)
+    for name in ("server", "client"):
+        ca.make(name)
+    return text.replace("/etc/ttybridge/", f"{directory}/")
+
+
 EXCHANGE_KEYS = ANY_KEYS | {
     "exchange", "answer_timeout", "late_guard", "request_timeout", "min_gap", "retries",
     "window", "priority", "unit_offset"}
@@ -279,8 +296,12 @@ def test_every_line_of_the_sample_configuration_is_right(directory):
             value = value.replace("ar1", "master")
         if key in ("listen", "device", "link"):
             value = re.sub(r"\w+$", lambda m: m[0][:2] + str(n), value)
-        if kind == "control" and key == "allow":
+        if kind == "control" and key in NEED_TLS | {"allow"}:
             needs = [f"listen = {n}"]
+        if key in NEED_TLS:
+            needs += [f"{k} = {v}" for k, v in TLS_KEYS[kind].items() if k != key]
+        if key == "full":
+            needs.append("tls_ca = /etc/ttybridge/ca.crt")
         text.append(f"[{kind} x{n}]\n" + "".join(x + "\n" for x in needs))
         if kind == "serial" and key != "framing":
             own = FRAMING_NEEDS.get(framing, "")
@@ -288,7 +309,7 @@ def test_every_line_of_the_sample_configuration_is_right(directory):
                         ("" if own.startswith(key + " ") else own))
         text.append(KEY_NEEDS.get(key, "") + f"{key} = {value}\n")
     file = directory / "all.conf"
-    file.write_text("".join(daemon_keys + text))
+    file.write_text(own_files("".join(daemon_keys + text), directory))
     done = run("-c", file, "--check")
     faults = [line for line in done.stderr.splitlines() if "warning: " not in line]
     assert (done.returncode, faults) == (0, [])
@@ -296,7 +317,11 @@ def test_every_line_of_the_sample_configuration_is_right(directory):
 
 @pytest.mark.parametrize("file", [ROOT / "conf/ttybridge.conf", *EXAMPLES],
                          ids=lambda f: f.name)
-def test_the_files_that_we_ship_are_right(file):
+def test_the_files_that_we_ship_are_right(file, directory):
+    text = file.read_text()
+    if re.search("(?m)^tls = yes", text):
+        file = directory / file.name
+        file.write_text(own_files(text, directory))
     done = run("-c", file, "--check")
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -101,7 +101,7 @@ set_up(void **state)
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);
 	client = fd[0];
-	assert_int_equal(session_new(control, fd[1], "a test"), 0);
+	assert_int_equal(session_new(control, fd[1], NULL, "a test"), 0);
 	session = TAILQ_FIRST(&control->sessions);
 	return 0;
 }
