@@ -193,6 +193,7 @@ add_port(struct node *node)
 	node->endpoint->owner = &owner;
 	node->alike = true;
 	port->link->ops = &far_ops;
+	port->link->carried = true;
 	port->link->transport = far;
 	assert_int_equal(link_start(port->link, -1), 0);
 	return port;
