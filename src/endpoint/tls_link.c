@@ -32,6 +32,7 @@ of(const struct link *link)
 static void
 await_room(struct link *link)
 {
+	TASK_WAIT(&link->write);
 	if (event_add(of(link)->writable, NULL) < 0)
 		link_lose(link, LINK_LOST, strerror(errno));
 }
@@ -88,6 +89,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	if (link == NULL || !link->up || link->unwritable)
 		return;
 	task_begin(&link->write);
+	TASK_SET(&link->write, TASK_IDLE);
 	r = tls_library->flush(tls->session);
 	if (r == -EAGAIN)
 		await_room(link);

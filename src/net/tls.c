@@ -197,10 +197,11 @@ tls_session_is_in(const struct tls_session *session,
 {
 	const char *cn = session->common_name;
 
-	if (session->dns_names == NULL)
+	if (session->ndns == 0)
 		return cn != NULL && has(list, cn, strlen(cn));
-	for (char **name = session->dns_names; *name != NULL; name++)
-		if (has(list, *name, strlen(*name)))
+	for (size_t i = 0; i < session->ndns; i++)
+		if (has(list, session->dns_names[i],
+			strlen(session->dns_names[i])))
 			return true;
 	return false;
 }

@@ -50,10 +50,11 @@ struct tls_session {
 	size_t held;	     /* bytes that the kernel has not accepted */
 	size_t memory;	     /* bytes that OpenSSL uses for it */
 	const char *version; /* "TLSv1.3", once the handshake is done */
-	/* The names in the certificate of the other side: the DNS names, NULL at the
-	 * end, and the common name, which counts only if there are none.  NULL: there
-	 * is no such name, or no certificate. */
+	/* The names in the certificate of the other side: the DNS names, and the
+	 * common name, which counts only if there are none.  NULL: there is no such
+	 * name, or no certificate. */
 	char **dns_names;
+	size_t ndns;
 	char *common_name;
 	char why[TLS_REASON_MAX]; /* the reason for the last -EPROTO */
 };

@@ -508,21 +508,15 @@ context_new(const struct tls_conf *conf, bool server, struct tls_context **ret,
 /* --- sessions ------------------------------------------------------------- */
 
 static void
-free_names(char **names)
-{
-	for (size_t i = 0; names != NULL && names[i] != NULL; i++)
-		free(names[i]);
-	free(names);
-}
-
-static void
 session_free(struct tls_session *session)
 {
 	struct session *s = (struct session *)session;
 
 	current = NULL;
 	SSL_free(s->ssl);
-	free_names(s->common.dns_names);
+	for (size_t i = 0; i < s->common.ndns; i++)
+		free(s->common.dns_names[i]);
+	free(s->common.dns_names);
 	free(s->common.common_name);
 	free(s->held);
 	free(s);
@@ -599,29 +593,25 @@ copy_name(const ASN1_STRING *name)
 	return copy;
 }
 
-/* NULL: there are none. */
-static char **
-copy_dns_names(X509 *cert)
+static void
+set_dns_names(struct tls_session *session, X509 *cert)
 {
 	GENERAL_NAMES *all =
 	    X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 	int count = MIN(sk_GENERAL_NAME_num(all), NAMES_MAX);
-	char **names =
-	    count > 0 ? calloc((size_t)count + 1, sizeof(*names)) : NULL;
-	size_t n = 0;
+	char *copy;
 
-	for (int i = 0; names != NULL && i < count; i++) {
+	if (count > 0)
+		session->dns_names =
+		    calloc((size_t)count, sizeof(*session->dns_names));
+	for (int i = 0; session->dns_names != NULL && i < count; i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
 
 		if (name->type == GEN_DNS &&
-		    (names[n] = copy_name(name->d.dNSName)) != NULL)
-			n++;
+		    (copy = copy_name(name->d.dNSName)) != NULL)
+			session->dns_names[session->ndns++] = copy;
 	}
 	GENERAL_NAMES_free(all);
-	if (n > 0)
-		return names;
-	free(names);
-	return NULL;
 }
 
 static char *
@@ -642,7 +632,7 @@ set_names(struct session *s)
 
 	if (cert == NULL)
 		return;
-	s->common.dns_names = copy_dns_names(cert);
+	set_dns_names(&s->common, cert);
 	s->common.common_name = copy_common_name(cert);
 	X509_free(cert);
 }

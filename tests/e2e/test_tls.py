@@ -10,6 +10,7 @@ import time
 import pytest
 
 from certificates import Authority, TlsClient, TlsStream
+from test_kill import manager  # noqa: F401
 from harness import (PATIENCE, ControlError, expect, fill, free_port, pump, run, same,
                      section, serial, tcp_server, wait_for)
 
@@ -682,6 +683,83 @@ def test_frames_for_a_server_wait_for_the_next_process(pty, daemon, listening, c
     assert len(numbers) + d.dropped("far") == 60000
     s.close()
     new.close()
+
+
+def test_a_restart_by_the_service_manager(manager, directory, pty, connect, secure, ca):
+    """What is open without TLS stays open, listeners too."""
+    a, port, plain_port = pty("a"), free_port(), free_port()
+    conf = serial("a", a, framing="line") + \
+        tls_server("lan", port, ca.make("server"), framing="line", queue="1M",
+                   stall_timeout="none") + \
+        tcp_server("plain", plain_port, framing="line", stall_timeout="none")
+    d = manager.start(directory, conf)
+    d.settle()
+    c, plain = secure(port, ca.client_context()), connect(plain_port)
+    shaken(c)
+    wait_for(lambda: len(d.json("peers")) == 2)
+    c.reading = False
+    lines = numbered(60000, 100)
+    a.send(lines)
+    fill([a, c, plain])
+    assert d.queued("lan") > 0
+    d.signal(signal.SIGTERM)
+    c.reading = True
+    c.work()
+    pump([c, plain, a], lambda: c.eof)
+    assert c.closed and not c.error
+    assert d.exit() == 0
+    got = c.take()
+    same(got, lines[:len(got)])
+    assert got.endswith(b"\n")
+    # A client that comes while there is no process waits for the next one.
+    early = secure(port, ca.client_context())
+    d = manager.start(directory, conf)
+    shaken(early)
+    wait_for(lambda: len(d.json("peers")) == 2)
+    assert d.dropped("lan") == d.dropped("lan", "nobody")
+    pump([a, plain, early], lambda: len(plain.received) == len(lines))
+    same(plain.take(), lines)
+    d.stop()
+
+
+def test_there_is_an_event_for_each_wait(pty, daemon, connect, secure, ca):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tls_server("lan", port, ca.make("server"), framing="line",
+                          stall_timeout="none"))
+
+    def balance():
+        waits, _, events, _ = d.raw("get daemon/waits\nget daemon/events\n").split()
+        assert waits == events
+    c, stuck = secure(port, ca.client_context()), connect(port)
+    shaken(c)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    d.wait_number("lan/tls_handshakes", 1)
+    balance()
+    c.reading = False
+    a.send(numbered(60000, 100))
+    fill([a, c])
+    balance()
+    c.reading = True
+    c.work()
+    pump([a, c], lambda: len(c.received) == 6000000)
+    balance()
+    stuck.close()
+
+
+def test_telnet_passes_through_tls(pty, daemon, secure, ca):
+    a, port = pty("a"), free_port()
+    daemon(serial("a", a) +
+           tls_server("lan", port, ca.make("server"), protocol="telnet"))
+    c = secure(port, ca.client_context())
+    shaken(c)
+    # DO BINARY, WILL BINARY; then 0xff is doubled.
+    c.send(b"\xff\xfd\x00\xff\xfb\x00" + b"a\xff\xffb" * 5000)
+    pump([a, c], lambda: len(a.received) >= 3 * 5000)
+    same(a.take(), b"a\xffb" * 5000)
+    a.send(b"a\xffb" * 5000)
+    pump([a, c], lambda: c.received.endswith(b"a\xff\xffb") and
+         c.received.count(b"a\xff\xffb") == 5000)
 
 
 # --- expiry ------------------------------------------------------------------
