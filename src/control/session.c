@@ -370,6 +370,8 @@ session_free(struct session *s)
 	turns_release();
 	task_remove(&s->read);
 	task_remove(&s->write);
+	if (s->bev != NULL && s->tls != NULL)
+		tls_library->finish(s->tls);
 	if (s->bev != NULL)
 		bufferevent_free(s->bev);
 	if (s->timer != NULL)
@@ -377,8 +379,6 @@ session_free(struct session *s)
 	if (s->client.reply != NULL)
 		evbuffer_free(s->client.reply);
 	TAILQ_REMOVE(&c->sessions, s, entry);
-	if (s->tls != NULL)
-		tls_library->finish(s->tls);
 	tls_session_free(s->tls);
 	c->nsessions--;
 	control_count(c);
