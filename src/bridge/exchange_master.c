@@ -46,6 +46,18 @@ exchange_set_priorities(struct exchange *ex)
 		master->priority = has_priority(ex, master);
 }
 
+/* Adds the master: its turn comes before that of the one that had the last turn. */
+static void
+insert_master(struct exchange *ex, struct master *master)
+{
+	struct master *last = TAILQ_LAST(&ex->masters, master_list);
+
+	if (last != NULL && last->served)
+		TAILQ_INSERT_BEFORE(last, master, entry);
+	else
+		TAILQ_INSERT_TAIL(&ex->masters, master, entry);
+}
+
 struct master *
 exchange_add_master(struct exchange *ex, struct port *port, struct tap *tap)
 {
@@ -58,7 +70,7 @@ exchange_add_master(struct exchange *ex, struct port *port, struct tap *tap)
 	master->priority = has_priority(ex, master);
 	queue_init(&master->queue, ex->to->endpoint->conf->queue);
 	queue_init(&master->refused, 0);
-	TAILQ_INSERT_TAIL(&ex->masters, master, entry);
+	insert_master(ex, master);
 	return master;
 }
 
@@ -436,6 +448,7 @@ exchange_next_master(struct exchange *ex)
 	if (!favours && other != NULL)
 		master = other;
 	if (master != NULL) {
+		master->served = true;
 		TAILQ_REMOVE(&ex->masters, master, entry);
 		TAILQ_INSERT_TAIL(&ex->masters, master, entry);
 	}

@@ -29,6 +29,7 @@ struct master {
 	struct queue refused;
 	uint64_t last_ns; /* when it last sent a request */
 	bool priority;
+	bool served; /* has had a turn */
 };
 TAILQ_HEAD(master_list, master);
 

@@ -52,6 +52,25 @@ one_that_asks_seldom_is_not_kept_waiting(void **state)
 	expect_given(master[1], 100);
 }
 
+/* One that asks for the first time is not served after the one that was served just now. */
+static void
+a_new_master_does_not_wait_for_another_round(void **state)
+{
+	static const uint8_t others[] = { 3, 4, 2 };
+
+	(void)state;
+	request(master[0], 1, 1);
+	request(master[0], 1, 2);
+	expect_sent(1);
+	request(master[1], 1, 3);
+	request(master[2], 1, 4);
+	answer(1, 1);
+	for (size_t i = 0; i < NELEM(others); i++) {
+		expect_sent(others[i]);
+		answer(1, others[i]);
+	}
+}
+
 /* Nothing is sent before the answer is there. */
 static void
 one_request_is_out_at_a_time(void **state)
@@ -785,6 +804,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(masters_take_turns),
+		TEST(a_new_master_does_not_wait_for_another_round),
 		TEST(one_that_asks_seldom_is_not_kept_waiting),
 		TEST(one_request_is_out_at_a_time),
 		TEST(what_does_not_answer_the_request_is_not_given),
