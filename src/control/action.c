@@ -100,7 +100,7 @@ run_reopen(struct call *call)
 
 	if (node == NULL)
 		return -ENOENT;
-	endpoint_reopen(node->endpoint);
+	endpoint_reopen(node->endpoint, "reopened by hand");
 	return 0;
 }
 

@@ -537,17 +537,17 @@ endpoint_free(struct endpoint *ep)
 }
 
 void
-endpoint_reopen(struct endpoint *ep)
+endpoint_reopen(struct endpoint *ep, const char *why)
 {
 	ep->backoff_ns = 0;
 	if (ep->link.bev != NULL) {
 		if (ep->link.up)
 			ep->owner->closing(&ep->link);
-		link_lose(&ep->link, LINK_REOPEN, "reopened by hand");
+		link_lose(&ep->link, LINK_REOPEN, why);
 		return;
 	}
 	close_now(ep);
-	endpoint_set_state(ep, ENDPOINT_CLOSED, "reopened by hand");
+	endpoint_set_state(ep, ENDPOINT_CLOSED, why);
 	try_open(ep);
 }
 

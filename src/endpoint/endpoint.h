@@ -221,9 +221,9 @@ struct endpoint_ops {
 	 * unless link->close_fd is set.  May be called in any state. */
 	void (*close)(struct endpoint *);
 	/*
-	 * A key of the section has changed in ep->conf: applies it to the open
-	 * endpoint. Returns -errno and sets ep->error on failure.  NULL: no key of the
-	 * type can be changed while it is open.
+	 * A key of the type that takes effect in place has changed in ep->conf: applies
+	 * it to the endpoint, which may be closed.  Returns -errno and sets ep->error on
+	 * failure.  NULL: the type reads such keys when it needs them.
 	 */
 	int (*apply)(struct endpoint *, const struct key *);
 	/* Sends a break of that length; 0 ends a break in progress.  NULL: not
@@ -292,12 +292,14 @@ extern const struct key endpoint_common_keys[];
 	{                                                                   \
 		.name = "on_open", .type = KEY_TEXT,                        \
 		.offset = offsetof(owner, on_open), .names = NAMES_OPENING, \
+		.in_place = true,                                           \
 		.help = "written when it was opened, with C escapes"        \
 	}
 #define ENDPOINT_KEY_ON_CLOSE(owner)                                         \
 	{                                                                    \
 		.name = "on_close", .type = KEY_TEXT,                        \
 		.offset = offsetof(owner, on_close), .names = NAMES_CLOSING, \
+		.in_place = true,                                            \
 		.help = "written before it is closed on purpose"             \
 	}
 /* Allocates a zeroed section of that type; NULL when out of memory. */
@@ -322,10 +324,12 @@ void endpoint_stop(struct endpoint *ep);
 /* The same, and frees the endpoint; NULL is allowed. */
 void endpoint_free(struct endpoint *ep);
 /* Closes the endpoint and opens it again without a back-off. */
-void endpoint_reopen(struct endpoint *ep);
-/* Applies the new values of the common keys, which may change while the endpoint is
- * open; the old values are left in conf. */
-void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
+void endpoint_reopen(struct endpoint *ep, const char *why);
+/* Applies the new values of the keys that take effect while the endpoint is open; the
+ * old values are left in conf.  All other keys must be the same.  -errno and err if a
+ * value cannot be applied: then the endpoint has to be reopened. */
+int endpoint_follow(
+    struct endpoint *ep, struct endpoint_conf *conf, struct error *err);
 /* Changes a key of the section while the endpoint is open; returns -errno and sets err
  * on failure. */
 int endpoint_set(

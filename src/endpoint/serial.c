@@ -131,6 +131,7 @@ static const struct key serial_keys[] = {
 	{ .name = "baud",
 	    .type = KEY_NUMBER,
 	    .offset = OFFSET(baud),
+	    .in_place = true,
 	    .def = "9600",
 	    .min = 1,
 	    .max = 100000000,
@@ -138,6 +139,7 @@ static const struct key serial_keys[] = {
 	{ .name = "mode",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(mode),
+	    .in_place = true,
 	    .def = "8N1",
 	    .parse = parse_mode,
 	    .print = print_mode,
@@ -146,6 +148,7 @@ static const struct key serial_keys[] = {
 	{ .name = "flow",
 	    .type = KEY_WORD,
 	    .offset = OFFSET(flow),
+	    .in_place = true,
 	    .def = "none",
 	    .words = flow_words,
 	    .help = "flow control on the line; Linux has no driver for"
@@ -153,6 +156,7 @@ static const struct key serial_keys[] = {
 	{ .name = "dtr",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(dtr),
+	    .in_place = true,
 	    .def = "keep",
 	    .parse = parse_dtr,
 	    .print = print_signal,
@@ -161,6 +165,7 @@ static const struct key serial_keys[] = {
 	{ .name = "rts",
 	    .type = KEY_CUSTOM,
 	    .offset = OFFSET(rts),
+	    .in_place = true,
 	    .def = "keep",
 	    .parse = parse_rts,
 	    .print = print_signal,
@@ -169,6 +174,7 @@ static const struct key serial_keys[] = {
 	{ .name = "hangup_on_close",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(hangup_on_close),
+	    .in_place = true,
 	    .def = "no",
 	    .help = "drop DTR and RTS when the port is closed (that resets"
 		    " many boards at the next open)" },
@@ -180,37 +186,44 @@ static const struct key serial_keys[] = {
 	{ .name = "low_latency",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(low_latency),
+	    .in_place = true,
 	    .def = "no",
 	    .help = "ask the driver not to gather bytes" },
 	{ .name = "rs485",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(rs485),
+	    .in_place = true,
 	    .def = "no",
 	    .help = "the driver switches the transmitter with RTS" },
 	{ .name = "rs485_rts_on_send",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(rs485_rts_on_send),
+	    .in_place = true,
 	    .def = "yes",
 	    .help = "level of RTS while sending" },
 	{ .name = "rs485_rts_after_send",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(rs485_rts_after_send),
+	    .in_place = true,
 	    .def = "no",
 	    .help = "level of RTS after it" },
 	{ .name = "rs485_rx_during_tx",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(rs485_rx_during_tx),
+	    .in_place = true,
 	    .def = "no",
 	    .help = "receive what is sent, too" },
 	{ .name = "rs485_delay_before",
 	    .type = KEY_TIME,
 	    .offset = OFFSET(rs485_delay_before),
+	    .in_place = true,
 	    .def = "0",
 	    .max = 100 * NSEC_PER_MSEC,
 	    .help = "from RTS to the first bit, in whole ms" },
 	{ .name = "rs485_delay_after",
 	    .type = KEY_TIME,
 	    .offset = OFFSET(rs485_delay_after),
+	    .in_place = true,
 	    .def = "0",
 	    .max = 100 * NSEC_PER_MSEC,
 	    .help = "from the last bit to RTS, in whole ms" },
@@ -503,24 +516,18 @@ serial_apply(struct endpoint *ep, const struct key *key)
 {
 	struct serial *s = ep->impl;
 	struct error *err = &ep->error;
-	int r;
 
 	for (size_t i = 0; i < NELEM(changes); i++) {
 		if (strncmp(key->name, changes[i].prefix,
 			strlen(changes[i].prefix)) != 0)
 			continue;
-		if ((r = serial_check(ep->conf, err)) < 0)
-			return r;
 		if (s == NULL || s->port.fd < 0) {
 			set_address(ep);
 			return 0;
 		}
 		return changes[i].apply(ep, s, err);
 	}
-	return error_fail(err, -EINVAL,
-	    "'%s' of %s cannot be changed while it runs; change"
-	    " the file and reload",
-	    key->name, ep->conf->name);
+	return 0;
 }
 
 static int

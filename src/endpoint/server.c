@@ -35,7 +35,7 @@ struct server {
 	{                                                                \
 		.name = "max_clients", .type = KEY_NUMBER,               \
 		.offset = OFFSET(max_clients), .def = "16", .min = 1,    \
-		.max = 100000,                                           \
+		.max = 100000, .in_place = true,                         \
 		.help = "connections at a time; more are closed at once" \
 	}
 
@@ -43,6 +43,7 @@ struct server {
 	{                                                                     \
 		.name = "greeting", .type = KEY_TEXT,                         \
 		.offset = OFFSET(greeting), .names = NAMES_OPENING,           \
+		.in_place = true,                                             \
 		.help =                                                       \
 		    "sent to each new client before all else, with C escapes" \
 	}
@@ -51,6 +52,7 @@ struct server {
 	{                                                                    \
 		.name = "idle_timeout", .type = KEY_TIME,                    \
 		.offset = OFFSET(idle_timeout), .def = "none",               \
+		.in_place = true,                                            \
 		.help = "a client that neither sends nor receives for that " \
 			"long is closed"                                     \
 	}
@@ -66,6 +68,7 @@ static const struct key tcp_server_keys[] = {
 	{ .name = "allow",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(allow),
+	    .in_place = true,
 	    .help = "networks that may connect, besides this machine" },
 	TCP_KEY_PROTOCOL(struct server_conf),
 	TCP_KEY_KEEPALIVE(struct server_conf),
@@ -132,6 +135,16 @@ on_client(void *arg, int fd, const char *peer)
 }
 
 static void
+set_keepalive(struct endpoint *ep)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	struct link *link;
+
+	TAILQ_FOREACH(link, &ep->links, entry)
+		link_keepalive(link, conf->tcp.keepalive);
+}
+
+static void
 server_close(struct endpoint *ep)
 {
 	struct server *server = ep->impl;
@@ -159,7 +172,6 @@ server_open(struct endpoint *ep)
 		.mode = conf->mode != 0 ? (int)conf->mode : -1,
 		.group = conf->group,
 	};
-	struct link *link;
 	int r;
 
 	if (server == NULL)
@@ -184,13 +196,79 @@ server_open(struct endpoint *ep)
 	ep->link.adopted = listener_adopted(server->listener);
 	endpoint_listening(ep);
 	endpoint_take_links(ep);
-	TAILQ_FOREACH(link, &ep->links, entry)
-		link_keepalive(link, conf->tcp.keepalive);
+	set_keepalive(ep);
 	if (ep->nlinks > 0)
 		idle_watch_link(&server->idle);
 	server_hangup(ep);
 	return 0;
 }
+
+/* --- changes while it is open -------------------------------------------- */
+
+static int
+apply_keepalive(struct endpoint *ep, struct server *server)
+{
+	(void)server;
+	set_keepalive(ep);
+	return 0;
+}
+
+static int
+apply_idle_timeout(struct endpoint *ep, struct server *server)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	int r;
+
+	idle_watch_stop(&server->idle);
+	r = idle_watch_start(&server->idle, ep, conf->idle_timeout);
+	if (r == 0 && ep->nlinks > 0)
+		idle_watch_link(&server->idle);
+	return r;
+}
+
+/* Clients that are connected already stay. */
+static int
+apply_limits(struct endpoint *ep, struct server *server)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	struct networks *allow = NULL;
+	int r = 0;
+
+	if (conf->allow != NULL &&
+	    (r = networks_parse(conf->allow, &allow, &ep->error)) < 0)
+		return r;
+	listener_set_limits(
+	    server->listener, (unsigned)conf->max_clients, allow);
+	networks_free(server->allow);
+	server->allow = allow;
+	server_hangup(ep);
+	return 0;
+}
+
+static const struct {
+	const char *key;
+	int (*apply)(struct endpoint *, struct server *);
+} changes[] = {
+	{ "max_clients", apply_limits },
+	{ "allow", apply_limits },
+	{ "keepalive", apply_keepalive },
+	{ "idle_timeout", apply_idle_timeout },
+};
+
+static int
+server_apply(struct endpoint *ep, const struct key *key)
+{
+	struct server *server = ep->impl;
+
+	if (server == NULL || server->listener == NULL)
+		return 0;
+	for (size_t i = 0; i < NELEM(changes); i++)
+		if (strcmp(key->name, changes[i].key) == 0)
+			return changes[i].apply(ep, server);
+	return 0;
+}
+
+/* --- check --------------------------------------------------------------- */
 
 /* Parses 'listen': a path when the server is local, otherwise HOST:PORT. */
 static int
@@ -259,6 +337,7 @@ const struct endpoint_ops endpoint_tcp_server = {
 	.check = tcp_check,
 	.open = server_open,
 	.close = server_close,
+	.apply = server_apply,
 	.hangup = server_hangup,
 };
 
@@ -271,5 +350,6 @@ const struct endpoint_ops endpoint_unix_server = {
 	.check = unix_check,
 	.open = server_open,
 	.close = server_close,
+	.apply = server_apply,
 	.hangup = server_hangup,
 };

@@ -51,6 +51,7 @@ static const struct key tcp_client_keys[] = {
 	    .type = KEY_TIME,
 	    .def = "10s",
 	    .offset = OFFSET(connect_timeout),
+	    .in_place = true,
 	    .min = NSEC_PER_MSEC,
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "how long an answer may take" },
@@ -326,6 +327,16 @@ client_open(struct endpoint *ep)
 }
 
 static int
+client_apply(struct endpoint *ep, const struct key *key)
+{
+	const struct client_conf *conf = ep->conf->type_conf;
+
+	if (strcmp(key->name, "keepalive") == 0)
+		link_keepalive(&ep->link, conf->tcp.keepalive);
+	return 0;
+}
+
+static int
 client_check(struct endpoint_conf *conf, struct error *err)
 {
 	const struct client_conf *client = conf->type_conf;
@@ -353,4 +364,5 @@ const struct endpoint_ops endpoint_tcp_client = {
 	.check = client_check,
 	.open = client_open,
 	.close = client_close,
+	.apply = client_apply,
 };

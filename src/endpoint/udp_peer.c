@@ -47,7 +47,8 @@
 #define BURST 64
 
 enum peer_kind {
-	PEER_PARTNER, /* named by 'send_to': never removed */
+	PEER_PARTNER, /* named by 'send_to': stays */
+	PEER_REMOVED, /* no longer named by it: its link is being closed */
 	PEER_SENDER,
 	PEER_OTHERS, /* all senders without a link of their own */
 };
@@ -103,9 +104,8 @@ arm(struct event *event, struct event_base *base, int fd, short what,
 	event_add(event, &again);
 }
 
-/* The socket that sends. */
-static int
-send_fd(const struct udp *udp)
+int
+udp_socket(const struct udp *udp)
 {
 	const int *fds = udp->setup.fds;
 
@@ -121,8 +121,8 @@ peer_arm(struct peer *peer)
 	if (peer->link == NULL || peer->retry)
 		arm(peer->event, base, -1, 0, RETRY_NS, on_peer, peer);
 	else if (peer->link->output_pending)
-		arm(peer->event, base, send_fd(peer->udp), EV_WRITE, 0, on_peer,
-		    peer);
+		arm(peer->event, base, udp_socket(peer->udp), EV_WRITE, 0,
+		    on_peer, peer);
 }
 
 /* The peer to be removed next; NULL: none. */
@@ -358,7 +358,8 @@ peer_write(struct link *link, const void *data, size_t len)
 	/* The answer to a request of one of them: it is not known of which. */
 	if (peer->kind == PEER_OTHERS)
 		return (ssize_t)len;
-	n = sendto(send_fd(peer->udp), data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
+	n = sendto(udp_socket(peer->udp), data, len,
+	    MSG_DONTWAIT | MSG_NOSIGNAL,
 	    (const struct sockaddr *)&peer->address.ss, peer->address.len);
 	return n >= 0 ? n : send_failed(peer, errno, len);
 }
@@ -669,7 +670,7 @@ udp_new(struct endpoint *ep, const struct udp_setup *setup)
 	udp->setup = *setup;
 	udp->own.len = sizeof(udp->own.ss);
 	getsockname(
-	    send_fd(udp), (struct sockaddr *)&udp->own.ss, &udp->own.len);
+	    udp_socket(udp), (struct sockaddr *)&udp->own.ss, &udp->own.len);
 	TAILQ_INIT(&udp->peers);
 	if (make_events(udp) < 0) {
 		udp_stop(udp);
@@ -689,12 +690,72 @@ udp_start(struct udp *udp)
 	endpoint_listening(udp->ep);
 }
 
-int
-udp_add_partner(struct udp *udp, const struct address *partner)
+void
+udp_set_allow(struct udp *udp, struct networks *allow)
+{
+	networks_free(udp->setup.allow);
+	udp->setup.allow = allow;
+}
+
+/* --- partners ------------------------------------------------------------- */
+
+static int
+add_partner(struct udp *udp, const struct address *partner)
 {
 	char name[ADDRESS_TEXT_MAX];
+	struct peer *peer;
 
+	TAILQ_FOREACH(peer, &udp->peers, entry) {
+		if (!same_address(&peer->address, partner))
+			continue;
+		udp->nsenders -= peer->kind == PEER_SENDER;
+		peer->kind = PEER_PARTNER;
+		return 0;
+	}
 	address_format((const struct sockaddr *)&partner->ss, partner->len,
 	    name, sizeof(name));
 	return peer_new(udp, PEER_PARTNER, partner, name) != NULL ? 0 : -ENOMEM;
+}
+
+static void
+remove_partner(struct peer *peer)
+{
+	peer->kind = PEER_REMOVED;
+	if (peer->link == NULL) {
+		peer_free(peer);
+		return;
+	}
+	link_close(peer->link, "'send_to' has changed");
+	link_settle_now(peer->link);
+}
+
+static bool
+is_named(const struct peer *peer, const struct address *partner, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (same_address(&peer->address, &partner[i]))
+			return true;
+	return false;
+}
+
+int
+udp_set_partners(struct udp *udp, const struct address *partner, unsigned n)
+{
+	struct peer *peer, *next;
+	int r = 0;
+
+	for (peer = TAILQ_FIRST(&udp->peers); peer != NULL; peer = next) {
+		next = TAILQ_NEXT(peer, entry);
+		if (peer->kind == PEER_PARTNER && !is_named(peer, partner, n))
+			remove_partner(peer);
+	}
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		r = add_partner(udp, &partner[i]);
+	udp->to_many = sends_to_many(udp);
+	TAILQ_FOREACH(peer, &udp->peers, entry)
+		if (peer->link != NULL && peer->kind != PEER_OTHERS)
+			peer->link->receive_only =
+			    peer->kind == PEER_SENDER && udp->to_many;
+	expiry_arm(udp);
+	return r;
 }

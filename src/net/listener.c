@@ -552,11 +552,19 @@ listener_new(struct event_base *base, const struct listener_conf *conf,
 		listener_free(l);
 		return r;
 	}
-	l->conf.keep = NULL;
+	l->conf.keep = l->conf.group = NULL;
 	task_add(&l->task, l, accept_label, "%s.accept", conf->name);
 	TASK_WAIT(&l->task);
 	*ret = l;
 	return 0;
+}
+
+void
+listener_set_limits(
+    struct listener *l, unsigned max_clients, const struct networks *allow)
+{
+	l->conf.max_clients = max_clients;
+	l->conf.allow = allow;
 }
 
 void
