@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "exchange_parts.h"
+#include "permission.h"
 #include "log.h"
 
 /* The time that units are given to process a broadcast. */
@@ -62,6 +63,8 @@ rest_after(struct exchange *ex, uint64_t ns)
 static void
 deliver(struct exchange *ex, struct port *port, const struct queued *q)
 {
+	if (port->link->role == ROLE_WRITE)
+		return;
 	if (queue_room(&port->queue) < queue_cost(q->len))
 		port_drop(port, DROP_OVERFLOW, q->len);
 	else

@@ -15,9 +15,10 @@ enum pack_version {
 	PACK_PAYLOADS = 2, /* frames have a payload only */
 	PACK_WIRE = 3,	   /* frames as received */
 	PACK_EXCHANGES =
-	    4 /* exchanges with several requests, and their counters */
+	    4, /* exchanges with several requests, and their counters */
+	PACK_PERMISSIONS = 5 /* who may write */
 };
-#define PACK_VERSION PACK_EXCHANGES
+#define PACK_VERSION PACK_PERMISSIONS
 
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later

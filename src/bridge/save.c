@@ -7,6 +7,7 @@
 #include "restore.h"
 #include "forward.h"
 #include "link.h"
+#include "permission.h"
 
 static void
 save_histogram(const struct histogram *h, struct pack *p)
@@ -88,6 +89,20 @@ save_echo(const struct port *port, struct pack *p)
 		pack_number(p, 0);
 }
 
+/* Whether the port's client has the right to write, and since when it is silent. */
+static void
+save_permission(const struct port *port, struct pack *p)
+{
+	const struct link *link = port->link;
+	const struct permission *permission = link->endpoint->permission;
+	bool has = permission != NULL && permission->writer == link;
+
+	pack_number(p, link->heard_ns);
+	pack_number(p, port->refused_len);
+	pack_number(p, has);
+	pack_number(p, has ? permission->used_ns : 0);
+}
+
 static void
 save_port(const struct port *port, struct pack *p)
 {
@@ -113,6 +128,7 @@ save_port(const struct port *port, struct pack *p)
 	save_in_flight(&port->in_flight, p);
 	queue_save(&port->queue, p);
 	save_echo(port, p);
+	save_permission(port, p);
 }
 
 static void

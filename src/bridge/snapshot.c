@@ -154,6 +154,12 @@ read_port(struct unpack *u, struct old_port *port)
 		return;
 	port->echo_matched = (size_t)unpack_number(u);
 	port->necho = read_frames(u, &port->echo);
+	if (u->version < PACK_PERMISSIONS)
+		return;
+	port->heard_ns = unpack_number(u);
+	port->refused_len = (size_t)unpack_number(u);
+	port->writer = unpack_bool(u);
+	port->used_ns = unpack_number(u);
 }
 
 static int

@@ -36,6 +36,8 @@ struct bufferevent;
 struct event;
 struct event_base;
 struct endpoint;
+struct identity;
+struct permission;
 
 enum overflow {
 	OVERFLOW_BLOCK,
@@ -136,17 +138,23 @@ struct link {
 	bool read_closed;    /* by us: nothing more is read from it */
 	bool write_closed;   /* the sending side was shut down by us */
 	bool deferred;	     /* on the list of deferred closes */
+	bool restricted;     /* whether it may write has to be asked */
 	uint64_t rx_bytes, tx_bytes;
+	uint64_t heard_ns; /* the last time that something was read */
 	_Alignas(CACHE_LINE) struct task read;
 	struct task write;
 	TAILQ_ENTRY(link) entry, deferred_entry;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
 	int end; /* enum link_end: what the deferred close does */
-	char why[LINK_WHY_MAX]; /* reason for closing it */
-	bool close_fd;		/* close(fd) when the link is closed */
-	bool adopted;		/* opened by a previous process */
-	bool receive_only; /* it is no peer: no frames are delivered to it */
+	char why[LINK_WHY_MAX];	   /* reason for closing it */
+	bool close_fd;		   /* close(fd) when the link is closed */
+	bool adopted;		   /* opened by a previous process */
+	bool receive_only;	   /* no frames are delivered to it... */
+	bool no_peer;		   /* ...and it is not shown as a peer */
+	int role;		   /* enum role */
+	unsigned number;	   /* of a connection: that in its name */
+	struct identity *identity; /* its certificate, or NULL */
 	bool
 	    socket; /* a stream socket: unread data may still be left after an error or a hang-up */
 	bool local;	   /* a Unix socket */
@@ -203,6 +211,8 @@ struct endpoint_ops {
 	/* The other side does not notice when it is closed and reopened; a frame that
 	 * was partly written is completed after that. */
 	bool line;
+	/* The offset of its struct permission_conf in type_conf; 0: it has none. */
+	size_t permission;
 	/* Each frame is a datagram of at most this many bytes, and each read or write
 	 * of a link transfers one datagram.  0: byte streams. */
 	size_t datagram;
@@ -266,7 +276,9 @@ struct endpoint {
 	uint64_t opens, losses;
 	uint64_t
 	    refused; /* connections and datagrams rejected, or unsendable */
-	uint64_t idle_closed; /* connections, in this process */
+	uint64_t idle_closed;	       /* connections, in this process */
+	uint64_t replaced;	       /* by newer ones, in this process */
+	struct permission *permission; /* NULL: all may read and write */
 	uint64_t backoff_ns, next_try_ns;
 	bool tried;  /* opening was tried at least once */
 	bool absent; /* the device was not there at the last try */

@@ -7,7 +7,9 @@
 
 #include "endpoint.h"
 #include "idle.h"
+#include "link.h"
 #include "listener.h"
+#include "permission.h"
 #include "tcp_conf.h"
 
 struct server_conf {
@@ -15,6 +17,7 @@ struct server_conf {
 	uint64_t max_clients;
 	char *greeting;
 	uint64_t idle_timeout; /* ns, 0: none */
+	struct permission_conf permission;
 	/* tcp-server */
 	char *allow;
 	struct tcp_conf tcp;
@@ -27,6 +30,7 @@ struct server {
 	struct listener *listener;
 	struct networks *allow;
 	struct idle_watch idle;
+	struct permission permission;
 };
 
 #define OFFSET(member) offsetof(struct server_conf, member)
@@ -72,6 +76,11 @@ static const struct key tcp_server_keys[] = {
 	    .help = "networks that may connect, besides this machine" },
 	TCP_KEY_PROTOCOL(struct server_conf),
 	TCP_KEY_KEEPALIVE(struct server_conf),
+	PERMISSION_KEY_ROLE(struct server_conf),
+	PERMISSION_KEY_ROLES(struct server_conf),
+	PERMISSION_KEY_WRITER(struct server_conf),
+	PERMISSION_KEY_LEASE_TIME(struct server_conf),
+	PERMISSION_KEY_TAKEOVER(struct server_conf),
 	SERVER_KEY_IDLE_TIMEOUT,
 	SERVER_KEY_GREETING,
 	{ .name = NULL },
@@ -94,6 +103,10 @@ static const struct key unix_server_keys[] = {
 	    .offset = OFFSET(group),
 	    .names = NAMES_GROUP,
 	    .help = "group of the socket" },
+	PERMISSION_KEY_ROLE(struct server_conf),
+	PERMISSION_KEY_WRITER(struct server_conf),
+	PERMISSION_KEY_LEASE_TIME(struct server_conf),
+	PERMISSION_KEY_TAKEOVER(struct server_conf),
 	SERVER_KEY_IDLE_TIMEOUT,
 	SERVER_KEY_GREETING,
 	{ .name = NULL },
@@ -115,6 +128,23 @@ server_hangup(struct endpoint *ep)
 	if (server != NULL && server->listener != NULL)
 		listener_set_clients(
 		    server->listener, ep->nlinks - ep->nended + extra);
+	return true;
+}
+
+/* Closes a connection in favour of a new one; false: that is not configured. */
+static bool
+make_room(void *arg)
+{
+	struct endpoint *ep = arg;
+	const struct server_conf *conf = ep->conf->type_conf;
+	struct link *link;
+
+	if (!conf->permission.takeover ||
+	    (link = permission_replaced(ep)) == NULL)
+		return false;
+	ep->replaced++;
+	link_close(link, "replaced by a new client: takeover = yes");
+	link_settle_now(link);
 	return true;
 }
 
@@ -152,6 +182,7 @@ server_close(struct endpoint *ep)
 	if (server == NULL)
 		return;
 	ep->impl = NULL;
+	ep->permission = NULL;
 	idle_watch_stop(&server->idle);
 	listener_free(server->listener);
 	networks_free(server->allow);
@@ -171,12 +202,14 @@ server_open(struct endpoint *ep)
 		.max_clients = (unsigned)conf->max_clients,
 		.mode = conf->mode != 0 ? (int)conf->mode : -1,
 		.group = conf->group,
+		.make_room = make_room,
 	};
 	int r;
 
 	if (server == NULL)
 		return -ENOMEM;
 	ep->impl = server;
+	ep->permission = &server->permission;
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->listen);
 	r = address_parse(conf->listen, &lc.address, &ep->error);
 	if (r == 0 && conf->allow != NULL)
@@ -226,6 +259,14 @@ apply_idle_timeout(struct endpoint *ep, struct server *server)
 	return r;
 }
 
+static int
+apply_permission(struct endpoint *ep, struct server *server)
+{
+	(void)server;
+	permission_change(ep);
+	return 0;
+}
+
 /* Clients that are connected already stay. */
 static int
 apply_limits(struct endpoint *ep, struct server *server)
@@ -253,6 +294,9 @@ static const struct {
 	{ "allow", apply_limits },
 	{ "keepalive", apply_keepalive },
 	{ "idle_timeout", apply_idle_timeout },
+	{ "role", apply_permission },
+	{ "roles", apply_permission },
+	{ "writer", apply_permission },
 };
 
 static int
@@ -299,13 +343,14 @@ check_listen(const struct server_conf *conf, bool local, struct address *ret,
 static int
 tcp_check(struct endpoint_conf *conf, struct error *err)
 {
-	const struct server_conf *server = conf->type_conf;
+	struct server_conf *server = conf->type_conf;
 	struct address address;
 	struct networks *allow = NULL;
 	struct error why;
 	int r;
 
-	if ((r = check_listen(server, false, &address, err)) < 0)
+	if ((r = permission_check(&server->permission, err)) < 0 ||
+	    (r = check_listen(server, false, &address, err)) < 0)
 		return r;
 	if (server->allow != NULL &&
 	    (r = networks_parse(server->allow, &allow, &why)) < 0)
@@ -323,9 +368,19 @@ tcp_check(struct endpoint_conf *conf, struct error *err)
 static int
 unix_check(struct endpoint_conf *conf, struct error *err)
 {
+	struct server_conf *server = conf->type_conf;
 	struct address address;
+	int r = permission_check(&server->permission, err);
 
-	return check_listen(conf->type_conf, true, &address, err);
+	return r < 0 ? r : check_listen(server, true, &address, err);
+}
+
+static void
+server_warn(const struct endpoint_conf *conf, struct error *err)
+{
+	const struct server_conf *server = conf->type_conf;
+
+	permission_warn(&server->permission, err);
 }
 
 const struct endpoint_ops endpoint_tcp_server = {
@@ -334,7 +389,9 @@ const struct endpoint_ops endpoint_tcp_server = {
 	.conf_size = sizeof(struct server_conf),
 	.main_key = "listen",
 	.several = true,
+	.permission = OFFSET(permission),
 	.check = tcp_check,
+	.warn = server_warn,
 	.open = server_open,
 	.close = server_close,
 	.apply = server_apply,
@@ -347,7 +404,9 @@ const struct endpoint_ops endpoint_unix_server = {
 	.conf_size = sizeof(struct server_conf),
 	.main_key = "listen",
 	.several = true,
+	.permission = OFFSET(permission),
 	.check = unix_check,
+	.warn = server_warn,
 	.open = server_open,
 	.close = server_close,
 	.apply = server_apply,

@@ -754,7 +754,7 @@ udp_set_partners(struct udp *udp, const struct address *partner, unsigned n)
 	udp->to_many = sends_to_many(udp);
 	TAILQ_FOREACH(peer, &udp->peers, entry)
 		if (peer->link != NULL && peer->kind != PEER_OTHERS)
-			peer->link->receive_only =
+			peer->link->receive_only = peer->link->no_peer =
 			    peer->kind == PEER_SENDER && udp->to_many;
 	expiry_arm(udp);
 	return r;

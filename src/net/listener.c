@@ -126,6 +126,9 @@ welcome(struct listener *l, int fd, const struct sockaddr *sa, const char *peer)
 		    "%s is not among those that 'allow' names", peer);
 		return false;
 	}
+	while (l->clients >= l->conf.max_clients && l->conf.make_room != NULL &&
+	    l->conf.make_room(l->arg))
+		continue;
 	if (l->clients >= l->conf.max_clients) {
 		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
 		    "%s is one too many: max_clients is %u", peer,

@@ -28,6 +28,9 @@ struct listener_conf {
 	const char
 	    *group;	  /* of a Unix socket; borrowed for the call, or NULL */
 	const char *full; /* sent to excess clients; borrowed, or NULL */
+	/* Called with the argument of the listener when there are max_clients: returns
+	 * true when it has closed one of them.  NULL: excess clients are closed. */
+	bool (*make_room)(void *arg);
 	uint64_t *refused; /* counts rejected clients, or NULL */
 	const char *keep;  /* kept name; borrowed for the call, or NULL */
 };

@@ -22,8 +22,8 @@ EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_bus exchange_guard ex
 	exchange_request exchange_answer exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
 	batch local_echo loss queue% saved_frame traffic)
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
-$(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive \
+$(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive endpoint/permission \
 	endpoint/link endpoint/link_hangup net/tcp $(addprefix bridge/, \
-	forward batch latest local_echo loss port queue% tap traffic))
+	forward batch latest local_echo loss port queue% refuse tap traffic))
 
 .PHONY: units
