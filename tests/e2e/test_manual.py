@@ -537,3 +537,24 @@ def test_two_programs_share_a_radio(example, connect, open_tty, directory):
     assert d.number("routes/cat/answers") == 6
     assert d.number("routes/cat/timeouts") == 0
     assert d.number("routes/cat/foreign") == 1
+
+
+def test_a_radio_is_not_blocked_by_a_stale_client(example, connect):
+    d, ttys = example("zigbee.conf", flow="none")
+    radio, port = ttys["radio"], port_of(d, "zigbee")
+    d.wait_state("radio", "up")
+    stale = connect(port)
+    stale.send(b"\x1a\xc0\x38\xbc\x7e")
+    expect(radio, b"\x1a\xc0\x38\xbc\x7e", [stale])
+    newest = connect(port)
+    wait_for(lambda: d.number("zigbee/peers") == 2)
+    stale.send(b"late")
+    d.wait_number("zigbee/refused_bytes", 4)
+    newest.send(b"\x1a\xc0\x38\xbc\x7e")
+    expect(radio, b"\x1a\xc0\x38\xbc\x7e", [newest])
+    radio.send(b"\x1a\xc1\x02\x0b\x0a\x52\x7e")
+    for client in (newest, stale):
+        expect(client, b"\x1a\xc1\x02\x0b\x0a\x52\x7e", [radio])
+    others = [connect(port) for _ in range(3)]
+    pump([stale], lambda: stale.eof)
+    assert not any(c.eof for c in [newest, *others])
