@@ -231,9 +231,10 @@ struct endpoint_ops {
 	 * unless link->close_fd is set.  May be called in any state. */
 	void (*close)(struct endpoint *);
 	/*
-	 * A key of the type that takes effect in place has changed in ep->conf: applies
-	 * it to the endpoint, which may be closed.  Returns -errno and sets ep->error on
-	 * failure.  NULL: the type reads such keys when it needs them.
+	 * A key of the type that takes effect in place has changed in ep->conf: checks it
+	 * against the others, and applies it to the endpoint, which may be closed.
+	 * Returns -errno and sets ep->error on failure.  NULL: the type reads such keys
+	 * when it needs them.
 	 */
 	int (*apply)(struct endpoint *, const struct key *);
 	/* Sends a break of that length; 0 ends a break in progress.  NULL: not

@@ -122,16 +122,13 @@ endpoint_named(const struct endpoint_conf *conf, enum key_names what)
 
 /* --- changes while it is open -------------------------------------------- */
 
-/* Lets the type derive what depends on its keys; fails if they contradict each other. */
 static int
-check_keys(struct endpoint *ep, struct error *err)
+check_common(const struct endpoint *ep, struct error *err)
 {
-	if (ep->conf->reopen_min > ep->conf->reopen_max)
-		return error_fail(
-		    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
-	if (ep->conf->ops->check == NULL)
+	if (ep->conf->reopen_min <= ep->conf->reopen_max)
 		return 0;
-	return ep->conf->ops->check(ep->conf, err);
+	return error_fail(
+	    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
 }
 
 /* A key of the type has changed. */
@@ -151,20 +148,55 @@ apply_key(struct endpoint *ep, const struct key *key, struct error *err)
 	return r;
 }
 
-/* Applies the keys of the type whose value was another one. */
+/* Exchanges the values of a key that is handled by its type. */
 static int
-follow_type(struct endpoint *ep, const void *old, struct error *err)
+exchange_custom(const struct key *key, void *a, void *b, struct error *err)
 {
-	const struct key *key = ep->conf->ops->keys;
-	const void *new = ep->conf->type_conf;
-	struct error why;
+	char x[KEY_PRINT_MAX], y[KEY_PRINT_MAX];
+	int r;
 
-	for (; key != NULL && key->name != NULL; key++)
-		if (key->in_place && !key_equal(key, old, new) &&
-		    apply_key(ep, key, &why) < 0)
-			return error_fail(
-			    err, -EINVAL, "'%s': %s", key->name, why.text);
+	key_print(key, a, x, sizeof(x));
+	key_print(key, b, y, sizeof(y));
+	if ((r = key_parse(key, a, y, err)) < 0)
+		return r;
+	return key_parse(key, b, x, err);
+}
+
+/* Exchanges the values of a key of the type, and whether it was given. */
+static int
+exchange_key(const struct key *key, char *a, char *b, struct error *err)
+{
+	const struct key one[] = { *key, { .name = NULL } };
+	bool given;
+
+	if (key->given != 0) {
+		given = *(bool *)(a + key->given);
+		*(bool *)(a + key->given) = *(bool *)(b + key->given);
+		*(bool *)(b + key->given) = given;
+	}
+	if (key->type == KEY_CUSTOM)
+		return exchange_custom(key, a, b, err);
+	key_swap(one, a, b);
 	return 0;
+}
+
+/* Keys of the type that are not in place, and what the type keeps beside its keys, stay. */
+static int
+follow_type(struct endpoint *ep, struct endpoint_conf *conf, struct error *err)
+{
+	char *new = ep->conf->type_conf, *old = conf->type_conf;
+	const struct key *keys = ep->conf->ops->keys, *key;
+	struct error why;
+	int r = 0;
+
+	for (key = keys; r == 0 && key->name != NULL; key++)
+		if (key->in_place && !key_equal(key, new, old))
+			r = exchange_key(key, new, old, err);
+	for (key = keys; r == 0 && key->name != NULL; key++)
+		if (key->in_place && !key_equal(key, new, old) &&
+		    (r = apply_key(ep, key, &why)) < 0)
+			error_set(err, "'%s': %s", key->name, why.text);
+	return r;
 }
 
 int
@@ -172,19 +204,13 @@ endpoint_follow(
     struct endpoint *ep, struct endpoint_conf *conf, struct error *err)
 {
 	char *text = ep->conf->text;
-	void *old = ep->conf->type_conf;
-	struct error ignored;
 
 	key_swap(endpoint_common_keys, ep->conf, conf);
 	ep->conf->text = conf->text;
 	ep->conf->file = conf->file;
 	ep->conf->line = conf->line;
-	ep->conf->type_conf = conf->type_conf;
 	conf->text = text;
-	conf->type_conf = old;
-	ep->device.path = endpoint_named(ep->conf, NAMES_DEVICE);
-	check_keys(ep, &ignored);
-	return follow_type(ep, old, err);
+	return ep->conf->ops->keys != NULL ? follow_type(ep, conf, err) : 0;
 }
 
 /* Finds a key that may change while the endpoint is open, and the struct that holds
@@ -255,11 +281,10 @@ change_key(struct endpoint *ep, const struct key *key, void *base,
 
 	if (r == 0 && key->given != 0)
 		*(bool *)((char *)base + key->given) = true;
-	if (r == 0)
-		r = check_keys(ep, err);
-	if (r == 0 && base != ep->conf)
-		r = apply_key(ep, key, err);
-	return r;
+	if (r < 0)
+		return r;
+	return base == ep->conf ? check_common(ep, err)
+				: apply_key(ep, key, err);
 }
 
 int
@@ -280,7 +305,6 @@ endpoint_set(
 	take_value(key, base, &old);
 	if ((r = change_key(ep, key, base, value, err)) < 0) {
 		restore_value(key, base, &old);
-		check_keys(ep, &ignored);
 		if (base != ep->conf)
 			apply_key(ep, key, &ignored);
 		return r;

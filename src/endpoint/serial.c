@@ -516,11 +516,14 @@ serial_apply(struct endpoint *ep, const struct key *key)
 {
 	struct serial *s = ep->impl;
 	struct error *err = &ep->error;
+	int r;
 
 	for (size_t i = 0; i < NELEM(changes); i++) {
 		if (strncmp(key->name, changes[i].prefix,
 			strlen(changes[i].prefix)) != 0)
 			continue;
+		if ((r = serial_check(ep->conf, err)) < 0)
+			return r;
 		if (s == NULL || s->port.fd < 0) {
 			set_address(ep);
 			return 0;

@@ -303,9 +303,10 @@ static int
 server_apply(struct endpoint *ep, const struct key *key)
 {
 	struct server *server = ep->impl;
+	int r = ep->conf->ops->check(ep->conf, &ep->error);
 
-	if (server == NULL || server->listener == NULL)
-		return 0;
+	if (r < 0 || server == NULL || server->listener == NULL)
+		return r;
 	for (size_t i = 0; i < NELEM(changes); i++)
 		if (strcmp(key->name, changes[i].key) == 0)
 			return changes[i].apply(ep, server);

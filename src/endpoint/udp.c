@@ -429,27 +429,6 @@ apply_group(struct endpoint *ep, const struct udp_conf *conf)
 	    udp_socket(ep->impl), open_family(ep->impl), &gc, &ep->error);
 }
 
-static const struct {
-	const char *key;
-	int (*apply)(struct endpoint *, const struct udp_conf *);
-} changes[] = {
-	{ "send_to", apply_send_to },
-	{ "allow", apply_allow },
-	{ "ttl", apply_group },
-	{ "loopback", apply_group },
-};
-
-static int
-udp_apply(struct endpoint *ep, const struct key *key)
-{
-	if (ep->impl == NULL)
-		return 0;
-	for (size_t i = 0; i < NELEM(changes); i++)
-		if (strcmp(key->name, changes[i].key) == 0)
-			return changes[i].apply(ep, ep->conf->type_conf);
-	return 0;
-}
-
 /* --- check --------------------------------------------------------------- */
 
 /* Whether the addresses are equal but for their ports. */
@@ -606,6 +585,29 @@ udp_check(struct endpoint_conf *conf, struct error *err)
 	    "listen = %s is open to the network: 'allow' must say to whom"
 	    " (allow = 192.168.1.0/24)",
 	    udp->listen);
+}
+
+static const struct {
+	const char *key;
+	int (*apply)(struct endpoint *, const struct udp_conf *);
+} changes[] = {
+	{ "send_to", apply_send_to },
+	{ "allow", apply_allow },
+	{ "ttl", apply_group },
+	{ "loopback", apply_group },
+};
+
+static int
+udp_apply(struct endpoint *ep, const struct key *key)
+{
+	int r = udp_check(ep->conf, &ep->error);
+
+	if (r < 0 || ep->impl == NULL)
+		return r;
+	for (size_t i = 0; i < NELEM(changes); i++)
+		if (strcmp(key->name, changes[i].key) == 0)
+			return changes[i].apply(ep, ep->conf->type_conf);
+	return 0;
 }
 
 const struct endpoint_ops endpoint_udp = {

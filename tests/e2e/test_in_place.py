@@ -247,3 +247,33 @@ def test_it_stays_connected_when_the_daemon_starts_again_with_another_key(
     second = connect(where)
     pump([second], lambda: second.eof)
     assert d.number("lan/opens") == 1 and not second.received
+
+
+def test_a_value_that_cannot_be_applied_opens_it_again(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a) + serial("b", b))
+    d.settle()
+    # A pseudo-terminal has no such line; that is only tolerated when it is opened.
+    d.reload(serial("a", a, rts="on") + serial("b", b))
+    d.wait_number("a/opens", 2)
+    d.wait_state("a", "up")
+    assert "a: its section has changed: opened again ('rts': cannot set RTS" in d.stderr()
+    assert d.get("a/rts") == "on" and d.number("b/opens") == 1
+
+
+def test_roles_are_changed_together(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    conf = serial("a", a, framing="line") + tcp_server("lan", port, framing="line")
+    d = daemon(conf + "writer = last\nrole = write\n")
+    client = connect(port)
+    client.send(b"one\n")
+    expect(a, b"one\n", [client])
+    d.reload(conf + "roles = alice:all\n")
+    assert d.get("lan/role") == "read" and d.get("lan/writer") == "any"
+    client.send(b"two\n")
+    d.wait_number("lan/refused_bytes", 4)
+    d.reload(conf)
+    assert d.get("lan/role") == "all"
+    client.send(b"three\n")
+    expect(a, b"three\n", [client])
+    assert d.number("lan/opens") == 1
