@@ -291,6 +291,7 @@ connection_start(struct link *link, int fd)
 	struct endpoint *ep = link->endpoint;
 
 	if (link_start(link, fd) < 0) {
+		permission_free(link);
 		free(link);
 		return false;
 	}

@@ -293,7 +293,7 @@ link_set_certificate(struct link *link, const struct certificate *c)
 		return -ENOMEM;
 	free(link->identity);
 	link->identity = identity;
-	if (link->endpoint->permission != NULL) {
+	if (link->up) {
 		permission_leave(link);
 		permission_join(link);
 	}

@@ -98,6 +98,7 @@ role_with(const char *cn, const char *const *dns, size_t ndns)
 
 	client[0].endpoint = &ep;
 	assert_int_equal(link_set_certificate(&client[0], &c), 0);
+	permission_join(&client[0]);
 	return (enum role)client[0].role;
 }
 
