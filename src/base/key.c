@@ -65,6 +65,29 @@ key_print(const struct key *key, const void *base, char *buf, size_t size)
 		key->print(field, buf, size);
 }
 
+/* Whether both strings are equal, or NULL. */
+static bool
+same_string(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool
+key_equal(const struct key *key, const void *a, const void *b)
+{
+	const void *x = (const char *)a + key->offset;
+	const void *y = (const char *)b + key->offset;
+	char this[KEY_PRINT_MAX], that[KEY_PRINT_MAX];
+
+	if (key->type == KEY_STRING || key->type == KEY_TEXT)
+		return same_string(*(char *const *)x, *(char *const *)y);
+	if (key->type != KEY_CUSTOM)
+		return memcmp(x, y, key_types[key->type].size) == 0;
+	key_print(key, a, this, sizeof(this));
+	key_print(key, b, that, sizeof(that));
+	return key->print != NULL && strcmp(this, that) == 0;
+}
+
 void
 key_free(const struct key *keys, void *base)
 {

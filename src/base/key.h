@@ -49,6 +49,9 @@ enum key_names {
 /* The maximum number of bytes of a KEY_TEXT, see unescape(). */
 #define KEY_TEXT_MAX 1024
 
+/* The longest printed value of a key that is no string, with its NUL. */
+#define KEY_PRINT_MAX 512
+
 struct key {
 	const char *name;
 	enum key_type type;
@@ -58,6 +61,8 @@ struct key {
 	const char *const *words; /* KEY_WORD, NULL-terminated */
 	enum key_names names;	  /* KEY_STRING, KEY_TEXT */
 	uint64_t min, max;	  /* max 0: no bound */
+	/* Of an endpoint: takes effect while it is open, which need not be reopened. */
+	bool in_place;
 	/* The offset of a bool in the struct that is set when this key, or another one
 	 * with the same offset here, was given; 0: none. */
 	size_t given;
@@ -84,6 +89,8 @@ int key_parse(
 int key_defaults(const struct key *keys, void *base);
 /* Prints the value as it is written in a file. */
 void key_print(const struct key *key, const void *base, char *buf, size_t size);
+/* Whether the key has the same value in both. */
+bool key_equal(const struct key *key, const void *a, const void *b);
 /* The size of the field that a key of any type but KEY_CUSTOM fills. */
 size_t key_size(const struct key *key);
 /* Exchanges the values of the keys; none may be KEY_CUSTOM. */

@@ -91,6 +91,13 @@ typedef enum decode_result batch_end(
  */
 size_t batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
     uint8_t *in, size_t len, uint64_t now);
+/*
+ * Whether the frames of the batch are discarded because they came without the right to
+ * write; they are counted then.  used: the bytes of input that were consumed for it.  Only
+ * to be called while port->refused_len is not 0, after a batch of one frame or of
+ * refused_len bytes at most.  Also true if the batch is empty.  (refuse.c)
+ */
+bool port_refuses(struct port *port, struct batch *batch, size_t used);
 /* Picks the frames that a route lets through to the target. */
 void batch_pick(struct batch *batch, const struct route_target *target);
 /*

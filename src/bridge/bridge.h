@@ -52,6 +52,8 @@ struct traffic {
 	uint64_t stalls;
 	uint64_t echo_bytes; /* received of its own output, and removed */
 	uint64_t collisions; /* with that output */
+	uint64_t refused_frames,
+	    refused_bytes; /* of clients that may not write */
 };
 
 struct node;
@@ -112,10 +114,14 @@ struct port {
 	bool stalled;
 	bool closing;	/* after a half close: drains its queue... */
 	bool said_last; /* see port_say_last() */
+	bool refusing;	/* input was refused, which was logged */
 	/* ...used on the source side... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
+	size_t
+	    refused_len; /* how much of the input begins with bytes that came without
+			     * the right to write, see refuse.c */
 	struct port *blocked_by; /* the port whose waiter it is, or NULL */
 	bool turn;		 /* it has its turn at that port */
 	size_t turn_left;	 /* bytes of the turn, of datagrams */

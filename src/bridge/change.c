@@ -367,15 +367,20 @@ static void
 follow_section(struct node *node, struct endpoint_conf *conf)
 {
 	struct endpoint *ep = node->endpoint;
+	struct error err;
 	struct port *port;
 
 	/* The files may have changed. */
 	endpoint_follow_tls(ep, conf);
 	if (strcmp(ep->conf->text, conf->text) == 0)
 		return;
-	endpoint_follow(ep, conf);
-	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
-	    "its section has changed; it stays open");
+	if (endpoint_follow(ep, conf, &err) < 0) {
+		log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
+		    "its section has changed: opened again (%s)", err.text);
+		endpoint_reopen(ep, "its section has changed");
+	} else
+		log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
+		    "its section has changed; it stays open");
 	TAILQ_FOREACH(port, &node->ports, entry) {
 		port->age_at = 0; /* frame_timeout may have changed */
 		port_age(port, task_now(), true);

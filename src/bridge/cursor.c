@@ -65,7 +65,7 @@ cursor_peer(struct cursor *cursor)
 
 	do
 		port = next_link(cursor);
-	while (port != NULL && port->link->receive_only);
+	while (port != NULL && port->link->no_peer);
 	return port;
 }
 

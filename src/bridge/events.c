@@ -233,7 +233,7 @@ port_say(struct port *port, enum key_names what)
 	size_t len;
 	ssize_t n;
 
-	if (text == NULL)
+	if (text == NULL || link->receive_only)
 		return;
 	len = (size_t)unescape(text, bytes, sizeof(bytes));
 	if ((n = link_write(link, bytes, len)) < 0)

@@ -12,6 +12,7 @@
 
 #include "checksum.h"
 #include "exchange_parts.h"
+#include "permission.h"
 #include "log.h"
 
 /* The time that units are given to process a broadcast. */
@@ -63,6 +64,8 @@ rest_after(struct exchange *ex, uint64_t ns)
 static void
 deliver(struct exchange *ex, struct port *port, const struct queued *q)
 {
+	if (port->link->role == ROLE_WRITE)
+		return;
 	if (queue_room(&port->queue) < queue_cost(q->len))
 		port_drop(port, DROP_OVERFLOW, q->len);
 	else

@@ -105,6 +105,23 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 	return held + n;
 }
 
+/* Whether there are frames in the batch, and they may be forwarded. */
+static inline bool
+port_permits(struct port *port, struct batch *batch, size_t used)
+{
+	if (port->refused_len > 0)
+		return !port_refuses(port, batch, used);
+	return batch->n > 0;
+}
+
+/* How many bytes of frames are cut at a time: one frame if only its beginning, or the
+ * beginning of the input before it, was refused. */
+static inline size_t
+cut_size(const struct port *port, size_t len, size_t room)
+{
+	return port->refused_len > 0 && port->refused_len < len ? 1 : room;
+}
+
 static void
 port_input_end(struct port *port, batch_end *end)
 {
@@ -117,7 +134,7 @@ port_input_end(struct port *port, batch_end *end)
 		used = batch_cut_end(batch, port, end, in, len, now);
 		if (used == 0)
 			break;
-		if (batch->n > 0)
+		if (port_permits(port, batch, used))
 			port_forward(batch);
 		in += used;
 		len -= used;
@@ -158,7 +175,7 @@ port_input(struct port *port)
 	uint64_t now = task_now();
 	const struct route_source *source =
 	    &b->routes->source[port->node->number];
-	size_t room, len, had, got, held = port->held_len;
+	size_t room, len, had, got, before, held = port->held_len;
 	bool backlog = port->backlog;
 	struct port *by;
 	uint8_t *in;
@@ -174,13 +191,16 @@ port_input(struct port *port)
 	}
 	had = len = port_read(port, room, &in);
 	got = backlog ? held : had - held;
+	if (port->link->restricted || port->refused_len > 0)
+		port_ask(port, held, len);
 	port->decoder.work = 0;
 	b->routes->spent = 0;
 	do {
-		more = batch_cut(
-		    b->batch, port, &in, &len, MIN(room, source->batch), now);
+		before = len;
+		more = batch_cut(b->batch, port, &in, &len,
+		    cut_size(port, len, MIN(room, source->batch)), now);
 		b->queued = false;
-		if (b->batch->n > 0)
+		if (port_permits(port, b->batch, before - len))
 			port_forward(b->batch);
 		if (b->queued && port->link->up)
 			room = port_room(port, &by);

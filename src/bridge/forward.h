@@ -37,6 +37,11 @@ void port_input(struct port *port);
  */
 void port_silent(struct port *port);
 void port_timeout(struct port *port);
+/*
+ * The link is restricted: asks whether its input, of which the first held bytes were there
+ * before, may be forwarded.  (refuse.c)
+ */
+void port_ask(struct port *port, size_t held, size_t len);
 /* Writes queued frames, as far as the kernel accepts them. */
 void port_flush(struct port *port);
 /* The part of a frame that the bufferevent held has been written. */

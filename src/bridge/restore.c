@@ -17,6 +17,7 @@
 #include "link.h"
 #include "link_filter.h"
 #include "log.h"
+#include "permission.h"
 #include "snapshot.h"
 
 /* --- endpoints and routes, before any is open ----------------------------- */
@@ -254,6 +255,16 @@ bridge_restore(struct bridge *b)
 
 /* --- a link that has come up ---------------------------------------------- */
 
+static void
+restore_permission(struct port *port, const struct old_port *old)
+{
+	port->refused_len = MIN(old->refused_len, port->held_len);
+	if (old->heard_ns != 0)
+		port->link->heard_ns = MIN(old->heard_ns, now_ns());
+	if (old->writer && port->link->adopted)
+		permission_restore(port->link, MIN(old->used_ns, now_ns()));
+}
+
 /*
  * Finds the saved state of a connection: by its name, or, for a new datagram peer, by its
  * address.
@@ -278,6 +289,7 @@ restore_connection(struct port *port)
 				!span_is(&old->address, link->address)))
 			continue;
 		restore_port(port, h, old);
+		restore_permission(port, old);
 		return;
 	}
 }

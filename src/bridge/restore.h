@@ -15,10 +15,11 @@ enum pack_version {
 	PACK_PAYLOADS = 2, /* frames have a payload only */
 	PACK_WIRE = 3,	   /* frames as received */
 	PACK_EXCHANGES =
-	    4,	     /* exchanges with several requests, and their counters */
-	PACK_FILTERS /* filters of links, and lines that clients control */
+	    4,	      /* exchanges with several requests, and their counters */
+	PACK_FILTERS, /* filters of links, and lines that clients control */
+	PACK_PERMISSIONS /* who may write */
 };
-#define PACK_VERSION PACK_FILTERS
+#define PACK_VERSION PACK_PERMISSIONS
 
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later

@@ -9,6 +9,7 @@
 #include "line_use.h"
 #include "link.h"
 #include "link_filter.h"
+#include "permission.h"
 
 static void
 save_histogram(const struct histogram *h, struct pack *p)
@@ -90,6 +91,20 @@ save_echo(const struct port *port, struct pack *p)
 		pack_number(p, 0);
 }
 
+/* Whether the port's client has the right to write, and since when it is silent. */
+static void
+save_permission(const struct port *port, struct pack *p)
+{
+	const struct link *link = port->link;
+	const struct permission *permission = link->endpoint->permission;
+	bool has = permission != NULL && permission->writer == link;
+
+	pack_number(p, link->heard_ns);
+	pack_number(p, port->refused_len);
+	pack_number(p, has);
+	pack_number(p, has ? permission->used_ns : 0);
+}
+
 /* The state of the filter, in one piece, which only the filter can read. */
 static void
 save_filter(const struct port *port, struct pack *p)
@@ -145,6 +160,7 @@ save_port(const struct port *port, struct pack *p)
 	queue_save(&port->queue, p);
 	save_echo(port, p);
 	save_filter(port, p);
+	save_permission(port, p);
 }
 
 static void

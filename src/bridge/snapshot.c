@@ -156,6 +156,12 @@ read_port(struct unpack *u, struct old_port *port)
 	port->necho = read_frames(u, &port->echo);
 	if (u->version >= PACK_FILTERS)
 		unpack_span(u, &port->filter);
+	if (u->version < PACK_PERMISSIONS)
+		return;
+	port->heard_ns = unpack_number(u);
+	port->refused_len = (size_t)unpack_number(u);
+	port->writer = unpack_bool(u);
+	port->used_ns = unpack_number(u);
 }
 
 static int

@@ -26,6 +26,10 @@ struct old_port {
 	struct span filter;	    /* see link_filter_save() */
 	size_t echo_matched, necho; /* see port_echo_expected() */
 	struct unpack echo;
+	uint64_t heard_ns; /* 0: not known */
+	size_t refused_len;
+	bool writer;	  /* it has the right to write... */
+	uint64_t used_ns; /* ...and used it at that time */
 	bool taken;
 	uint8_t *data; /* allocated for this port; NULL: in the file */
 };

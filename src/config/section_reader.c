@@ -357,13 +357,24 @@ compare_entries(const void *x, const void *y)
 	return strcmp((*a)->key, (*b)->key);
 }
 
+/* Whether the key does not take effect before the endpoint is opened again. */
+static bool
+is_wire(const struct key *keys, const char *name)
+{
+	const struct key *key = keys != NULL ? key_find(keys, name) : NULL;
+
+	return key_find(endpoint_common_keys, name) == NULL &&
+	    (key == NULL || !key->in_place);
+}
+
 /*
- * The section as text, with sorted keys and without those in a table; two sections are
- * equal if their texts are.
+ * The section as text, with sorted keys; two sections are equal if their texts are.  ops:
+ * without the keys that take effect while an endpoint of that type is open; NULL: with
+ * all.
  */
 static char *
-section_text(
-    const struct config_section *s, const char *name, const struct key *without)
+section_text(const struct config_section *s, const char *name,
+    const struct endpoint_ops *ops)
 {
 	const struct config_entry **sorted = calloc(s->n + 1, sizeof(*sorted));
 	char *text = NULL;
@@ -379,8 +390,7 @@ section_text(
 	qsort(sorted, s->n, sizeof(*sorted), compare_entries);
 	fprintf(f, "[%s %s]\n", s->type, name);
 	for (unsigned i = 0; i < s->n; i++)
-		if (without == NULL ||
-		    key_find(without, sorted[i]->key) == NULL)
+		if (ops == NULL || is_wire(ops->keys, sorted[i]->key))
 			fprintf(f, "%s=%s\n", sorted[i]->key, sorted[i]->value);
 	free(sorted);
 	if (fclose(f) != 0) {
@@ -418,9 +428,10 @@ reading_name(
 }
 
 int
-reading_wire(struct reading *rd, const char *name, char **wire)
+reading_wire(struct reading *rd, const char *name,
+    const struct endpoint_ops *ops, char **wire)
 {
-	*wire = section_text(rd->section, name, endpoint_common_keys);
+	*wire = section_text(rd->section, name, ops);
 	return *wire == NULL ? -ENOMEM : 0;
 }
 

@@ -50,10 +50,11 @@ void reading_failed(struct reading *rd, const char *err);
 int reading_name(
     struct reading *rd, const char *otherwise, char **name, char **text);
 /*
- * The text without the keys that are common to all endpoints, which may change while an
- * endpoint is open.  0 or -ENOMEM.
+ * The text without the keys that take effect while an endpoint of that type is open.  0 or
+ * -ENOMEM.
  */
-int reading_wire(struct reading *rd, const char *name, char **wire);
+int reading_wire(struct reading *rd, const char *name,
+    const struct endpoint_ops *ops, char **wire);
 /* Reports that the maximum is reached; returns false. */
 bool reading_room(
     struct reading *rd, unsigned n, unsigned max, const char *what);

@@ -307,7 +307,7 @@ read_endpoint(
 	rd->endpoint = true;
 	r = reading_name(rd, NULL, &conf->name, &conf->text);
 	if (r == 0)
-		r = reading_wire(rd, conf->name, &conf->wire);
+		r = reading_wire(rd, conf->name, ops, &conf->wire);
 	if (r == 0)
 		r = endpoint_defaults(conf, rd);
 	if (r != 0)

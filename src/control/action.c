@@ -151,7 +151,7 @@ run_reopen(struct call *call)
 		return call_fail(call, ENOTCONN,
 		    "%s is idle: it is opened when a client connects",
 		    node->endpoint->conf->name);
-	endpoint_reopen(node->endpoint);
+	endpoint_reopen(node->endpoint, "reopened by hand");
 	return 0;
 }
 

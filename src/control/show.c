@@ -8,6 +8,7 @@
 #include <libserialport.h>
 
 #include "call.h"
+#include "permission.h"
 #include "tls_link.h"
 
 /* --- tasks --------------------------------------------------------------- */
@@ -204,6 +205,22 @@ show_endpoints(struct call *call)
 	return call_table(call, headings, show_endpoint);
 }
 
+/* What a peer may do, and who it is. */
+static void
+show_permission(struct output *o, const struct port *port)
+{
+	const struct link *link = port->link;
+	uint64_t now = now_ns(), lease = link_lease(link, now);
+
+	output_cell(o, "%s", role_words[link->role]);
+	output_cell(o, "%s", right_words[link_right(link, now)]);
+	output_cell_time(o, lease, lease == 0);
+	output_cell_size(o, port->traffic.refused_bytes);
+	output_cell_time(o, now - link->heard_ns, !link->up);
+	output_cell(o, "%s", link_certificate(link));
+	output_cell(o, "%s", link_tls_version(link));
+}
+
 static bool
 show_peer(struct call *call)
 {
@@ -225,6 +242,7 @@ show_peer(struct call *call)
 	output_cell_number(o, traffic_dropped(&port->traffic));
 	output_cell(o, "%s", port->stalled ? "yes" : "no");
 	output_cell_time(o, now_ns() - link->since_ns, !link->up);
+	show_permission(o, port);
 	return true;
 }
 
@@ -241,6 +259,13 @@ show_peers(struct call *call)
 		"DROPPED",
 		"STALLED",
 		"UP",
+		"ROLE",
+		"WRITES",
+		"LEASE",
+		"REFUSED",
+		"IDLE",
+		"CERTIFICATE",
+		"TLS",
 		NULL,
 	};
 

@@ -55,6 +55,7 @@ enum node_value {
 	NODE_REFUSED,
 	NODE_IDLE_CLOSED,
 	NODE_BAD_COMMANDS,
+	NODE_REPLACED,
 	NODE_PAUSED,
 	NODE_PEERS,
 	NODE_QUEUED,
@@ -83,7 +84,7 @@ count_peers(const struct node *node)
 	unsigned n = 0;
 
 	TAILQ_FOREACH(port, &node->ports, entry)
-		n += !port->link->receive_only;
+		n += !port->link->no_peer;
 	return n;
 }
 
@@ -103,6 +104,8 @@ node_number(const struct node_sums *sums, enum node_value value)
 		return node->endpoint->idle_closed;
 	case NODE_BAD_COMMANDS:
 		return node->endpoint->bad_commands;
+	case NODE_REPLACED:
+		return node->endpoint->replaced;
 	case NODE_PEERS:
 		return count_peers(node);
 	case NODE_QUEUED:
@@ -127,6 +130,7 @@ has_value(const struct endpoint_ops *ops, enum node_value value)
 	case NODE_REFUSED:
 		return ops->several;
 	case NODE_IDLE_CLOSED:
+	case NODE_REPLACED:
 		return ops->several && ops->datagram == 0;
 	case NODE_BAD_COMMANDS:
 		return ops->attach != NULL;
@@ -184,6 +188,16 @@ print_traffic(const void *object, size_t at, char *buf, size_t size)
 	const struct node_sums *sums = object;
 
 	return print_counter(&sums->traffic, at, buf, size);
+}
+
+/* Only servers have these. */
+static bool
+print_refused(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = ((const struct node_sums *)object)->node;
+
+	return node->endpoint->conf->ops->permission != 0 &&
+	    print_traffic(object, at, buf, size);
 }
 
 /* Only an endpoint that receives its own output has these. */
@@ -274,6 +288,7 @@ const struct row node_rows[] = {
 	{ "refused", print_node, NODE_REFUSED },
 	{ "idle_closed", print_node, NODE_IDLE_CLOSED },
 	{ "bad_commands", print_node, NODE_BAD_COMMANDS },
+	{ "replaced", print_node, NODE_REPLACED },
 	{ "paused", print_node, NODE_PAUSED },
 	{ "peers", print_node, NODE_PEERS },
 	{ "queued", print_node, NODE_QUEUED },
@@ -289,6 +304,10 @@ const struct row node_rows[] = {
 	{ "tx_payload", TRAFFIC(tx_payload) },
 	{ "unchecked", TRAFFIC(unchecked) },
 	{ "stalls", TRAFFIC(stalls) },
+	{ "refused_frames", print_refused,
+	    offsetof(struct traffic, refused_frames) },
+	{ "refused_bytes", print_refused,
+	    offsetof(struct traffic, refused_bytes) },
 	{ "echo_bytes", print_echo, offsetof(struct traffic, echo_bytes) },
 	{ "collisions", print_echo, offsetof(struct traffic, collisions) },
 	{ "line_frame", print_line_error, LINE_FRAME },

@@ -17,9 +17,8 @@
 #include "fdstore.h"
 #include "handover_file.h"
 
-/* The last two digits are the version of the format. */
 /* The digit at the end is the version of the format. */
-#define MAGIC "ttybho05"
+#define MAGIC "ttybho06"
 #define MAGIC_LEN 8
 #define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
 #define FILE_MAX ((size_t)1 << 31)

@@ -20,6 +20,7 @@
 #include "line_use.h"
 #include "link.h"
 #include "log.h"
+#include "permission.h"
 
 /* The minimum duration of a connection after which the back-off starts again. */
 #define LASTING_NS NSEC_PER_SEC
@@ -287,6 +288,7 @@ connection_new(struct endpoint *ep, const char *address, unsigned number)
 	if (link == NULL)
 		return NULL;
 	link->endpoint = ep;
+	link->number = number;
 	snprintf(
 	    link->name, sizeof(link->name), "%s#%u", ep->conf->name, number);
 	snprintf(link->address, sizeof(link->address), "%s", address);
@@ -300,20 +302,23 @@ connection_start(struct link *link, int fd)
 	struct endpoint *ep = link->endpoint;
 
 	if (link_start(link, fd) < 0) {
+		permission_free(link);
 		free(link);
 		return false;
 	}
 	link->up = true;
+	permission_join(link);
 	if (ep->owner->up(link) < 0) {
+		permission_leave(link);
+		permission_free(link);
 		link_stop(link);
 		free(link);
 		return false;
 	}
 	TAILQ_INSERT_TAIL(&ep->links, link, entry);
 	ep->nlinks++;
-	log_to(link->receive_only ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT,
-	    link->name, "%s %s",
-	    link->adopted ? "still connected from" : "connected from",
+	log_to(link->no_peer ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT, link->name,
+	    "%s %s", link->adopted ? "still connected from" : "connected from",
 	    link->address);
 	return true;
 }
@@ -365,7 +370,7 @@ endpoint_add_transport(struct endpoint *ep, const struct link_ops *ops,
 	if (link == NULL)
 		return NULL;
 	link_set_transport(link, ops, transport);
-	link->receive_only = receive_only;
+	link->receive_only = link->no_peer = receive_only;
 	return connection_start(link, -1) ? link : NULL;
 }
 
@@ -410,6 +415,7 @@ settle_connection(struct link *link)
 	struct endpoint *ep = link->endpoint;
 
 	ep->owner->down(link, link->why);
+	permission_leave(link);
 	link_discard(link);
 	release(link);
 	link_stop(link);
@@ -417,10 +423,11 @@ settle_connection(struct link *link)
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
 	ep->nended -= link->read_eof;
-	log_to(link->receive_only ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT,
-	    link->name, "gone (%s)", link->why);
+	log_to(link->no_peer ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT, link->name,
+	    "gone (%s)", link->why);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);
+	permission_free(link);
 	free(link);
 }
 
@@ -574,17 +581,17 @@ endpoint_free(struct endpoint *ep)
 }
 
 void
-endpoint_reopen(struct endpoint *ep)
+endpoint_reopen(struct endpoint *ep, const char *why)
 {
 	ep->backoff_ns = 0;
 	if (ep->link.bev != NULL) {
 		if (ep->link.up)
 			ep->owner->closing(&ep->link);
-		link_lose(&ep->link, LINK_REOPEN, "reopened by hand");
+		link_lose(&ep->link, LINK_REOPEN, why);
 		return;
 	}
 	close_now(ep);
-	endpoint_set_state(ep, ENDPOINT_CLOSED, "reopened by hand");
+	endpoint_set_state(ep, ENDPOINT_CLOSED, why);
 	try_open(ep);
 }
 

@@ -38,8 +38,10 @@ struct event_base;
 struct endpoint;
 struct filter;
 struct handshakes;
+struct identity;
 struct line_ops;
 struct line_use;
+struct permission;
 struct tls_context;
 
 enum overflow {
@@ -155,19 +157,25 @@ struct link {
 	bool unwritable;     /* accepts no more output; may still be read */
 	bool read_closed;    /* by us: nothing more is read from it */
 	bool deferred;	     /* on the list of deferred closes */
+	bool restricted;     /* whether it may write has to be asked */
 	bool filtered;	     /* has a filter */
 	uint64_t rx_bytes, tx_bytes; /* of the owner */
+	uint64_t heard_ns;	     /* the last time that something was read */
 	_Alignas(CACHE_LINE) struct task read;
 	struct task write;
 	TAILQ_ENTRY(link) entry, deferred_entry;
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
 	int end; /* enum link_end: what the deferred close does */
-	char why[LINK_WHY_MAX]; /* reason for closing it */
-	bool write_closed;	/* the sending side was shut down by us */
-	bool close_fd;		/* close(fd) when the link is closed */
-	bool adopted;		/* opened by a previous process */
-	bool receive_only; /* it is no peer: no frames are delivered to it */
+	char why[LINK_WHY_MAX];	   /* reason for closing it */
+	bool write_closed;	   /* the sending side was shut down by us */
+	bool close_fd;		   /* close(fd) when the link is closed */
+	bool adopted;		   /* opened by a previous process */
+	bool receive_only;	   /* no frames are delivered to it... */
+	bool no_peer;		   /* ...and it is not shown as a peer */
+	int role;		   /* enum role */
+	unsigned number;	   /* of a connection: that in its name */
+	struct identity *identity; /* its certificate, or NULL */
 	bool
 	    socket; /* a stream socket: unread data may still be left after an error or a hang-up */
 	bool local;	   /* a Unix socket */
@@ -232,6 +240,8 @@ struct endpoint_ops {
 	/* The other side does not notice when it is closed and reopened; a frame that
 	 * was partly written is completed after that. */
 	bool line;
+	/* The offset of its struct permission_conf in type_conf; 0: it has none. */
+	size_t permission;
 	/* Each frame is a datagram of at most this many bytes, and each read or write
 	 * of a link transfers one datagram.  0: byte streams. */
 	size_t datagram;
@@ -254,9 +264,10 @@ struct endpoint_ops {
 	 * unless link->close_fd is set.  May be called in any state. */
 	void (*close)(struct endpoint *);
 	/*
-	 * A key of the section has changed in ep->conf: applies it to the open
-	 * endpoint. Returns -errno and sets ep->error on failure.  NULL: no key of the
-	 * type can be changed while it is open.
+	 * A key of the type that takes effect in place has changed in ep->conf: checks it
+	 * against the others, and applies it to the endpoint, which may be closed.
+	 * Returns -errno and sets ep->error on failure.  NULL: the type reads such keys
+	 * when it needs them.
 	 */
 	int (*apply)(struct endpoint *, const struct key *);
 	/* The control of a serial line; NULL: it is none. */
@@ -313,6 +324,8 @@ struct endpoint {
 	uint64_t
 	    refused; /* connections and datagrams rejected, or unsendable */
 	uint64_t idle_closed;	       /* connections, in this process */
+	uint64_t replaced;	       /* by newer ones, in this process */
+	struct permission *permission; /* NULL: all may read and write */
 	uint64_t bad_commands;	       /* of the protocols of closed links */
 	struct line_use *line_use;     /* of a line: NULL: nobody controls it */
 	uint64_t tls_failed;	       /* handshakes, in this process */
@@ -342,12 +355,14 @@ extern const struct key endpoint_common_keys[];
 	{                                                                   \
 		.name = "on_open", .type = KEY_TEXT,                        \
 		.offset = offsetof(owner, on_open), .names = NAMES_OPENING, \
+		.in_place = true,                                           \
 		.help = "written when it was opened, with C escapes"        \
 	}
 #define ENDPOINT_KEY_ON_CLOSE(owner)                                         \
 	{                                                                    \
 		.name = "on_close", .type = KEY_TEXT,                        \
 		.offset = offsetof(owner, on_close), .names = NAMES_CLOSING, \
+		.in_place = true,                                            \
 		.help = "written before it is closed on purpose"             \
 	}
 /* Allocates a zeroed section of that type; NULL when out of memory. */
@@ -375,10 +390,12 @@ void endpoint_stop(struct endpoint *ep);
 /* The same, and frees the endpoint; NULL is allowed. */
 void endpoint_free(struct endpoint *ep);
 /* Closes the endpoint and opens it again without a back-off. */
-void endpoint_reopen(struct endpoint *ep);
-/* Applies the new values of the common keys, which may change while the endpoint is
- * open; the old values are left in conf. */
-void endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf);
+void endpoint_reopen(struct endpoint *ep, const char *why);
+/* Applies the new values of the keys that take effect while the endpoint is open; the
+ * old values are left in conf.  All other keys must be the same.  -errno and err if a
+ * value cannot be applied: then the endpoint has to be reopened. */
+int endpoint_follow(
+    struct endpoint *ep, struct endpoint_conf *conf, struct error *err);
 /* Uses the TLS context of a section that is read again for new connections. */
 void endpoint_follow_tls(struct endpoint *ep, struct endpoint_conf *conf);
 /* Changes a key of the section while the endpoint is open; returns -errno and sets err

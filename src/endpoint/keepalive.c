@@ -163,10 +163,13 @@ start_timer(struct event_base *base)
 void
 link_keepalive(struct link *link, uint64_t ns)
 {
-	if (ns == 0 || link->bev == NULL)
+	bool was = link->keepalive.ns != 0;
+
+	if (link->bev == NULL || (ns == 0 && !was && !link->adopted))
 		return;
+	link_keepalive_stop(link);
 	tcp_keepalive(link->fd, ns);
-	if (start_timer(link->endpoint->base) < 0)
+	if (ns == 0 || start_timer(link->endpoint->base) < 0)
 		return;
 	link->keepalive.ns = ns;
 	link->keepalive.asked_ns = 0;

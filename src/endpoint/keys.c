@@ -2,9 +2,10 @@
  * keys: the keys common to all endpoints, and changes of keys while an endpoint is
  * open.
  *
- * A reload exchanges the common keys of an endpoint that is otherwise unchanged
- * (endpoint_follow).  `set` changes one key: a common one, or one of the endpoint's
- * type if the type can apply it.  A change that cannot be applied is undone.
+ * The common keys take effect in an endpoint that is open, and so do those of its type
+ * that are marked as in_place; with the others it has to be opened again.  A reload
+ * exchanges the keys of an endpoint that stays open (endpoint_follow), and `set` changes
+ * one of them (endpoint_set).  A change by `set` that cannot be applied is undone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -123,8 +124,86 @@ endpoint_named(const struct endpoint_conf *conf, enum key_names what)
 
 /* --- changes while it is open -------------------------------------------- */
 
-void
-endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
+static int
+check_common(const struct endpoint *ep, struct error *err)
+{
+	if (ep->conf->reopen_min <= ep->conf->reopen_max)
+		return 0;
+	return error_fail(
+	    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
+}
+
+/* A key of the type has changed. */
+static int
+apply_key(struct endpoint *ep, const struct key *key, struct error *err)
+{
+	const struct error down = ep->error;
+	int r;
+
+	if (ep->conf->ops->apply == NULL)
+		return 0;
+	error_clear(&ep->error);
+	if ((r = ep->conf->ops->apply(ep, key)) < 0)
+		error_set(err, "%s",
+		    error_is_set(&ep->error) ? ep->error.text : strerror(-r));
+	ep->error = down;
+	return r;
+}
+
+/* Exchanges the values of a key that is handled by its type. */
+static int
+exchange_custom(const struct key *key, void *a, void *b, struct error *err)
+{
+	char x[KEY_PRINT_MAX], y[KEY_PRINT_MAX];
+	int r;
+
+	key_print(key, a, x, sizeof(x));
+	key_print(key, b, y, sizeof(y));
+	if ((r = key_parse(key, a, y, err)) < 0)
+		return r;
+	return key_parse(key, b, x, err);
+}
+
+/* Exchanges the values of a key of the type, and whether it was given. */
+static int
+exchange_key(const struct key *key, char *a, char *b, struct error *err)
+{
+	const struct key one[] = { *key, { .name = NULL } };
+	bool given;
+
+	if (key->given != 0) {
+		given = *(bool *)(a + key->given);
+		*(bool *)(a + key->given) = *(bool *)(b + key->given);
+		*(bool *)(b + key->given) = given;
+	}
+	if (key->type == KEY_CUSTOM)
+		return exchange_custom(key, a, b, err);
+	key_swap(one, a, b);
+	return 0;
+}
+
+/* Keys of the type that are not in place, and what the type keeps beside its keys, stay. */
+static int
+follow_type(struct endpoint *ep, struct endpoint_conf *conf, struct error *err)
+{
+	char *new = ep->conf->type_conf, *old = conf->type_conf;
+	const struct key *keys = ep->conf->ops->keys, *key;
+	struct error why;
+	int r = 0;
+
+	for (key = keys; r == 0 && key->name != NULL; key++)
+		if (key->in_place && !key_equal(key, new, old))
+			r = exchange_key(key, new, old, err);
+	for (key = keys; r == 0 && key->name != NULL; key++)
+		if (key->in_place && !key_equal(key, new, old) &&
+		    (r = apply_key(ep, key, &why)) < 0)
+			error_set(err, "'%s': %s", key->name, why.text);
+	return r;
+}
+
+int
+endpoint_follow(
+    struct endpoint *ep, struct endpoint_conf *conf, struct error *err)
 {
 	char *text = ep->conf->text;
 
@@ -133,6 +212,7 @@ endpoint_follow(struct endpoint *ep, struct endpoint_conf *conf)
 	ep->conf->file = conf->file;
 	ep->conf->line = conf->line;
 	conf->text = text;
+	return ep->conf->ops->keys != NULL ? follow_type(ep, conf, err) : 0;
 }
 
 void
@@ -152,57 +232,70 @@ changeable(const struct endpoint *ep, const char *name, void **base)
 	const struct key *key = key_find(endpoint_common_keys, name);
 
 	*base = ep->conf;
-	if (key != NULL)
+	if (key != NULL || ep->conf->ops->keys == NULL)
 		return key;
 	*base = ep->conf->type_conf;
-	if (ep->conf->ops->apply == NULL || ep->conf->ops->keys == NULL)
-		return NULL;
-	return key_find(ep->conf->ops->keys, name);
+	key = key_find(ep->conf->ops->keys, name);
+	return key != NULL && key->in_place ? key : NULL;
 }
 
-/* Takes the string of a key out of its field, so that it can be restored; NULL for
- * keys of other types. */
-static char *
-take_string(const struct key *key, void *base)
-{
-	char **field = (void *)((char *)base + key->offset), *string;
+/* The value of a key before it was changed. */
+struct old_value {
+	char *string; /* of a key whose value is a string */
+	char text[KEY_PRINT_MAX];
+	bool given;
+};
 
-	if (key->type != KEY_STRING)
-		return NULL;
-	string = *field;
+static bool
+is_string(const struct key *key)
+{
+	return key->type == KEY_STRING || key->type == KEY_TEXT;
+}
+
+/* Takes the string of a key out of its field, so that it can be restored. */
+static void
+take_value(const struct key *key, void *base, struct old_value *old)
+{
+	char **field = (void *)((char *)base + key->offset);
+
+	key_print(key, base, old->text, sizeof(old->text));
+	old->given = key->given != 0 && *(bool *)((char *)base + key->given);
+	old->string = NULL;
+	if (!is_string(key))
+		return;
+	old->string = *field;
 	*field = NULL;
-	return string;
 }
 
 static void
-restore_key(const struct key *key, void *base, char *string, const char *old)
+restore_value(const struct key *key, void *base, const struct old_value *old)
 {
 	char **field = (void *)((char *)base + key->offset);
 	struct error ignored;
 
-	if (key->type != KEY_STRING) {
-		key_parse(key, base, old, &ignored);
+	if (key->given != 0)
+		*(bool *)((char *)base + key->given) = old->given;
+	if (!is_string(key)) {
+		key_parse(key, base, old->text, &ignored);
 		return;
 	}
 	free(*field);
-	*field = string;
+	*field = old->string;
 }
 
-/* Applies a changed key to the open endpoint. */
+/* Sets a key and applies it to the open endpoint. */
 static int
-follow_key(
-    struct endpoint *ep, const struct key *key, bool own, struct error *err)
+change_key(struct endpoint *ep, const struct key *key, void *base,
+    const char *value, struct error *err)
 {
-	int r = 0;
+	int r = key_parse(key, base, value, err);
 
-	error_clear(&ep->error);
-	if (ep->conf->reopen_min > ep->conf->reopen_max)
-		return error_fail(
-		    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
-	if (own && (r = ep->conf->ops->apply(ep, key)) < 0)
-		error_set(err, "%s",
-		    error_is_set(&ep->error) ? ep->error.text : strerror(-r));
-	return r;
+	if (r == 0 && key->given != 0)
+		*(bool *)((char *)base + key->given) = true;
+	if (r < 0)
+		return r;
+	return base == ep->conf ? check_common(ep, err)
+				: apply_key(ep, key, err);
 }
 
 int
@@ -211,8 +304,8 @@ endpoint_set(
 {
 	void *base;
 	const struct key *key = changeable(ep, name, &base);
-	bool own = base != ep->conf;
-	char old[512], *string;
+	struct old_value old;
+	struct error ignored;
 	int r;
 
 	if (key == NULL)
@@ -220,20 +313,16 @@ endpoint_set(
 		    "'%s' of %s cannot be changed while it runs;"
 		    " change the file and reload",
 		    name, ep->conf->name);
-	key_print(key, base, old, sizeof(old));
-	string = take_string(key, base);
-	if ((r = key_parse(key, base, value, err)) == 0)
-		r = follow_key(ep, key, own, err);
-	if (r < 0) {
-		restore_key(key, base, string, old);
-		if (own)
-			ep->conf->ops->apply(ep, key);
-		error_clear(&ep->error);
+	take_value(key, base, &old);
+	if ((r = change_key(ep, key, base, value, err)) < 0) {
+		restore_value(key, base, &old);
+		if (base != ep->conf)
+			apply_key(ep, key, &ignored);
 		return r;
 	}
-	free(string);
+	free(old.string);
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
-	    name, value, old);
+	    name, value, old.text);
 	ep->owner->state(ep);
 	return 0;
 }

@@ -26,6 +26,7 @@
 
 #include "link.h"
 #include "link_filter.h"
+#include "permission.h"
 
 /* A read that returned this much may have left more: a tty returns at most 4095 bytes
  * at a time. */
@@ -45,6 +46,7 @@ link_read_eof(struct link *link)
 	link->reading = false;
 	event_del(link->readable);
 	ep->nended++;
+	permission_leave(link);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);
 	TASK_SET(&link->read, TASK_IDLE);
@@ -97,6 +99,8 @@ link_read(struct link *link, uint8_t *buf, size_t size, bool on)
 		link->read_result = END_OF_INPUT;
 	else if (r < 0 && errno != EAGAIN)
 		link->read_result = errno;
+	if (n > 0)
+		link->heard_ns = task_now();
 	link->rx_bytes += n;
 	return n;
 }
@@ -300,7 +304,7 @@ link_start(struct link *link, int fd)
 	link->write_closed = false;
 	link->socket = is_socket(fd, SO_TYPE, SOCK_STREAM);
 	link->local = link->socket && is_socket(fd, SO_DOMAIN, AF_UNIX);
-	link->since_ns = now_ns();
+	link->since_ns = link->heard_ns = now_ns();
 	task_add(&link->read, link, read_label, "%s.read", link->name);
 	task_add(&link->write, link, write_label, "%s.write", link->name);
 	if (ep->conf->ops->several)

@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "permission_stub.h"
+#include "permission.h"
 #include "rfc2217.h"
 #include "rfc2217_client.h"
 

@@ -249,10 +249,7 @@ serial_apply(struct endpoint *ep, const struct key *key)
 			return change_line(ep, &conf->line, err);
 		return s != NULL ? changes[i].apply(s, err) : 0;
 	}
-	return error_fail(err, -EINVAL,
-	    "'%s' of %s cannot be changed while it runs; change"
-	    " the file and reload",
-	    key->name, ep->conf->name);
+	return 0;
 }
 
 /* --- line control --------------------------------------------------------- */

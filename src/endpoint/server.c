@@ -8,7 +8,9 @@
 #include "endpoint.h"
 #include "handshake.h"
 #include "idle.h"
+#include "link.h"
 #include "listener.h"
+#include "permission.h"
 #include "rfc2217_server.h"
 #include "tcp_conf.h"
 #include "tls_link.h"
@@ -18,6 +20,7 @@ struct server_conf {
 	uint64_t max_clients;
 	char *greeting;
 	uint64_t idle_timeout; /* ns, 0: none */
+	struct permission_conf permission;
 	/* tcp-server */
 	char *allow;
 	struct tcp_conf tcp;
@@ -32,6 +35,7 @@ struct server {
 	struct listener *listener;
 	struct networks *allow;
 	struct idle_watch idle;
+	struct permission permission;
 	struct rfc2217 *rfc2217; /* NULL: the protocol is raw */
 	struct handshakes handshakes;
 	struct log_limit limit; /* of their failures */
@@ -44,7 +48,7 @@ struct server {
 	{                                                                \
 		.name = "max_clients", .type = KEY_NUMBER,               \
 		.offset = OFFSET(max_clients), .def = "16", .min = 1,    \
-		.max = 100000,                                           \
+		.max = 100000, .in_place = true,                         \
 		.help = "connections at a time; more are closed at once" \
 	}
 
@@ -52,6 +56,7 @@ struct server {
 	{                                                                     \
 		.name = "greeting", .type = KEY_TEXT,                         \
 		.offset = OFFSET(greeting), .names = NAMES_OPENING,           \
+		.in_place = true,                                             \
 		.help =                                                       \
 		    "sent to each new client before all else, with C escapes" \
 	}
@@ -60,6 +65,7 @@ struct server {
 	{                                                                    \
 		.name = "idle_timeout", .type = KEY_TIME,                    \
 		.offset = OFFSET(idle_timeout), .def = "none",               \
+		.in_place = true,                                            \
 		.help = "a client that neither sends nor receives for that " \
 			"long is closed"                                     \
 	}
@@ -75,6 +81,7 @@ static const struct key tcp_server_keys[] = {
 	{ .name = "allow",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(allow),
+	    .in_place = true,
 	    .help = "networks that may connect, besides this machine" },
 	TCP_KEY_PROTOCOL(struct server_conf),
 	{ .name = "line",
@@ -100,6 +107,11 @@ static const struct key tcp_server_keys[] = {
 	    .help = "how often modem lines are looked at, for clients that"
 		    " are told of changes" },
 	TCP_KEY_KEEPALIVE(struct server_conf),
+	PERMISSION_KEY_ROLE(struct server_conf),
+	PERMISSION_KEY_ROLES(struct server_conf),
+	PERMISSION_KEY_WRITER(struct server_conf),
+	PERMISSION_KEY_LEASE_TIME(struct server_conf),
+	PERMISSION_KEY_TAKEOVER(struct server_conf),
 	TLS_KEY_ON(struct server_conf),
 	TLS_KEY_CERT(struct server_conf),
 	TLS_KEY_KEY(struct server_conf),
@@ -127,27 +139,38 @@ static const struct key unix_server_keys[] = {
 	    .offset = OFFSET(group),
 	    .names = NAMES_GROUP,
 	    .help = "group of the socket" },
+	PERMISSION_KEY_ROLE(struct server_conf),
+	PERMISSION_KEY_WRITER(struct server_conf),
+	PERMISSION_KEY_LEASE_TIME(struct server_conf),
+	PERMISSION_KEY_TAKEOVER(struct server_conf),
 	SERVER_KEY_IDLE_TIMEOUT,
 	SERVER_KEY_GREETING,
 	{ .name = NULL },
 };
 
 /*
- * A connection has read EOF or was closed.  Half-closed connections, which only receive
- * their queued frames, are not counted against max_clients unless there are more than
- * max_clients of them; so there are never more than twice max_clients connections.
+ * The connections that count against max_clients.  Half-closed ones, which only receive
+ * their queued frames, do not, unless there are more than max_clients of them; so there are never more than twice max_clients connections.
  */
-static bool
-server_hangup(struct endpoint *ep)
+static unsigned
+count_clients(const struct endpoint *ep)
 {
 	const struct server_conf *conf = ep->conf->type_conf;
-	struct server *server = ep->impl;
 	unsigned most = (unsigned)conf->max_clients;
 	unsigned extra = ep->nended > most ? ep->nended - most : 0;
 
+	return ep->nlinks - ep->nended + extra;
+}
+
+/* A connection has read EOF or was closed. */
+static bool
+server_hangup(struct endpoint *ep)
+{
+	struct server *server = ep->impl;
+
 	if (server != NULL && server->listener != NULL)
-		listener_set_clients(server->listener,
-		    ep->nlinks - ep->nended + extra + server->handshakes.n);
+		listener_set_clients(
+		    server->listener, count_clients(ep) + server->handshakes.n);
 	return true;
 }
 
@@ -159,6 +182,39 @@ client_joined(struct endpoint *ep, struct link *link)
 	link_keepalive(link, conf->tcp.keepalive);
 	server_hangup(ep);
 	idle_watch_link(&((struct server *)ep->impl)->idle);
+}
+
+/* With 'takeover', closes connections until there is a place for a new one. */
+static void
+take_over(struct endpoint *ep)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	struct link *link;
+
+	while (conf->permission.takeover &&
+	    count_clients(ep) >= conf->max_clients &&
+	    (link = permission_replaced(ep)) != NULL) {
+		ep->replaced++;
+		link_close(link, "replaced by a new client: takeover = yes");
+		link_settle_now(link);
+	}
+}
+
+/*
+ * There are max_clients: whether another one may connect nevertheless.  One with TLS takes
+ * no other's place before it has shown who it is.
+ */
+static bool
+make_room(void *arg)
+{
+	struct endpoint *ep = arg;
+	const struct server_conf *conf = ep->conf->type_conf;
+	const struct server *server = ep->impl;
+
+	if (ep->conf->tls == NULL)
+		take_over(ep);
+	return conf->permission.takeover &&
+	    server->handshakes.n < conf->max_clients;
 }
 
 /* Warns once when the certificate is about to expire, at the next client. */
@@ -189,7 +245,10 @@ on_handshake(
 		    ep->conf->name, "TLS handshake of %s failed: %s", peer,
 		    why);
 		server_hangup(ep);
-	} else if ((link = endpoint_add_tls(ep, session, peer)) != NULL)
+		return;
+	}
+	take_over(ep);
+	if ((link = endpoint_add_tls(ep, session, peer)) != NULL)
 		client_joined(ep, link);
 	else
 		server_hangup(ep);
@@ -224,6 +283,16 @@ on_client(void *arg, int fd, const char *peer)
 }
 
 static void
+set_keepalive(struct endpoint *ep)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	struct link *link;
+
+	TAILQ_FOREACH(link, &ep->links, entry)
+		link_keepalive(link, conf->tcp.keepalive);
+}
+
+static void
 server_close(struct endpoint *ep)
 {
 	struct server *server = ep->impl;
@@ -231,6 +300,7 @@ server_close(struct endpoint *ep)
 	if (server == NULL)
 		return;
 	ep->impl = NULL;
+	ep->permission = NULL;
 	ep->handshakes = NULL;
 	handshakes_cancel(&server->handshakes);
 	idle_watch_stop(&server->idle);
@@ -268,13 +338,14 @@ server_open(struct endpoint *ep)
 		.max_clients = (unsigned)conf->max_clients,
 		.mode = conf->mode != 0 ? (int)conf->mode : -1,
 		.group = conf->group,
+		.make_room = make_room,
 	};
-	struct link *link;
 	int r;
 
 	if (server == NULL)
 		return -ENOMEM;
 	ep->impl = server;
+	ep->permission = &server->permission;
 	init_handshakes(ep);
 	snprintf(ep->address, sizeof(ep->address), "%s", conf->listen);
 	r = address_parse(conf->listen, &lc.address, &ep->error);
@@ -298,19 +369,38 @@ server_open(struct endpoint *ep)
 	ep->link.adopted = listener_adopted(server->listener);
 	endpoint_listening(ep);
 	endpoint_take_links(ep);
-	TAILQ_FOREACH(link, &ep->links, entry)
-		link_keepalive(link, conf->tcp.keepalive);
+	set_keepalive(ep);
 	if (ep->nlinks > 0)
 		idle_watch_link(&server->idle);
 	server_hangup(ep);
 	return 0;
 }
 
+/* Its role follows from its certificate. */
+static int
+identify(struct link *link)
+{
+	const struct tls_session *session = link_tls(link);
+	struct certificate c = { .ndns = 0 };
+
+	if (session == NULL)
+		return 0;
+	c.cn = session->common_name;
+	c.dns = (const char *const *)session->dns_names;
+	while (c.dns != NULL && c.dns[c.ndns] != NULL)
+		c.ndns++;
+	c.version = session->version;
+	return link_set_certificate(link, &c);
+}
+
 static int
 server_attach(struct link *link)
 {
 	struct server *server = link->endpoint->impl;
+	int r;
 
+	if ((r = identify(link)) < 0)
+		return r;
 	return server->rfc2217 != NULL ? rfc2217_attach(server->rfc2217, link)
 				       : 0;
 }
@@ -322,6 +412,85 @@ server_needs_line(const struct endpoint_conf *conf)
 
 	return server->tcp.protocol == PROTOCOL_RFC2217;
 }
+
+/* --- changes while it is open -------------------------------------------- */
+
+static int
+apply_keepalive(struct endpoint *ep, struct server *server)
+{
+	(void)server;
+	set_keepalive(ep);
+	return 0;
+}
+
+static int
+apply_idle_timeout(struct endpoint *ep, struct server *server)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	int r;
+
+	idle_watch_stop(&server->idle);
+	r = idle_watch_start(&server->idle, ep, conf->idle_timeout);
+	if (r == 0 && ep->nlinks > 0)
+		idle_watch_link(&server->idle);
+	return r;
+}
+
+static int
+apply_permission(struct endpoint *ep, struct server *server)
+{
+	(void)server;
+	permission_change(ep);
+	return 0;
+}
+
+/* Clients that are connected already stay. */
+static int
+apply_limits(struct endpoint *ep, struct server *server)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	struct networks *allow = NULL;
+	int r = 0;
+
+	if (conf->allow != NULL &&
+	    (r = networks_parse(conf->allow, &allow, &ep->error)) < 0)
+		return r;
+	listener_set_limits(
+	    server->listener, (unsigned)conf->max_clients, allow);
+	networks_free(server->allow);
+	server->allow = allow;
+	server_hangup(ep);
+	return 0;
+}
+
+static const struct {
+	const char *key;
+	int (*apply)(struct endpoint *, struct server *);
+} changes[] = {
+	{ "max_clients", apply_limits },
+	{ "allow", apply_limits },
+	{ "keepalive", apply_keepalive },
+	{ "idle_timeout", apply_idle_timeout },
+	{ "role", apply_permission },
+	{ "roles", apply_permission },
+	{ "writer", apply_permission },
+};
+
+static int
+server_apply(struct endpoint *ep, const struct key *key)
+{
+	struct server *server = ep->impl;
+	int r = ep->conf->ops->check(ep->conf, &ep->error);
+
+	if (r < 0 || server == NULL || server->listener == NULL)
+		return r;
+	for (size_t i = 0; i < NELEM(changes); i++)
+		if (strcmp(key->name, changes[i].key) == 0)
+			return changes[i].apply(ep, server);
+	return 0;
+}
+
+/* --- check --------------------------------------------------------------- */
 
 /* Parses 'listen': a path when the server is local, otherwise HOST:PORT. */
 static int
@@ -368,13 +537,14 @@ check_protocol(const struct server_conf *server, struct error *err)
 static int
 tcp_check(struct endpoint_conf *conf, struct error *err)
 {
-	const struct server_conf *server = conf->type_conf;
+	struct server_conf *server = conf->type_conf;
 	struct address address;
 	struct networks *allow = NULL;
 	struct error why;
 	int r;
 
-	if ((r = check_listen(server, false, &address, err)) < 0)
+	if ((r = permission_check(&server->permission, err)) < 0 ||
+	    (r = check_listen(server, false, &address, err)) < 0)
 		return r;
 	if (server->allow != NULL &&
 	    (r = networks_parse(server->allow, &allow, &why)) < 0)
@@ -383,6 +553,10 @@ tcp_check(struct endpoint_conf *conf, struct error *err)
 	if ((r = check_protocol(server, err)) < 0 ||
 	    (r = tls_check(&server->tls, true, err)) < 0)
 		return r;
+	if (server->permission.roles != NULL && server->tls.ca == NULL)
+		return error_fail(err, -EINVAL,
+		    "'roles' needs 'tls_ca', because it names certificates of"
+		    " clients");
 	if (address_is_loopback((struct sockaddr *)&address.ss) ||
 	    server->allow != NULL)
 		return 0;
@@ -401,19 +575,30 @@ tcp_load(struct endpoint_conf *conf, struct error *err)
 }
 
 static void
+unix_warn(const struct endpoint_conf *conf, struct error *err)
+{
+	const struct server_conf *server = conf->type_conf;
+
+	permission_warn(&server->permission, err);
+}
+
+static void
 tcp_warn(const struct endpoint_conf *conf, struct error *err)
 {
 	const struct server_conf *server = conf->type_conf;
 
+	permission_warn(&server->permission, err);
 	tls_warn(&server->tls, conf->tls, err);
 }
 
 static int
 unix_check(struct endpoint_conf *conf, struct error *err)
 {
+	struct server_conf *server = conf->type_conf;
 	struct address address;
+	int r = permission_check(&server->permission, err);
 
-	return check_listen(conf->type_conf, true, &address, err);
+	return r < 0 ? r : check_listen(server, true, &address, err);
 }
 
 const struct endpoint_ops endpoint_tcp_server = {
@@ -422,11 +607,13 @@ const struct endpoint_ops endpoint_tcp_server = {
 	.conf_size = sizeof(struct server_conf),
 	.main_key = "listen",
 	.several = true,
+	.permission = OFFSET(permission),
 	.check = tcp_check,
 	.load = tcp_load,
 	.warn = tcp_warn,
 	.open = server_open,
 	.close = server_close,
+	.apply = server_apply,
 	.hangup = server_hangup,
 	.attach = server_attach,
 	.needs_line = server_needs_line,
@@ -438,8 +625,11 @@ const struct endpoint_ops endpoint_unix_server = {
 	.conf_size = sizeof(struct server_conf),
 	.main_key = "listen",
 	.several = true,
+	.permission = OFFSET(permission),
 	.check = unix_check,
+	.warn = unix_warn,
 	.open = server_open,
 	.close = server_close,
+	.apply = server_apply,
 	.hangup = server_hangup,
 };

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "connector.h"
@@ -187,6 +188,16 @@ client_attach(struct link *link)
 }
 
 static int
+client_apply(struct endpoint *ep, const struct key *key)
+{
+	const struct client_conf *conf = ep->conf->type_conf;
+
+	if (strcmp(key->name, "keepalive") == 0)
+		link_keepalive(&ep->link, conf->tcp.keepalive);
+	return 0;
+}
+
+static int
 client_check(struct endpoint_conf *conf, struct error *err)
 {
 	const struct client_conf *client = conf->type_conf;
@@ -233,5 +244,6 @@ const struct endpoint_ops endpoint_tcp_client = {
 	.warn = client_warn,
 	.open = client_open,
 	.close = client_close,
+	.apply = client_apply,
 	.attach = client_attach,
 };

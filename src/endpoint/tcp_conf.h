@@ -35,7 +35,8 @@ static const char *const protocol_words[] = {
 	{                                                                 \
 		.name = "connect_timeout", .type = KEY_TIME,              \
 		.offset = offsetof(owner, connect_timeout), .def = "10s", \
-		.min = NSEC_PER_MSEC, .max = 3600 * NSEC_PER_SEC,         \
+		.in_place = true, .min = NSEC_PER_MSEC,                   \
+		.max = 3600 * NSEC_PER_SEC,                               \
 		.help = "how long an answer may take",                    \
 	}
 #define TCP_KEY_KEEPALIVE(owner)                                        \
@@ -43,6 +44,7 @@ static const char *const protocol_words[] = {
 		.name = "keepalive", .type = KEY_CUSTOM,                \
 		.offset = offsetof(owner, tcp.keepalive), .def = "yes", \
 		.parse = keepalive_parse, .print = keepalive_print,     \
+		.in_place = true,                                       \
 		.help = "a peer that acknowledges nothing for that "    \
 			"long is lost; yes is 30s",                     \
 	}

@@ -65,11 +65,13 @@ static const struct key udp_keys[] = {
 	{ .name = "send_to",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(send_to),
+	    .in_place = true,
 	    .min = 1,
 	    .help = "HOST:PORT, or several, that frames are sent to" },
 	{ .name = "allow",
 	    .type = KEY_STRING,
 	    .offset = OFFSET(allow),
+	    .in_place = true,
 	    .help = "networks that may send, besides this machine" },
 	{ .name = "multicast",
 	    .type = KEY_STRING,
@@ -85,6 +87,7 @@ static const struct key udp_keys[] = {
 	{ .name = "ttl",
 	    .type = KEY_NUMBER,
 	    .offset = OFFSET(ttl),
+	    .in_place = true,
 	    .def = "1",
 	    .max = 255,
 	    .given = OFFSET(ttl_given),
@@ -92,6 +95,7 @@ static const struct key udp_keys[] = {
 	{ .name = "loopback",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(loopback),
+	    .in_place = true,
 	    .def = "yes",
 	    .given = OFFSET(loopback_given),
 	    .help = "programs on this machine receive what is sent to a"
@@ -309,14 +313,20 @@ make_sender(int domain, struct error *err)
 	return make_socket(&any, domain, false, err);
 }
 
+static struct group_conf
+group_conf(const struct udp_conf *conf)
+{
+	return (struct group_conf){ .interface = conf->interface,
+		.ttl = (int)conf->ttl,
+		.loopback = conf->loopback };
+}
+
 /* Opens the sockets into fds, which the caller closes also on failure. */
 static int
 make_sockets(const struct udp_conf *conf, struct addresses *a, int fds[2],
     struct error *err)
 {
-	const struct group_conf gc = { .interface = conf->interface,
-		.ttl = (int)conf->ttl,
-		.loopback = conf->loopback };
+	const struct group_conf gc = group_conf(conf);
 	bool listens = family(&a->listen) != AF_UNSPEC;
 	int domain = socket_family(a), r = 0;
 
@@ -332,6 +342,15 @@ make_sockets(const struct udp_conf *conf, struct addresses *a, int fds[2],
 	return r < 0
 	    ? r
 	    : group_sends(fds[1] >= 0 ? fds[1] : fds[0], domain, &gc, err);
+}
+
+static int
+set_partners(struct endpoint *ep, struct addresses *a)
+{
+	for (unsigned i = 0; i < a->to.n; i++)
+		if (family(&a->to.at[i]) != socket_family(a))
+			map_address(&a->to.at[i]);
+	return udp_set_partners(ep->impl, a->to.at, a->to.n);
 }
 
 static int
@@ -358,12 +377,56 @@ udp_open(struct endpoint *ep)
 	if (ep->impl == NULL)
 		return -ENOMEM;
 	udp_start(ep->impl);
-	for (unsigned i = 0; r == 0 && i < a.to.n; i++) {
-		if (family(&a.to.at[i]) != socket_family(&a))
-			map_address(&a.to.at[i]);
-		r = udp_add_partner(ep->impl, &a.to.at[i]);
-	}
+	return set_partners(ep, &a);
+}
+
+/* --- changes while it is open -------------------------------------------- */
+
+/* The family of the sockets that are open. */
+static int
+open_family(const struct udp *udp)
+{
+	struct address own = { .len = sizeof(own.ss) };
+
+	getsockname(udp_socket(udp), (struct sockaddr *)&own.ss, &own.len);
+	return family(&own);
+}
+
+static int
+apply_send_to(struct endpoint *ep, const struct udp_conf *conf)
+{
+	struct addresses a;
+	int r;
+
+	if ((r = parse(conf, &a, &ep->error)) < 0)
+		return r;
+	if (socket_family(&a) != open_family(ep->impl))
+		return error_fail(&ep->error, -EAFNOSUPPORT,
+		    "'send_to' needs a socket of another kind");
+	set_address(ep, &a);
+	return set_partners(ep, &a);
+}
+
+static int
+apply_allow(struct endpoint *ep, const struct udp_conf *conf)
+{
+	struct networks *allow = NULL;
+	int r = 0;
+
+	if (conf->allow != NULL)
+		r = networks_parse(conf->allow, &allow, &ep->error);
+	if (r == 0)
+		udp_set_allow(ep->impl, allow);
 	return r;
+}
+
+static int
+apply_group(struct endpoint *ep, const struct udp_conf *conf)
+{
+	const struct group_conf gc = group_conf(conf);
+
+	return group_sends(
+	    udp_socket(ep->impl), open_family(ep->impl), &gc, &ep->error);
 }
 
 /* --- check --------------------------------------------------------------- */
@@ -524,6 +587,29 @@ udp_check(struct endpoint_conf *conf, struct error *err)
 	    udp->listen);
 }
 
+static const struct {
+	const char *key;
+	int (*apply)(struct endpoint *, const struct udp_conf *);
+} changes[] = {
+	{ "send_to", apply_send_to },
+	{ "allow", apply_allow },
+	{ "ttl", apply_group },
+	{ "loopback", apply_group },
+};
+
+static int
+udp_apply(struct endpoint *ep, const struct key *key)
+{
+	int r = udp_check(ep->conf, &ep->error);
+
+	if (r < 0 || ep->impl == NULL)
+		return r;
+	for (size_t i = 0; i < NELEM(changes); i++)
+		if (strcmp(key->name, changes[i].key) == 0)
+			return changes[i].apply(ep, ep->conf->type_conf);
+	return 0;
+}
+
 const struct endpoint_ops endpoint_udp = {
 	.type = "udp",
 	.keys = udp_keys,
@@ -534,4 +620,5 @@ const struct endpoint_ops endpoint_udp = {
 	.check = udp_check,
 	.open = udp_open,
 	.close = udp_close,
+	.apply = udp_apply,
 };

@@ -12,7 +12,8 @@
 #define PEERS_MAX 16
 
 enum peer_kind {
-	PEER_PARTNER, /* named by 'send_to': never removed */
+	PEER_PARTNER, /* named by 'send_to': stays */
+	PEER_REMOVED, /* no longer named by it: its link is being closed */
 	PEER_SENDER,
 	PEER_OTHERS, /* all senders without a link of their own */
 };
@@ -56,10 +57,10 @@ struct peer *udp_peer_new(struct udp *udp, enum peer_kind kind,
 void udp_peer_free(struct peer *peer);
 /* Waits for datagrams, unless the first one is for a link that is paused. */
 void udp_arm(struct udp *udp);
-/* The socket that sends. */
-int udp_send_fd(const struct udp *udp);
 /* The timer that removes peers that are silent: creates its event (-ENOMEM), adds its task. */
 int udp_expiry_new(struct udp *udp);
 void udp_expiry_start(struct udp *udp);
+/* What is sent to the partners has changed, or which peers are removed. */
+void udp_partners_changed(struct udp *udp);
 
 #endif

@@ -58,7 +58,7 @@ arm(struct event *event, struct event_base *base, int fd, short what,
 }
 
 int
-udp_send_fd(const struct udp *udp)
+udp_socket(const struct udp *udp)
 {
 	const int *fds = udp->setup.fds;
 
@@ -74,7 +74,7 @@ peer_arm(struct peer *peer)
 	if (peer->link == NULL || peer->retry)
 		arm(peer->event, base, -1, 0, RETRY_NS, on_peer, peer);
 	else if (peer->link->output_pending)
-		arm(peer->event, base, udp_send_fd(peer->udp), EV_WRITE, 0,
+		arm(peer->event, base, udp_socket(peer->udp), EV_WRITE, 0,
 		    on_peer, peer);
 }
 
@@ -159,6 +159,19 @@ sends_to_many(const struct udp *udp)
 		if (peer->kind == PEER_PARTNER && group_is_many(&peer->address))
 			return true;
 	return false;
+}
+
+void
+udp_partners_changed(struct udp *udp)
+{
+	struct peer *peer;
+
+	udp->to_many = sends_to_many(udp);
+	TAILQ_FOREACH(peer, &udp->peers, entry)
+		if (peer->link != NULL && peer->kind != PEER_OTHERS)
+			peer->link->receive_only = peer->link->no_peer =
+			    peer->kind == PEER_SENDER && udp->to_many;
+	expiry_arm(udp);
 }
 
 /* Creates the link of the peer; on failure arms the timer to try again. */
@@ -279,7 +292,7 @@ peer_write(struct link *link, const void *data, size_t len)
 	/* The answer to a request of one of them: it is not known of which. */
 	if (peer->kind == PEER_OTHERS)
 		return (ssize_t)len;
-	n = sendto(udp_send_fd(peer->udp), data, len,
+	n = sendto(udp_socket(peer->udp), data, len,
 	    MSG_DONTWAIT | MSG_NOSIGNAL,
 	    (const struct sockaddr *)&peer->address.ss, peer->address.len);
 	return n >= 0 ? n : send_failed(peer, errno, len);

@@ -286,7 +286,7 @@ udp_new(struct endpoint *ep, const struct udp_setup *setup)
 	udp->setup = *setup;
 	udp->own.len = sizeof(udp->own.ss);
 	getsockname(
-	    udp_send_fd(udp), (struct sockaddr *)&udp->own.ss, &udp->own.len);
+	    udp_socket(udp), (struct sockaddr *)&udp->own.ss, &udp->own.len);
 	TAILQ_INIT(&udp->peers);
 	if (make_events(udp) < 0) {
 		udp_stop(udp);
@@ -305,13 +305,68 @@ udp_start(struct udp *udp)
 	endpoint_listening(udp->ep);
 }
 
-int
-udp_add_partner(struct udp *udp, const struct address *partner)
+void
+udp_set_allow(struct udp *udp, struct networks *allow)
+{
+	networks_free(udp->setup.allow);
+	udp->setup.allow = allow;
+}
+
+/* --- partners ------------------------------------------------------------- */
+
+static int
+add_partner(struct udp *udp, const struct address *partner)
 {
 	char name[ADDRESS_TEXT_MAX];
+	struct peer *peer;
 
+	TAILQ_FOREACH(peer, &udp->peers, entry) {
+		if (!same_address(&peer->address, partner))
+			continue;
+		udp->nsenders -= peer->kind == PEER_SENDER;
+		peer->kind = PEER_PARTNER;
+		return 0;
+	}
 	address_format((const struct sockaddr *)&partner->ss, partner->len,
 	    name, sizeof(name));
 	return udp_peer_new(udp, PEER_PARTNER, partner, name) != NULL ? 0
 								      : -ENOMEM;
+}
+
+static void
+remove_partner(struct peer *peer)
+{
+	peer->kind = PEER_REMOVED;
+	if (peer->link == NULL) {
+		udp_peer_free(peer);
+		return;
+	}
+	link_close(peer->link, "'send_to' has changed");
+	link_settle_now(peer->link);
+}
+
+static bool
+is_named(const struct peer *peer, const struct address *partner, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (same_address(&peer->address, &partner[i]))
+			return true;
+	return false;
+}
+
+int
+udp_set_partners(struct udp *udp, const struct address *partner, unsigned n)
+{
+	struct peer *peer, *next;
+	int r = 0;
+
+	for (peer = TAILQ_FIRST(&udp->peers); peer != NULL; peer = next) {
+		next = TAILQ_NEXT(peer, entry);
+		if (peer->kind == PEER_PARTNER && !is_named(peer, partner, n))
+			remove_partner(peer);
+	}
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		r = add_partner(udp, &partner[i]);
+	udp_partners_changed(udp);
+	return r;
 }

@@ -28,8 +28,13 @@ void udp_setup_free(struct udp_setup *setup);
 struct udp *udp_new(struct endpoint *ep, const struct udp_setup *setup);
 /* Starts the endpoint. */
 void udp_start(struct udp *udp);
-/* Adds a partner, to which frames are always sent.  -ENOMEM. */
-int udp_add_partner(struct udp *udp, const struct address *partner);
+/* Changes the partners, to which frames are always sent, to these.  -ENOMEM. */
+int udp_set_partners(
+    struct udp *udp, const struct address *partner, unsigned n);
+/* Takes ownership of the networks whose datagrams are accepted from now on. */
+void udp_set_allow(struct udp *udp, struct networks *allow);
+/* The socket that sends. */
+int udp_socket(const struct udp *udp);
 /* Closes the socket; all links must be closed already.  NULL is allowed. */
 void udp_stop(struct udp *udp);
 

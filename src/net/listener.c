@@ -126,7 +126,8 @@ welcome(struct listener *l, int fd, const struct sockaddr *sa, const char *peer)
 		    "%s is not among those that 'allow' names", peer);
 		return false;
 	}
-	if (l->clients >= l->conf.max_clients) {
+	if (l->clients >= l->conf.max_clients &&
+	    (l->conf.make_room == NULL || !l->conf.make_room(l->arg))) {
 		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
 		    "%s is one too many: max_clients is %u", peer,
 		    l->conf.max_clients);
@@ -552,11 +553,19 @@ listener_new(struct event_base *base, const struct listener_conf *conf,
 		listener_free(l);
 		return r;
 	}
-	l->conf.keep = NULL;
+	l->conf.keep = l->conf.group = NULL;
 	task_add(&l->task, l, accept_label, "%s.accept", conf->name);
 	TASK_WAIT(&l->task);
 	*ret = l;
 	return 0;
+}
+
+void
+listener_set_limits(
+    struct listener *l, unsigned max_clients, const struct networks *allow)
+{
+	l->conf.max_clients = max_clients;
+	l->conf.allow = allow;
 }
 
 void

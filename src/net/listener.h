@@ -24,9 +24,13 @@ struct listener_conf {
 	const struct networks
 	    *allow; /* besides loopback; NULL: loopback only */
 	unsigned max_clients;
-	int mode;	   /* of a Unix socket; -1: the umask applies */
-	const char *group; /* of a Unix socket, or NULL */
-	const char *full;  /* sent to excess clients; borrowed, or NULL */
+	int mode; /* of a Unix socket; -1: the umask applies */
+	const char
+	    *group;	  /* of a Unix socket; borrowed for the call, or NULL */
+	const char *full; /* sent to excess clients; borrowed, or NULL */
+	/* Called with the argument of the listener when there are max_clients: whether
+	 * another one is accepted nevertheless.  NULL: it is not. */
+	bool (*make_room)(void *arg);
 	uint64_t *refused; /* counts rejected clients, or NULL */
 	const char *keep;  /* kept name; borrowed for the call, or NULL */
 };
@@ -41,12 +45,15 @@ typedef bool (*listener_accept)(void *arg, int fd, const char *peer);
 /*
  * Takes the socket that the service manager passed or the previous process kept, by its
  * name or by its address.  If there is none, binds a new one and listens.  A stale Unix
- * socket is replaced.  Returns -errno and sets err on failure.  conf is copied; name,
- * group and allow are borrowed until listener_free().
+ * socket is replaced.  Returns -errno and sets err on failure.  conf is copied; name
+ * and allow are borrowed until listener_free().
  */
 int listener_new(struct event_base *base, const struct listener_conf *conf,
     listener_accept accept, void *arg, struct listener **ret,
     struct error *err);
+/* Changes whom it accepts from now on; allow is borrowed like that of the conf. */
+void listener_set_limits(
+    struct listener *l, unsigned max_clients, const struct networks *allow);
 /* Sets the current number of connections, for max_clients and the label. */
 void listener_set_clients(struct listener *l, unsigned clients);
 /* The address that it is bound to, with the port that the kernel chose if the

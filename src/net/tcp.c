@@ -13,12 +13,14 @@
 void
 tcp_keepalive(int fd, uint64_t ns)
 {
-	const int total = (int)((ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC), on = 1,
-		  probes = MIN(PROBES_MAX, total / 2),
+	const int total = (int)((ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC),
+		  on = ns != 0, probes = MAX(1, MIN(PROBES_MAX, total / 2)),
 		  interval = total / 2 / probes,
 		  idle = total - interval * probes;
 
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	if (!on)
+		return;
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));

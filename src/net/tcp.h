@@ -10,7 +10,7 @@
 /*
  * Makes the kernel probe the peer while the connection is idle, and end the connection
  * (ETIMEDOUT) when the peer has sent nothing for that time, in whole seconds and at
- * least TCP_KEEPALIVE_MIN.
+ * least TCP_KEEPALIVE_MIN.  0: the peer is not probed.
  */
 #define TCP_KEEPALIVE_MIN (2 * NSEC_PER_SEC)
 void tcp_keepalive(int fd, uint64_t ns);

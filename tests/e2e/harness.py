@@ -738,9 +738,9 @@ class Daemon:
         values = dict(re.match(rf"{name}/(\S+)\s*=\s*(.*)", line).groups()
                       for line in self.control(f"list {name}/"))
         terms = {k: int(v) for k, v in values.items() if k in (
-            "rx_payload", "rx_overhead", "rx_held") or
+            "rx_payload", "rx_overhead", "rx_held", "refused_bytes") or
             re.fullmatch("bad_.*_bytes", k)}
-        assert len(terms) == 8
+        assert len(terms) == 8 + ("refused_bytes" in terms)
         assert sum(terms.values()) == int(values["rx_bytes"]), (name, values)
         return terms
 

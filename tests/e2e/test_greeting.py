@@ -160,7 +160,7 @@ def test_a_device_is_written_to_before_it_is_closed(how, pty, daemon):
         d.reload(serial("a", a, framing="line"))
         rests(b, b"bye\r")
     elif how == "change":
-        d.reload(two(a, b, on_open=r"hi\r", baud=19200))
+        d.reload(two(a, b, on_open=r"hi\r", exclusive="no"))
         rests(b, b"bye\rhi\r")
         d.wait_state("b", "up")
     else:

@@ -32,22 +32,31 @@ def strings(array):
     return re.findall(r'"([^"]*)"', body)
 
 
+def pieces(body):
+    """key -> text of its row of the body of a key table."""
+    for name, macro in re.findall(
+            r"#define (\w+_KEY_\w+)(.*?[^\\])\n", ALL, re.S):
+        body = re.sub(rf"\b{name}\b", lambda _: macro, body)
+    return {re.match(r'\.name = "(\w+)"', row)[1]: row
+            for row in re.split(r"(?=\.name = \")", body)[1:]}
+
+
 def rows(body):
     """key -> (default or None, words) of the body of a key table."""
     found = {}
-    for name, macro in re.findall(
-            r"#define (\w+_KEY_\w+)(.*?[^\\])\n", ALL, re.S):
-        body = body.replace(name, macro)
-    for row in re.split(r"(?=\.name = \")", body)[1:]:
+    for key, row in pieces(body).items():
         default = re.search(r'\.def = "([^"]*)"', row)
         words = re.search(r"\.words = (\w+)", row)
-        found[re.match(r'\.name = "(\w+)"', row)[1]] = (
+        found[key] = (
             default and default[1], strings(words[1]) if words else [])
     return found
 
 
-TABLES = {name: rows(body) for name, body in
-          re.findall(r"struct key (\w+)\[\] = \{(.*?)\n\};", ALL, re.S)}
+BODIES = dict(re.findall(r"struct key (\w+)\[\] = \{(.*?)\n\};", ALL, re.S))
+TABLES = {name: rows(body) for name, body in BODIES.items()}
+# The keys that take effect while an endpoint is open.
+IN_PLACE = {name: [key for key, row in pieces(body).items() if ".in_place = true" in row]
+            for name, body in BODIES.items()} | {"": []}
 TYPES = dict(re.findall(
     r'struct endpoint_ops endpoint_\w+ = \{\s*\.type = "([\w-]+)",'
     r'\s*(?:\.keys = (\w+))?', ALL))
@@ -142,6 +151,15 @@ def test_keys_are_in_the_manual(title, tables):
 @pytest.mark.parametrize("kind", sorted(TYPES))
 def test_keys_of_endpoints_are_in_the_manual(kind):
     documented(keys_of(TYPES[kind]), SECTIONS[f"[{kind} NAME]"])
+
+
+def test_keys_that_need_an_endpoint_to_be_opened_again_are_in_the_manual():
+    told = re.split(r"(?m)^\.It ([\w-]+)\n", parts(CONF5)["CHANGES WHILE THE DAEMON RUNS"])
+    told = dict(zip(told[1::2], told[2::2]))
+    for kind, table in TYPES.items():
+        again = [key for key in keys_of(table) if key not in IN_PLACE[table]]
+        said = re.match(r"\.Cm ([\w ,]+?),?\n", told[kind]) if again else None
+        assert (said[1].replace(" ", "").rstrip(",").split(",") if said else []) == again, kind
 
 
 def test_the_manual_has_no_other_sections():
@@ -592,3 +610,24 @@ def test_two_programs_share_a_radio(example, connect, open_tty, directory):
     assert d.number("routes/cat/answers") == 6
     assert d.number("routes/cat/timeouts") == 0
     assert d.number("routes/cat/foreign") == 1
+
+
+def test_a_radio_is_not_blocked_by_a_stale_client(example, connect):
+    d, ttys = example("zigbee.conf", flow="none")
+    radio, port = ttys["radio"], port_of(d, "zigbee")
+    d.wait_state("radio", "up")
+    stale = connect(port)
+    stale.send(b"\x1a\xc0\x38\xbc\x7e")
+    expect(radio, b"\x1a\xc0\x38\xbc\x7e", [stale])
+    newest = connect(port)
+    wait_for(lambda: d.number("zigbee/peers") == 2)
+    stale.send(b"late")
+    d.wait_number("zigbee/refused_bytes", 4)
+    newest.send(b"\x1a\xc0\x38\xbc\x7e")
+    expect(radio, b"\x1a\xc0\x38\xbc\x7e", [newest])
+    radio.send(b"\x1a\xc1\x02\x0b\x0a\x52\x7e")
+    for client in (newest, stale):
+        expect(client, b"\x1a\xc1\x02\x0b\x0a\x52\x7e", [radio])
+    others = [connect(port) for _ in range(3)]
+    pump([stale], lambda: stale.eof)
+    assert not any(c.eof for c in [newest, *others])

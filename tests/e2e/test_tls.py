@@ -912,3 +912,69 @@ def test_certificates_of_a_control_port_are_read_again(pty, daemon, secure, ca):
         return certificate_of(new) != certificate_of(old)
     wait_for(changed)
     assert asked(old, b"get a/state") == "up\nOK\n"
+
+
+# --- roles of certificates ------------------------------------------------------------
+
+def test_roles_belong_to_certificates(pty, daemon, secure, ca):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") + tls_server(
+        "lan", port, ca.make("server"), tls_ca=ca.file, framing="line",
+        roles="alice:all board.lan:write bob:read", greeting=r"hello\n"))
+    alice = secure(port, ca.client_context(ca.make("alice")))
+    expect(alice, b"hello\n")
+    alice.send(b"from alice\n")
+    expect(a, b"from alice\n", [alice])
+    # The common name does not count beside a DNS name.
+    board = secure(port, ca.client_context(ca.make("alice", "board", dns=["board.lan"])))
+    shaken(board)
+    board.send(b"from board\n")
+    expect(a, b"from board\n", [board])
+    other = secure(port, ca.client_context(ca.make("eve")))
+    expect(other, b"hello\n")
+    other.send(b"from eve\n")
+    d.wait_number("lan/refused_bytes", 9)
+    a.send(b"line\n")
+    expect(alice, b"line\n", [a])
+    expect(other, b"line\n")
+    assert not board.received and not a.received
+    peers = d.json("peers")
+    assert [p["role"] for p in peers] == ["all", "write", "read"]
+    assert [p["certificate"] for p in peers] == ["alice", "board.lan", "eve"]
+    assert all(p["tls"].startswith("TLSv1.") for p in peers)
+    # The section changes while they are connected.
+    d.control("set lan/roles eve:all")
+    other.send(b"from eve\n")
+    expect(a, b"from eve\n", [other])
+    alice.send(b"from alice\n")
+    d.wait_number("lan/refused_bytes", 9 + 11)
+
+
+def test_one_in_a_handshake_takes_no_place(pty, daemon, connect, secure, ca):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") + tls_server(
+        "lan", port, ca.make("server"), tls_ca=ca.file, framing="line",
+        max_clients=1, takeover="yes", writer="last"))
+    first = secure(port, ca.client_context(ca.make("first")))
+    shaken(first)
+    wait_for(lambda: d.json("peers"))
+    stranger = connect(port)
+    wait_for(lambda: d.number("lan/tls_handshakes") == 1)
+    first.send(b"first\n")
+    expect(a, b"first\n", [first])
+    stranger.close()
+    wait_for(lambda: d.number("lan/tls_handshakes") == 0)
+    second = secure(port, ca.client_context(ca.make("second")))
+    shaken(second)
+    pump([first, second], lambda: first.eof)
+    second.send(b"second\n")
+    expect(a, b"second\n", [second])
+    assert d.number("lan/replaced") == 1
+
+
+def test_roles_need_certificates(pty, ca, directory):
+    file = directory / "x.conf"
+    file.write_text(serial("a", pty("a")) +
+                    tls_server("lan", 5011, ca.make("server"), roles="alice:all"))
+    done = run("-c", file, "--check")
+    assert done.returncode == 2 and "'roles' needs 'tls_ca'" in done.stdout + done.stderr

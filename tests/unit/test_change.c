@@ -341,7 +341,7 @@ test_commands_between_the_steps(void **state)
 	begin(&p, config(COBS, NULL, LINE, "max_frame = 100", A_TO_C));
 	do {
 		for (unsigned i = 0; i < bridge->nnodes; i++)
-			endpoint_reopen(bridge->node[i]->endpoint);
+			endpoint_reopen(bridge->node[i]->endpoint, "test");
 		turn_loop();
 		if (p.steps % 3 == 0 && (node = cursor_node(&cursor)) != NULL) {
 			assert_ptr_equal(

@@ -300,7 +300,8 @@ test_replies(void **state)
 		{ "json list log\n", "{\"log_level\":\"error\"}\nOK\n" },
 		{ "peers\n",
 		    "NAME  ENDPOINT  ADDRESS  RX_BYTES  TX_BYTES  "
-		    "QUEUED  DROPPED  STALLED  UP\nOK\n" },
+		    "QUEUED  DROPPED  STALLED  UP  ROLE  WRITES  "
+		    "LEASE  REFUSED  IDLE  CERTIFICATE  TLS\nOK\n" },
 		{ "json peers\n", "[]\nOK\n" },
 		{ "pss\n", "ERR unknown command 'pss'; did you mean 'ps'?\n" },
 		{ "zzzzzz\n",

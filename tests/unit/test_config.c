@@ -281,16 +281,16 @@ text_of(const char *text)
 }
 
 static void
-keys_of_every_endpoint_do_not_say_how_it_is_opened(void **state)
+keys_that_take_effect_in_place_do_not_say_how_it_is_opened(void **state)
 {
 	struct config *c =
 	    good("[serial a]\ndevice=/dev/x\nlabel=left\nbaud=19200\n"
-		 "queue=1K\nframing=line\nmax_frame=100\n"
-		 "reopen_min=1s\nstall_timeout=2s\n");
+		 "queue=1K\nframing=line\nmax_frame=100\nexclusive=no\n"
+		 "on_open=\\r\nreopen_min=1s\nstall_timeout=2s\n");
 
 	(void)state;
 	assert_string_equal(endpoint(c, "a")->wire,
-	    "[serial a]\nbaud=19200\ndevice=/dev/x\nframing=line\n"
+	    "[serial a]\ndevice=/dev/x\nexclusive=no\nframing=line\n"
 	    "max_frame=100\n");
 	config_free(c);
 }
@@ -649,7 +649,8 @@ main(void)
 		TEST(a_good_file_fills_the_structs),
 		TEST(defaults_depend_on_the_type),
 		TEST(control_access_depends_on_the_socket),
-		TEST(keys_of_every_endpoint_do_not_say_how_it_is_opened),
+		TEST(
+		    keys_that_take_effect_in_place_do_not_say_how_it_is_opened),
 		TEST(sections_compare_by_what_they_say),
 		TEST(any_line_ends_and_a_byte_order_mark_are_fine),
 		TEST(a_line_has_at_most_199_characters),

@@ -92,7 +92,7 @@ test_settings_last(void **state)
 	assert_int_equal(endpoint_set(ep, "hangup_on_close", "yes", &err), 0);
 	assert_int_equal(endpoint_set(ep, "dtr", "off", &err), 0);
 	assert_int_equal(speed(), B57600);
-	endpoint_reopen(ep);
+	endpoint_reopen(ep, "test");
 	UNTIL(ep->opens == 2);
 	assert_int_equal(speed(), B57600);
 	assert_int_equal(settings().baud, 57600);
@@ -197,7 +197,7 @@ test_break(void **state)
 	assert_null(task_find("ar1.break"));
 	/* One that nobody ends does not outlive the port. */
 	assert_int_equal(control->set_break(ep, true), 0);
-	endpoint_reopen(ep);
+	endpoint_reopen(ep, "test");
 	UNTIL(ep->opens == 2);
 	assert_int_equal(line->breaking, 0);
 	assert_int_equal(endpoint_break(ep, NSEC_PER_MSEC), 0);

@@ -353,7 +353,7 @@ test_lock_file(void **state)
 		assert_non_null(f);
 		fprintf(f, "%10d\n", i == 0 ? 0x3ffffff : (int)getpid());
 		fclose(f);
-		endpoint_reopen(ep);
+		endpoint_reopen(ep, "test");
 		turn();
 		unlink(file);
 		assert_int_equal(ep->state, ENDPOINT_UP);

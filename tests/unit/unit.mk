@@ -25,8 +25,8 @@ EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_parts exchange_bus ex
 	exchange_request exchange_answer exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
 	batch local_echo loss queue% saved_frame tap traffic)
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
-$(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive \
+$(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive endpoint/permission \
 	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
-	$(addprefix bridge/,forward flush batch latest local_echo loss port queue% tap traffic))
+	$(addprefix bridge/,forward flush batch latest local_echo loss port queue% refuse tap traffic))
 
 .PHONY: units
