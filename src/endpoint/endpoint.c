@@ -572,9 +572,10 @@ endpoint_free(struct endpoint *ep)
 {
 	if (ep == NULL)
 		return;
-	line_use_stop(ep);
-	if (ep->conf != NULL)
+	if (ep->conf != NULL) {
+		line_use_stop(ep);
 		close_now(ep);
+	}
 	event_free(ep->reopen_event);
 	endpoint_conf_free(ep->conf);
 	free(ep);

@@ -100,7 +100,10 @@ link_set_unwritable(struct link *link)
 	bufferevent_disable(link->bev, EV_WRITE);
 	link_filter_stop_writing(link);
 	TASK_SET(&link->write, TASK_IDLE);
-	link_trigger(link, EV_WRITE);
+	/* Input that waits for room in the output need not wait any more. */
+	link_trigger(link,
+	    link->filtered && link->filter->held ? EV_READ | EV_WRITE
+						 : EV_WRITE);
 }
 
 bool

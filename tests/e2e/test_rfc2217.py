@@ -486,6 +486,15 @@ def test_garbage_is_counted_and_bounded(server, connect):
     a.send(b"y" * 1000)
     expect(c.stream, b"y" * 1000, [a])
     assert d.rss() < 200 << 20
+    # One that has answers to read and vanishes is closed.
+    d.wait_number("net/peers", 3)
+    vanishing = connect(d.port)
+    vanishing.reading = False
+    vanishing.send((IAC + WILL + b"\x55") * 2000000)
+    held = "room in net#4's output, for the answers to its commands"
+    pump([vanishing], lambda: d.tasks()["net#4.read"]["label"] == held)
+    vanishing.reset()
+    d.wait_number("net/peers", 3)
     # The greedy one gets an answer to each request once it reads.
     greedy.reading = True
     answers = (IAC + DONT + b"\x55" + IAC + WONT + b"\x56") * 200000
