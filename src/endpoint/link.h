@@ -4,6 +4,9 @@
 #ifndef LINK_H
 #define LINK_H
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "endpoint.h"
 
 /* What the deferred close does with a link. */
@@ -53,8 +56,38 @@ int link_machinery(struct event_base *base, void (*settle)(struct link *));
 
 /* The bytes of the transport: like read(2) and write(2), but restarted when
  * interrupted. */
-ssize_t link_get(struct link *link, void *buf, size_t size);
-ssize_t link_put(struct link *link, const void *data, size_t len);
+static inline ssize_t
+link_get(struct link *link, void *buf, size_t size)
+{
+	ssize_t r;
+
+	if (link->carried) {
+		r = link->ops->read(link, buf, size);
+		errno = r < 0 ? (int)-r : 0;
+		return MAX(r, (ssize_t)-1);
+	}
+	do
+		r = read(link->fd, buf, size);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
+static inline ssize_t
+link_put(struct link *link, const void *data, size_t len)
+{
+	ssize_t r;
+
+	if (link->carried) {
+		r = link->ops->write(link, data, len);
+		errno = r < 0 ? (int)-r : 0;
+		return MAX(r, (ssize_t)-1);
+	}
+	do
+		r = write(link->fd, data, len);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
 /* The events that the link waits for: EV_READ, EV_WRITE. */
 short link_events(const struct link *link);
 /* Those may have changed, for a link whose bufferevent only stores. */

@@ -1,46 +1,13 @@
 /*
- * link_transport: the bytes of a link below its filter, and the events that it waits for.
+ * link_transport: the events that a link waits for.
  */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <event2/event.h>
 
 #include "link.h"
 #include "link_filter.h"
-
-ssize_t
-link_get(struct link *link, void *buf, size_t size)
-{
-	ssize_t r;
-
-	if (link->carried) {
-		r = link->ops->read(link, buf, size);
-		errno = r < 0 ? (int)-r : 0;
-		return MAX(r, (ssize_t)-1);
-	}
-	do
-		r = read(link->fd, buf, size);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
-
-ssize_t
-link_put(struct link *link, const void *data, size_t len)
-{
-	ssize_t r;
-
-	if (link->carried) {
-		r = link->ops->write(link, data, len);
-		errno = r < 0 ? (int)-r : 0;
-		return MAX(r, (ssize_t)-1);
-	}
-	do
-		r = write(link->fd, data, len);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
 
 short
 link_events(const struct link *link)
