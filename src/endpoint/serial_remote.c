@@ -80,8 +80,11 @@ conf_of(const struct remote *r)
 static void
 flush(struct remote *r)
 {
-	ssize_t n = write(r->fd, r->out, r->out_len);
+	ssize_t n;
 
+	if (r->out_len == 0)
+		return;
+	n = write(r->fd, r->out, r->out_len);
 	if (n > 0) {
 		r->out_len -= (size_t)n;
 		memmove(r->out, r->out + n, r->out_len);
