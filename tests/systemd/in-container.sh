@@ -308,6 +308,26 @@ for file in chart here; do
 done
 passed 'all types open in the sandbox, with a group where one is given'
 
+# OpenSSL is loaded, and the files are read, inside the sandbox.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=here \
+    -keyout /etc/ttybridge/server.key -out /etc/ttybridge/server.crt 2>"$bench/openssl.log" ||
+    fail "no certificate: $(cat "$bench/openssl.log")"
+chown ttybridge /etc/ttybridge/server.key
+cat >>"$conf" <<EOF
+[tcp-server secret]
+listen = 127.0.0.1:5014
+tls = yes
+tls_cert = /etc/ttybridge/server.crt
+tls_key = /etc/ttybridge/server.key
+EOF
+systemctl reload ttybridge || fail 'a section with TLS was refused'
+encrypts() {
+	openssl s_client -connect 127.0.0.1:5014 -CAfile /etc/ttybridge/server.crt \
+	    </dev/null 2>/dev/null | grep -q 'Verification: OK'
+}
+until_true 'no client with TLS' encrypts
+passed 'a reload adds the first section with TLS'
+
 systemctl stop ttybridge.socket ttybridge
 must_be ActiveState inactive
 must_be Result success
