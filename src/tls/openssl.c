@@ -62,8 +62,9 @@ static BIO_METHOD *method;
 
 /* --- memory --------------------------------------------------------------- */
 
-/* The session whose call is in progress. */
-static __thread struct session *current;
+/* The session whose call is in progress.  The model avoids a call for each access. */
+static __thread
+    __attribute__((tls_model("initial-exec"))) struct session *current;
 
 static void
 count(void *p, bool freed)
