@@ -15,12 +15,6 @@ out_of_memory(struct control *c, const char *peer)
 	return false;
 }
 
-void
-control_count(struct control *c)
-{
-	listener_set_clients(c->listener, c->nsessions + c->handshakes.n);
-}
-
 static bool
 on_accept(void *arg, int fd, const char *peer)
 {

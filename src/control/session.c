@@ -96,6 +96,12 @@ write_label(const struct task *task, char *buf, size_t size)
 
 /* --- sessions ------------------------------------------------------------ */
 
+void
+control_count(struct control *c)
+{
+	listener_set_clients(c->listener, c->nsessions + c->handshakes.n);
+}
+
 /* Closes the session; it is freed in a deferred step. */
 static void
 session_close(struct session *s, const char *why)
