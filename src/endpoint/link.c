@@ -526,6 +526,9 @@ link_set_reading(struct link *link, bool on)
 	if (on) {
 		TASK_WAIT(&link->read);
 		if (only_stores(link)) {
+			/* Never active by itself; it is the wait of the task. */
+			if (link->fd < 0)
+				event_add(link->readable, NULL);
 			link_wait(link);
 			if (link->filtered && link->filter->input_len > 0)
 				link_trigger(link, EV_READ);
