@@ -1,104 +1,68 @@
 /*
- * rfc2217_client: clients of an RFC 2217 server, for the source files of the server only.
+ * rfc2217_client: a serial line of another machine, as far as RFC 2217 tells about it.
+ * Without a descriptor.
+ *
+ * Each setting that is asked for is answered with what the line does then, which may
+ * differ.  Modem lines and errors are told by notifications.
  */
 #ifndef RFC2217_CLIENT_H
 #define RFC2217_CLIENT_H
 
+#include "endpoint.h"
 #include "line_control.h"
-#include "line_use.h"
-#include "log.h"
-#include "rfc2217_server.h"
-#include "telnet_filter.h"
+#include "pack.h"
 
-/* The room for a signature. */
-#define SIGNATURE_MAX 128
-
-struct client {
-	struct telnet_filter telnet;
-	struct rfc2217 *server;
-	TAILQ_ENTRY(client) entry;
-	/* The line that it uses, "": none, and the number of that use. */
-	char line[ENDPOINT_NAME_MAX + 1];
-	uint64_t use;
-	uint8_t modem_mask, line_mask;
-	uint8_t modem; /* the levels that it knows */
-	bool modem_known;
-	struct line_errors errors; /* the counts that it knows */
-	/* A command waits for the data before it; rx_bytes of the link then. */
-	struct line_wait wait;
-	uint64_t rx_bytes;
-	/* It was changed on a line that has not answered yet; NULL: none. */
-	const struct setting *due;
-	uint32_t due_value;
-};
-TAILQ_HEAD(client_list, client);
-
-struct rfc2217 {
-	struct endpoint *ep;
-	const struct rfc2217_conf *conf;
-	bool com_port;
-	struct client_list clients;
-	int timer_fd; /* -1: nothing is polled */
-	struct event *timer;
-	struct task task;
-	/* Of a line without modem lines: what was asked for last. */
-	unsigned imagined;
-	struct log_limit limit;
+enum rfc2217_setting {
+	SETTING_BAUD,
+	SETTING_BITS,
+	SETTING_PARITY,
+	SETTING_STOP,
+	SETTING_FLOW,
+	SETTINGS
 };
 
-static inline const char *
-client_name(const struct client *c)
-{
-	return c->telnet.filter.link->name;
-}
+struct rfc2217_client {
+	/* Sends the value of a subnegotiation of TELNET_COM_PORT; false: there is no
+	 * room. */
+	bool (*send)(void *arg, const uint8_t *data, size_t len);
+	void *arg;
+	struct line_settings asked, told;
+	unsigned awaited[SETTINGS]; /* answers that are due */
+	unsigned signals;	    /* TIOCM_*, as far as they are known */
+	bool suspended;		    /* the other side wants no data now */
+	struct line_errors errors;  /* that it has told */
+};
 
-static inline const struct line_ops *
-line_control_of(const struct endpoint *line)
-{
-	return line->conf->ops->control;
-}
-
-/* --- the line (rfc2217_client.c) ------------------------------------------ */
-
-/* The line with that name; NULL: that of the routes. */
-struct endpoint *rfc2217_line(const struct rfc2217 *server, const char *name);
-/* The line of the client, which uses it from now on.  NULL: there is none. */
-struct endpoint *client_line(struct client *c);
-/* The client uses the line no longer. */
-void client_release_line(struct client *c);
-/* Whether the client may change what those bits say (DENY_*). */
-bool client_may(struct client *c, unsigned what);
-/* Logs that something could not be set. */
-void client_failed(struct client *c, const char *what, const char *why);
-/* Answers a command. */
-void client_answer(
-    struct client *c, uint8_t command, const uint8_t *value, size_t len);
-void client_answer_byte(struct client *c, uint8_t command, uint8_t value);
-
-/* --- commands: value has at least one byte -------------------------------- */
-
-/* rfc2217_settings.c */
-void rfc2217_setting(struct client *c, const uint8_t *value, size_t len);
-void rfc2217_control(struct client *c, const uint8_t *value, size_t len);
-void rfc2217_purge(struct client *c, const uint8_t *value, size_t len);
-/* The answer that is due is given once it is known; returns whether that is so. */
-bool rfc2217_answer_due(struct client *c);
-/* "the speed": the setting whose answer is due. */
-const char *rfc2217_due_name(const struct client *c);
-/* rfc2217_notify.c */
-void rfc2217_modem_state(struct client *c, const uint8_t *value, size_t len);
-void rfc2217_line_state(struct client *c, const uint8_t *value, size_t len);
-void rfc2217_modem_mask(struct client *c, const uint8_t *value, size_t len);
-void rfc2217_line_mask(struct client *c, const uint8_t *value, size_t len);
-
-/* --- notifications (rfc2217_notify.c) ------------------------------------- */
-
-/* Tells the client the state of the modem lines. */
-void client_tell_modem(struct client *c);
-/* Gets the counts of errors that the client knows. */
-void client_know_errors(struct client *c, const struct endpoint *line);
-/* Polls while a client is to be told of changes. */
-void rfc2217_update_polling(struct rfc2217 *server);
-void rfc2217_stop_polling(struct rfc2217 *server);
+void rfc2217_client_init(struct rfc2217_client *c,
+    bool (*send)(void *, const uint8_t *, size_t), void *arg);
+/* Asks for the settings that differ from those asked for before, or for all. */
+int rfc2217_client_set(
+    struct rfc2217_client *c, const struct line_settings *line, bool all);
+/* Asks to be notified of changes of the modem lines, and of errors. */
+int rfc2217_client_watch(struct rfc2217_client *c);
+/* The following return -ENOBUFS if there is no room. */
+int rfc2217_client_signals(
+    struct rfc2217_client *c, unsigned mask, unsigned levels);
+int rfc2217_client_break(struct rfc2217_client *c, bool on);
+int rfc2217_client_purge(struct rfc2217_client *c, bool input, bool output);
+/* Handles the value of a subnegotiation of TELNET_COM_PORT.  Returns false if it means
+ * nothing. */
+bool rfc2217_client_receive(
+    struct rfc2217_client *c, const uint8_t *data, size_t len);
+/* Whether all settings that were asked for are answered. */
+bool rfc2217_client_settled(const struct rfc2217_client *c);
+/* The settings of the line; where an answer is due, those asked for. */
+void rfc2217_client_get(
+    const struct rfc2217_client *c, struct line_settings *ret);
+/* Lists the settings whose answers are due: "baud, flow". */
+void rfc2217_client_awaited(
+    const struct rfc2217_client *c, char *buf, size_t size);
+/* Describes the settings that the line does not have as asked for; "" if there is
+ * none. */
+void rfc2217_client_difference(
+    const struct rfc2217_client *c, char *buf, size_t size);
+/* The state for the next process; what is restored is not trusted. */
+void rfc2217_client_save(const struct rfc2217_client *c, struct pack *p);
+void rfc2217_client_restore(struct rfc2217_client *c, struct unpack *u);
 
 #endif

@@ -13,7 +13,7 @@
 #include <event2/event.h>
 
 #include "rfc2217.h"
-#include "rfc2217_client.h"
+#include "rfc2217_session.h"
 
 #define LINE_MASK_POSSIBLE                                                 \
 	(RFC2217_LINE_BREAK | RFC2217_LINE_FRAMING | RFC2217_LINE_PARITY | \

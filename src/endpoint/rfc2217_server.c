@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 
 #include "rfc2217.h"
-#include "rfc2217_client.h"
+#include "rfc2217_session.h"
 
 #define TELNET_BREAK_NS (250 * NSEC_PER_MSEC)
 #define MODEM_MASK_DEFAULT 0xff

@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "rfc2217.h"
-#include "rfc2217_client.h"
+#include "rfc2217_session.h"
 
 /* --- settings ---------------------------------------------------------------- */
 

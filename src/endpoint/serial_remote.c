@@ -20,7 +20,7 @@
 #include "keepalive.h"
 #include "log.h"
 #include "rfc2217.h"
-#include "rfc2217_remote.h"
+#include "rfc2217_client.h"
 #include "sandbox.h"
 #include "serial_line.h"
 #include "telnet_filter.h"
@@ -34,7 +34,7 @@ struct remote_filter;
 struct remote {
 	struct serial serial;
 	struct connector connector;
-	struct rfc2217_remote client;
+	struct rfc2217_client client;
 	struct remote_filter *filter; /* while it is up */
 	bool restored;		      /* by the filter */
 	uint64_t asked_ns;	      /* the last setting */
@@ -124,7 +124,7 @@ say_difference(struct remote *r)
 {
 	char words[256];
 
-	rfc2217_remote_difference(&r->client, words, sizeof(words));
+	rfc2217_client_difference(&r->client, words, sizeof(words));
 	if (words[0] != '\0')
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, r->serial.ep->conf->name,
 		    "the other machine does not do as it was asked: %s", words);
@@ -134,10 +134,10 @@ say_difference(struct remote *r)
 static int
 ask_all(struct remote *r)
 {
-	int n = rfc2217_remote_set(&r->client, &conf_of(r)->now, true);
+	int n = rfc2217_client_set(&r->client, &conf_of(r)->now, true);
 
 	r->asked_ns = now_ns();
-	return n < 0 ? n : rfc2217_remote_watch(&r->client);
+	return n < 0 ? n : rfc2217_client_watch(&r->client);
 }
 
 static int
@@ -155,7 +155,7 @@ remote_apply_signals(struct serial *s, struct error *err)
 		int j = i ^ conf->line_order;
 
 		if (lines[j].how != LINE_KEEP)
-			n = rfc2217_remote_signals(&r->client, lines[j].signal,
+			n = rfc2217_client_signals(&r->client, lines[j].signal,
 			    lines[j].how == LINE_ON ? lines[j].signal : 0);
 	}
 	if (n < 0)
@@ -167,13 +167,13 @@ remote_apply_signals(struct serial *s, struct error *err)
 static void
 handle_sub(struct remote *r, const uint8_t *sub, size_t len)
 {
-	bool settled = rfc2217_remote_settled(&r->client);
+	bool settled = rfc2217_client_settled(&r->client);
 
 	if (len < 1 || sub[0] != TELNET_COM_PORT)
 		return;
-	if (!rfc2217_remote_receive(&r->client, sub + 1, len - 1))
+	if (!rfc2217_client_receive(&r->client, sub + 1, len - 1))
 		r->serial.ep->bad_commands++;
-	if (!settled && rfc2217_remote_settled(&r->client))
+	if (!settled && rfc2217_client_settled(&r->client))
 		say_difference(r);
 }
 
@@ -207,7 +207,7 @@ filter_event(struct telnet_filter *t, enum telnet_event event, bool after_data)
 static void
 filter_save(const struct telnet_filter *t, struct pack *p)
 {
-	rfc2217_remote_save(&remote_of_filter(t)->client, p);
+	rfc2217_client_save(&remote_of_filter(t)->client, p);
 }
 
 static void
@@ -215,7 +215,7 @@ filter_restore(struct telnet_filter *t, struct unpack *u)
 {
 	struct remote *r = remote_of_filter(t);
 
-	rfc2217_remote_restore(&r->client, u);
+	rfc2217_client_restore(&r->client, u);
 	r->restored = !u->failed;
 }
 
@@ -322,7 +322,7 @@ handle(struct remote *r, enum telnet_event event)
 		ask_all(r);
 		return false;
 	}
-	return r->agreed && rfc2217_remote_settled(&r->client);
+	return r->agreed && rfc2217_client_settled(&r->client);
 }
 
 /* The other side does not want COM-PORT-OPTION. */
@@ -408,7 +408,7 @@ on_timeout(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	task_begin(&r->task);
-	rfc2217_remote_awaited(&r->client, awaited, sizeof(awaited));
+	rfc2217_client_awaited(&r->client, awaited, sizeof(awaited));
 	if (!r->agreed)
 		snprintf(why, sizeof(why),
 		    "the other machine does not answer (does it do RFC 2217?)");
@@ -425,7 +425,7 @@ agree_label(const struct task *task, char *buf, size_t size)
 	uint64_t now = now_ns();
 	char left[24], awaited[128];
 
-	rfc2217_remote_awaited(&r->client, awaited, sizeof(awaited));
+	rfc2217_client_awaited(&r->client, awaited, sizeof(awaited));
 	format_time(
 	    r->until_ns > now ? r->until_ns - now : 0, left, sizeof(left));
 	snprintf(buf, size, "%s to %s%s (for %s)", r->connector.address,
@@ -480,7 +480,7 @@ continue_with(struct remote *r, int fd)
 	if (!r->restored)
 		ask_all(r);
 	else
-		rfc2217_remote_set(&r->client, &conf->now, false);
+		rfc2217_client_set(&r->client, &conf->now, false);
 	if (r->filter != NULL)
 		filter_suspend(&r->filter->telnet.filter, r->client.suspended);
 	return 0;
@@ -495,7 +495,7 @@ remote_open(struct serial *s)
 	int n, fd;
 
 	r->fd = -1;
-	rfc2217_remote_init(&r->client, send_sub, r);
+	rfc2217_client_init(&r->client, send_sub, r);
 	r->connector.base = ep->base;
 	r->connector.name = ep->conf->name;
 	r->connector.address = serial_remote_address(conf);
@@ -538,7 +538,7 @@ remote_path(const struct serial *s)
 static int
 remote_get(const struct serial *s, struct line_settings *ret)
 {
-	rfc2217_remote_get(&remote_of(s)->client, ret);
+	rfc2217_client_get(&remote_of(s)->client, ret);
 	return 0;
 }
 
@@ -547,7 +547,7 @@ remote_set(
     struct serial *s, const struct line_settings *line, struct error *err)
 {
 	struct remote *r = remote_of(s);
-	int n = rfc2217_remote_set(&r->client, line, false);
+	int n = rfc2217_client_set(&r->client, line, false);
 
 	r->asked_ns = now_ns();
 	if (n < 0)
@@ -560,14 +560,14 @@ remote_settled(const struct serial *s)
 {
 	const struct remote *r = remote_of(s);
 
-	return rfc2217_remote_settled(&r->client) ||
+	return rfc2217_client_settled(&r->client) ||
 	    now_ns() - r->asked_ns >= SETTLE_NS;
 }
 
 static int
 remote_set_signals(struct serial *s, unsigned mask, unsigned levels)
 {
-	return rfc2217_remote_signals(&remote_of(s)->client, mask, levels);
+	return rfc2217_client_signals(&remote_of(s)->client, mask, levels);
 }
 
 static int
@@ -580,13 +580,13 @@ remote_signals(const struct serial *s, unsigned *ret)
 static int
 remote_set_break(struct serial *s, bool on)
 {
-	return rfc2217_remote_break(&remote_of(s)->client, on);
+	return rfc2217_client_break(&remote_of(s)->client, on);
 }
 
 static int
 remote_purge(struct serial *s, bool input, bool output)
 {
-	return rfc2217_remote_purge(&remote_of(s)->client, input, output);
+	return rfc2217_client_purge(&remote_of(s)->client, input, output);
 }
 
 static int

@@ -160,7 +160,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	insist(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) == 0,
 	    "no sockets");
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);
-	insist(session_new(control, fd[1], NULL, "a fuzzer") == 0, "no session");
+	insist(
+	    session_new(control, fd[1], NULL, "a fuzzer") == 0, "no session");
 	reply_len = 0;
 	say(fd[0], data, size / 2);
 	say(fd[0], data + size / 2, size - size / 2);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "rfc2217_remote.h"
+#include "rfc2217_client.h"
 #include "telnet.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
@@ -53,12 +53,12 @@ send_sub(void *arg, const uint8_t *data, size_t len)
 }
 
 static void
-check_line(const struct rfc2217_remote *c)
+check_line(const struct rfc2217_client *c)
 {
 	struct line_settings line;
 	char words[512];
 
-	rfc2217_remote_get(c, &line);
+	rfc2217_client_get(c, &line);
 	insist(line.mode.bits >= 5 && line.mode.bits <= 8 &&
 		line.mode.stop >= 1 && line.mode.stop <= 2 &&
 		line.mode.parity != '\0' &&
@@ -66,29 +66,29 @@ check_line(const struct rfc2217_remote *c)
 		line.flow >= FLOW_NONE && line.flow <= FLOW_DTRDSR,
 	    "a setting that does not exist");
 	insist(line.baud > 0, "a line without a speed");
-	rfc2217_remote_difference(c, words, sizeof(words));
+	rfc2217_client_difference(c, words, sizeof(words));
 	insist(strlen(words) < 200, "a long message");
-	rfc2217_remote_awaited(c, words, sizeof(words));
-	insist(rfc2217_remote_settled(c) == (words[0] == '\0'),
+	rfc2217_client_awaited(c, words, sizeof(words));
+	insist(rfc2217_client_settled(c) == (words[0] == '\0'),
 	    "nothing is awaited, or something");
 }
 
 /* What was saved and restored is saved as the same. */
 static void
-check_save(const struct rfc2217_remote *c)
+check_save(const struct rfc2217_client *c)
 {
 	struct pack first = { 0 }, second = { 0 };
-	struct rfc2217_remote other;
+	struct rfc2217_client other;
 	struct unpack u = { 0 };
 
-	rfc2217_remote_save(c, &first);
+	rfc2217_client_save(c, &first);
 	insist(!first.failed, "out of memory");
 	u.at = first.data;
 	u.left = first.len;
-	rfc2217_remote_init(&other, send_sub, NULL);
-	rfc2217_remote_restore(&other, &u);
+	rfc2217_client_init(&other, send_sub, NULL);
+	rfc2217_client_restore(&other, &u);
 	insist(!u.failed && u.left == 0, "it cannot be restored");
-	rfc2217_remote_save(&other, &second);
+	rfc2217_client_save(&other, &second);
 	insist(first.len == second.len &&
 		memcmp(first.data, second.data, first.len) == 0,
 	    "it was restored otherwise");
@@ -101,16 +101,16 @@ static void
 restore_garbage(const uint8_t *data, size_t len)
 {
 	struct unpack u = { .at = data, .left = len };
-	struct rfc2217_remote c;
+	struct rfc2217_client c;
 
-	rfc2217_remote_init(&c, send_sub, NULL);
-	rfc2217_remote_restore(&c, &u);
+	rfc2217_client_init(&c, send_sub, NULL);
+	rfc2217_client_restore(&c, &u);
 	if (!u.failed)
 		check_line(&c);
 }
 
 static void
-receive(struct telnet *telnet, struct rfc2217_remote *c, const uint8_t *data,
+receive(struct telnet *telnet, struct rfc2217_client *c, const uint8_t *data,
     size_t len)
 {
 	uint8_t out[256];
@@ -125,13 +125,13 @@ receive(struct telnet *telnet, struct rfc2217_remote *c, const uint8_t *data,
 		len -= used;
 		if (event == TELNET_SUBNEGOTIATION && telnet->sub_len > 0 &&
 		    telnet->sub[0] == TELNET_COM_PORT)
-			rfc2217_remote_receive(
+			rfc2217_client_receive(
 			    c, telnet->sub + 1, telnet->sub_len - 1);
 	}
 }
 
 static void
-ask(struct rfc2217_remote *c, uint8_t step)
+ask(struct rfc2217_client *c, uint8_t step)
 {
 	const struct line_settings line = { 300u << (step & 7),
 		{ 5 + (step & 3), "NEOMS"[step % 5], 1 + (step & 1) },
@@ -140,19 +140,19 @@ ask(struct rfc2217_remote *c, uint8_t step)
 	switch (step & 7) {
 	case 0:
 	case 1:
-		rfc2217_remote_set(c, &line, step & 1);
+		rfc2217_client_set(c, &line, step & 1);
 		break;
 	case 2:
-		rfc2217_remote_signals(c, TIOCM_DTR | TIOCM_RTS, TIOCM_RTS);
+		rfc2217_client_signals(c, TIOCM_DTR | TIOCM_RTS, TIOCM_RTS);
 		break;
 	case 3:
-		rfc2217_remote_break(c, step & 8);
+		rfc2217_client_break(c, step & 8);
 		break;
 	case 4:
-		rfc2217_remote_purge(c, step & 8, step & 16);
+		rfc2217_client_purge(c, step & 8, step & 16);
 		break;
 	case 5:
-		rfc2217_remote_watch(c);
+		rfc2217_client_watch(c);
 		break;
 	default:
 		check_save(c);
@@ -163,13 +163,13 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const uint8_t *at = data, *end = data + len;
-	struct rfc2217_remote c;
+	struct rfc2217_client c;
 	struct telnet telnet;
 	size_t n, allowed = 64;
 
 	sent = 0;
 	telnet_init(&telnet, options, NELEM(options), send_command, NULL);
-	rfc2217_remote_init(&c, send_sub, NULL);
+	rfc2217_client_init(&c, send_sub, NULL);
 	telnet_offer(&telnet);
 	while (at < end) {
 		uint8_t step = *at++;
