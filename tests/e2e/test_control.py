@@ -47,7 +47,7 @@ def test_help_names_every_command_on_a_line_of_its_own(two):
         assert len(line) <= 100
     full = {line.split()[0] for line in lines if "access = full]" in line}
     assert full == {"set", "send", "ask", "scan", "capture", "pause", "resume", "reopen", "break",
-                    "cancel", "reload"}
+                    "reset", "cancel", "reload"}
 
 
 def test_help_of_one_command_tells_about_it_alone(two):

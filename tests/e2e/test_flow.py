@@ -111,7 +111,7 @@ def read_some(a, b, count):
     pump([a, b], lambda: len(b.received) >= until)
 
 
-@pytest.mark.parametrize("how", ["reopen", "baud", "label", "framing"])
+@pytest.mark.parametrize("how", ["reopen", "exclusive", "label", "framing"])
 def test_half_a_frame_on_a_line_is_ended_first(
         directory, pty, daemon, connect, how):
     b = pty("b")
@@ -128,7 +128,7 @@ def test_half_a_frame_on_a_line_is_ended_first(
             d.control("reopen b")
         else:
             d.reload(conf(**{
-                "baud": {"baud": 9600 * (1 + i)},
+                "exclusive": {"exclusive": ["yes", "no"][i % 2]},
                 "label": {"label": f"number {i}"},
                 "framing": {"max_frame": 2000 + i}}[how]))
         d.wait_state("b", "up")

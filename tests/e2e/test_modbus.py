@@ -844,10 +844,10 @@ def test_requests_of_masters_that_do_not_go_over_are_counted(masters, daemon, co
     m1, m2, bus = masters
     port = free_port()
 
-    def conf(baud, **keys):
+    def conf(n, **keys):
         return shared(m1, m2, bus, from_="m1 m2 lan", **keys, more=tcp_server(
-            "lan", port, framing="modbus-rtu", max_clients=baud)).replace(
-                "baud = 115200", f"baud = {baud * 9600}", 1)
+            "lan", port, framing="modbus-rtu", protocol=("raw", "telnet")[n - 1])).replace(
+                "baud = 115200", f"baud = 115200\nexclusive = {('yes', 'no')[n - 1]}", 1)
     d = daemon(conf(1))
     client = connect(port)
     wait_for(lambda: len(d.json("peers")) == 1)

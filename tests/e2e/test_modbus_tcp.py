@@ -182,7 +182,8 @@ def test_payloads_that_are_not_translated_are_warned_of(directory, a, b, routes)
 
 
 def test_payloads_that_are_translated_are_not(directory):
-    assert check(directory, both("inner", "inner")) == (0, "")
+    code, said = check(directory, both("inner", "inner"))
+    assert code == 0 and "payloads of Modbus messages differ" not in said
     # Nothing passes between the two.
     other = section("pty", "p", framing="line")
     assert check(directory, both("whole", "inner", other=other, routes=route(
