@@ -263,7 +263,8 @@ TLS_KEYS = {
     for kind, name in (("control", "server"), ("tcp-server", "server"),
                        ("tcp-client", "client"))}
 ANY_KEYS = {"answer_match", "answer_match_hex", "answer_frames", "no_answer"}
-NEED_TLS = {"tls_cert", "tls_key", "tls_ca", "tls_name", "tls_verify", "handshake_timeout", "full"}
+NEED_TLS = {"tls_cert", "tls_key", "tls_ca", "tls_name", "tls_verify", "handshake_timeout", "full",
+            "roles"}
 
 
 def own_files(text, directory):
@@ -318,7 +319,7 @@ def test_every_line_of_the_sample_configuration_is_right(directory):
             needs = [f"listen = {n}"]
         if key in NEED_TLS:
             needs += [f"{k} = {v}" for k, v in TLS_KEYS[kind].items() if k != key]
-        if key == "full":
+        if key in ("full", "roles"):
             needs.append("tls_ca = /etc/ttybridge/ca.crt")
         text.append(f"[{kind} x{n}]\n" + "".join(x + "\n" for x in needs))
         if kind == "serial" and key != "framing":

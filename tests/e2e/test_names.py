@@ -107,6 +107,7 @@ def a_lookup_that_is_no_longer_wanted_may_end_late(directory):
             d.control("reopen far")
         gate.free(d)
         d.reload(conf + far(server.port, connect_timeout="50ms"))
+        d.control("reopen far")
         wait_for(lambda: "no answer from the name service" in d.stderr())
         wait_for(lambda: threads(d) > 3)
     a.close()
