@@ -387,8 +387,7 @@ identify(struct link *link)
 		return 0;
 	c.cn = session->common_name;
 	c.dns = (const char *const *)session->dns_names;
-	while (c.dns != NULL && c.dns[c.ndns] != NULL)
-		c.ndns++;
+	c.ndns = session->ndns;
 	c.version = session->version;
 	return link_set_certificate(link, &c);
 }
