@@ -164,18 +164,20 @@ exchange_custom(const struct key *key, void *a, void *b, struct error *err)
 	return key_parse(key, b, x, err);
 }
 
-/* Exchanges the values of a key of the type, and whether it was given. */
+/* Copies whether the key was given, which may change without its value. */
+static void
+copy_given(const struct key *key, char *to, const char *from)
+{
+	if (key->given != 0)
+		*(bool *)(to + key->given) = *(const bool *)(from + key->given);
+}
+
+/* Exchanges the values of a key of the type. */
 static int
 exchange_key(const struct key *key, char *a, char *b, struct error *err)
 {
 	const struct key one[] = { *key, { .name = NULL } };
-	bool given;
 
-	if (key->given != 0) {
-		given = *(bool *)(a + key->given);
-		*(bool *)(a + key->given) = *(bool *)(b + key->given);
-		*(bool *)(b + key->given) = given;
-	}
 	if (key->type == KEY_CUSTOM)
 		return exchange_custom(key, a, b, err);
 	key_swap(one, a, b);
@@ -191,9 +193,13 @@ follow_type(struct endpoint *ep, struct endpoint_conf *conf, struct error *err)
 	struct error why;
 	int r = 0;
 
-	for (key = keys; r == 0 && key->name != NULL; key++)
-		if (key->in_place && !key_equal(key, new, old))
+	for (key = keys; r == 0 && key->name != NULL; key++) {
+		if (!key->in_place)
+			continue;
+		copy_given(key, new, old);
+		if (!key_equal(key, new, old))
 			r = exchange_key(key, new, old, err);
+	}
 	for (key = keys; r == 0 && key->name != NULL; key++)
 		if (key->in_place && !key_equal(key, new, old) &&
 		    (r = apply_key(ep, key, &why)) < 0)
