@@ -381,7 +381,7 @@ static int
 identify(struct link *link)
 {
 	const struct tls_session *session = link_tls(link);
-	struct certificate c = { .ndns = 0 };
+	struct certificate c = { .cn = NULL };
 
 	if (session == NULL)
 		return 0;

@@ -950,6 +950,35 @@ def test_roles_belong_to_certificates(pty, daemon, secure, ca):
     d.wait_number("lan/refused_bytes", 9 + 11)
 
 
+@pytest.mark.parametrize("n", [1, 3, 300])
+def test_a_certificate_with_many_names(n, pty, daemon, secure, ca):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") + tls_server(
+        "lan", port, ca.make("server"), tls_ca=ca.file, framing="line",
+        roles=f"name{min(n, 100) - 1}:all"))
+    names = [f"name{i}" for i in range(n)]
+    c = secure(port, ca.client_context(ca.make("many", dns=names)))
+    shaken(c)
+    c.send(b"hello\n")
+    expect(a, b"hello\n", [c])
+    peer, = d.json("peers")
+    assert peer["role"] == "all" and peer["certificate"] == "name0"
+
+
+def test_a_role_that_is_no_longer_given_is_the_default(pty, daemon, secure, ca):
+    a, port, server = pty("a"), free_port(), ca.make("server")
+    conf = serial("a", a, framing="line")
+    keys = dict(tls_ca=ca.file, framing="line")
+    d = daemon(conf + tls_server("lan", port, server, role="all", **keys))
+    d.reload(conf + tls_server("lan", port, server, **keys))
+    d.control("set lan/roles alice:all")
+    c = secure(port, ca.client_context(ca.make("eve")))
+    shaken(c)
+    c.send(b"hello\n")
+    d.wait_number("lan/refused_bytes", 6)
+    assert d.get("lan/role") == "read"
+
+
 def test_one_in_a_handshake_takes_no_place(pty, daemon, connect, secure, ca):
     a, port = pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") + tls_server(
