@@ -568,8 +568,6 @@ session_new(const struct tls_context *context, int fd, const char *host,
 			SSL_set_accept_state(s->ssl);
 		else
 			SSL_set_connect_state(s->ssl);
-		/* Otherwise each record would be received in two parts. */
-		SSL_set_read_ahead(s->ssl, 1);
 	}
 	if (bio == NULL || (host != NULL && !expect_host(s->ssl, host))) {
 		session_free(&s->common);
@@ -651,6 +649,9 @@ session_handshake(struct tls_session *session)
 	if (r == 0 && session->version == NULL) {
 		session->version = SSL_get_version(s->ssl);
 		set_names(s);
+		/* Otherwise each record would be received in two parts.  Not before:
+		 * a bufferevent does not look for what was received already. */
+		SSL_set_read_ahead(s->ssl, 1);
 		session->readable = SSL_has_pending(s->ssl) == 1;
 	}
 	current = NULL;

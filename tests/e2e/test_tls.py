@@ -849,6 +849,13 @@ def test_a_control_port_with_tls(pty, daemon, secure, ca):
     assert "secure: listens on" in d.stderr()
 
 
+def test_a_command_may_come_together_with_the_end_of_the_handshake(pty, daemon, secure, ca):
+    port = free_port()
+    daemon(serial("a", pty("a")) + control(ca, port))
+    c = secure(port, ca.client_context())
+    assert asked(c, b"get a/state") == "up\nOK\n"
+
+
 def test_full_access_for_the_certificates_that_are_named(pty, daemon, secure, ca):
     port = free_port()
     d = daemon(serial("a", pty("a")) +
