@@ -29,7 +29,7 @@ has_client(const struct node *node)
 	if (!ep->conf->ops->several)
 		return ep->conf->ops->hangup != NULL && ep->link.up;
 	TAILQ_FOREACH(link, &ep->links, entry)
-		if (!link->receive_only)
+		if (!link->no_peer)
 			return true;
 	return false;
 }

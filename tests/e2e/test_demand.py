@@ -77,6 +77,15 @@ def test_a_program_at_a_pty_is_a_client(server, directory, open_tty):
     d.wait_state("a", "idle")
 
 
+def test_a_client_that_may_only_write_needs_it(server, connect):
+    other = free_port()
+    d, a, port = server(extra=tcp_server("in", other, framing="line", role="write"))
+    c = connect(other).send(b"to the line\n")
+    expect(a, b"to the line\n", [c])
+    c.close()
+    d.wait_state("a", "idle")
+
+
 def test_a_client_of_other_routes_does_not_matter(server, connect, directory):
     other = free_port()
     d, a, port = server(extra=tcp_server("other", other, framing="line") +
