@@ -45,6 +45,10 @@ struct line_ops {
 	 * were requested; of a line that is not open, those with which it will be
 	 * opened. */
 	int (*get)(const struct endpoint *, struct line_settings *ret);
+	/* Gets what the section says: the settings, and the levels (TIOCM_*) of those of
+	 * DTR and RTS that it sets, which are in *ret_mask. */
+	void (*section)(const struct endpoint *, struct line_settings *ret,
+	    unsigned *ret_mask, unsigned *ret_levels);
 	/*
 	 * Changes the settings, and leaves the section as it is.  They last until the
 	 * next call, or until a key of the line is set, also when the line is lost and

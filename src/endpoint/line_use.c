@@ -28,6 +28,7 @@ struct line_use {
 	bool has_signals;
 	unsigned signals;
 	struct line_settings before;
+	struct line_settings section; /* what the section said then */
 	/* While there are no clients any more: */
 	struct event *timer;
 	struct line_wait wait;
@@ -46,24 +47,63 @@ use_new(struct endpoint *line)
 	return use;
 }
 
-/* Gives the line the settings from before. */
+static bool
+is_same(const struct line_settings *a, const struct line_settings *b)
+{
+	return a->baud == b->baud && a->flow == b->flow &&
+	    a->mode.bits == b->mode.bits && a->mode.parity == b->mode.parity &&
+	    a->mode.stop == b->mode.stop;
+}
+
+static struct line_settings
+settings_of_section(const struct endpoint *line)
+{
+	struct line_settings section;
+	unsigned mask, levels;
+
+	line->conf->ops->control->section(line, &section, &mask, &levels);
+	return section;
+}
+
+/* The settings from before, or those of the section if it was changed meanwhile. */
+static struct line_settings
+settings_after(const struct endpoint *line, const struct line_use *use)
+{
+	const struct line_settings section = settings_of_section(line);
+
+	return is_same(&section, &use->section) ? use->before : section;
+}
+
+/* DTR and RTS: as the section says, or else as before. */
+static unsigned
+signals_after(const struct endpoint *line, const struct line_use *use)
+{
+	struct line_settings section;
+	unsigned mask, levels;
+
+	line->conf->ops->control->section(line, &section, &mask, &levels);
+	return levels | (use->signals & BOTH & ~mask);
+}
+
 static void
 restore(struct endpoint *line, const struct line_use *use)
 {
 	const struct line_ops *ops = line->conf->ops->control;
+	const struct line_settings after = settings_after(line, use);
+	const unsigned levels = signals_after(line, use);
 	struct error err = { "" };
 	unsigned now;
 
 	if (use->in_break)
 		ops->set_break(line, false);
-	if (ops->set(line, &use->before, &err) < 0)
+	if (ops->set(line, &after, &err) < 0)
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, line->conf->name,
 		    "the settings from before its clients cannot be"
 		    " restored: %s",
 		    err.text);
 	if (use->has_signals && ops->signals(line, &now) == 0 &&
-	    ((now ^ use->signals) & BOTH) != 0)
-		ops->set_signals(line, BOTH, use->signals & BOTH);
+	    ((now ^ levels) & BOTH) != 0)
+		ops->set_signals(line, BOTH, levels);
 }
 
 static void
@@ -219,6 +259,7 @@ line_use_begin(struct endpoint *line)
 	if (use == NULL) {
 		if ((use = use_new(line)) == NULL)
 			return 0;
+		use->section = settings_of_section(line);
 		ops->get(line, &use->before);
 		use->has_signals = ops->signals(line, &use->signals) == 0;
 	}
@@ -268,24 +309,27 @@ void
 line_use_save(const struct endpoint *line, struct pack *p)
 {
 	const struct line_use *use = line->line_use;
-	struct line_settings now;
+	struct line_settings now, after, section;
 
 	if (use == NULL)
 		return;
+	after = settings_after(line, use);
+	section = settings_of_section(line);
 	if (line->conf->ops->control->get(line, &now) < 0)
 		now = use->before;
 	pack_number(p, use->in_break);
 	pack_number(p, use->has_signals);
 	pack_number(p, use->signals);
-	save_settings(&use->before, p);
+	save_settings(&after, p);
 	save_settings(&now, p);
+	save_settings(&section, p);
 }
 
 void
 line_use_restore(struct endpoint *line, struct unpack *u)
 {
 	struct line_use use = { .clients = 0 };
-	struct line_settings now;
+	struct line_settings now, section;
 	struct error err;
 
 	if (u->left == 0)
@@ -295,10 +339,16 @@ line_use_restore(struct endpoint *line, struct unpack *u)
 	use.signals = (unsigned)unpack_number_to(u, UINT32_MAX);
 	read_settings(u, &use.before);
 	read_settings(u, &now);
+	read_settings(u, &use.section);
 	if (u->failed || line->conf->ops->control == NULL ||
 	    use_new(line) == NULL)
 		return;
 	use.number = line->line_use->number;
+	section = settings_of_section(line);
+	/* A section that was changed meanwhile takes effect. */
+	if (is_same(&section, &use.section))
+		line->conf->ops->control->set(line, &now, &err);
+	else
+		use.before = use.section = section;
 	*line->line_use = use;
-	line->conf->ops->control->set(line, &now, &err);
 }

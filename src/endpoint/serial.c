@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include <event2/event.h>
 
@@ -264,6 +265,19 @@ line_get(const struct endpoint *ep, struct line_settings *ret)
 	return s != NULL ? s->ops->get(s, ret) : 0;
 }
 
+static void
+line_section(const struct endpoint *ep, struct line_settings *ret,
+    unsigned *ret_mask, unsigned *ret_levels)
+{
+	const struct serial_conf *conf = ep->conf->type_conf;
+
+	*ret = conf->line;
+	*ret_mask = (conf->dtr != LINE_KEEP ? TIOCM_DTR : 0) |
+	    (conf->rts != LINE_KEEP ? TIOCM_RTS : 0);
+	*ret_levels = (conf->dtr == LINE_ON ? TIOCM_DTR : 0) |
+	    (conf->rts == LINE_ON ? TIOCM_RTS : 0);
+}
+
 static bool
 line_settled(const struct endpoint *ep)
 {
@@ -313,6 +327,7 @@ line_purge(struct endpoint *ep, bool input, bool output)
 
 static const struct line_ops serial_control = {
 	.get = line_get,
+	.section = line_section,
 	.set = change_line,
 	.settled = line_settled,
 	.set_signals = line_set_signals,

@@ -79,10 +79,9 @@ def server(directory, pty, daemon, connect):
         a = pty("a")
         chip = uarts.line(a)
         chip.lacks = lacks
-        d = daemon(serial("a", a, **line) +
-                   tcp_server("net", port, protocol="rfc2217", **keys) + extra,
-                   env=uarts.env)
-        d.port, d.chip = port, chip
+        rest = tcp_server("net", port, protocol="rfc2217", **keys) + extra
+        d = daemon(serial("a", a, **line) + rest, env=uarts.env)
+        d.port, d.chip, d.rest = port, chip, rest
         return d, a, lambda: Telnet(connect(port))
     return start
 
@@ -283,6 +282,25 @@ def test_the_last_client_restores_the_line(server):
     assert d.chip.on(DTR)
 
 
+def test_a_section_that_has_changed_is_what_the_line_is_restored_to(server):
+    d, a, client = server()
+    c = client()
+    c.ask(BAUD, baud(115200))
+    d.reload(serial("a", a, baud=57600, dtr="off") + d.rest)
+    assert speed(a) == 57600 and not d.chip.on(DTR)
+    assert c.ask(BAUD, baud(19200)) == baud(19200)
+    c.ask(CONTROL, b"\x08")
+    assert d.chip.on(DTR)
+    c.stream.close()
+    wait_for(lambda: speed(a) == 57600 and not d.chip.on(DTR))
+    # Of a client that changes nothing, too.
+    c = client()
+    d.control("set a/baud 38400")
+    c.stream.close()
+    wait_for(lambda: not d.json("peers") or len(d.json("peers")) == 1)
+    assert speed(a) == 38400
+
+
 # --- restarts -----------------------------------------------------------------
 
 def restart(d):
@@ -311,6 +329,21 @@ def test_a_session_survives_a_restart(server):
     assert c.until(MODEM_STATE) == b"\x10"
     c.stream.close()
     wait_for(lambda: speed(a) == 9600)
+
+
+def test_a_section_that_has_changed_takes_effect_at_a_restart(server):
+    d, a, client = server()
+    c = client()
+    c.ask(BAUD, baud(115200))
+    d.write(serial("a", a, baud=57600) + d.rest)
+    restart(d)
+    assert c.ask(BAUD, baud(0)) == baud(57600)
+    assert speed(a) == 57600
+    c.ask(BAUD, baud(19200))
+    restart(d)
+    assert c.ask(BAUD, baud(0)) == baud(19200)
+    c.stream.close()
+    wait_for(lambda: speed(a) == 57600)
 
 
 def test_output_that_waits_survives_a_restart(server, connect):

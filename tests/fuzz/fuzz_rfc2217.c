@@ -73,6 +73,15 @@ line_get(const struct endpoint *ep, struct line_settings *ret)
 	return 0;
 }
 
+static void
+line_section(const struct endpoint *ep, struct line_settings *ret,
+    unsigned *ret_mask, unsigned *ret_levels)
+{
+	(void)ep;
+	*ret = (struct line_settings){ 9600, { 8, 'N', 1 }, FLOW_NONE };
+	*ret_mask = *ret_levels = 0;
+}
+
 static int
 line_set(struct endpoint *ep, const struct line_settings *s, struct error *err)
 {
@@ -120,6 +129,7 @@ line_purge(struct endpoint *ep, bool input, bool output)
 
 static const struct line_ops line_ops = {
 	.get = line_get,
+	.section = line_section,
 	.set = line_set,
 	.set_signals = line_set_signals,
 	.signals = line_signals,
