@@ -180,6 +180,19 @@ change_line(
 	return 0;
 }
 
+/* Keys of the line have changed.  If that fails, the line has the new settings when it is
+ * opened again. */
+static int
+apply_line(struct endpoint *ep, struct error *err)
+{
+	const struct serial_conf *conf = ep->conf->type_conf;
+	int r = change_line(ep, &conf->line, err);
+
+	if (r < 0)
+		serial_use_settings(ep->conf, &conf->line);
+	return r;
+}
+
 static int
 apply_hangup(struct serial *s, struct error *err)
 {
@@ -247,7 +260,7 @@ serial_apply(struct endpoint *ep, const struct key *key)
 		if ((r = serial_check_keys(conf, err)) < 0)
 			return r;
 		if (changes[i].apply == NULL)
-			return change_line(ep, &conf->line, err);
+			return apply_line(ep, err);
 		return s != NULL ? changes[i].apply(s, err) : 0;
 	}
 	return 0;

@@ -261,6 +261,17 @@ def test_a_value_that_cannot_be_applied_opens_it_again(pty, daemon):
     assert d.get("a/rts") == "on" and d.number("b/opens") == 1
 
 
+def test_a_port_is_opened_again_with_a_setting_that_it_cannot_have(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a) + serial("b", b))
+    d.settle()
+    d.reload(serial("a", a, flow="dtrdsr") + serial("b", b))
+    d.wait_state("a", "lost")
+    assert "Linux has no DTR/DSR flow control" in d.get("a/error")
+    d.reload(serial("a", a, flow="none") + serial("b", b))
+    d.wait_state("a", "up")
+
+
 def test_roles_are_changed_together(pty, daemon, connect):
     a, port = pty("a"), free_port()
     conf = serial("a", a, framing="line") + tcp_server("lan", port, framing="line")
