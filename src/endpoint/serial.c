@@ -221,6 +221,18 @@ apply_low_latency(struct serial *s, struct error *err)
 	    : 0;
 }
 
+/* A port of this machine has no connection. */
+static int
+apply_keepalive(struct serial *s, struct error *err)
+{
+	const struct serial_conf *conf = s->ep->conf->type_conf;
+
+	(void)err;
+	if (serial_remote_address(conf) != NULL)
+		link_keepalive(&s->ep->link, conf->tcp.keepalive);
+	return 0;
+}
+
 /* The key is read when it is needed. */
 static int
 apply_nothing(struct serial *s, struct error *err)
@@ -243,6 +255,7 @@ static const struct {
 	{ "reset", apply_nothing },
 	{ "low_latency", apply_low_latency },
 	{ "rs485", apply_rs485 },
+	{ "keepalive", apply_keepalive },
 };
 
 static int

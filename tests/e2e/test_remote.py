@@ -105,6 +105,17 @@ def test_settings_change_while_it_is_open(far, near):
     wait_for(lambda: "its line runs at 9600 baud instead of 57600" in d.stderr())
 
 
+def test_keepalive_is_changed_while_it_is_open(far, near):
+    f, a, chip = far()
+    d, b = near(f.listens)
+    assert "1 TCP peer " in d.tasks()["daemon.keepalive"]["label"]
+    d.control("set r/keepalive no")
+    assert "daemon.keepalive" not in d.tasks()
+    d.control("set r/keepalive 1h")
+    assert "1 TCP peer " in d.tasks()["daemon.keepalive"]["label"]
+    assert d.get("r/opens") == "1"
+
+
 def test_a_break_and_a_reset_reach_the_far_end(far, near):
     f, a, chip = far()
     d, b = near(f.listens, reset="classic")
