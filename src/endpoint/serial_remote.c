@@ -250,6 +250,7 @@ remote_attach(struct serial *s, struct link *link)
 		return 0;
 	}
 	telnet_attach_agreed(link, &filter->telnet, &handler, &r->telnet);
+	filter->telnet.filter.suspended = r->client.suspended;
 	filter_command(&filter->telnet.filter, r->out, r->out_len);
 	return filter_received(
 	    &filter->telnet.filter, r->in + r->in_at, r->in_len - r->in_at);
@@ -305,6 +306,9 @@ agreed(struct remote *r)
 	struct error err;
 	int fd = r->fd;
 
+	/* They may have changed meanwhile. */
+	rfc2217_client_set(&r->client, &conf_of(r)->now, false);
+	r->asked_ns = now_ns();
 	remote_apply_signals(&r->serial, &err);
 	end_agreement(r);
 	if (come_up(r, fd) < 0)

@@ -260,6 +260,35 @@ def test_the_port_is_opening_until_its_settings_are_confirmed(scripted):
     assert "r.agree" not in d.tasks()
 
 
+def test_settings_that_change_before_it_is_up_are_asked_for(scripted):
+    d, b, accept = scripted()
+    far = accept()
+    expect(far, OFFERS)
+    far.send(AGREES)
+    expect(far, ASKED)
+    d.control("set r/baud 57600")
+    assert d.state("r") == "opening"
+    far.send(CONFIRMED)
+    expect(far, command(BAUD, baud(57600)))
+    far.send(answer(BAUD, baud(57600)))
+    d.wait_state("r", "up")
+
+
+def test_the_far_end_may_suspend_the_data_before_it_is_up(scripted):
+    d, b, accept = scripted()
+    far = accept()
+    expect(far, OFFERS)
+    far.send(AGREES)
+    expect(far, ASKED)
+    far.send(answer(SUSPEND) + CONFIRMED)
+    d.wait_state("r", "up")
+    b.send(b"waits")
+    wait_for(lambda: d.queued("r") == 1)
+    assert not far.received
+    far.send(answer(RESUME))
+    expect(far, b"waits", [b])
+
+
 def test_input_of_any_split_is_understood(scripted):
     d, b, accept = scripted()
     far = accept()
