@@ -530,7 +530,7 @@ link_set_reading(struct link *link, bool on)
 			if (link->fd < 0)
 				event_add(link->readable, NULL);
 			link_wait(link);
-			if (link->filtered && link->filter->input_len > 0)
+			if (link->filtered && link_filter_awaits(link))
 				link_trigger(link, EV_READ);
 		} else if (event_add(link->readable, NULL) < 0)
 			link_lose(link, LINK_LOST, strerror(errno));

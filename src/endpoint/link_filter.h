@@ -112,6 +112,14 @@ link_filter_stop_writing(struct link *link)
 	if (link->filter != NULL && link->filter->writable != NULL)
 		event_del(link->filter->writable);
 }
+/* Whether the filter has something to do without more input. */
+static inline bool
+link_filter_awaits(const struct link *link)
+{
+	const struct filter *filter = link->filter;
+
+	return filter->input_len > 0 || filter->waits || filter->held;
+}
 /* The link is lost. */
 static inline void
 link_filter_stop(struct link *link)

@@ -245,6 +245,23 @@ def test_a_command_waits_for_the_data_before_it(server):
     expect(a, b"after", [c.stream])
 
 
+def test_a_command_waits_while_its_server_is_paused(server):
+    d, a, client = server()
+    c = client()
+    d.chip.unsent = 1000000
+    c.stream.send(b"x" + command(BAUD, baud(19200)))
+    expect(a, b"x", [c.stream])
+    wait_for(lambda: "sent before a command" in d.tasks()["net#1.read"]["label"])
+    d.control("pause net")
+    # Until the command would have been tried again.
+    for _ in range(100):
+        d.tasks()
+    assert speed(a) == 9600
+    d.chip.unsent = 0
+    d.control("resume net")
+    assert c.until(BAUD) == baud(19200)
+
+
 def test_a_command_does_not_wait_for_ever(server):
     d, a, client = server()
     c = client()
