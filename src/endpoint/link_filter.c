@@ -131,6 +131,7 @@ decode_read(struct filter *filter, uint8_t *buf, size_t size)
 		link->read_result = errno;
 	if (r <= 0)
 		return 0;
+	link->heard_ns = task_now();
 	n = filter->ops->decode(filter, buf, buf, (size_t)r, &used, link->up);
 	if (used < (size_t)r)
 		keep_input(filter, buf + used, (size_t)r - used);

@@ -218,6 +218,18 @@ def test_a_purge_leaves_the_input_of_others(server):
     expect(other.stream, b"hello", [a])
 
 
+def test_a_client_that_sends_is_not_replaced(server):
+    d, a, client = server(max_clients=2, takeover="yes")
+    first, second = client(), client()
+    first.stream.send(b"hello")
+    expect(a, b"hello", [first.stream])
+    third = client()
+    pump([second.stream], lambda: second.stream.eof)
+    assert [p["name"] for p in d.json("peers") if p["name"] != "a"] == ["net#1", "net#3"]
+    third.stream.send(b"x")
+    expect(a, b"x", [third.stream])
+
+
 # --- the place of commands ----------------------------------------------------
 
 def test_a_command_waits_for_the_data_before_it(server):
