@@ -184,6 +184,18 @@ client_joined(struct endpoint *ep, struct link *link)
 	idle_watch_link(&((struct server *)ep->impl)->idle);
 }
 
+/* Connections that are lost already have left their places. */
+static void
+settle_lost(struct endpoint *ep)
+{
+	struct link *link, *next;
+
+	for (link = TAILQ_FIRST(&ep->links); link != NULL; link = next) {
+		next = TAILQ_NEXT(link, entry);
+		link_settle_now(link);
+	}
+}
+
 /* With 'takeover', closes connections until there is a place for a new one. */
 static void
 take_over(struct endpoint *ep)
@@ -191,6 +203,8 @@ take_over(struct endpoint *ep)
 	const struct server_conf *conf = ep->conf->type_conf;
 	struct link *link;
 
+	if (count_clients(ep) >= conf->max_clients)
+		settle_lost(ep);
 	while (conf->permission.takeover &&
 	    count_clients(ep) >= conf->max_clients &&
 	    (link = permission_replaced(ep)) != NULL) {

@@ -1,4 +1,6 @@
 """Roles of clients, and the right to write."""
+import signal
+
 import pytest
 
 from harness import (ControlError, expect, free_port, pump, route, run, section, serial,
@@ -262,6 +264,21 @@ def test_a_new_client_replaces_the_most_silent_one(pty, daemon, connect):
     five = connect(port)
     pump([five], lambda: five.eof)
     assert d.number("lan/refused") == 1
+
+
+def test_a_client_that_is_lost_leaves_its_place_to_a_new_one(pty, daemon, connect):
+    d, a, port = start(pty, daemon, max_clients=2, takeover="yes")
+    silent, lost = (join(d, connect, port) for _ in range(2))
+    heard(lost, a, b"lost\n")
+    # The daemon finds both in one turn of its loop.
+    d.signal(signal.SIGSTOP)
+    lost.reset()
+    new = connect(port)
+    d.signal(signal.SIGCONT)
+    heard(new, a, b"new\n")
+    assert list(peers(d)) == ["lan#1", "lan#3"]
+    heard(silent, a, b"silent\n")
+    assert d.number("lan/replaced") == 0
 
 
 def test_a_client_that_sends_no_more_is_not_replaced_first(pty, daemon, connect):
