@@ -85,7 +85,8 @@ on_signature(struct client *c, const uint8_t *value, size_t len)
 
 	if (len > 0) {
 		escape(value, len, text, sizeof(text));
-		log_to(LOG_INFO, ABOUT_ENDPOINT, client_name(c), "is %s", text);
+		log_limited(&c->server->limit, LOG_INFO, ABOUT_ENDPOINT,
+		    client_name(c), "is %s", text);
 		return;
 	}
 	snprintf(text, sizeof(text), "ttybridge %s %s", VERSION,

@@ -112,6 +112,14 @@ def test_the_server_says_what_it_is(server):
     assert text.startswith("ttybridge ") and text.endswith(" net")
 
 
+def test_what_a_client_says_it_is_does_not_fill_the_log(server):
+    d, a, client = server()
+    c = client()
+    c.stream.send(command(SIGNATURE, b"someone") * 100)
+    c.ask(SIGNATURE, b"")
+    assert 1 <= d.stderr().count("net#1: is someone") <= 5
+
+
 def test_settings_are_set_and_answered(server):
     d, a, client = server()
     c = client()
