@@ -159,6 +159,7 @@ struct link {
 	bool deferred;	     /* on the list of deferred closes */
 	bool restricted;     /* whether it may write has to be asked */
 	bool filtered;	     /* has a filter */
+	bool armed;	     /* see link_arm() */
 	uint64_t rx_bytes, tx_bytes; /* of the owner */
 	uint64_t heard_ns;	     /* the last time that something was read */
 	_Alignas(CACHE_LINE) struct task read;

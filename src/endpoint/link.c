@@ -44,13 +44,29 @@ link_read_eof(struct link *link)
 
 	link->read_eof = true;
 	link->reading = false;
-	event_del(link->readable);
+	link_disarm(link);
 	ep->nended++;
 	permission_leave(link);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);
 	TASK_SET(&link->read, TASK_IDLE);
 	ep->owner->readable(link);
+}
+
+/*
+ * The owner may have processed only what it had before: input that the transport or the
+ * filter has already is not reported by the descriptor.
+ */
+static void
+read_on(struct link *link)
+{
+	if (!link->up || !link->reading || link->read_eof || link->fd < 0)
+		return;
+	if (link->carried)
+		link_wait(link);
+	if (link->filtered && link->filter->input_len > 0 &&
+	    !link->filter->waits && !link->filter->held)
+		link_trigger(link, EV_READ);
 }
 
 static void
@@ -76,6 +92,8 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		else
 			link_failed(link, met);
 	}
+	if (link->carried || link->filtered)
+		read_on(link);
 	task_end(&link->read);
 }
 
@@ -301,6 +319,7 @@ link_start(struct link *link, int fd)
 	}
 	link->read_eof = link->hung_up = link->watched = link->reading = false;
 	link->unwritable = link->output_pending = link->read_closed = false;
+	link->armed = false;
 	link->write_closed = false;
 	link->socket = is_socket(fd, SO_TYPE, SOCK_STREAM);
 	link->local = link->socket && is_socket(fd, SO_DOMAIN, AF_UNIX);
@@ -538,7 +557,7 @@ link_set_reading(struct link *link, bool on)
 			link_trigger(link, EV_READ);
 		return;
 	}
-	event_del(link->readable);
+	link_disarm(link);
 	TASK_SET(&link->read, TASK_PAUSED);
 	if (only_stores(link))
 		link_wait(link);

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <event2/event.h>
+
 #include "endpoint.h"
 
 /* What the deferred close does with a link. */
@@ -88,6 +90,19 @@ link_put(struct link *link, const void *data, size_t len)
 	return r;
 }
 
+/* The descriptor is not waited for any more, and a trigger for reading is taken back. */
+static inline void
+link_disarm(struct link *link)
+{
+	event_del(link->readable);
+	link->armed = false;
+}
+/*
+ * Waits for input of the descriptor, or no longer.  Has no effect if that is so already:
+ * a link that is not read is triggered when it has a turn, and event_del() would take
+ * that back.  -1: see errno.
+ */
+int link_arm(struct link *link, bool on);
 /* The events that the link waits for: EV_READ, EV_WRITE. */
 short link_events(const struct link *link);
 /* Those may have changed, for a link whose bufferevent only stores. */

@@ -64,7 +64,7 @@ link_lose(struct link *link, enum link_end end, const char *why)
 	link->up = false;
 	link->end = end;
 	snprintf(link->why, sizeof(link->why), "%s", why);
-	event_del(link->readable);
+	link_disarm(link);
 	bufferevent_disable(link->bev, EV_WRITE);
 	link_filter_stop(link);
 	TASK_SET(&link->read, TASK_IDLE);

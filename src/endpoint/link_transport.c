@@ -28,17 +28,28 @@ link_events(const struct link *link)
 	return events;
 }
 
+int
+link_arm(struct link *link, bool on)
+{
+	if (link->armed == on)
+		return 0;
+	if (!on) {
+		link_disarm(link);
+		return 0;
+	}
+	if (event_add(link->readable, NULL) < 0)
+		return -1;
+	link->armed = true;
+	return 0;
+}
+
 /* Waits for the events of a descriptor with a filter. */
 static void
 wait_descriptor(struct link *link)
 {
 	short events = link_events(link);
-	int r = 0;
+	int r = link_arm(link, (events & EV_READ) != 0);
 
-	if (events & EV_READ)
-		r = event_add(link->readable, NULL);
-	else
-		event_del(link->readable);
 	if (events & EV_WRITE)
 		r |= event_add(link->filter->writable, NULL);
 	else

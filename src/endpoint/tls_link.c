@@ -67,11 +67,9 @@ tls_link_wait(struct link *link)
 {
 	short events = link_events(link);
 
-	if (!(events & EV_READ))
-		event_del(link->readable);
-	else if (event_add(link->readable, NULL) < 0)
+	if (link_arm(link, (events & EV_READ) != 0) < 0)
 		link_lose(link, LINK_LOST, strerror(errno));
-	else if (of(link)->session->readable)
+	else if (events & EV_READ && of(link)->session->readable)
 		link_trigger(link, EV_READ);
 	if (events & EV_WRITE)
 		await_room(link);
