@@ -20,7 +20,6 @@
 #include "line_use.h"
 #include "link.h"
 #include "log.h"
-#include "permission.h"
 
 /* The minimum duration of a connection after which the back-off starts again. */
 #define LASTING_NS NSEC_PER_SEC
@@ -195,15 +194,6 @@ endpoint_retry(struct endpoint *ep)
 		task_remove(&ep->reopen);
 }
 
-/* The link is about to be closed for good.  If the keeper has a copy of the
- * descriptor, close() does not end the connection, so it is shut down. */
-static void
-release(struct link *link)
-{
-	if (keep_remove(&link->kept) && link->close_fd)
-		shutdown(link->fd, SHUT_RDWR);
-}
-
 /*
  * A server may accept connections and close them at once.  So the back-off starts again
  * only after a connection that has lasted.  A device is open as soon as it is there.
@@ -227,7 +217,7 @@ back_off(struct endpoint *ep, const char *why)
 
 	if (why != ep->error.text)
 		error_set(&ep->error, "%s", why);
-	release(&ep->link);
+	link_release(&ep->link);
 	ep->conf->ops->close(ep);
 	if (news) {
 		snprintf(ep->said, sizeof(ep->said), "%s", ep->error.text);
@@ -280,100 +270,6 @@ endpoint_listening(struct endpoint *ep)
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 }
 
-static struct link *
-connection_new(struct endpoint *ep, const char *address, unsigned number)
-{
-	struct link *link = zalloc_lines(sizeof(*link));
-
-	if (link == NULL)
-		return NULL;
-	link->endpoint = ep;
-	link->number = number;
-	snprintf(
-	    link->name, sizeof(link->name), "%s#%u", ep->conf->name, number);
-	snprintf(link->address, sizeof(link->address), "%s", address);
-	return link;
-}
-
-/* Starts a connection.  Returns false if it was refused; the link is freed then. */
-static bool
-connection_start(struct link *link, int fd)
-{
-	struct endpoint *ep = link->endpoint;
-
-	if (link_start(link, fd) < 0) {
-		permission_free(link);
-		free(link);
-		return false;
-	}
-	link->up = true;
-	permission_join(link);
-	if (ep->owner->up(link) < 0) {
-		permission_leave(link);
-		permission_free(link);
-		link_stop(link);
-		free(link);
-		return false;
-	}
-	TAILQ_INSERT_TAIL(&ep->links, link, entry);
-	ep->nlinks++;
-	log_to(link->no_peer ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT, link->name,
-	    "%s %s", link->adopted ? "still connected from" : "connected from",
-	    link->address);
-	return true;
-}
-
-struct link *
-endpoint_make_link(struct endpoint *ep, int fd, const char *address,
-    unsigned number, bool adopted)
-{
-	struct link *link = connection_new(ep, address, number);
-
-	if (link != NULL) {
-		link->close_fd = true;
-		link->adopted = adopted;
-		if (connection_start(link, fd))
-			return link;
-	}
-	close(fd);
-	return NULL;
-}
-
-struct link *
-endpoint_add_link(struct endpoint *ep, int fd, const char *address)
-{
-	return endpoint_make_link(ep, fd, address, ++ep->next_link, false);
-}
-
-struct link *
-endpoint_add_carried(struct endpoint *ep, int fd, const struct link_ops *ops,
-    void *transport, const char *address)
-{
-	struct link *link = connection_new(ep, address, ++ep->next_link);
-
-	if (link != NULL) {
-		link->close_fd = true;
-		link_set_transport(link, ops, transport);
-		if (connection_start(link, fd))
-			return link;
-	}
-	close(fd);
-	return NULL;
-}
-
-struct link *
-endpoint_add_transport(struct endpoint *ep, const struct link_ops *ops,
-    void *transport, const char *address, bool receive_only)
-{
-	struct link *link = connection_new(ep, address, ++ep->next_link);
-
-	if (link == NULL)
-		return NULL;
-	link_set_transport(link, ops, transport);
-	link->receive_only = link->no_peer = receive_only;
-	return connection_start(link, -1) ? link : NULL;
-}
-
 void
 endpoint_lost(struct endpoint *ep, const char *why)
 {
@@ -408,29 +304,6 @@ endpoint_resume(struct endpoint *ep)
 		endpoint_lost(ep, "out of memory");
 }
 
-/* Closes and frees a connection. */
-static void
-settle_connection(struct link *link)
-{
-	struct endpoint *ep = link->endpoint;
-
-	ep->owner->down(link, link->why);
-	permission_leave(link);
-	link_discard(link);
-	release(link);
-	link_stop(link);
-	link_close_transport(link);
-	TAILQ_REMOVE(&ep->links, link, entry);
-	ep->nlinks--;
-	ep->nended -= link->read_eof;
-	log_to(link->no_peer ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT, link->name,
-	    "gone (%s)", link->why);
-	if (ep->conf->ops->hangup != NULL)
-		ep->conf->ops->hangup(ep);
-	permission_free(link);
-	free(link);
-}
-
 /* The deferred close of a link: notifies the owner and closes the link. */
 static void
 endpoint_settle(struct link *link)
@@ -438,7 +311,7 @@ endpoint_settle(struct link *link)
 	struct endpoint *ep = link->endpoint;
 
 	if (link != &ep->link) {
-		settle_connection(link);
+		connection_settle(link);
 		return;
 	}
 	ep->owner->down(link, link->why);
@@ -450,7 +323,7 @@ endpoint_settle(struct link *link)
 	}
 	if (link->close_fd)
 		link_discard(link);
-	release(link);
+	link_release(link);
 	link_close_transport(link);
 	if (link->end == LINK_REOPEN) {
 		ep->conf->ops->close(ep);
@@ -536,7 +409,7 @@ close_now(struct endpoint *ep)
 	}
 	if (link->close_fd && link->fd >= 0)
 		link_discard(link);
-	release(link);
+	link_release(link);
 	link_close_transport(link);
 	ep->conf->ops->close(ep);
 	event_del(ep->reopen_event);

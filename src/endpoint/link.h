@@ -39,6 +39,9 @@ size_t link_unwritten(const struct link *link, uint8_t *buf, size_t size);
  * data resets the connection, and the kernel then discards what it has not sent yet.
  */
 void link_discard(const struct link *link);
+/* The link is about to be closed for good.  If the keeper has a copy of the descriptor,
+ * close() does not end the connection, so it is shut down. */
+void link_release(struct link *link);
 /* Performs all deferred closes now.  Must not be called from a callback of a link. */
 void link_settle_all(void);
 /* Ends what link_keepalive() started. */
@@ -47,6 +50,8 @@ void link_keepalive_stop(struct link *link);
  * with the link, and at once on failure (NULL). */
 struct link *endpoint_make_link(struct endpoint *ep, int fd,
     const char *address, unsigned number, bool adopted);
+/* Performs the deferred close of such a link: notifies the owner, closes and frees it. */
+void connection_settle(struct link *link);
 /*
  * Creates the deferred-close event and the hang-up watch that all links share; no
  * effect if they exist.  settle performs the deferred close of one link: it notifies

@@ -77,6 +77,13 @@ link_set_transport(
 }
 
 void
+link_release(struct link *link)
+{
+	if (keep_remove(&link->kept) && link->close_fd)
+		shutdown(link->fd, SHUT_RDWR);
+}
+
+void
 link_close_transport(struct link *link)
 {
 	if (link->carried)
