@@ -77,15 +77,10 @@ key_equal(const struct key *key, const void *a, const void *b)
 {
 	const void *x = (const char *)a + key->offset;
 	const void *y = (const char *)b + key->offset;
-	char this[KEY_PRINT_MAX], that[KEY_PRINT_MAX];
 
 	if (key->type == KEY_STRING || key->type == KEY_TEXT)
 		return same_string(*(char *const *)x, *(char *const *)y);
-	if (key->type != KEY_CUSTOM)
-		return memcmp(x, y, key_types[key->type].size) == 0;
-	key_print(key, a, this, sizeof(this));
-	key_print(key, b, that, sizeof(that));
-	return key->print != NULL && strcmp(this, that) == 0;
+	return memcmp(x, y, key_size(key)) == 0;
 }
 
 void
@@ -105,8 +100,10 @@ key_free(const struct key *keys, void *base)
 size_t
 key_size(const struct key *key)
 {
-	assert(key->type != KEY_CUSTOM);
-	return key_types[key->type].size;
+	if (key->type != KEY_CUSTOM)
+		return key_types[key->type].size;
+	assert(key->size > 0);
+	return key->size;
 }
 
 void

@@ -66,9 +66,11 @@ struct key {
 	/* The offset of a bool in the struct that is set when this key, or another one
 	 * with the same offset here, was given; 0: none. */
 	size_t given;
-	/* KEY_CUSTOM: parse returns -errno and sets err on failure; print may be NULL. */
+	/* KEY_CUSTOM: parse returns -errno and sets err on failure; print may be NULL.
+	 * size is that of the field, needed for key_size() and what uses it. */
 	int (*parse)(void *field, const char *value, struct error *err);
 	void (*print)(const void *field, char *buf, size_t size);
+	size_t size;
 };
 
 /* The row of that name in a table that ends with a NULL name, or NULL. */
@@ -89,11 +91,11 @@ int key_parse(
 int key_defaults(const struct key *keys, void *base);
 /* Prints the value as it is written in a file. */
 void key_print(const struct key *key, const void *base, char *buf, size_t size);
-/* Whether the key has the same value in both. */
+/* Whether the key has the same value in both: the same bytes, or the same string. */
 bool key_equal(const struct key *key, const void *a, const void *b);
-/* The size of the field that a key of any type but KEY_CUSTOM fills. */
+/* The size of the field that the key fills. */
 size_t key_size(const struct key *key);
-/* Exchanges the values of the keys; none may be KEY_CUSTOM. */
+/* Exchanges the values of the keys. */
 void key_swap(const struct key *keys, void *a, void *b);
 /* Frees the strings that the table's keys own and sets them to NULL. */
 void key_free(const struct key *keys, void *base);

@@ -150,38 +150,12 @@ apply_key(struct endpoint *ep, const struct key *key, struct error *err)
 	return r;
 }
 
-/* Exchanges the values of a key that is handled by its type. */
-static int
-exchange_custom(const struct key *key, void *a, void *b, struct error *err)
-{
-	char x[KEY_PRINT_MAX], y[KEY_PRINT_MAX];
-	int r;
-
-	key_print(key, a, x, sizeof(x));
-	key_print(key, b, y, sizeof(y));
-	if ((r = key_parse(key, a, y, err)) < 0)
-		return r;
-	return key_parse(key, b, x, err);
-}
-
 /* Copies whether the key was given, which may change without its value. */
 static void
 copy_given(const struct key *key, char *to, const char *from)
 {
 	if (key->given != 0)
 		*(bool *)(to + key->given) = *(const bool *)(from + key->given);
-}
-
-/* Exchanges the values of a key of the type. */
-static int
-exchange_key(const struct key *key, char *a, char *b, struct error *err)
-{
-	const struct key one[] = { *key, { .name = NULL } };
-
-	if (key->type == KEY_CUSTOM)
-		return exchange_custom(key, a, b, err);
-	key_swap(one, a, b);
-	return 0;
 }
 
 /* Keys of the type that are not in place, and what the type keeps beside its keys, stay. */
@@ -193,12 +167,13 @@ follow_type(struct endpoint *ep, struct endpoint_conf *conf, struct error *err)
 	struct error why;
 	int r = 0;
 
-	for (key = keys; r == 0 && key->name != NULL; key++) {
+	for (key = keys; key->name != NULL; key++) {
+		const struct key one[] = { *key, { .name = NULL } };
+
 		if (!key->in_place)
 			continue;
 		copy_given(key, new, old);
-		if (!key_equal(key, new, old))
-			r = exchange_key(key, new, old, err);
+		key_swap(one, new, old);
 	}
 	for (key = keys; r == 0 && key->name != NULL; key++)
 		if (key->in_place && !key_equal(key, new, old) &&

@@ -298,9 +298,9 @@ line_section(const struct endpoint *ep, struct line_settings *ret,
 	const struct serial_conf *conf = ep->conf->type_conf;
 
 	*ret = conf->line;
-	*ret_mask = (conf->dtr != LINE_KEEP ? TIOCM_DTR : 0) |
+	*ret_mask = (conf->dtr.line != LINE_KEEP ? TIOCM_DTR : 0) |
 	    (conf->rts != LINE_KEEP ? TIOCM_RTS : 0);
-	*ret_levels = (conf->dtr == LINE_ON ? TIOCM_DTR : 0) |
+	*ret_levels = (conf->dtr.line == LINE_ON ? TIOCM_DTR : 0) |
 	    (conf->rts == LINE_ON ? TIOCM_RTS : 0);
 }
 

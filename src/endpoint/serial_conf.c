@@ -70,15 +70,16 @@ print_signal(const void *field, char *buf, size_t size)
 	snprintf(buf, size, "%s", signal_words[*(const int *)field]);
 }
 
-/* The signal that is given first in the section is set first. */
+/* The signal that is given first in the section is set first.  That is a part of the field
+ * of dtr, so that a reload takes it over. */
 static int
 parse_dtr(void *field, const char *value, struct error *err)
 {
 	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, dtr);
 
 	if (conf->rts == LINE_KEEP)
-		conf->line_order = 0;
-	return parse_signal(&conf->dtr, value, err);
+		conf->dtr.after_rts = 0;
+	return parse_signal(&conf->dtr.line, value, err);
 }
 
 static int
@@ -86,8 +87,8 @@ parse_rts(void *field, const char *value, struct error *err)
 {
 	struct serial_conf *conf = CONTAINER_OF(field, struct serial_conf, rts);
 
-	if (conf->dtr == LINE_KEEP)
-		conf->line_order = 1;
+	if (conf->dtr.line == LINE_KEEP)
+		conf->dtr.after_rts = 1;
 	return parse_signal(&conf->rts, value, err);
 }
 
@@ -142,6 +143,7 @@ const struct key serial_keys[] = {
 	    .offset = OFFSET(line.mode),
 	    .in_place = true,
 	    .def = "8N1",
+	    .size = sizeof(struct serial_mode),
 	    .parse = parse_mode,
 	    .print = serial_print_mode,
 	    .help = "data bits 5 to 8, parity N, E, O, M or S, stop bits 1"
@@ -159,6 +161,7 @@ const struct key serial_keys[] = {
 	    .offset = OFFSET(dtr),
 	    .in_place = true,
 	    .def = "keep",
+	    .size = sizeof(((struct serial_conf *)NULL)->dtr),
 	    .parse = parse_dtr,
 	    .print = print_signal,
 	    .help = "on, off, or keep: as the kernel leaves it, which raises"
@@ -168,6 +171,7 @@ const struct key serial_keys[] = {
 	    .offset = OFFSET(rts),
 	    .in_place = true,
 	    .def = "keep",
+	    .size = sizeof(int),
 	    .parse = parse_rts,
 	    .print = print_signal,
 	    .help = "as dtr; of the two, the one that stands first is set"

@@ -22,10 +22,13 @@ struct serial_conf {
 	char *device; /* a path, rfc2217://HOST:PORT, or... */
 	char *usb;    /* ...VID:PID[:SERIAL] */
 	struct line_settings line;
-	int dtr, rts;	/* enum signal_line */
-	int line_order; /* 0: DTR first, 1: RTS first */
-	int reset;	/* enum serial_reset */
-	int open;	/* enum serial_open */
+	struct {
+		int line;      /* enum signal_line */
+		int after_rts; /* 1: it is set after RTS */
+	} dtr;
+	int rts;   /* enum signal_line */
+	int reset; /* enum serial_reset */
+	int open;  /* enum serial_open */
 	bool hangup_on_close;
 	bool exclusive;
 	bool low_latency;

@@ -148,11 +148,11 @@ remote_apply_signals(struct serial *s, struct error *err)
 	const struct {
 		unsigned signal;
 		int how;
-	} lines[] = { { TIOCM_DTR, conf->dtr }, { TIOCM_RTS, conf->rts } };
+	} lines[] = { { TIOCM_DTR, conf->dtr.line }, { TIOCM_RTS, conf->rts } };
 	int n = 0;
 
 	for (int i = 0; n == 0 && i < 2; i++) {
-		int j = i ^ conf->line_order;
+		int j = i ^ conf->dtr.after_rts;
 
 		if (lines[j].how != LINE_KEEP)
 			n = rfc2217_client_signals(&r->client, lines[j].signal,

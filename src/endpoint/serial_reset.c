@@ -53,7 +53,7 @@ step_levels(const struct serial *s, const struct step *step)
 
 	if (step->wait_ms > 0)
 		return levels;
-	levels = level(levels, TIOCM_DTR, conf->dtr);
+	levels = level(levels, TIOCM_DTR, conf->dtr.line);
 	return level(levels, TIOCM_RTS, conf->rts);
 }
 

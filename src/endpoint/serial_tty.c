@@ -249,11 +249,11 @@ serial_tty_signals(int fd, const struct serial_conf *conf, struct error *err)
 	const struct {
 		const char *name;
 		int bit, how;
-	} lines[] = { { "DTR", TIOCM_DTR, conf->dtr },
+	} lines[] = { { "DTR", TIOCM_DTR, conf->dtr.line },
 		{ "RTS", TIOCM_RTS, conf->rts } };
 
 	for (int i = 0; i < 2; i++) {
-		int n = i ^ conf->line_order;
+		int n = i ^ conf->dtr.after_rts;
 		int r = set_signal(fd, lines[n].bit, lines[n].how);
 
 		if (r < 0)

@@ -44,7 +44,7 @@ static const char *const protocol_words[] = {
 		.name = "keepalive", .type = KEY_CUSTOM,                \
 		.offset = offsetof(owner, tcp.keepalive), .def = "yes", \
 		.parse = keepalive_parse, .print = keepalive_print,     \
-		.in_place = true,                                       \
+		.size = sizeof(uint64_t), .in_place = true,             \
 		.help = "a peer that acknowledges nothing for that "    \
 			"long is lost; yes is 30s",                     \
 	}

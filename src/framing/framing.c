@@ -193,13 +193,11 @@ framing_check(struct framing_conf *conf, struct error *err)
 /* --- comparing framings -------------------------------------------------- */
 
 /* The number of bytes of a key's field that are compared; 0 for a silence, which does
- * not affect what is written.  The fields of custom keys are int64_t. */
+ * not affect what is written. */
 static size_t
 compared_size(const struct key *key)
 {
-	if (key->type == KEY_SILENCE)
-		return 0;
-	return key->type == KEY_CUSTOM ? sizeof(int64_t) : key_size(key);
+	return key->type == KEY_SILENCE ? 0 : key_size(key);
 }
 
 static bool

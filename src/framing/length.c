@@ -123,6 +123,7 @@ static const struct key length_keys[] = {
 	    .offset = offsetof(struct framing_conf, length_adjust),
 	    .def = "0",
 	    .help = "added to what the length field says when reading",
+	    .size = sizeof(int64_t),
 	    .parse = adjust_parse,
 	    .print = adjust_print,
 	},

@@ -78,6 +78,19 @@ def test_lines_are_set_at_the_opening_and_by_hand(uart):
     assert line.on(DTR) and d.get("a/dtr") == "keep"
 
 
+def test_a_reload_follows_which_line_stands_first(uart):
+    d, a, b, line = uart(dtr="on", rts="on")
+    other = serial("b", b, framing="line")
+    d.reload(serial("a", a, framing="line", rts="off", dtr="off") + other)
+    assert line.changes()[:2] == [DTR, 0]
+    line.forget_changes()
+    # The values are the same, in the other order.
+    d.reload(serial("a", a, framing="line", dtr="off", rts="off") + other)
+    d.reload(serial("a", a, framing="line", dtr="on", rts="on") + other)
+    assert [levels for levels in line.changes() if levels][:2] == [DTR, DTR | RTS]
+    assert line.rises == 2 and line.opens == 1
+
+
 def test_a_port_without_modem_lines_works_and_says_what_it_lacks(uart):
     d, a, b, line = uart(lacks=NO_MODEM, dtr="off")
     passes(a, b)

@@ -227,7 +227,7 @@ test_changes_while_open(void **state)
 	assert_true(settings().c_cflag & CSTOPB);
 	/* A pty has no modem lines and no such driver. */
 	set("dtr", "off", -ENOTTY);
-	assert_int_equal(conf->dtr, LINE_KEEP);
+	assert_int_equal(conf->dtr.line, LINE_KEEP);
 	set("low_latency", "yes", -ENOTTY);
 	set("rs485", "yes", -ENOTTY);
 	set("rs485_delay_before", "1500us", -EINVAL);
@@ -481,7 +481,7 @@ test_order_of_signals(void **state)
 		    parse(&conf, cases[i].first, cases[i].a, &err), 0);
 		assert_int_equal(
 		    parse(&conf, cases[i].second, cases[i].b, &err), 0);
-		assert_int_equal(conf.line_order, cases[i].order);
+		assert_int_equal(conf.dtr.after_rts, cases[i].order);
 		key_free(endpoint_serial.keys, &conf);
 	}
 	struct serial_conf conf = { 0 };
