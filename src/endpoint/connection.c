@@ -2,6 +2,7 @@
  * connection: the links of endpoints with several, such as the connections of a server.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "link.h"
@@ -23,11 +24,18 @@ connection_new(struct endpoint *ep, const char *address, unsigned number)
 	return link;
 }
 
+static int
+level(const struct link *link)
+{
+	return link->no_peer ? LOG_DEBUG : LOG_INFO;
+}
+
 /* Starts a connection.  Returns false if it was refused; the link is freed then. */
 static bool
 connection_start(struct link *link, int fd)
 {
 	struct endpoint *ep = link->endpoint;
+	int r;
 
 	if (link_start(link, fd) < 0) {
 		permission_free(link);
@@ -35,8 +43,12 @@ connection_start(struct link *link, int fd)
 		return false;
 	}
 	link->up = true;
+	log_to(level(link), ABOUT_ENDPOINT, link->name, "%s from %s",
+	    link->adopted ? "still connected" : "connected", link->address);
 	permission_join(link);
-	if (ep->owner->up(link) < 0) {
+	if ((r = ep->owner->up(link)) < 0) {
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, link->name, "closed (%s)",
+		    strerror(-r));
 		permission_leave(link);
 		permission_free(link);
 		link_stop(link);
@@ -45,9 +57,6 @@ connection_start(struct link *link, int fd)
 	}
 	TAILQ_INSERT_TAIL(&ep->links, link, entry);
 	ep->nlinks++;
-	log_to(link->no_peer ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT, link->name,
-	    "%s %s", link->adopted ? "still connected from" : "connected from",
-	    link->address);
 	return true;
 }
 
@@ -108,7 +117,6 @@ connection_settle(struct link *link)
 	struct endpoint *ep = link->endpoint;
 
 	ep->owner->down(link, link->why);
-	permission_leave(link);
 	link_discard(link);
 	link_release(link);
 	link_stop(link);
@@ -116,8 +124,9 @@ connection_settle(struct link *link)
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
 	ep->nended -= link->read_eof;
-	log_to(link->no_peer ? LOG_DEBUG : LOG_INFO, ABOUT_ENDPOINT, link->name,
-	    "gone (%s)", link->why);
+	log_to(
+	    level(link), ABOUT_ENDPOINT, link->name, "closed (%s)", link->why);
+	permission_leave(link);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);
 	permission_free(link);
