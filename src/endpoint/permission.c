@@ -217,15 +217,15 @@ set_writer(struct endpoint *ep, struct link *link)
 		    writer_words[conf_of(ep)->writer]);
 }
 
-/* Gives the right to the newest of the clients except that one, which may be NULL. */
+/* Gives the right to the newest of the clients that can have it. */
 static void
-give_newest(struct endpoint *ep, const struct link *except)
+give_newest(struct endpoint *ep)
 {
 	struct link *link, *newest = NULL;
 
 	/* Connections that were handed over are in any order. */
 	TAILQ_FOREACH(link, &ep->links, entry)
-		if (link != except && link->up && may_have(link) &&
+		if (link->up && may_have(link) &&
 		    (newest == NULL || link->number > newest->number))
 			newest = link;
 	set_writer(ep, newest);
@@ -293,10 +293,6 @@ link_set_certificate(struct link *link, const struct certificate *c)
 		return -ENOMEM;
 	free(link->identity);
 	link->identity = identity;
-	if (link->up) {
-		permission_leave(link);
-		permission_join(link);
-	}
 	return 0;
 }
 
@@ -322,7 +318,7 @@ permission_leave(struct link *link)
 	if (ep->permission == NULL || ep->permission->writer != link)
 		return;
 	if (conf_of(ep)->writer == WRITER_LAST)
-		give_newest(ep, link);
+		give_newest(ep);
 	else
 		set_writer(ep, NULL);
 }
@@ -359,7 +355,7 @@ permission_change(struct endpoint *ep)
 	TAILQ_FOREACH(link, &ep->links, entry)
 		set_role(link);
 	if (writer == WRITER_LAST)
-		give_newest(ep, NULL);
+		give_newest(ep);
 	else if (writer == WRITER_ANY || (had != NULL && !may_have(had)))
 		set_writer(ep, NULL);
 }

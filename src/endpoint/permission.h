@@ -106,9 +106,8 @@ struct certificate {
 
 /*
  * The client has presented that certificate; the names are copied, and the role follows
- * from them.  To be called before anything is read from the link, and if possible before
- * it is up.  A client without a certificate has only a version.  -ENOMEM: the link must
- * be closed.
+ * from them in permission_join(): to be called before the link is up.  A client without a
+ * certificate has only a version.  -ENOMEM: the link must be closed.
  */
 int link_set_certificate(struct link *link, const struct certificate *c);
 /* The name of its certificate that is shown, and the version of TLS; "" if none. */
@@ -130,9 +129,9 @@ void permission_restore(struct link *link, uint64_t used_ns);
 
 /* --- for endpoint.c, link.c and the servers ------------------------------- */
 
-/* A connection is about to be up.  No effect if its endpoint has no permissions. */
+/* A connection is up, and the owner does not use it yet.  No effect if its endpoint has no permissions. */
 void permission_join(struct link *link);
-/* The connection sends no more, or is closed. */
+/* The connection sends no more (read_eof), or is closed (no longer up). */
 void permission_leave(struct link *link);
 /* Frees what permission_join() and link_set_certificate() have allocated. */
 void permission_free(struct link *link);

@@ -83,9 +83,9 @@ join_all(unsigned n)
 static void
 leave(struct link *link)
 {
+	link->up = false;
 	permission_leave(link);
 	TAILQ_REMOVE(&ep.links, link, entry);
-	link->up = false;
 }
 
 /* A client with a certificate for these names, of which cn is the common name. */
@@ -317,21 +317,6 @@ roles_name_certificates(void **state)
 }
 
 static void
-a_certificate_may_take_the_right_away(void **state)
-{
-	const struct certificate c = { .cn = "eve" };
-	char roles[] = "eve:read";
-
-	(void)state;
-	conf.permission.roles = roles;
-	conf.permission.writer = WRITER_LAST;
-	join_all(2);
-	assert_ptr_equal(permission.writer, &client[1]);
-	assert_int_equal(link_set_certificate(&client[1], &c), 0);
-	assert_ptr_equal(permission.writer, &client[0]);
-}
-
-static void
 wrong_roles_are_explained(void **state)
 {
 	static const struct {
@@ -395,7 +380,6 @@ main(void)
 		TEST(a_changed_section_keeps_the_right_where_it_can),
 		TEST(the_right_is_handed_over),
 		TEST(roles_name_certificates),
-		TEST(a_certificate_may_take_the_right_away),
 		TEST(wrong_roles_are_explained),
 		TEST(the_most_silent_one_is_replaced),
 	};
