@@ -187,7 +187,7 @@ in_flight_lost(struct port *port)
 
 	if (!h->waits || h->wire == 0) {
 		/* See port_say(). */
-		port->traffic.tx_bytes -= link_pending(port->link);
+		port->traffic.tx_bytes -= left;
 		return;
 	}
 	if (left == 0) {
