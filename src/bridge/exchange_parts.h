@@ -29,7 +29,7 @@ struct master {
 	struct queue refused;
 	uint64_t last_ns; /* when it last sent a request */
 	bool priority;
-	bool served; /* has had a turn */
+	bool served; /* one of its requests was chosen before */
 };
 TAILQ_HEAD(master_list, master);
 

@@ -28,7 +28,7 @@ def test_what_a_client_sent_before_it_closed_arrives(pty, daemon, chatter):
     flush([client, a])
     client.close()
     if chatter:
-        # Answers to one that is gone: its connection is reset.
+        # Answers to one that has left: its connection is reset.
         for _ in range(5):
             a.send(b"an answer\n")
             flush([a])

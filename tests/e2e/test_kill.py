@@ -198,7 +198,7 @@ def test_full_queues_of_one_that_is_killed_are_not_lost(queue, story):
 
 
 def test_a_manager_that_does_not_hear_of_it_doubles_nothing(story):
-    """It takes no messages from a process that is gone when it looks at them."""
+    """It takes no messages from a process that has ended when it looks at them."""
     s = story("256K")
     s.b.reading = False
     s.say(4000)

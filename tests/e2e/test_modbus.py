@@ -669,7 +669,7 @@ def test_requests_are_not_kept_for_a_bus_that_is_away(masters, daemon):
     d.wait_state("bus", "up")
     m2.send(read(3, 2))
     expect(bus, read(3, 2), masters)
-    # Gone while an answer is awaited.
+    # Unplugged while an answer is awaited.
     bus.unplug()
     wait_count(d, "timeouts", 1)
     bus.plug()
@@ -857,7 +857,7 @@ def test_requests_of_masters_that_do_not_go_over_are_counted(masters, daemon, co
         who.send(read(3, n))
         flush([who])
         asks(d, n)
-    # Both have another section; m1 is opened again, the client is gone.
+    # Both have another section; m1 is opened again, the client is disconnected.
     d.write(conf(2))
     restart(d, [*masters, client])
     assert (d.queued("bus"), d.dropped("bus", "closed")) == (0, 2)

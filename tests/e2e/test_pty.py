@@ -164,7 +164,7 @@ def test_the_next_user_listens_while_the_last_ones_words_wait(
 @pytest.fixture
 def left_behind(daemon, directory, open_tty, connect):
     """
-    The user of pty p has gone; what it had sent to q, whose user does not read, is not
+    The user of pty p has left; what it had sent to q, whose user does not read, is not
     read yet.  What c sends goes to p.
     """
     d = daemon(section("pty", "p", link=directory / "p", framing="line") +
@@ -230,7 +230,7 @@ def test_a_user_that_leaves_while_it_is_read_holds_nobody_back(
         p.send(b"x" * 999 + b"\n")
         flush([p])
         d.wait_number("p/rx_frames", before + 1)
-    # Two reads of the daemon, and the user has gone before the first.
+    # Two reads of the daemon, and the user has left before the first.
     os.kill(d.pid, signal.SIGSTOP)
     try:
         p.send((b"y" * 99 + b"\n") * 80)

@@ -216,7 +216,7 @@ class Soak(Chaos):
         super().user()
         for u in self.users:
             self.people[u] = Person("p", u)
-            # What the one before left, who has gone this moment.
+            # What the one before left, who has left this moment.
             self.people[u].may_break = 1
 
     def crowd(self):
@@ -228,7 +228,7 @@ class Soak(Chaos):
         move(crowd, 0)
         for c in crowd:
             self.dice.choice((c.close, c.reset))()
-        wait_for(self.room, what="the crowd to be gone")
+        wait_for(self.room, what="the crowd to leave")
 
     def room(self):
         """Whether a control client would be let in."""

@@ -50,7 +50,7 @@ static struct ask {
 	uint8_t code;	      /* ...and gets that exception */
 	bool shown;	      /* a frame of its answer, to a session */
 	bool abandoned;	      /* nobody waits for its answer */
-	bool unrouted;	      /* its route has gone; it gets an exception */
+	bool unrouted;	      /* its route was removed; it gets an exception */
 	bool unanswered;      /* it is not to be answered */
 	bool counted;	      /* it was sent */
 	bool ended;	      /* the model awaits no answer from the bus */

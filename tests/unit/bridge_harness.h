@@ -139,7 +139,7 @@ bridge_end(void)
 	event_base_free(base);
 }
 
-/* The exchange of the process that ends is gone without a trace. */
+/* Removes the exchange of the process that ends, without a trace. */
 static inline void
 forget_exchange(struct port *bus)
 {

@@ -300,7 +300,7 @@ test_a_reload_between_pieces(void **state)
 		json_decref(json);
 		apply_range(0, MANY, "");
 	}
-	/* All that is left is gone. */
+	/* All that is left is removed. */
 	begin("json list");
 	apply_range(1, 2, "");
 	json_decref(parse(finish(&pieces)));

@@ -98,7 +98,7 @@ class Adapter(Port):
                     raise
                 return False
             return True
-        wait_for(plugged, what="the adapter to be gone")
+        wait_for(plugged, what="the adapter to be unplugged")
 
     def pull(self):
         self.monitor.execute("device_del", id=self.id)

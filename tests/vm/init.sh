@@ -4,7 +4,7 @@
 #
 #	lower   the host's root, read-only over 9p
 #	        what prepare.sh unpacked, read-only over 9p
-#	upper   a tmpfs: what the guest writes is gone with it
+#	upper   a tmpfs: what the guest writes is lost with it
 #
 # /run/vm is the directory of this run on the host, and can be written.
 
