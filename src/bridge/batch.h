@@ -95,7 +95,7 @@ size_t batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
  * Whether the frames of the batch are discarded because they came without the right to
  * write; they are counted then.  used: the bytes of input that were consumed for it.  Only
  * to be called while port->refused_len is not 0, after a batch of one frame or of
- * refused_len bytes at most.  Also true if the batch is empty.  (refuse.c)
+ * refused_len bytes at most.  (refuse.c)
  */
 bool port_refuses(struct port *port, struct batch *batch, size_t used);
 /* Picks the frames that a route lets through to the target. */

@@ -109,8 +109,8 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 static inline bool
 port_permits(struct port *port, struct batch *batch, size_t used)
 {
-	if (port->refused_len > 0)
-		return !port_refuses(port, batch, used);
+	if (port->refused_len > 0 && port_refuses(port, batch, used))
+		return false;
 	return batch->n > 0;
 }
 

@@ -56,7 +56,7 @@ port_refuses(struct port *port, struct batch *batch, size_t used)
 
 	port->refused_len -= MIN(port->refused_len, used);
 	if (batch->n == 0 || !refused)
-		return batch->n == 0;
+		return false;
 	COUNT(port, refused_frames, batch->n);
 	COUNT(port, refused_bytes, batch->wire);
 	if (port->node->messages == MESSAGES_REQUESTS)
