@@ -123,7 +123,7 @@ is_written(const struct bridge *b, bool only_tls)
 
 	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
-			if ((!only_tls || link_is_tls(port->link)) &&
+			if ((!only_tls || link_tls(port->link) != NULL) &&
 			    is_unwritten(port))
 				return false;
 	return true;
@@ -148,7 +148,7 @@ bridge_end_tls(struct bridge *b)
 
 	for (unsigned i = 0; i < b->nnodes; i++)
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
-			if (link_is_tls(port->link))
+			if (link_tls(port->link) != NULL)
 				link_close(port->link,
 				    "the daemon starts again, which ends TLS");
 }

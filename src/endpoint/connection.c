@@ -38,7 +38,6 @@ connection_start(struct link *link, int fd)
 	int r;
 
 	if (link_start(link, fd) < 0) {
-		permission_free(link);
 		free(link);
 		return false;
 	}
@@ -50,7 +49,6 @@ connection_start(struct link *link, int fd)
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, link->name, "closed (%s)",
 		    strerror(-r));
 		permission_leave(link);
-		permission_free(link);
 		link_stop(link);
 		free(link);
 		return false;
@@ -129,6 +127,5 @@ connection_settle(struct link *link)
 	permission_leave(link);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);
-	permission_free(link);
 	free(link);
 }

@@ -38,11 +38,11 @@ struct event_base;
 struct endpoint;
 struct filter;
 struct handshakes;
-struct identity;
 struct line_ops;
 struct line_use;
 struct permission;
 struct tls_context;
+struct tls_session;
 
 enum overflow {
 	OVERFLOW_BLOCK,
@@ -123,6 +123,8 @@ struct link_ops {
 	/* Describes an error that read or write has returned; false: as any errno.
 	 * NULL: no such errors. */
 	bool (*reason)(const struct link *, int e, char *buf, size_t size);
+	/* The session of TLS.  NULL: the link has no TLS. */
+	const struct tls_session *(*session)(const struct link *);
 };
 
 #define LINK_WHY_MAX 160
@@ -168,15 +170,14 @@ struct link {
 	char name[ENDPOINT_NAME_MAX + 12]; /* "ar1", "lan#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
 	int end; /* enum link_end: what the deferred close does */
-	char why[LINK_WHY_MAX];	   /* reason for closing it */
-	bool write_closed;	   /* the sending side was shut down by us */
-	bool close_fd;		   /* close(fd) when the link is closed */
-	bool adopted;		   /* opened by a previous process */
-	bool receive_only;	   /* no frames are delivered to it... */
-	bool no_peer;		   /* ...and it is not shown as a peer */
-	int role;		   /* enum role */
-	unsigned number;	   /* of a connection: that in its name */
-	struct identity *identity; /* its certificate, or NULL */
+	char why[LINK_WHY_MAX]; /* reason for closing it */
+	bool write_closed;	/* the sending side was shut down by us */
+	bool close_fd;		/* close(fd) when the link is closed */
+	bool adopted;		/* opened by a previous process */
+	bool receive_only;	/* no frames are delivered to it... */
+	bool no_peer;		/* ...and it is not shown as a peer */
+	int role;		/* enum role */
+	unsigned number;	/* of a connection: that in its name */
 	bool
 	    socket; /* a stream socket: unread data may still be left after an error or a hang-up */
 	bool local;	   /* a Unix socket */

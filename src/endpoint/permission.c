@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "permission.h"
+#include "tls_link.h"
 
 const char *const role_words[] = {
 	[ROLE_ALL] = "all",
@@ -28,14 +29,6 @@ const char *const right_words[] = {
 	[RIGHT_FREE] = "free",
 	[RIGHT_YES] = "yes",
 	NULL,
-};
-
-#define TLS_VERSION_MAX 16
-
-/* What is known of the client's certificate. */
-struct identity {
-	char version[TLS_VERSION_MAX];
-	char names[]; /* each ends with a NUL, and the list with an empty one */
 };
 
 /* --- the keys ------------------------------------------------------------- */
@@ -137,11 +130,13 @@ conf_of(const struct endpoint *ep)
 static enum role
 role_of(const struct link *link, const struct permission_conf *conf)
 {
-	const struct identity *identity = link->identity;
-	const char *name = identity != NULL ? identity->names : "";
+	const struct tls_session *session = link_tls(link);
+	const char *name;
 	enum role role;
 
-	for (; *name != '\0'; name += strlen(name) + 1)
+	for (size_t i = 0;
+	     session != NULL && (name = tls_session_name(session, i)) != NULL;
+	     i++)
 		if (find_role(conf->roles, name, strlen(name), &role) != NULL)
 			return role;
 	return (enum role)conf->role;
@@ -158,43 +153,22 @@ set_role(struct link *link)
 	    link->role == ROLE_READ || conf->writer != WRITER_ANY;
 }
 
-/* Copies the names; NULL: out of memory. */
-static struct identity *
-identity_new(const struct certificate *c)
-{
-	const char *const *name = c->ndns > 0 ? c->dns : &c->cn;
-	size_t n = c->ndns > 0 ? c->ndns : c->cn != NULL, size = 1, len;
-	struct identity *identity;
-	char *at;
-
-	for (size_t i = 0; i < n; i++)
-		size += strlen(name[i]) + 1;
-	if ((identity = calloc(1, sizeof(*identity) + size)) == NULL)
-		return NULL;
-	if (c->version != NULL)
-		snprintf(identity->version, sizeof(identity->version), "%s",
-		    c->version);
-	at = identity->names;
-	for (size_t i = 0; i < n; i++) {
-		/* An empty name would end the list. */
-		if ((len = strlen(name[i])) == 0)
-			continue;
-		memcpy(at, name[i], len);
-		at += len + 1;
-	}
-	return identity;
-}
-
 const char *
 link_certificate(const struct link *link)
 {
-	return link->identity != NULL ? link->identity->names : "";
+	const struct tls_session *session = link_tls(link);
+	const char *name =
+	    session != NULL ? tls_session_name(session, 0) : NULL;
+
+	return name != NULL ? name : "";
 }
 
 const char *
 link_tls_version(const struct link *link)
 {
-	return link->identity != NULL ? link->identity->version : "";
+	const struct tls_session *session = link_tls(link);
+
+	return session != NULL ? session->version : "";
 }
 
 /* --- the right to write ---------------------------------------------------- */
@@ -284,18 +258,6 @@ link_may_write(struct link *link)
 
 /* --- clients come and go --------------------------------------------------- */
 
-int
-link_set_certificate(struct link *link, const struct certificate *c)
-{
-	struct identity *identity = identity_new(c);
-
-	if (identity == NULL)
-		return -ENOMEM;
-	free(link->identity);
-	link->identity = identity;
-	return 0;
-}
-
 void
 permission_join(struct link *link)
 {
@@ -321,13 +283,6 @@ permission_leave(struct link *link)
 		give_newest(ep);
 	else
 		set_writer(ep, NULL);
-}
-
-void
-permission_free(struct link *link)
-{
-	free(link->identity);
-	link->identity = NULL;
 }
 
 void

@@ -96,20 +96,6 @@ struct permission {
 	uint64_t used_ns;    /* the last time that it sent something */
 };
 
-/* A certificate that a client has presented. */
-struct certificate {
-	const char *cn;		/* common name of the subject, or NULL */
-	const char *const *dns; /* DNS names of subjectAltName */
-	size_t ndns;
-	const char *version; /* of the protocol, such as "TLSv1.3" */
-};
-
-/*
- * The client has presented that certificate; the names are copied, and the role follows
- * from them in permission_join(): to be called before the link is up.  A client without a
- * certificate has only a version.  -ENOMEM: the link must be closed.
- */
-int link_set_certificate(struct link *link, const struct certificate *c);
 /* The name of its certificate that is shown, and the version of TLS; "" if none. */
 const char *link_certificate(const struct link *link);
 const char *link_tls_version(const struct link *link);
@@ -129,12 +115,11 @@ void permission_restore(struct link *link, uint64_t used_ns);
 
 /* --- for endpoint.c, link.c and the servers ------------------------------- */
 
-/* A connection is up, and the owner does not use it yet.  No effect if its endpoint has no permissions. */
+/* A connection is up, and the owner does not use it yet.  No effect if its endpoint has no
+ * permissions. */
 void permission_join(struct link *link);
 /* The connection sends no more (read_eof), or is closed (no longer up). */
 void permission_leave(struct link *link);
-/* Frees what permission_join() and link_set_certificate() have allocated. */
-void permission_free(struct link *link);
 /* The values of the keys have changed. */
 void permission_change(struct endpoint *ep);
 /* The connection to be replaced by a new one: one that has sent nothing for the longest

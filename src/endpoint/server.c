@@ -265,30 +265,11 @@ server_open(struct endpoint *ep)
 	return 0;
 }
 
-/* Its role follows from its certificate. */
-static int
-identify(struct link *link)
-{
-	const struct tls_session *session = link_tls(link);
-	struct certificate c = { .cn = NULL };
-
-	if (session == NULL)
-		return 0;
-	c.cn = session->common_name;
-	c.dns = (const char *const *)session->dns_names;
-	c.ndns = session->ndns;
-	c.version = session->version;
-	return link_set_certificate(link, &c);
-}
-
 static int
 server_attach(struct link *link)
 {
 	struct server *server = link->endpoint->impl;
-	int r;
 
-	if ((r = identify(link)) < 0)
-		return r;
 	return server->rfc2217 != NULL ? rfc2217_attach(server->rfc2217, link)
 				       : 0;
 }

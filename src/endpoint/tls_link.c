@@ -138,6 +138,12 @@ tls_link_closed(struct link *link)
 	tls_link_free(of(link));
 }
 
+static const struct tls_session *
+tls_link_session(const struct link *link)
+{
+	return of(link)->session;
+}
+
 static const struct link_ops tls_link_ops = {
 	.read = tls_link_read,
 	.write = tls_link_write,
@@ -146,6 +152,7 @@ static const struct link_ops tls_link_ops = {
 	.held = tls_link_held,
 	.finish = tls_link_finish,
 	.reason = tls_link_reason,
+	.session = tls_link_session,
 };
 
 /* NULL: out of memory; the session is freed then. */
@@ -204,18 +211,6 @@ endpoint_up_tls(struct endpoint *ep, struct tls_session *session)
 	if ((r = endpoint_up(ep, fd, true)) < 0 && ep->link.bev == NULL)
 		link_close_transport(&ep->link);
 	return r;
-}
-
-bool
-link_is_tls(const struct link *link)
-{
-	return link->ops == &tls_link_ops;
-}
-
-const struct tls_session *
-link_tls(const struct link *link)
-{
-	return link_is_tls(link) ? of(link)->session : NULL;
 }
 
 static uint64_t

@@ -195,13 +195,10 @@ tls_session_is_in(const struct tls_session *session,
     bool (*has)(const char *list, const char *name, size_t len),
     const char *list)
 {
-	const char *cn = session->common_name;
+	const char *name;
 
-	if (session->ndns == 0)
-		return cn != NULL && has(list, cn, strlen(cn));
-	for (size_t i = 0; i < session->ndns; i++)
-		if (has(list, session->dns_names[i],
-			strlen(session->dns_names[i])))
+	for (size_t i = 0; (name = tls_session_name(session, i)) != NULL; i++)
+		if (has(list, name, strlen(name)))
 			return true;
 	return false;
 }

@@ -104,7 +104,16 @@ int tls_load(const struct tls_conf *conf, bool server,
 /* Appends what is valid, but probably not intended. */
 void tls_warn(const struct tls_conf *conf, const struct tls_context *context,
     struct error *err);
-/* Whether the list of words has one of the names of the other side. */
+/* The names of the other side that count: the DNS names of its certificate, else the common
+ * name.  NULL: there are no more. */
+static inline const char *
+tls_session_name(const struct tls_session *session, size_t i)
+{
+	if (session->ndns == 0)
+		return i == 0 ? session->common_name : NULL;
+	return i < session->ndns ? session->dns_names[i] : NULL;
+}
+/* Whether the list of words has one of those names. */
 bool tls_session_is_in(const struct tls_session *session,
     bool (*has)(const char *list, const char *name, size_t len),
     const char *list);
