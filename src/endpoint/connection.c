@@ -46,8 +46,8 @@ connection_start(struct link *link, int fd)
 	    link->adopted ? "still connected" : "connected", link->address);
 	permission_join(link);
 	if ((r = ep->owner->up(link)) < 0) {
-		log_to(LOG_WARNING, ABOUT_ENDPOINT, link->name, "closed (%s)",
-		    strerror(-r));
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, link->name,
+		    "disconnected (%s)", strerror(-r));
 		permission_leave(link);
 		link_stop(link);
 		free(link);
@@ -122,8 +122,8 @@ connection_settle(struct link *link)
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
 	ep->nended -= link->read_eof;
-	log_to(
-	    level(link), ABOUT_ENDPOINT, link->name, "closed (%s)", link->why);
+	log_to(level(link), ABOUT_ENDPOINT, link->name, "disconnected (%s)",
+	    link->why);
 	permission_leave(link);
 	if (ep->conf->ops->hangup != NULL)
 		ep->conf->ops->hangup(ep);

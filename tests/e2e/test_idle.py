@@ -22,7 +22,7 @@ def test_a_client_that_does_nothing_is_closed(kind, pty, daemon, connect, direct
     assert not talker.eof
     assert [row["name"] for row in d.json("peers")] == ["lan#2"]
     assert d.number("lan/idle_closed") == 1
-    assert "lan#1: closed (idle for 2s)" in d.stderr()
+    assert "lan#1: disconnected (idle for 2s)" in d.stderr()
     pump([talker], lambda: talker.eof)
     assert d.number("lan/idle_closed") == 2
     wait_for(lambda: d.tasks()["lan.idle"]["state"] == "idle")

@@ -42,7 +42,7 @@ def test_one_that_has_ended_and_takes_nothing_is_closed_in_the_end(
             next(seconds)
             return not d.json("peers")
         wait_for(gone)
-        assert "closed (it sends no more, and takes nothing)" in d.stderr()
+        assert "disconnected (it sends no more, and takes nothing)" in d.stderr()
         assert next(seconds) > 5, "it was given no time"
         assert d.dropped("lan", "closed") > 0
     finally:
@@ -229,7 +229,7 @@ def test_a_half_closed_client_is_not_served_for_ever(slow):
              d.tasks()["lan#1.timer"]["label"])
     pass_seconds(d, a_second_later, 70, lambda: client.sock.recv(10))
     assert d.number("lan/peers") == 0
-    assert "closed (it sends no more, and takes too long)" in d.stderr()
+    assert "disconnected (it sends no more, and takes too long)" in d.stderr()
 
 
 def test_half_closed_clients_are_bounded(patient, pty, connect):

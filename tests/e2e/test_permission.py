@@ -138,14 +138,14 @@ def test_the_log_tells_of_a_client_before_its_right(pty, daemon, connect):
     d, a, port = start(pty, daemon, writer="last")
     join(d, connect, port)
     two = join(d, connect, port)
-    two.close()
+    two.reset()
     wait_for(lambda: "lan#2" not in peers(d))
     told = [line for line in d.stderr().splitlines() if "lan#" in line]
     assert [what.split(" from ")[0].split(" (")[0] for what in (
         line[line.index("lan#"):] for line in told)] == [
         "lan#1: connected", "lan#1: has the right to write",
         "lan#2: connected", "lan#2: has the right to write",
-        "lan#2: closed", "lan#1: has the right to write"]
+        "lan#2: disconnected", "lan#1: has the right to write"]
 
 
 def test_the_log_tells_of_an_adopted_client_before_its_right(pty, daemon, connect):
@@ -283,7 +283,7 @@ def test_a_new_client_replaces_the_most_silent_one(pty, daemon, connect):
     heard(four, a, b"four\n")
     assert list(peers(d)) == ["lan#1", "lan#3", "lan#4"]
     assert d.number("lan/replaced") == 1 and d.number("lan/refused") == 0
-    assert "lan#2: closed (replaced by a new client" in d.stderr()
+    assert "lan#2: disconnected (replaced by a new client" in d.stderr()
     d.control("set lan/takeover no")
     five = connect(port)
     pump([five], lambda: five.eof)

@@ -105,7 +105,7 @@ def test_a_mute_client_that_has_ended_is_owed_nothing(pty, daemon, clock, direct
          not d.json("peers"))
     clock.move(d, 2)
     pump([b], lambda: not d.json("peers"))
-    assert "closed (it sends no more, and has received everything)" in d.stderr()
+    assert "disconnected (it sends no more, and has received everything)" in d.stderr()
 
 
 # --- times of frames that waited ---------------------------------------------

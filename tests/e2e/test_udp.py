@@ -103,7 +103,7 @@ def test_who_was_not_heard_of_for_a_minute_is_forgotten(
     assert p.hear() == b"still there"
     clock.move(d, 21)
     wait_for(lambda: not d.json("peers"))
-    assert "closed (not heard of for a minute)" in d.stderr()
+    assert "disconnected (not heard of for a minute)" in d.stderr()
 
 
 def test_of_two_peers_the_silent_one_is_forgotten(pty, daemon, peer, clock):
@@ -182,7 +182,7 @@ def test_a_new_sender_takes_the_place_of_a_silent_one(pty, daemon, peer, clock):
     expect(a, b"hello\n", [a])
     addresses = {row["address"] for row in d.json("peers")}
     assert addresses == {p.address for p in [peers[0], *peers[2:], new]}
-    assert "closed (another sender takes its place)" in d.stderr()
+    assert "disconnected (another sender takes its place)" in d.stderr()
     send(a, b"news\n")
     assert new.hear() == b"news"
 

@@ -68,7 +68,7 @@ def joined(d):
 
 def lost(d):
     wait_for(lambda: not d.json("peers"))
-    assert "lan#1: closed (acknowledged nothing for 2s)" in d.stderr()
+    assert "lan#1: disconnected (acknowledged nothing for 2s)" in d.stderr()
 
 
 def idle(far, a, d, how):
