@@ -42,7 +42,7 @@ def launcher(env, sockets):
 
 
 class Ended(Exception):
-    """The daemon is gone."""
+    """The daemon has ended."""
 
 
 class Victim(Daemon):
@@ -108,7 +108,8 @@ class Victim(Daemon):
 
     def inodes(self, fds):
         """Of open files."""
-        return {os.stat(f"/proc/{self.pid}/fd/{fd}").st_ino for fd in fds}
+        files = self.of_descriptors("fd", os.stat)
+        return {files[fd].st_ino for fd in fds if fd in files}
 
     def mapped(self, name):
         """The inodes of files in memory whose name has that in it."""

@@ -13,6 +13,7 @@ what it wants has come (pump, expect), and compares bytes (same).
         expect(b, b"\\x03hi\\x00", [a])
         assert d.number("b/tx_frames") == 1
 """
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -197,7 +198,7 @@ class Pty(Stream):
 
     def hang_up(self):
         """
-        The other side is gone, the name stays for the moment.  It names no number
+        The other side is closed, the name stays for the moment.  It names no number
         any more, as that may be a stranger's next.
         """
         gone = self.link.with_name(self.link.name + ".gone")
@@ -624,12 +625,18 @@ class Daemon:
 
     def descriptors(self):
         """Number -> what it is, of every open descriptor."""
+        return self.of_descriptors("fd", os.readlink)
+
+    def of_descriptors(self, directory, look):
+        """
+        Number -> what look says of its file in that directory of /proc/PID.  One that is
+        closed meanwhile is left out.
+        """
         found = {}
-        for fd in os.listdir(f"/proc/{self.pid}/fd"):
-            try:
-                found[int(fd)] = os.readlink(f"/proc/{self.pid}/fd/{fd}")
-            except FileNotFoundError:
-                pass
+        directory = f"/proc/{self.pid}/{directory}"
+        for fd in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found[int(fd)] = look(f"{directory}/{fd}")
         return found
 
     # the control port

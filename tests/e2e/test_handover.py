@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -218,12 +219,11 @@ def test_what_waits_keeps_its_route_and_clients_their_numbers(pty, daemon, conne
 
 def inheritable(d):
     """The descriptors that a child process would have, too."""
-    found = {}
-    for fd, target in d.descriptors().items():
-        text = open(f"/proc/{d.pid}/fdinfo/{fd}").read()
-        if not int(re.search(r"flags:\s+(\d+)", text)[1], 8) & os.O_CLOEXEC:
-            found[fd] = target
-    return found
+    def inherited(path):
+        flags = re.search(r"flags:\s+(\d+)", Path(path).read_text())
+        return not int(flags[1], 8) & os.O_CLOEXEC
+    kept = d.of_descriptors("fdinfo", inherited)
+    return {fd: target for fd, target in d.descriptors().items() if kept.get(fd)}
 
 
 def test_no_descriptor_is_left_to_others(pty, daemon, directory, connect, open_tty):

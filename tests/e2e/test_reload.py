@@ -17,11 +17,10 @@ def lines(*ptys, **keys):
 
 def descriptor(d, pty):
     """Number and identity of the daemon's descriptor of a device."""
-    found = []
-    for fd, target in d.descriptors().items():
-        if target == pty.slave_name:
-            st = os.stat(f"/proc/{d.pid}/fd/{fd}")
-            found.append((fd, st.st_ino, st.st_rdev))
+    files = d.of_descriptors("fd", os.stat)
+    found = [(fd, files[fd].st_ino, files[fd].st_rdev)
+             for fd, target in d.descriptors().items()
+             if target == pty.slave_name and fd in files]
     assert len(found) == 1, found
     return found[0]
 
@@ -393,7 +392,7 @@ def test_a_control_port_that_cannot_be_opened_refuses_the_reload(
                      + control("new", bad[0], **bad[1]))
         assert re.search(r"\bcontrol new\b", str(e.value))
         assert "nothing was changed" in d.stderr()
-    # All is as before: the ports, the endpoints, and those that were tried are gone.
+    # All is as before: the ports, the endpoints, and those that were tried are closed.
     assert d.control("version", directory / "old")
     assert not (directory / "good").exists() and not (directory / "bad").exists()
     a.send(b"on\n")
