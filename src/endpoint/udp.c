@@ -190,7 +190,8 @@ udp_open(struct endpoint *ep)
 	ep->impl = udp_new(ep, &setup);
 	if (ep->impl == NULL)
 		return -ENOMEM;
-	udp_start(ep->impl);
+	if ((r = udp_start(ep->impl)) < 0)
+		return r;
 	return set_partners(ep, &a);
 }
 

@@ -43,6 +43,7 @@ struct udp {
 	int first_fd;		 /* ...from this socket */
 	struct peer *blocked;	 /* the first datagram is for its paused link */
 	struct event *events[2]; /* of the sockets */
+	int failed;		 /* errno: a socket cannot be waited for */
 	struct event *expiry;
 	struct task task, expiry_task;
 	struct log_limit unwanted, unsent, no_peer;
@@ -55,7 +56,8 @@ struct udp {
 struct peer *udp_peer_new(struct udp *udp, enum peer_kind kind,
     const struct address *address, const char *name);
 void udp_peer_free(struct peer *peer);
-/* Waits for datagrams, unless the first one is for a link that is paused. */
+/* Waits for datagrams, unless the first one is for a link that is paused.  On failure the
+ * endpoint is lost, from the loop. */
 void udp_arm(struct udp *udp);
 /* The timer that removes peers that are silent: creates its event (-ENOMEM), adds its task. */
 int udp_expiry_new(struct udp *udp);

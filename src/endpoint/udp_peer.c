@@ -139,8 +139,11 @@ udp_arm(struct udp *udp)
 			continue;
 		if (udp->blocked != NULL)
 			event_del(udp->events[i]);
-		else if (event_add(udp->events[i], NULL) < 0)
-			endpoint_lost(udp->ep, strerror(errno));
+		else if (event_add(udp->events[i], NULL) < 0) {
+			/* The callers still use the endpoint. */
+			udp->failed = errno;
+			event_active(udp->events[i], EV_READ, 1);
+		}
 	}
 	TASK_WAIT(&udp->task);
 }

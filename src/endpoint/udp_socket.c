@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -200,6 +201,10 @@ on_socket(evutil_socket_t fd, short what, void *arg)
 	ssize_t n;
 
 	(void)what;
+	if (udp->failed != 0) {
+		endpoint_lost(udp->ep, strerror(udp->failed));
+		return;
+	}
 	task_begin(&udp->task);
 	for (int i = 0; i < BURST && udp->blocked == NULL; i++) {
 		from.len = sizeof(from.ss);
@@ -295,14 +300,17 @@ udp_new(struct endpoint *ep, const struct udp_setup *setup)
 	return udp;
 }
 
-void
+int
 udp_start(struct udp *udp)
 {
 	task_add(
 	    &udp->task, udp, receive_label, "%s.receive", udp->ep->conf->name);
 	udp_expiry_start(udp);
 	udp_arm(udp);
+	if (udp->failed != 0)
+		return -udp->failed;
 	endpoint_listening(udp->ep);
+	return 0;
 }
 
 void

@@ -26,8 +26,8 @@ struct udp_setup {
 void udp_setup_free(struct udp_setup *setup);
 /* Takes over what the setup contains, also on failure (NULL: out of memory). */
 struct udp *udp_new(struct endpoint *ep, const struct udp_setup *setup);
-/* Starts the endpoint. */
-void udp_start(struct udp *udp);
+/* Starts the endpoint.  -errno: call udp_stop(). */
+int udp_start(struct udp *udp);
 /* Changes the partners, to which frames are always sent, to these.  -ENOMEM. */
 int udp_set_partners(
     struct udp *udp, const struct address *partner, unsigned n);
