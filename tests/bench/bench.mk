@@ -33,4 +33,8 @@ bench: deps-build
 	@tests/bench/bench.py --rounds $(ROUNDS) $(if $(SUITES),--suites $(SUITES)) \
 	    $(if $(JSON),--json $(JSON))
 
-.PHONY: bench bench-tools
+bench-clients: deps-build
+	$(MAKE) -j$(JOBS) all bench-tools
+	@tests/bench/clients.py --rounds $(ROUNDS)
+
+.PHONY: bench bench-clients bench-tools
