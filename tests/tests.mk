@@ -48,7 +48,7 @@ check: deps
 	tests/check.sh
 
 # The service under a real systemd, in a container; skipped where there is none.
-check-systemd: all
+check-systemd: all faults
 	tests/systemd/run.sh
 
 # Real serial drivers, and the service with udev, in emulated machines, in some minutes.

@@ -228,6 +228,7 @@ passed 'the watchdog starts a daemon that hangs again'
 # --- a restart without loss --------------------------------------------------
 
 /usr/bin/python3 /run/out/restart.py || fail 'a restart was noticed'
+/usr/bin/python3 /run/out/restart_net.py || fail 'a client noticed a restart'
 
 # --- TCP ---------------------------------------------------------------------
 

@@ -35,8 +35,9 @@ mount -t overlay -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" \
     overlay "$root" || skip "may not mount an overlay"
 ${MAKE:-make} -s install DESTDIR="$root" PREFIX=/usr
 install -m 755 tests/systemd/in-container.sh "$dir/out/test"
-install -m 644 tests/systemd/restart.py tests/e2e/harness.py \
-    tests/e2e/test_handover.py "$dir/out"
+install -m 644 tests/systemd/restart.py tests/systemd/restart_net.py \
+    tests/e2e/harness.py tests/e2e/certificates.py tests/e2e/uart.py \
+    tests/e2e/test_handover.py tests/e2e/test_rfc2217.py build/fault.so "$dir/out"
 # What is configured on this machine is not of the test.
 rm -rf "$root/etc/ttybridge" "$root/etc/systemd/system/ttybridge.service"*
 install -D -m 644 conf/ttybridge.conf "$root/etc/ttybridge/ttybridge.conf"
