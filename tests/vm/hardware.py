@@ -2,7 +2,7 @@
 The daemon on the kernel's own drivers: 16550s, flow control, and an FTDI adapter that is
 pulled and plugged.
 
-usage: hardware.py [uart] [flow] [hotplug]
+usage: hardware.py [uart] [flow] [remote] [hotplug]
 """
 import os
 import random
@@ -13,6 +13,8 @@ import tempfile
 import termios
 import time
 from pathlib import Path
+
+import serial as pyserial
 
 import harness
 from guest import (TIOCM_LOOP, Adapter, Listener, Monitor, Talker, Traffic, Uart,
@@ -164,9 +166,8 @@ def flow(directory):
 
 def flow_set(d):
     for name, want in (("/dev/ttyS6", True), ("/dev/ttyS5", False)):
-        stty = subprocess.run(["stty", "-F", name, "-a"], check=True, text=True,
-                              stdout=subprocess.PIPE).stdout.split()
-        assert ("crtscts" in stty) == want, f"{name}: {stty}"
+        words = stty(name)
+        assert ("crtscts" in words) == want, f"{name}: {words}"
         port = Uart(name)
         assert bool(port.settings()[2] & termios.CRTSCTS) == want, name
         assert not port.settings()[0] & termios.CRTSCTS, name
@@ -205,6 +206,62 @@ def held_and_released(directory, d, port, text):
     passed("CTS on again: all that was held arrives")
     client.close()
     far.close()
+
+
+# --- a client that controls the line -----------------------------------------
+
+def stty(name):
+    return subprocess.run(["stty", "-F", name, "-a"], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout.replace(";", "").split()
+
+
+def remote(directory):
+    """pyserial - RFC 2217 - ttyS4 - null modem - ttyS5; ttyS4 starts with 115200 8N1."""
+    port = free_port()
+    conf = serial("one", "/dev/ttyS4") + tcp_server("net", port, protocol="rfc2217")
+    with Daemon(directory, conf, name="remote") as d:
+        near, far = Uart("/dev/ttyS4"), Uart("/dev/ttyS5")
+        p = pyserial.serial_for_url(
+            f"rfc2217://127.0.0.1:{port}", 19200, pyserial.SEVENBITS,
+            pyserial.PARITY_EVEN, pyserial.STOPBITS_TWO, timeout=harness.PATIENCE)
+        words = stty("/dev/ttyS4")
+        for word in "19200", "cs7", "parenb", "-parodd", "cstopb":
+            assert word in words, f"no {word}: {words}"
+        subprocess.run(["stty", "-F", "/dev/ttyS5", "19200", "cs7", "parenb", "-parodd",
+                        "cstopb"], check=True)
+        p.write(b"there")
+        pump([far], lambda: far.received == b"there", what="bytes from the client")
+        far.send(b"back")
+        assert p.read(4) == b"back"
+        lines_follow(p, near)
+        p.close()
+        wait_for(lambda: "115200" in stty("/dev/ttyS4"), what="the settings from before")
+        words = stty("/dev/ttyS4")
+        for word in "cs8", "-parenb", "-cstopb":
+            assert word in words, f"no {word}: {words}"
+        far.close()
+        near.close()
+        assert d.number("net/bad_commands") == 0
+    passed("RFC 2217: 19200 7E2 is set (read back with stty), and 115200 8N1 is restored")
+
+
+def lines_follow(p, near):
+    """DTR and RTS are the client's; looped to itself, the UART has its RTS as CTS."""
+    for on in False, True, False, True:
+        p.dtr, p.rts = on, not on
+        assert bool(near.lines() & termios.TIOCM_DTR) == on
+        assert bool(near.lines() & termios.TIOCM_RTS) != on
+    near.set_lines(on=TIOCM_LOOP)
+    times = []
+    for n in range(20):
+        on = n % 2 == 0
+        near.set_lines(**{"on" if on else "off": termios.TIOCM_RTS})
+        start = time.monotonic()
+        wait_for(lambda: p.cts == on, what="CTS")
+        times.append((time.monotonic() - start) * 1000)
+    near.set_lines(off=TIOCM_LOOP)
+    passed(f"RFC 2217: DTR and RTS are set (read back), {len(times)} changes of CTS reach "
+           f"the client in p50 {percentile(times, 50):.0f} ms, max {max(times):.0f} ms")
 
 
 # --- hotplug -----------------------------------------------------------------
@@ -420,7 +477,7 @@ def report(r, d, cpu, half, took, begin):
 
 # --- all ---------------------------------------------------------------------
 
-TESTS = {"uart": uart, "flow": flow, "hotplug": hotplug}
+TESTS = {"uart": uart, "flow": flow, "remote": remote, "hotplug": hotplug}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or TESTS:
