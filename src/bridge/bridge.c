@@ -111,9 +111,7 @@ bridge_stop(struct bridge *b)
 static bool
 is_unwritten(const struct port *port)
 {
-	return port_open(port) &&
-	    (port->backlog || port->in_flight.waits ||
-		!queue_empty(&port->queue) || link_held(port->link) > 0);
+	return port_open(port) && (port->backlog || port_owes(port));
 }
 
 static bool

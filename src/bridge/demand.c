@@ -14,6 +14,7 @@
 #include <event2/event.h>
 
 #include "demand.h"
+#include "forward.h"
 #include "log.h"
 
 #define LOOK_NS (100 * NSEC_PER_MSEC)
@@ -65,8 +66,7 @@ is_written(const struct node *node)
 	const struct port *port = TAILQ_FIRST(&node->ports);
 
 	return port == NULL || !port->link->up ||
-	    (queue_empty(&port->queue) && !port->in_flight.waits &&
-		link_pending(port->link) == 0);
+	    (!port_owes(port) && link_pending(port->link) == 0);
 }
 
 bool

@@ -139,6 +139,13 @@ port_blocks(const struct port *port)
 	return port->conf->overflow == OVERFLOW_BLOCK && port_open(port) &&
 	    !port->stalled && !port->closing;
 }
+/* Whether something waits that this process has yet to write. */
+static inline bool
+port_owes(const struct port *port)
+{
+	return port->in_flight.waits || !queue_empty(&port->queue) ||
+	    link_held(port->link) > 0;
+}
 /*
  * How much every destination of a source can accept; *ret_by is the one with the least
  * room, NULL when none limits the source.

@@ -82,9 +82,7 @@ port_ended(struct port *port, uint64_t now)
 static bool
 is_owed(const struct port *port)
 {
-	return !port->link->unwritable &&
-	    (port->in_flight.waits || !queue_empty(&port->queue) ||
-		link_held(port->link) > 0);
+	return !port->link->unwritable && port_owes(port);
 }
 
 void

@@ -423,7 +423,7 @@ link_finish(struct link *link)
 
 	if (!link->up || !link->socket)
 		return true;
-	if (link->filtered && !link->read_eof && !link_filter_flush(link))
+	if (link->filtered && !link_filter_flush(link))
 		return false;
 	if (!transport_finish(link))
 		return false;

@@ -98,6 +98,9 @@ link_close_transport(struct link *link)
 size_t
 link_held(const struct link *link)
 {
-	return link->carried && link->ops->held != NULL ? link->ops->held(link)
-							: 0;
+	size_t held = link->filtered ? link->filter->rest_len : 0;
+
+	if (link->carried && link->ops->held != NULL)
+		held += link->ops->held(link);
+	return held;
 }
