@@ -41,7 +41,7 @@ echo_close(struct endpoint *ep)
 static int
 echo_open(struct endpoint *ep)
 {
-	int fd, r;
+	int fd;
 
 	snprintf(ep->address, sizeof(ep->address), "echo");
 	if ((fd = endpoint_take(ep)) < 0) {
@@ -49,11 +49,7 @@ echo_open(struct endpoint *ep)
 			return fd;
 		link_keep(&ep->link, fd);
 	}
-	if ((r = endpoint_up(ep, fd, true)) < 0) {
-		keep_remove(&ep->link.kept);
-		close(fd);
-	}
-	return r;
+	return endpoint_up(ep, fd, true);
 }
 
 const struct endpoint_ops endpoint_echo = {

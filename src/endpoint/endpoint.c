@@ -257,8 +257,16 @@ bring_up(struct endpoint *ep, int fd)
 int
 endpoint_up(struct endpoint *ep, int fd, bool close_fd)
 {
+	int r;
+
 	ep->link.close_fd = close_fd;
-	return bring_up(ep, fd);
+	r = bring_up(ep, fd);
+	/* A link that was started is closed by endpoint_lost(). */
+	if (r < 0 && ep->link.bev == NULL) {
+		ep->link.fd = fd;
+		link_close_transport(&ep->link);
+	}
+	return r;
 }
 
 void

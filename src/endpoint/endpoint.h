@@ -461,7 +461,8 @@ void link_trigger(struct link *link, short what);
 
 /*
  * The single link is open on that descriptor (non-blocking, close-on-exec).  close_fd:
- * the descriptor is closed with the link; otherwise by the type's close().  -errno.
+ * the descriptor is closed with the link, also on failure; otherwise by the type's
+ * close().  -errno; the caller then calls endpoint_lost(), or returns it from open().
  */
 int endpoint_up(struct endpoint *ep, int fd, bool close_fd);
 /* The endpoint is ready: an endpoint with several links is up even without any link. */

@@ -281,9 +281,7 @@ come_up(struct remote *r, int fd)
 
 	serial_set_address(ep);
 	link_keep(&ep->link, fd);
-	if ((n = endpoint_up(ep, fd, true)) < 0)
-		close(fd);
-	else
+	if ((n = endpoint_up(ep, fd, true)) == 0)
 		link_keepalive(&ep->link, conf_of(r)->tcp.keepalive);
 	return n;
 }

@@ -60,8 +60,7 @@ opened(struct endpoint *ep, int fd, struct tls_session *session)
 		r = endpoint_up_tls(ep, session);
 	else {
 		link_keep(&ep->link, fd);
-		if ((r = endpoint_up(ep, fd, true)) < 0)
-			close(fd);
+		r = endpoint_up(ep, fd, true);
 	}
 	if (r < 0)
 		endpoint_lost(ep, "out of memory");

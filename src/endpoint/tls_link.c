@@ -198,7 +198,7 @@ endpoint_add_tls(
 int
 endpoint_up_tls(struct endpoint *ep, struct tls_session *session)
 {
-	int fd = session->fd, r;
+	int fd = session->fd;
 	struct tls_link *tls = tls_link_new(ep, session);
 
 	if (tls == NULL) {
@@ -207,10 +207,7 @@ endpoint_up_tls(struct endpoint *ep, struct tls_session *session)
 	}
 	tls->link = &ep->link;
 	link_set_transport(&ep->link, &tls_link_ops, tls);
-	/* Otherwise it is closed with the link. */
-	if ((r = endpoint_up(ep, fd, true)) < 0 && ep->link.bev == NULL)
-		link_close_transport(&ep->link);
-	return r;
+	return endpoint_up(ep, fd, true);
 }
 
 static uint64_t

@@ -82,9 +82,7 @@ client_open(struct endpoint *ep)
 			return fd;
 		link_keep(&ep->link, fd);
 	}
-	if ((r = endpoint_up(ep, fd, true)) < 0)
-		close(fd);
-	return r;
+	return endpoint_up(ep, fd, true);
 }
 
 static void

@@ -33,17 +33,23 @@ static char directory[64];
 static uint8_t got[1 << 20];
 static size_t got_len;
 
+static int up_result; /* of owner_up() */
+
 static int
 owner_up(struct link *link)
 {
-	link_set_reading(link, true);
-	return 0;
+	if (up_result == 0)
+		link_set_reading(link, true);
+	return up_result;
 }
 
 static void
 owner_down(struct link *link, const char *why)
 {
-	(void)link, (void)why;
+	(void)why;
+	/* It is closed after this, and not twice. */
+	if (link->fd >= 0)
+		assert_int_not_equal(fcntl(link->fd, F_GETFD), -1);
 }
 
 static void

@@ -100,6 +100,22 @@ who_refuses_is_asked_again(void **state)
 	close(server);
 }
 
+/* As when there is no memory for the link. */
+static void
+an_owner_that_refuses_is_asked_again(void **state)
+{
+	int server = serve("127.0.0.1:0");
+
+	(void)state;
+	up_result = -ENOMEM;
+	open_client(name);
+	UNTIL(ep->losses >= 1);
+	up_result = 0;
+	UNTIL(ep->state == ENDPOINT_UP && ep->link.up);
+	endpoint_free(ep);
+	close(server);
+}
+
 /* Accepts a connection and closes it when it has lasted that long. */
 static void
 serve_for(int server, uint64_t ns)
@@ -227,6 +243,7 @@ main(void)
 		TEST(a_number_is_connected_to),
 		TEST(a_name_is_connected_to),
 		TEST(who_refuses_is_asked_again),
+		TEST(an_owner_that_refuses_is_asked_again),
 		TEST(the_back_off_ends_when_a_connection_has_lasted),
 		TEST(a_stop_while_it_connects_leaves_nothing),
 		TEST(a_stop_while_a_name_is_asked_for_leaves_nothing),
