@@ -251,7 +251,11 @@ bring_up(struct endpoint *ep, int fd)
 	/* on_reopen() removes the task itself at the end of its run. */
 	if (ep->reopen.state != TASK_RUNNING)
 		task_remove(&ep->reopen);
-	return ep->owner->up(link);
+	if ((r = ep->owner->up(link)) < 0) {
+		ep->losses++;
+		link_stop(link);
+	}
+	return r;
 }
 
 int
@@ -261,8 +265,7 @@ endpoint_up(struct endpoint *ep, int fd, bool close_fd)
 
 	ep->link.close_fd = close_fd;
 	r = bring_up(ep, fd);
-	/* A link that was started is closed by endpoint_lost(). */
-	if (r < 0 && ep->link.bev == NULL) {
+	if (r < 0) {
 		ep->link.fd = fd;
 		link_close_transport(&ep->link);
 	}

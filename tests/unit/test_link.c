@@ -1,7 +1,12 @@
 /*
- * link: a link whose bytes are carried by something else than a descriptor.
+ * link: a link whose bytes are carried by something else than a descriptor, output of a
+ * link with a filter, and an owner that refuses a link.
  */
 #include "endpoint_harness.h"
+
+#include <sys/socket.h>
+
+#include "telnet_filter.h"
 
 static struct {
 	const char *input; /* NULL: nothing now; empty: the other side ends */
@@ -188,6 +193,114 @@ test_closing_tells_the_transport(void **state)
 	endpoint_free(ep);
 }
 
+/* --- telnet on a descriptor ------------------------------------------------- */
+
+static int pair[2];
+
+static int
+pair_attach(struct link *link)
+{
+	struct telnet_filter *filter = calloc(1, sizeof(*filter));
+
+	if (filter == NULL)
+		return -ENOMEM;
+	telnet_attach(link, filter, &telnet_client);
+	return 0;
+}
+
+static int
+pair_open(struct endpoint *e)
+{
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	return endpoint_up(e, pair[0], true);
+}
+
+static const struct endpoint_ops pair_type = {
+	.type = "pair",
+	.keys = no_keys,
+	.check = far_check,
+	.open = pair_open,
+	.close = far_close,
+	.attach = pair_attach,
+};
+
+static void
+open_pair(void)
+{
+	const char *keys[] = { NULL };
+
+	ep = make_endpoint(&pair_type, keys);
+	endpoint_start(ep);
+}
+
+/* Reads all that has arrived, and returns how many of its last bytes fit into buf. */
+static size_t
+read_far(char *buf, size_t size)
+{
+	size_t total = 0;
+	ssize_t n;
+
+	while ((n = read(pair[1], buf, size)) > 0)
+		total = (size_t)n;
+	return total;
+}
+
+static void
+test_commands_that_wait_are_output(void **state)
+{
+	static const uint8_t command[] = { TELNET_IAC, TELNET_NOP };
+	char waste[4096];
+
+	(void)state;
+	open_pair();
+	turn();
+	assert_int_equal(link_held(&ep->link), 0);
+	while (write(pair[0], "x", 1) == 1)
+		continue;
+	assert_true(filter_command(ep->link.filter, command, sizeof(command)));
+	assert_int_equal(link_held(&ep->link), sizeof(command));
+	/* Also after the other side has ended its output. */
+	shutdown(pair[1], SHUT_WR);
+	ep->link.read_eof = true;
+	assert_false(link_finish(&ep->link));
+	while (link_held(&ep->link) > 0) {
+		assert_true(read_far(waste, sizeof(waste)) > 0);
+		link_finish(&ep->link);
+	}
+	assert_true(link_finish(&ep->link));
+	assert_int_equal(read_far(waste, sizeof(waste)), sizeof(command));
+	assert_memory_equal(waste, command, sizeof(command));
+	endpoint_free(ep);
+	close(pair[1]);
+}
+
+/* At once, because a type frees what belongs to the link when its open() fails. */
+static void
+test_a_link_that_its_owner_refuses_is_closed_once(void **state)
+{
+	const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int other;
+
+	(void)state;
+	up_result = -ENOMEM;
+	open_pair();
+	up_result = 0;
+	assert_int_equal(ep->state, ENDPOINT_LOST);
+	/* Another file gets its number. */
+	other = pair[0];
+	assert_int_equal(fcntl(other, F_GETFD), -1);
+	assert_int_equal(dup2(null, other), other);
+	close(pair[1]);
+	UNTIL(ep->state == ENDPOINT_UP);
+	assert_int_not_equal(pair[0], other);
+	assert_true(fcntl(other, F_GETFD) >= 0);
+	endpoint_free(ep);
+	close(other);
+	close(null);
+	close(pair[1]);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -197,6 +310,8 @@ main(void)
 		TEST(test_reads_what_is_announced),
 		TEST(test_what_is_not_taken_waits),
 		TEST(test_closing_tells_the_transport),
+		TEST(test_commands_that_wait_are_output),
+		TEST(test_a_link_that_its_owner_refuses_is_closed_once),
 	};
 
 	return cmocka_run_group_tests_name("link", tests, NULL, NULL);
