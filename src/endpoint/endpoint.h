@@ -329,7 +329,7 @@ struct endpoint {
 	uint64_t replaced;	       /* by newer ones, in this process */
 	struct permission *permission; /* NULL: all may read and write */
 	uint64_t bad_commands;	       /* of the protocols of closed links */
-	struct line_use *line_use;     /* of a line: NULL: nobody controls it */
+	struct line_use *line_use;     /* of a line; NULL: no client has it */
 	uint64_t tls_failed;	       /* handshakes, in this process */
 	struct handshakes *handshakes; /* those in progress; NULL: no TLS */
 	uint64_t backoff_ns, next_try_ns;
@@ -433,8 +433,8 @@ bool link_device(const struct link *link, struct device_id *ret);
 size_t link_take_back(struct link *link);
 /* Number of bytes passed to link_hand() and not yet written. */
 size_t link_pending(const struct link *link);
-/* Number of bytes that were accepted by link_write() and are not sent by this process
- * yet. */
+/* Number of bytes that this process has yet to send after link_write() has accepted
+ * those of the owner: encrypted ones, the rest of an encoded byte, commands of a filter. */
 size_t link_held(const struct link *link);
 /* Enables or disables reading; may be called from callbacks.  A hang-up is detected in
  * either case. */

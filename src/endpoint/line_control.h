@@ -67,8 +67,10 @@ struct line_ops {
 	int (*signals)(const struct endpoint *, unsigned *ret);
 	/* Starts or ends a break; a break of limited length ends, too. */
 	int (*set_break)(struct endpoint *, bool on);
-	/* Discards what the driver has received and nobody has read, or what it has
-	 * not sent yet. */
+	/* Whether a break is in progress that set_break() has started. */
+	bool (*in_break)(const struct endpoint *);
+	/* Discards what the driver has received and this process has not read, or
+	 * what it has not sent yet. */
 	int (*purge)(struct endpoint *, bool input, bool output);
 };
 

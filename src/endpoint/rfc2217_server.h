@@ -37,7 +37,7 @@ struct rfc2217;
  */
 int rfc2217_new(struct endpoint *ep, const struct rfc2217_conf *conf,
     bool com_port, struct rfc2217 **ret);
-/* No client may be left; NULL is allowed. */
+/* All clients must have been closed; NULL is allowed. */
 void rfc2217_free(struct rfc2217 *server);
 /* See endpoint_ops.attach. */
 int rfc2217_attach(struct rfc2217 *server, struct link *link);

@@ -190,8 +190,8 @@ const struct key serial_keys[] = {
 	    .def = "none",
 	    .words = serial_reset_words,
 	    .help = "what the command reset does: an ESP board starts its"
-		    " bootloader (classic) or its program (esp), an Arduino"
-		    " starts anew (uno)" },
+		    " bootloader (classic) or its program (esp), an Arduino is"
+		    " reset (uno)" },
 	{ .name = "hangup_on_close",
 	    .type = KEY_BOOL,
 	    .offset = OFFSET(hangup_on_close),

@@ -347,8 +347,7 @@ close_now(struct serial_port *port, const char *name)
 	} else {
 		if (sp_close(port->sp) != SP_OK)
 			log_to(LOG_DEBUG, ABOUT_ENDPOINT, name,
-			    "%s had disappeared before it was closed",
-			    port->path);
+			    "%s was removed before it was closed", port->path);
 		sp_free_port(port->sp);
 	}
 	port->sp = NULL;

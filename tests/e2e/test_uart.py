@@ -409,7 +409,7 @@ def test_output_that_is_stuck_is_thrown_away(uart):
     passes(a, b)
 
 
-def test_nobody_has_to_wait_for_output_that_is_stuck(uart):
+def test_waiting_for_output_that_is_stuck_can_be_cancelled(uart):
     d, a, b, line = uart(baud=50)
     line.unsent = 100
     d.control("reopen a")

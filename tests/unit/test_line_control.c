@@ -195,7 +195,7 @@ test_break(void **state)
 	assert_int_equal(control->set_break(ep, false), 0);
 	assert_int_equal(line->breaking, 0);
 	assert_null(task_find("ar1.break"));
-	/* One that nobody ends does not outlive the port. */
+	/* One without an end does not outlive the port. */
 	assert_int_equal(control->set_break(ep, true), 0);
 	endpoint_reopen(ep, "test");
 	UNTIL(ep->opens == 2);
