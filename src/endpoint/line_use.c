@@ -24,7 +24,6 @@
 struct line_use {
 	uint64_t number; /* the same as that of no earlier one */
 	unsigned clients;
-	bool in_break; /* of a client */
 	bool has_signals;
 	unsigned signals;
 	struct line_settings before;
@@ -94,7 +93,7 @@ restore(struct endpoint *line, const struct line_use *use)
 	struct error err = { "" };
 	unsigned now;
 
-	if (use->in_break)
+	if (ops->in_break(line))
 		ops->set_break(line, false);
 	if (ops->set(line, &after, &err) < 0)
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, line->conf->name,
@@ -268,19 +267,6 @@ line_use_begin(struct endpoint *line)
 	return use->number;
 }
 
-void
-line_use_break(struct endpoint *line, bool on)
-{
-	if (line->line_use != NULL)
-		line->line_use->in_break = on;
-}
-
-bool
-line_in_break(const struct endpoint *line)
-{
-	return line->line_use != NULL && line->line_use->in_break;
-}
-
 /* --- for the next process ------------------------------------------------- */
 
 static void
@@ -317,7 +303,7 @@ line_use_save(const struct endpoint *line, struct pack *p)
 	section = settings_of_section(line);
 	if (line->conf->ops->control->get(line, &now) < 0)
 		now = use->before;
-	pack_number(p, use->in_break);
+	pack_number(p, false); /* a break does not go over */
 	pack_number(p, use->has_signals);
 	pack_number(p, use->signals);
 	save_settings(&after, p);
@@ -334,7 +320,7 @@ line_use_restore(struct endpoint *line, struct unpack *u)
 
 	if (u->left == 0)
 		return;
-	use.in_break = unpack_bool(u);
+	unpack_bool(u);
 	use.has_signals = unpack_bool(u);
 	use.signals = (unsigned)unpack_number_to(u, UINT32_MAX);
 	read_settings(u, &use.before);

@@ -17,9 +17,6 @@ uint64_t line_use_begin(struct endpoint *line);
 void line_use_end(struct endpoint *line, uint64_t number);
 /* Whether that use of the line goes on. */
 bool line_use_is(const struct endpoint *line, uint64_t number);
-/* Whether a client has the line in a break. */
-void line_use_break(struct endpoint *line, bool on);
-bool line_in_break(const struct endpoint *line);
 /* The endpoint is about to be closed for good. */
 void line_use_stop(struct endpoint *line);
 

@@ -289,10 +289,8 @@ do_break(struct client *c, uint8_t value)
 		r = line_control_of(line)->set_break(line, on);
 		if (r < 0)
 			client_failed(c, "a break", strerror(-r));
-		else
-			line_use_break(line, on);
 	}
-	on = line != NULL && line_in_break(line);
+	on = line != NULL && line_control_of(line)->in_break(line);
 	client_answer_byte(
 	    c, RFC2217_CONTROL, on ? RFC2217_BREAK_ON : RFC2217_BREAK_OFF);
 }

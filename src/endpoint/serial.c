@@ -343,6 +343,14 @@ line_set_break(struct endpoint *ep, bool on)
 	return 0;
 }
 
+static bool
+line_in_break(const struct endpoint *ep)
+{
+	const struct serial *s = serial_open_line(ep);
+
+	return s != NULL && s->breaking;
+}
+
 static int
 line_purge(struct endpoint *ep, bool input, bool output)
 {
@@ -359,6 +367,7 @@ static const struct line_ops serial_control = {
 	.set_signals = line_set_signals,
 	.signals = line_signals,
 	.set_break = line_set_break,
+	.in_break = line_in_break,
 	.purge = line_purge,
 };
 

@@ -368,6 +368,23 @@ def test_a_session_survives_a_restart(server):
     wait_for(lambda: speed(a) == 9600)
 
 
+def test_a_break_ends_at_a_restart(server):
+    d, a, client = server()
+    c = client()
+    assert c.ask(CONTROL, b"\5") == b"\5" and d.chip.breaking
+    restart(d)
+    assert c.ask(CONTROL, b"\4") == b"\6" and not d.chip.breaking
+
+
+def test_a_break_ends_when_the_port_is_opened_again(server):
+    d, a, client = server()
+    c = client()
+    assert c.ask(CONTROL, b"\5") == b"\5" and d.chip.breaking
+    d.control("reopen a")
+    d.wait_number("a/opens", 2)
+    assert c.ask(CONTROL, b"\4") == b"\6" and not d.chip.breaking
+
+
 def test_a_section_that_has_changed_takes_effect_at_a_restart(server):
     d, a, client = server()
     c = client()

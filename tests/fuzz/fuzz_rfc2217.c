@@ -49,6 +49,7 @@ static struct {
 static struct {
 	struct line_settings settings;
 	unsigned signals;
+	bool in_break;
 	uint64_t done, waiting;
 	int error; /* of what is set */
 	struct line_errors errors;
@@ -115,8 +116,17 @@ line_signals(const struct endpoint *ep, unsigned *ret)
 static int
 line_set_break(struct endpoint *ep, bool on)
 {
-	(void)ep, (void)on;
+	(void)ep;
+	if (line.error == 0)
+		line.in_break = on;
 	return line.error;
+}
+
+static bool
+line_in_break(const struct endpoint *ep)
+{
+	(void)ep;
+	return line.in_break;
 }
 
 static int
@@ -134,6 +144,7 @@ static const struct line_ops line_ops = {
 	.set_signals = line_set_signals,
 	.signals = line_signals,
 	.set_break = line_set_break,
+	.in_break = line_in_break,
 	.purge = line_purge,
 };
 
