@@ -317,26 +317,24 @@ rfc2217_control(struct client *c, const uint8_t *value, size_t len)
 /*
  * Discards output only, and only for the only client: pyserial has everything discarded
  * whenever it opens a port.  Input is passed on as it arrives, so that the port has little
- * of it, and it belongs to all clients.
+ * of it, and it belongs to all clients.  What is not discarded for these reasons, or
+ * because it is denied, is answered as done: otherwise pyserial could not open the port.
  */
 void
 rfc2217_purge(struct client *c, const uint8_t *value, size_t len)
 {
 	struct endpoint *line = client_line(c);
-	uint8_t v = value[0], done = 0;
+	uint8_t v = value[0];
 	int r = 0;
 
 	(void)len;
-	if (line != NULL && v >= RFC2217_PURGE_RX && v <= RFC2217_PURGE_BOTH &&
-	    client_may(c, DENY_PURGE)) {
-		if (v != RFC2217_PURGE_RX && c->server->ep->nlinks == 1)
-			r = line_control_of(line)->purge(line, false, true);
-		if (r == 0)
-			done = v;
-		else
-			log_limited(&c->server->limit, LOG_WARNING,
-			    ABOUT_ENDPOINT, client_name(c),
-			    "cannot discard data: %s", strerror(-r));
-	}
-	client_answer_byte(c, RFC2217_PURGE, done);
+	if (v < RFC2217_PURGE_RX || v > RFC2217_PURGE_BOTH)
+		v = 0;
+	else if (line != NULL && v != RFC2217_PURGE_RX &&
+	    c->server->ep->nlinks == 1 && client_may(c, DENY_PURGE))
+		r = line_control_of(line)->purge(line, false, true);
+	if (r < 0)
+		log_limited(&c->server->limit, LOG_WARNING, ABOUT_ENDPOINT,
+		    client_name(c), "cannot discard data: %s", strerror(-r));
+	client_answer_byte(c, RFC2217_PURGE, r < 0 ? 0 : v);
 }

@@ -169,7 +169,10 @@ def test_parts_can_be_denied(server):
     assert c.ask(BAUD, baud(57600)) == baud(9600)
     assert c.ask(CONTROL, b"\x09") == b"\x08" and d.chip.on(DTR)
     assert c.ask(CONTROL, b"\5") == b"\6"
-    assert c.ask(PURGE, b"\1") == b"\0"
+    d.chip.unsent = 7
+    assert c.ask(PURGE, b"\3") == b"\3"
+    assert d.chip.flushed == 0
+    assert c.ask(PURGE, b"\4") == b"\0"
     assert c.ask(CONTROL, b"\x0c") == b"\x0c" and not d.chip.on(RTS)
 
 
@@ -474,6 +477,17 @@ def test_pyserial_purges(port):
     p.reset_input_buffer()
     p.reset_output_buffer()
     echo(a, p, b"x")
+
+
+@pytest.mark.parametrize("keys", [{"rfc2217_deny": "purge"}, {"role": "read"}])
+def test_pyserial_opens_a_line_whose_output_it_may_not_discard(port, keys):
+    d, a, p = port(**keys)
+    a.send(b"hello")
+    pump([a], lambda: not a.outgoing)
+    assert p.read(5) == b"hello"
+    d.chip.unsent = 7
+    p.reset_output_buffer()
+    assert d.chip.flushed == 0
 
 
 def test_pyserial_opens_a_line_without_modem_lines(port):
