@@ -86,6 +86,20 @@ def test_what_the_far_end_does_otherwise_is_said(far, near, lacks, keys, words):
     d, b = near(f.listens, **keys)
     assert d.state("r") == "up"
     assert f"r: the other machine does not do as it was asked: {words}" in d.stderr()
+    # The address is what the line does; the keys are those of the section.
+    assert d.endpoints()["r"]["address"].endswith(" 9600 8N1")
+    assert all(d.get(f"r/{key}") == str(value) for key, value in keys.items())
+
+
+def test_what_the_far_end_does_otherwise_is_said_once(far, near):
+    f, a, chip = far(lacks=NO_SPEED)
+    d, b = near(f.listens, baud=57600)
+    d.control("set r/flow xonxoff")
+    wait_for(lambda: a.termios()[0] & termios.IXON)
+    # The answer comes before the data.
+    a.send(b"x")
+    expect(b, b"x", [a])
+    assert d.stderr().count("its line runs at 9600 baud instead of 57600") == 1
 
 
 def test_settings_change_while_it_is_open(far, near):
