@@ -53,7 +53,8 @@ struct line_ops {
 	 * Changes the settings, and leaves the section as it is.  They last until the
 	 * next call, or until a key of the line is set, also when the line is lost and
 	 * reopened.  A line that is not open gets them when it is opened.  On failure
-	 * err is set and nothing is changed.
+	 * err is set and nothing is changed.  On success err may be set, too: to what
+	 * the line does otherwise.
 	 */
 	int (*set)(
 	    struct endpoint *, const struct line_settings *, struct error *err);

@@ -258,6 +258,16 @@ static const struct {
 	{ "keepalive", apply_keepalive },
 };
 
+/* Logs what the line does otherwise, although the change has succeeded. */
+static void
+say_difference(const struct endpoint *ep, struct error *err)
+{
+	if (error_is_set(err))
+		log_to(LOG_WARNING, ABOUT_ENDPOINT, ep->conf->name, "%s",
+		    err->text);
+	error_clear(err);
+}
+
 static int
 serial_apply(struct endpoint *ep, const struct key *key)
 {
@@ -273,8 +283,12 @@ serial_apply(struct endpoint *ep, const struct key *key)
 		if ((r = serial_check_keys(conf, err)) < 0)
 			return r;
 		if (changes[i].apply == NULL)
-			return apply_line(ep, err);
-		return s != NULL ? changes[i].apply(s, err) : 0;
+			r = apply_line(ep, err);
+		else
+			r = s != NULL ? changes[i].apply(s, err) : 0;
+		if (r == 0 && s != NULL)
+			say_difference(ep, err);
+		return r;
 	}
 	return 0;
 }

@@ -29,9 +29,12 @@ serial_set_address(struct endpoint *ep)
 {
 	const struct serial_conf *conf = ep->conf->type_conf;
 	const struct serial *s = serial_open_line(ep);
+	struct line_settings line = conf->now;
 	char usb[96], mode[8];
 	const char *where = conf->device;
 
+	if (s != NULL)
+		s->ops->get(s, &line);
 	if (conf->device == NULL) {
 		if (s != NULL)
 			where = s->ops->path(s);
@@ -40,8 +43,8 @@ serial_set_address(struct endpoint *ep)
 			where = usb;
 		}
 	}
-	serial_print_mode(&conf->now.mode, mode, sizeof(mode));
+	serial_print_mode(&line.mode, mode, sizeof(mode));
 	snprintf(ep->address, sizeof(ep->address), "%s %llu %s", where,
-	    (unsigned long long)conf->now.baud, mode);
+	    (unsigned long long)line.baud, mode);
 	snprintf(ep->link.address, sizeof(ep->link.address), "%s", ep->address);
 }

@@ -66,8 +66,8 @@ struct serial *serial_open_line(const struct endpoint *ep);
 /* The line has these settings from now on, or when it is opened. */
 void serial_use_settings(
     struct endpoint_conf *conf, const struct line_settings *line);
-/* Sets the addresses of the endpoint and its link from what is known of the line:
- * "/dev/ttyACM0 9600 8N1". */
+/* Sets the addresses of the endpoint and its link, "/dev/ttyACM0 9600 8N1": with the
+ * settings that the line has, or, if it is not open, those with which it will be opened. */
 void serial_set_address(struct endpoint *ep);
 
 #endif

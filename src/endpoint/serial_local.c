@@ -5,6 +5,7 @@
  * The kernel raises DTR and RTS when a port is opened; no setting can prevent that.
  * The levels that a section configures are set right after that.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "log.h"
@@ -117,14 +118,45 @@ local_get_line(const struct serial *s, struct line_settings *ret)
 }
 
 static int
+set_line(struct serial *s, const struct line_settings *line, struct error *err)
+{
+	return serial_tty_line(fd_of(s), s->ep->conf->name, line,
+	    conf_of(s)->hangup_on_close, true, err);
+}
+
+/* What the driver has refused before stays as it is, unless another value is asked for. */
+static void
+keep_refused(const struct serial *s, struct line_settings *line)
+{
+	const struct line_settings *asked = &conf_of(s)->now;
+	struct line_settings has;
+
+	if (serial_tty_settings(fd_of(s), &has) < 0)
+		return;
+	if (line->baud == asked->baud)
+		line->baud = has.baud;
+	if (line->mode.bits == asked->mode.bits &&
+	    line->mode.parity == asked->mode.parity &&
+	    line->mode.stop == asked->mode.stop)
+		line->mode = has.mode;
+	if (line->flow == asked->flow)
+		line->flow = has.flow;
+}
+
+static int
 local_set_line(
     struct serial *s, const struct line_settings *line, struct error *err)
 {
-	int r = serial_tty_line(fd_of(s), s->ep->conf->name, line,
-	    conf_of(s)->hangup_on_close, true, err);
+	struct line_settings possible = *line;
+	int r = set_line(s, line, err);
 
+	if (r == -EOPNOTSUPP) {
+		error_clear(err);
+		keep_refused(s, &possible);
+		r = set_line(s, &possible, err);
+	}
 	if (r == 0)
-		local_of(s)->port.baud = line->baud;
+		local_of(s)->port.baud = possible.baud;
 	return r;
 }
 

@@ -153,8 +153,6 @@ difference(int fd, const struct termios2 *want, char *buf, size_t size)
 	if ((t.c_iflag ^ want->c_iflag) & (IXON | IXOFF))
 		append(buf, size, "%sthe driver has no XON/XOFF flow control",
 		    buf[0] != '\0' ? "; " : "");
-	if (serial_tty_is_pty(fd))
-		return;
 	if ((t.c_cflag ^ want->c_cflag) & FORMAT_FLAGS)
 		append(buf, size,
 		    "%sthe driver does not do that mode (bits, parity, stop)",
@@ -196,8 +194,12 @@ serial_tty_line(int fd, const char *name, const struct line_settings *line,
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, name, "%s", words);
 		return 0;
 	}
+	error_set(err, "%s", words);
+	/* What a pty does not do makes no difference to its data. */
+	if (serial_tty_is_pty(fd))
+		return 0;
 	ioctl(fd, TCSETS2, &old);
-	return error_fail(err, -EOPNOTSUPP, "%s", words);
+	return -EOPNOTSUPP;
 fail:
 	r = -errno;
 	return error_fail(err, r, "cannot set the line: %s",

@@ -23,7 +23,8 @@ int serial_tty_raw(int fd);
 /*
  * Sets raw mode, frame format, flow control, hang-up on close and the speed in one
  * call, and reads back what the driver applied.  strict: a setting that it does not
- * apply as requested is an error, and the old settings are restored.
+ * apply as requested is an error, and the old settings are restored; for a pty it is
+ * only described in err.
  */
 int serial_tty_line(int fd, const char *name, const struct line_settings *line,
     bool hangup, bool strict, struct error *err);

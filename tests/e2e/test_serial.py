@@ -30,6 +30,27 @@ def test_the_line_is_raw(pty, daemon):
     assert t[CFLAG] & (termios.PARENB | termios.CSTOPB) == 0
 
 
+def test_a_mode_that_a_pseudo_terminal_does_not_have_is_said(pty, daemon):
+    d, a, _ = opened(pty, daemon, mode="7E1")
+    assert "a: the driver does not do that mode" in d.stderr()
+    # The address is what the line does; the key is that of the section.
+    assert d.endpoints()["a"]["address"].endswith(" 9600 8N1")
+    assert d.get("a/mode") == "7E1"
+    d.control("set a/baud 57600")
+    assert a.speed() == (57600, 57600)
+    assert d.endpoints()["a"]["address"].endswith(" 57600 8N1")
+
+
+def test_a_change_to_such_a_mode_is_said(pty, daemon):
+    d, a, _ = opened(pty, daemon)
+    assert "does not do that mode" not in d.stderr()
+    d.control("set a/mode 7E1")
+    assert "a: the driver does not do that mode" in d.stderr()
+    assert d.endpoints()["a"]["address"].endswith(" 9600 8N1")
+    assert d.get("a/mode") == "7E1"
+    assert d.state("a") == "up" and not d.endpoints()["a"].get("error")
+
+
 def test_a_read_waits_for_a_byte(pty, daemon):
     _, a, _ = opened(pty, daemon)
     cc = a.termios()[CC]
