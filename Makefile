@@ -71,7 +71,7 @@ $(B)/ttybridge-tls.so: $(TLS_SRC:src/%.c=$(B)/%.o)
 	$(Q)$(COMPILER) $(filter-out -pie,$(ALL_LDFLAGS)) -shared -o $@ $^ \
 	    -levent_openssl -levent_core -lssl -lcrypto
 
-$(B)/tls/%.o: private PIC = -fPIC
+$(B)/tls/%.o: private PIC = -fPIC -fvisibility=hidden
 $(B)/%.o: src/%.c | deps-build
 	@mkdir -p $(@D)
 	$(call say,CC)

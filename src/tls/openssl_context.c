@@ -1,0 +1,179 @@
+/*
+ * openssl_context: the files of a section: its certificate, its key, and the CAs that it
+ * trusts.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "openssl_parts.h"
+
+/* The certificates that a peer may send, in bytes. */
+#define CHAIN_MAX (32 * 1024)
+
+/* An encrypted key cannot be used: nobody can be asked for its passphrase. */
+static int
+no_passphrase(char *buf, int size, int writing, void *arg)
+{
+	bool *asked = arg;
+
+	(void)buf, (void)size, (void)writing;
+	*asked = true;
+	return 0;
+}
+
+static time_t
+to_time(const ASN1_TIME *t)
+{
+	struct tm tm;
+
+	return t != NULL && ASN1_TIME_to_tm(t, &tm) == 1 ? timegm(&tm) : 0;
+}
+
+static int
+load_certificate(
+    struct context *c, const struct tls_conf *conf, struct error *err)
+{
+	const X509 *own;
+	char day[16];
+	struct tm tm;
+
+	if (SSL_CTX_use_certificate_chain_file(c->ssl, conf->cert) != 1)
+		return openssl_fail(err, -EINVAL, "'tls_cert': %.200s: %s",
+		    conf->cert, openssl_reason());
+	own = SSL_CTX_get0_certificate(c->ssl);
+	c->common.expires = to_time(X509_get0_notAfter(own));
+	c->common.too_early = to_time(X509_get0_notBefore(own)) > time(NULL);
+	if (c->common.expires > time(NULL))
+		return 0;
+	gmtime_r(&c->common.expires, &tm);
+	strftime(day, sizeof(day), "%Y-%m-%d", &tm);
+	return openssl_fail(err, -EINVAL,
+	    "'tls_cert': %.200s: it expired on %s", conf->cert, day);
+}
+
+/* OpenSSL compares the key with the certificate when it has read it. */
+static bool
+is_mismatch(void)
+{
+	unsigned long e = ERR_peek_error();
+
+	return ERR_GET_LIB(e) == ERR_LIB_X509 &&
+	    (ERR_GET_REASON(e) == X509_R_KEY_VALUES_MISMATCH ||
+		ERR_GET_REASON(e) == X509_R_KEY_TYPE_MISMATCH);
+}
+
+static int
+load_key(struct context *c, const struct tls_conf *conf, struct error *err)
+{
+	bool asked = false;
+
+	SSL_CTX_set_default_passwd_cb(c->ssl, no_passphrase);
+	SSL_CTX_set_default_passwd_cb_userdata(c->ssl, &asked);
+	if (SSL_CTX_use_PrivateKey_file(c->ssl, conf->key, SSL_FILETYPE_PEM) ==
+	    1) {
+		SSL_CTX_set_default_passwd_cb_userdata(c->ssl, NULL);
+		return 0;
+	}
+	if (is_mismatch())
+		return openssl_fail(err, -EINVAL,
+		    "'tls_key': %.150s does not belong to the certificate"
+		    " %.150s: %s",
+		    conf->key, conf->cert, openssl_reason());
+	return openssl_fail(err, -EINVAL, "'tls_key': %.200s: %s", conf->key,
+	    asked ? "it is encrypted; write it without a passphrase"
+		  : openssl_reason());
+}
+
+static int
+load_ca(struct context *c, const struct tls_conf *conf, struct error *err)
+{
+	STACK_OF(X509_NAME) * names;
+
+	if (SSL_CTX_load_verify_locations(c->ssl, conf->ca, NULL) != 1)
+		return openssl_fail(err, -EINVAL, "'tls_ca': %.200s: %s",
+		    conf->ca, openssl_reason());
+	if (!c->common.server)
+		return 0;
+	names = SSL_load_client_CA_file(conf->ca);
+	if (names != NULL)
+		SSL_CTX_set_client_CA_list(c->ssl, names);
+	SSL_CTX_set_verify(
+	    c->ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	return 0;
+}
+
+static void
+set_options(SSL_CTX *ssl)
+{
+	SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+	SSL_CTX_set_options(ssl,
+	    SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(ssl, 0);
+	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_mode(ssl,
+	    SSL_MODE_ENABLE_PARTIAL_WRITE |
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_max_cert_list(ssl, CHAIN_MAX);
+}
+
+void
+openssl_context_free(struct tls_context *context)
+{
+	struct context *c = (struct context *)context;
+
+	SSL_CTX_free(c->ssl);
+	free(c);
+}
+
+static int
+load_files(struct context *c, const struct tls_conf *conf, struct error *err)
+{
+	int r = 0;
+
+	if (conf->cert != NULL)
+		r = load_certificate(c, conf, err);
+	if (r == 0 && conf->key != NULL)
+		r = load_key(c, conf, err);
+	if (r == 0 && conf->ca != NULL)
+		r = load_ca(c, conf, err);
+	else if (r == 0 && !c->common.server)
+		SSL_CTX_set_default_verify_paths(c->ssl);
+	return r;
+}
+
+int
+openssl_context_new(const struct tls_conf *conf, bool server,
+    struct tls_context **ret, struct error *err)
+{
+	struct context *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (c == NULL)
+		return openssl_fail(err, -ENOMEM, "out of memory");
+	ERR_clear_error();
+	c->common.server = server;
+	c->ssl =
+	    SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+	if (c->ssl == NULL) {
+		free(c);
+		return openssl_fail(
+		    err, -ENOMEM, "'tls': %s", openssl_reason());
+	}
+	set_options(c->ssl);
+	if (!server && conf->verify)
+		SSL_CTX_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
+	r = load_files(c, conf, err);
+	ERR_clear_error();
+	if (r < 0) {
+		openssl_context_free(&c->common);
+		return r;
+	}
+	*ret = &c->common;
+	return 0;
+}
