@@ -460,6 +460,14 @@ format_time(uint64_t ns, char *buf, size_t size)
 }
 
 const char *
+format_time_left(uint64_t until_ns, char *buf, size_t size)
+{
+	uint64_t now = now_ns();
+
+	return format_time(until_ns > now ? until_ns - now : 0, buf, size);
+}
+
+const char *
 format_size(uint64_t bytes, char *buf, size_t size)
 {
 	static const char *const units[] = { "K", "M", "G", "T", "P", "E" };

@@ -77,6 +77,8 @@ size_t printable(const char *in, char *out, size_t size);
 /* "85us", "2ms", "0.3s", "12.0s", "309s", "2h05m": at most 15 characters, into
  * buf.  Whole seconds, as people configure them, have no fraction ("2s"). */
 const char *format_time(uint64_t ns, char *buf, size_t size);
+/* The time that is left until then, "0s" if it has passed. */
+const char *format_time_left(uint64_t until_ns, char *buf, size_t size);
 /* "812", "3.1K", "64K", "1.2M", into buf. */
 const char *format_size(uint64_t bytes, char *buf, size_t size);
 

@@ -79,13 +79,11 @@ on_unanswered(struct tap *tap, bool sent)
 void
 command_ask_label(const struct client *c, char *buf, size_t size)
 {
-	uint64_t now = now_ns();
 	char left[24], all[24];
 
 	snprintf(buf, size, "an answer of %s to %s, for %s more (of %s)",
 	    c->asked, c->address,
-	    format_time(c->ask_until > now ? c->ask_until - now : 0, left,
-		sizeof(left)),
+	    format_time_left(c->ask_until, left, sizeof(left)),
 	    format_time(c->ask_timeout, all, sizeof(all)));
 }
 

@@ -31,12 +31,10 @@ static void
 timeout_label(const struct task *task, char *buf, size_t size)
 {
 	const struct connector *c = task->arg;
-	uint64_t now = now_ns();
 	char left[24];
 
-	format_time(
-	    c->until_ns > now ? c->until_ns - now : 0, left, sizeof(left));
-	snprintf(buf, size, "%s to pass, for %s to answer", left, c->address);
+	snprintf(buf, size, "%s to pass, for %s to answer",
+	    format_time_left(c->until_ns, left, sizeof(left)), c->address);
 }
 
 /* --- the addresses --------------------------------------------------------- */

@@ -33,13 +33,10 @@ static void
 label(const struct task *task, char *buf, size_t size)
 {
 	const struct handshake *h = task->arg;
-	uint64_t now = now_ns();
 	char left[24];
 
-	format_time(
-	    h->until_ns > now ? h->until_ns - now : 0, left, sizeof(left));
-	snprintf(
-	    buf, size, "the TLS handshake of %s (for %s more)", h->peer, left);
+	snprintf(buf, size, "the TLS handshake of %s (for %s more)", h->peer,
+	    format_time_left(h->until_ns, left, sizeof(left)));
 }
 
 static void
