@@ -75,6 +75,23 @@ def numbered(n, size):
     return b"".join((b"%07d " % i).ljust(size - 1, b"x") + b"\n" for i in range(n))
 
 
+def deep_server(port, ca):
+    """One that loses nothing of what a client does not read, up to 1M."""
+    return tls_server("lan", port, ca.make("server"), framing="line", queue="1M",
+                      stall_timeout="none")
+
+
+def reading_nothing(d, a, c, n=60000, others=()):
+    """Connects that client, which then reads none of the lines that a sends."""
+    shaken(c)
+    wait_for(lambda: len(d.json("peers")) == 1 + len(others))
+    c.reading = False
+    lines = numbered(n, 100)
+    a.send(lines)
+    fill([a, c, *others])
+    return c, lines
+
+
 def logged(d, text, timeout=None):
     wait_for(lambda: text in d.stderr(), timeout, f"{text!r} in the log")
 
@@ -119,13 +136,7 @@ def test_a_peer_that_does_not_read_is_waited_for_in_little_memory(pty, daemon, s
     d = daemon(serial("a", a, framing="line") +
                tls_server("lan", port, ca.make("server"), framing="line",
                           stall_timeout="none"))
-    c = secure(port, ca.client_context())
-    shaken(c)
-    wait_for(lambda: len(d.json("peers")) == 1)
-    c.reading = False
-    lines = numbered(120000, 100)
-    a.send(lines)
-    fill([a, c])
+    c, lines = reading_nothing(d, a, secure(port, ca.client_context()), 120000)
     assert a.outgoing                       # it is held back
     assert d.number("lan/tls_memory") < 128 * KB
     assert d.dropped("lan") == 0
@@ -170,16 +181,8 @@ def test_close_notify_is_a_half_close(pty, daemon, secure, ca):
 
 def test_much_that_is_owed_is_written_after_close_notify(pty, daemon, secure, ca):
     a, port = pty("a"), free_port()
-    d = daemon(serial("a", a, framing="line") +
-               tls_server("lan", port, ca.make("server"), framing="line", queue="1M",
-                          stall_timeout="none"))
-    c = secure(port, ca.client_context())
-    shaken(c)
-    wait_for(lambda: len(d.json("peers")) == 1)
-    c.reading = False
-    lines = numbered(60000, 100)
-    a.send(lines)
-    fill([a, c])
+    d = daemon(serial("a", a, framing="line") + deep_server(port, ca))
+    c, lines = reading_nothing(d, a, secure(port, ca.client_context()))
     taken = a.written
     a.outgoing.clear()
     c.end()
@@ -604,17 +607,10 @@ def test_a_restart_delivers_what_is_queued_and_says_goodbye(pty, daemon, connect
     a, port, plain_port = pty("a"), free_port(), free_port()
     d = daemon(section("daemon", None, drain_timeout="20s") +
                serial("a", a, framing="line") +
-               tls_server("lan", port, ca.make("server"), framing="line", queue="1M",
-                          stall_timeout="none") +
-               tcp_server("plain", plain_port, framing="line") +
+               deep_server(port, ca) + tcp_server("plain", plain_port, framing="line") +
                section("route", "r", from_="a", to="lan plain"))
-    c, plain = secure(port, ca.client_context()), connect(plain_port)
-    shaken(c)
-    wait_for(lambda: len(d.json("peers")) == 2)
-    c.reading = False
-    lines = numbered(60000, 100)
-    a.send(lines)
-    fill([a, plain, c])
+    plain = connect(plain_port)
+    c, lines = reading_nothing(d, a, secure(port, ca.client_context()), others=[plain])
     assert d.queued("lan") > 0
     d.signal(signal.SIGUSR2)
     wait_for(lambda: "daemon.drain" in d.tasks())
@@ -636,15 +632,8 @@ def test_a_restart_delivers_what_is_queued_and_says_goodbye(pty, daemon, connect
 def test_what_a_restart_cannot_deliver_is_counted(pty, daemon, secure, ca):
     a, port = pty("a"), free_port()
     d = daemon(section("daemon", None, drain_timeout="100ms") + serial("a", a, framing="line") +
-               tls_server("lan", port, ca.make("server"), framing="line", queue="1M",
-                          stall_timeout="none"))
-    c = secure(port, ca.client_context())
-    shaken(c)
-    wait_for(lambda: len(d.json("peers")) == 1)
-    c.reading = False
-    lines = numbered(60000, 100)
-    a.send(lines)
-    fill([a, c])
+               deep_server(port, ca))
+    c, lines = reading_nothing(d, a, secure(port, ca.client_context()))
     queued = d.queued("lan")
     assert queued > 0
     d.signal(signal.SIGUSR2)
@@ -688,19 +677,12 @@ def test_frames_for_a_server_wait_for_the_next_process(pty, daemon, listening, c
 def test_a_restart_by_the_service_manager(manager, directory, pty, connect, secure, ca):
     """What is open without TLS stays open, listeners too."""
     a, port, plain_port = pty("a"), free_port(), free_port()
-    conf = serial("a", a, framing="line") + \
-        tls_server("lan", port, ca.make("server"), framing="line", queue="1M",
-                   stall_timeout="none") + \
+    conf = serial("a", a, framing="line") + deep_server(port, ca) + \
         tcp_server("plain", plain_port, framing="line", stall_timeout="none")
     d = manager.start(directory, conf)
     d.settle()
-    c, plain = secure(port, ca.client_context()), connect(plain_port)
-    shaken(c)
-    wait_for(lambda: len(d.json("peers")) == 2)
-    c.reading = False
-    lines = numbered(60000, 100)
-    a.send(lines)
-    fill([a, c, plain])
+    plain = connect(plain_port)
+    c, lines = reading_nothing(d, a, secure(port, ca.client_context()), others=[plain])
     assert d.queued("lan") > 0
     d.signal(signal.SIGTERM)
     c.reading = True
