@@ -23,6 +23,18 @@ call_fail(struct call *call, int error, const char *fmt, ...)
 }
 
 int
+call_not_allowed(struct call *call, const char *what)
+{
+	if (call->client->by_name)
+		return call_fail(call, EACCES,
+		    "full access to this port is given by certificate; %s needs"
+		    " full = NAME",
+		    what);
+	return call_fail(call, EACCES,
+	    "this port has access = read; %s needs access = full", what);
+}
+
+int
 call_unknown(struct call *call, const char *what, const char *list,
     const char *word, const char **words)
 {

@@ -59,6 +59,8 @@ struct command {
 
 /* Sets the message and returns -error. */
 int call_fail(struct call *call, int error, const char *fmt, ...) PRINTF(3, 4);
+/* Says what the client lacks for something that needs full access; returns -EACCES. */
+int call_not_allowed(struct call *call, const char *what);
 /*
  * Sets "unknown WHAT 'WORD'", with the most similar of the words, which are freed, or the
  * command that lists them; returns -ENOENT.

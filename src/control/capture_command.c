@@ -98,15 +98,16 @@ run_capture(struct call *call)
 		{ "stop", true, false, capture_end },
 		{ "status", false, false, show_capture },
 	};
+	char name[32];
 
 	for (size_t i = 0; i < NELEM(actions); i++) {
 		if (strcmp(call->argv[1], actions[i].name) != 0)
 			continue;
-		if (actions[i].full && !call->client->full)
-			return call_fail(call, EACCES,
-			    "this port has access = read; capture %s needs "
-			    "access = full",
-			    actions[i].name);
+		if (actions[i].full && !call->client->full) {
+			snprintf(
+			    name, sizeof(name), "capture %s", actions[i].name);
+			return call_not_allowed(call, name);
+		}
 		if (!actions[i].words && call->argc > 2)
 			return call_fail(call, EINVAL,
 			    "too many arguments, from '%.64s' on: capture %s",

@@ -74,8 +74,9 @@ struct client {
 	const char *name;		  /* in messages: "control.client#3" */
 	const char *address;		  /* the same: "127.0.0.1:40312" */
 	uint64_t stall_timeout;		  /* of a watch, ns, 0: none */
-	bool full;   /* commands with access = full are allowed */
-	bool closed; /* about to be freed: nothing more is shown */
+	bool full;    /* commands with access = full are allowed... */
+	bool by_name; /* ...which a certificate decides */
+	bool closed;  /* about to be freed: nothing more is shown */
 	struct evbuffer *reply;
 
 	/* Set by both: no more commands, and it is closed once all is sent. */

@@ -256,9 +256,7 @@ call_start(struct call *call, char *line)
 		return call_fail(call, EINVAL, "'%s' once is enough: %s",
 		    cmd->name, cmd->usage);
 	if (cmd->full && !call->client->full)
-		return call_fail(call, EACCES,
-		    "this port has access = read; %s needs access = full",
-		    cmd->name);
+		return call_not_allowed(call, cmd->name);
 	call->command = cmd;
 	call->argv[call->argc++] = word;
 	if ((r = take_words(call, cmd, line)) < 0)

@@ -478,6 +478,7 @@ session_new(
 		.address = s->address,
 		.stall_timeout = c->conf.stall_timeout,
 		.full = has_full_access(c, tls),
+		.by_name = tls != NULL,
 	};
 	snprintf(
 	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);

@@ -823,7 +823,10 @@ def test_a_control_port_with_tls(pty, daemon, secure, ca):
     c = secure(port, ca.client_context())
     shaken(c)
     assert asked(c, b"get a/state") == "up\nOK\n"
-    assert asked(c, b"pause a").startswith("ERR ")
+    assert asked(c, b"pause a") == "ERR full access to this port is given by certificate; " \
+        "pause needs full = NAME\n"
+    assert asked(c, b"capture start x") == "ERR full access to this port is given by " \
+        "certificate; capture start needs full = NAME\n"
     c.send(b"version\n" * 3).end()
     pump([c], lambda: c.eof)
     assert c.closed and not c.error
