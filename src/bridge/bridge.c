@@ -241,14 +241,31 @@ bridge_free(struct bridge *b)
 
 /* --- interface for the control port and the service manager --------------- */
 
+static unsigned
+count_state(const struct bridge *b, enum endpoint_state state)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		n += b->node[i]->endpoint->state == state;
+	return n;
+}
+
 unsigned
 bridge_up(const struct bridge *b)
 {
-	unsigned up = 0;
+	return count_state(b, ENDPOINT_UP);
+}
 
-	for (unsigned i = 0; i < b->nnodes; i++)
-		up += b->node[i]->endpoint->state == ENDPOINT_UP;
-	return up;
+const char *
+bridge_summary(const struct bridge *b, char *buf, size_t size)
+{
+	unsigned idle = count_state(b, ENDPOINT_IDLE);
+
+	snprintf(buf, size, "%u of %u endpoints up", bridge_up(b), b->nnodes);
+	if (idle > 0)
+		append(buf, size, ", %u idle", idle);
+	return buf;
 }
 
 void

@@ -282,6 +282,8 @@ node_find(struct node *const *node, unsigned n, const char *name)
 }
 /* How many endpoints are up. */
 unsigned bridge_up(const struct bridge *b);
+/* "2 of 3 endpoints up, 1 idle"; returns buf. */
+const char *bridge_summary(const struct bridge *b, char *buf, size_t size);
 /* Bytes and frames queued for a port, or for all ports of a node. */
 void port_queued(const struct port *p, size_t *bytes, size_t *frames);
 void node_queued(const struct node *n, size_t *bytes, size_t *frames);

@@ -109,7 +109,9 @@ on_controls(evutil_socket_t fd, short what, void *arg)
 static void
 show_status(struct bridge *b)
 {
-	systemd_status("%u of %u endpoints up", bridge_up(b), b->nnodes);
+	char text[64];
+
+	systemd_status("%s", bridge_summary(b, text, sizeof(text)));
 }
 
 static int
@@ -472,6 +474,7 @@ static int
 start(struct config *c, const struct faults *warnings, struct error *err)
 {
 	bool continues;
+	char text[64];
 	int r;
 
 	raise_descriptor_limit();
@@ -501,8 +504,8 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 	handover_end(bridge);
 	if ((r = systemd_start(base)) < 0)
 		return r;
-	log_at(LOG_INFO, "version " VERSION ": %u of %u endpoints up",
-	    bridge_up(bridge), bridge->nnodes);
+	log_at(LOG_INFO, "version " VERSION ": %s",
+	    bridge_summary(bridge, text, sizeof(text)));
 	show_status(bridge);
 	systemd_ready();
 	return 0;

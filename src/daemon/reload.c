@@ -176,11 +176,12 @@ say_error(int r)
 static void
 say_reloaded(void)
 {
-	log_at(LOG_NOTICE, "reloaded: %u of %u endpoints up", bridge_up(bridge),
-	    bridge->nnodes);
+	char text[64];
+
+	bridge_summary(bridge, text, sizeof(text));
+	log_at(LOG_NOTICE, "reloaded: %s", text);
 	systemd_ready();
-	systemd_status(
-	    "%u of %u endpoints up", bridge_up(bridge), bridge->nnodes);
+	systemd_status("%s", text);
 	answer(&waiters, 0, NULL);
 }
 

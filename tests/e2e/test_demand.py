@@ -31,6 +31,7 @@ def server(directory, pty, daemon):
 def test_it_is_open_while_a_client_is_connected(server, connect):
     d, a, port = server()
     assert d.state("a") == "idle" and not a.opened()
+    assert "version" in d.stderr() and ": 1 of 2 endpoints up, 1 idle\n" in d.stderr()
     for n in range(1, 4):
         first = connect(port)
         d.wait_state("a", "up")
