@@ -154,7 +154,9 @@ tls_expires_soon(const struct tls_context *context)
 const char *
 tls_expiry(const struct tls_context *context, char *buf, size_t size)
 {
-	long days = (long)(context->expires - time(NULL)) / (24 * 3600);
+	const time_t day_s = 24 * 3600;
+	/* Days of the calendar (UTC), so that all messages of a day agree. */
+	long days = (long)(context->expires / day_s - time(NULL) / day_s);
 	struct tm tm;
 	char day[16];
 
@@ -162,6 +164,9 @@ tls_expiry(const struct tls_context *context, char *buf, size_t size)
 	strftime(day, sizeof(day), "%Y-%m-%d", &tm);
 	if (context->expires <= time(NULL))
 		snprintf(buf, size, "the certificate expired on %s", day);
+	else if (days == 0)
+		snprintf(
+		    buf, size, "the certificate expires on %s (today)", day);
 	else
 		snprintf(buf, size,
 		    "the certificate expires on %s (in %ld day%s)", day, days,
@@ -179,9 +184,15 @@ tls_warn(const struct tls_conf *conf, const struct tls_context *context,
 		return;
 	if (!context->server && !conf->verify)
 		error_append(err,
-		    "%stls_verify = no: whoever answers is taken for the"
-		    " server; tls_ca names the certificate to trust",
+		    "%stls_verify = no: the server is not verified; tls_ca"
+		    " names the certificate to trust",
 		    error_is_set(err) ? "; " : "");
+	if (context->server && context->is_ca)
+		error_append(err,
+		    "%sthe certificate is that of a CA (CA:TRUE), whose key can"
+		    " sign others that are trusted; a server's has CA:FALSE:"
+		    " %s",
+		    error_is_set(err) ? "; " : "", conf->cert);
 	if (context->too_early)
 		error_append(err, "%sthe certificate is not valid yet: %s",
 		    error_is_set(err) ? "; " : "", conf->cert);

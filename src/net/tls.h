@@ -41,6 +41,7 @@ struct tls_context {
 	bool server;
 	time_t expires; /* the end of its certificate; 0: it has none */
 	bool too_early; /* the certificate is not valid yet */
+	bool is_ca;	/* it may sign others */
 };
 
 /* The encryption of one connection. */

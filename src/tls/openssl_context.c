@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -16,7 +17,7 @@
 /* The certificates that a peer may send, in bytes. */
 #define CHAIN_MAX (32 * 1024)
 
-/* An encrypted key cannot be used: nobody can be asked for its passphrase. */
+/* An encrypted key cannot be used: there is no one to ask for its passphrase. */
 static int
 no_passphrase(char *buf, int size, int writing, void *arg)
 {
@@ -35,6 +36,50 @@ to_time(const ASN1_TIME *t)
 	return t != NULL && ASN1_TIME_to_tm(t, &tm) == 1 ? timegm(&tm) : 0;
 }
 
+/* What a file in PEM format holds: its first "-----BEGIN KIND-----", of which kind is
+ * set to the KIND, or to "".  Returns whether one of them ends in the word. */
+static bool
+holds(const char *path, const char *word, char *kind, size_t size)
+{
+	FILE *f = fopen(path, "re");
+	char line[128], found[64];
+	size_t len = strlen(word), n;
+
+	*kind = '\0';
+	for (n = 0; f != NULL && fgets(line, sizeof(line), f) != NULL;) {
+		if (sscanf(line, "-----BEGIN %63[^-]-----", found) != 1)
+			continue;
+		if (*kind == '\0')
+			snprintf(kind, size, "%s", found);
+		n = strlen(found);
+		if (n >= len && strcmp(found + n - len, word) == 0)
+			break;
+		n = 0;
+	}
+	if (f != NULL)
+		fclose(f);
+	return n > 0;
+}
+
+/* The file of a key could not be used: wanted is what it should hold. */
+static int
+fail_file(
+    struct error *err, const char *key, const char *path, const char *wanted)
+{
+	char kind[64];
+
+	if (access(path, R_OK) < 0 || holds(path, wanted, kind, sizeof(kind)))
+		return openssl_fail(err, -EINVAL, "'%s': %.200s: %s", key, path,
+		    openssl_reason());
+	if (*kind == '\0')
+		return openssl_fail(err, -EINVAL,
+		    "'%s': %.200s: it has no \"BEGIN %s\" (PEM format)", key,
+		    path, wanted);
+	return openssl_fail(err, -EINVAL,
+	    "'%s': %.200s: it has \"BEGIN %s\", and not \"BEGIN %s\"", key,
+	    path, kind, wanted);
+}
+
 static int
 load_certificate(
     struct context *c, const struct tls_conf *conf, struct error *err)
@@ -44,9 +89,9 @@ load_certificate(
 	struct tm tm;
 
 	if (SSL_CTX_use_certificate_chain_file(c->ssl, conf->cert) != 1)
-		return openssl_fail(err, -EINVAL, "'tls_cert': %.200s: %s",
-		    conf->cert, openssl_reason());
+		return fail_file(err, "tls_cert", conf->cert, "CERTIFICATE");
 	own = SSL_CTX_get0_certificate(c->ssl);
+	c->common.is_ca = X509_check_ca((X509 *)own) == 1;
 	c->common.expires = to_time(X509_get0_notAfter(own));
 	c->common.too_early = to_time(X509_get0_notBefore(own)) > time(NULL);
 	if (c->common.expires > time(NULL))
@@ -85,9 +130,12 @@ load_key(struct context *c, const struct tls_conf *conf, struct error *err)
 		    "'tls_key': %.150s does not belong to the certificate"
 		    " %.150s: %s",
 		    conf->key, conf->cert, openssl_reason());
-	return openssl_fail(err, -EINVAL, "'tls_key': %.200s: %s", conf->key,
-	    asked ? "it is encrypted; write it without a passphrase"
-		  : openssl_reason());
+	if (asked)
+		return openssl_fail(err, -EINVAL,
+		    "'tls_key': %.200s: it is encrypted; write it without a"
+		    " passphrase",
+		    conf->key);
+	return fail_file(err, "tls_key", conf->key, "PRIVATE KEY");
 }
 
 static int
@@ -96,8 +144,7 @@ load_ca(struct context *c, const struct tls_conf *conf, struct error *err)
 	STACK_OF(X509_NAME) * names;
 
 	if (SSL_CTX_load_verify_locations(c->ssl, conf->ca, NULL) != 1)
-		return openssl_fail(err, -EINVAL, "'tls_ca': %.200s: %s",
-		    conf->ca, openssl_reason());
+		return fail_file(err, "tls_ca", conf->ca, "CERTIFICATE");
 	if (!c->common.server)
 		return 0;
 	names = SSL_load_client_CA_file(conf->ca);

@@ -82,6 +82,26 @@ set_reason(struct session *s)
 	snprintf(why, size, "%s", openssl_reason());
 }
 
+/* Whether a connection with TLS may begin with this byte: that of a handshake, or of an
+ * alert. */
+static bool
+is_record(uint8_t first)
+{
+	return first == SSL3_RT_HANDSHAKE || first == SSL3_RT_ALERT;
+}
+
+static const char *
+reason_of_end(const struct session *s)
+{
+	if (s->common.version != NULL)
+		return "closed without close_notify: what was sent last may be"
+		       " missing";
+	if (s->heard && !is_record(s->first))
+		return "what it sends is no TLS, and it has closed the"
+		       " connection";
+	return "it has closed the connection";
+}
+
 int
 openssl_result(struct session *s, int r)
 {
@@ -99,11 +119,8 @@ openssl_result(struct session *s, int r)
 	if (s->error != 0)
 		return s->result;
 	if (s->ended)
-		snprintf(s->common.why, sizeof(s->common.why),
-		    s->common.version != NULL
-			? "closed without close_notify: what was sent last may"
-			  " be missing"
-			: "it has closed the connection");
+		snprintf(s->common.why, sizeof(s->common.why), "%s",
+		    reason_of_end(s));
 	else
 		set_reason(s);
 	return s->result;

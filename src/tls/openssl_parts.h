@@ -21,6 +21,8 @@ struct session {
 	uint8_t *held; /* common.held bytes; NULL when there are none */
 	int error;     /* errno of the socket, 0: none */
 	int result;    /* of the call that has failed */
+	uint8_t first; /* the first byte that was received, if... */
+	bool heard;    /* ...there was one */
 	bool ended;    /* the socket has no more input */
 	bool broken;   /* nothing more can be sent; it may still be read */
 	bool failed;   /* an error after which nothing more can be done */

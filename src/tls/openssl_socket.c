@@ -73,6 +73,10 @@ socket_read(BIO *bio, char *buf, int size)
 	do
 		n = recv(s->common.fd, buf, (size_t)size, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
+	if (n > 0 && !s->heard) {
+		s->heard = true;
+		s->first = (uint8_t)buf[0];
+	}
 	if (n > 0)
 		return (int)n;
 	if (n == 0)

@@ -30,6 +30,13 @@ class Authority:
         self.certificate = self.sign(self.name, self.key.public_key(), [(ca, True)])
         self.write(self.file, self.certificate)
 
+    def key_file(self):
+        path = self.file.with_suffix(".key")
+        path.write_bytes(self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption()))
+        return path
+
     def sign(self, name, public_key, extensions, first=-1, last=365):
         now = datetime.datetime.utcnow()
         builder = x509.CertificateBuilder(

@@ -324,6 +324,18 @@ def test_plain_text_is_an_error_that_is_counted(pty, daemon, connect, ca):
     assert not d.json("peers")
 
 
+def test_a_little_plain_text_and_the_end(pty, daemon, connect, ca):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") + tls_server("lan", port, ca.make("server")))
+    for text, why in ((b"AT\r", "what it sends is no TLS, and it has closed the connection"),
+                      (b"\x16\x03", "failed: it has closed the connection")):
+        c = connect(port)
+        c.send(text)
+        pump([c], lambda: not c.outgoing)
+        c.close()
+        logged(d, why)
+
+
 def test_a_handshake_has_its_time(pty, daemon, connect, clock, ca):
     a, port = pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") +
@@ -469,7 +481,7 @@ def test_verification_can_be_turned_off(pty, daemon, listening, ca):
     shaken(s)
     a.send(b"anyway\n")
     expect(s, b"anyway\n", [a])
-    logged(d, "tls_verify = no: whoever answers is taken for the server")
+    logged(d, "tls_verify = no: the server is not verified")
     s.close()
 
 
@@ -756,12 +768,29 @@ def test_a_certificate_that_expires_soon_is_pointed_out(pty, daemon, ca):
     assert d.state("lan") == "up"
 
 
+def test_the_days_are_those_of_the_calendar(pty, daemon, ca):
+    """Whether it is a moment before that time of the day or after it."""
+    d = daemon(serial("a", pty("a")) + "".join(
+        tls_server(f"lan{i}", free_port(), ca.make(f"server{i}", last=5 + i / 86400))
+        for i in range(3)))
+    text = "\n".join(d.control("endpoints"))
+    said = set(re.findall(r"expires on (\S+) \(in (\d+) days\)", text))
+    assert len(said) == len({day for day, _ in said}) and ("5" in dict(said).values()), said
+
+
+def test_a_certificate_of_a_ca_is_pointed_out(pty, daemon, ca):
+    d = daemon(serial("a", pty("a")) +
+               tls_server("lan", free_port(), (ca.file, ca.key_file())))
+    logged(d, "warning: [tcp-server lan]: the certificate is that of a CA (CA:TRUE), whose "
+           f"key can sign others that are trusted; a server's has CA:FALSE: {ca.file}")
+
+
 def test_a_certificate_that_does_not_is_not(pty, daemon, ca):
     port = free_port()
     d = daemon(serial("a", pty("a")) + tls_server("lan", port, ca.make("server", last=40)))
     assert d.endpoints()["lan"]["reason"] is None
     assert d.number("lan/tls_expires") > 30 * 86400
-    assert "expires" not in d.stderr()
+    assert "warning: [tcp-server" not in d.stderr()
 
 
 # --- check -------------------------------------------------------------------
@@ -785,7 +814,14 @@ def test_files_are_read_by_check(directory, ca):
          f"'tls_cert': {directory}/none: No such file or directory"),
         ((good[0], directory / "none"), {},
          f"'tls_key': {directory}/none: No such file or directory"),
-        ((directory / "empty", good[1]), {}, f"'tls_cert': {directory}/empty: no start line"),
+        ((directory / "empty", good[1]), {}, f"'tls_cert': {directory}/empty: it has no "
+         '"BEGIN CERTIFICATE" (PEM format)'),
+        (good[::-1], {},
+         f"'tls_cert': {good[1]}: it has \"BEGIN PRIVATE KEY\", and not \"BEGIN CERTIFICATE\""),
+        ((good[0], good[0]), {},
+         f"'tls_key': {good[0]}: it has \"BEGIN CERTIFICATE\", and not \"BEGIN PRIVATE KEY\""),
+        (good, dict(tls_ca=good[1]),
+         f"'tls_ca': {good[1]}: it has \"BEGIN PRIVATE KEY\", and not \"BEGIN CERTIFICATE\""),
         (locked, {}, f"'tls_key': {locked[1]}: it is encrypted; write it without a passphrase"),
         (good, dict(tls_ca=directory / "none"),
          f"'tls_ca': {directory}/none: No such file or directory"),
