@@ -5,24 +5,27 @@ SUITES =
 ROUNDS = 5
 BENCH = build/bench
 BENCH_COMMON = options.c result.c ports.c subject.c
-BENCH_LOAD = $(addprefix tests/bench/,load.c traffic.c pattern.c $(BENCH_COMMON))
+BENCH_LOAD = $(addprefix tests/bench/,load.c traffic.c pattern.c wire.c \
+	$(BENCH_COMMON))
 BENCH_MASTERS = $(addprefix tests/bench/,masters.c crowd.c slave.c model.c \
 	message.c $(BENCH_COMMON))
+BENCH_LIMIT = $(addprefix tests/bench/,limit.c limit_ports.c limit_tls.c)
+BENCH_TLS = -lssl -lcrypto
 BENCH_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -g
 
 bench-tools: $(BENCH)/load $(BENCH)/masters $(BENCH)/limit $(BENCH)/codec
 
 $(BENCH)/load: $(BENCH_LOAD) $(wildcard tests/bench/*.h)
 	@mkdir -p $(@D)
-	$(CC) -O2 $(BENCH_CFLAGS) -o $@ $(BENCH_LOAD)
+	$(CC) -O2 $(BENCH_CFLAGS) -o $@ $(BENCH_LOAD) $(BENCH_TLS)
 
 $(BENCH)/masters: $(BENCH_MASTERS) $(wildcard tests/bench/*.h)
 	@mkdir -p $(@D)
 	$(CC) -O2 $(BENCH_CFLAGS) -o $@ $(BENCH_MASTERS)
 
-$(BENCH)/limit: tests/bench/limit.c
+$(BENCH)/limit: $(BENCH_LIMIT) tests/bench/limit.h
 	@mkdir -p $(@D)
-	$(CC) -O3 -march=native $(BENCH_CFLAGS) -o $@ $<
+	$(CC) -O3 -march=native $(BENCH_CFLAGS) -o $@ $(BENCH_LIMIT) $(BENCH_TLS)
 
 $(BENCH)/codec: tests/bench/codec.c $(LIBOBJ)
 	@mkdir -p $(@D)

@@ -15,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import BRIDGES, DAEMON, HERE, OURS, Test, difference, traced
+from bench import difference, traced
+from bridges import BRIDGES, DAEMON, HERE, OURS
+from suites import Test
 
 FILE = HERE / "guard.txt"
 MARGIN = 1.05

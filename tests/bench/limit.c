@@ -3,6 +3,7 @@
  *
  *	limit MODE DIR PAIRS	joins DIR/A0 with DIR/B0, and so on
  *	limit tcp DIR PORT	DIR/A0 with the clients of a TCP port
+ *	limit tls DIR PORT	DIR/A0 with one client of TLS (limit_tls.c)
  *
  * raw passes what a read brought.  line, nmea and mavlink pass whole frames with
  * good checksums, in one write a read and uncopied; slip makes COBS of SLIP on the
@@ -27,6 +28,8 @@
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
+
+#include "limit.h"
 
 #define BUFFER 65536
 #define READ 16384
@@ -404,22 +407,6 @@ output(struct port *p)
 	arm_both(p);
 }
 
-static int
-open_tty(const char *dir, char side, unsigned number)
-{
-	char path[256];
-	struct termios t;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%c%u", dir, side, number);
-	if ((fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK)) == -1)
-		err(1, "%s", path);
-	tcgetattr(fd, &t);
-	cfmakeraw(&t);
-	tcsetattr(fd, TCSANOW, &t);
-	return fd;
-}
-
 static void
 run_ports(const char *dir, unsigned pairs, parse_fn *parse)
 {
@@ -428,7 +415,7 @@ run_ports(const char *dir, unsigned pairs, parse_fn *parse)
 
 	for (unsigned i = 0; port != NULL && i < 2 * pairs; i++) {
 		p = &port[i];
-		p->fd = open_tty(dir, i & 1 ? 'B' : 'A', i / 2);
+		p->fd = limit_open_tty(dir, i & 1 ? 'B' : 'A', i / 2);
 		p->peer = &port[i ^ 1];
 		p->in = malloc(2 * BUFFER);
 		p->out = parse == parse_slip ? malloc(2 * BUFFER) : p->in;
@@ -528,28 +515,13 @@ accept_client(int listener)
 	arm(&client[i], EPOLLIN);
 }
 
-static int
-listen_on(unsigned port)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == -1 ||
-	    listen(fd, CLIENTS) == -1)
-		err(1, "port %u", port);
-	return fd;
-}
-
 static void
 run_tcp(const char *dir, unsigned number)
 {
-	struct port listener = { .fd = listen_on(number), .armed = ~0U };
+	struct port listener = { .fd = limit_listen(number), .armed = ~0U };
 	struct epoll_event e[EVENTS];
 
-	line.fd = open_tty(dir, 'A', 0);
+	line.fd = limit_open_tty(dir, 'A', 0);
 	line.armed = ~0U;
 	if ((line.out = malloc(BUFFER)) == NULL)
 		errx(1, "out of memory");
@@ -587,12 +559,14 @@ main(int argc, char *argv[])
 		{ "slip", parse_slip } };
 
 	if (argc != 4)
-		errx(2, "limit raw|line|nmea|mavlink|slip|tcp DIR NUMBER");
+		errx(2, "limit raw|line|nmea|mavlink|slip|tcp|tls DIR NUMBER");
 	crc_tables();
 	if ((poller = epoll_create1(0)) == -1)
 		err(1, "epoll");
 	if (strcmp(argv[1], "tcp") == 0)
 		run_tcp(argv[2], (unsigned)atoi(argv[3]));
+	if (strcmp(argv[1], "tls") == 0)
+		limit_tls(argv[2], (unsigned)atoi(argv[3]));
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (strcmp(argv[1], modes[i].name) == 0)
 			run_ports(

@@ -10,8 +10,9 @@
  *	start	until the first byte is through, and what idling costs
  *
  * The bridge finds the ports as DIR/A0, DIR/B0, DIR/A1, and so on.  With --clients
- * side B is TCP connections instead.  {I} in a word of the bridge's command is the
- * pair's number, with --each, a process for each pair.
+ * side B is TCP connections instead, of telnet or TLS by the options of that name.
+ * {I} in a word of the bridge's command is the pair's number, with --each, a process
+ * for each pair.
  *
  * The result is one object of JSON.  "foreign" is the part of the CPU that neither
  * we, the bridge, the kernel's workers nor idling had: it means something when
@@ -334,6 +335,9 @@ static const struct option options[] = {
 	{ "--seconds", .real = &seconds },
 	{ "--warm", .real = &warm_up },
 	{ "--both", .flag = &conf.both },
+	{ "--back", .flag = &conf.back },
+	{ "--tls", .flag = &conf.tls },
+	{ "--telnet", .flag = &conf.telnet },
 	{ "--each", .flag = &conf.each },
 	{ "--lazy", .flag = &conf.lazy },
 };

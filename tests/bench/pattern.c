@@ -139,6 +139,22 @@ make_slip(uint8_t *to, size_t size, unsigned side, uint32_t k)
 	return (size_t)(p - to);
 }
 
+/* For telnet. */
+static size_t
+make_iac(uint8_t *to, size_t size, unsigned side, uint32_t k)
+{
+	uint8_t payload[4096], *p = to;
+
+	(void)side;
+	random_payload(payload, size, k);
+	for (size_t i = 0; i < size; i++) {
+		*p++ = payload[i];
+		if (payload[i] == 255)
+			*p++ = 255;
+	}
+	return (size_t)(p - to);
+}
+
 static size_t
 make_cobs(uint8_t *to, size_t size, unsigned side, uint32_t k)
 {
@@ -166,6 +182,7 @@ static const struct kind kinds[] = {
 	{ "mavlink", make_mavlink },
 	{ "slip", make_slip },
 	{ "cobs", make_cobs },
+	{ "iac", make_iac },
 };
 
 struct pattern *

@@ -20,6 +20,7 @@
 #include "ports.h"
 #include "subject.h"
 #include "traffic.h"
+#include "wire.h"
 
 #define CHUNK 65536
 #define SILENCE SEC /* then nothing more will come */
@@ -81,7 +82,7 @@ make_patterns(void)
 	}
 }
 
-/* A to B, and with --both B to A in a pattern of its own. */
+/* A to B, and with --both B to A in a pattern of its own; with --back only that. */
 static void
 make_streams(const int *a, const int *b)
 {
@@ -89,10 +90,12 @@ make_streams(const int *a, const int *b)
 	struct stream *s;
 
 	for (unsigned i = 0; i < conf.pairs; i++) {
-		s = add_stream(a[i], patterns[0][0], patterns[0][1]);
-		for (unsigned k = 0; k < nsinks; k++)
-			add_sink(s, b[i + k]);
-		if (!conf.both)
+		if (!conf.back) {
+			s = add_stream(a[i], patterns[0][0], patterns[0][1]);
+			for (unsigned k = 0; k < nsinks; k++)
+				add_sink(s, b[i + k]);
+		}
+		if (!conf.both && !conf.back)
 			continue;
 		s = add_stream(b[i], patterns[1][1], patterns[1][0]);
 		add_sink(s, a[i]);
@@ -147,7 +150,7 @@ send_some(struct stream *s, size_t len)
 
 	if (len > s->in->len - s->at)
 		len = s->in->len - s->at;
-	n = write(s->fd, s->in->bytes + s->at, len);
+	n = wire_write(s->fd, s->in->bytes + s->at, len);
 	if (n == -1 && errno != EAGAIN)
 		err(1, "write");
 	if (n < (ssize_t)len)
@@ -168,7 +171,7 @@ frame_rest(const struct stream *s)
 bool
 receive(struct sink *sink)
 {
-	ssize_t n = read(sink->fd, buffer, sizeof(buffer));
+	ssize_t n = wire_read(sink->fd, buffer, sizeof(buffer));
 
 	if (n == 0 || (n == -1 && errno != EAGAIN))
 		errx(1, "the bridge hung up");
@@ -247,6 +250,7 @@ finish(void)
 		for (unsigned i = 0; i < nstreams; i++) {
 			struct stream *s = &streams[i];
 
+			wire_flush(s->fd);
 			if (s->in->start[pattern_frame(s->in, s->at)] == s->at)
 				continue;
 			begun = true;
@@ -270,7 +274,7 @@ forget(struct sink *sink)
 {
 	bool any = false;
 
-	while (read(sink->fd, buffer, sizeof(buffer)) > 0)
+	while (wire_read(sink->fd, buffer, sizeof(buffer)) > 0)
 		any = true;
 	return any;
 }
@@ -296,7 +300,7 @@ probe(bool due)
 			blind += !sink_saw(&s->sinks[k]);
 		left += blind;
 		if (blind > 0 && due)
-			(void)!write(s->fd, s->in->bytes, s->in->start[1]);
+			wire_write(s->fd, s->in->bytes, s->in->start[1]);
 	}
 	return left;
 }
@@ -359,7 +363,7 @@ settle(void)
 	uint64_t last;
 
 	for (unsigned i = 0; i < nstreams; i++)
-		(void)!write(streams[i].fd, streams[i].in->bytes,
+		wire_write(streams[i].fd, streams[i].in->bytes,
 		    streams[i].in->start[1]);
 	for (last = clock_ns(); clock_ns() - last < 60 * MSEC;) {
 		nanosleep(&pause, NULL);
@@ -376,12 +380,17 @@ connect_clients(int *fds)
 	const struct timespec pause = { .tv_nsec = 500000 };
 	uint64_t end = clock_ns() + conf.ready * SEC;
 
-	for (unsigned i = 0; i < conf.clients; i++)
+	for (unsigned i = 0; i < conf.clients; i++) {
 		while ((fds[i] = port_connect(conf.port)) == -1) {
 			if (clock_ns() > end || !subject_alive())
 				errx(1, "nobody listens: see %s/log", conf.dir);
 			nanosleep(&pause, NULL);
 		}
+		wire_start(fds[i],
+		    conf.tls	      ? WIRE_TLS
+			: conf.telnet ? WIRE_TELNET
+				      : WIRE_PLAIN);
+	}
 }
 
 static void

@@ -54,6 +54,9 @@ struct traffic_conf {
 	unsigned port;
 	unsigned ready; /* seconds to be forwarding in */
 	int both;	/* B to A too */
+	int back;	/* only B to A */
+	int tls;	/* the clients speak TLS... */
+	int telnet;	/* ...or telnet */
 	int each;	/* a process for each pair */
 	int lazy;	/* the first sink is never read */
 };
