@@ -79,6 +79,7 @@ shake_hands(struct wire *w, int fd)
 	if (context == NULL || (w->ssl = SSL_new(context)) == NULL)
 		errx(1, "no TLS");
 	SSL_CTX_free(context);
+	SSL_set_read_ahead(w->ssl, 1);
 	SSL_set_bio(
 	    w->ssl, BIO_new_socket(fd, BIO_NOCLOSE), BIO_new(BIO_s_mem()));
 	do {
@@ -119,12 +120,17 @@ again(void)
 static ssize_t
 tls_read(struct wire *w, void *buf, size_t size)
 {
+	size_t got = 0;
 	int n;
 
-	ERR_clear_error();
-	n = SSL_read(w->ssl, buf, (int)size);
-	if (n > 0)
-		return n;
+	/* What OpenSSL has read ahead is not reported by poll(). */
+	do {
+		ERR_clear_error();
+		n = SSL_read(w->ssl, (char *)buf + got, (int)(size - got));
+		got += n > 0 ? (size_t)n : 0;
+	} while (n > 0 && got < size && SSL_has_pending(w->ssl));
+	if (got > 0)
+		return (ssize_t)got;
 	return SSL_get_error(w->ssl, n) == SSL_ERROR_WANT_READ ? again() : 0;
 }
 
