@@ -312,14 +312,15 @@ def test_the_last_client_restores_the_line(server):
     c, other = client(), client()
     c.ask(BAUD, baud(115200))
     c.ask(CONTROL, b"\x09")
+    c.ask(CONTROL, b"\5")
     other.ask(STOPSIZE, b"\2")
     c.stream.close()
     wait_for(lambda: "#2" in d.control("peers")[-1] and len(d.control("peers")) == 2)
-    assert speed(a) == 115200
+    assert speed(a) == 115200 and d.chip.breaking
     other.stream.close()
     wait_for(lambda: speed(a) == 9600)
     assert not a.termios()[2] & termios.CSTOPB
-    assert d.chip.on(DTR)
+    assert d.chip.on(DTR) and not d.chip.breaking
 
 
 def test_a_section_that_has_changed_is_what_the_line_is_restored_to(server):

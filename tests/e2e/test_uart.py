@@ -215,9 +215,10 @@ def test_after_a_reset_the_signals_are_as_the_section_says(uart, sequence, level
 
 def test_a_reset_in_progress_is_shown_and_not_repeated(uart):
     d, _, _, line = uart(reset="uno")
-    text = d.raw("reset a\nwhere a.reset\nreset a\ncancel a.reset\nreset a esp\n").decode()
+    text = d.raw("reset a\nwhere a.reset\nreset a\nreset a classic\ncancel a.reset\n"
+                 "reset a esp\n").decode()
     assert "the end of a reset (uno) of" in text
-    assert "ERR a was not reset: a reset is in progress\nOK\nOK\n" in text
+    assert "ERR a was not reset: a reset is in progress\n" * 2 + "OK\nOK\n" in text
     wait_for(lambda: "a.reset" not in d.tasks())
     # The one that was cancelled has left its final levels.
     assert line.changes() == [RTS, DTR | RTS, RTS, 0]
@@ -256,9 +257,10 @@ def test_a_board_is_not_held_in_reset_by_a_restart(uart):
     passes(a, b)
 
 
-def test_a_reset_ends_when_its_port_is_closed(uart):
+@pytest.mark.parametrize("sequence", ["classic", "esp"])
+def test_a_reset_ends_when_its_port_is_closed(uart, sequence):
     d, a, b, line = uart()
-    d.raw("reset a esp\nreopen a\n")
+    d.raw(f"reset a {sequence}\nreopen a\n")
     d.wait_state("a", "up")
     assert line.changes()[:2] == [RTS, 0]
     passes(a, b)
