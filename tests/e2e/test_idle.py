@@ -45,6 +45,20 @@ def test_a_client_that_only_receives_is_not_idle(pty, daemon, connect):
     pump([client], lambda: client.eof)
 
 
+def test_a_client_that_only_sends_commands_is_not_idle(pty, daemon, connect):
+    port = free_port()
+    d = daemon(serial("a", pty("a")) +
+               tcp_server("lan", port, protocol="telnet", idle_timeout="1s"))
+    client = connect(port)
+    wait_for(lambda: d.json("peers"))
+    start = time.monotonic()
+    while time.monotonic() - start < 3:
+        client.send(b"\xff\xf1")
+        pump([client], lambda: not client.outgoing)
+        assert d.number("lan/idle_closed") == 0
+    pump([client], lambda: client.eof)
+
+
 def test_one_that_takes_nothing_is_idle(pty, daemon, connect):
     a, port = pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") + tcp_server(

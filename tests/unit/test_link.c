@@ -10,7 +10,10 @@
 
 static struct {
 	const char *input; /* NULL: nothing now; empty: the other side ends */
+	size_t input_len;  /* 0: input is a string */
 	char output[64];
+	size_t output_len;
+	bool telnet;
 	size_t room; /* what is taken of the output */
 	unsigned waits;
 	bool closed;
@@ -24,7 +27,7 @@ far_read(struct link *link, void *buf, size_t size)
 	(void)link;
 	if (far.input == NULL)
 		return -EAGAIN;
-	n = MIN(strlen(far.input), size);
+	n = MIN(far.input_len > 0 ? far.input_len : strlen(far.input), size);
 	memcpy(buf, far.input, n);
 	far.input = n > 0 ? NULL : far.input;
 	return (ssize_t)n;
@@ -38,7 +41,9 @@ far_write(struct link *link, const void *data, size_t len)
 	(void)link;
 	if (n == 0)
 		return -EAGAIN;
-	strncat(far.output, data, n);
+	assert_true(far.output_len + n <= sizeof(far.output));
+	memcpy(far.output + far.output_len, data, n);
+	far.output_len += n;
 	far.room -= n;
 	return (ssize_t)n;
 }
@@ -94,6 +99,19 @@ far_close(struct endpoint *ep)
 	(void)ep;
 }
 
+static int
+far_attach(struct link *link)
+{
+	struct telnet_filter *t;
+
+	if (!far.telnet)
+		return 0;
+	t = calloc(1, sizeof(*t));
+	assert_non_null(t);
+	telnet_attach(link, t, &telnet_client);
+	return 0;
+}
+
 static const struct key no_keys[] = { { .name = NULL } };
 static const struct endpoint_ops far_type = {
 	.type = "far",
@@ -102,16 +120,18 @@ static const struct endpoint_ops far_type = {
 	.check = far_check,
 	.open = far_open,
 	.close = far_close,
+	.attach = far_attach,
 };
 static struct endpoint *ep;
 static struct link *link_;
 
 static void
-open_far(void)
+open_far(bool telnet)
 {
 	const char *keys[] = { NULL };
 
 	memset(&far, 0, sizeof(far));
+	far.telnet = telnet;
 	ep = make_endpoint(&far_type, keys);
 	endpoint_start(ep);
 	link_ = TAILQ_FIRST(&ep->links);
@@ -122,7 +142,7 @@ static void
 test_reads_what_is_announced(void **state)
 {
 	(void)state;
-	open_far();
+	open_far(false);
 	assert_true(link_->reading);
 	link_ready(link_, EV_READ);
 	assert_int_equal(got_len, 0);
@@ -155,7 +175,7 @@ test_what_is_not_taken_waits(void **state)
 	char label[64];
 
 	(void)state;
-	open_far();
+	open_far(false);
 	far.room = 4;
 	assert_int_equal(link_write(link_, "0123456789", 10), 4);
 	assert_int_equal(link_hand(link_, (const uint8_t *)"456789", 6), 0);
@@ -173,7 +193,8 @@ test_what_is_not_taken_waits(void **state)
 	far.room = 64;
 	link_ready(link_, EV_WRITE);
 	assert_int_equal(link_pending(link_), 0);
-	assert_string_equal(far.output, "0123456789");
+	assert_int_equal(far.output_len, 10);
+	assert_memory_equal(far.output, "0123456789", 10);
 	task->label(task, label, sizeof(label));
 	assert_string_equal(label, "ar1#1 1");
 	assert_int_equal(link_write(link_, "x", 1), 1);
@@ -185,7 +206,7 @@ static void
 test_closing_tells_the_transport(void **state)
 {
 	(void)state;
-	open_far();
+	open_far(false);
 	link_close(link_, "by hand");
 	assert_false(far.closed);
 	UNTIL(far.closed);
@@ -301,6 +322,27 @@ test_a_link_that_its_owner_refuses_is_closed_once(void **state)
 	close(pair[1]);
 }
 
+/* Without BINARY: CR and NUL are a pair. */
+static void
+test_a_byte_of_a_pair_may_be_written_alone(void **state)
+{
+	(void)state;
+	open_far(true);
+	far.room = sizeof(far.output);
+	far.input = "\xff\xfe\0";
+	far.input_len = 3;
+	link_ready(link_, EV_READ);
+	far.output_len = 0;
+	far.room = 2;
+	assert_int_equal(link_write(link_, "a\rb", 3), 2);
+	assert_int_equal(link_write(link_, "b", 1), 0);
+	far.room = 8;
+	assert_int_equal(link_write(link_, "b", 1), 1);
+	assert_int_equal(far.output_len, 4);
+	assert_memory_equal(far.output, "a\r\0b", 4);
+	endpoint_free(ep);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -312,6 +354,7 @@ main(void)
 		TEST(test_closing_tells_the_transport),
 		TEST(test_commands_that_wait_are_output),
 		TEST(test_a_link_that_its_owner_refuses_is_closed_once),
+		TEST(test_a_byte_of_a_pair_may_be_written_alone),
 	};
 
 	return cmocka_run_group_tests_name("link", tests, NULL, NULL);

@@ -236,9 +236,49 @@ nvt_input(void **state)
 
 	(void)state;
 	start(&t);
-	FEED(&t, "a\r\nb\r\0c\rd\r\r\0\0" IAC IAC "\0");
-	assert_int_equal(got.ndata, 13);
-	assert_memory_equal(got.data, "a\r\nb\rc\rd\r\r\0\xff\0", 13);
+	FEED(&t, "a\r\nb\r\0c\rd\r\r\0\0" IAC IAC "\0\r" IAC IAC "\0");
+	assert_int_equal(got.ndata, 16);
+	assert_memory_equal(got.data, "a\r\nb\rc\rd\r\r\0\xff\0\r\xff\0", 16);
+	/* What is received as binary is between them. */
+	start(&t);
+	FEED(&t, "\r" IAC WILL BINARY "x" IAC WONT BINARY "\0");
+	assert_int_equal(got.ndata, 3);
+	assert_memory_equal(got.data, "\rx\0", 3);
+}
+
+/* Decodes the rest of the input in another process. */
+static void
+feed_next(struct telnet *t, const void *in, size_t len)
+{
+	struct pack p = { .data = NULL };
+	struct unpack u;
+
+	telnet_save(t, &p);
+	telnet_init(t, options, NELEM(options), on_send, NULL);
+	u = (struct unpack){ .at = p.data, .left = p.len };
+	telnet_restore(t, &u);
+	assert_false(u.failed || u.left > 0);
+	pack_free(&p);
+	feed(t, in, len);
+}
+
+static void
+nvt_and_long_input_survive_a_restart(void **state)
+{
+	static const uint8_t a[TELNET_SUB_MAX + 1];
+	struct telnet t;
+
+	(void)state;
+	start(&t);
+	FEED(&t, "x\r");
+	feed_next(&t, "\0y", 2);
+	assert_int_equal(got.ndata, 3);
+	assert_memory_equal(got.data, "x\ry", 3);
+	FEED(&t, IAC SB);
+	feed(&t, a, sizeof(a));
+	feed_next(&t, IAC SE, 2);
+	assert_int_equal(t.malformed, 1);
+	assert_int_equal(got.nsubs, 0);
 }
 
 static void
@@ -249,6 +289,17 @@ subnegotiations_are_bounded(void **state)
 
 	(void)state;
 	start(&t);
+	FEED(&t, IAC SB);
+	feed(&t, a, TELNET_SUB_MAX);
+	FEED(&t, IAC SE);
+	assert_int_equal(t.malformed, 0);
+	assert_int_equal(got.nsubs, TELNET_SUB_MAX + 1);
+	got.nsubs = 0;
+	FEED(&t, IAC SB);
+	feed(&t, a, TELNET_SUB_MAX + 1);
+	FEED(&t, IAC SE);
+	assert_int_equal(t.malformed, 1);
+	t.malformed = 0;
 	FEED(&t, IAC SB);
 	for (int i = 0; i < 100; i++)
 		FEED(&t, a);
@@ -274,7 +325,7 @@ check_encoding(const struct telnet *t, const char *data, size_t len,
     const char *want, size_t want_len)
 {
 	uint8_t out[64];
-	size_t used, n, done;
+	size_t used, n, done, piece;
 
 	n = telnet_encode(
 	    t, (const uint8_t *)data, len, out, sizeof(out), &used);
@@ -283,9 +334,11 @@ check_encoding(const struct telnet *t, const char *data, size_t len,
 	assert_memory_equal(out, want, n);
 	/* In pieces, each of which ends with a whole byte. */
 	for (size_t size = 2; size < sizeof(out); size++)
-		for (n = done = 0; done < len; done += used)
-			n += telnet_encode(t, (const uint8_t *)data + done,
+		for (n = done = 0; done < len; done += used, n += piece) {
+			piece = telnet_encode(t, (const uint8_t *)data + done,
 			    len - done, out + n, size, &used);
+			assert_in_range(piece, 1, size);
+		}
 	assert_int_equal(n, want_len);
 	assert_memory_equal(out, want, n);
 }
@@ -329,6 +382,7 @@ main(void)
 		cmocka_unit_test(every_split_is_decoded),
 		cmocka_unit_test(every_split_survives_a_restart),
 		cmocka_unit_test(nvt_input),
+		cmocka_unit_test(nvt_and_long_input_survive_a_restart),
 		cmocka_unit_test(subnegotiations_are_bounded),
 		cmocka_unit_test(output_is_encoded),
 		cmocka_unit_test(subnegotiations_are_encoded),
