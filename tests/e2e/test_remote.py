@@ -13,9 +13,9 @@ from serial import rfc2217
 
 from harness import (Client, Stream, ControlError, expect, free_port, run, section, serial,
                      tcp_server, wait_for)
-from test_rfc2217 import (BAUD, BINARY, COM_PORT, CONTROL, CTS, DATASIZE, DO, DONT,
-                          IAC, LINE_MASK, MODEM_MASK, PARITY, RESUME, SB, SE, STOPSIZE, SUSPEND, WILL, answer,
-                          baud, command)
+from test_rfc2217 import (BAUD, BINARY, COM_PORT, CONTROL, CTS, DATASIZE, DO, DONT, IAC,
+                          LINE_MASK, MODEM_MASK, MODEM_STATE, PARITY, RESUME, SB, SE,
+                          STOPSIZE, SUSPEND, WILL, Telnet, answer, baud, command, restart)
 from test_kill import Manager
 from uart import DTR, NO_RTSCTS, NO_SPEED, RTS, Uarts
 
@@ -102,6 +102,14 @@ def test_what_the_far_end_does_otherwise_is_said_once(far, near):
     assert d.stderr().count("its line runs at 9600 baud instead of 57600") == 1
 
 
+def test_a_difference_is_not_said_with_all_that_follows(far, near):
+    f, a, chip = far(lacks=NO_SPEED)
+    d, b = near(f.listens, baud=57600)
+    chip.frame += 1
+    wait_for(lambda: d.number("r/line_frame") == 1)
+    assert d.stderr().count("does not do as it was asked") == 1
+
+
 def test_settings_change_while_it_is_open(far, near):
     f, a, chip = far()
     d, b = near(f.listens)
@@ -149,6 +157,17 @@ def test_errors_and_breaks_of_the_line_are_counted(far, near):
     chip.brk += 1
     wait_for(lambda: (d.number("r/line_frame"), d.number("r/line_break")) == (1, 1))
     assert (d.number("r/line_parity"), d.number("r/line_overrun")) == (0, 0)
+
+
+def test_errors_are_counted_on_after_a_restart(far, near):
+    f, a, chip = far()
+    d, b = near(f.listens)
+    chip.frame += 1
+    wait_for(lambda: d.number("r/line_frame") == 1)
+    restart(d)
+    chip.frame += 1
+    wait_for(lambda: d.number("r/line_frame") == 2)
+    assert d.number("r/line_parity") == 0
 
 
 def test_when_it_is_lost_it_is_opened_again(far, near):
@@ -231,12 +250,12 @@ def scripted(daemon, pty):
     far ends of its connections, one after the other."""
     made = []
 
-    def start(**keys):
+    def start(extra="", **keys):
         listener = socket.create_server(("127.0.0.1", 0))
         listener.settimeout(10)
         made.append(listener)
         b = pty("b")
-        d = daemon(remote("r", listener.getsockname()[1], **keys) + serial("b", b),
+        d = daemon(remote("r", listener.getsockname()[1], **keys) + serial("b", b) + extra,
                    settled=False)
 
         def accept():
@@ -382,6 +401,95 @@ def test_the_far_end_may_suspend_the_data(scripted):
     expect(far, command(CONTROL, b"\x09"))
     far.send(answer(RESUME))
     expect(far, b"waits", [b])
+
+
+def test_suspended_data_waits_after_a_restart(scripted):
+    d, b, accept = scripted()
+    far = accept()
+    agree(far)
+    d.wait_state("r", "up")
+    far.send(answer(SUSPEND) + b"1")
+    expect(b, b"1")
+    restart(d)
+    b.send(b"waits")
+    wait_for(lambda: d.queued("r") == 1)
+    assert not far.received
+    far.send(answer(RESUME))
+    expect(far, b"waits", [b])
+
+
+@pytest.mark.parametrize("keys, commands", [
+    (dict(rts="off", dtr="off"), (b"\x0c", b"\x09")),
+    (dict(dtr="off", rts="off"), (b"\x09", b"\x0c"))])
+def test_signals_are_set_in_the_order_of_the_section(scripted, keys, commands):
+    d, b, accept = scripted(**keys)
+    far = accept()
+    agree(far)
+    expect(far, b"".join(command(CONTROL, c) for c in commands))
+
+
+def test_flow_control_by_dtr_and_dsr_is_for_both_directions(scripted):
+    d, b, accept = scripted(flow="dtrdsr")
+    far = accept()
+    expect(far, OFFERS)
+    far.send(AGREES)
+    both = command(CONTROL, b"\x13") + command(CONTROL, b"\x12")
+    expect(far, ASKED.replace(command(CONTROL, b"\1"), both))
+
+
+@pytest.fixture
+def served(scripted, connect):
+    """A far end that has agreed, behind a server for its port: the daemon, the far end,
+    and a function that makes clients."""
+    port = free_port()
+    d, b, accept = scripted(tcp_server("net", port, protocol="rfc2217", line="r"))
+    far = accept()
+    agree(far)
+    d.wait_state("r", "up")
+    return d, far, lambda: Telnet(connect(port))
+
+
+def test_the_far_end_may_tell_its_settings(served):
+    d, far, client = served
+    c = client()
+    far.send(answer(BAUD, baud(57600)) + answer(BAUD, baud(0)))
+    d.wait_number("r/bad_commands", 1)
+    assert c.ask(BAUD, baud(0)) == baud(57600)
+    # It is as if none had been told before.
+    c.stream.send(command(BAUD, baud(19200)))
+    expect(far, command(BAUD, baud(19200)), [c.stream])
+    far.send(answer(BAUD, baud(38400)))
+    assert c.until(BAUD) == baud(38400)
+
+
+def test_a_client_does_not_wait_for_ever_for_the_far_end(served):
+    d, far, client = served
+    assert client().ask(BAUD, baud(57600)) == baud(57600)
+    expect(far, command(BAUD, baud(57600)))
+
+
+def test_a_setting_is_kept_when_another_one_follows(served):
+    d, far, client = served
+    one, two = client(), client()
+    one.stream.send(command(STOPSIZE, b"\2"))
+    expect(far, command(STOPSIZE, b"\2"), [one.stream])
+    two.stream.send(command(BAUD, baud(57600)))
+    expect(far, command(BAUD, baud(57600)), [two.stream])
+    far.send(answer(STOPSIZE, b"\2") + answer(BAUD, baud(57600)))
+    assert one.until(STOPSIZE) == b"\2" and two.until(BAUD) == baud(57600)
+    assert one.ask(STOPSIZE, b"\0") == b"\2"
+    # Nothing else has been asked for.
+    two.stream.send(command(BAUD, baud(19200)))
+    expect(far, command(BAUD, baud(19200)), [two.stream])
+
+
+def test_modem_lines_of_the_far_end_rise_and_fall(served):
+    d, far, client = served
+    c = client()
+    far.send(answer(MODEM_STATE, b"\x30"))
+    assert c.until(MODEM_STATE) == b"\x33"
+    far.send(answer(MODEM_STATE, b"\x20"))
+    assert c.until(MODEM_STATE) == b"\x21"
 
 
 # --- pyserial's server ----------------------------------------------------------
