@@ -261,6 +261,17 @@ def test_garbage_before_a_frame_does_not_cost_it(pty, daemon, connect):
     d.bytes_in("lan")
 
 
+def test_a_refused_beginning_that_was_dropped_costs_no_other_frame(pty, daemon, connect):
+    d, a, port = start(pty, daemon, writer="last", frame_timeout="50ms")
+    one, two = join(d, connect, port), join(d, connect, port)
+    one.send(b"part")
+    wait_for(lambda: d.bad("lan", "timeout") == 1)
+    two.close()
+    wait_for(lambda: len(peers(d)) == 1)
+    heard(one, a, b"whole\n")
+    assert d.number("lan/refused_frames") == 0
+
+
 def test_raw_bytes_are_refused_as_they_come(pty, daemon, connect):
     d, a, port = start(pty, daemon, framing="raw", writer="last")
     one, two = join(d, connect, port), join(d, connect, port)
@@ -369,6 +380,19 @@ def test_a_master_that_may_not_write_is_told(pty, daemon, connect):
     master.send(bytes.fromhex("0008 0000 0006 11 03 0000 0001"))
     pump([a, master], lambda: len(a.received) == 8)
     d.control("set masters/role write")
+
+
+def test_a_refused_request_is_counted_for_the_first_bus(pty, daemon, connect):
+    port = free_port()
+    d = daemon("".join(serial(n, pty(n), framing="modbus-rtu") for n in ("one", "two")) +
+               tcp_server("masters", port, framing="modbus-tcp", role="read") +
+               route("r1", from_="masters", to="one", exchange="modbus") +
+               route("r2", from_="masters", to="two", exchange="modbus"))
+    master = connect(port)
+    master.send(bytes.fromhex("0007 0000 0006 11 03 0000 0001"))
+    expect(master, bytes.fromhex("0007 0000 0003 11 83 01"))
+    assert d.number("routes/r1/exception_01") == 1
+    assert d.number("routes/r2/exception_01") == 0
 
 
 # --- warnings -----------------------------------------------------------------

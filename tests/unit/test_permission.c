@@ -186,6 +186,9 @@ the_newest_one_is_that_with_the_highest_number(void **state)
 	assert_ptr_equal(permission.writer, &client[0]);
 	leave(&client[0]);
 	assert_ptr_equal(permission.writer, &client[2]);
+	join_as(3, 4);
+	leave(&client[2]);
+	assert_ptr_equal(permission.writer, &client[1]);
 }
 
 static void
@@ -240,6 +243,10 @@ a_lease_ends_after_silence(void **state)
 	permission.used_ns -= NSEC_PER_SEC;
 	assert_true(link_may_write(&client[1]));
 	assert_ptr_equal(permission.writer, &client[1]);
+	/* Each time that it sends, it is renewed. */
+	end = permission.used_ns -= NSEC_PER_SEC / 2;
+	assert_true(link_may_write(&client[1]));
+	assert_true(permission.used_ns > end);
 	leave(&client[1]);
 	assert_true(link_may_write(&client[0]));
 }
@@ -266,10 +273,13 @@ a_changed_section_keeps_the_right_where_it_can(void **state)
 static void
 the_right_is_handed_over(void **state)
 {
+	const uint64_t used = task_now() - 1;
+
 	(void)state;
 	conf.permission.writer = WRITER_LEASE;
 	join_all(2);
-	permission_restore(&client[1], task_now());
+	permission_restore(&client[1], used);
+	assert_int_equal(permission.used_ns, used);
 	assert_false(link_may_write(&client[0]));
 	assert_true(link_may_write(&client[1]));
 	/* It follows from the numbers... */
@@ -289,6 +299,7 @@ static void
 roles_name_certificates(void **state)
 {
 	static char *dns[] = { "board.lan", "carol" };
+	static char *empty[] = { "", "bob" };
 	char roles[] = "alice:all, bob:write board.lan:write x:y:read";
 	struct error err;
 
@@ -311,6 +322,7 @@ roles_name_certificates(void **state)
 	assert_int_equal(role_with("alice", dns, 2), ROLE_WRITE);
 	assert_string_equal(link_certificate(&client[0]), "board.lan");
 	assert_int_equal(role_with("alice", dns + 1, 1), ROLE_READ);
+	assert_int_equal(role_with(NULL, empty, 2), ROLE_WRITE);
 	assert_int_equal(role_with("", NULL, 0), ROLE_READ);
 	assert_int_equal(role_with(NULL, NULL, 0), ROLE_READ);
 	assert_string_equal(link_certificate(&client[0]), "");
