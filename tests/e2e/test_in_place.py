@@ -288,3 +288,15 @@ def test_roles_are_changed_together(pty, daemon, connect):
     client.send(b"three\n")
     expect(a, b"three\n", [client])
     assert d.number("lan/opens") == 1
+
+
+def test_a_new_frame_timeout_is_for_frames_that_are_begun(pty, daemon, connect):
+    port = free_port()
+    conf = serial("a", pty("a"), framing="line")
+    d = daemon(conf + tcp_server("lan", port, framing="line", frame_timeout="1h"))
+    client = connect(port)
+    client.send(b"never end")
+    d.wait_number("lan/rx_held", 9)
+    d.reload(conf + tcp_server("lan", port, framing="line", frame_timeout="50ms"))
+    wait_for(lambda: d.bad("lan", "timeout") == 1)
+    assert not client.eof

@@ -252,11 +252,17 @@ def test_half_closed_clients_are_bounded(patient, pty, connect):
         a_second_later()
         wait_for(lambda: d.tasks()["a.read"]["state"] != "paused")
 
+    def no_more(refused):
+        late = connect(port)
+        pump([late], lambda: late.eof)
+        assert d.number("lan/refused") == refused
+
     two_more(0)
+    d.control("set lan/max_clients 1")
+    no_more(1)
+    d.control("set lan/max_clients 2")
     two_more(2)
-    late = connect(port)
-    pump([late], lambda: late.eof)
-    assert d.number("lan/refused") == 1
+    no_more(2)
     assert d.number("lan/peers") == 4
 
 
