@@ -17,12 +17,12 @@ def server(directory, pty, daemon):
     server's port."""
     uarts = Uarts(directory / "lines")
 
-    def start(extra="", **keys):
+    def start(extra="", env=uarts.env, server={}, **keys):
         a = pty("a")
         port = free_port()
         conf = (serial("a", a, **{"open": "demand", "framing": "line", **keys}) +
-                tcp_server("net", port, framing="line"))
-        d = daemon(conf + extra, settled=False, env=uarts.env)
+                tcp_server("net", port, framing="line", **server))
+        d = daemon(conf + extra, settled=False, env=env)
         d.conf, d.chip = conf, uarts.line(a)
         return d, a, port
     return start
@@ -64,6 +64,47 @@ def test_what_the_last_client_sent_is_written_before_it_is_closed(server, connec
     pump([c], lambda: not c.outgoing or d.state("a") == "up")
     pump([c, a], lambda: not c.outgoing)
     c.close()
+    expect(a, text)
+    d.wait_state("a", "idle")
+
+
+def test_it_is_not_closed_while_its_device_takes_nothing(server, connect):
+    d, a, port = server(queue="1M")
+    text = b"".join(b"%07d\n" % n for n in range(20000))
+    c = connect(port).send(text)
+    pump([c], lambda: not c.outgoing)
+    c.close()
+    wait_for(lambda: not d.json("peers"))
+    # It has been looked at several times.
+    wait_for(lambda: d.tasks().get("demand", {"runs": 0})["runs"] > 4)
+    assert d.state("a") == "up"
+    expect(a, text)
+    d.wait_state("a", "idle")
+
+
+def test_a_frame_that_is_begun_is_written_before_it_is_closed(server, connect):
+    d, a, port = server(server={"max_frame": "100K"}, max_frame="100K")
+    text = b"x" * 100000 + b"\n"
+    c = connect(port).send(text)
+    pump([c], lambda: not c.outgoing)
+    c.close()
+    wait_for(lambda: not d.json("peers"))
+    wait_for(lambda: d.tasks().get("demand", {"runs": 0})["runs"] > 4)
+    expect(a, text)
+    d.wait_state("a", "idle")
+
+
+def test_each_client_has_its_time(server, connect, clock):
+    d, a, port = server(env=clock.env, queue="1M")
+    text = b"".join(b"%07d\n" % n for n in range(20000))
+    connect(port).close()
+    d.wait_number("a/opens", 1)
+    d.wait_state("a", "idle")
+    clock.move(d, 60)
+    c = connect(port).send(text)
+    pump([c], lambda: not c.outgoing)
+    c.close()
+    wait_for(lambda: not d.json("peers"))
     expect(a, text)
     d.wait_state("a", "idle")
 

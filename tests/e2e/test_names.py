@@ -2,6 +2,7 @@
 import errno
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +17,8 @@ MODULE = FAULTS.parent / "libnss_ttybridge.so.2"
 
 
 class Server:
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, host="127.0.0.1"):
+        self.listener = socket.create_server((host, 0))
         self.listener.settimeout(20)
         self.port = self.listener.getsockname()[1]
 
@@ -120,9 +121,39 @@ def a_name_of_this_machine_has_all_its_addresses(directory):
         pass
 
 
+def each_address_of_a_name_is_tried(directory):
+    """Whichever of them comes first."""
+    (directory / "hosts").write_text("127.0.0.1 two\n127.0.0.2 two\n")
+    subprocess.run(["mount", "--bind", directory / "hosts", "/etc/hosts"], check=True)
+    for good, bad in ("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1"):
+        server = Server(good)
+        with Daemon(directory, far(server.port, "two")), server.accept():
+            pass
+        # It may also give no answer at all.
+        with socket.create_server((bad, server.port), backlog=0):
+            waiting = [socket.socket() for _ in range(8)]
+            for s in waiting:
+                s.setblocking(False)
+                s.connect_ex((bad, server.port))
+            with Daemon(directory, far(server.port, "two", connect_timeout="1s")), \
+                    server.accept():
+                pass
+            for s in waiting:
+                s.close()
+
+
+def no_client_connects_to_itself(directory):
+    """Even if there is no server on the port, which the system also gives to clients."""
+    Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40003")
+    with Daemon(directory, far(40000, "127.0.0.1"), settled=False) as d:
+        wait_for(lambda: d.tasks()["far.reopen"]["runs"] > 50)
+        assert d.number("far/opens") == 0
+
+
 STORIES = (a_module_is_asked, frames_pass_while_a_name_is_looked_up,
            a_lookup_that_is_no_longer_wanted_may_end_late,
-           a_name_of_this_machine_has_all_its_addresses)
+           a_name_of_this_machine_has_all_its_addresses, each_address_of_a_name_is_tried,
+           no_client_connects_to_itself)
 
 
 @pytest.mark.parametrize("story", [story.__name__ for story in STORIES])

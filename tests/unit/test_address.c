@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "address.h"
+#include "connector.h"
 
 static const struct sockaddr *
 sa_of(const char *s)
@@ -139,6 +140,34 @@ a_client_without_a_path_is_a_unix_client(void **state)
 }
 
 static void
+a_host_is_split_from_its_port(void **state)
+{
+	static const struct {
+		const char *s, *host, *port;
+	} good[] = {
+		{ "my.board:7", "my.board", "7" },
+		{ "10.0.0.1:http", "10.0.0.1", "http" },
+		{ "[fd00::2]:7", "fd00::2", "7" },
+	};
+	static const char *const bad[] = { "board", "board:", ":7", "[]:7",
+		"123456789:7" };
+	char host[9];
+	const char *port;
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(good); i++) {
+		assert_int_equal(
+		    connector_split(good[i].s, host, sizeof(host), &port), 0);
+		assert_string_equal(host, good[i].host);
+		assert_string_equal(port, good[i].port);
+	}
+	for (size_t i = 0; i < NELEM(bad); i++)
+		assert_int_equal(
+		    connector_split(bad[i], host, sizeof(host), &port),
+		    -EINVAL);
+}
+
+static void
 loopback_is_this_machine(void **state)
 {
 	(void)state;
@@ -235,6 +264,7 @@ main(void)
 		cmocka_unit_test(what_is_written_is_understood),
 		cmocka_unit_test(what_is_no_address_is_refused_with_a_sentence),
 		cmocka_unit_test(a_client_without_a_path_is_a_unix_client),
+		cmocka_unit_test(a_host_is_split_from_its_port),
 		cmocka_unit_test(loopback_is_this_machine),
 		cmocka_unit_test(a_network_holds_what_its_prefix_says),
 		cmocka_unit_test(what_is_no_network_is_named),
