@@ -357,7 +357,7 @@ def test_a_handshake_has_its_time(pty, daemon, connect, clock, ca):
 def test_a_handshake_byte_by_byte_has_no_longer(pty, daemon, connect, clock, ca):
     a, port = pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") +
-               tls_server("lan", port, ca.make("server"), handshake_timeout="5s"),
+               tls_server("lan", port, ca.make("server"), handshake_timeout="50s"),
                env=clock.env)
     c = connect(port)
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)
@@ -365,7 +365,7 @@ def test_a_handshake_byte_by_byte_has_no_longer(pty, daemon, connect, clock, ca)
         if c.eof:
             break
         c.send(hello[i:i + 1])
-        clock.move(d, 1)
+        clock.move(d, 10)
     pump([c], lambda: c.eof)
     assert d.number("lan/tls_failed") == 1
 
@@ -434,8 +434,11 @@ def test_a_client_verifies_chain_and_name(keys, names, pty, daemon, listening, c
     daemon(serial("a", a, framing="line") +
            tls_client("far", port_of(listening), tls_ca=ca.file, framing="line", **keys),
            settled=False)
-    s = accept(listening, ca.server_context(ca.make("board.example", **names)))
+    context, asked_for = ca.server_context(ca.make("board.example", **names)), []
+    context.sni_callback = lambda tls, name, of: asked_for.append(name)
+    s = accept(listening, context)
     shaken(s)
+    assert asked_for == [keys.get("tls_name")]
     a.send(b"over there\n")
     expect(s, b"over there\n", [a])
     s.send(b"and back\n")
@@ -446,6 +449,8 @@ def test_a_client_verifies_chain_and_name(keys, names, pty, daemon, listening, c
 @pytest.mark.parametrize("keys, names, why", [
     ({}, dict(dns=["localhost"]), "IP address mismatch"),
     (dict(tls_name="board.example"), dict(dns=["other.example"]), "hostname mismatch"),
+    (dict(tls_name="board.lan.example"), dict(dns=["b*.lan.example"]),
+     "hostname mismatch"),
     (dict(tls_name="board.example"), dict(dns=["board.example"], last=-1, first=-9),
      "certificate has expired"),
 ])
@@ -1017,6 +1022,10 @@ def test_one_in_a_handshake_takes_no_place(pty, daemon, connect, secure, ca):
     wait_for(lambda: d.json("peers"))
     stranger = connect(port)
     wait_for(lambda: d.number("lan/tls_handshakes") == 1)
+    # Nor are there more of them than clients.
+    other = connect(port)
+    pump([other], lambda: other.eof)
+    assert d.number("lan/tls_handshakes") == d.number("lan/refused") == 1
     first.send(b"first\n")
     expect(a, b"first\n", [first])
     stranger.close()
