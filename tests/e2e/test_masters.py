@@ -1,15 +1,17 @@
 """
-Many masters that share a bus of Modbus, by the load generator of tests/bench: it compares
-every answer with the one that the unit gave, and counts what is lost, comes twice, or is
-executed out of order.
+Masters of Modbus with several buses, and many of them that share one, by the load generator
+of tests/bench: it compares every answer with the one that the unit gave, and counts what is
+lost, comes twice, or is executed out of order.
 """
 import json
 import subprocess
+import time
 
 import pytest
 
-from harness import PATIENCE, ROOT, end_with_us, free_port, route, serial, tcp_server
-from test_modbus import cable, server  # noqa: F401
+from harness import (PATIENCE, ROOT, end_with_us, expect, free_port, route, serial,
+                     tcp_server, wait_for)
+from test_modbus import RTU, cable, holds, read, server  # noqa: F401
 
 GENERATOR = ROOT / "build/bench/masters"
 FAULTS = "bad", "lost", "doubled", "disordered", "stale"
@@ -96,3 +98,22 @@ def test_libmodbus_at_both_ends(pty, cable, server, client, daemon):
     kinds = "1 2 3 4 5 6 15 16 23 address".split()
     assert done.stdout.split("\n")[:-1] == \
         [f"{kind} 30 0 0" for kind in kinds] + ["function 1 0 0"], done.stderr
+
+
+def test_a_master_that_asks_another_bus_has_given_up(pty, daemon):
+    m, a, b = pty("m"), pty("a"), pty("b")
+    keys = dict(from_="m", exchange="modbus", answer_timeout="20s")
+    d = daemon(serial("m", m, **RTU) + serial("a", a, **RTU) + serial("b", b, **RTU) +
+               route("one", to="a", match_unit="1", **keys) +
+               route("two", to="b", match_unit="2", **keys))
+    m.send(read(1))
+    expect(a, read(1), [m])
+    # Requests that come together are all to be answered.
+    start = time.monotonic()
+    wait_for(lambda: time.monotonic() - start > 0.1)
+    m.send(read(2))
+    expect(b, read(2), [m])
+    a.send(holds(1, 11))
+    d.wait_number("a/rx_frames", 1)
+    b.send(holds(2, 22))
+    expect(m, holds(2, 22), [a, b])

@@ -732,6 +732,22 @@ a_request_without_room_is_counted_once(void **state)
 	assert_int_equal(bus->traffic.dropped[DROP_CLOSED], 2);
 }
 
+static void
+no_more_refusals_wait_than_requests(void **state)
+{
+	(void)state;
+	make_tcp(master[0]);
+	bus->node->endpoint->conf->queue = 2 * QUEUE_FLOOR;
+	for (uint8_t i = 1; i <= 10; i++)
+		tcp_request(master[0], i, 1, i);
+	assert_dropped(bus, DROP_OVERFLOW, 8);
+	for (uint8_t i = 3; i <= 4; i++)
+		expect_tcp(master[0], i, 0x80 | WRITE_REGISTER);
+	for (int i = 0; i < 20; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(stats.counters.exceptions[MODBUS_BUSY], 2);
+}
+
 /* A server may be the bus. */
 static void
 a_bus_with_another_link_is_not_down(void **state)
@@ -840,6 +856,7 @@ main(void)
 		TEST(each_answer_has_the_number_of_its_request),
 		TEST(they_are_told_that_there_is_no_answer),
 		TEST(a_request_without_room_is_counted_once),
+		TEST(no_more_refusals_wait_than_requests),
 		TEST(a_bus_with_another_link_is_not_down),
 		TEST(it_says_what_it_waits_for),
 		TEST(a_reload_changes_nothing_for_a_route_that_stays),

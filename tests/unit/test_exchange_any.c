@@ -3,6 +3,7 @@
  * and a number: Q is answered with A, N is not answered, U comes unasked.
  */
 #include "exchange_harness.h"
+#include "exchange_parts.h"
 
 static void
 say(struct port *from, char what, uint8_t number)
@@ -128,6 +129,25 @@ an_answer_of_several_frames_goes_to_one_master(void **state)
 }
 
 static void
+the_second_frame_of_an_answer_is_no_echo(void **state)
+{
+	(void)state;
+	route_conf.answer_frames = 2;
+	say(master[0], 'A', 1);
+	expect_sent(1);
+	hear('A', 10);
+	hear('A', 1);
+	expect_given(master[0], 10);
+	expect_given(master[0], 1);
+	assert_false(bus->node->exchange->hinted);
+	/* The first one may be. */
+	say(master[0], 'A', 2);
+	expect_sent(2);
+	hear('A', 2);
+	assert_true(bus->node->exchange->hinted);
+}
+
+static void
 a_request_without_an_answer_holds_up_nothing(void **state)
 {
 	(void)state;
@@ -210,6 +230,7 @@ main(void)
 		ANY_TEST(what_comes_before_the_request_is_written_is_no_answer),
 		ANY_TEST(an_answer_may_have_to_begin_with_certain_bytes),
 		ANY_TEST(an_answer_of_several_frames_goes_to_one_master),
+		ANY_TEST(the_second_frame_of_an_answer_is_no_echo),
 		ANY_TEST(a_request_without_an_answer_holds_up_nothing),
 		ANY_TEST(a_late_answer_is_awaited_before_any_request),
 		ANY_TEST(a_later_request_replaces_none),
