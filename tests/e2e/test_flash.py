@@ -79,7 +79,8 @@ class Uno:
     def check_all_was_heard(self, flashes):
         """Both listeners have all that the board said, and no other reset disturbed it."""
         d = self.daemon
-        assert len(d.json("peers")) == 2 and d.number("board/opens") == 1
+        wait_for(lambda: len(d.json("peers")) == 2, what="the end of the last session")
+        assert d.number("board/opens") == 1
         assert d.dropped("board") == d.dropped("listen") == 0
         counts = self.board.stop()
         assert counts["resets"] == flashes + 1      # the first when the port was opened
