@@ -100,62 +100,76 @@ session_new(const struct tls_context *context, int fd, const char *host,
 	return 0;
 }
 
-/* As UTF-8; NULL for a name that contains a NUL, which would be taken for another. */
-static char *
-copy_name(const ASN1_STRING *name)
+/*
+ * Copies a name as UTF-8; NULL for one that contains a NUL, which would be taken for
+ * another.  -ENOMEM: it is not known.
+ */
+static int
+copy_name(const ASN1_STRING *name, char **ret)
 {
 	unsigned char *text = NULL;
-	int len = ASN1_STRING_to_UTF8(&text, name);
-	char *copy = NULL;
+	int len = ASN1_STRING_to_UTF8(&text, name), r = 0;
 
-	if (len > 0 && memchr(text, '\0', (size_t)len) == NULL)
-		copy = strndup((const char *)text, (size_t)len);
+	*ret = NULL;
+	if (len > 0 && memchr(text, '\0', (size_t)len) == NULL &&
+	    (*ret = strndup((const char *)text, (size_t)len)) == NULL)
+		r = -ENOMEM;
 	OPENSSL_free(text);
-	return copy;
+	return r;
 }
 
-static void
+static int
 set_dns_names(struct tls_session *session, X509 *cert)
 {
 	GENERAL_NAMES *all =
 	    X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-	int count = MIN(sk_GENERAL_NAME_num(all), NAMES_MAX);
+	int count = MIN(sk_GENERAL_NAME_num(all), NAMES_MAX), r = 0;
 	char *copy;
 
 	if (count > 0)
 		session->dns_names =
 		    calloc((size_t)count, sizeof(*session->dns_names));
-	for (int i = 0; session->dns_names != NULL && i < count; i++) {
+	if (count > 0 && session->dns_names == NULL)
+		r = -ENOMEM;
+	for (int i = 0; r == 0 && i < count; i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
 
-		if (name->type == GEN_DNS &&
-		    (copy = copy_name(name->d.dNSName)) != NULL)
+		copy = NULL;
+		if (name->type == GEN_DNS)
+			r = copy_name(name->d.dNSName, &copy);
+		if (copy != NULL)
 			session->dns_names[session->ndns++] = copy;
 	}
 	GENERAL_NAMES_free(all);
+	return r;
 }
 
-static char *
-copy_common_name(const X509 *cert)
+static int
+set_common_name(struct tls_session *session, const X509 *cert)
 {
 	const X509_NAME *subject = X509_get_subject_name(cert);
 	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
 
-	return at < 0 ? NULL
-		      : copy_name(X509_NAME_ENTRY_get_data(
-			    X509_NAME_get_entry(subject, at)));
+	if (at < 0)
+		return 0;
+	return copy_name(
+	    X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)),
+	    &session->common_name);
 }
 
-static void
+/* Without all of its names a certificate could be given another role. */
+static int
 set_names(struct session *s)
 {
 	X509 *cert = SSL_get_peer_certificate(s->ssl);
+	int r;
 
 	if (cert == NULL)
-		return;
-	set_dns_names(&s->common, cert);
-	s->common.common_name = copy_common_name(cert);
+		return 0;
+	if ((r = set_dns_names(&s->common, cert)) == 0)
+		r = set_common_name(&s->common, cert);
 	X509_free(cert);
+	return r;
 }
 
 /* --- input and output ------------------------------------------------------- */
@@ -212,7 +226,7 @@ session_handshake(struct tls_session *session)
 	r = r == 1 ? 0 : openssl_result(s, r);
 	if (r == 0 && session->version == NULL) {
 		session->version = SSL_get_version(s->ssl);
-		set_names(s);
+		r = set_names(s);
 		/* Otherwise each record would be received in two parts.  Not before:
 		 * a bufferevent does not look for what was received already. */
 		SSL_set_read_ahead(s->ssl, 1);
