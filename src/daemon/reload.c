@@ -10,7 +10,7 @@
  * FREEING    a thread frees what was replaced; the result has been reported
  *
  * The thread has a job of its own and accesses nothing else.  The turns are shared with
- * the control sessions (control/turns.h).
+ * the control sessions (base/turns.h).
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -3,6 +3,9 @@
  *
  * A handshake waits for its socket and its timeout with one event.  The timeout is that
  * of the whole handshake, however often the other side sends something.
+ *
+ * A step may take a millisecond, for a signature, so that there is at most one in each
+ * pass of the loop: many clients that connect at once do not hold up the data path.
  */
 #include <sys/socket.h>
 
@@ -15,6 +18,7 @@
 
 #include "address.h"
 #include "handshake.h"
+#include "turns.h"
 
 /* How often the input of a connection that has failed is read before it is closed. */
 #define DISCARD_READS 16
@@ -24,6 +28,7 @@ struct handshake {
 	struct handshakes *list;
 	struct tls_session *session;
 	struct event *event;
+	struct turn turn;
 	uint64_t timeout_ns, until_ns;
 	struct task task;
 	char peer[ADDRESS_TEXT_MAX];
@@ -44,6 +49,8 @@ handshake_free(struct handshake *h)
 {
 	TAILQ_REMOVE(&h->list->list, h, entry);
 	h->list->n--;
+	turns_wait(&h->turn, false);
+	turns_release();
 	task_remove(&h->task);
 	if (h->event != NULL)
 		event_free(h->event);
@@ -126,15 +133,13 @@ await(struct handshake *h)
 	return 0;
 }
 
+/* Performs the step that is possible now, or ends the handshake. */
 static void
-on_event(evutil_socket_t fd, short what, void *arg)
+step(struct handshake *h)
 {
-	struct handshake *h = arg;
 	int r;
 
-	(void)fd;
-	task_begin(&h->task);
-	if (what & EV_TIMEOUT || now_ns() >= h->until_ns) {
+	if (now_ns() >= h->until_ns) {
 		timed_out(h);
 		return;
 	}
@@ -149,6 +154,32 @@ on_event(evutil_socket_t fd, short what, void *arg)
 		end(h, r == -EPROTO ? h->session->why : strerror(-r));
 	else
 		task_end(&h->task);
+}
+
+static void
+run(struct turn *turn)
+{
+	struct handshake *h = CONTAINER_OF(turn, struct handshake, turn);
+	uint64_t start = turn_begin();
+
+	task_begin(&h->task);
+	step(h);
+	turn_end(start);
+	turns_exhaust();
+}
+
+static void
+on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct handshake *h = arg;
+
+	(void)fd, (void)what;
+	if (turns_free()) {
+		run(&h->turn);
+		return;
+	}
+	TASK_SET(&h->task, TASK_PAUSED);
+	turns_wait(&h->turn, true);
 }
 
 void
@@ -167,11 +198,14 @@ handshake_start(struct handshakes *hs, const struct tls_context *context,
 
 	if (h != NULL)
 		r = tls_library->session_new(context, fd, host, &h->session);
+	if (r == 0 && (r = turns_hold(hs->base)) < 0)
+		tls_session_free(h->session);
 	if (r < 0) {
 		free(h);
 		close(fd);
 		return r;
 	}
+	h->turn.run = run;
 	h->list = hs;
 	h->timeout_ns = timeout_ns;
 	h->until_ns = now_ns() + timeout_ns;

@@ -1,6 +1,6 @@
 /*
- * turns: the time that all control sessions together get in one pass of the event loop,
- * and its distribution.
+ * turns: the time that all control sessions and TLS handshakes together get in one pass
+ * of the event loop, and its distribution.
  */
 #ifndef TURNS_H
 #define TURNS_H
@@ -35,6 +35,8 @@ void turns_wait(struct turn *turn, bool on);
  */
 uint64_t turn_begin(void);
 void turn_end(uint64_t start);
+/* No other turn starts in this pass; the next one does in the next pass. */
+void turns_exhaust(void);
 /* Whether there is time left to copy a frame for a watch, which counts as a turn. */
 bool turns_left(void);
 

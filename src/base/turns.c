@@ -1,5 +1,5 @@
 /*
- * turns: schedules the turns of sessions.
+ * turns: schedules the turns of control sessions and TLS handshakes.
  *
  * A timer with zero delay, set whenever a session has used some time, separates the
  * passes of the event loop.  Within a pass sessions continue immediately while there is
@@ -26,13 +26,14 @@ turns_label(const struct task *t, char *buf, size_t size)
 {
 	(void)t;
 	if (!evtimer_pending(timer, NULL))
-		snprintf(
-		    buf, size, "nothing: no control session has a command");
+		snprintf(buf, size,
+		    "nothing: no control session has a command, and no TLS "
+		    "handshake is in progress");
 	else if (nwaiting == 0)
 		snprintf(buf, size, "the next pass of the loop");
 	else
 		snprintf(buf, size,
-		    "the next pass of the loop, for %u control session%s",
+		    "the next pass of the loop, for %u session%s or handshakes",
 		    nwaiting, nwaiting == 1 ? "" : "s");
 }
 
@@ -121,6 +122,12 @@ void
 turn_end(uint64_t start)
 {
 	used += now_ns() - start;
+}
+
+void
+turns_exhaust(void)
+{
+	used = MAX(used, PASS_NS);
 }
 
 bool
