@@ -51,9 +51,11 @@ bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
 }
 
 static void
-count_bad(struct port *port, const struct decoded *d)
+count_bad(struct port *port, const struct decoded *d, const uint8_t *data)
 {
 	COUNT(port, bad_bytes[d->reason], d->used);
+	if (is_tapped(port->node->bridge, TAPPED_BAD))
+		taps_bad(port, d->reason, data, d->used, d->again);
 	if (d->again)
 		return;
 	COUNT(port, bad[d->reason], 1);
@@ -137,7 +139,7 @@ batch_cut(struct batch *batch, struct port *from, uint8_t **in, size_t *len,
 			unchecked += d.unchecked;
 		} else {
 			batch->in_row &= batch->n == 0;
-			count_bad(from, &d);
+			count_bad(from, &d, at);
 			if (from->decoder.work >= TURN_WORK)
 				room = 0;
 		}
@@ -164,7 +166,7 @@ batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
 		batch_add(batch, &d, in, now);
 		return d.used;
 	case DECODE_BAD:
-		count_bad(from, &d);
+		count_bad(from, &d, in);
 		return d.used;
 	default:
 		return 0;
@@ -211,13 +213,13 @@ batch_pick(struct batch *batch, const struct route_target *target)
 /* Counts the drop for each port to which the frame would have been sent. */
 static void
 node_drop(struct node *node, const struct port *from, enum drop_reason reason,
-    size_t len)
+    const struct item *item)
 {
 	struct port *port;
 
 	TAILQ_FOREACH(port, &node->ports, entry)
 		if (port_gets(port, from))
-			port_drop(port, reason, len);
+			port_drop(port, reason, item->payload, item->len);
 }
 
 /* The maximum length of an encoded frame for the endpoint. */
@@ -309,7 +311,7 @@ batch_encode(struct batch *batch, struct node *to)
 
 		len = write_frame(to, batch, item, total);
 		if (len < 0) {
-			node_drop(to, batch->from, DROP_UNENCODABLE, item->len);
+			node_drop(to, batch->from, DROP_UNENCODABLE, item);
 			continue;
 		}
 		total += (size_t)len;
@@ -444,7 +446,7 @@ batch_fill(struct batch *batch, struct port *port)
 			continue;
 		if (!bad || batch->n > 0)
 			break;
-		port_drop(port, DROP_UNENCODABLE, q.len);
+		port_drop(port, DROP_UNENCODABLE, q.payload, q.len);
 		queue_pop(&port->queue);
 		bad = false;
 		pos = 0;

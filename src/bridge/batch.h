@@ -132,8 +132,8 @@ void node_deliver(struct node *to, struct batch *batch);
  * bufferevent.  Returns the number of frames written or passed on.
  */
 unsigned port_write(struct port *port, const struct batch *batch);
-/* Queues a frame that cannot be written now, or drops it. */
-void port_queue(
+/* Queues a frame that cannot be written now; false: it was dropped. */
+bool port_queue(
     struct port *port, const struct batch *batch, const struct item *item);
 /* Updates counters, latency and progress for frames that were written. */
 void port_account(struct port *port, const struct batch *batch, unsigned n);

@@ -298,6 +298,7 @@ node_send(struct node *n, struct tap *tap, const uint8_t *payload, size_t len)
 		.len = len,
 		.since_ns = now_ns(),
 		.route = NO_ROUTE };
+	bool watched = is_tapped(n->bridge, TAPPED_FRAMES);
 	struct port *port;
 	uint8_t *wire;
 	long r;
@@ -316,7 +317,11 @@ node_send(struct node *n, struct tap *tap, const uint8_t *payload, size_t len)
 		if (port_open(port) ? queue_full(&port->queue)
 				    : queue_cost(len) > port->queue.limit)
 			return -ENOBUFS;
+	if (watched)
+		tap_begin(payload);
 	node_send_frame(n, &q);
+	if (watched)
+		taps_tell_sent(n, payload, len);
 	return 0;
 }
 
@@ -324,6 +329,7 @@ void
 bridge_tap(struct bridge *b, struct tap *tap)
 {
 	TAILQ_INSERT_TAIL(&b->taps, tap, entry);
+	b->tapped |= tap_wants(tap);
 }
 
 void
@@ -333,6 +339,9 @@ bridge_untap(struct bridge *b, struct tap *tap)
 	exchange_forget_tap(b, tap);
 	tap_free_names(tap->names);
 	tap->names = NULL;
+	b->tapped = 0;
+	TAILQ_FOREACH(tap, &b->taps, entry)
+		b->tapped |= tap_wants(tap);
 }
 
 void

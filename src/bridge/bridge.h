@@ -173,23 +173,48 @@ struct node {
 struct exchange;
 TAILQ_HEAD(exchange_list, exchange);
 
-/* A live view: notified of each frame and its destinations ("-": none). */
+/*
+ * A live view of what passes.  Each function may be NULL; what no tap asks for costs
+ * nothing.  They are called in the data path: they must not send anything or remove a tap,
+ * and the data is valid during the call only.  from, to: names of endpoints or peers, of
+ * several separated by commas, "-": none.
+ */
 struct tap {
 	TAILQ_ENTRY(tap) entry;
+	/* A frame that was received, and its destinations. */
 	void (*frame)(struct tap *, const struct port *from, const char *to,
 	    const uint8_t *payload, size_t len);
 	/*
+	 * The same, and what became of it at each destination: "sent to ar2", "queued for
+	 * lan#1", "rejected by route r", "dropped for lan#2: overflow", separated by "; ".
+	 */
+	void (*outcome)(struct tap *, const struct port *from, const char *to,
+	    const uint8_t *payload, size_t len, const char *outcome);
+	/* A frame that a command sent to an endpoint, and what became of it. */
+	void (*sent)(struct tap *, const struct node *to,
+	    const uint8_t *payload, size_t len, const char *outcome);
+	/*
 	 * Its request gets no answer.  sent: it was sent, and was not answered in time;
-	 * otherwise it was dropped, or the bus went down.  Must not remove the tap.
-	 * NULL: it is not told.
+	 * otherwise it was dropped, or the bus went down.
 	 */
 	void (*unanswered)(struct tap *, bool sent);
 	/*
-	 * An exchange drops a request, sends it again, or gives a master an exception:
-	 * the frame, and what is done.  Must not remove the tap.  NULL: it is not told.
+	 * What happens to a frame later: it was queued and is dropped ("dropped:
+	 * overflow"), or an exchange drops a request, sends it again, or gives a master an
+	 * exception.
 	 */
 	void (*note)(struct tap *, const char *from, const char *to,
 	    const uint8_t *payload, size_t len, const char *note);
+	/* Input that was discarded; again: it belongs to the piece before it. */
+	void (*bad)(struct tap *, const struct port *from, enum bad_reason,
+	    const uint8_t *data, size_t len, bool again);
+	/* Bytes before framing, as they were read from a link, or written to it. */
+	void (*bytes)(struct tap *, const struct port *port, bool out,
+	    const uint8_t *data, size_t len);
+	/* n frames for the node were dropped, or its input was discarded; no frame is
+	 * shown. */
+	void (*lost)(struct tap *, const struct node *node, const char *reason,
+	    uint64_t n, bool input);
 	/*
 	 * The endpoints whose frames it shows, NULL-terminated, owned by the tap.  NULL:
 	 * all.
@@ -197,6 +222,14 @@ struct tap {
 	char **names;
 };
 TAILQ_HEAD(tap_list, tap);
+
+/* What the taps of a bridge ask for. */
+enum tapped {
+	TAPPED_FRAMES = 1 << 0, /* frame, outcome, sent, note */
+	TAPPED_BAD = 1 << 1,
+	TAPPED_BYTES = 1 << 2,
+	TAPPED_LOST = 1 << 3
+};
 
 /*
  * A position in the list of endpoints, their peers and routes, for a reply that is
@@ -218,6 +251,7 @@ struct bridge {
 	unsigned nnodes;
 	unsigned *by_name; /* node numbers, sorted by name */
 	struct tap_list taps;
+	unsigned tapped; /* enum tapped of all taps */
 	struct cursor_list cursors;
 	struct exchange_list exchanges;
 	uint8_t *read_buffer; /* where bytes are cut into frames */

@@ -112,11 +112,11 @@ port_drop_waiting(struct port *port)
 	struct queued q;
 
 	while (queue_head(&port->queue, &q)) {
-		port_drop(port, DROP_CLOSED, q.len);
+		port_drop(port, DROP_CLOSED, q.payload, q.len);
 		queue_pop(&port->queue);
 	}
 	if (port->in_flight.waits)
-		port_drop(port, DROP_CLOSED, port->in_flight.len);
+		port_drop_in_flight(port, DROP_CLOSED);
 	in_flight_clear(&port->in_flight);
 }
 
@@ -243,6 +243,8 @@ port_say(struct port *port, enum key_names what)
 		link_close(link, "out of memory");
 		return;
 	}
+	if (is_tapped(port->node->bridge, TAPPED_BYTES))
+		taps_bytes(port, true, bytes, len);
 	COUNT(port, tx_bytes, len);
 	if (port->conf->echo)
 		port_echo_sent(port, bytes, len);
@@ -304,6 +306,9 @@ on_down(struct link *link, const char *why)
 		COUNT(port, bad[BAD_MALFORMED], 1);
 		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);
 		loss_discarded(port->node, BAD_MALFORMED, port->held_len);
+		if (is_tapped(port->node->bridge, TAPPED_BAD))
+			taps_bad(port, BAD_MALFORMED, port->held,
+			    port->held_len, false);
 		port->held_len = 0;
 	}
 	in_flight_lost(port);

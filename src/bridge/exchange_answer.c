@@ -102,6 +102,20 @@ hint_echo(struct exchange *ex, const struct item *item)
 	    bus->ops->type, bus->name);
 }
 
+/* Appends the master to the names of the destinations of an answer. */
+static void
+tell_answer(
+    const struct request *r, const struct item *item, char *names, size_t size)
+{
+	const struct master *master = r->master;
+
+	tap_outcome(item->payload, "answer to %s",
+	    exchange_master_name(master, "a disconnected master"));
+	if (master != NULL && master->port != NULL)
+		append(names, size, "%s%s", *names != '\0' ? "," : "",
+		    master->port->link->name);
+}
+
 void
 exchange_answer(
     struct exchange *ex, struct batch *batch, char *names, size_t size)
@@ -115,15 +129,17 @@ exchange_answer(
 			hint_echo(ex, item);
 		if (r == NULL) {
 			count_other(ex, item);
+			if (names != NULL)
+				tap_outcome(item->payload, "%s",
+				    item->answer ? "a late answer"
+						 : "no answer to a request");
 			continue;
 		}
 		item->answer = true;
 		ex->shown = r;
 		keep_answer(ex, r, batch, item);
-		if (names != NULL && r->master != NULL &&
-		    r->master->port != NULL)
-			append(names, size, "%s%s", *names != '\0' ? "," : "",
-			    r->master->port->link->name);
+		if (names != NULL)
+			tell_answer(r, item, names, size);
 	}
 }
 

@@ -183,7 +183,8 @@ withdraw_in_flight(
 		port->traffic.tx_bytes -= link_take_back(port->link);
 	port_echo_forget(port);
 	exchange_note_drop(ex, unwritten_master(ex), &q, reason);
-	port_drop_in_flight(port, reason);
+	port_drop(port, reason, NULL, h->len);
+	in_flight_clear(h);
 	return true;
 }
 
@@ -208,7 +209,7 @@ exchange_withdraw(struct exchange *ex, enum drop_reason reason)
 		for (; queue_head(&port->queue, &q); any = true) {
 			exchange_note_drop(
 			    ex, unwritten_master(ex), &q, reason);
-			port_drop(port, reason, q.len);
+			port_drop(port, reason, NULL, q.len);
 			queue_pop(&port->queue);
 		}
 	}

@@ -179,6 +179,8 @@ add_request(
 		    ex, master, item, DROP_OVERFLOW, REFUSED_BUSY);
 	else if (queue_add(&master->queue, item) < 0)
 		exchange_drop_request(ex, master, item, DROP_MEMORY);
+	else if (is_tapped(ex->bridge, TAPPED_FRAMES))
+		tap_queued(ex->to->endpoint->conf->name, item->payload);
 }
 
 /* Calls the exchange if it may send the request, or has to watch its time. */
@@ -360,6 +362,11 @@ exchange_send(
 	if (queue_push(&master->queue, payload, len, now_ns(),
 		ex->route[0]->number) < 0)
 		return -ENOMEM;
+	if (is_tapped(ex->bridge, TAPPED_FRAMES)) {
+		tap_begin(payload);
+		tap_queued(ex->to->endpoint->conf->name, payload);
+		taps_tell_sent(ex->to, payload, len);
+	}
 	wake_for_request(ex, master);
 	return 0;
 }

@@ -122,7 +122,7 @@ exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len)
 	struct port *port = TAILQ_FIRST(&ex->to->ports);
 
 	if (port != NULL) {
-		port_drop(port, reason, len);
+		port_drop(port, reason, NULL, len);
 		return;
 	}
 	ex->to->retired.dropped[reason]++;
@@ -165,6 +165,11 @@ exchange_note_drop(const struct exchange *ex, const struct master *master,
 		    drop_reason_names[reason]);
 	if (TAILQ_EMPTY(&ex->bridge->taps))
 		return;
+	if (tap_is_collecting(q->payload)) {
+		tap_outcome(q->payload, "dropped for %s: %s",
+		    ex->to->endpoint->conf->name, drop_reason_names[reason]);
+		return;
+	}
 	snprintf(note, sizeof(note), "request dropped: %s",
 	    drop_reason_names[reason]);
 	taps_note(ex->bridge, watched_name(master),

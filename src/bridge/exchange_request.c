@@ -67,7 +67,7 @@ deliver(struct exchange *ex, struct port *port, const struct queued *q)
 	if (port->link->role == ROLE_WRITE)
 		return;
 	if (queue_room(&port->queue) < queue_cost(q->len))
-		port_drop(port, DROP_OVERFLOW, q->len);
+		port_drop(port, DROP_OVERFLOW, q->payload, q->len);
 	else
 		ex->ops->answer(port, q);
 }

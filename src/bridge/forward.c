@@ -24,6 +24,13 @@
 
 static void port_forward(struct batch *);
 
+static inline void
+tell_bytes(const struct port *port, bool out, const uint8_t *data, size_t len)
+{
+	if (len > 0 && is_tapped(port->node->bridge, TAPPED_BYTES))
+		taps_bytes(port, out, data, len);
+}
+
 /* --- 1. input: from bytes to frames --------------------------------------- */
 
 /* Keeps the bytes that were not decoded for the next turn. */
@@ -87,6 +94,7 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 			return held;
 		*ret = port->held;
 		n = link_read(port->link, port->held + held, SMALL_REST, false);
+		tell_bytes(port, false, port->held + held, n);
 		if (port->local_echo != NULL)
 			n = port_echo_remove(
 			    port, port->held + held, n, SMALL_REST);
@@ -98,6 +106,7 @@ port_read(struct port *port, size_t room, uint8_t **ret)
 		memcpy(turn, port->held, held);
 	n = link_read(port->link, turn + held, want,
 	    port->node->read_until_full && !port->node->bridge->stopping);
+	tell_bytes(port, false, turn + held, n);
 	if (port->local_echo != NULL)
 		n = port_echo_remove(
 		    port, turn + held, n, SMALL_REST + TURN_BYTES - held);
@@ -208,6 +217,8 @@ port_input(struct port *port)
 	had -= len;
 	if (len > port->held_size && port_reserve(port, len) < 0) {
 		COUNT(port, bad_bytes[BAD_OVERSIZE], len);
+		if (is_tapped(b, TAPPED_BAD))
+			taps_bad(port, BAD_OVERSIZE, in, len, false);
 		port_start_decoder(port);
 		len = 0;
 	}
@@ -260,8 +271,12 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		batch->skip_answers =
 		    exchange != NULL && exchange_has_master(exchange, to);
 		batch_pick(batch, &s->targets[i]);
-		if (batch->npick == 0)
+		if (batch->npick == 0) {
+			if (names != NULL)
+				tap_rejected(
+				    &s->targets[i], batch->item[0].payload);
 			continue;
+		}
 		if (names != NULL)
 			append(names, size, "%s%s", *names != '\0' ? "," : "",
 			    to->endpoint->conf->name);
@@ -286,9 +301,9 @@ batch_watched(struct batch *batch)
 	for (unsigned i = 0; i < n; i++) {
 		batch_only(batch, &item[i]);
 		b->names[0] = '\0';
+		tap_begin(item[i].payload);
 		batch_deliver(batch, b->names, b->names_size);
-		taps_tell(batch->from, b->names[0] != '\0' ? b->names : "-",
-		    item[i].payload, item[i].len);
+		taps_tell(batch->from, b->names, item[i].payload, item[i].len);
 	}
 }
 
@@ -340,13 +355,14 @@ port_hand(struct port *port, const struct batch *batch, const struct item *item,
 	struct in_flight *h = &port->in_flight;
 
 	if (link_hand(port->link, data, len) < 0) {
-		port_drop(port, DROP_MEMORY, item->len);
+		port_drop(port, DROP_MEMORY, item->payload, item->len);
 		if (partial)
 			link_close(port->link, "out of memory");
 		else
 			link_trigger(port->link, EV_WRITE);
 		return;
 	}
+	tell_bytes(port, true, data, len);
 	COUNT(port, tx_bytes, len);
 	if (port->conf->echo)
 		port_echo_sent(port, data, len);
@@ -371,6 +387,7 @@ port_write_out(struct port *port, const struct batch *batch, unsigned most)
 		    port->link, batch->data + start, batch->end[i] - start);
 		if (n <= 0)
 			return start > 0 ? (ssize_t)start : n;
+		tell_bytes(port, true, batch->data + start, (size_t)n);
 		start += (size_t)n;
 		if (start < batch->end[i])
 			break;
@@ -418,7 +435,7 @@ make_room(struct port *port, size_t cost, enum drop_reason reason)
 		return false;
 	while (port->queue.bytes + cost > port->queue.limit &&
 	    queue_head(&port->queue, &oldest)) {
-		port_drop(port, reason, oldest.len);
+		port_drop(port, reason, oldest.payload, oldest.len);
 		queue_pop(&port->queue);
 	}
 	return true;
@@ -454,7 +471,7 @@ port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
 	}
 }
 
-void
+bool
 port_queue(
     struct port *port, const struct batch *batch, const struct item *item)
 {
@@ -464,25 +481,28 @@ port_queue(
 
 	port->queue.limit = port->conf->queue;
 	if (port->closing) {
-		port_drop(port, DROP_CLOSED, item->len);
-		return;
+		port_drop(port, DROP_CLOSED, item->payload, item->len);
+		return false;
 	}
 	if (latest_replace(port, &q, false, &enter))
-		return;
+		return true;
 	if (!port_admits(port, item->len, &reason)) {
-		port_drop(port, reason, item->len);
-		return;
+		port_drop(port, reason, item->payload, item->len);
+		return false;
 	}
 	/* The older frame is still queued if there was no room for a longer one. */
 	if (enter && latest_replace(port, &q, true, &enter))
-		return;
+		return true;
 	if (queue_empty(&port->queue) && !port->in_flight.waits)
 		port->progress_ns = item->since_ns;
 	port->node->bridge->queued = true;
-	if (queue_add(&port->queue, &q) < 0)
-		port_drop(port, DROP_MEMORY, item->len);
-	else if (enter)
+	if (queue_add(&port->queue, &q) < 0) {
+		port_drop(port, DROP_MEMORY, item->payload, item->len);
+		return false;
+	}
+	if (enter)
 		latest_enter(port);
+	return true;
 }
 
 /* Whether a frame can be written now, before any other. */
@@ -508,16 +528,45 @@ is_alone(const struct node *to, const struct port *from)
 static void
 count_no_peer(struct node *to, const struct batch *batch)
 {
+	const struct item *item;
+
 	to->retired.dropped[DROP_NO_PEER] += batch->npick;
-	for (unsigned i = 0; i < batch->npick; i++)
-		to->retired.dropped_bytes += batch->item[batch->pick[i]].len;
+	for (unsigned i = 0; i < batch->npick; i++) {
+		item = &batch->item[batch->pick[i]];
+		to->retired.dropped_bytes += item->len;
+		if (is_tapped(to->bridge, TAPPED_FRAMES))
+			tap_outcome(item->payload, "dropped for %s: %s",
+			    to->endpoint->conf->name,
+			    drop_reason_names[DROP_NO_PEER]);
+	}
 	loss_dropped(
 	    to, DROP_NO_PEER, batch->npick, batch->item[batch->pick[0]].len);
+}
+
+/* The same for a port while there are taps: collects the outcome of each frame. */
+static void
+deliver_watched(struct port *port, const struct batch *batch)
+{
+	uint64_t before = port->traffic.tx_frames;
+	unsigned sent = 0;
+	const struct item *item;
+
+	if (port_ready(port))
+		sent = port_write(port, batch);
+	for (unsigned i = 0; i < batch->npick; i++) {
+		item = &batch->item[batch->pick[i]];
+		if (i < port->traffic.tx_frames - before)
+			tap_sent(port, item->payload);
+		else if (i < sent ? port->in_flight.waits
+				  : port_queue(port, batch, item))
+			tap_queued(port->link->name, item->payload);
+	}
 }
 
 void
 node_deliver(struct node *to, struct batch *batch)
 {
+	bool watched = is_tapped(to->bridge, TAPPED_FRAMES);
 	struct port *port, *ready;
 	unsigned sent;
 
@@ -533,6 +582,10 @@ node_deliver(struct node *to, struct batch *batch)
 	TAILQ_FOREACH(port, &to->ports, entry) {
 		if (!port_gets(port, batch->from) || batch->npick == 0)
 			continue;
+		if (watched) {
+			deliver_watched(port, batch);
+			continue;
+		}
 		sent = 0;
 		if (port == ready || port_ready(port))
 			sent = port_write(port, batch);

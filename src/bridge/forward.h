@@ -58,8 +58,12 @@ void in_flight_keep(struct in_flight *h, const struct queued *q);
 struct queued in_flight_queued(const struct in_flight *h);
 /* Frees the copy: no frame is in flight. */
 void in_flight_clear(struct in_flight *h);
-/* A frame of len payload bytes for the port was dropped: counts and logs it. */
-void port_drop(struct port *port, enum drop_reason reason, size_t len);
+/*
+ * A frame for the port was dropped: counts and logs it, and shows it to the taps; payload:
+ * NULL if it is not to be shown.
+ */
+void port_drop(struct port *port, enum drop_reason reason,
+    const uint8_t *payload, size_t len);
 /* The same for the frame in flight. */
 void port_drop_in_flight(struct port *port, enum drop_reason reason);
 /*
@@ -78,21 +82,57 @@ void losses_free(struct bridge *b);
  * port is being freed.  (latest.c) */
 void latest_forget(struct port *port);
 
+/* What the tap asks for, as enum tapped.  (tap.c) */
+unsigned tap_wants(const struct tap *tap);
+/* Whether any tap asks for these things. */
+static inline bool
+is_tapped(const struct bridge *b, enum tapped what)
+{
+	return (b->tapped & what) != 0;
+}
 /* Whether any tap is notified of forwarded frames. */
 static inline bool
 is_watched(const struct port *port)
 {
-	return !TAILQ_EMPTY(&port->node->bridge->taps);
+	return is_tapped(port->node->bridge, TAPPED_FRAMES);
 }
 /*
- * Notifies the taps of a frame; to: the names of the destinations, separated by commas,
- * or "-". (tap.c)
+ * The outcome of a frame is collected from tap_begin() to taps_tell() or taps_tell_sent().
+ * In between, functions that are passed another payload have no effect.  To be called only
+ * while TAPPED_FRAMES is set.
+ */
+void tap_begin(const uint8_t *payload);
+bool tap_is_collecting(const uint8_t *payload);
+void tap_sent(const struct port *to, const uint8_t *payload);
+void tap_queued(const char *to, const uint8_t *payload);
+void tap_rejected(const struct route_target *target, const uint8_t *payload);
+void tap_outcome(const uint8_t *payload, const char *fmt, ...) PRINTF(2, 3);
+/*
+ * Notifies the taps of the frame that was received; to: the names of its destinations, or
+ * "".
  */
 void taps_tell(const struct port *from, const char *to, const uint8_t *payload,
     size_t len);
+/* Notifies them of the frame that a command sent. */
+void taps_tell_sent(const struct node *to, const uint8_t *payload, size_t len);
+/*
+ * A frame is dropped: part of its outcome if that is being collected, otherwise the taps
+ * are notified of it.
+ */
+void taps_drop(const struct port *to, enum drop_reason reason,
+    const uint8_t *payload, size_t len);
 /* Notifies them of what an exchange does with a frame; from, to: names, or "-". */
 void taps_note(struct bridge *b, const char *from, const char *to,
     const struct queued *q, const char *note);
+/* Notifies them of discarded input. */
+void taps_bad(const struct port *from, enum bad_reason reason,
+    const uint8_t *data, size_t len, bool again);
+/* Notifies them of losses without their frames. */
+void taps_lost(
+    const struct node *node, const char *reason, uint64_t n, bool input);
+/* Notifies them of bytes; out: they were written. */
+void taps_bytes(
+    const struct port *port, bool out, const uint8_t *data, size_t len);
 
 /* --- positions of replies in pieces (cursor.c) ---------------------------- */
 

@@ -173,6 +173,23 @@ latest_forget(struct port *port)
 
 /* --- queueing a frame ----------------------------------------------------- */
 
+/* Puts the frame in the place of the older one, which the taps are shown. */
+static bool
+replace(struct port *port, const struct queued *old, const struct queued *frame)
+{
+	uint8_t *copy = is_watched(port) ? malloc(old->len + 1) : NULL;
+	size_t len = old->len;
+	bool done;
+
+	if (copy != NULL && len > 0)
+		memcpy(copy, old->payload, len);
+	done = queue_put(&port->queue, old->place, frame) == 0;
+	if (done)
+		port_drop(port, DROP_REPLACED, copy, len);
+	free(copy);
+	return done;
+}
+
 bool
 latest_replace(struct port *port, const struct queued *frame, bool admitted,
     bool *ret_enter)
@@ -197,11 +214,9 @@ latest_replace(struct port *port, const struct queued *frame, bool admitted,
 	if (old.payload == NULL ||
 	    (!admitted &&
 		q->bytes - queue_cost(old.len) + queue_cost(frame->len) >
-		    q->limit) ||
-	    queue_put(q, old.place, frame) < 0)
+		    q->limit))
 		return false;
-	port_drop(port, DROP_REPLACED, old.len);
-	return true;
+	return replace(port, &old, frame);
 }
 
 void

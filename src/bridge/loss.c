@@ -146,6 +146,8 @@ is_first(struct node *node, unsigned reason, uint64_t n)
 void
 loss_dropped(struct node *node, enum drop_reason reason, uint64_t n, size_t len)
 {
+	if (is_tapped(node->bridge, TAPPED_LOST))
+		taps_lost(node, drop_reason_names[reason], n, false);
 	if (log_level() >= LOG_DEBUG && is_first(node, reason, n))
 		log_to(LOG_DEBUG, ABOUT_ENDPOINT, node->endpoint->conf->name,
 		    "a frame of %zu bytes was dropped: %s", len,
@@ -155,6 +157,8 @@ loss_dropped(struct node *node, enum drop_reason reason, uint64_t n, size_t len)
 void
 loss_discarded(struct node *node, enum bad_reason reason, size_t len)
 {
+	if (is_tapped(node->bridge, TAPPED_LOST))
+		taps_lost(node, bad_reason_names[reason], 1, true);
 	if (log_level() >= LOG_DEBUG &&
 	    is_first(node, DROP_REASONS + reason, 1))
 		log_to(LOG_DEBUG, ABOUT_ENDPOINT, node->endpoint->conf->name,
@@ -174,16 +178,19 @@ losses_free(struct bridge *b)
 }
 
 void
-port_drop(struct port *port, enum drop_reason reason, size_t len)
+port_drop(struct port *port, enum drop_reason reason, const uint8_t *payload,
+    size_t len)
 {
 	COUNT(port, dropped[reason], 1);
 	COUNT(port, dropped_bytes, len);
 	loss_dropped(port->node, reason, 1, len);
+	if (payload != NULL && is_watched(port))
+		taps_drop(port, reason, payload, len);
 }
 
 void
 port_drop_in_flight(struct port *port, enum drop_reason reason)
 {
-	port_drop(port, reason, port->in_flight.len);
+	port_drop(port, reason, port->in_flight.payload, port->in_flight.len);
 	in_flight_clear(&port->in_flight);
 }

@@ -48,6 +48,19 @@ refuse_requests(struct batch *batch)
 	exchange_refuse(batch, s);
 }
 
+static void
+tell_refused(const struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->n; i++) {
+		const struct item *item = &batch->item[i];
+
+		tap_begin(item->payload);
+		tap_outcome(item->payload, "refused: %s may not write",
+		    batch->from->link->name);
+		taps_tell(batch->from, "", item->payload, item->len);
+	}
+}
+
 bool
 port_refuses(struct port *port, struct batch *batch, size_t used)
 {
@@ -59,6 +72,8 @@ port_refuses(struct port *port, struct batch *batch, size_t used)
 		return false;
 	COUNT(port, refused_frames, batch->n);
 	COUNT(port, refused_bytes, batch->wire);
+	if (is_watched(port))
+		tell_refused(batch);
 	if (port->node->messages == MESSAGES_REQUESTS)
 		refuse_requests(batch);
 	return true;

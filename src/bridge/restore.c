@@ -125,7 +125,7 @@ restore_frames(
 		frame_read(&u, &q);
 		q.route = route_now(h, q.route);
 		if (queue_add(&port->queue, &q) < 0)
-			port_drop(port, DROP_MEMORY, q.len);
+			port_drop(port, DROP_MEMORY, NULL, q.len);
 	}
 }
 
@@ -165,7 +165,7 @@ restore_in_flight(
 	q.spelled = in_flight->spelled;
 	in_flight_keep(in_flight, &q);
 	if (in_flight->payload == NULL && in_flight->wire == 0) {
-		port_drop(port, DROP_MEMORY, in_flight->len);
+		port_drop(port, DROP_MEMORY, NULL, in_flight->len);
 		memset(in_flight, 0, sizeof(*in_flight));
 	}
 }
@@ -339,7 +339,7 @@ restored_link_lost(struct port *port, const struct restored_link *restored_link)
 		h->wire = 0;
 		return;
 	}
-	port_drop(port, DROP_CUT, h->len);
+	port_drop(port, DROP_CUT, NULL, h->len);
 	free(h->payload);
 	memset(h, 0, sizeof(*h));
 }

@@ -539,6 +539,27 @@ within_rate(struct route *route, unsigned to, const uint8_t *payload,
 	    message_rate_allows(&conf->rate, route->messages[to], message, now);
 }
 
+const char *const route_refusal_words[REFUSALS] = {
+	[REFUSAL_FILTER] = "",
+	[REFUSAL_RATE] = " (rate)",
+	[REFUSAL_TOO_LONG] = " (too long)",
+	[REFUSAL_FUNCTION] = " (function)",
+};
+
+static void
+count_refusal(struct route *route, enum route_refusal why)
+{
+	route->refusal = why;
+	if (why == REFUSAL_TOO_LONG)
+		route->too_long++;
+	else if (why == REFUSAL_FUNCTION)
+		route->stats->counters.refused++;
+	else if (why == REFUSAL_RATE)
+		route->limited++;
+	else
+		route->rejected++;
+}
+
 struct route *
 route_verdict(const struct route_target *target,
     const struct framing_conf *framing, const uint8_t *payload, size_t len,
@@ -552,15 +573,15 @@ route_verdict(const struct route_target *target,
 			return route;
 		if ((pass = passes(target, route, framing, payload, len)) ==
 		    -EFBIG)
-			route->too_long++;
+			count_refusal(route, REFUSAL_TOO_LONG);
 		else if (pass == -EPERM) {
-			route->stats->counters.refused++;
+			count_refusal(route, REFUSAL_FUNCTION);
 			*refused_by = route->number;
 		} else if (pass != 1)
-			route->rejected++;
+			count_refusal(route, REFUSAL_FILTER);
 		else if (route->until != NULL &&
 		    !within_rate(route, target->to, payload, len, now))
-			route->limited++;
+			count_refusal(route, REFUSAL_RATE);
 		else
 			return route;
 	}

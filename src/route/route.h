@@ -92,6 +92,16 @@ struct exchange_stats {
 	struct busy busy;
 };
 
+/* Why a route did not forward a frame. */
+enum route_refusal {
+	REFUSAL_FILTER,	  /* rejected by its filter */
+	REFUSAL_RATE,	  /* beyond its rate */
+	REFUSAL_TOO_LONG, /* too long for its expressions */
+	REFUSAL_FUNCTION, /* an exchange does not permit the function */
+	REFUSALS
+};
+extern const char *const route_refusal_words[REFUSALS];
+
 /* The members used for each frame come first. */
 struct route {
 	_Alignas(CACHE_LINE) unsigned number; /* index in routes->slot */
@@ -105,6 +115,7 @@ struct route {
 	uint64_t rejected;		   /* rejected by its filter */
 	uint64_t limited;		   /* beyond its rate */
 	uint64_t too_long;		   /* too long for its expressions */
+	enum route_refusal refusal;	   /* of the last one of these */
 	uint64_t *until; /* state of its rate per endpoint; or NULL */
 	/*
 	 * The same for each message that its filter lists: NULL, or one per endpoint,

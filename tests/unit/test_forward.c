@@ -517,6 +517,20 @@ the_bus_of_an_exchange_is_sent_nothing_by_a_route(void **state)
 }
 
 static void
+add_tap(struct tap *tap)
+{
+	TAILQ_INSERT_TAIL(&bridge.taps, tap, entry);
+	bridge.tapped = tap_wants(tap);
+}
+
+static void
+remove_tap(struct tap *tap)
+{
+	TAILQ_REMOVE(&bridge.taps, tap, entry);
+	bridge.tapped = 0;
+}
+
+static void
 show(struct tap *tap, const struct port *from, const char *to,
     const uint8_t *payload, size_t len)
 {
@@ -540,7 +554,7 @@ a_tap_is_shown_where_each_frame_goes(void **state)
 	confs[0]->match_hex = (struct bytes){ .len = 1, .b = "1" };
 	confs[1]->match = strdup("2$");
 	begin(confs, 2);
-	TAILQ_INSERT_TAIL(&bridge.taps, &tap, entry);
+	add_tap(&tap);
 	say(a, "1\n2\n12\n3\n");
 	assert_string_equal(shown, "a>b:1 a>c:2 a>b,c:12 a>-:3 ");
 	assert_got(b, "1\n12\n");
@@ -549,9 +563,121 @@ a_tap_is_shown_where_each_frame_goes(void **state)
 	c->node->exchange = &exchange;
 	say(c, "hi\n");
 	assert_string_equal(shown, "c>who:hi ");
-	TAILQ_REMOVE(&bridge.taps, &tap, entry);
+	remove_tap(&tap);
 	say(a, "1\n");
 	assert_string_equal(shown, "c>who:hi ");
+}
+
+static void
+show_outcome(struct tap *tap, const struct port *from, const char *to,
+    const uint8_t *payload, size_t len, const char *outcome)
+{
+	(void)tap;
+	append(shown, sizeof(shown), "%s>%s %.*s [%s]\n", from->link->name, to,
+	    (int)len, (const char *)payload, outcome);
+}
+
+static void
+show_note(struct tap *tap, const char *from, const char *to,
+    const uint8_t *payload, size_t len, const char *note)
+{
+	(void)tap;
+	append(shown, sizeof(shown), "%s>%s %.*s (%s)\n", from, to, (int)len,
+	    (const char *)payload, note);
+}
+
+static void
+show_bad(struct tap *tap, const struct port *from, enum bad_reason reason,
+    const uint8_t *data, size_t len, bool again)
+{
+	(void)tap, (void)again;
+	append(shown, sizeof(shown), "%s: %.*s (%s)\n", from->link->name,
+	    (int)len, (const char *)data, bad_reason_names[reason]);
+}
+
+static void
+show_bytes(struct tap *tap, const struct port *port, bool out,
+    const uint8_t *data, size_t len)
+{
+	char text[64];
+
+	(void)tap;
+	escape(data, len, text, sizeof(text));
+	append(shown, sizeof(shown), "%s %s %s\n", port->link->name,
+	    out ? "out" : "in", text);
+}
+
+static void
+assert_shown(const char *want)
+{
+	assert_string_equal(shown, want);
+	shown[0] = '\0';
+}
+
+/* With a framing that cannot express each frame, a queue of 64 bytes and a filter. */
+static void
+a_tap_is_shown_what_becomes_of_each_frame(void **state)
+{
+	struct port *a = make_with("a", &single, "slip"), *b = make("b");
+	struct port *c = make("c");
+	struct route_conf *confs[] = {
+		make_route("one", "a", "b"),
+		make_route("two", "a", "c"),
+	};
+	struct tap tap = { .outcome = show_outcome, .note = show_note };
+
+	(void)state;
+	confs[1]->match = strdup("^x");
+	begin(confs, 2);
+	add_tap(&tap);
+	b->node->endpoint->conf->queue = 48;
+	b->node->endpoint->conf->overflow = OVERFLOW_DROP_OLDEST;
+	say(a, "hi\xc0xy\xc0");
+	assert_shown("a>b hi [sent to b; rejected by route two]\n"
+		     "a>b,c xy [sent to b, c]\n");
+	say(a, "x\ny\xc0");
+	assert_shown("a>b,c x\ny [dropped for b: unencodable; dropped for c: "
+		     "unencodable]\n");
+	b->link->unwritable = true;
+	say(a,
+	    "1\xc0"
+	    "2\xc0");
+	assert_shown("a>b 1 [queued for b; rejected by route two]\n"
+		     "a>b 2 [queued for b; rejected by route two]\n");
+	say(a,
+	    "3\xc0"
+	    "4\xc0");
+	assert_shown("a>b 3 [queued for b; rejected by route two]\n"
+		     "->b 1 (dropped: down)\n"
+		     "a>b 4 [queued for b; rejected by route two]\n");
+	say(c, "?\n");
+	assert_shown("c>- ? [no route]\n");
+	remove_tap(&tap);
+	say(a, "5\xc0");
+	assert_shown("");
+}
+
+static void
+a_tap_is_shown_what_comes_in_and_goes_out(void **state)
+{
+	struct port *a = make_with("a", &single, "nmea"), *b = make("b");
+	struct tap tap = { .bad = show_bad, .bytes = show_bytes };
+
+	(void)state;
+	begin_route("a b", "a b");
+	add_tap(&tap);
+	say(a, "$GPTXT,1*00\r\n");
+	assert_shown("a in $GPTXT,1*00\\r\\n\n"
+		     "a: $GPTXT,1*00\r\n (checksum)\n");
+	assert_int_equal(bridge.tapped, TAPPED_BAD | TAPPED_BYTES);
+	take(b, 3);
+	say(a, "$GPTXT,1*52\r\n");
+	assert_shown("a in $GPTXT,1*52\\r\\n\n"
+		     "b out $GP\n"
+		     "b out TXT,1*52\\n\n");
+	remove_tap(&tap);
+	say(a, "$GPTXT,1*52\r\n");
+	assert_shown("");
 }
 
 /* --- what is cut --------------------------------------------------------- */
@@ -1107,6 +1233,8 @@ main(void)
 		TEST(each_datagram_is_one_write),
 		TEST(the_bus_of_an_exchange_is_sent_nothing_by_a_route),
 		TEST(a_tap_is_shown_where_each_frame_goes),
+		TEST(a_tap_is_shown_what_becomes_of_each_frame),
+		TEST(a_tap_is_shown_what_comes_in_and_goes_out),
 		TEST(a_frame_that_has_begun_is_kept_until_it_ends),
 		TEST(what_is_held_has_a_limit),
 		TEST(what_is_held_ends_by_silence_or_by_age),
