@@ -51,7 +51,15 @@ static struct {
 	int fd;		    /* TO_OPENED */
 	unsigned long lost; /* messages since the last one written */
 	bool halved;	    /* a line was written in part only */
-} state = { .level = LOG_INFO, .fd = -1 };
+	TAILQ_HEAD(, log_listener) listeners;
+	int heard;    /* the highest level of a listener, -1: there is none */
+	bool telling; /* the listeners are being called */
+} state = {
+	.level = LOG_INFO,
+	.fd = -1,
+	.listeners = TAILQ_HEAD_INITIALIZER(state.listeners),
+	.heard = -1,
+};
 
 const char *const log_level_words[] = {
 	"error",
@@ -68,7 +76,12 @@ static const char *const fields[] = {
 	[ABOUT_ROUTE] = "ROUTE",
 	[ABOUT_TASK] = "TASK",
 	[ABOUT_CONTROL] = "CONTROL",
+	[ABOUT_RELOAD] = NULL,
+	[ABOUT_STATE] = "ENDPOINT",
+	[ABOUT_CLIENT] = "ENDPOINT",
+	[ABOUT_WARNING] = "TASK",
 };
+_Static_assert(NELEM(fields) == ABOUTS, "one for each");
 
 /* Whether standard error is the journal socket that the service manager set up. */
 static bool
@@ -209,6 +222,48 @@ write_journal(
 	return sd_journal_sendv(iov, n) == 0;
 }
 
+/* --- listeners ------------------------------------------------------------ */
+
+void
+log_listen(struct log_listener *listener)
+{
+	TAILQ_INSERT_TAIL(&state.listeners, listener, entry);
+	state.heard = MAX(state.heard, listener->level);
+}
+
+void
+log_unlisten(struct log_listener *listener)
+{
+	TAILQ_REMOVE(&state.listeners, listener, entry);
+	state.heard = -1;
+	TAILQ_FOREACH(listener, &state.listeners, entry)
+		state.heard = MAX(state.heard, listener->level);
+}
+
+static void
+tell_listeners(
+    int level, enum log_about about, const char *name, const char *text)
+{
+	struct log_listener *listener;
+
+	if (state.telling)
+		return;
+	state.telling = true;
+	TAILQ_FOREACH(listener, &state.listeners, entry)
+		if (level <= listener->level)
+			listener->message(listener, level, about, name, text);
+	state.telling = false;
+}
+
+/* Whether anything is to be done with a message of that level. */
+static bool
+is_wanted(int level)
+{
+	return level <= state.level || level <= state.heard;
+}
+
+/* --- messages ------------------------------------------------------------- */
+
 /* The name and the message may contain input from outside, so both are made printable. */
 static void
 log_message(int level, enum log_about about, const char *name, const char *fmt,
@@ -231,9 +286,12 @@ log_message(int level, enum log_about about, const char *name, const char *fmt,
 		name = clean;
 	}
 	printable(raw, text + at, sizeof text - at);
-	if (state.writer != TO_JOURNAL ||
-	    !write_journal(level, about, name, text))
+	if (level <= state.level &&
+	    (state.writer != TO_JOURNAL ||
+		!write_journal(level, about, name, text)))
 		write_stderr(text);
+	if (level <= state.heard)
+		tell_listeners(level, about, name, text + at);
 	errno = saved;
 }
 
@@ -242,7 +300,7 @@ log_at(int level, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (level > state.level)
+	if (!is_wanted(level))
 		return;
 	va_start(ap, fmt);
 	log_message(level, ABOUT_DAEMON, NULL, fmt, ap);
@@ -254,7 +312,7 @@ log_to(int level, enum log_about about, const char *name, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (level > state.level)
+	if (!is_wanted(level))
 		return;
 	va_start(ap, fmt);
 	log_message(level, about, name, fmt, ap);
@@ -290,7 +348,7 @@ log_limited(struct log_limit *limit, int level, enum log_about about,
 {
 	va_list ap;
 
-	if (level > state.level || !limit_passes(limit, level, about, name))
+	if (!is_wanted(level) || !limit_passes(limit, level, about, name))
 		return;
 	va_start(ap, fmt);
 	log_message(level, about, name, fmt, ap);

@@ -12,17 +12,26 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/queue.h>
 #include <syslog.h>
 
 #include "util.h"
 
-/* The kinds of object that have a field in the journal. */
+/*
+ * What a message is about: the kind of object, which has a field in the journal, and for
+ * some of them the kind of event.
+ */
 enum log_about {
 	ABOUT_DAEMON,
 	ABOUT_ENDPOINT,
 	ABOUT_ROUTE,
 	ABOUT_TASK,
-	ABOUT_CONTROL
+	ABOUT_CONTROL,
+	ABOUT_RELOAD,  /* the configuration was read again */
+	ABOUT_STATE,   /* the state of an endpoint has changed */
+	ABOUT_CLIENT,  /* a client of an endpoint came or left */
+	ABOUT_WARNING, /* something looks wrong with a task */
+	ABOUTS
 };
 
 /*
@@ -49,6 +58,21 @@ extern const char *const log_level_words[];
 /* The syslog level of a word of that list, -EINVAL for any other word. */
 int log_level_parse(const char *word);
 const char *log_level_name(int level);
+
+/*
+ * A listener gets the messages up to its level, whatever the level of the log is.  The
+ * name, which may be NULL, and the text are printable.  Messages that the function logs
+ * itself are not passed to listeners.
+ */
+struct log_listener {
+	TAILQ_ENTRY(log_listener) entry;
+	int level;
+	void (*message)(struct log_listener *, int level, enum log_about about,
+	    const char *name, const char *text);
+};
+void log_listen(struct log_listener *listener);
+/* Must not be called by the function of a listener. */
+void log_unlisten(struct log_listener *listener);
 
 void log_at(int level, const char *fmt, ...) PRINTF(2, 3);
 void log_to(int level, enum log_about about, const char *name, const char *fmt,

@@ -352,8 +352,8 @@ node_pause(struct node *n, bool paused)
 	if (n->endpoint->paused == paused)
 		return;
 	n->endpoint->paused = paused;
-	log_to(LOG_NOTICE, ABOUT_ENDPOINT, n->endpoint->conf->name,
-	    "%s by hand", paused ? "paused" : "resumed");
+	log_to(LOG_NOTICE, ABOUT_STATE, n->endpoint->conf->name, "%s by hand",
+	    paused ? "paused" : "resumed");
 	TAILQ_FOREACH(port, &n->ports, entry) {
 		if (!paused)
 			port_flush(port);

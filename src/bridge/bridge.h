@@ -211,10 +211,12 @@ struct tap {
 	/* Bytes before framing, as they were read from a link, or written to it. */
 	void (*bytes)(struct tap *, const struct port *port, bool out,
 	    const uint8_t *data, size_t len);
-	/* n frames for the node were dropped, or its input was discarded; no frame is
-	 * shown. */
+	/*
+	 * n frames for the node were dropped, or n pieces of its input discarded.  The
+	 * first of each reason is notified immediately, others once a second.
+	 */
 	void (*lost)(struct tap *, const struct node *node, const char *reason,
-	    uint64_t n, bool input);
+	    uint64_t n, bool first, bool input);
 	/*
 	 * The endpoints whose frames it shows, NULL-terminated, owned by the tap.  NULL:
 	 * all.

@@ -220,7 +220,7 @@ say_removed(const struct node *node)
 		snprintf(lost, sizeof(lost),
 		    "; %zu queued frame%s (%zu bytes) dropped", frames,
 		    frames == 1 ? "" : "s", bytes);
-	log_to(LOG_NOTICE, ABOUT_ENDPOINT, node->endpoint->conf->name,
+	log_to(LOG_NOTICE, ABOUT_STATE, node->endpoint->conf->name,
 	    "is no longer configured: closed%s", lost);
 }
 

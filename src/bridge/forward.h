@@ -128,8 +128,8 @@ void taps_note(struct bridge *b, const char *from, const char *to,
 void taps_bad(const struct port *from, enum bad_reason reason,
     const uint8_t *data, size_t len, bool again);
 /* Notifies them of losses without their frames. */
-void taps_lost(
-    const struct node *node, const char *reason, uint64_t n, bool input);
+void taps_lost(const struct node *node, const char *reason, uint64_t n,
+    bool first, bool input);
 /* Notifies them of bytes; out: they were written. */
 void taps_bytes(
     const struct port *port, bool out, const uint8_t *data, size_t len);

@@ -234,14 +234,15 @@ taps_bad(const struct port *from, enum bad_reason reason, const uint8_t *data,
 }
 
 void
-taps_lost(const struct node *node, const char *reason, uint64_t n, bool input)
+taps_lost(const struct node *node, const char *reason, uint64_t n, bool first,
+    bool input)
 {
 	struct tap *tap;
 
 	TAILQ_FOREACH(tap, &node->bridge->taps, entry)
 		if (tap->lost != NULL &&
 		    shows(tap, node->endpoint->conf->name, "-"))
-			tap->lost(tap, node, reason, n, input);
+			tap->lost(tap, node, reason, n, first, input);
 }
 
 void

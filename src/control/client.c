@@ -30,9 +30,18 @@ client_tap(struct client *c,
 	const uint8_t *, size_t),
     void (*unanswered)(struct tap *, bool))
 {
-	c->tap.frame = frame;
-	c->tap.unanswered = unanswered;
-	c->tap.note = NULL;
+	const struct tap tap = { .frame = frame, .unanswered = unanswered };
+
+	client_tap_all(c, &tap);
+}
+
+void
+client_tap_all(struct client *c, const struct tap *tap)
+{
+	char **names = c->tap.names;
+
+	c->tap = *tap;
+	c->tap.names = names;
 	c->tapped = true;
 	bridge_tap(c->bridge, &c->tap);
 }

@@ -10,6 +10,7 @@
 #define CLIENT_H
 
 #include "bridge.h"
+#include "log.h"
 
 /* The maximum length of a command. */
 #define CLIENT_LINE_MAX 4096
@@ -66,6 +67,14 @@ struct client_ops {
 	uint64_t (*taken)(const struct client *c);
 };
 
+/* What a watch shows, by its options. */
+struct watch_options {
+	bool hex;      /* -x */
+	bool bytes;    /* -b: before framing */
+	bool limited;  /* -n: ends after... */
+	uint64_t left; /* ...so many more lines */
+};
+
 struct client {
 	/* Filled in by its owner. */
 	const struct client_ops *ops;
@@ -84,8 +93,9 @@ struct client {
 
 	/* Set by the commands. */
 	bool busy;	   /* a function of a command is running */
-	bool watching;	   /* each frame is shown... */
-	bool asking;	   /* ...or the next one of an endpoint is awaited */
+	bool watching;	   /* each frame or event is shown... */
+	bool listens;	   /* ...namely events... */
+	bool asking;	   /* ...or the next frame of an endpoint is awaited */
 	bool answered;	   /* the answer has arrived, and is being shown */
 	struct scan *scan; /* the units of a bus are asked, or NULL */
 	bool reloading;	   /* the end of a reload is awaited */
@@ -103,7 +113,9 @@ struct client {
 	bool unanswered;		 /* there is no answer... */
 	bool unanswered_sent;		 /* ...although the request was sent */
 	uint64_t ask_timeout, ask_until; /* ns */
-	uint64_t hidden;    /* frames not shown since the last one */
+	struct watch_options watch;
+	struct log_listener listener; /* of events */
+	uint64_t hidden;	      /* frames not shown since the last one */
 	uint64_t full_ns;   /* when it became full, or last made progress... */
 	uint64_t taken;	    /* ...namely to this number of bytes */
 	uint64_t looked_ns; /* when that was last checked */
@@ -121,6 +133,8 @@ void client_tap(struct client *c,
     void (*frame)(struct tap *, const struct port *, const char *,
 	const uint8_t *, size_t),
     void (*unanswered)(struct tap *, bool));
+/* The same for any functions of a tap, whose names are those of the client's. */
+void client_tap_all(struct client *c, const struct tap *tap);
 /* Stops that; has no effect when there is no tap. */
 void client_untap(struct client *c);
 /* The client that contains a tap. */

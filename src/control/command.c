@@ -85,10 +85,16 @@ static const struct command commands[] = {
 	    .max = 2,
 	    .run = scan_start },
 	{ .name = "watch",
-	    .usage = "watch [NAME ...]",
-	    .help = "each frame as it passes, until your next line",
+	    .usage = "watch [-x] [-b] [-n COUNT] [NAME ...]",
+	    .help = "each frame as it passes, until your next line; -b: bytes",
 	    .max = CALL_WORDS_MAX - 1,
 	    .run = watch_start },
+	{ .name = "events",
+	    .usage = "events [-n COUNT]",
+	    .help = "changes of state, drops, reloads, warnings and clients, as"
+		    " they happen",
+	    .max = 2,
+	    .run = events_start },
 	{ .name = "capture",
 	    .usage = "capture start FILE [NAME ...] | stop | status",
 	    .help = "frames to a pcap file",
@@ -376,7 +382,13 @@ command_step(struct client *c)
 bool
 command_continues(const struct client *c)
 {
-	return c->watching || c->scan != NULL;
+	return (c->watching && !c->watch.limited) || c->scan != NULL;
+}
+
+bool
+command_blocks(const struct client *c)
+{
+	return c->watching && c->watch.limited;
 }
 
 void
@@ -403,6 +415,7 @@ command_forget(struct client *c)
 	c->reloading = false;
 	call_free(c->call);
 	client_untap(c);
+	events_stop(c);
 	if (c->frames != NULL)
 		evbuffer_free(c->frames);
 	c->frames = NULL;

@@ -22,6 +22,11 @@ bool command_busy(const struct client *c);
 bool command_step(struct client *c);
 /* Whether a watch or a scan is running, which the client's next line ends. */
 bool command_continues(const struct client *c);
+/*
+ * Whether a watch for a number of lines is running: the client's next line, or the end of
+ * its input, does not end it, and waits for its end.
+ */
+bool command_blocks(const struct client *c);
 /* Ends it: a watch with "OK" once all frames are shown, a scan with what was found. */
 void command_end(struct client *c);
 /* Replies that the timeout for the answer, c->ask_until, has expired. */

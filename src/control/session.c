@@ -29,6 +29,7 @@
  * callback.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -65,8 +66,13 @@ read_label(const struct task *task, char *buf, size_t size)
 	else if (s->client.reloading)
 		snprintf(buf, size, "the end of the reload that %s asked for",
 		    s->address);
+	else if (command_blocks(&s->client))
+		snprintf(buf, size, "%llu more lines for the %s of %s",
+		    (unsigned long long)s->client.watch.left,
+		    s->client.listens ? "events" : "watch", s->address);
 	else if (s->client.watching)
-		snprintf(buf, size, "%s to end its watch", s->address);
+		snprintf(buf, size, "%s to end its %s", s->address,
+		    s->client.listens ? "events" : "watch");
 	else if (s->turn.waiting)
 		snprintf(buf, size, "its turn to go on with the commands of %s",
 		    s->address);
@@ -161,6 +167,8 @@ session_busy(const struct session *s)
 {
 	if (s->client.closing)
 		return false;
+	if (command_blocks(&s->client))
+		return command_busy(&s->client);
 	return command_busy(&s->client) || line_length(s) >= 0 ||
 	    (s->client.watching && s->ended);
 }
@@ -175,10 +183,31 @@ session_read(struct session *s, bool on)
 		session_close(s, strerror(errno));
 }
 
+/* A client that is not read may disconnect: checks that after a second. */
+static void
+session_look(struct session *s)
+{
+	static const struct timeval second = { 1, 0 };
+
+	if (!event_pending(s->timer, EV_TIMEOUT, NULL))
+		event_add(s->timer, &second);
+}
+
+/* Whether the client has closed its connection in both directions. */
+static bool
+session_is_over(const struct session *s)
+{
+	struct pollfd p = { .fd = bufferevent_getfd(s->bev) };
+
+	return command_blocks(&s->client) && poll(&p, 1, 0) == 1 &&
+	    (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 static void
 session_update(struct session *s)
 {
-	bool over, more, reading, continues = command_continues(&s->client);
+	bool over, more, reading, blocks = command_blocks(&s->client);
+	bool continues = command_continues(&s->client) || blocks;
 
 	if (s->client.closed)
 		return;
@@ -200,7 +229,7 @@ session_update(struct session *s)
 	over = replies_full(s);
 	turns_wait(&s->turn, more && !over);
 	if ((s->client.closing ||
-		(s->ended && !more && s->client.scan == NULL)) &&
+		(s->ended && !more && s->client.scan == NULL && !blocks)) &&
 	    session_finish(s))
 		return;
 	/* A line ends a watch or a scan, even if replies are queued. */
@@ -212,7 +241,9 @@ session_update(struct session *s)
 	session_read(s, reading);
 	if (s->client.closed) /* Reading failed; the timer frees the session. */
 		return;
-	if (!s->lingering)
+	if (blocks && !reading)
+		session_look(s);
+	else if (!s->lingering)
 		event_del(s->timer);
 	if (reading)
 		TASK_WAIT(&s->read);
@@ -240,6 +271,8 @@ session_step(struct session *s)
 	}
 	if (command_step(&s->client))
 		return true;
+	if (command_blocks(&s->client))
+		return false;
 	return !command_continues(&s->client) && line_next(s);
 }
 
@@ -345,6 +378,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		task_begin(&s->write);
 		session_close(s, "done");
 		task_end(&s->write);
+	} else if (session_is_over(s)) {
+		session_close(s, "disconnected");
 	} else {
 		task_begin(&s->read);
 		if (s->client.asking)

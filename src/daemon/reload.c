@@ -99,7 +99,7 @@ void
 log_faults(int level, const struct faults *faults)
 {
 	for (unsigned i = 0; i < faults->n; i++)
-		log_at(level, "%s", faults->text[i]);
+		log_to(level, ABOUT_RELOAD, NULL, "%s", faults->text[i]);
 }
 
 static char *
@@ -150,9 +150,10 @@ say_faults(void)
 
 	log_faults(LOG_ERR, &job.faults);
 	if (job.result == -ENOMEM)
-		log_at(LOG_ERR, "out of memory: nothing was changed");
+		log_to(LOG_ERR, ABOUT_RELOAD, NULL,
+		    "out of memory: nothing was changed");
 	else
-		log_at(LOG_ERR,
+		log_to(LOG_ERR, ABOUT_RELOAD, NULL,
 		    "the configuration has %u fault%s: nothing was changed",
 		    job.faults.found, job.faults.found == 1 ? "" : "s");
 	refused(job.result, complete ? job.faults.text[0] : "out of memory",
@@ -169,7 +170,8 @@ say_error(int r)
 {
 	if (!error_is_set(&job.err))
 		error_set(&job.err, "%s", strerror(-r));
-	log_at(LOG_ERR, "nothing was changed: %s", job.err.text);
+	log_to(LOG_ERR, ABOUT_RELOAD, NULL, "nothing was changed: %s",
+	    job.err.text);
 	refused(r, job.err.text, job.err.text);
 }
 
@@ -179,7 +181,7 @@ say_reloaded(void)
 	char text[64];
 
 	bridge_summary(bridge, text, sizeof(text));
-	log_at(LOG_NOTICE, "reloaded: %s", text);
+	log_to(LOG_NOTICE, ABOUT_RELOAD, NULL, "reloaded: %s", text);
 	systemd_ready();
 	systemd_status("%s", text);
 	answer(&waiters, 0, NULL);

@@ -42,11 +42,11 @@ connection_start(struct link *link, int fd)
 		return false;
 	}
 	link->up = true;
-	log_to(level(link), ABOUT_ENDPOINT, link->name, "%s from %s",
+	log_to(level(link), ABOUT_CLIENT, link->name, "%s from %s",
 	    link->adopted ? "still connected" : "connected", link->address);
 	permission_join(link);
 	if ((r = ep->owner->up(link)) < 0) {
-		log_to(LOG_WARNING, ABOUT_ENDPOINT, link->name,
+		log_to(LOG_WARNING, ABOUT_CLIENT, link->name,
 		    "disconnected (%s)", strerror(-r));
 		permission_leave(link);
 		link_stop(link);
@@ -122,7 +122,7 @@ connection_settle(struct link *link)
 	TAILQ_REMOVE(&ep->links, link, entry);
 	ep->nlinks--;
 	ep->nended -= link->read_eof;
-	log_to(level(link), ABOUT_ENDPOINT, link->name, "disconnected (%s)",
+	log_to(level(link), ABOUT_CLIENT, link->name, "disconnected (%s)",
 	    link->why);
 	permission_leave(link);
 	if (ep->conf->ops->hangup != NULL)

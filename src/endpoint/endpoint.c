@@ -90,14 +90,14 @@ endpoint_set_state(
 	if (state == ENDPOINT_OPENING || state == ENDPOINT_CLOSED)
 		level = LOG_DEBUG;
 	if (failed && ep->absent && ep->opens == 0)
-		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
+		log_to(level, ABOUT_STATE, ep->conf->name,
 		    "not there: %s%s (will be retried)",
 		    device != NULL ? "" : "USB device ",
 		    device != NULL ? device
 				   : endpoint_named(ep->conf, NAMES_USB));
 	else
-		log_to(level, ABOUT_ENDPOINT, ep->conf->name,
-		    "%s -> %s%s%s%s%s%s", state_names[old], state_names[state],
+		log_to(level, ABOUT_STATE, ep->conf->name, "%s -> %s%s%s%s%s%s",
+		    state_names[old], state_names[state],
 		    *why != '\0' ? " (" : "", name_it ? ep->address : "",
 		    name_it ? ": " : "", why, *why != '\0' ? ")" : "");
 	if (state == ENDPOINT_LOST)

@@ -513,7 +513,7 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 24);
+	assert_int_equal(n, 25);
 	assert_int_equal(refused, 11);
 	free(reply);
 }
@@ -739,28 +739,41 @@ test_one_client_too_many_is_told(void **state)
 
 /* --- watch --------------------------------------------------------------- */
 
+/* The first line of a watch, for a frame of five bytes. */
+static void
+assert_line(
+    const char *line, const char *from, const char *to, const char *text)
+{
+	int h, m, size = 0;
+	float s;
+	char got_from[16], got_to[16], got[64];
+
+	assert_int_equal(sscanf(line, "%2d:%2d:%6f %15s %15s %d %63[^\n]", &h,
+			     &m, &s, got_from, got_to, &size, got),
+	    7);
+	assert_string_equal(got_from, from);
+	assert_string_equal(got_to, to);
+	assert_int_equal(size, 5);
+	assert_string_equal(got, text);
+}
+
 static void
 test_watch_shows_frames_until_the_next_line(void **state)
 {
 	struct peer w = dial(full_path), other = dial(full_path);
-	int h, m, size = 0;
-	float s;
-	char from[16], to[16], text[64];
 
 	(void)state;
 	say(&w, "watch\n", 6);
 	say(&other, "watch two\n", 10);
 	until_taps(2);
 	assert_reply(full_path, "send one a\\x01b c\n", "OK\n");
-	until_text(&w, "\n");
-	until_text(&other, "\n");
-	assert_int_equal(sscanf(w.text, "%2d:%2d:%6f %15s %15s %d %63[^\n]", &h,
-			     &m, &s, from, to, &size, text),
-	    7);
-	assert_string_equal(from, "one");
-	assert_string_equal(to, "two");
-	assert_int_equal(size, 5);
-	assert_string_equal(text, "a\\x01b c");
+	until_text(&w, "queued for two]\n");
+	until_text(&other, "queued for two]\n");
+	/* The command sends it to the echo, which returns it. */
+	assert_line(w.text, "control", "one", "a\\x01b c  [sent to one]");
+	assert_line(strchr(w.text, '\n') + 1, "one", "two",
+	    "a\\x01b c  [queued for two]");
+	assert_line(other.text, "one", "two", "a\\x01b c  [queued for two]");
 	/* An empty line ends it; another one ends it and is carried out. */
 	say(&w, "\n", 1);
 	until_text(&w, "\nOK\n");
@@ -769,6 +782,13 @@ test_watch_shows_frames_until_the_next_line(void **state)
 	assert_true(TAILQ_EMPTY(&bridge->taps));
 	hang_up(&w);
 	hang_up(&other);
+}
+
+static void
+assert_member(const json_t *object, const char *name, const char *want)
+{
+	assert_string_equal(
+	    json_string_value(json_object_get(object, name)), want);
 }
 
 static void
@@ -782,15 +802,14 @@ test_watch_as_json(void **state)
 	say(&json, "json watch one\n", 15);
 	until_taps(2);
 	assert_reply(full_path, "send one \\x41\\\"\n", "OK\n");
-	until_text(&json, "}\n");
-	frame = json_loads(json.text, JSON_DISABLE_EOF_CHECK, NULL);
+	until_text(&json, "queued for two\"}\n");
+	frame = json_loads(
+	    strchr(json.text, '\n') + 1, JSON_DISABLE_EOF_CHECK, NULL);
 	assert_non_null(frame);
-	assert_string_equal(
-	    json_string_value(json_object_get(frame, "from")), "one");
-	assert_string_equal(
-	    json_string_value(json_object_get(frame, "to")), "two");
-	assert_string_equal(
-	    json_string_value(json_object_get(frame, "text")), "A\"");
+	assert_member(frame, "from", "one");
+	assert_member(frame, "to", "two");
+	assert_member(frame, "text", "A\"");
+	assert_member(frame, "outcome", "queued for two");
 	assert_int_equal(json_integer_value(json_object_get(frame, "size")), 2);
 	json_decref(frame);
 	until_text(&w, " two ");
@@ -798,6 +817,100 @@ test_watch_as_json(void **state)
 	hang_up(&json);
 	until_sessions(full, 0);
 	assert_true(TAILQ_EMPTY(&bridge->taps));
+}
+
+static void
+test_watch_shows_hexadecimal_and_bytes(void **state)
+{
+	struct peer x = dial(full_path), b = dial(full_path);
+	struct peer json = dial(full_path);
+
+	(void)state;
+	say(&x, "watch -x one\n", 13);
+	say(&b, "watch -b one\n", 13);
+	say(&json, "json watch -b one\n", 18);
+	until_taps(3);
+	assert_reply(full_path, "send one \\x01Az\n", "OK\n");
+	until_text(&x, "   3 01 41 7a  [queued for two]\n");
+	until_text(&b, " one      out    4 \\x01Az\\n\n");
+	until_text(&b, " one      in     4 \\x01Az\\n\n");
+	until_text(&json,
+	    ",\"endpoint\":\"one\",\"direction\":\"in\",\"size\":4,\"base64\":"
+	    "\"AUF6Cg==\"}\n");
+	hang_up(&x);
+	hang_up(&b);
+	hang_up(&json);
+}
+
+static void
+test_watch_ends_after_that_many_lines(void **state)
+{
+	struct peer w = dial(full_path);
+	char *reply;
+
+	(void)state;
+	/* Its next commands wait. */
+	say(&w, "watch -n 3 two\nget one/state\nquit\n", 34);
+	until_taps(1);
+	assert_reply(full_path, "send one 1\nsend one 2\n", "OK\nOK\n");
+	until_text(&w, " 2  [queued for two]\n");
+	assert_null(strstr(w.text, "OK"));
+	assert_reply(full_path, "send one 3\nsend one 4\n", "OK\nOK\n");
+	until_eof(&w);
+	assert_non_null(
+	    strstr(w.text, " 3  [queued for two]\nOK\nup\nOK\nOK\n"));
+	assert_null(strstr(w.text, " 4  ["));
+	assert_true(TAILQ_EMPTY(&bridge->taps));
+	close(w.fd);
+	reply = netcat(full_path,
+	    "watch -n\nwatch -n 0\nwatch -q\nevents -x\nevents one\n");
+	assert_string_equal(reply,
+	    "ERR '' is not a number of lines; 1 or more, as in -n 10\n"
+	    "ERR '0' is not a number of lines; 1 or more, as in -n 10\n"
+	    "ERR unknown option '-q': watch [-x] [-b] [-n COUNT] [NAME ...]\n"
+	    "ERR unknown option '-x': events [-n COUNT]\n"
+	    "ERR 'one' is not an option: events [-n COUNT]\n");
+	free(reply);
+}
+
+/* It does not read, so that only a look at its socket shows that it disconnected. */
+static void
+test_a_client_that_awaits_lines_may_disconnect(void **state)
+{
+	struct peer w = dial(full_path);
+
+	(void)state;
+	say(&w, "watch -n 3\n", 11);
+	shutdown(w.fd, SHUT_WR);
+	until_taps(1);
+	close(w.fd);
+	until_sessions(full, 0);
+	assert_true(TAILQ_EMPTY(&bridge->taps));
+}
+
+static void
+test_events_shows_messages(void **state)
+{
+	struct peer e = dial(full_path), json = dial(full_path);
+
+	(void)state;
+	say(&e, "events\n", 7);
+	say(&json, "json events -n 2\n", 17);
+	until_taps(2);
+	assert_reply(full_path, "send one x\\x00\n", "OK\n");
+	assert_reply(full_path, "pause one\n", "OK\n");
+	until_text(&e, " state   one      paused by hand\n");
+	assert_reply(full_path, "resume one\n", "OK\n");
+	until_text(&e, " state   one      resumed by hand\n");
+	until_text(&json,
+	    ",\"kind\":\"state\",\"name\":\"one\",\"level\":\"notice\","
+	    "\"text\":"
+	    "\"resumed by hand\"}\nOK\n");
+	say(&e, "\n", 1);
+	until_text(&e, "\nOK\n");
+	assert_true(TAILQ_EMPTY(&bridge->taps));
+	hang_up(&e);
+	hang_up(&json);
 }
 
 /* Of 1000 bytes each, to a watcher that does not read meanwhile. */
@@ -811,6 +924,20 @@ flood(struct peer *c, unsigned n)
 	for (unsigned i = 0; i < n && !TAILQ_EMPTY(&bridge->taps); i++)
 		ask(c, line);
 	return n;
+}
+
+/*
+ * The lines for n frames to the echo: each is sent, comes back and is queued for two; those
+ * for which there is no more room there are dropped.
+ */
+static unsigned
+lines_for(struct peer *c, unsigned n)
+{
+	unsigned dropped;
+
+	assert_int_equal(
+	    sscanf(ask(c, "get two/dropped\n"), "%u\nOK\n", &dropped), 1);
+	return 2 * n + dropped;
 }
 
 /* The frames that a watch has shown, and those that it says it has not. */
@@ -840,15 +967,15 @@ test_a_watcher_is_told_how_many_frames_it_was_not_shown(void **state)
 	until_taps(1);
 	flood(&c, 2000);
 	until_taps(1);
-	while (shown_and_not(w.text) < 2000) {
+	while (shown_and_not(w.text) < lines_for(&c, 2000)) {
 		if (now_ns() > end)
 			fail_msg("%u", shown_and_not(w.text));
 		turn(&w);
 	}
-	assert_int_equal(shown_and_not(w.text), 2000);
+	assert_int_equal(shown_and_not(w.text), lines_for(&c, 2000));
 	assert_non_null(strstr(w.text, " frames not shown\n"));
 	ask(&c, "send one xxxx\n");
-	while (shown_and_not(w.text) < 2001) {
+	while (shown_and_not(w.text) < lines_for(&c, 2001)) {
 		assert_true(now_ns() < end);
 		turn(&w);
 	}
@@ -1023,6 +1150,10 @@ main(void)
 		TEST(test_one_client_too_many_is_told),
 		TEST(test_watch_shows_frames_until_the_next_line),
 		TEST(test_watch_as_json),
+		TEST(test_events_shows_messages),
+		TEST(test_a_client_that_awaits_lines_may_disconnect),
+		TEST(test_watch_ends_after_that_many_lines),
+		TEST(test_watch_shows_hexadecimal_and_bytes),
 		TEST(test_a_watcher_is_told_how_many_frames_it_was_not_shown),
 		TEST(test_a_watch_ends_with_what_it_was_not_shown),
 		TEST(test_a_watcher_that_takes_nothing_is_closed_in_the_end),
