@@ -180,7 +180,7 @@ batch_pick(struct batch *batch, const struct route_target *target)
 	    batch->from != NULL ? &batch->from->conf->framing : NULL;
 	struct route *route = target->via[0];
 
-	batch->npick = 0;
+	batch->npick = batch->nrejected = 0;
 	batch->data = NULL;
 	batch->all =
 	    target->nvia == 1 && !route->filtered && !batch->skip_answers;
@@ -201,8 +201,10 @@ batch_pick(struct batch *batch, const struct route_target *target)
 			continue;
 		route = route_verdict(target, framing, item->payload, item->len,
 		    item->since_ns, &item->refused_by);
-		if (route == NULL)
+		if (route == NULL) {
+			batch->nrejected++;
 			continue;
+		}
 		item->route = route->number;
 		batch->pick[batch->npick++] = i;
 		route->frames++;
@@ -218,8 +220,10 @@ node_drop(struct node *node, const struct port *from, enum drop_reason reason,
 	struct port *port;
 
 	TAILQ_FOREACH(port, &node->ports, entry)
-		if (port_gets(port, from))
+		if (port_gets(port, from)) {
+			COUNT(port, offered, 1);
 			port_drop(port, reason, item->payload, item->len);
+		}
 }
 
 /* The maximum length of an encoded frame for the endpoint. */

@@ -47,7 +47,7 @@ struct batch {
 	struct item item[BATCH_FRAMES];
 	/* The frames for the current destination, and their encoding. */
 	bool all; /* all frames, for one route, with one time of receipt */
-	unsigned npick;
+	unsigned npick, nrejected;
 	unsigned pick[BATCH_FRAMES];
 	const uint8_t *data;	  /* NULL: not encoded yet */
 	size_t end[BATCH_FRAMES]; /* end of each picked frame in data */

@@ -284,6 +284,17 @@ node_queued(const struct node *n, size_t *bytes, size_t *frames)
 	}
 }
 
+uint64_t
+node_offered(const struct node *n, const struct traffic *t)
+{
+	size_t bytes = 0, frames = 0;
+
+	/* A request that is queued is counted when it is sent or dropped. */
+	if (n->exchange != NULL)
+		exchange_queued(n->exchange, &bytes, &frames);
+	return t->offered + frames;
+}
+
 bool
 node_answers(const struct node *n, const struct tap *tap)
 {

@@ -54,6 +54,9 @@ struct traffic {
 	uint64_t collisions; /* with that output */
 	uint64_t refused_frames,
 	    refused_bytes; /* of clients that may not write */
+	/* A version before them does not save these, so they are the last. */
+	uint64_t offered;  /* to be sent to the link, see node_offered() */
+	uint64_t rejected; /* of those, by all routes */
 };
 
 struct node;
@@ -325,6 +328,12 @@ void port_queued(const struct port *p, size_t *bytes, size_t *frames);
 void node_queued(const struct node *n, size_t *bytes, size_t *frames);
 /* The sum for all of its ports, including closed ones. */
 void node_traffic(const struct node *n, struct traffic *ret);
+/*
+ * The frames that were to be sent to the endpoint, once for each peer; the traffic is that
+ * of the node.  It is the sum of those that were sent (tx_frames), are queued, were rejected
+ * by routes, and were dropped.
+ */
+uint64_t node_offered(const struct node *n, const struct traffic *t);
 void traffic_add(struct traffic *to, const struct traffic *t);
 uint64_t traffic_dropped(const struct traffic *t);
 uint64_t traffic_errors(const struct traffic *t);

@@ -66,31 +66,23 @@ exchange_add_master(struct exchange *ex, struct port *port, struct tap *tap)
 	return master;
 }
 
-/* Whether a queued request is counted as dropped already. */
-static bool
-is_dropped(const struct queued *q)
-{
-	return q->route == REFUSED_BUSY || q->route == REFUSED_CLOSED;
-}
-
 static void
-drop_all(struct exchange *ex, const struct master *master, struct queue *queue,
-    enum drop_reason reason)
+drop_all(struct exchange *ex, struct master *master, enum drop_reason reason)
 {
 	struct queued q;
 
-	for (; queue_head(queue, &q); queue_pop(queue))
-		if (!is_dropped(&q))
-			exchange_drop_request(ex, master, &q, reason);
-	queue_free(queue);
+	for (; queue_head(&master->queue, &q); queue_pop(&master->queue))
+		exchange_drop_request(ex, master, &q, reason);
+	queue_free(&master->queue);
+	/* These are counted as rejected or dropped already. */
+	queue_free(&master->refused);
 }
 
 void
 exchange_free_master(
     struct exchange *ex, struct master *master, enum drop_reason reason)
 {
-	drop_all(ex, master, &master->queue, reason);
-	drop_all(ex, master, &master->refused, reason);
+	drop_all(ex, master, reason);
 	requests_abandon(ex, master, reason);
 	TAILQ_REMOVE(&ex->masters, master, entry);
 	free(master);
@@ -268,19 +260,18 @@ refusing(
 	return first;
 }
 
+/* The request is counted as rejected, even if there is no room for its exception. */
 static void
 refuse(struct exchange *ex, struct port *port, const struct queued *q)
 {
 	struct master *master = find_or_add(ex, port);
 	int r;
 
-	if (master == NULL) {
-		exchange_drop(ex, DROP_MEMORY, q->len);
+	if (master == NULL)
 		return;
-	}
 	note_request(ex, master, q->since_ns);
 	if ((r = add_refused(ex, master, q, q->route)) < 0)
-		exchange_drop_request(
+		exchange_note_drop(
 		    ex, master, q, r == -ENOMEM ? DROP_MEMORY : DROP_OVERFLOW);
 }
 

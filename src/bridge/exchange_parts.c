@@ -121,6 +121,7 @@ exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len)
 {
 	struct port *port = TAILQ_FIRST(&ex->to->ports);
 
+	ex->to->retired.offered++;
 	if (port != NULL) {
 		port_drop(port, reason, NULL, len);
 		return;

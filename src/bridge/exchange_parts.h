@@ -207,7 +207,7 @@ bool exchange_names(const char *list, const struct node *node);
 /* "unit 7", or "unit 107 (7 on bus)" if its master uses another number. */
 const char *exchange_unit_text(
     const struct exchange *ex, const struct request *r, char *buf, size_t size);
-/* Counts a frame that is dropped... */
+/* Counts a frame that is dropped and was not offered to a link... */
 void exchange_drop(struct exchange *ex, enum drop_reason reason, size_t len);
 /* ...and the same for a request of the master, or NULL, which is also reported. */
 void exchange_drop_request(struct exchange *ex, const struct master *master,

@@ -66,9 +66,10 @@ deliver(struct exchange *ex, struct port *port, const struct queued *q)
 {
 	if (port->link->role == ROLE_WRITE)
 		return;
-	if (queue_room(&port->queue) < queue_cost(q->len))
+	if (queue_room(&port->queue) < queue_cost(q->len)) {
+		COUNT(port, offered, 1);
 		port_drop(port, DROP_OVERFLOW, q->payload, q->len);
-	else
+	} else
 		ex->ops->answer(port, q);
 }
 

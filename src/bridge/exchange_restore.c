@@ -312,6 +312,7 @@ exchanges_read(struct unpack *u, struct old_exchanges **ret)
 static void
 drop(struct node *node, enum drop_reason reason, size_t len)
 {
+	node->retired.offered++;
 	node->retired.dropped[reason]++;
 	node->retired.dropped_bytes += len;
 	loss_dropped(node, reason, 1, len);

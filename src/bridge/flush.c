@@ -91,6 +91,7 @@ port_send(struct port *port, const struct queued *q)
 
 	batch_start(batch, NULL);
 	batch_add_queued(batch, q, port->node);
+	COUNT(port, offered, 1);
 	port_queue(port, batch, batch->item);
 	port_flush(port);
 }

@@ -271,6 +271,8 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		batch->skip_answers =
 		    exchange != NULL && exchange_has_master(exchange, to);
 		batch_pick(batch, &s->targets[i]);
+		to->retired.offered += batch->nrejected;
+		to->retired.rejected += batch->nrejected;
 		if (batch->npick == 0) {
 			if (names != NULL)
 				tap_rejected(
@@ -530,6 +532,7 @@ count_no_peer(struct node *to, const struct batch *batch)
 {
 	const struct item *item;
 
+	to->retired.offered += batch->npick;
 	to->retired.dropped[DROP_NO_PEER] += batch->npick;
 	for (unsigned i = 0; i < batch->npick; i++) {
 		item = &batch->item[batch->pick[i]];
@@ -582,6 +585,7 @@ node_deliver(struct node *to, struct batch *batch)
 	TAILQ_FOREACH(port, &to->ports, entry) {
 		if (!port_gets(port, batch->from) || batch->npick == 0)
 			continue;
+		COUNT(port, offered, batch->npick);
 		if (watched) {
 			deliver_watched(port, batch);
 			continue;

@@ -22,15 +22,25 @@
 
 /* --- reading -------------------------------------------------------------- */
 
-/* Counters of a version with a different set of them are ignored. */
-static void
+/*
+ * Counters of a version with a different set of them are ignored, except that of the version
+ * that did not count the frames that were offered: then it returns false, and those that are
+ * queued have to be added.
+ */
+static bool
 read_traffic(struct unpack *u, struct traffic *t)
 {
 	struct span span;
 
 	unpack_span(u, &span);
-	if (span.len == sizeof(*t))
+	if (span.len == sizeof(*t)) {
 		memcpy(t, span.at, sizeof(*t));
+		return true;
+	}
+	if (span.len == offsetof(struct traffic, offered))
+		memcpy(t, span.at, span.len);
+	t->offered = t->tx_frames + traffic_dropped(t);
+	return false;
 }
 
 static void
@@ -137,12 +147,14 @@ read_in_flight(struct unpack *u, struct old_port *port)
 static void
 read_port(struct unpack *u, struct old_port *port)
 {
+	bool counted;
+
 	unpack_span(u, &port->name);
 	unpack_span(u, &port->address);
 	port->since_ns = unpack_number(u);
 	port->rx_bytes = unpack_number(u);
 	port->tx_bytes = unpack_number(u);
-	read_traffic(u, &port->traffic);
+	counted = read_traffic(u, &port->traffic);
 	port->discarding = unpack_bool(u);
 	for (int i = 0; i < 2; i++)
 		port->state[i] = (uint32_t)unpack_number_to(u, UINT32_MAX);
@@ -150,6 +162,8 @@ read_port(struct unpack *u, struct old_port *port)
 	unpack_span(u, &port->rest);
 	read_in_flight(u, port);
 	port->nframes = read_frames(u, &port->frames);
+	if (!counted)
+		port->traffic.offered += port->nframes + port->in_flight.waits;
 	if (u->version < PACK_EXCHANGES)
 		return;
 	port->echo_matched = (size_t)unpack_number(u);
@@ -305,6 +319,7 @@ add_port(struct snapshot *h, const char *name, const struct pack *p)
 	port.nframes = read_frames(&u, &port.frames);
 	if (u.failed)
 		return -EINVAL;
+	port.traffic.offered = port.nframes;
 	if ((node = make_node(h, name)) == NULL)
 		return -ENOMEM;
 	more = reallocarray(node->port, node->nports + 1, sizeof(*more));

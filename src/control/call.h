@@ -153,8 +153,6 @@ void command_unwatch(struct client *c);
 int watch_start(struct call *call);
 /* watch_events.c */
 int events_start(struct call *call);
-/* Has no effect unless events are being shown. */
-void events_stop(struct client *c);
 
 /* ask.c */
 /* Appends a part of the answer, and "OK" after its end. */

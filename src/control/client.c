@@ -51,5 +51,7 @@ client_untap(struct client *c)
 {
 	if (c->tapped)
 		bridge_untap(c->bridge, &c->tap);
-	c->tapped = false;
+	if (c->listens)
+		log_unlisten(&c->listener);
+	c->tapped = c->listens = false;
 }

@@ -71,6 +71,7 @@ struct client_ops {
 struct watch_options {
 	bool hex;      /* -x */
 	bool bytes;    /* -b: before framing */
+	bool events;   /* it is a list of events */
 	bool limited;  /* -n: ends after... */
 	uint64_t left; /* ...so many more lines */
 };
@@ -135,7 +136,7 @@ void client_tap(struct client *c,
     void (*unanswered)(struct tap *, bool));
 /* The same for any functions of a tap, whose names are those of the client's. */
 void client_tap_all(struct client *c, const struct tap *tap);
-/* Stops that; has no effect when there is no tap. */
+/* Stops that, and the listener of events; has no effect when there is neither. */
 void client_untap(struct client *c);
 /* The client that contains a tap. */
 #define CLIENT_OF(t) CONTAINER_OF(t, struct client, tap)

@@ -415,7 +415,6 @@ command_forget(struct client *c)
 	c->reloading = false;
 	call_free(c->call);
 	client_untap(c);
-	events_stop(c);
 	if (c->frames != NULL)
 		evbuffer_free(c->frames);
 	c->frames = NULL;

@@ -69,10 +69,10 @@ read_label(const struct task *task, char *buf, size_t size)
 	else if (command_blocks(&s->client))
 		snprintf(buf, size, "%llu more lines for the %s of %s",
 		    (unsigned long long)s->client.watch.left,
-		    s->client.listens ? "events" : "watch", s->address);
+		    s->client.watch.events ? "events" : "watch", s->address);
 	else if (s->client.watching)
 		snprintf(buf, size, "%s to end its %s", s->address,
-		    s->client.listens ? "events" : "watch");
+		    s->client.watch.events ? "events" : "watch");
 	else if (s->turn.waiting)
 		snprintf(buf, size, "its turn to go on with the commands of %s",
 		    s->address);

@@ -61,6 +61,7 @@ enum node_value {
 	NODE_QUEUED,
 	NODE_QUEUED_FRAMES,
 	NODE_HELD,
+	NODE_OFFERED,
 	NODE_DROPPED,
 	NODE_ERRORS
 };
@@ -114,6 +115,8 @@ node_number(const struct node_sums *sums, enum node_value value)
 		return sums->frames;
 	case NODE_HELD:
 		return count_held(node);
+	case NODE_OFFERED:
+		return node_offered(node, &sums->traffic);
 	case NODE_DROPPED:
 		return traffic_dropped(&sums->traffic);
 	default:
@@ -318,6 +321,8 @@ const struct row node_rows[] = {
 	{ "tls_failed", print_tls, TLS_FAILED },
 	{ "tls_handshakes", print_tls, TLS_HANDSHAKES },
 	{ "tls_memory", print_tls, TLS_MEMORY },
+	{ "offered", print_node, NODE_OFFERED },
+	{ "rejected", TRAFFIC(rejected) },
 	{ "errors", print_node, NODE_ERRORS },
 	{ "dropped", print_node, NODE_DROPPED },
 	{ "dropped_bytes", TRAFFIC(dropped_bytes) },

@@ -318,7 +318,6 @@ static void
 finish(struct client *c)
 {
 	client_untap(c);
-	events_stop(c);
 	c->watching = false;
 	memset(&c->watch, 0, sizeof(c->watch));
 	evbuffer_add(c->reply, "OK\n", 3);
@@ -344,7 +343,6 @@ void
 command_unwatch(struct client *c)
 {
 	client_untap(c);
-	events_stop(c);
 	if (command_watch(c) || !c->watching)
 		return;
 	if (c->hidden > 0) { /* out of memory */

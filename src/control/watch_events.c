@@ -89,7 +89,7 @@ events_start(struct call *call)
 		    call->argv[first], call->command->usage);
 	if (client_frames(c) < 0)
 		return call_fail(call, ENOMEM, "out of memory");
-	c->watching = c->listens = true;
+	c->watching = c->listens = c->watch.events = true;
 	c->json = call->json;
 	c->hidden = 0;
 	c->listener =
@@ -97,12 +97,4 @@ events_start(struct call *call)
 	log_listen(&c->listener);
 	client_tap_all(c, &tap);
 	return CALL_OPEN;
-}
-
-void
-events_stop(struct client *c)
-{
-	if (c->listens)
-		log_unlisten(&c->listener);
-	c->listens = false;
 }

@@ -161,9 +161,9 @@ show_json(struct client *c, const struct shown *f, const struct record *r)
 static void
 show_hidden(struct client *c, uint64_t n)
 {
-	const char *noun = c->listens ? "event"
-	    : c->watch.bytes	      ? "byte"
-				      : "frame";
+	const char *noun = c->watch.events ? "event"
+	    : c->watch.bytes		   ? "byte"
+					   : "frame";
 
 	if (c->json)
 		evbuffer_add_printf(

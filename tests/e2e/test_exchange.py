@@ -516,9 +516,9 @@ def test_a_watch_shows_what_the_daemon_does_with_requests(two_routes):
     pump([s, other], lambda: b"0a by" in s.received and b"0a by" in other.received)
     shown = [line.decode().split(maxsplit=3) for line in s.lines()]
     assert [(f, t, rest.partition("  [")[2]) for _, f, t, rest in shown] == [
-        ("lan#1", "bus", ""), ("lan#1", "bus", "request sent again]"),
+        ("lan#1", "bus", "queued for bus]"), ("lan#1", "bus", "request sent again]"),
         ("bus", "lan#1", "exception 0b by the daemon]"),
-        ("lan#1", "bus", ""), ("lan#1", "bus", "request dropped: down]"),
+        ("lan#1", "bus", "queued for bus]"), ("lan#1", "bus", "request dropped: down]"),
         ("bus", "lan#1", "exception 0a by the daemon]")]
     notes = [json.loads(line).get("note") for line in other.lines()]
     assert notes == [None, "request sent again", "exception 0b by the daemon",
