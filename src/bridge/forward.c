@@ -375,9 +375,29 @@ port_hand(struct port *port, const struct batch *batch, const struct item *item,
 	port->progress_ns = task_now();
 }
 
+/* Datagrams that the transport has discarded are dropped, not sent. */
+static void
+count_unsent(struct port *port, const struct batch *batch, unsigned n)
+{
+	const struct item *item;
+
+	for (unsigned i = 0; i < n; i++) {
+		item = &batch->item[batch->pick[i]];
+		if (item->unsent == 0)
+			continue;
+		COUNT(port, tx_bytes,
+		    (i > 0 ? batch->end[i - 1] : 0) - batch->end[i]);
+		COUNT(port, tx_frames, -1);
+		COUNT(port, tx_payload, -item->len);
+		port_drop(port,
+		    item->unsent == EMSGSIZE ? DROP_UNENCODABLE : DROP_NO_PEER,
+		    item->payload, item->len);
+	}
+}
+
 /* Writes the encoded frames with one call, or, as datagrams, with one call each. */
 static ssize_t
-port_write_out(struct port *port, const struct batch *batch, unsigned most)
+port_write_out(struct port *port, struct batch *batch, unsigned most)
 {
 	bool apart = port->conf->ops->datagram != 0;
 	unsigned last = most - 1;
@@ -389,7 +409,10 @@ port_write_out(struct port *port, const struct batch *batch, unsigned most)
 		    port->link, batch->data + start, batch->end[i] - start);
 		if (n <= 0)
 			return start > 0 ? (ssize_t)start : n;
-		tell_bytes(port, true, batch->data + start, (size_t)n);
+		if (port->link->unsent == 0)
+			tell_bytes(port, true, batch->data + start, (size_t)n);
+		batch->item[batch->pick[i]].unsent = port->link->unsent;
+		port->link->unsent = 0;
 		start += (size_t)n;
 		if (start < batch->end[i])
 			break;
@@ -398,7 +421,7 @@ port_write_out(struct port *port, const struct batch *batch, unsigned most)
 }
 
 unsigned
-port_write(struct port *port, const struct batch *batch)
+port_write(struct port *port, struct batch *batch)
 {
 	/* Frames that are delimited by silence are written one at a time. */
 	unsigned most =
@@ -419,6 +442,8 @@ port_write(struct port *port, const struct batch *batch)
 			done++;
 	if (n > 0)
 		port_account(port, batch, done);
+	if (port->conf->ops->datagram != 0)
+		count_unsent(port, batch, done);
 	if (done == most)
 		return done;
 	start = done > 0 ? batch->end[done - 1] : 0;
@@ -548,7 +573,7 @@ count_no_peer(struct node *to, const struct batch *batch)
 
 /* The same for a port while there are taps: collects the outcome of each frame. */
 static void
-deliver_watched(struct port *port, const struct batch *batch)
+deliver_watched(struct port *port, struct batch *batch)
 {
 	uint64_t before = port->traffic.tx_frames;
 	unsigned sent = 0;

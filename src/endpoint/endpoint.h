@@ -176,6 +176,9 @@ struct link {
 	bool adopted;		/* opened by a previous process */
 	bool receive_only;	/* no frames are delivered to it... */
 	bool no_peer;		/* ...and it is not shown as a peer */
+	/* Why a transport has discarded the datagram that it was to send: EMSGSIZE, or
+	 * EDESTADDRREQ; 0: it has not.  Reset by the owner. */
+	int unsent;
 	int role;		/* enum role */
 	unsigned number;	/* of a connection: that in its name */
 	bool

@@ -272,6 +272,7 @@ send_failed(struct peer *peer, int e, size_t len)
 		return -EAGAIN;
 	if (e == EMSGSIZE) {
 		udp->ep->refused++;
+		peer->link->unsent = EMSGSIZE;
 		log_limited(&udp->unsent, LOG_WARNING, ABOUT_ENDPOINT,
 		    udp->ep->conf->name,
 		    "%zu bytes are too many for a datagram to %s: dropped", len,
@@ -293,8 +294,10 @@ peer_write(struct link *link, const void *data, size_t len)
 
 	peer->retry = false;
 	/* The answer to a request of one of them: it is not known of which. */
-	if (peer->kind == PEER_OTHERS)
+	if (peer->kind == PEER_OTHERS) {
+		link->unsent = EDESTADDRREQ;
 		return (ssize_t)len;
+	}
 	n = sendto(udp_socket(peer->udp), data, len,
 	    MSG_DONTWAIT | MSG_NOSIGNAL,
 	    (const struct sockaddr *)&peer->address.ss, peer->address.len);

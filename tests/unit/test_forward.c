@@ -30,8 +30,9 @@ struct far {
 	size_t read_most; /* at a time */
 	uint8_t output[OUTPUT];
 	size_t output_len;
-	size_t room;	 /* what it takes now */
-	unsigned writes; /* that it took something of */
+	size_t room;	      /* what it takes now */
+	unsigned writes;      /* that it took something of */
+	const char *discards; /* a datagram, or NULL */
 };
 
 static char closed[256]; /* why a link was */
@@ -61,6 +62,11 @@ far_write(struct link *link, const void *data, size_t len)
 
 	if (n == 0)
 		return -EAGAIN;
+	if (far->discards != NULL && strlen(far->discards) == len &&
+	    memcmp(far->discards, data, len) == 0) {
+		link->unsent = EDESTADDRREQ;
+		return (ssize_t)len;
+	}
 	assert_true(n <= OUTPUT - far->output_len);
 	memcpy(far->output + far->output_len, data, n);
 	far->output_len += n;
@@ -310,6 +316,36 @@ assert_got(struct port *port, const char *want)
 	far->output_len = 0;
 }
 
+static void
+add_tap(struct tap *tap)
+{
+	TAILQ_INSERT_TAIL(&bridge.taps, tap, entry);
+	bridge.tapped = tap_wants(tap);
+}
+
+static void
+remove_tap(struct tap *tap)
+{
+	TAILQ_REMOVE(&bridge.taps, tap, entry);
+	bridge.tapped = 0;
+}
+
+static void
+show_outcome(struct tap *tap, const struct port *from, const char *to,
+    const uint8_t *payload, size_t len, const char *outcome)
+{
+	(void)tap;
+	append(shown, sizeof(shown), "%s>%s %.*s [%s]\n", from->link->name, to,
+	    (int)len, (const char *)payload, outcome);
+}
+
+static void
+assert_shown(const char *want)
+{
+	assert_string_equal(shown, want);
+	shown[0] = '\0';
+}
+
 static int
 set_up(void **state)
 {
@@ -485,6 +521,30 @@ what_a_framing_cannot_express_is_dropped_alone(void **state)
 	assert_int_equal(b->traffic.dropped[DROP_UNENCODABLE], 2);
 }
 
+/* By the transport, such as to an unknown peer. */
+static void
+a_datagram_that_is_discarded_is_dropped(void **state)
+{
+	struct port *a = make("a"), *b = make_with("b", &datagrams, "line");
+	struct tap tap = { .outcome = show_outcome };
+
+	(void)state;
+	begin_route("a", "b");
+	far_of(b)->discards = "two\n";
+	say(a, "one\ntwo\nthree\n");
+	assert_got(b, "one\nthree\n");
+	assert_int_equal(b->traffic.offered, 3);
+	assert_int_equal(b->traffic.tx_frames, 2);
+	assert_int_equal(b->traffic.tx_payload, 8);
+	assert_int_equal(b->traffic.tx_bytes, 10);
+	assert_int_equal(b->traffic.dropped[DROP_NO_PEER], 1);
+	add_tap(&tap);
+	say(a, "one\ntwo\n");
+	assert_shown("a>b one [sent to b]\n"
+		     "a>b two [dropped for b: nobody]\n");
+	remove_tap(&tap);
+}
+
 static void
 each_datagram_is_one_write(void **state)
 {
@@ -514,20 +574,6 @@ the_bus_of_an_exchange_is_sent_nothing_by_a_route(void **state)
 	say(bus, "yes\n");
 	assert_string_equal(answered, "yes ");
 	assert_got(a, "");
-}
-
-static void
-add_tap(struct tap *tap)
-{
-	TAILQ_INSERT_TAIL(&bridge.taps, tap, entry);
-	bridge.tapped = tap_wants(tap);
-}
-
-static void
-remove_tap(struct tap *tap)
-{
-	TAILQ_REMOVE(&bridge.taps, tap, entry);
-	bridge.tapped = 0;
 }
 
 static void
@@ -569,15 +615,6 @@ a_tap_is_shown_where_each_frame_goes(void **state)
 }
 
 static void
-show_outcome(struct tap *tap, const struct port *from, const char *to,
-    const uint8_t *payload, size_t len, const char *outcome)
-{
-	(void)tap;
-	append(shown, sizeof(shown), "%s>%s %.*s [%s]\n", from->link->name, to,
-	    (int)len, (const char *)payload, outcome);
-}
-
-static void
 show_note(struct tap *tap, const char *from, const char *to,
     const uint8_t *payload, size_t len, const char *note)
 {
@@ -605,13 +642,6 @@ show_bytes(struct tap *tap, const struct port *port, bool out,
 	escape(data, len, text, sizeof(text));
 	append(shown, sizeof(shown), "%s %s %s\n", port->link->name,
 	    out ? "out" : "in", text);
-}
-
-static void
-assert_shown(const char *want)
-{
-	assert_string_equal(shown, want);
-	shown[0] = '\0';
 }
 
 /* With a framing that cannot express each frame, a queue of 64 bytes and a filter. */
@@ -1231,6 +1261,7 @@ main(void)
 		TEST(each_target_gets_frames_in_its_own_framing),
 		TEST(what_a_framing_cannot_express_is_dropped_alone),
 		TEST(each_datagram_is_one_write),
+		TEST(a_datagram_that_is_discarded_is_dropped),
 		TEST(the_bus_of_an_exchange_is_sent_nothing_by_a_route),
 		TEST(a_tap_is_shown_where_each_frame_goes),
 		TEST(a_tap_is_shown_what_becomes_of_each_frame),
