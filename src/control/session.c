@@ -61,15 +61,15 @@ read_label(const struct task *task, char *buf, size_t size)
 	else if (s->client.scan != NULL && !s->turn.waiting)
 		snprintf(buf, size,
 		    "%s to read its replies, or to end its scan", s->address);
+	else if (command_blocks(&s->client))
+		snprintf(buf, size, "%llu more lines for the %s of %s",
+		    (unsigned long long)s->client.watch.left,
+		    s->client.watch.events ? "events" : "watch", s->address);
 	else if (s->ended || s->client.closing)
 		snprintf(buf, size, "nothing more from %s", s->address);
 	else if (s->client.reloading)
 		snprintf(buf, size, "the end of the reload that %s asked for",
 		    s->address);
-	else if (command_blocks(&s->client))
-		snprintf(buf, size, "%llu more lines for the %s of %s",
-		    (unsigned long long)s->client.watch.left,
-		    s->client.watch.events ? "events" : "watch", s->address);
 	else if (s->client.watching)
 		snprintf(buf, size, "%s to end its %s", s->address,
 		    s->client.watch.events ? "events" : "watch");
