@@ -213,11 +213,26 @@ test_hooks(void **state)
 	assert_reply(&client, "ERR nothing was changed: f:1: wrong\n");
 }
 
+/* All that waits, and it ends with that text. */
+static void
+assert_shows(const char *text)
+{
+	while (command_step(&client))
+		;
+	assert_true(
+	    evbuffer_search(client.reply, text, strlen(text), NULL).pos >= 0);
+	evbuffer_drain(client.reply, evbuffer_get_length(client.reply));
+}
+
 static void
 test_a_watch_wakes_its_client(void **state)
 {
-	static const char shown[] = "\"from\":\"one\",\"to\":\"-\","
-				    "\"size\":2,\"text\":\"hi\"}\n";
+	static const char sent[] =
+	    "\"from\":\"control\",\"to\":\"one\",\"size\":2,"
+	    "\"text\":\"hi\",\"outcome\":\"sent to one\"}\n";
+	static const char back[] =
+	    "\"from\":\"one\",\"to\":\"-\",\"size\":2,\"text\":\"hi\","
+	    "\"outcome\":\"no route\"}\n";
 
 	(void)state;
 	run(&client, "json watch one");
@@ -225,13 +240,11 @@ test_a_watch_wakes_its_client(void **state)
 	assert_false(command_busy(&client));
 	run(&other, "send one hi");
 	assert_reply(&other, "OK\n");
+	assert_true(command_busy(&client));
+	assert_shows(sent);
 	until_wake();
 	assert_true(command_busy(&client));
-	while (command_step(&client))
-		;
-	assert_true(
-	    evbuffer_search(client.reply, shown, strlen(shown), NULL).pos >= 0);
-	evbuffer_drain(client.reply, evbuffer_get_length(client.reply));
+	assert_shows(back);
 	command_end(&client);
 	assert_reply(&client, "OK\n");
 	assert_false(client.watching);

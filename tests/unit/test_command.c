@@ -861,7 +861,7 @@ test_watch_ends_after_that_many_lines(void **state)
 	    strstr(w.text, " 3  [queued for two]\nOK\nup\nOK\nOK\n"));
 	assert_null(strstr(w.text, " 4  ["));
 	assert_true(TAILQ_EMPTY(&bridge->taps));
-	close(w.fd);
+	hang_up(&w);
 	reply = netcat(full_path,
 	    "watch -n\nwatch -n 0\nwatch -q\nevents -x\nevents one\n");
 	assert_string_equal(reply,
@@ -883,7 +883,7 @@ test_a_client_that_awaits_lines_may_disconnect(void **state)
 	say(&w, "watch -n 3\n", 11);
 	shutdown(w.fd, SHUT_WR);
 	until_taps(1);
-	close(w.fd);
+	hang_up(&w);
 	until_sessions(full, 0);
 	assert_true(TAILQ_EMPTY(&bridge->taps));
 }
