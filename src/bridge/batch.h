@@ -34,7 +34,6 @@ struct item {
 	unsigned
 	    refused_by; /* the exchange that does not permit its function */
 	bool answer;	/* to a request of an exchange */
-	int unsent;	/* a datagram that was not sent, see struct link */
 };
 
 struct batch {
@@ -132,7 +131,7 @@ void node_deliver(struct node *to, struct batch *batch);
  * it accepted partially, or the first that it did not accept, is passed to the
  * bufferevent.  Returns the number of frames written or passed on.
  */
-unsigned port_write(struct port *port, struct batch *batch);
+unsigned port_write(struct port *port, const struct batch *batch);
 /* Queues a frame that cannot be written now; false: it was dropped. */
 bool port_queue(
     struct port *port, const struct batch *batch, const struct item *item);

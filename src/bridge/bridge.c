@@ -340,7 +340,7 @@ void
 bridge_tap(struct bridge *b, struct tap *tap)
 {
 	TAILQ_INSERT_TAIL(&b->taps, tap, entry);
-	b->tapped |= tap_wants(tap);
+	taps_changed(b);
 }
 
 void
@@ -350,9 +350,7 @@ bridge_untap(struct bridge *b, struct tap *tap)
 	exchange_forget_tap(b, tap);
 	tap_free_names(tap->names);
 	tap->names = NULL;
-	b->tapped = 0;
-	TAILQ_FOREACH(tap, &b->taps, entry)
-		b->tapped |= tap_wants(tap);
+	taps_changed(b);
 }
 
 void

@@ -27,7 +27,7 @@ static void port_forward(struct batch *);
 static inline void
 tell_bytes(const struct port *port, bool out, const uint8_t *data, size_t len)
 {
-	if (len > 0 && is_tapped(port->node->bridge, TAPPED_BYTES))
+	if (taps_see_bytes)
 		taps_bytes(port, out, data, len);
 }
 
@@ -271,8 +271,10 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 		batch->skip_answers =
 		    exchange != NULL && exchange_has_master(exchange, to);
 		batch_pick(batch, &s->targets[i]);
-		to->retired.offered += batch->nrejected;
-		to->retired.rejected += batch->nrejected;
+		if (!batch->all) {
+			to->retired.offered += batch->nrejected;
+			to->retired.rejected += batch->nrejected;
+		}
 		if (batch->npick == 0) {
 			if (names != NULL)
 				tap_rejected(
@@ -375,44 +377,41 @@ port_hand(struct port *port, const struct batch *batch, const struct item *item,
 	port->progress_ns = task_now();
 }
 
-/* Datagrams that the transport has discarded are dropped, not sent. */
+/*
+ * The transport has discarded the datagram of the i-th frame, which is therefore dropped.
+ * port_write() counts it as sent.
+ */
 static void
-count_unsent(struct port *port, const struct batch *batch, unsigned n)
+port_unsent(struct port *port, const struct batch *batch, unsigned i)
 {
-	const struct item *item;
+	const struct item *item = &batch->item[batch->pick[i]];
+	size_t start = i > 0 ? batch->end[i - 1] : 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		item = &batch->item[batch->pick[i]];
-		if (item->unsent == 0)
-			continue;
-		COUNT(port, tx_bytes,
-		    (i > 0 ? batch->end[i - 1] : 0) - batch->end[i]);
-		COUNT(port, tx_frames, -1);
-		COUNT(port, tx_payload, -item->len);
-		port_drop(port,
-		    item->unsent == EMSGSIZE ? DROP_UNENCODABLE : DROP_NO_PEER,
-		    item->payload, item->len);
-	}
+	COUNT(port, tx_bytes, start - batch->end[i]);
+	COUNT(port, tx_frames, -1);
+	COUNT(port, tx_payload, -item->len);
+	port_drop(port,
+	    port->link->unsent == EMSGSIZE ? DROP_UNENCODABLE : DROP_NO_PEER,
+	    item->payload, item->len);
+	port->link->unsent = 0;
 }
 
-/* Writes the encoded frames with one call, or, as datagrams, with one call each. */
-static ssize_t
-port_write_out(struct port *port, struct batch *batch, unsigned most)
+/* Writes the encoded frames as datagrams, with one call each. */
+static __attribute__((noinline)) ssize_t
+port_write_apart(struct port *port, const struct batch *batch, unsigned most)
 {
-	bool apart = port->conf->ops->datagram != 0;
-	unsigned last = most - 1;
 	size_t start = 0;
 	ssize_t n;
 
-	for (unsigned i = apart ? 0 : last; i <= last; i++) {
+	for (unsigned i = 0; i < most; i++) {
 		n = link_write(
 		    port->link, batch->data + start, batch->end[i] - start);
 		if (n <= 0)
 			return start > 0 ? (ssize_t)start : n;
-		if (port->link->unsent == 0)
+		if (port->link->unsent != 0)
+			port_unsent(port, batch, i);
+		else
 			tell_bytes(port, true, batch->data + start, (size_t)n);
-		batch->item[batch->pick[i]].unsent = port->link->unsent;
-		port->link->unsent = 0;
 		start += (size_t)n;
 		if (start < batch->end[i])
 			break;
@@ -420,8 +419,22 @@ port_write_out(struct port *port, struct batch *batch, unsigned most)
 	return (ssize_t)start;
 }
 
+/* Writes the encoded frames with one call, unless they are datagrams. */
+static ssize_t
+port_write_out(struct port *port, const struct batch *batch, unsigned most)
+{
+	ssize_t n;
+
+	if (port->conf->ops->datagram != 0)
+		return port_write_apart(port, batch, most);
+	n = link_write(port->link, batch->data, batch->end[most - 1]);
+	if (n > 0)
+		tell_bytes(port, true, batch->data, (size_t)n);
+	return n;
+}
+
 unsigned
-port_write(struct port *port, struct batch *batch)
+port_write(struct port *port, const struct batch *batch)
 {
 	/* Frames that are delimited by silence are written one at a time. */
 	unsigned most =
@@ -442,8 +455,6 @@ port_write(struct port *port, struct batch *batch)
 			done++;
 	if (n > 0)
 		port_account(port, batch, done);
-	if (port->conf->ops->datagram != 0)
-		count_unsent(port, batch, done);
 	if (done == most)
 		return done;
 	start = done > 0 ? batch->end[done - 1] : 0;
@@ -571,13 +582,13 @@ count_no_peer(struct node *to, const struct batch *batch)
 	    to, DROP_NO_PEER, batch->npick, batch->item[batch->pick[0]].len);
 }
 
-/* The same for a port while there are taps: collects the outcome of each frame. */
+/* Delivers to one port while there are taps: collects the outcome of each frame. */
 static void
-deliver_watched(struct port *port, struct batch *batch)
+port_deliver_watched(struct port *port, const struct batch *batch)
 {
 	uint64_t before = port->traffic.tx_frames;
-	unsigned sent = 0;
 	const struct item *item;
+	unsigned sent = 0;
 
 	if (port_ready(port))
 		sent = port_write(port, batch);
@@ -591,10 +602,22 @@ deliver_watched(struct port *port, struct batch *batch)
 	}
 }
 
+static __attribute__((noinline)) void
+ports_deliver_watched(const struct node *to, const struct batch *batch)
+{
+	struct port *port;
+
+	TAILQ_FOREACH(port, &to->ports, entry) {
+		if (!port_gets(port, batch->from))
+			continue;
+		COUNT(port, offered, batch->npick);
+		port_deliver_watched(port, batch);
+	}
+}
+
 void
 node_deliver(struct node *to, struct batch *batch)
 {
-	bool watched = is_tapped(to->bridge, TAPPED_FRAMES);
 	struct port *port, *ready;
 	unsigned sent;
 
@@ -607,14 +630,16 @@ node_deliver(struct node *to, struct batch *batch)
 			break;
 	if (ready != NULL)
 		batch_encode(batch, to);
+	if (batch->npick == 0)
+		return;
+	if (is_tapped(to->bridge, TAPPED_FRAMES)) {
+		ports_deliver_watched(to, batch);
+		return;
+	}
 	TAILQ_FOREACH(port, &to->ports, entry) {
-		if (!port_gets(port, batch->from) || batch->npick == 0)
+		if (!port_gets(port, batch->from))
 			continue;
 		COUNT(port, offered, batch->npick);
-		if (watched) {
-			deliver_watched(port, batch);
-			continue;
-		}
 		sent = 0;
 		if (port == ready || port_ready(port))
 			sent = port_write(port, batch);

@@ -82,8 +82,10 @@ void losses_free(struct bridge *b);
  * port is being freed.  (latest.c) */
 void latest_forget(struct port *port);
 
-/* What the tap asks for, as enum tapped.  (tap.c) */
-unsigned tap_wants(const struct tap *tap);
+/* Determines what the taps ask for, after one was added or removed.  (tap.c) */
+void taps_changed(struct bridge *b);
+/* Whether they ask for bytes; a copy of that flag, for speed. */
+extern bool taps_see_bytes;
 /* Whether any tap asks for these things. */
 static inline bool
 is_tapped(const struct bridge *b, enum tapped what)

@@ -17,6 +17,8 @@
 #define OUTCOME_MAX 512
 #define OUTCOME_ROOM (OUTCOME_MAX - 32)
 
+bool taps_see_bytes;
+
 static struct {
 	const uint8_t *payload; /* NULL: none is being collected */
 	const char *kind;	/* of the last destination: "sent to " */
@@ -53,8 +55,9 @@ shows(const struct tap *tap, const char *from, const char *to)
 	return false;
 }
 
-unsigned
-tap_wants(const struct tap *tap)
+/* What the tap asks for, as enum tapped. */
+static unsigned
+wants(const struct tap *tap)
 {
 	bool frames = tap->frame != NULL || tap->outcome != NULL ||
 	    tap->sent != NULL || tap->note != NULL;
@@ -63,6 +66,17 @@ tap_wants(const struct tap *tap)
 	    (tap->bad != NULL ? TAPPED_BAD : 0) |
 	    (tap->bytes != NULL ? TAPPED_BYTES : 0) |
 	    (tap->lost != NULL ? TAPPED_LOST : 0);
+}
+
+void
+taps_changed(struct bridge *b)
+{
+	const struct tap *tap;
+
+	b->tapped = 0;
+	TAILQ_FOREACH(tap, &b->taps, entry)
+		b->tapped |= wants(tap);
+	taps_see_bytes = is_tapped(b, TAPPED_BYTES);
 }
 
 /* --- the outcome of a frame ------------------------------------------------ */
@@ -250,6 +264,8 @@ taps_bytes(const struct port *port, bool out, const uint8_t *data, size_t len)
 {
 	struct tap *tap;
 
+	if (len == 0)
+		return;
 	TAILQ_FOREACH(tap, &port->node->bridge->taps, entry)
 		if (tap->bytes != NULL && shows(tap, port->conf->name, "-"))
 			tap->bytes(tap, port, out, data, len);

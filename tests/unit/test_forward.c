@@ -320,14 +320,14 @@ static void
 add_tap(struct tap *tap)
 {
 	TAILQ_INSERT_TAIL(&bridge.taps, tap, entry);
-	bridge.tapped = tap_wants(tap);
+	taps_changed(&bridge);
 }
 
 static void
 remove_tap(struct tap *tap)
 {
 	TAILQ_REMOVE(&bridge.taps, tap, entry);
-	bridge.tapped = 0;
+	taps_changed(&bridge);
 }
 
 static void
