@@ -241,6 +241,51 @@ test_levels(void **state)
 	assert_int_equal(log_level(), LOG_ERR);
 }
 
+static char told[256];
+
+static void
+on_message(struct log_listener *listener, int level, enum log_about about,
+    const char *name, const char *text)
+{
+	(void)listener;
+	append(told, sizeof(told), "%s %d %s: %s\n", log_level_name(level),
+	    (int)about, name != NULL ? name : "-", text);
+	/* This is logged, and not passed to listeners. */
+	log_at(LOG_ERR, "inside");
+}
+
+/* A listener has its own level, and the log keeps its own. */
+static void
+test_listeners(void **state)
+{
+	struct log_listener one = { .level = LOG_NOTICE,
+		.message = on_message };
+	struct log_listener two = { .level = LOG_ERR, .message = on_message };
+	struct stage s;
+
+	(void)state;
+	begin_pipe(&s);
+	log_set_level(LOG_ERR);
+	log_listen(&one);
+	log_listen(&two);
+	log_to(LOG_NOTICE, ABOUT_STATE, "a", "up\n");
+	log_at(LOG_INFO, "unheard");
+	expect(&s, "ttybridged: inside\n");
+	assert_string_equal(told, "notice 6 a: up\\n\n");
+	told[0] = '\0';
+	log_unlisten(&one);
+	log_at(LOG_NOTICE, "unheard");
+	log_to(LOG_ERR, ABOUT_RELOAD, NULL, "bad");
+	expect(&s, "ttybridged: bad\nttybridged: inside\n");
+	assert_string_equal(told, "error 5 -: bad\n");
+	log_unlisten(&two);
+	told[0] = '\0';
+	log_at(LOG_ERR, "alone");
+	expect(&s, "ttybridged: alone\n");
+	assert_string_equal(told, "");
+	end(&s);
+}
+
 int
 main(void)
 {
@@ -252,6 +297,7 @@ main(void)
 		cmocka_unit_test(test_reader_gone),
 		cmocka_unit_test(test_limited),
 		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_listeners),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
