@@ -151,6 +151,8 @@ bool command_watch_waits(const struct client *c);
 bool command_watch(struct client *c);
 void command_unwatch(struct client *c);
 int watch_start(struct call *call);
+/* Shows frames as lines for a capture; first: the first argument that is a name. */
+int stream_start(struct call *call, int first, bool all);
 /* watch_events.c */
 int events_start(struct call *call);
 

@@ -3,9 +3,9 @@
  * the dissector for the payload, the framing, the source and the destinations, as defined
  * in Wireshark's epan/exported_pdu.h.
  *
- * The tap is called in the data path, so records are written to a buffer, which is
- * flushed by a timer once a second, and by the data path when it is full.  After an error
- * the event loop ends the capture, and a partially written record is removed.
+ * libpcap formats the records into memory, and the thread for files writes them
+ * (writer.h).  After an error the event loop ends the capture; the thread has removed a
+ * partially written record by then.
  *
  * libpcap is loaded at run time because it depends on half a dozen libraries that are not
  * needed otherwise.
@@ -18,24 +18,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <event2/event.h>
 #include <pcap/pcap.h>
 
 #include "capture.h"
 #include "log.h"
+#include "writer.h"
 
 #define LIBRARY "libpcap.so.0.8"
 /* From https://www.tcpdump.org/linktypes.html. */
 #define LINKTYPE_WIRESHARK_UPPER_PDU 252
 #define SNAPLEN 262144 /* the maximum that Wireshark reads of a frame */
-#define BUFFER_BYTES (256 * 1024)
-#define TAGS_MAX 1536 /* of which the texts need at most 1240 */
+/* What may wait for the disk. */
+#define WAITING_BYTES ((size_t)8 * 1024 * 1024)
+#define TAGS_MAX 1536 /* of which the texts need at most 1340 */
 #define FILE_HEADER sizeof(struct pcap_file_header)
 #define RECORD_HEADER 16 /* two words of time stamp, caplen, len */
 
@@ -52,7 +52,6 @@ static struct {
 	pcap_t *(*open_dead)(int, int, u_int);
 	pcap_dumper_t *(*dump_fopen)(pcap_t *, FILE *);
 	void (*dump)(u_char *, const struct pcap_pkthdr *, const u_char *);
-	int (*dump_flush)(pcap_dumper_t *);
 	void (*dump_close)(pcap_dumper_t *);
 	void (*close)(pcap_t *);
 } lib;
@@ -64,27 +63,33 @@ static const struct {
 	{ "pcap_open_dead_with_tstamp_precision", &lib.open_dead },
 	{ "pcap_dump_fopen", &lib.dump_fopen },
 	{ "pcap_dump", &lib.dump },
-	{ "pcap_dump_flush", &lib.dump_flush },
 	{ "pcap_dump_close", &lib.dump_close },
 	{ "pcap_close", &lib.close },
 };
 
+LIST_HEAD(waiter_list, capture_waiter);
+
 static struct {
 	struct bridge *bridge; /* NULL: no capture is running */
+	bool ending;	       /* only the rest is being written */
 	struct tap tap;
 	char *file;
+	struct writer_file *writer; /* NULL: no capture is running or ending */
+	struct waiter_list waiters;
+	/* libpcap, and what it has formatted. */
 	FILE *stream;
-	char *buffer; /* the buffer of the stream */
 	pcap_t *pcap;
 	pcap_dumper_t *dumper;
+	struct buffer {
+		uint8_t *data;
+		size_t len, size;
+	} out;
+	uint8_t head[FILE_HEADER];
 	uint8_t *record; /* tags and payload, contiguous */
 	size_t record_size;
-	int error; /* error of writing */
-	uint64_t frames, bytes;
-	uint64_t safe_frames, safe_bytes; /* those already written */
+	uint64_t frames, bytes, skipped;
 	uint64_t start_ns, end_ns;
 	char why[128];
-	struct event *timer;
 	struct task task;
 } capture;
 
@@ -156,6 +161,7 @@ check_file(int fd, const char *file, struct error *err)
 	return ftruncate(fd, 0) < 0 ? fail_errno(file, err) : 0;
 }
 
+/* Opens an empty file; returns its descriptor. */
 static int
 open_file(const char *file, struct error *err)
 {
@@ -173,71 +179,59 @@ open_file(const char *file, struct error *err)
 		close(fd);
 		return r;
 	}
-	if ((capture.stream = fdopen(fd, "w")) == NULL) {
-		close(fd);
-		return fail_errno(file, err);
-	}
-	return 0;
+	return fd;
 }
 
-/* Flushes the buffer. */
-static void
-write_out(void)
-{
-	if (capture.error == 0 && lib.dump_flush(capture.dumper) < 0)
-		capture.error = errno;
-	if (capture.error != 0)
-		return;
-	capture.safe_frames = capture.frames;
-	capture.safe_bytes = capture.bytes;
-}
-
+/* Files that a ring would replace must be captures, too. */
 static int
-start_dump(const char *file, struct error *err)
+check_ring(const char *file, unsigned files, struct error *err)
 {
-	/* setvbuf() ignores the size if it has to allocate the buffer. */
-	if ((capture.buffer = malloc(2 * BUFFER_BYTES)) != NULL)
-		setvbuf(
-		    capture.stream, capture.buffer, _IOFBF, 2 * BUFFER_BYTES);
-	capture.pcap = lib.open_dead(
-	    LINKTYPE_WIRESHARK_UPPER_PDU, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
-	if (capture.buffer != NULL && capture.pcap != NULL)
-		capture.dumper = lib.dump_fopen(capture.pcap, capture.stream);
-	if (capture.dumper == NULL) {
-		errno = ENOMEM;
-		return fail_errno(file, err);
-	}
-	return lib.dump_flush(capture.dumper) < 0 ? fail_errno(file, err) : 0;
-}
-
-/* Removes a partially written record, which programs cannot read. */
-static void
-cut_file(void)
-{
-	int fd = fileno(capture.stream);
-	uint32_t head[RECORD_HEADER / sizeof(uint32_t)];
-	uint64_t end;
+	char *name;
 	struct stat st;
+	int fd, r = 0;
 
-	__fpurge(capture.stream);
-	if (fstat(fd, &st) < 0)
-		st.st_size = 0;
-	capture.frames = capture.safe_frames;
-	capture.bytes = capture.safe_bytes;
-	while (pread(fd, head, sizeof(head), (off_t)capture.bytes) ==
-	    sizeof(head)) {
-		end = capture.bytes + RECORD_HEADER + head[2]; /* caplen */
-		if (end > (uint64_t)st.st_size)
-			break;
-		capture.bytes = end;
-		capture.frames++;
+	for (unsigned i = 1; i < files && r == 0; i++) {
+		if (asprintf(&name, "%s.%u", file, i) < 0)
+			return error_fail(err, -ENOMEM, "out of memory");
+		fd = open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		if (fd < 0 && errno != ENOENT)
+			r = fail_errno(name, err);
+		else if (fd >= 0 &&
+		    (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+			(st.st_size > 0 && !is_capture(fd))))
+			r = error_fail(err, -EEXIST,
+			    "'%s' is there already, and is not a capture",
+			    name);
+		if (fd >= 0)
+			close(fd);
+		free(name);
 	}
-	if (ftruncate(fd, (off_t)capture.bytes) < 0)
-		log_at(LOG_WARNING, "%s ends in half a frame", capture.file);
+	return r;
+}
+
+/* --- formatting ---------------------------------------------------------- */
+
+/* Receives what libpcap writes. */
+static ssize_t
+on_output(void *cookie, const char *data, size_t len)
+{
+	struct buffer *out = cookie;
+	size_t size = out->len + len;
+	uint8_t *grown;
+
+	if (size > out->size) {
+		if ((grown = realloc(out->data, size)) == NULL)
+			return 0;
+		out->data = grown;
+		out->size = size;
+	}
+	memcpy(out->data + out->len, data, len);
+	out->len = size;
+	return (ssize_t)len;
 }
 
 static void
-close_file(void)
+format_end(void)
 {
 	if (capture.dumper != NULL)
 		lib.dump_close(capture.dumper);
@@ -245,14 +239,35 @@ close_file(void)
 		fclose(capture.stream);
 	if (capture.pcap != NULL)
 		lib.close(capture.pcap);
-	free(capture.buffer);
-	capture.buffer = NULL;
+	free(capture.out.data);
+	free(capture.record);
+	memset(&capture.out, 0, sizeof(capture.out));
+	capture.record = NULL;
+	capture.record_size = 0;
 	capture.stream = NULL;
 	capture.dumper = NULL;
 	capture.pcap = NULL;
 }
 
-/* --- frames -------------------------------------------------------------- */
+static int
+format_begin(struct error *err)
+{
+	const cookie_io_functions_t functions = { .write = on_output };
+
+	capture.stream = fopencookie(&capture.out, "w", functions);
+	capture.pcap = lib.open_dead(
+	    LINKTYPE_WIRESHARK_UPPER_PDU, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
+	if (capture.stream != NULL && capture.pcap != NULL) {
+		setvbuf(capture.stream, NULL, _IONBF, 0);
+		capture.dumper = lib.dump_fopen(capture.pcap, capture.stream);
+	}
+	if (capture.dumper == NULL || capture.out.len != FILE_HEADER) {
+		format_end();
+		return error_fail(err, -ENOMEM, "out of memory");
+	}
+	memcpy(capture.head, capture.out.data, FILE_HEADER);
+	return 0;
+}
 
 /* Appends a tag; its value is padded to a multiple of four bytes. */
 static size_t
@@ -267,15 +282,16 @@ put_tag(uint8_t *to, size_t at, enum tag tag, const char *text)
 	return at + sizeof(head) + padded;
 }
 
-/* The dissector for the payload of a framing. */
-static const char *
-dissector(const struct framing_conf *conf)
+const char *
+capture_dissector(const struct framing_conf *conf)
 {
 	bool whole = conf->payload == PAYLOAD_WHOLE;
 
 	return whole && conf->rule->dissector != NULL ? conf->rule->dissector
 						      : "data";
 }
+
+/* --- frames -------------------------------------------------------------- */
 
 /* Reserves space for a record with a payload of len bytes.  -ENOMEM. */
 static int
@@ -293,84 +309,88 @@ reserve(size_t len)
 	return 0;
 }
 
-static void
-put_record(const uint8_t *data, size_t len)
+static bool
+put_record(size_t len)
 {
 	struct pcap_pkthdr head = { .caplen = (bpf_u_int32)MIN(len, SNAPLEN),
 		.len = (bpf_u_int32)len };
 	struct timespec ts;
+	struct iovec part;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	head.ts.tv_sec = ts.tv_sec;
 	head.ts.tv_usec =
 	    ts.tv_nsec; /* nanoseconds, by the precision of the file */
-	lib.dump((u_char *)capture.dumper, &head, data);
+	capture.out.len = 0;
+	lib.dump((u_char *)capture.dumper, &head, capture.record);
+	if (ferror(capture.stream)) {
+		clearerr(capture.stream);
+		return false;
+	}
+	part = (struct iovec){ capture.out.data, capture.out.len };
+	if (!writer_put(capture.writer, &part, 1))
+		return false;
 	capture.frames++;
-	capture.bytes += RECORD_HEADER + head.caplen;
-	if (ferror(capture.stream))
-		capture.error = errno != 0 ? errno : EIO;
-	else if (capture.bytes - capture.safe_bytes > BUFFER_BYTES)
-		write_out();
+	capture.bytes += part.iov_len;
+	return true;
 }
 
-/* Flushes in the next iteration of the loop after an error, or else in a second. */
+/* note: "", or what is wrong with the payload, which then is not dissected. */
 static void
-arm(void)
+put_frame(const struct framing_conf *framing, const char *from, const char *to,
+    const uint8_t *payload, size_t len, const char *note)
 {
-	const struct timeval second = { .tv_sec = 1 };
+	bool whole = *note == '\0';
+	char way[640], protocol[680];
+	size_t at = 0;
 
-	if (capture.error != 0)
-		event_active(capture.timer, EV_TIMEOUT, 1);
-	else if (!event_pending(capture.timer, EV_TIMEOUT, NULL))
-		event_add(capture.timer, &second);
-	TASK_WAIT(&capture.task);
+	if (reserve(len) < 0) {
+		capture.skipped++;
+		return;
+	}
+	snprintf(way, sizeof(way), "%s > %s%s", from, to, note);
+	/* TAG_COL_INFO_TEXT is supported by Wireshark 4.2 and later. */
+	snprintf(protocol, sizeof(protocol), "%s %s", framing->rule->name, way);
+	at = put_tag(capture.record, at, TAG_DISSECTOR_NAME,
+	    whole ? capture_dissector(framing) : "data");
+	at = put_tag(capture.record, at, TAG_COL_PROT_TEXT, protocol);
+	at = put_tag(capture.record, at, TAG_COL_INFO_TEXT, way);
+	at = put_tag(capture.record, at, TAG_END, "");
+	memcpy(capture.record + at, payload, len);
+	if (!put_record(at + len))
+		capture.skipped++;
 }
 
 static void
 on_frame(struct tap *tap, const struct port *from, const char *to,
     const uint8_t *payload, size_t len)
 {
-	const struct framing_conf *framing = &from->conf->framing;
-	char way[600], protocol[640];
-	size_t at = 0;
-
 	(void)tap;
-	if (capture.error != 0)
-		return;
-	if (reserve(len) < 0) {
-		write_out();
-		if (capture.error == 0)
-			capture.error = ENOMEM;
-	} else {
-		snprintf(way, sizeof(way), "%s > %s", from->link->name, to);
-		/* TAG_COL_INFO_TEXT is supported by Wireshark 4.2 and later. */
-		snprintf(protocol, sizeof(protocol), "%s %s",
-		    framing->rule->name, way);
-		at = put_tag(
-		    capture.record, at, TAG_DISSECTOR_NAME, dissector(framing));
-		at = put_tag(capture.record, at, TAG_COL_PROT_TEXT, protocol);
-		at = put_tag(capture.record, at, TAG_COL_INFO_TEXT, way);
-		at = put_tag(capture.record, at, TAG_END, "");
-		memcpy(capture.record + at, payload, len);
-		put_record(capture.record, at + len);
-	}
-	arm();
+	put_frame(&from->conf->framing, from->link->name, to, payload, len, "");
+}
+
+static void
+on_sent(struct tap *tap, const struct node *to, const uint8_t *payload,
+    size_t len, const char *outcome)
+{
+	const struct endpoint_conf *conf = to->endpoint->conf;
+
+	(void)tap, (void)outcome;
+	put_frame(&conf->framing, "control", conf->name, payload, len, "");
+}
+
+static void
+on_bad(struct tap *tap, const struct port *from, enum bad_reason reason,
+    const uint8_t *data, size_t len, bool again)
+{
+	char note[48];
+
+	(void)tap, (void)again;
+	snprintf(note, sizeof(note), " bad: %s", bad_reason_names[reason]);
+	put_frame(&from->conf->framing, from->link->name, "-", data, len, note);
 }
 
 /* --- start and stop ------------------------------------------------------ */
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-	task_begin(&capture.task);
-	write_out();
-	TASK_SET(&capture.task, TASK_IDLE);
-	if (capture.error != 0)
-		capture_stop(strerror(capture.error));
-	else
-		task_end(&capture.task);
-}
 
 static void
 label(const struct task *task, char *buf, size_t size)
@@ -378,9 +398,9 @@ label(const struct task *task, char *buf, size_t size)
 	char much[16];
 
 	(void)task;
-	snprintf(buf, size, "%s, to write to %s (%llu frames, %s)",
-	    task->state == TASK_IDLE ? "frames" : "a second to pass",
-	    capture.file, (unsigned long long)capture.frames,
+	snprintf(buf, size, "%s to write to %s (%llu frames, %s)",
+	    capture.ending ? "the thread" : "frames,", capture.file,
+	    (unsigned long long)capture.frames,
 	    format_size(capture.bytes, much, sizeof(much)));
 }
 
@@ -388,7 +408,54 @@ static void
 on_cancel(struct task *task)
 {
 	(void)task;
-	capture_stop("cancelled on the control port");
+	capture_stop("cancelled on the control port", NULL);
+}
+
+/* The writer has news: an error ends the capture. */
+static void
+on_changed(void *arg)
+{
+	struct writer_stats stats;
+
+	(void)arg;
+	writer_get(capture.writer, &stats);
+	if (stats.error != 0)
+		capture_stop(strerror(stats.error), NULL);
+}
+
+static void
+tell_waiters(int r)
+{
+	struct capture_waiter *w;
+
+	while ((w = LIST_FIRST(&capture.waiters)) != NULL) {
+		LIST_REMOVE(w, entry);
+		w->done(w, r);
+	}
+}
+
+/* Everything is written. */
+static void
+on_closed(void *arg)
+{
+	struct writer_stats stats;
+	int r;
+
+	(void)arg;
+	writer_get(capture.writer, &stats);
+	r = -stats.error;
+	capture.writer = NULL;
+	capture.ending = false;
+	capture.frames = stats.records;
+	capture.bytes = stats.bytes + stats.begun * FILE_HEADER;
+	capture.end_ns = now_ns();
+	if (r < 0)
+		snprintf(capture.why, sizeof(capture.why), "%s", strerror(-r));
+	task_remove(&capture.task);
+	log_at(r < 0 ? LOG_WARNING : LOG_NOTICE,
+	    "the capture to %s has ended: %s (%llu frames)", capture.file,
+	    capture.why, (unsigned long long)capture.frames);
+	tell_waiters(r);
 }
 
 /* Replaces the state of the last capture with that of a new one, to that file. */
@@ -397,101 +464,119 @@ forget_last(char *path)
 {
 	free(capture.file);
 	capture.file = path;
-	capture.error = 0;
-	capture.frames = capture.safe_frames = 0;
-	capture.bytes = capture.safe_bytes = FILE_HEADER;
+	capture.frames = capture.skipped = 0;
+	capture.bytes = FILE_HEADER;
 	capture.why[0] = '\0';
 	capture.start_ns = now_ns();
 }
 
-int
-capture_start(
-    struct bridge *b, const char *file, char **names, struct error *err)
+/* Opens the files, and prepares to write to them. */
+static int
+open_writer(struct bridge *b, const struct capture_options *o,
+    struct writer_file **ret, struct error *err)
 {
-	char *path;
-	int r;
+	const struct writer_conf conf = {
+		.path = o->file,
+		.size = o->size,
+		.files = o->files,
+		.limit = WAITING_BYTES,
+		.head = capture.head,
+		.head_len = FILE_HEADER,
+		.changed = on_changed,
+		.closed = on_closed,
+	};
+	int fd, r;
 
-	if (capture.bridge != NULL)
-		return error_fail(err, -EBUSY,
-		    "a capture to '%s' is on already", capture.file);
-	if ((r = load_library(err)) < 0)
+	if ((r = check_ring(o->file, o->files, err)) < 0)
 		return r;
-	if (capture.timer == NULL)
-		capture.timer = evtimer_new(b->base, on_timer, NULL);
-	path = strdup(file);
-	if (capture.timer == NULL || path == NULL) {
-		error_set(err, "out of memory");
-		free(path);
-		return -ENOMEM;
-	}
-	if ((r = open_file(file, err)) < 0 || (r = start_dump(file, err)) < 0) {
-		close_file();
-		free(path);
-		return r;
-	}
-	forget_last(path);
-	capture.bridge = b;
-	capture.tap = (struct tap){ .frame = on_frame, .names = names };
-	bridge_tap(b, &capture.tap);
-	task_add(&capture.task, NULL, label, "capture.write");
-	capture.task.cancel = on_cancel;
-	TASK_SET(&capture.task, TASK_IDLE);
-	log_at(LOG_NOTICE, "captures to %s", file);
+	if ((fd = open_file(o->file, err)) < 0)
+		return fd;
+	if ((r = writer_open(b->base, &conf, fd, ret)) < 0)
+		return error_fail(err, r, "'%s' cannot be written: %s", o->file,
+		    strerror(-r));
 	return 0;
 }
 
 int
-capture_stop(const char *why)
+capture_start(
+    struct bridge *b, const struct capture_options *o, struct error *err)
 {
+	struct writer_file *writer;
+	char *path;
 	int r;
 
-	if (capture.bridge == NULL)
-		return 0;
-	write_out();
-	if ((r = -capture.error) < 0) {
-		cut_file();
-		why = strerror(-r);
+	if (capture.writer != NULL)
+		return error_fail(err, -EBUSY,
+		    "a capture to '%s' is on already", capture.file);
+	if ((r = load_library(err)) < 0 || (r = format_begin(err)) < 0)
+		return r;
+	if ((path = strdup(o->file)) == NULL) {
+		format_end();
+		return error_fail(err, -ENOMEM, "out of memory");
 	}
-	bridge_untap(capture.bridge, &capture.tap);
-	capture.bridge = NULL;
-	event_del(capture.timer);
-	task_remove(&capture.task);
-	close_file();
-	capture.end_ns = now_ns();
-	snprintf(capture.why, sizeof(capture.why), "%s", why);
-	log_at(r < 0 ? LOG_WARNING : LOG_NOTICE,
-	    "the capture to %s has ended: %s (%llu frames)", capture.file, why,
-	    (unsigned long long)capture.frames);
-	return r;
+	if ((r = open_writer(b, o, &writer, err)) < 0) {
+		format_end();
+		free(path);
+		return r;
+	}
+	forget_last(path);
+	capture.writer = writer;
+	capture.bridge = b;
+	capture.tap = (struct tap){ .frame = on_frame,
+		.sent = on_sent,
+		.bad = o->all ? on_bad : NULL,
+		.names = o->names };
+	bridge_tap(b, &capture.tap);
+	task_add(&capture.task, NULL, label, "capture.write");
+	capture.task.cancel = on_cancel;
+	TASK_WAIT(&capture.task);
+	log_at(LOG_NOTICE, "captures to %s", path);
+	return 0;
+}
+
+bool
+capture_stop(const char *why, struct capture_waiter *w)
+{
+	if (capture.writer == NULL)
+		return false;
+	if (!capture.ending) {
+		bridge_untap(capture.bridge, &capture.tap);
+		capture.bridge = NULL;
+		format_end();
+		snprintf(capture.why, sizeof(capture.why), "%s", why);
+		capture.ending = true;
+		TASK_WAIT(&capture.task);
+		writer_close(capture.writer);
+	}
+	if (w != NULL)
+		LIST_INSERT_HEAD(&capture.waiters, w, entry);
+	return true;
 }
 
 void
 capture_get(struct capture_facts *ret)
 {
-	bool on = capture.bridge != NULL;
+	bool on = capture.writer != NULL;
 
 	*ret = (struct capture_facts){
 		.running = on,
+		.ending = capture.ending,
 		.file = on || capture.why[0] != '\0' ? capture.file : NULL,
 		.why = on ? NULL : capture.why,
 		.ns = (on ? now_ns() : capture.end_ns) - capture.start_ns,
 		.frames = capture.frames,
 		.bytes = capture.bytes,
+		.skipped = capture.skipped,
 	};
 }
 
 void
 capture_free(void)
 {
-	capture_stop("the daemon has ended");
-	if (capture.timer != NULL)
-		event_free(capture.timer);
-	capture.timer = NULL;
+	capture_stop("the daemon has ended", NULL);
+	writer_join();
 	free(capture.file);
 	capture.file = NULL;
-	free(capture.record);
-	capture.record = NULL;
-	capture.record_size = 0;
 	if (lib.handle != NULL)
 		dlclose(lib.handle);
 	lib.handle = NULL;

@@ -10,6 +10,7 @@
 #define CLIENT_H
 
 #include "bridge.h"
+#include "capture.h"
 #include "log.h"
 
 /* The maximum length of a command. */
@@ -86,6 +87,7 @@ struct client {
 	uint64_t stall_timeout;		  /* of a watch, ns, 0: none */
 	bool full;    /* commands with access = full are allowed... */
 	bool by_name; /* ...which a certificate decides */
+	bool remote;  /* its connection is none of a Unix socket */
 	bool closed;  /* about to be freed: nothing more is shown */
 	struct evbuffer *reply;
 
@@ -99,7 +101,8 @@ struct client {
 	bool asking;	   /* ...or the next frame of an endpoint is awaited */
 	bool answered;	   /* the answer has arrived, and is being shown */
 	struct scan *scan; /* the units of a bus are asked, or NULL */
-	bool reloading;	   /* the end of a reload is awaited */
+	bool reloading;	   /* the end of a reload is awaited... */
+	bool stopping;	   /* ...or that of the capture */
 	struct call *call; /* a command in progress, or NULL */
 
 	/* Private to watch, ask and scan. */
@@ -108,6 +111,7 @@ struct client {
 	bool json;		 /* format of the frames */
 	struct evbuffer *frames; /* to be shown, NULL until one is needed */
 	struct reload_waiter reload;
+	struct capture_waiter capture;
 	char asked[ENDPOINT_NAME_MAX];
 	uint64_t asked_up_ns;		 /* since when it is up */
 	int asked_unit;			 /* of a Modbus bus, or -1 */
@@ -122,6 +126,12 @@ struct client {
 	uint64_t looked_ns; /* when that was last checked */
 };
 
+/* Whether the command in progress waits for an event. */
+static inline bool
+client_waits(const struct client *c)
+{
+	return c->reloading || c->stopping;
+}
 /* Appends "ERR MESSAGE" to the reply, as one line for any message. */
 void client_error(struct client *c, const char *message);
 /* Allocates the buffer for the frames to be shown; -ENOMEM. */

@@ -96,8 +96,9 @@ static const struct command commands[] = {
 	    .max = 2,
 	    .run = events_start },
 	{ .name = "capture",
-	    .usage = "capture start FILE [NAME ...] | stop | status",
-	    .help = "frames to a pcap file",
+	    .usage = "capture start [-a] FILE [size=SIZE] [files=COUNT] "
+		     "[NAME ...] | stop | status | stream [-a] [NAME ...]",
+	    .help = "frames to pcap files, or as lines of JSON",
 	    .full_for = "start and stop: ",
 	    .min = 1,
 	    .max = CALL_WORDS_MAX - 1,
@@ -358,7 +359,7 @@ command_run(struct client *c, char *line)
 bool
 command_busy(const struct client *c)
 {
-	return (c->call != NULL && !c->reloading) || c->answered ||
+	return (c->call != NULL && !client_waits(c)) || c->answered ||
 	    (c->scan != NULL && !command_scan_awaits(c)) ||
 	    (c->watching && command_watch_waits(c));
 }
@@ -366,7 +367,7 @@ command_busy(const struct client *c)
 bool
 command_step(struct client *c)
 {
-	if (c->reloading || command_scan_awaits(c))
+	if (client_waits(c) || command_scan_awaits(c))
 		return false;
 	if (c->answered)
 		command_answer(c);
@@ -412,7 +413,9 @@ command_forget(struct client *c)
 {
 	if (c->reloading)
 		LIST_REMOVE(&c->reload, entry);
-	c->reloading = false;
+	if (c->stopping)
+		LIST_REMOVE(&c->capture, entry);
+	c->reloading = c->stopping = false;
 	call_free(c->call);
 	client_untap(c);
 	if (c->frames != NULL)

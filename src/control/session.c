@@ -70,6 +70,9 @@ read_label(const struct task *task, char *buf, size_t size)
 	else if (s->client.reloading)
 		snprintf(buf, size, "the end of the reload that %s asked for",
 		    s->address);
+	else if (s->client.stopping)
+		snprintf(buf, size, "the end of the capture that %s asked for",
+		    s->address);
 	else if (s->client.watching)
 		snprintf(buf, size, "%s to end its %s", s->address,
 		    s->client.watch.events ? "events" : "watch");
@@ -219,7 +222,7 @@ session_update(struct session *s)
 		session_await(s);
 		return;
 	}
-	if (s->client.reloading) {
+	if (client_waits(&s->client)) {
 		bufferevent_disable(s->bev, EV_READ);
 		turns_wait(&s->turn, false);
 		TASK_SET(&s->read, TASK_PAUSED);
@@ -262,7 +265,7 @@ static bool
 session_step(struct session *s)
 {
 	if (s->client.closing || s->client.closed || s->client.asking ||
-	    s->client.reloading)
+	    client_waits(&s->client))
 		return false;
 	if (command_continues(&s->client) &&
 	    ((s->ended && s->client.watching) || line_length(s) >= 0)) {
@@ -489,6 +492,16 @@ has_full_access(const struct control *c, const struct tls_session *tls)
 	    tls_session_is_in(tls, list_has, c->conf.full);
 }
 
+static bool
+is_local(int fd)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+
+	return getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
+	    ss.ss_family == AF_UNIX;
+}
+
 int
 session_new(
     struct control *c, int fd, struct tls_session *tls, const char *peer)
@@ -514,6 +527,7 @@ session_new(
 		.stall_timeout = c->conf.stall_timeout,
 		.full = has_full_access(c, tls),
 		.by_name = tls != NULL,
+		.remote = !is_local(fd),
 	};
 	snprintf(
 	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);

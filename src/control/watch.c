@@ -36,7 +36,8 @@ collected(const struct client *c)
 static bool
 add(struct client *c, const struct record *r)
 {
-	size_t most = r->kind == SHOWN_IN || r->kind == SHOWN_OUT
+	size_t most = r->kind == SHOWN_IN || r->kind == SHOWN_OUT ||
+		r->kind == SHOWN_CAPTURE
 	    ? r->size
 	    : (size_t)SHOWN_MAX;
 	struct shown f = { .kind = r->kind,

@@ -17,6 +17,7 @@ enum shown_kind {
 	SHOWN_NOTE,  /* a frame, and what happens to it */
 	SHOWN_IN,    /* bytes that were read from a link */
 	SHOWN_OUT,   /* bytes that were written to it */
+	SHOWN_CAPTURE, /* a whole frame; note: framing, dissector[, what is wrong] */
 	SHOWN_EVENT, /* from: its kind; to: the name; note: the text; size: the level */
 	SHOWN_HIDDEN /* size: the number of lines that are left out */
 };

@@ -125,6 +125,24 @@ show_json_event(
 	show_member(out, "text", r->note);
 }
 
+/* The note is "FRAMING,DISSECTOR,WHAT IS WRONG". */
+static void
+show_json_capture(
+    struct evbuffer *out, const struct shown *f, const struct record *r)
+{
+	char note[96], *rest = note;
+
+	snprintf(note, sizeof(note), "%s", r->note);
+	show_member(out, "from", r->from);
+	show_member(out, "to", r->to);
+	show_member(out, "framing", strsep(&rest, ","));
+	show_member(out, "dissector", strsep(&rest, ","));
+	evbuffer_add_printf(out, ",\"size\":%zu", f->size);
+	show_base64(out, r);
+	if (*rest != '\0')
+		show_member(out, "bad", rest);
+}
+
 static void
 show_json_frame(struct client *c, const struct shown *f, const struct record *r)
 {
@@ -145,10 +163,17 @@ show_json(struct client *c, const struct shown *f, const struct record *r)
 {
 	struct evbuffer *out = c->reply;
 
-	evbuffer_add_printf(out, "{\"time\":%lld.%06ld",
-	    (long long)f->ts.tv_sec, f->ts.tv_nsec / (long)NSEC_PER_USEC);
+	if (f->kind == SHOWN_CAPTURE)
+		evbuffer_add_printf(out, "{\"time\":%lld.%09ld",
+		    (long long)f->ts.tv_sec, f->ts.tv_nsec);
+	else
+		evbuffer_add_printf(out, "{\"time\":%lld.%06ld",
+		    (long long)f->ts.tv_sec,
+		    f->ts.tv_nsec / (long)NSEC_PER_USEC);
 	if (f->kind == SHOWN_EVENT)
 		show_json_event(out, f, r);
+	else if (f->kind == SHOWN_CAPTURE)
+		show_json_capture(out, f, r);
 	else if (f->kind == SHOWN_FRAME || f->kind == SHOWN_NOTE)
 		show_json_frame(c, f, r);
 	else

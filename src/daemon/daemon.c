@@ -33,6 +33,7 @@
 #include "log.h"
 #include "reload.h"
 #include "systemd.h"
+#include "writer.h"
 
 #define EXIT_RUN 1
 /* The interval at which it checks whether all queues are written, while it stops. */
@@ -216,7 +217,8 @@ try_controls(struct error *err)
 static void
 before_exec(void)
 {
-	capture_stop("the daemon starts again");
+	capture_stop("the daemon starts again", NULL);
+	writer_join();
 	bridge_end_signals(bridge);
 }
 
@@ -521,7 +523,8 @@ leave(int status)
 	int r = 0;
 
 	reload_free();
-	capture_stop("the daemon has ended");
+	capture_stop("the daemon has ended", NULL);
+	writer_join();
 	if (bridge != NULL) {
 		bridge_end_signals(bridge);
 		bridge_end_tls(bridge);

@@ -1,4 +1,5 @@
 """Captures: the frames that passed, in a file that Wireshark opens."""
+import base64
 import json
 import resource
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import (ControlError, expect, flush, pump, route, section, serial,
+from harness import (ControlError, expect, flush, free_port, pump, route, section, serial,
                      wait_for)
 
 HEADER = struct.Struct("<IHHiIII")
@@ -118,6 +119,67 @@ def test_wireshark_opens_it(pty, daemon, directory, framing, dissector, request_
     assert second[3].startswith("raw b > ")
 
 
+def test_discarded_input_and_commands_are_in_it_too(three, directory):
+    d, a, b, _ = three
+    stream = d.session().send(b"capture stream -a a\n")
+    wait_for(lambda: any("watch" in row["label"] for row in d.json("ps")))
+    d.control(f"capture start -a {directory}/x.pcap")
+    d.control("send a hello")
+    expect(a, b"hello\n")
+    b.outgoing += b"\xc0\xdbx\xc0\xc0good\xc0"
+    expect(a, b"good\n", [b])
+    d.control("capture stop")
+    frames = read_capture(directory / "x.pcap")
+    assert frames[0] == ("data", "line control > a", "control > a", b"hello")
+    assert frames[-1][2:] == ("b > a", b"good")
+    bad = frames[1:-1]
+    assert bad and all(f[2] == "b > - bad: malformed" for f in bad)
+    pump([stream], lambda: len(stream.lines()) == 2)
+    rows = [json.loads(line) for line in stream.lines()]
+    assert [(r["from"], r["to"], r["framing"], r["dissector"], r["size"], r["base64"])
+            for r in rows] == [("control", "a", "line", "data", 5, "aGVsbG8="),
+                               ("b", "a", "slip", "data", 4, "Z29vZA==")]
+    assert len(stream.lines()[0].split(b".")[1].split(b",")[0]) == 9
+    d.control("set a/label x")
+    stream.send(b"\n")
+    pump([stream], lambda: b"OK" in stream.lines())
+
+
+def test_whole_frames_are_streamed(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line", max_frame="1M", queue="2M") +
+               serial("b", b, framing="line", max_frame="1M", queue="2M"))
+    stream = d.session().send(b"capture stream\n")
+    wait_for(lambda: any("watch" in row["label"] for row in d.json("ps")))
+    frame = bytes(range(32, 127)) * 7000
+    a.outgoing += frame + b"\n"
+    pump([stream, a, b], lambda: stream.lines())
+    row = json.loads(stream.lines()[0])
+    assert base64.b64decode(row["base64"]) == frame and row["size"] == len(frame)
+
+
+def test_a_ring_keeps_the_last_files(three, directory):
+    d, a, b, c = three
+    (directory / "x.pcap.2").write_text("mine\n")
+    refused(d, "capture start x.pcap size=4K files=3", "x.pcap.2", "is not a capture")
+    (directory / "x.pcap.2").unlink()
+    d.control("capture start x.pcap size=4K files=3")
+    for n in range(40):
+        line = b"%02d" % n + b"x" * 500 + b"\n"
+        a.outgoing += line
+        expect(c, line, [a, b])
+    d.control("capture stop")
+    files = [directory / f"x.pcap{s}" for s in (".2", ".1", "")]
+    assert sorted(directory.glob("x.pcap*")) == sorted(files)
+    assert all(f.stat().st_size <= 4096 for f in files)
+    kept = [int(f[3][:2]) for file in files for f in read_capture(file)]
+    assert kept == list(range(kept[0], 40)) and kept[0] > 0
+    now = status(d)
+    assert now["frames"] == 40 and now["skipped"] == 0
+    d.control("capture start x.pcap size=4K files=3")
+    d.control("capture stop")
+
+
 def test_of_some_endpoints_only(three, directory):
     d, a, b, c = three
     d.control(f"capture start {directory}/x.pcap c")
@@ -139,8 +201,8 @@ def test_what_has_passed_is_in_the_file_soon(three, directory):
     row = next(r for r in d.json("ps") if r["task"] == "capture.write")
     assert "x.pcap" in row["label"] and "(1 frames" in row["label"]
     wait_for(lambda: len(read_capture(file)) == 1)
-    wait_for(lambda: next(r for r in d.json("ps")
-                          if r["task"] == "capture.write")["state"] == "idle")
+    row = next(r for r in d.json("ps") if r["task"] == "daemon.files")
+    assert row["label"].startswith("the thread that writes 1 file (0")
 
 
 def test_what_cannot_be_is_refused(three, directory):
@@ -156,17 +218,32 @@ def test_what_cannot_be_is_refused(three, directory):
     refused(d, f"capture start {directory}/x nobody", "nobody")
     refused(d, "capture start", "FILE")
     refused(d, "capture", "capture start")
-    refused(d, "capture begin", "begin", "start, stop or status")
+    refused(d, "capture begin", "begin", "start, stop, status or stream")
     refused(d, "capture stop", "no capture")
     refused(d, "capture stop x", "too many arguments")
     net = ("127.0.0.1", d.port)
     refused(d, f"capture start {directory}/x", "access = full", address=net)
     assert d.control("capture status", net) == ["capture: none"]
     assert not (directory / "x").exists()
+    refused(d, "capture start x size=1", "'1' is not a size", "4K")
+    refused(d, "capture start x size=4K files=0", "'0' is not a number of files")
+    refused(d, "capture start x files=3", "needs size")
+    refused(d, "capture start -a", "FILE")
+    refused(d, "capture stream nobody", "nobody")
     d.control(f"capture start {directory}/x")
     refused(d, f"capture start {directory}/y", "on already", f"{directory}/x")
     refused(d, "capture stop", "access = full", address=net)
     assert not (directory / "y").exists()
+
+
+def test_over_the_network_it_goes_to_the_state_directory(pty, daemon, directory):
+    net = ("127.0.0.1", free_port())
+    d = daemon(section("daemon", "", state_dir=directory) + serial("a", pty("a")) +
+               section("control", "far", listen=f"127.0.0.1:{net[1]}", access="full"))
+    refused(d, f"capture start {directory}/x", "without '/'", address=net)
+    refused(d, "capture start ../x", "without '/'", address=net)
+    assert d.control("capture start x", net) == [f"file: {directory}/x"]
+    assert "frames: 0" in d.control("capture stop", net)
 
 
 def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, directory):
@@ -176,6 +253,7 @@ def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, direct
         a.outgoing += text + b"\n"
         expect(c, text + b"\n", [a])
         d.control("cancel capture.write")
+        wait_for(lambda: status(d)["capture"] == "ended")
         assert "cancel" in status(d)["reason"]
         assert [f[3] for f in read_capture(directory / "x.pcap")] == [text]
     d.control("capture start x.pcap")
