@@ -96,9 +96,8 @@ static const struct command commands[] = {
 	    .max = 2,
 	    .run = events_start },
 	{ .name = "capture",
-	    .usage = "capture start [-a] FILE [size=SIZE] [files=COUNT] "
-		     "[NAME ...] | stop | status | stream [-a] [NAME ...]",
-	    .help = "frames to pcap files, or as lines of JSON",
+	    .usage = "capture start FILE ... | stop | status | stream ...",
+	    .help = "frames to pcap",
 	    .full_for = "start and stop: ",
 	    .min = 1,
 	    .max = CALL_WORDS_MAX - 1,
