@@ -63,6 +63,8 @@ struct key {
 	uint64_t min, max;	  /* max 0: no bound */
 	/* Of an endpoint: takes effect while it is open, which need not be reopened. */
 	bool in_place;
+	/* It cannot be changed by a control command: it names a file. */
+	bool only_in_file;
 	/* The offset of a bool in the struct that is set when this key, or another one
 	 * with the same offset here, was given; 0: none. */
 	size_t given;

@@ -11,6 +11,7 @@
 #include "exchange.h"
 #include "link.h"
 #include "log.h"
+#include "record.h"
 #include "routes_change.h"
 #include "tls_link.h"
 
@@ -41,6 +42,7 @@ node_free(struct node *node)
 {
 	/* The port of a connection was freed with its link. */
 	endpoint_stop(node->endpoint);
+	node_record_end(node);
 	port_free(TAILQ_FIRST(&node->ports));
 	endpoint_free(node->endpoint);
 	free(node->losses);

@@ -67,7 +67,10 @@ struct snapshot;
 struct latest_table;
 struct local_echo;
 struct losses;
+struct node_log;
 struct node_losses;
+struct port_lines;
+struct writer_stats;
 
 /*
  * The frame whose end, or all of it, is in the output buffer of the bufferevent.  It is
@@ -137,8 +140,9 @@ struct port {
 	_Alignas(CACHE_LINE) struct in_flight
 	    in_flight; /* precedes all frames of the queue */
 	struct queue queue;
-	struct latest_table *latest;	     /* NULL until it is needed */
-	struct local_echo *local_echo;	     /* NULL until something is sent */
+	struct latest_table *latest;   /* NULL until it is needed */
+	struct local_echo *local_echo; /* NULL until something is sent */
+	struct port_lines *lines; /* not logged yet; NULL: none (record.c) */
 	struct restored_link *restored_link; /* until the link is up */
 	struct progress progress;
 	struct event *timer;	/* NULL until it is needed */
@@ -169,6 +173,7 @@ struct node {
 	struct exchange *exchange; /* serializes requests to it, or NULL */
 	bool read_until_full;	   /* to write as much as possible at once */
 	struct traffic retired; /* counters of closed ports, and of no port */
+	struct node_log *log;	/* NULL: none (record.c) */
 	struct node_losses *losses; /* losses that were logged, NULL: none */
 	uint64_t unneeded_ns;	    /* since when; 0: it is needed (demand.c) */
 };
@@ -271,6 +276,10 @@ struct bridge {
 	unsigned ndemand; /* endpoints that are open on demand (demand.c) */
 	struct event *demand;
 	struct task demand_task;
+	unsigned nlogs; /* nodes with a log (record.c) */
+	struct tap log_tap;
+	struct event *log_timer;
+	struct task log_task;
 	bool queued; /* a frame was queued in this turn */
 	bool stopping;
 	/* Called when the state of an endpoint changes; may be NULL. */
@@ -306,6 +315,12 @@ void bridge_free(struct bridge *b);
 void bridge_restored(struct bridge *b);
 /* Ends breaks and resets that are in progress. */
 void bridge_end_signals(struct bridge *b);
+/* Opens all logs again: they may have been renamed. */
+void bridge_reopen_logs(struct bridge *b);
+/* Logs the beginnings of lines that began before that time. */
+void bridge_flush_logs(struct bridge *b, uint64_t before);
+/* The log of the node; false: it has none. */
+bool node_log_stats(const struct node *node, struct writer_stats *ret);
 /* Called before the state is saved: completes what need not be handed over. */
 void bridge_settle(struct bridge *b);
 

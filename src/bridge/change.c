@@ -10,6 +10,7 @@
 #include "demand.h"
 #include "exchange.h"
 #include "log.h"
+#include "record.h"
 #include "restore.h"
 #include "routes_change.h"
 
@@ -411,6 +412,7 @@ open_node(struct change *change, unsigned i)
 		replace_node(change, i);
 	if (conf != NULL)
 		follow_section(node, conf);
+	node_record(node);
 	if (!node->endpoint->conf->ops->several &&
 	    (port = TAILQ_FIRST(&node->ports)) != NULL)
 		update_port(change, port);

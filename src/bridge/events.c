@@ -12,6 +12,7 @@
 #include "restore.h"
 #include "link.h"
 #include "log.h"
+#include "record.h"
 
 /* --- timers --------------------------------------------------------------- */
 
@@ -140,6 +141,7 @@ port_free(struct port *port)
 	queue_free(&port->queue);
 	latest_forget(port);
 	port_echo_free(port);
+	port_record_end(port);
 	free(port->restored_link);
 	free(port->held);
 	free(port);
@@ -357,6 +359,9 @@ on_state(struct endpoint *ep)
 	TAILQ_FOREACH(port, &node->ports, entry)
 		if (port->full)
 			port_release(port);
+	/* Its keys may have changed. */
+	if (node->log != NULL)
+		node_record(node);
 	if (node->bridge->changed != NULL)
 		node->bridge->changed(node->bridge);
 }

@@ -19,7 +19,8 @@ enum claim_kind {
 	CLAIM_DEVICE,
 	CLAIM_LINK,
 	CLAIM_LISTEN,
-	CLAIM_LISTEN_UDP
+	CLAIM_LISTEN_UDP,
+	CLAIM_LOG
 };
 
 static const char *const claim_names[] = {
@@ -29,6 +30,7 @@ static const char *const claim_names[] = {
 	[CLAIM_LINK] = "link",
 	[CLAIM_LISTEN] = "address",
 	[CLAIM_LISTEN_UDP] = "address",
+	[CLAIM_LOG] = "log",
 };
 
 /* A value that only one section may have. */
@@ -109,6 +111,8 @@ claim_endpoint(struct check *k, const struct endpoint_conf *e)
 	for (size_t i = 0; r == 0 && i < NELEM(claims); i++)
 		r = add_claim(
 		    k, claims[i].kind, endpoint_named(e, claims[i].what), &of);
+	if (r == 0)
+		r = add_claim(k, CLAIM_LOG, e->log, &of);
 	if (r == 0 && !e->shares_address)
 		r = add_listen(k, endpoint_named(e, NAMES_ADDRESS),
 		    e->ops->datagram != 0, &of);
@@ -212,9 +216,9 @@ check_claims(struct check *k)
 	const struct claim *first;
 	int r;
 
-	/* At most five per endpoint, two per control port, one per route. */
+	/* At most six per endpoint, two per control port, one per route. */
 	k->claim =
-	    calloc(5UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
+	    calloc(6UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
 		sizeof(*k->claim));
 	if (k->claim == NULL)
 		return -ENOMEM;

@@ -7,6 +7,7 @@
 #include "handshake.h"
 #include "tls_link.h"
 #include "value.h"
+#include "writer.h"
 
 /* --- values -------------------------------------------------------------- */
 
@@ -247,6 +248,21 @@ print_tls(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
+/* Only an endpoint with a log has these. */
+static bool
+print_log(const void *object, size_t at, char *buf, size_t size)
+{
+	struct writer_stats stats;
+
+	if (!node_log_stats(((const struct node_sums *)object)->node, &stats))
+		return false;
+	print_number(
+	    *(const uint64_t *)(const void *)((const char *)&stats + at), buf,
+	    size);
+	return true;
+}
+
+#define LOGGED(member) print_log, offsetof(struct writer_stats, member)
 #define TRAFFIC(member) print_traffic, offsetof(struct traffic, member)
 
 enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
@@ -317,6 +333,9 @@ const struct row node_rows[] = {
 	{ "line_parity", print_line_error, LINE_PARITY },
 	{ "line_overrun", print_line_error, LINE_OVERRUN },
 	{ "line_break", print_line_error, LINE_BREAK },
+	{ "log_lines", LOGGED(records) },
+	{ "log_bytes", LOGGED(bytes) },
+	{ "log_skipped", LOGGED(skipped) },
 	{ "tls_expires", print_tls, TLS_EXPIRES },
 	{ "tls_failed", print_tls, TLS_FAILED },
 	{ "tls_handshakes", print_tls, TLS_HANDSHAKES },

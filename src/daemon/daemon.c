@@ -218,6 +218,7 @@ static void
 before_exec(void)
 {
 	capture_stop("the daemon starts again", NULL);
+	bridge_flush_logs(bridge, UINT64_MAX);
 	writer_join();
 	bridge_end_signals(bridge);
 }
@@ -333,6 +334,7 @@ on_signal(evutil_socket_t fd, short what, void *arg)
 	while (read(fd, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGHUP:
+			bridge_reopen_logs(bridge);
 			reload_request(NULL, &faults);
 			free(faults);
 			break;
@@ -524,6 +526,8 @@ leave(int status)
 
 	reload_free();
 	capture_stop("the daemon has ended", NULL);
+	if (bridge != NULL)
+		bridge_flush_logs(bridge, UINT64_MAX);
 	writer_join();
 	if (bridge != NULL) {
 		bridge_end_signals(bridge);
@@ -546,6 +550,7 @@ stop(void)
 	capture_free();
 	control_ports_free();
 	bridge_free(bridge);
+	writer_join();
 	serial_finish();
 	if (signal_event != NULL) {
 		close(event_get_fd(signal_event));

@@ -51,6 +51,9 @@ enum overflow {
 	OVERFLOW_DISCONNECT
 };
 
+/* The formats of a log. */
+enum log_format { LOG_TEXT, LOG_HEX, LOG_JSON };
+
 /* A section of the configuration that has been checked. */
 struct endpoint_conf {
 	_Alignas(CACHE_LINE) const struct endpoint_ops *ops;
@@ -68,6 +71,9 @@ struct endpoint_conf {
 	int line;
 
 	char *label;
+	char *log;	/* a file; NULL: none */
+	int log_format; /* enum log_format */
+	uint64_t log_size, log_files;
 	uint64_t stall_timeout;		 /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 

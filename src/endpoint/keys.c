@@ -23,6 +23,13 @@ static const char *const overflow_words[] = {
 	NULL,
 };
 
+static const char *const log_words[] = {
+	[LOG_TEXT] = "text",
+	[LOG_HEX] = "hex",
+	[LOG_JSON] = "json",
+	NULL,
+};
+
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
 /* stall_timeout has a default for each type, which the configuration parser sets. */
@@ -74,6 +81,32 @@ const struct key endpoint_common_keys[] = {
 	    .min = NSEC_PER_MSEC,
 	    .max = 3600 * NSEC_PER_SEC,
 	    .help = "the wait doubles up to this" },
+	{ .name = "log",
+	    .type = KEY_STRING,
+	    .offset = OFFSET(log),
+	    .min = 1,
+	    .max = 4000,
+	    .only_in_file = true,
+	    .help = "a file for what is read from it and written to it" },
+	{ .name = "log_format",
+	    .type = KEY_WORD,
+	    .def = "text",
+	    .offset = OFFSET(log_format),
+	    .words = log_words,
+	    .help = "what the log looks like" },
+	{ .name = "log_size",
+	    .type = KEY_SIZE,
+	    .offset = OFFSET(log_size),
+	    .min = 4096,
+	    .max = 1ULL << 50,
+	    .help = "a log of that size is renamed, and a new one is begun" },
+	{ .name = "log_files",
+	    .type = KEY_NUMBER,
+	    .def = "5",
+	    .offset = OFFSET(log_files),
+	    .min = 1,
+	    .max = 1000,
+	    .help = "how many files of log_size are kept" },
 	{ .name = NULL }
 };
 
@@ -213,6 +246,8 @@ changeable(const struct endpoint *ep, const char *name, void **base)
 	const struct key *key = key_find(endpoint_common_keys, name);
 
 	*base = ep->conf;
+	if (key != NULL && key->only_in_file)
+		return NULL;
 	if (key != NULL || ep->conf->ops->keys == NULL)
 		return key;
 	*base = ep->conf->type_conf;

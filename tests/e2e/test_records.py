@@ -1,0 +1,149 @@
+"""Logs of endpoints: what was read and written, in files."""
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from harness import (ControlError, expect, free_port, run, serial, tcp_server, wait_for)
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
+
+
+def lines(file):
+    """The lines of a log without their times."""
+    if not file.exists():
+        return []
+    return [re.fullmatch(TIME + r"(.*)", line)[1] for line in file.read_text().splitlines()]
+
+
+def test_what_is_read_and_written_is_logged_line_by_line(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log = directory / "a.log"
+    d = daemon(serial("a", a, framing="raw", log=log) + serial("b", b, framing="raw"))
+    wait_for(log.exists)
+    a.outgoing += b"boot\r\nlogin: "
+    expect(b, b"boot\r\nlogin: ", [a])
+    b.outgoing += b"root\r"
+    expect(a, b"root\r", [b])
+    a.outgoing += b"\r\n\x1b[1m$ "
+    expect(b, b"\r\n\x1b[1m$ ", [a])
+    wait_for(lambda: lines(log)[-1:] == [r"< \x1b[1m$ "])
+    assert sorted(lines(log)[:-1]) == ["< boot", "< login: ", "> root"]
+    row = next(r for r in d.json("ps") if r["task"] == "daemon.files")
+    assert "1 file" in row["label"]
+
+
+def test_it_may_be_hexadecimal_or_json(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    daemon(serial("a", a, framing="slip", log=directory / "hex", log_format="hex") +
+           serial("b", b, framing="line", log=directory / "json", log_format="json"))
+    b.outgoing += b'say "\\"\n'
+    expect(a, b'\xc0say "\\"\xc0', [b])
+    wait_for(lambda: lines(directory / "hex") ==
+             ["> c0 73 61 79 20 22 5c 22 c0"])
+    wait_for(lambda: (directory / "json").read_text())
+    row = json.loads((directory / "json").read_text())
+    assert row.pop("time") > 0
+    assert row == {"endpoint": "b", "direction": "in", "size": 7, "text": r'say "\\"'}
+
+
+def test_peers_are_named(pty, daemon, directory, connect):
+    a, port = pty("a"), free_port()
+    daemon(serial("a", a, framing="line") +
+           tcp_server("lan", port, framing="line", log=directory / "lan.log"))
+    client = connect(("127.0.0.1", port))
+    client.outgoing += b"hello\n"
+    expect(a, b"hello\n", [client])
+    wait_for(lambda: lines(directory / "lan.log") == ["lan#1 < hello"])
+
+
+def test_a_log_that_is_full_is_renamed(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log = directory / "a.log"
+    d = daemon(serial("a", a, framing="line", log=log, log_size="4K", log_files="2") +
+               serial("b", b, framing="line"))
+    for n in range(12):
+        line = b"%02d" % n + b"x" * 900 + b"\n"
+        a.outgoing += line
+        expect(b, line, [a])
+    old = directory / "a.log.1"
+    wait_for(lambda: lines(log) and lines(log)[-1].startswith("< 11"))
+    kept = [int(line[2:4]) for line in lines(old) + lines(log)]
+    assert kept == list(range(kept[0], 12)) and kept[0] > 0
+    assert old.stat().st_size <= 4096 and not (directory / "a.log.2").exists()
+    d.control("set a/log_size 1M")
+    with pytest.raises(ControlError) as e:
+        d.control("set a/log /tmp/elsewhere")
+    assert "change the file and reload" in str(e.value)
+
+
+def test_hup_opens_it_again_and_a_reload_may_end_it(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log, old = directory / "a.log", directory / "a.log.old"
+    other = serial("b", b, framing="line")
+    d = daemon(serial("a", a, framing="line", log=log) + other)
+
+    def say(text):
+        a.outgoing += text + b"\n"
+        expect(b, text + b"\n", [a])
+
+    say(b"one")
+    wait_for(lambda: lines(log) == ["< one"])
+    log.rename(old)
+    say(b"two")
+    wait_for(lambda: lines(old) == ["< one", "< two"])
+    d.signal(signal.SIGHUP)
+    wait_for(log.exists)
+    say(b"three")
+    wait_for(lambda: lines(log) == ["< three"])
+    d.reload(serial("a", a, framing="line") + other)
+    wait_for(lambda: all(r["task"] != "daemon.files" for r in d.json("ps")))
+    say(b"four")
+    d.reload(serial("a", a, framing="line", log=log) + other)
+    say(b"five")
+    wait_for(lambda: lines(log) == ["< three", "< five"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_the_beginning_of_a_line_is_not_lost(number, pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log = directory / "a.log"
+    d = daemon(serial("a", a, framing="raw", log=log) + serial("b", b, framing="raw"))
+    a.outgoing += b"one\ntwo"
+    expect(b, b"one\ntwo", [a])
+    d.signal(number)
+    wait_for(lambda: lines(log) == ["< one", "< two"])
+    if number == signal.SIGTERM:
+        assert d.process.wait(20) == 0
+    else:
+        a.outgoing += b"three\n"
+        expect(b, b"three\n", [a])
+        wait_for(lambda: lines(log)[-1] == "< three")
+
+
+def test_what_cannot_be_written_is_told_and_stops_nothing(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log = directory / "a.log"
+    os.mkfifo(log)
+    d = daemon(serial("a", a, framing="line", log=log) + serial("b", b, framing="line"))
+    wait_for(lambda: "cannot be written: it is not a file" in d.stderr())
+    a.outgoing += b"one\n"
+    expect(b, b"one\n", [a])
+    wait_for(lambda: d.get("a/log_skipped") == "1")
+    log.unlink()
+    a.outgoing += b"two\n"
+    expect(b, b"two\n", [a])
+    wait_for(lambda: lines(log) == ["< two"])
+    wait_for(lambda: "is written again; 1 line" in d.stderr())
+    assert int(d.get("a/log_bytes")) == log.stat().st_size
+
+
+def test_two_endpoints_do_not_share_a_log(pty, directory):
+    conf = directory / "ttybridge.conf"
+    conf.write_text(serial("a", pty("a"), log="/tmp/x.log") +
+                    serial("b", pty("b"), log="/tmp/x.log"))
+    done = run("--check", "-c", conf)
+    assert done.returncode == 2
+    assert "the log '/tmp/x.log' is that of [serial a]" in done.stderr
