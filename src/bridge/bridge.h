@@ -67,6 +67,7 @@ struct snapshot;
 struct latest_table;
 struct local_echo;
 struct losses;
+struct history;
 struct node_log;
 struct node_losses;
 struct port_lines;
@@ -145,6 +146,7 @@ struct port {
 	struct port_lines *lines; /* not logged yet; NULL: none (record.c) */
 	struct restored_link *restored_link; /* until the link is up */
 	struct progress progress;
+	uint64_t replayed;	/* bytes of history that were sent first */
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* set when the timer has to be precise */
 	struct task timer_task;
@@ -172,8 +174,9 @@ struct node {
 	unsigned nsources;	   /* links that may send to it: 0, 1, more */
 	struct exchange *exchange; /* serializes requests to it, or NULL */
 	bool read_until_full;	   /* to write as much as possible at once */
-	struct traffic retired; /* counters of closed ports, and of no port */
-	struct node_log *log;	/* NULL: none (record.c) */
+	struct traffic retired;	 /* counters of closed ports, and of no port */
+	struct history *history; /* NULL: none (history.c) */
+	struct node_log *log;	 /* NULL: none (record.c) */
 	struct node_losses *losses; /* losses that were logged, NULL: none */
 	uint64_t unneeded_ns;	    /* since when; 0: it is needed (demand.c) */
 };
@@ -276,7 +279,7 @@ struct bridge {
 	unsigned ndemand; /* endpoints that are open on demand (demand.c) */
 	struct event *demand;
 	struct task demand_task;
-	unsigned nlogs; /* nodes with a log (record.c) */
+	unsigned nlogs; /* nodes with a log or a history of input (record.c) */
 	struct tap log_tap;
 	struct event *log_timer;
 	struct task log_task;
@@ -319,6 +322,10 @@ void bridge_end_signals(struct bridge *b);
 void bridge_reopen_logs(struct bridge *b);
 /* Logs the beginnings of lines that began before that time. */
 void bridge_flush_logs(struct bridge *b, uint64_t before);
+/*
+ * A copy of the most recent bytes of the node, to be freed.  -ENOENT: it keeps none.
+ */
+int node_history_get(const struct node *node, uint8_t **ret, size_t *ret_len);
 /* The log of the node; false: it has none. */
 bool node_log_stats(const struct node *node, struct writer_stats *ret);
 /* Called before the state is saved: completes what need not be handed over. */

@@ -330,6 +330,10 @@ inherit(struct node *to, struct node *from)
 	struct port *new = TAILQ_FIRST(&to->ports);
 
 	to->endpoint->paused = from->endpoint->paused;
+	if (to->endpoint->conf->ops == from->endpoint->conf->ops) {
+		to->history = from->history;
+		from->history = NULL;
+	}
 	if (old == NULL || new == NULL || from->endpoint->conf->ops->several ||
 	    to->endpoint->conf->ops->several) {
 		if (old != NULL)

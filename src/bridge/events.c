@@ -9,6 +9,7 @@
 
 #include "demand.h"
 #include "exchange.h"
+#include "history.h"
 #include "restore.h"
 #include "link.h"
 #include "log.h"
@@ -277,8 +278,9 @@ on_up(struct link *link)
 {
 	struct node *node = link->endpoint->node;
 	struct port *port = link->port;
+	bool made = port == NULL;
 
-	if (port == NULL && (port = port_new(node, link)) == NULL)
+	if (made && (port = port_new(node, link)) == NULL)
 		return -ENOMEM;
 	if (node->bridge->stopping)
 		link_close_read(link);
@@ -287,6 +289,8 @@ on_up(struct link *link)
 	port->said_last = false;
 	if (!link->adopted)
 		port_say(port, NAMES_OPENING);
+	if (made && !link->adopted)
+		history_replay(port);
 	port->progress_ns = now_ns();
 	port_flush(port);
 	port_update(port);
@@ -360,8 +364,7 @@ on_state(struct endpoint *ep)
 		if (port->full)
 			port_release(port);
 	/* Its keys may have changed. */
-	if (node->log != NULL)
-		node_record(node);
+	node_record(node);
 	if (node->bridge->changed != NULL)
 		node->bridge->changed(node->bridge);
 }

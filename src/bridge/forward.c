@@ -20,6 +20,7 @@
 #include <event2/event.h>
 
 #include "exchange.h"
+#include "history.h"
 #include "log.h"
 
 static void port_forward(struct batch *);
@@ -621,6 +622,8 @@ node_deliver(struct node *to, struct batch *batch)
 	struct port *port, *ready;
 	unsigned sent;
 
+	if (to->history != NULL && !history_is_input(to->history))
+		history_deliver(to, batch);
 	if (is_alone(to, batch->from)) {
 		count_no_peer(to, batch);
 		return;

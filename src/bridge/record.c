@@ -1,7 +1,7 @@
 /*
- * record: logs of endpoints.
+ * record: logs of endpoints, and histories of what was read.
  *
- * All of them have one tap, which is on the bridge while there is a log.
+ * All of them have one tap, which is on the bridge while there is one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "forward.h"
+#include "history.h"
 #include "log.h"
 #include "record.h"
 #include "writer.h"
@@ -266,10 +267,13 @@ on_bytes(struct tap *tap, const struct port *port, bool out,
 {
 	/* The tap is passed const ports; this is their recorder. */
 	struct port *own = (struct port *)(uintptr_t)port;
+	struct history *h = port->node->history;
 	struct timespec ts;
 	size_t n;
 
 	(void)tap;
+	if (!out && h != NULL && history_is_input(h))
+		history_add(h, data, len);
 	if (port->node->log == NULL)
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
@@ -291,7 +295,7 @@ on_bytes(struct tap *tap, const struct port *port, bool out,
 static int
 recorder_start(struct bridge *b)
 {
-	if (b->nlogs > 0)
+	if (b->log_timer != NULL)
 		return 0;
 	if ((b->log_timer = evtimer_new(b->base, on_timer, b)) == NULL)
 		return -ENOMEM;
@@ -390,8 +394,30 @@ node_log_open(struct node *node)
 	return r;
 }
 
-void
-node_record(struct node *node)
+/* Uses the key history, and counts a history of input as one that needs the tap. */
+static void
+follow_history(struct node *node)
+{
+	struct bridge *b = node->bridge;
+	bool had = node->history != NULL && history_is_input(node->history);
+	bool has;
+
+	node_history(node);
+	has = node->history != NULL && history_is_input(node->history);
+	if (has && !had) {
+		if (recorder_start(b) < 0)
+			log_to(LOG_WARNING, ABOUT_ENDPOINT,
+			    node->endpoint->conf->name,
+			    "no memory for its history");
+		b->nlogs++;
+	} else if (had && !has) {
+		b->nlogs--;
+		recorder_stop(b);
+	}
+}
+
+static void
+follow_log(struct node *node)
 {
 	const struct endpoint_conf *c = node->endpoint->conf;
 	int r;
@@ -410,9 +436,22 @@ node_record(struct node *node)
 }
 
 void
+node_record(struct node *node)
+{
+	follow_history(node);
+	follow_log(node);
+}
+
+void
 node_record_end(struct node *node)
 {
 	log_close(node);
+	if (node->history != NULL && history_is_input(node->history)) {
+		node->bridge->nlogs--;
+		recorder_stop(node->bridge);
+	}
+	history_free(node->history);
+	node->history = NULL;
 }
 
 void

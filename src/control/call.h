@@ -173,6 +173,9 @@ void command_scan(struct client *c);
 void command_unscan(struct client *c);
 int scan_start(struct call *call);
 
+/* history_command.c */
+int run_history(struct call *call);
+
 /* capture_command.c */
 int run_capture(struct call *call);
 

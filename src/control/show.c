@@ -243,6 +243,7 @@ show_peer(struct call *call)
 	output_cell(o, "%s", port->stalled ? "yes" : "no");
 	output_cell_time(o, now_ns() - link->since_ns, !link->up);
 	show_permission(o, port);
+	output_cell_size(o, port->replayed);
 	return true;
 }
 
@@ -266,6 +267,7 @@ show_peers(struct call *call)
 		"IDLE",
 		"CERTIFICATE",
 		"TLS",
+		"HISTORY",
 		NULL,
 	};
 

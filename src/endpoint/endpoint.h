@@ -71,8 +71,9 @@ struct endpoint_conf {
 	int line;
 
 	char *label;
-	char *log;	/* a file; NULL: none */
-	int log_format; /* enum log_format */
+	uint64_t history; /* bytes, 0: none */
+	char *log;	  /* a file; NULL: none */
+	int log_format;	  /* enum log_format */
 	uint64_t log_size, log_files;
 	uint64_t stall_timeout;		 /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */

@@ -11,7 +11,7 @@ import pytest
 from harness import (Client, ControlError, Session, expect, flush, free_port,
                      pump, route, run, section, serial, tcp_server, wait_for)
 
-COMMANDS = ("help ps where endpoints routes peers list get set send ask scan watch events capture "
+COMMANDS = ("help ps where endpoints routes peers list get set send ask scan watch events history capture "
             "cancel pause resume reopen break reload version json").split()
 
 

@@ -1,4 +1,5 @@
-"""Logs of endpoints: what was read and written, in files."""
+"""Logs of endpoints, and their histories: what was read and written."""
+import base64
 import json
 import os
 import re
@@ -6,7 +7,7 @@ import signal
 
 import pytest
 
-from harness import (ControlError, expect, free_port, run, serial, tcp_server, wait_for)
+from harness import (ControlError, expect, flush, free_port, run, serial, tcp_server, wait_for)
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
 
@@ -147,3 +148,85 @@ def test_two_endpoints_do_not_share_a_log(pty, directory):
     done = run("--check", "-c", conf)
     assert done.returncode == 2
     assert "the log '/tmp/x.log' is that of [serial a]" in done.stderr
+
+
+def history(d, name):
+    reply = d.json(f"history {name}")
+    data = base64.b64decode(reply["base64"])
+    assert reply["endpoint"] == name and reply["size"] == len(data)
+    return data
+
+
+def test_the_most_recent_bytes_are_kept(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="raw", history="100") + serial("b", b, framing="raw"))
+    a.outgoing += b"first\r\nlogin: "
+    expect(b, b"first\r\nlogin: ", [a])
+    b.outgoing += b"not this"
+    expect(a, b"not this", [b])
+    assert history(d, "a") == b"first\r\nlogin: "
+    assert d.control("history a") == ["first", "login: "]
+    sent = b""
+    for n in range(30):
+        more = b"%d," % n * 5
+        sent += more
+        a.outgoing += more
+        expect(b, more, [a])
+    assert history(d, "a") == sent[-100:]
+    d.control("set a/history 10")
+    a.outgoing += b"0123456789abcdef"
+    expect(b, b"0123456789abcdef", [a])
+    assert history(d, "a") == b"6789abcdef"
+    with pytest.raises(ControlError) as e:
+        d.control("history b")
+    assert "'b' has no history" in str(e.value)
+
+
+@pytest.mark.parametrize("framing", ("raw", "line", "slip"))
+def test_a_new_client_gets_the_history_first(framing, pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tcp_server("lan", port, framing=framing, history="64K", greeting="hi\\n"))
+    wire = {"raw": b"%s", "line": b"%s\n", "slip": b"\xc0%s\xc0"}[framing]
+    a.outgoing += b"one\ntwo\n"
+    flush([a])
+    d.wait_number("a/rx_frames", 2)
+    old = wire % b"one" + wire % b"two"
+    assert history(d, "lan") == old
+    first = connect(port)
+    expect(first, b"hi\n" + old, [a])
+    a.outgoing += b"three\n"
+    expect(first, wire % b"three", [a])
+    second = connect(port)
+    expect(second, b"hi\n" + old + wire % b"three", [a, first])
+    assert [row["history"] for row in d.json("peers")] == [6, 11]
+    assert d.number("lan/offered") == 2 + 2 + 1 + 3
+    assert d.number("lan/tx_frames") + d.number("lan/dropped") == d.number("lan/offered")
+
+
+def test_a_history_is_kept_over_a_reload(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+
+    def conf(**keys):
+        return (serial("a", a, framing="line", history="1K", **keys) +
+                tcp_server("lan", port, framing="line", history="1K", **keys))
+    d = daemon(conf())
+    a.outgoing += b"one\n"
+    flush([a])
+    d.wait_number("a/rx_frames", 1)
+    d.reload(conf(max_frame="100"))
+    wait_for(lambda: d.state("a") == "up" and d.state("lan") == "up")
+    assert history(d, "a") == history(d, "lan") == b"one\n"
+    expect(connect(port), b"one\n", [a])
+
+
+def test_a_client_gets_as_much_as_its_queue_has_room_for(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tcp_server("lan", port, framing="line", history="64K", queue="4K"))
+    frames = [b"%04d" % n + b"x" * 96 + b"\n" for n in range(100)]
+    a.outgoing += b"".join(frames)
+    flush([a])
+    d.wait_number("a/rx_frames", 100)
+    expect(connect(port), b"".join(frames[-40:]), [a])
+    assert len(history(d, "lan")) == 101 * 100
