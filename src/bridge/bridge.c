@@ -339,23 +339,6 @@ node_send(struct node *n, struct tap *tap, const uint8_t *payload, size_t len)
 }
 
 void
-bridge_tap(struct bridge *b, struct tap *tap)
-{
-	TAILQ_INSERT_TAIL(&b->taps, tap, entry);
-	taps_changed(b);
-}
-
-void
-bridge_untap(struct bridge *b, struct tap *tap)
-{
-	TAILQ_REMOVE(&b->taps, tap, entry);
-	exchange_forget_tap(b, tap);
-	tap_free_names(tap->names);
-	tap->names = NULL;
-	taps_changed(b);
-}
-
-void
 node_pause(struct node *n, bool paused)
 {
 	struct port *port;
