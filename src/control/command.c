@@ -431,6 +431,15 @@ command_forget(struct client *c)
 	c->watching = c->asking = c->answered = c->unanswered = false;
 }
 
+const char *
+command_usage(size_t index, const char **help)
+{
+	if (index >= NELEM(commands))
+		return NULL;
+	*help = commands[index].help;
+	return commands[index].usage;
+}
+
 /* --- help ---------------------------------------------------------------- */
 
 static void

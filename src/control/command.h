@@ -44,5 +44,10 @@ void command_scan_label(const struct client *c, char *buf, size_t size);
 void command_last(struct client *c);
 /* Ends all commands of a client that is closed, without a reply, and frees their state. */
 void command_forget(struct client *c);
+/*
+ * The usage of the command with that index, such as "get PATH", and what it does; NULL:
+ * there are no more.
+ */
+const char *command_usage(size_t index, const char **help);
 
 #endif

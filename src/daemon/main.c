@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "daemon.h"
+#include "describe.h"
 #include "handover.h"
 #include "output.h"
 #include "serial_list.h"
@@ -19,9 +21,10 @@
 static struct options options;
 
 static const char usage_text[] =
-    "usage: ttybridged [-c FILE] [-v] [--check] [ENDPOINT ENDPOINT ...]\n"
+    "usage: ttybridged [-c FILE] [-v] [ENDPOINT ENDPOINT ...]\n"
+    "       ttybridged [-c FILE] --check [--json] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged --list-ports [--json]\n"
-    "       ttybridged --list-framings\n"
+    "       ttybridged --list-framings | --list-commands\n"
     "       ttybridged --help | --version\n";
 
 static const char help_text[] =
@@ -31,8 +34,9 @@ static const char help_text[] =
     "      --check         read the configuration, print every fault, open"
     " nothing\n"
     "      --list-ports    the serial ports of this machine\n"
-    "      --json          with --list-ports: as JSON\n"
+    "      --json          with --check or --list-ports: as JSON\n"
     "      --list-framings how byte streams can be cut into messages\n"
+    "      --list-commands the commands of a control port\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n\n"
     "ENDPOINT is TYPE:ADDRESS[,KEY=VALUE...], and needs no file:\n"
@@ -41,7 +45,13 @@ static const char help_text[] =
     "             control:127.0.0.1:5010\n"
     "See ttybridged(8), ttybridge.conf(5) and ttybridge-control(7).\n";
 
-enum { OPT_CHECK = 256, OPT_LIST_PORTS, OPT_LIST_FRAMINGS, OPT_JSON };
+enum {
+	OPT_CHECK = 256,
+	OPT_LIST_PORTS,
+	OPT_LIST_FRAMINGS,
+	OPT_LIST_COMMANDS,
+	OPT_JSON
+};
 
 static const struct option long_options[] = { { "config", required_argument,
 						  NULL, 'c' },
@@ -49,6 +59,7 @@ static const struct option long_options[] = { { "config", required_argument,
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "list-ports", no_argument, NULL, OPT_LIST_PORTS },
 	{ "list-framings", no_argument, NULL, OPT_LIST_FRAMINGS },
+	{ "list-commands", no_argument, NULL, OPT_LIST_COMMANDS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
@@ -58,6 +69,16 @@ list_framings(void)
 {
 	for (size_t i = 0; framings[i] != NULL; i++)
 		printf("%-13s %s\n", framings[i]->name, framings[i]->summary);
+	return EXIT_SUCCESS;
+}
+
+static int
+list_commands(void)
+{
+	const char *help, *usage;
+
+	for (size_t i = 0; (usage = command_usage(i, &help)) != NULL; i++)
+		printf("%-42s  %s\n", usage, help);
 	return EXIT_SUCCESS;
 }
 
@@ -84,6 +105,9 @@ read_options(int argc, char **argv)
 		case OPT_LIST_FRAMINGS:
 			options.list_framings = true;
 			break;
+		case OPT_LIST_COMMANDS:
+			options.list_commands = true;
+			break;
 		case OPT_JSON:
 			options.json = true;
 			break;
@@ -100,13 +124,14 @@ read_options(int argc, char **argv)
 	options.argv = argv;
 	options.words = argv + optind;
 	options.nwords = (unsigned)(argc - optind);
-	if (options.json && !options.list_ports) {
+	if (options.json && !options.list_ports && !options.check) {
 		fprintf(stderr,
-		    "ttybridged: --json is only possible with --list-ports\n%s",
+		    "ttybridged: --json is only possible with --check or"
+		    " --list-ports\n%s",
 		    usage_text);
 		return EXIT_USAGE;
 	}
-	return options.list_framings ? list_framings() : -1;
+	return -1;
 }
 
 static void
@@ -117,13 +142,23 @@ print_faults(const struct faults *faults)
 }
 
 static void
-print_found(const struct config *c)
+print_summary(const struct config *c)
 {
 	printf("%u endpoint%s, ", c->nendpoints, c->nendpoints == 1 ? "" : "s");
 	if (c->nroutes == 0)
 		printf("no routes\n");
 	else
 		printf("%u route%s\n", c->nroutes, c->nroutes == 1 ? "" : "s");
+}
+
+static int
+print_checked(const struct config *c, const struct faults *faults)
+{
+	if (options.json)
+		return describe_config(c, faults);
+	print_faults(faults);
+	print_summary(c);
+	return 0;
 }
 
 /* Returns status; another exit status if the output could not be printed. */
@@ -185,20 +220,25 @@ main(int argc, char **argv)
 
 	if (status >= 0)
 		return printed(status, 0);
+	if (options.list_framings)
+		return printed(list_framings(), 0);
+	if (options.list_commands)
+		return printed(list_commands(), 0);
 	if (options.list_ports)
 		return printed(EXIT_SUCCESS, serial_list_ports(options.json));
 	if (options_config(&options, &c, &faults) < 0) {
-		refuse_configuration(&faults);
+		if (options.check && options.json)
+			describe_config(NULL, &faults);
+		else
+			refuse_configuration(&faults);
 		if (!handover_waits() || !await_configuration(&c, &faults)) {
 			faults_free(&faults);
 			return EXIT_USAGE;
 		}
 	}
 	if (options.check) {
-		print_faults(&faults);
-		print_found(c);
+		status = printed(EXIT_SUCCESS, print_checked(c, &faults));
 		config_free(c);
-		status = printed(EXIT_SUCCESS, 0);
 	} else
 		status = daemon_run(&options, c, &faults);
 	faults_free(&faults);

@@ -1,4 +1,6 @@
 """What --check says of endpoints that cannot be what they are said to be."""
+import json
+
 import pytest
 
 from harness import run
@@ -106,3 +108,49 @@ def test_other_ways_to_write_them_are_faults(directory):
     for n, (key, value) in enumerate(WRONG):
         assert f"{conf}:{3 * n + 3}: key '{key}' in [serial s{n}]: " \
             f"'{value}' is " in done.stderr
+
+
+def test_the_configuration_as_json(directory):
+    conf = directory / "test.conf"
+    conf.write_bytes(b"[control a]\nlisten = unix:/run/x.sock\n[control b]\nlisten = 5010\n"
+                     b"[pty one]\nframing = cobs\nlabel = caf\xe9\n[pty two]\n"
+                     b"[route r]\nfrom = one\nto = two\n")
+    done = run("--check", "--json", "-c", conf)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+    found = json.loads(done.stdout)
+    assert found["controls"] == [
+        {"name": "a", "listen": "unix:/run/x.sock", "access": "full", "tls": False, "line": 1},
+        {"name": "b", "listen": "5010", "access": "read", "tls": False, "line": 3}]
+    assert found["endpoints"] == [
+        {"name": "one", "type": "pty", "framing": "cobs", "label": "caf\\xe9", "line": 5},
+        {"name": "two", "type": "pty", "framing": "raw", "label": None, "line": 8}]
+    assert found["routes"] == [
+        {"name": "r", "between": None, "from": "one", "to": "two", "line": 9}]
+    assert len(found["warnings"]) == 1 and "warning: " in found["warnings"][0]
+    done = run("-c", conf, "--check")
+    assert found["warnings"] == done.stderr.splitlines()
+
+
+def test_faults_as_json(directory):
+    conf = directory / "test.conf"
+    conf.write_text("[pty a]\nno = yes\n[pty a]\n")
+    plain = run("--check", "-c", conf)
+    done = run("--check", "--json", "-c", conf)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout) == {"faults": plain.stderr.splitlines()}
+    assert len(plain.stderr.splitlines()) == 2
+
+
+def test_json_alone_is_wrong_usage():
+    done = run("--json", "pty:", "pty:")
+    assert done.returncode == 2
+    assert "--json is only possible with --check or --list-ports" in done.stderr
+
+
+def test_the_commands_are_listed():
+    done = run("--list-commands")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("get PATH  ") for line in lines)
+    assert [line.split()[0] for line in lines][:2] == ["help", "ps"]

@@ -173,7 +173,7 @@ def test_bash_completes_what_is_typed(typed, completed):
 def test_options_that_do_not_fit_are_refused():
     done = run("--list-framings", "--json")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--json is only possible with --list-ports" in done.stderr
+    assert "--json is only possible with --check or --list-ports" in done.stderr
 
 
 if __name__ == "__main__":
