@@ -13,7 +13,7 @@ B = build/$(FLAVOUR)
 TLS ?= yes
 TLS_OBJECT = $(if $(filter yes,$(TLS)),$(B)/ttybridge-tls.so)
 
-all: $(B)/ttybridged $(TLS_OBJECT)
+all: $(B)/ttybridged $(B)/ttybridgectl $(TLS_OBJECT)
 
 # --- flavours ----------------------------------------------------------------
 
@@ -51,7 +51,8 @@ LIBS = -levent_core -lserialport -linih -lsystemd -ljansson \
 # --- the daemon --------------------------------------------------------------
 
 TLS_SRC = $(wildcard src/tls/*.c)
-SRC = $(sort $(filter-out $(TLS_SRC),$(wildcard src/*/*.c)))
+CTL_SRC = $(wildcard src/ctl/*.c)
+SRC = $(sort $(filter-out $(TLS_SRC) $(CTL_SRC),$(wildcard src/*/*.c)))
 OBJ = $(SRC:src/%.c=$(B)/%.o)
 # What the tests link with, in place of main().
 LIBOBJ = $(filter-out $(B)/daemon/main.o,$(OBJ))
@@ -65,7 +66,23 @@ $(B)/ttybridged: $(OBJ)
 	$(call say,LINK)
 	$(Q)$(COMPILER) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LIBS)
 
-# Loaded by the daemon when a section needs it.
+# --- the control client ------------------------------------------------------
+
+# Of the daemon's modules it may use base and net, and is linked with those that it needs.
+CTL_OBJ = $(CTL_SRC:src/%.c=$(B)/%.o)
+CTL_LIBS = -Wl,--as-needed -levent_core -lsystemd -ljansson -lncursesw -ltinfo -lpthread
+
+$(B)/common.a: $(filter $(B)/base/%.o $(B)/net/%.o,$(OBJ))
+	$(call say,AR)
+	$(Q)rm -f $@; ar rcs $@ $^
+
+$(B)/ttybridgectl: $(CTL_OBJ) $(B)/common.a
+	$(call say,LINK)
+	$(Q)$(COMPILER) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
+
+# --- TLS ---------------------------------------------------------------------
+
+# Loaded by both programs when it is needed.
 $(B)/ttybridge-tls.so: $(TLS_SRC:src/%.c=$(B)/%.o)
 	$(call say,LINK)
 	$(Q)$(COMPILER) $(filter-out -pie,$(ALL_LDFLAGS)) -shared -o $@ $^ \
@@ -83,7 +100,7 @@ $(B)/%.o: src/%.c | deps-build
 
 # The names are Debian's.
 DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
-	libsystemd-dev libjansson-dev libpcap-dev libtre-dev \
+	libsystemd-dev libjansson-dev libncurses-dev libpcap-dev libtre-dev \
 	$(if $(filter yes,$(TLS)),libssl-dev)
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)

@@ -13,8 +13,9 @@ fault() {
 
 # Each directory is a layer: a file includes headers of its own and of lower ones.
 layers="base net tls framing endpoint route config bridge control daemon"
+# The client is a program of its own, of base and net.
 for directory in src/*; do
-	case " $layers " in *" ${directory#src/} "*) ;; *) fault "$directory is in no layer" ;; esac
+	case " $layers ctl " in *" ${directory#src/} "*) ;; *) fault "$directory is in no layer" ;; esac
 done
 [ -z "$(basename -a src/*/*.[ch] | sort | uniq -d)" ] ||
 	fault "the same name twice: $(basename -a src/*/*.[ch] | sort | uniq -d)"
@@ -28,6 +29,12 @@ for layer in $layers; do
 		done
 	done
 done >build/lint.layers
+for header in $(ls src/*/*.h | grep -v '^src/\(base\|net\|ctl\)/'); do
+	grep -n "^#include \"$(basename "$header")\"" src/ctl/*.[ch] || true
+done >>build/lint.layers
+for header in src/ctl/*.h; do
+	grep -n "^#include \"$(basename "$header")\"" $(ls src/*/*.[ch] | grep -v ^src/ctl/) || true
+done >>build/lint.layers
 [ ! -s build/lint.layers ] || { cat build/lint.layers; fault "includes of a higher layer"; }
 
 # A file may depend on others, by the symbols that it uses, but not on itself through them.

@@ -1,0 +1,227 @@
+/*
+ * locate: finds the control port of the daemon.
+ *
+ * The configuration is read by the daemon's own program, which is beside this one, so
+ * that there is one parser.  Ports on Unix sockets are tried first, because they usually
+ * have access = full, and those with TLS last, because they need certificates.
+ */
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "locate.h"
+
+#define CONNECT_MS 10000
+
+extern char **environ;
+
+/* --- the configuration ------------------------------------------------------ */
+
+/* The path of the daemon's program beside this one, or its name. */
+static void
+daemon_program(char *buf, size_t size)
+{
+	char exe[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	const char *slash;
+
+	exe[MAX(n, (ssize_t)0)] = '\0';
+	slash = strrchr(exe, '/');
+	snprintf(buf, size, "%.*s/ttybridged",
+	    slash != NULL ? (int)(slash - exe) : 0, exe);
+	if (slash == NULL || access(buf, X_OK) < 0)
+		snprintf(buf, size, "ttybridged");
+}
+
+/* Starts the program with its output in a pipe; the end to be read, or -errno. */
+static int
+spawn_check(const char *config, pid_t *pid)
+{
+	char program[PATH_MAX + 16];
+	char *argv[] = { program, "--check", "--json",
+		config != NULL ? "-c" : NULL, (char *)config, NULL };
+	posix_spawn_file_actions_t actions;
+	int fds[2], r;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	daemon_program(program, sizeof(program));
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
+	posix_spawn_file_actions_addopen(
+	    &actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	r = posix_spawnp(pid, program, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	close(fds[1]);
+	if (r == 0)
+		return fds[0];
+	close(fds[0]);
+	return -r;
+}
+
+/* The configuration, see ttybridged(8), or NULL. */
+static json_t *
+read_config(const char *config)
+{
+	json_t *found;
+	int status, fd;
+	pid_t pid;
+
+	if ((fd = spawn_check(config, &pid)) < 0)
+		return NULL;
+	found = json_loadfd(fd, 0, NULL);
+	close(fd);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return found;
+}
+
+/* --- trying ----------------------------------------------------------------- */
+
+static int
+set_target(struct target *ret, const char *address, const struct tls_conf *tls,
+    bool on, struct error *err)
+{
+	char *copy = strdup(address);
+
+	if (copy == NULL)
+		return error_fail(err, -ENOMEM, "out of memory");
+	free(ret->address);
+	ret->address = copy;
+	ret->tls = *tls;
+	ret->tls.on |= on;
+	return 0;
+}
+
+void
+target_free(struct target *target)
+{
+	free(target->address);
+	target->address = NULL;
+}
+
+static int
+try_address(const char *address, const struct tls_conf *tls, bool on,
+    struct target *ret, struct connection **connection, struct error *err)
+{
+	int r;
+
+	if ((r = set_target(ret, address, tls, on, err)) < 0)
+		return r;
+	r = connection_open(ret, CONNECT_MS, connection, err);
+	if (r == 0)
+		(*connection)->timeout_ms = -1;
+	return r;
+}
+
+static bool
+is_unix(const char *listen)
+{
+	return *listen == '/' || strncmp(listen, "unix:", 5) == 0;
+}
+
+/* Tries the ports of one kind: 0: Unix sockets, 1: TCP, 2: with TLS. */
+static int
+try_kind(const struct where *where, const json_t *controls, int kind,
+    struct target *ret, struct connection **connection, struct error *err)
+{
+	const char *listen;
+	const json_t *each;
+	int tls, r = -ENOENT;
+	size_t i;
+
+	json_array_foreach(controls, i, each)
+	{
+		if (json_unpack((json_t *)each, "{s:s, s:b}", "listen", &listen,
+			"tls", &tls) < 0 ||
+		    (tls		      ? 2
+			    : is_unix(listen) ? 0
+					      : 1) != kind)
+			continue;
+		r = try_address(listen, &where->tls, tls, ret, connection, err);
+		if (r == 0 || r == -EINTR)
+			break;
+	}
+	return r;
+}
+
+/* -EINVAL: the file that the user has named is of no use. */
+static int
+try_config(const struct where *where, const json_t *config, struct target *ret,
+    struct connection **connection, struct error *err)
+{
+	const json_t *controls = json_object_get(config, "controls");
+	const char *fault = json_string_value(
+	    json_array_get(json_object_get(config, "faults"), 0));
+	int r;
+
+	if (where->config != NULL && config == NULL)
+		return error_fail(
+		    err, -EINVAL, "'ttybridged --check' cannot be run");
+	if (where->config != NULL && fault != NULL)
+		return error_fail(err, -EINVAL, "%s", fault);
+	/* Only the last kind has TLS. */
+	for (int kind = where->tls.on ? 2 : 0; kind < 3; kind++) {
+		r = try_kind(where, controls, kind, ret, connection, err);
+		if (r == 0 || r == -EINTR)
+			return r;
+	}
+	if (!error_is_set(err) && where->config != NULL)
+		return error_fail(err, -EINVAL,
+		    "%s has no [control] section%s; write one, such as"
+		    " listen = " LOCATE_DEFAULT,
+		    where->config, where->tls.on ? " with TLS" : "");
+	return -ENOENT;
+}
+
+static int
+try_socket(const struct where *where, struct target *ret,
+    struct connection **connection, struct error *err)
+{
+	const char *path = where->socket;
+	char full[PATH_MAX];
+
+	if (strncmp(path, "unix:", 5) == 0)
+		path += 5;
+	if (realpath(path, full) == NULL)
+		return error_fail(err, -errno, "%s: %s", path, strerror(errno));
+	return try_address(full, &where->tls, false, ret, connection, err);
+}
+
+int
+locate(const struct where *where, struct target *ret,
+    struct connection **connection, struct error *err)
+{
+	struct error first = { "" };
+	json_t *config;
+	int r;
+
+	error_clear(err);
+	if (where->host != NULL)
+		return try_address(
+		    where->host, &where->tls, false, ret, connection, err);
+	if (where->socket != NULL)
+		return try_socket(where, ret, connection, err);
+	config = read_config(where->config);
+	r = try_config(where, config, ret, connection, &first);
+	json_decref(config);
+	if (r == 0)
+		return 0;
+	if (where->config == NULL && !where->tls.on &&
+	    try_address(
+		LOCATE_DEFAULT, &where->tls, false, ret, connection, err) == 0)
+		return 0;
+	if (error_is_set(&first))
+		*err = first;
+	if (r != -EINVAL)
+		error_append(err,
+		    "; is the daemon running?  --socket PATH or --host"
+		    " HOST:PORT says where");
+	return r;
+}

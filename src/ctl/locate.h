@@ -1,0 +1,27 @@
+/*
+ * locate: finds the control port of the daemon, and connects to it.
+ */
+#ifndef LOCATE_H
+#define LOCATE_H
+
+#include "connection.h"
+
+#define LOCATE_DEFAULT "unix:/run/ttybridge/control.sock"
+
+/* The options that say where the daemon is. */
+struct where {
+	const char *config; /* a file; NULL: the daemon's default */
+	const char *socket, *host;
+	struct tls_conf tls;
+};
+
+/*
+ * Connects to the port that the options name, or else to the first one that answers of
+ * those in the configuration, and the default.  *ret is where it is, for further
+ * connections.  -errno and err.
+ */
+int locate(const struct where *where, struct target *ret,
+    struct connection **connection, struct error *err);
+void target_free(struct target *target);
+
+#endif

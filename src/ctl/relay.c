@@ -1,0 +1,142 @@
+/*
+ * relay: gives a command to the daemon and prints the reply.
+ *
+ * A line of a body may be "OK" as well as the last line: `ask` prints what a board
+ * answers.  Therefore the client sends no more after the command, the daemon ends the
+ * session after the reply, and the last line before that is the result.  Only the commands
+ * that go on until the next line, whose own lines cannot be mistaken, keep sending open.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+static bool
+goes_on(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[0], "json") == 0)
+		return goes_on(argc - 1, argv + 1);
+	return strcmp(argv[0], "watch") == 0 ||
+	    strcmp(argv[0], "events") == 0 ||
+	    (argc > 1 && strcmp(argv[0], "capture") == 0 &&
+		strcmp(argv[1], "stream") == 0);
+}
+
+static int
+fail_output(void)
+{
+	return ctl_fail("standard output: %s", strerror(errno));
+}
+
+/* Prints a line of the body.  Returns -1 to go on, or the exit status. */
+static int
+print_line(const char *line)
+{
+	struct error err;
+	int r = reply_end(line, &err);
+
+	if (r < 0)
+		return ctl_fail("%s", err.text);
+	if (r > 0)
+		return EXIT_SUCCESS;
+	return puts(line) == EOF ? fail_output() : -1;
+}
+
+/*
+ * Prints the lines as they come, until the last one; also ends when the reader of the
+ * output is gone, even if there is nothing to print.
+ */
+static int
+print_until_end(struct connection *c)
+{
+	struct pollfd p[2] = { { .fd = c->fd, .events = POLLIN },
+		{ .fd = STDOUT_FILENO } };
+	struct error err;
+	char *line;
+	int r;
+
+	for (;;) {
+		while ((line = connection_line(c)) != NULL)
+			if ((r = print_line(line)) >= 0)
+				return r;
+		if (fflush(stdout) == EOF)
+			return fail_output();
+		if (c->ended)
+			return ctl_fail("the daemon has ended the connection");
+		if (!connection_pending(c) && poll(p, NELEM(p), -1) < 0 &&
+		    errno != EINTR)
+			return ctl_fail("poll: %s", strerror(errno));
+		if ((p[1].revents & POLLERR) != 0)
+			return EXIT_SUCCESS;
+		if (connection_receive(c, &err) < 0)
+			return ctl_fail("%s", err.text);
+	}
+}
+
+/* The result of a reply whose last line that is; NULL: there was none. */
+static int
+finish(const char *last)
+{
+	struct error err;
+
+	if (fflush(stdout) == EOF)
+		return fail_output();
+	if (last == NULL)
+		return ctl_fail("the daemon has ended the connection before"
+				" the end of the reply");
+	if (reply_end(last, &err) < 0)
+		return ctl_fail("%s", err.text);
+	return EXIT_SUCCESS;
+}
+
+/* Prints each line but the last one, which is the result. */
+static int
+print_until_closed(struct connection *c)
+{
+	char *line, *held = NULL;
+	struct error err, ignored;
+	int r;
+
+	while ((r = connection_next(c, &line, &err)) == 0 && line != NULL) {
+		if (held != NULL)
+			puts(held);
+		free(held);
+		held = NULL;
+		/* Only these can be the last line. */
+		if (reply_end(line, &ignored) != 0) {
+			if ((held = strdup(line)) == NULL)
+				return ctl_fail("out of memory");
+		} else if (puts(line) == EOF || fflush(stdout) == EOF)
+			return fail_output();
+	}
+	r = r < 0 ? ctl_fail("%s", err.text) : finish(held);
+	free(held);
+	return r;
+}
+
+int
+relay_main(struct ctl *ctl, int argc, char **argv)
+{
+	bool on = goes_on(argc, argv);
+	struct error err;
+	char *line;
+	int r;
+
+	if ((line = ctl_line(ctl->json ? "json" : NULL, argc, argv)) == NULL)
+		return EXIT_USAGE;
+	if (ctl_connect(ctl) < 0) {
+		free(line);
+		return EXIT_FAILURE;
+	}
+	r = connection_send(ctl->connection, line, &err);
+	free(line);
+	if (r == 0 && !on)
+		r = connection_finish(ctl->connection, &err);
+	if (r < 0)
+		return ctl_fail("%s", err.text);
+	return on ? print_until_end(ctl->connection)
+		  : print_until_closed(ctl->connection);
+}
