@@ -30,17 +30,22 @@ base64_encode(const uint8_t *in, size_t len, char *out)
 	return (size_t)(p - out);
 }
 
-/* The value of a digit, or -1. */
-static int
+/* The values of the characters from '+' to 'z'. */
+#define NONE 64
+static const uint8_t values[] = { 62, NONE, NONE, NONE, 63, 52, 53, 54, 55, 56,
+	57, 58, 59, 60, 61, NONE, NONE, NONE, NONE, NONE, NONE, NONE, 0, 1, 2,
+	3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+	23, 24, 25, NONE, NONE, NONE, NONE, NONE, NONE, 26, 27, 28, 29, 30, 31,
+	32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49,
+	50, 51 };
+
+/* The value of a digit; NONE: it is none. */
+static inline uint32_t
 value(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
+	size_t i = (size_t)((uint8_t)c - '+');
+
+	return i < NELEM(values) ? values[i] : NONE;
 }
 
 /* The number of digits; without the padding, which must be complete if there is any. */
@@ -60,24 +65,41 @@ long
 base64_decode(const char *text, size_t len, uint8_t *out, size_t size)
 {
 	long n = count_digits(text, len);
-	uint32_t bits = 0;
-	size_t used = 0;
-	int v;
+	uint32_t all = 0, bits = 0, v;
+	uint8_t *p = out;
+	unsigned rest;
 
 	if (n < 0)
 		return n;
-	if ((size_t)n / 4 * 3 + (size_t)n % 4 * 3 / 4 > size)
+	rest = (unsigned)(n % 4);
+	if ((size_t)n / 4 * 3 + rest * 3 / 4 > size)
 		return -ENOSPC;
-	for (long i = 0; i < n; i++) {
-		if ((v = value(text[i])) < 0)
-			return -EINVAL;
-		bits = bits << 6 | (uint32_t)v;
-		/* Each digit but the first of four completes a byte. */
-		if (i % 4 > 0)
-			out[used++] = (uint8_t)(bits >> (6 - 2 * (i % 4)));
+	for (; n >= 4; n -= 4, text += 4) {
+		for (unsigned i = 0; i < 4; i++) {
+			v = value(text[i]);
+			all |= v;
+			bits = bits << 6 | v;
+		}
+		*p++ = (uint8_t)(bits >> 16);
+		*p++ = (uint8_t)(bits >> 8);
+		*p++ = (uint8_t)bits;
 	}
-	/* The bits that are not used must be 0, so that each text has one spelling. */
-	if (n % 4 > 0 && (bits & ((1U << (n % 4 == 2 ? 4 : 2)) - 1)) != 0)
+	bits = 0;
+	for (unsigned i = 0; i < rest; i++) {
+		v = value(text[i]);
+		all |= v;
+		bits |= v << (18 - 6 * i);
+	}
+	if (rest > 1)
+		*p++ = (uint8_t)(bits >> 16);
+	if (rest > 2)
+		*p++ = (uint8_t)(bits >> 8);
+	/* The bits that are left must be 0, so that bytes have one spelling. */
+	if ((all & NONE) != 0 ||
+	    (bits &
+		(rest == 2	    ? 0xffff
+			: rest == 3 ? 0xff
+				    : 0)) != 0)
 		return -EINVAL;
-	return (long)used;
+	return p - out;
 }

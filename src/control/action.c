@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base64.h"
 #include "call.h"
 #include "convert.h"
 
@@ -103,13 +104,40 @@ call_send(struct call *call, struct node *node, struct tap *tap,
 	}
 }
 
+/* send -b: the last word is the name and the bytes. */
+static int
+send_bytes(struct call *call)
+{
+	char *name = call->argv[2], *text = name + strcspn(name, " \t");
+	struct node *node;
+	long len;
+
+	if (*text != '\0')
+		*text++ = '\0';
+	text += strspn(text, " \t");
+	if (*text == '\0')
+		return call_fail(call, EINVAL,
+		    "an argument is missing: send -b NAME BASE64");
+	if ((node = call_node(call, name)) == NULL)
+		return -ENOENT;
+	/* The bytes take the place of the text. */
+	len = base64_decode(text, strlen(text), (uint8_t *)text, strlen(text));
+	if (len < 0)
+		return call_fail(call, EINVAL, "'%.32s%s' is not base64", text,
+		    strlen(text) > 32 ? "..." : "");
+	return call_send(call, node, NULL, (const uint8_t *)text, (size_t)len);
+}
+
 int
 run_send(struct call *call)
 {
-	struct node *node = call_node(call, call->argv[1]);
 	uint8_t frame[CLIENT_LINE_MAX];
+	struct node *node;
 	long len;
 
+	if (strcmp(call->argv[1], "-b") == 0)
+		return send_bytes(call);
+	node = call_node(call, call->argv[1]);
 	if (node == NULL)
 		return -ENOENT;
 	if ((len = call_frame(call, call->argv[2], frame)) < 0)

@@ -15,6 +15,8 @@
 
 /* The maximum length of a command. */
 #define CLIENT_LINE_MAX 4096
+/* The same of `send -b`, for a frame of 1 MiB. */
+#define CLIENT_BYTES_MAX (3 * 512 * 1024)
 /* The maximum length of an error message; longer ones are truncated. */
 #define CLIENT_ERROR_MAX 2048
 /* The limit for frames that a watch has collected, and for its replies. */

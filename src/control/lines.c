@@ -2,6 +2,7 @@
  * lines: splits the input of a client into lines, and rejects lines that are not
  * commands.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include <event2/buffer.h>
@@ -10,19 +11,40 @@
 #include "command.h"
 #include "session.h"
 
+/* Longer lines are for bytes, which only send -b takes, of a client that may use it. */
+static size_t
+line_limit(const struct session *s)
+{
+	static const char command[] = "send -b ";
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+	char begin[sizeof(command) - 1];
+
+	if (s->client.full &&
+	    evbuffer_copyout(in, begin, sizeof(begin)) == sizeof(begin) &&
+	    memcmp(begin, command, sizeof(begin)) == 0)
+		return CLIENT_BYTES_MAX;
+	return CLIENT_LINE_MAX;
+}
+
 ssize_t
-line_length(const struct session *s)
+line_length(struct session *s)
 {
 	struct evbuffer *in = bufferevent_get_input(s->bev);
-	struct evbuffer_ptr eol;
+	struct evbuffer_ptr eol, from;
 	size_t len = evbuffer_get_length(in);
 
 	if (len == 0)
 		return -1;
-	eol = evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF);
-	if (eol.pos >= 0)
+	/* So that a line that arrives in a hundred parts is not searched as often. */
+	if (evbuffer_ptr_set(in, &from, s->searched, EVBUFFER_PTR_SET) < 0)
+		return -1;
+	eol = evbuffer_search_eol(in, &from, NULL, EVBUFFER_EOL_LF);
+	if (eol.pos >= 0) {
+		s->searched = (size_t)eol.pos;
 		return (ssize_t)eol.pos;
-	return s->ended || len > CLIENT_LINE_MAX ? (ssize_t)len : -1;
+	}
+	s->searched = len;
+	return s->ended || len > line_limit(s) ? (ssize_t)len : -1;
 }
 
 /* The first byte that is not text, or -1. */
@@ -98,14 +120,18 @@ line_run(struct session *s, char *line, size_t len)
 	if (len > 0 && line[len - 1] == '\r')
 		len--;
 	line[len] = '\0';
-	if ((c = not_text(line, len)) >= 0) {
+	/* The command says what is wrong with the rest of a long line. */
+	c = not_text(line, MIN(len, (size_t)CLIENT_LINE_MAX));
+	if (c < 0 && strlen(line) < len)
+		c = 0;
+	if (c >= 0) {
 		snprintf(text, sizeof(text),
 		    "a command is text; this line has a byte 0x%02x in it",
 		    (unsigned)c);
 		client_error(&s->client, text);
 		return;
 	}
-	if (is_http(line)) {
+	if (len <= CLIENT_LINE_MAX && is_http(line)) {
 		client_error(&s->client,
 		    "this is a control port, not a web server: the session "
 		    "ends");
@@ -119,24 +145,40 @@ line_run(struct session *s, char *line, size_t len)
 	command_run(&s->client, line);
 }
 
+static void
+line_too_long(struct session *s, size_t limit)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "line longer than %zu bytes", limit);
+	client_error(&s->client, text);
+	s->client.closing = true;
+}
+
 bool
 line_next(struct session *s)
 {
 	struct evbuffer *in = bufferevent_get_input(s->bev);
-	char line[CLIENT_LINE_MAX + 1];
+	char space[CLIENT_LINE_MAX + 1], *line = space;
 	ssize_t len = line_length(s);
 
 	if (len < 0)
 		return false;
-	if (len > CLIENT_LINE_MAX) {
-		snprintf(line, sizeof(line), "line longer than %u bytes",
-		    CLIENT_LINE_MAX);
-		client_error(&s->client, line);
+	if ((size_t)len > line_limit(s)) {
+		line_too_long(s, line_limit(s));
+		return false;
+	}
+	if ((size_t)len >= sizeof(space) &&
+	    (line = malloc((size_t)len + 1)) == NULL) {
+		client_error(&s->client, "out of memory");
 		s->client.closing = true;
 		return false;
 	}
 	evbuffer_remove(in, line, (size_t)len);
 	evbuffer_drain(in, 1);
+	s->searched = 0;
 	line_run(s, line, (size_t)len);
+	if (line != space)
+		free(line);
 	return true;
 }

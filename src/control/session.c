@@ -166,7 +166,7 @@ session_await(struct session *s)
 
 /* Whether there is something to do; incomplete lines do not count. */
 static bool
-session_busy(const struct session *s)
+session_busy(struct session *s)
 {
 	if (s->client.closing)
 		return false;
@@ -293,8 +293,10 @@ session_turn(struct session *s)
 		if (now_ns() - start >= TURN_NS &&
 		    (n > 1 || s->client.call != NULL))
 			break;
-	if (s->client.closing)
+	if (s->client.closing) {
 		evbuffer_drain(in, evbuffer_get_length(in));
+		s->searched = 0;
+	}
 	if (replies_send(s) < 0)
 		session_close(s, strerror(errno));
 	session_update(s);

@@ -28,6 +28,7 @@ struct session {
 	struct event *timer;
 	bool ended;	    /* the client sends no more */
 	bool lingering;	    /* all is sent: waits for the client to close */
+	size_t searched;    /* bytes of the input without the end of a line */
 	uint64_t in_flight; /* bytes passed to the bufferevent */
 	struct task read, write;
 	uint64_t commands;
@@ -61,7 +62,7 @@ void session_free(struct session *s);
 
 /* lines.c */
 /* The length of the next line, -1 when it is incomplete. */
-ssize_t line_length(const struct session *s);
+ssize_t line_length(struct session *s);
 /* Executes the next line; false when there is none. */
 bool line_next(struct session *s);
 

@@ -1,4 +1,5 @@
 """The control port, as a person with netcat and a hostile program use it."""
+import base64
 import json
 import os
 import re
@@ -598,6 +599,65 @@ def test_a_line_of_a_megabyte_is_refused_and_costs_nothing(two):
     client.close()
     assert d.rss() - before < 2 * 1024 * 1024
     assert d.control("version")
+
+
+def test_the_longest_frame_is_sent_in_base64(daemon, pty):
+    a = pty("a")
+    d = daemon(serial("a", a, max_frame="1M", queue="4M", framing="length", length_size=4))
+    before = d.rss()
+    frame = os.urandom(1 << 20)
+    line = b"send -b a " + base64.b64encode(frame)
+    session = d.session()
+    # In parts, and others are answered between them.
+    for at in range(0, len(line), 100000):
+        session.send(line[at:at + 100000])
+        flush([session])
+        assert d.state("a") == "up"
+    session.send(b"\n")
+    assert session.reply() == ([], "OK")
+    expect(a, len(frame).to_bytes(4, "big") + frame, [session])
+    # Its limit is that of the frame, and nothing of it is kept.
+    session.send(b"send -b a " + base64.b64encode(frame + b"x") + b"\n")
+    _, last = session.reply()
+    assert last == "ERR 1048577 bytes are more than max_frame of a, 1048576"
+    session.send(b"get a/tx_frames\n")
+    assert session.reply() == (["1"], "OK")
+    session.close()
+    wait_for(lambda: d.rss() - before < 8 << 20)
+
+
+def test_only_send_b_takes_long_lines_and_not_for_ever(daemon, pty):
+    d = daemon(serial("a", pty("a"), framing="line"), tcp=True)
+    for line, address in ((b"send a " + b"x" * 5000, d.socket),
+                          (b"send  -b a " + b"x" * 5000, d.socket),
+                          (b"send -b a " + b"x" * 5000, ("127.0.0.1", d.port))):
+        assert d.raw(line + b"\nversion\n", address) == b"ERR line longer than 4096 bytes\n"
+    client = Client(d.socket)
+    client.send(b"send -b a " + b"eHh4" * 500000)
+    pump([client], lambda: client.eof)
+    assert client.take() == b"ERR line longer than 1572864 bytes\n"
+    client.close()
+    assert d.number("a/tx_frames") == 0
+
+
+@pytest.mark.parametrize("words, said", [
+    ("a", "an argument is missing: send -b NAME BASE64"),
+    ("a  ", "an argument is missing: send -b NAME BASE64"),
+    ("b eA==", "unknown endpoint 'b'"),
+    ("a x", "'x' is not base64"),
+    ("a eA=", "'eA=' is not base64"),
+    ("a " + 5000 * "\xff", "is not base64"),
+    ("a " + 5000 * "x" + "\0", "this line has a byte 0x00 in it"),
+    ("a Cg==", "cannot express this frame"),
+])
+def test_what_is_wrong_with_bytes(daemon, pty, words, said):
+    a = pty("a")
+    d = daemon(serial("a", a, framing="line"))
+    reply = d.raw(b"send -b " + words.encode("latin-1") + b"\nsend -b a  eA==\r\n")
+    first, second, _ = reply.decode().split("\n")
+    assert first.startswith("ERR ") and said in first
+    assert second == "OK"
+    expect(a, b"x\n")
 
 
 def test_a_line_of_4096_bytes_is_read_whole(two):
