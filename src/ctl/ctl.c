@@ -12,6 +12,7 @@
 
 /* --- messages ---------------------------------------------------------------- */
 
+static void complain(const char *fmt, va_list ap) PRINTF(1, 0);
 static void
 complain(const char *fmt, va_list ap)
 {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attach.h"
 #include "ctl.h"
 
 /* The commands that the daemon does not have. */
@@ -19,6 +20,8 @@ static const struct own {
 	const char *help;
 	int (*run)(struct ctl *, int, char **);
 } own[] = {
+	{ "attach", NULL, "attach [-r] NAME", "a terminal on an endpoint",
+	    attach_main },
 	{ 0 },
 };
 

@@ -1,0 +1,198 @@
+"""ttybridgectl attach: a terminal on an endpoint."""
+import base64
+import json
+import signal
+
+import pytest
+
+from ctl import Stub, Terminal, ctl
+from harness import expect, section, serial, wait_for
+
+
+@pytest.fixture
+def terminal():
+    """Starts it in a terminal, which is then as it was before."""
+    made = []
+
+    def make(*args):
+        made.append(Terminal(*args))
+        return made[-1]
+    yield make
+    for t in made:
+        t.close()
+
+
+@pytest.fixture
+def stub(directory):
+    """A control port with these replies, on directory/stub.sock."""
+    made = []
+
+    def make(**more):
+        replies = {"json get a/framing": ['"raw"', "OK"], "json watch -b a": []}
+        made.append(Stub(directory / "stub.sock", replies | more.pop("replies", {})))
+        return made[-1]
+    yield make
+    for s in made:
+        s.close()
+
+
+def came(data, direction="in"):
+    return json.dumps({"time": 1.5, "endpoint": "a", "direction": direction, "size": len(data),
+                       "base64": base64.b64encode(data).decode()})
+
+
+def test_each_key_is_a_frame(daemon, pty, terminal):
+    a = pty("a")
+    d = daemon(serial("a", a))
+    t = terminal("-s", d.socket, "attach", "a")
+    t.shows("attached to a; ~. leaves")
+    for key in (b"x", b"\x03", b"\r", b"\n", b"\x1b[A", b"\x00", b"\xff", b"\x11"):
+        t.send(key)
+        expect(a, key, [t])
+    assert d.number("a/tx_frames") == 8
+    assert t.changed()
+    t.send(b"\r~.")
+    assert t.exit([a]) == 0
+    assert not t.changed()
+    expect(a, b"\r")
+
+
+def test_a_tilde_commands_only_at_the_beginning_of_a_line(daemon, pty, terminal):
+    a = pty("a")
+    d = daemon(serial("a", a))
+    t = terminal("-s", d.socket, "attach", "a")
+    t.shows("attached")
+    t.send(b"a~.b\r")
+    expect(a, b"a~.b\r", [t])
+    t.send(b"~")
+    t.send(b"x~.\r~~.\r")
+    expect(a, b"~x~.\r~.\r", [t])
+    t.send(b"~?")
+    t.shows("~b  sends a break", [a])
+    t.send(b"~.")
+    assert t.exit([a]) == 0
+    assert a.take() == b""
+
+
+def test_what_comes_is_shown_as_it_is(stub, terminal, directory):
+    s = stub()
+    t = terminal("-s", directory / "stub.sock", "attach", "a")
+    s.say("json watch -b a", came(b"\x1b[1mhello\x1b[0m\r\n"))
+    t.shows("\x1b[1mhello\x1b[0m\r")
+    s.say("json watch -b a", came(b"no echo", "out"))
+    s.say("json watch -b a", '{"not_shown":132}')
+    t.shows("[132 not shown]")
+    s.say("json watch -b a", came(b"more"))
+    t.shows("more")
+    assert "no echo" not in t.text()
+    s.say("json watch -b a", "ERR it was removed")
+    assert t.exit() == 1
+    assert "[it was removed]" in t.text()
+    assert not t.changed()
+
+
+def test_the_history_comes_first_and_again_when_asked_for(stub, terminal, directory):
+    old = base64.b64encode(b"what was before\r\n").decode()
+    stub(replies={"json history a": [f'{{"base64":"{old}"}}', "OK"]})
+    t = terminal("-s", directory / "stub.sock", "attach", "-r", "a")
+    t.shows("what was before")
+    t.take()
+    t.send(b"~h")
+    t.shows("what was before")
+
+
+def test_breaks_and_resets(stub, terminal, directory):
+    s = stub(replies={"break a": ["OK"], "reset a": ["ERR a cannot be reset"],
+                      "send -b a eA==": ["ERR the queue of a is full"]})
+    t = terminal("-s", directory / "stub.sock", "attach", "a")
+    t.shows("attached")
+    t.send(b"~b~r")
+    t.shows("[a cannot be reset]")
+    t.send(b"x")
+    t.shows("[the queue of a is full]")
+    assert s.commands[-3:] == ["break a", "reset a", "send -b a eA=="]
+
+
+def test_nothing_is_sent_with_r(daemon, pty, terminal):
+    a = pty("a")
+    d = daemon(serial("a", a), tcp=True)
+    t = terminal("-H", f"127.0.0.1:{d.port}", "attach", "-r", "a")
+    t.shows("attached to a, to read only")
+    t.send(b"x")
+    t.shows("nothing is sent: attached with -r")
+    t.send(b"\r~.")
+    assert t.exit([a]) == 0
+    assert a.take() == b"" and d.number("a/tx_frames") == 0
+
+
+def test_each_line_is_a_frame_of_lines(daemon, pty, terminal):
+    a = pty("a")
+    d = daemon(serial("a", a, framing="line"))
+    t = terminal("-s", d.socket, "attach", "a")
+    t.shows("attached")
+    t.send(b"hellp\x7fo \\x41\n")           # edited by the terminal
+    expect(a, b"hello \\x41\n", [t])
+    t.send(b"~~.\n")
+    expect(a, b"~.\n", [t])
+    t.send(b"~.\n")
+    assert t.exit([a]) == 0
+
+
+def test_other_framings_are_shown_and_typed_with_escapes(daemon, pty, terminal):
+    a = pty("a")
+    d = daemon(serial("a", a, framing="cobs") + section("echo", "e"))
+    t = terminal("-s", d.socket, "attach", "a")
+    t.shows("attached")
+    wait_for(lambda: any("to end its watch" in row["label"] for row in d.tasks().values()))
+    a.send(b"\x02\x01\x02\x03\x00")
+    t.shows("\\x01\\x00\\x03\r\n", [a])
+    assert t.text().count("\\x03") == 1     # what the echo sends back is not from a
+    a.take()
+    t.send(b"\\x01\\x00\\x03\n")
+    expect(a, b"\x02\x01\x02\x03\x00", [t])
+    t.send(b"\\q\n")
+    t.shows("a bad escape in the text")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_the_terminal_is_restored_after_a_signal(daemon, pty, terminal, number):
+    d = daemon(serial("a", pty("a")))
+    t = terminal("-s", d.socket, "attach", "a")
+    t.shows("attached")
+    wait_for(t.changed)
+    t.process.send_signal(number)
+    assert t.exit() == -number
+    assert not t.changed()
+
+
+def test_the_terminal_is_restored_when_the_daemon_ends(daemon, pty, terminal):
+    d = daemon(serial("a", pty("a")))
+    t = terminal("-s", d.socket, "attach", "a")
+    t.shows("attached")
+    wait_for(t.changed)
+    d.stop()
+    assert t.exit() == 1
+    assert not t.changed()
+    assert "connection" in t.text()
+
+
+@pytest.mark.parametrize("words, status, said", [
+    (["attach"], 2, "the name of one endpoint is needed"),
+    (["attach", "a", "b"], 2, "the name of one endpoint is needed"),
+    (["attach", "-x", "a"], 2, "unknown option '-x'"),
+    (["attach", "a b"], 2, "'a b' is not a name"),
+    (["-j", "attach", "a"], 2, "attach prints no JSON"),
+    (["attach", "b"], 1, "unknown attribute 'b/framing'"),
+])
+def test_wrong_use(daemon, pty, terminal, words, status, said):
+    d = daemon(serial("a", pty("a")))
+    t = terminal("-s", d.socket, *words)
+    assert t.exit() == status
+    assert said in t.text()
+    assert not t.changed()
+
+
+def test_without_a_terminal(daemon, pty):
+    d = daemon(serial("a", pty("a")))
+    done = ctl("-s", d.socket, "attach", "a")
+    assert done.returncode == 2 and "not a terminal" in done.stderr
