@@ -11,6 +11,7 @@
 
 #include "attach.h"
 #include "ctl.h"
+#include "top.h"
 
 /* The commands that the daemon does not have. */
 static const struct own {
@@ -22,6 +23,8 @@ static const struct own {
 } own[] = {
 	{ "attach", NULL, "attach [-r] NAME", "a terminal on an endpoint",
 	    attach_main },
+	{ "top", NULL, "top [-d SECONDS]",
+	    "endpoints, routes and tasks on the whole screen", top_main },
 	{ 0 },
 };
 

@@ -29,4 +29,10 @@ $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive
 	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
 	$(addprefix bridge/,forward flush batch history latest local_echo loss port queue% refuse tap traffic))
 
+# These are of the client.
+CTL_UNIT = $(patsubst %,$(B)/unit/%,test_samples test_tilde)
+$(CTL_UNIT): private LINKED = $(filter-out $(B)/ctl/ctl_main.o,$(CTL_OBJ)) $(B)/common.a
+$(CTL_UNIT): private LIBS = $(CTL_LIBS)
+$(CTL_UNIT): $(CTL_OBJ) $(B)/common.a
+
 .PHONY: units
