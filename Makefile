@@ -11,9 +11,10 @@ B = build/$(FLAVOUR)
 
 # TLS=no builds without OpenSSL: sections with tls = yes are then an error.
 TLS ?= yes
+COMPLETION = $(if $(filter plain,$(FLAVOUR)),$(addprefix $(B)/completion.,bash zsh fish))
 TLS_OBJECT = $(if $(filter yes,$(TLS)),$(B)/ttybridge-tls.so)
 
-all: $(B)/ttybridged $(B)/ttybridgectl $(TLS_OBJECT)
+all: $(B)/ttybridged $(B)/ttybridgectl $(TLS_OBJECT) $(COMPLETION)
 
 # --- flavours ----------------------------------------------------------------
 
@@ -79,6 +80,12 @@ $(B)/common.a: $(filter $(B)/base/%.o $(B)/net/%.o,$(OBJ))
 $(B)/ttybridgectl: $(CTL_OBJ) $(B)/common.a
 	$(call say,LINK)
 	$(Q)$(COMPILER) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
+
+# Made of the tables of commands of both programs.
+build/plain/completion.%: conf/completions.awk build/plain/ttybridged build/plain/ttybridgectl
+	$(call say,AWK)
+	$(Q){ build/plain/ttybridgectl --list-commands; build/plain/ttybridged --list-commands; } | \
+	    awk -v shell=$* -f $< >$@.new && mv $@.new $@
 
 # --- TLS ---------------------------------------------------------------------
 
@@ -149,6 +156,9 @@ LIBDIR = $(DESTDIR)$(PREFIX)/lib/ttybridge
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
 DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/ttybridge
 COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+# Where the zsh of Debian looks for it.
+ZSHDIR = $(DESTDIR)$(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 SYSUSERS = $(DESTDIR)$(PREFIX)/lib/sysusers.d
 TMPFILES = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 UNITS = $(DESTDIR)$(UNITDIR)
@@ -158,11 +168,12 @@ CONFDIR = $(DESTDIR)$(SYSCONFDIR)/ttybridge
 # exists is kept.
 install: all
 	install -d $(BINDIR) $(SBINDIR) $(UNITS) $(CONFDIR)
-	install -m 755 build/plain/ttybridged $(BINDIR)
+	install -m 755 build/plain/ttybridged build/plain/ttybridgectl $(BINDIR)
 	$(if $(TLS_OBJECT),install -D -m 644 -t $(LIBDIR) \
 	    build/plain/ttybridge-tls.so)
 	[ $(BINDIR) -ef $(SBINDIR) ] || \
 	    ln -sf ../bin/ttybridged $(SBINDIR)/ttybridged
+	install -D -m 644 -t $(MANDIR)/man1 man/ttybridgectl.1
 	install -D -m 644 -t $(MANDIR)/man5 man/ttybridge.conf.5
 	install -D -m 644 -t $(MANDIR)/man7 man/ttybridge-control.7
 	install -D -m 644 -t $(MANDIR)/man8 man/ttybridged.8
@@ -172,13 +183,18 @@ install: all
 	install -D -m 644 systemd/ttybridge.sysusers $(SYSUSERS)/ttybridge.conf
 	install -D -m 644 systemd/ttybridge.tmpfiles $(TMPFILES)/ttybridge.conf
 	install -D -m 644 conf/ttybridged.bash-completion $(COMPLETIONS)/ttybridged
+	install -D -m 644 build/plain/completion.bash $(COMPLETIONS)/ttybridgectl
+	install -D -m 644 build/plain/completion.zsh $(ZSHDIR)/_ttybridgectl
+	install -D -m 644 build/plain/completion.fish $(FISHDIR)/ttybridgectl.fish
 	install -D -m 644 -t $(DOCDIR)/examples conf/examples/*.conf \
 	    systemd/network.conf systemd/90-ttybridge.rules
 	[ -e $(CONFDIR)/ttybridge.conf ] || \
 	    install -m 644 conf/ttybridge.conf $(CONFDIR)
 
 uninstall:
-	rm -f $(BINDIR)/ttybridged $(SBINDIR)/ttybridged \
+	rm -f $(BINDIR)/ttybridged $(SBINDIR)/ttybridged $(BINDIR)/ttybridgectl \
+	    $(MANDIR)/man1/ttybridgectl.1 $(COMPLETIONS)/ttybridgectl \
+	    $(ZSHDIR)/_ttybridgectl $(FISHDIR)/ttybridgectl.fish \
 	    $(MANDIR)/man5/ttybridge.conf.5 $(MANDIR)/man7/ttybridge-control.7 \
 	    $(MANDIR)/man8/ttybridged.8 $(UNITS)/ttybridge.service \
 	    $(UNITS)/ttybridge@.service $(UNITS)/ttybridge.socket \

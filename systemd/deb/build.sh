@@ -11,16 +11,16 @@ cd "$(dirname "$0")/../.."
 source=$PWD/systemd/deb
 install -D -m 644 LICENSE "$2/root/usr/share/doc/ttybridge/copyright"
 cd "$2"
-strip root/usr/bin/ttybridged
+strip root/usr/bin/ttybridged root/usr/bin/ttybridgectl
 tls=root/usr/lib/ttybridge/ttybridge-tls.so
 [ ! -e $tls ] || strip --strip-unneeded $tls
 mkdir debian root/DEBIAN
 
-# dpkg-shlibdeps reports the libraries that the program is linked with, and those of the
+# dpkg-shlibdeps reports the libraries that the programs are linked with, and those of the
 # object that is loaded for TLS, which are recommended.  The template names the others that
 # are loaded on demand.  It needs a source package's debian/control.
 printf '%s\n' 'Source: ttybridge' '' 'Package: ttybridge' 'Architecture: any' >debian/control
-libraries=$(dpkg-shlibdeps -O root/usr/bin/ttybridged)
+libraries=$(dpkg-shlibdeps -O root/usr/bin/ttybridged root/usr/bin/ttybridgectl)
 recommended=
 [ ! -e $tls ] || recommended=$(dpkg-shlibdeps -O -xlibc6 -xlibevent-core-2.1-7 $tls)
 sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$(dpkg --print-architecture)/

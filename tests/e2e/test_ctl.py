@@ -1,5 +1,6 @@
 """ttybridgectl: how it finds the daemon, and commands that it passes on."""
 import json
+import re
 import signal
 import subprocess
 
@@ -7,7 +8,7 @@ import pytest
 
 from certificates import Authority
 from ctl import CTL, ctl, start
-from harness import (PATIENCE, expect, free_port, run, section, serial,
+from harness import (PATIENCE, ROOT, expect, free_port, run, section, serial,
                      wait_for)
 
 
@@ -230,6 +231,19 @@ def test_wrong_usage(words, said):
     done = ctl(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr and "usage: ttybridgectl" in done.stderr
+
+
+def test_options_and_commands_are_in_the_manual():
+    page = (ROOT / "man/ttybridgectl.1").read_text()
+    options, commands = set(), set()
+    for line in ctl("--list-commands").stdout.splitlines():
+        (options if line.startswith("-") else commands).add(line.split("  ")[0])
+    told = re.findall(r"(?m)^\.It Fl (?:\w , )?-([\w-]+)", page)
+    assert sorted(told) == sorted(re.search(r"--([\w-]+)", o)[1] for o in options)
+    marks = re.compile(r"\b(Ic|Fl|Ar|Op|Oo|Oc|Ns|Cm) ?")
+    told = {re.sub(r"[^A-Z]", "", marks.sub("", line).upper())
+            for line in re.findall(r"(?m)^\.It Ic (.*)$", page)}
+    assert told == {re.sub(r"[^A-Z]", "", c.upper()) for c in commands}
 
 
 def test_help_and_version():

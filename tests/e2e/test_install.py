@@ -48,8 +48,17 @@ def test_the_program_is_in_bin_and_found_in_sbin_too(program, directory, prefix)
         for line in lines:
             if "--check" in line or line.startswith("ExecStart="):
                 assert f"={prefix}/bin/ttybridged " in line
+    client = subprocess.run([top / "bin/ttybridgectl", "--version"], stdout=subprocess.PIPE)
+    assert client.stdout.decode() == run("--version").stdout.replace("ttybridged", "ttybridgectl")
+    share = top / "share"
+    zsh = share / "zsh" / ("vendor-completions" if prefix == "/usr" else "site-functions")
+    others = [share / "man/man1/ttybridgectl.1",
+              share / "bash-completion/completions/ttybridgectl", zsh / "_ttybridgectl",
+              share / "fish/vendor_completions.d/ttybridgectl.fish"]
+    assert all(file.stat().st_size > 1000 for file in others)
     assert make("uninstall", *words).returncode == 0
     assert not new.exists() and not old.is_symlink()
+    assert not (top / "bin/ttybridgectl").exists() and not any(f.exists() for f in others)
 
 
 def test_where_sbin_is_bin_the_program_stays(program, directory):
@@ -79,7 +88,7 @@ def test_the_debian_package(program, directory):
     control = dict(x.split(": ", 1) for x in (about / "control").read_text().split("\n")
                    if ": " in x)
     assert run("--version").stdout.strip().endswith(control["Version"])
-    for library in ("libc6", "libevent-core", "libserialport0", "libtre5"):
+    for library in ("libc6", "libevent-core", "libserialport0", "libncursesw6", "libtre5"):
         assert library in control["Depends"]
     assert (about / "conffiles").read_text() == "/etc/ttybridge/ttybridge.conf\n"
     for script in ("postinst", "prerm", "postrm"):
