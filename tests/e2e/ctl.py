@@ -98,9 +98,9 @@ class Stub(threading.Thread):
         for line in connection.makefile():
             line = line.rstrip("\n")
             reply = self.replies.get(line, ["ERR unknown command"])
-            connection.sendall("".join(f"{x}\n" for x in reply).encode())
             self.connections[line] = connection
             self.commands.append(line)
+            connection.sendall("".join(f"{x}\n" for x in reply).encode())
         connection.close()
 
     def say(self, command, line):

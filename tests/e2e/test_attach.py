@@ -91,6 +91,18 @@ def test_what_comes_is_shown_as_it_is(stub, terminal, directory):
     assert not t.changed()
 
 
+@pytest.mark.parametrize("framing", ["raw", "line"])
+def test_what_a_device_sends_is_shown(daemon, pty, terminal, framing):
+    a = pty("a")
+    d = daemon(serial("a", a, framing=framing) + section("echo", "e"))
+    t = terminal("-s", d.socket, "attach", "a")
+    wait_for(lambda: any("to end its watch" in row["label"] for row in d.tasks().values()))
+    a.send(b"\x1b[7mlogin\x1b[0m: \r\n")
+    t.shows("\x1b[7mlogin\x1b[0m: \r", [a])
+    d.wait_number("a/tx_frames", 1)
+    assert t.text().count("login") == 1         # and not what the echo sends back
+
+
 def test_the_history_comes_first_and_again_when_asked_for(stub, terminal, directory):
     old = base64.b64encode(b"what was before\r\n").decode()
     stub(replies={"json history a": [f'{{"base64":"{old}"}}', "OK"]})
