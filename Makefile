@@ -5,6 +5,8 @@ VERSION = 0.1.0
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+# Where Wireshark looks for programs that capture.
+EXTCAPDIR ?= /usr/lib/$(shell $(CC) -print-multiarch)/wireshark/extcap
 # The compiler and its flags, see below.  The files go to build/FLAVOUR.
 FLAVOUR ?= plain
 B = build/$(FLAVOUR)
@@ -173,6 +175,8 @@ install: all
 	    build/plain/ttybridge-tls.so)
 	[ $(BINDIR) -ef $(SBINDIR) ] || \
 	    ln -sf ../bin/ttybridged $(SBINDIR)/ttybridged
+	install -d $(DESTDIR)$(EXTCAPDIR)
+	ln -sf $(PREFIX)/bin/ttybridgectl $(DESTDIR)$(EXTCAPDIR)/ttybridge-extcap
 	install -D -m 644 -t $(MANDIR)/man1 man/ttybridgectl.1
 	install -D -m 644 -t $(MANDIR)/man5 man/ttybridge.conf.5
 	install -D -m 644 -t $(MANDIR)/man7 man/ttybridge-control.7
@@ -195,6 +199,7 @@ uninstall:
 	rm -f $(BINDIR)/ttybridged $(SBINDIR)/ttybridged $(BINDIR)/ttybridgectl \
 	    $(MANDIR)/man1/ttybridgectl.1 $(COMPLETIONS)/ttybridgectl \
 	    $(ZSHDIR)/_ttybridgectl $(FISHDIR)/ttybridgectl.fish \
+	    $(DESTDIR)$(EXTCAPDIR)/ttybridge-extcap \
 	    $(MANDIR)/man5/ttybridge.conf.5 $(MANDIR)/man7/ttybridge-control.7 \
 	    $(MANDIR)/man8/ttybridged.8 $(UNITS)/ttybridge.service \
 	    $(UNITS)/ttybridge@.service $(UNITS)/ttybridge.socket \
@@ -232,7 +237,7 @@ help:
 	@echo 'make mutants       plant faults; the tests named for each must detect it (ONLY=WORD)'
 	@echo 'make fuzz T=60     each fuzz target, for T seconds (FRAMING=NAME, each)'
 	@echo 'make soak T=1800   everything at once, for a long time (SEED=, FLAVOUR=san)'
-	@echo 'make install       (DESTDIR=, PREFIX=, SYSCONFDIR=, UNITDIR=); uninstall'
+	@echo 'make install       (DESTDIR=, PREFIX=, SYSCONFDIR=, UNITDIR=, EXTCAPDIR=); uninstall'
 	@echo 'make deb, dist     a Debian package, a source archive, in build/'
 	@echo 'make deps          install the Debian packages; make check does it by itself'
 	@echo 'make clean         remove build/'

@@ -25,14 +25,14 @@ function form(command, text,    n, i, tokens, word, key, flag, more, found) {
 				found = found "..."
 			continue
 		}
-		if (word ~ /^-/) {
+		if (word ~ /^-./) {
 			literals[command] = literals[command] " " word
 			flag = word
 			# A value is in the same brackets, or, without any, the next word.
 			if (i < n && tokens[i] !~ /\]/ && tokens[i + 1] ~ /^[A-Z]/ &&
 			    (tokens[i] ~ /^\[/ || flag ~ /^--/))
 				kinds[command " " flag] = strip(tokens[++i])
-		} else if (word ~ /^[a-z]/) {
+		} else if (word ~ /^[a-z-]/) {
 			if (key == command) {
 				literals[command] = literals[command] " " word
 				key = command " " word
@@ -149,7 +149,7 @@ function functions() {
 	print "\tshift 2"
 	print "\tfor last; do"
 	print "\t\tcase $last in"
-	print "\t\t-*) ;;"
+	print "\t\t-?*) ;;"
 	print "\t\t*)"
 	print "\t\t\tif [ $at = 0 ] && [ -n \"$(_ttybridgectl_kinds \"$cmd $last\")\" ]; then"
 	print "\t\t\t\tkey=\"$cmd $last\""
@@ -159,7 +159,7 @@ function functions() {
 	print "\t\tesac"
 	print "\tdone"
 	print "\tcase $last in"
-	print "\t-*) kind=$(_ttybridgectl_kinds \"$cmd $last\") ;;"
+	print "\t-?*) kind=$(_ttybridgectl_kinds \"$cmd $last\") ;;"
 	print "\tesac"
 	print "\tif [ -z \"$kind\" ]; then"
 	print "\t\t[ \"$key\" != \"$cmd\" ] || [ $at != 0 ] || _ttybridgectl_literals \"$cmd\""

@@ -11,6 +11,9 @@
 
 #include "attach.h"
 #include "ctl.h"
+#include "extcap.h"
+#include "live.h"
+#include "replay.h"
 #include "top.h"
 
 /* The commands that the daemon does not have. */
@@ -23,6 +26,11 @@ static const struct own {
 } own[] = {
 	{ "attach", NULL, "attach [-r] NAME", "a terminal on an endpoint",
 	    attach_main },
+	{ "capture", "-", "capture - [-a] [NAME ...]",
+	    "frames as they pass, to a pipe, for Wireshark", live_main },
+	{ "replay", NULL,
+	    "replay FILE --to NAME [--from NAME] [--speed FACTOR]",
+	    "sends the frames of a capture", replay_main },
 	{ "top", NULL, "top [-d SECONDS]",
 	    "endpoints, routes and tasks on the whole screen", top_main },
 	{ 0 },
@@ -72,7 +80,7 @@ print_help(void)
 	printf(
 	    "\nCommands, besides those of the daemon (ttybridgectl help):\n");
 	for (const struct own *o = own; o->name != NULL; o++)
-		printf("  %-48s  %s\n", o->usage, o->help);
+		printf("  %-52s  %s\n", o->usage, o->help);
 	printf("\nSee ttybridgectl(1) and ttybridge-control(7).\n");
 	return EXIT_SUCCESS;
 }
@@ -81,10 +89,10 @@ static int
 list_commands(void)
 {
 	for (size_t i = 0; i < NELEM(rows); i++)
-		printf("%-48s  %s\n",
+		printf("%-52s  %s\n",
 		    rows[i].usage + strspn(rows[i].usage, " "), rows[i].help);
 	for (const struct own *o = own; o->name != NULL; o++)
-		printf("%-48s  %s\n", o->usage, o->help);
+		printf("%-52s  %s\n", o->usage, o->help);
 	return EXIT_SUCCESS;
 }
 
@@ -193,12 +201,23 @@ run(struct ctl *ctl, int argc, char **argv)
 	return relay_main(ctl, argc, argv);
 }
 
+static bool
+is_extcap(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+
+	return strcmp(slash != NULL ? slash + 1 : program, EXTCAP_PROGRAM) == 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct ctl ctl = { .where.tls.verify = true };
-	int status = read_options(&ctl, argc, argv);
+	int status;
 
+	if (is_extcap(argv[0]))
+		return extcap_main(argc, argv);
+	status = read_options(&ctl, argc, argv);
 	if (status < 0)
 		status = run(&ctl, argc - optind, argv + optind);
 	connection_close(ctl.connection);

@@ -181,10 +181,9 @@ try_config(const struct where *where, const json_t *config, struct target *ret,
 }
 
 static int
-try_socket(const struct where *where, struct target *ret,
+try_socket(const struct where *where, const char *path, struct target *ret,
     struct connection **connection, struct error *err)
 {
-	const char *path = where->socket;
 	char full[PATH_MAX];
 
 	if (strncmp(path, "unix:", 5) == 0)
@@ -199,6 +198,7 @@ locate(const struct where *where, struct target *ret,
     struct connection **connection, struct error *err)
 {
 	struct error first = { "" };
+	const char *socket;
 	json_t *config;
 	int r;
 
@@ -206,8 +206,11 @@ locate(const struct where *where, struct target *ret,
 	if (where->host != NULL)
 		return try_address(
 		    where->host, &where->tls, false, ret, connection, err);
-	if (where->socket != NULL)
-		return try_socket(where, ret, connection, err);
+	socket = where->socket;
+	if (socket == NULL && where->config == NULL && !where->tls.on)
+		socket = getenv(LOCATE_ENVIRONMENT);
+	if (socket != NULL && *socket != '\0')
+		return try_socket(where, socket, ret, connection, err);
 	config = read_config(where->config);
 	r = try_config(where, config, ret, connection, &first);
 	json_decref(config);

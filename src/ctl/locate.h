@@ -8,6 +8,9 @@
 
 #define LOCATE_DEFAULT "unix:/run/ttybridge/control.sock"
 
+/* The variable with the path of a socket. */
+#define LOCATE_ENVIRONMENT "TTYBRIDGE_SOCKET"
+
 /* The options that say where the daemon is. */
 struct where {
 	const char *config; /* a file; NULL: the daemon's default */
@@ -16,8 +19,8 @@ struct where {
 };
 
 /*
- * Connects to the port that the options name, or else to the first one that answers of
- * those in the configuration, and the default.  *ret is where it is, for further
+ * Connects to the port that the options name, or else the environment, or else to the
+ * first one that answers of those in the configuration, and the default.  *ret is where it is, for further
  * connections.  -errno and err.
  */
 int locate(const struct where *where, struct target *ret,

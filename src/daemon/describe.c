@@ -40,12 +40,12 @@ endpoints(const struct config *c)
 
 	for (unsigned i = 0; i < c->nendpoints; i++) {
 		const struct endpoint_conf *conf = c->endpoints[i];
+		const char *framing = conf->framing.rule->name;
 
 		json_array_append_new(list,
 		    json_pack("{s:s, s:s, s:s, s:o, s:i}", "name", conf->name,
-			"type", conf->ops->type, "framing",
-			conf->framing.rule->name, "label", text(conf->label),
-			"line", conf->line));
+			"type", conf->ops->type, "framing", framing, "label",
+			text(conf->label), "line", conf->line));
 	}
 	return list;
 }

@@ -78,6 +78,9 @@ def test_names_are_those_of_the_daemon(complete, daemon, pty):
     assert complete(*at, "get", "b/rx_f") == ["b/rx_frames"]
     assert complete(*at, "attach", "ar") == ["ar1", "ar2"]
     assert complete(*at, "json", "pause", "b") == ["b"]
+    assert complete(*at, "capture", "-", "-a", "ar") == ["ar1", "ar2"]
+    assert complete(*at, "capture", "start", "x.pcap", "b", "ar") == ["ar1", "ar2"]
+    assert complete(*at, "replay", "x.pcap", "--to", "ar") == ["ar1", "ar2"]
 
 
 def test_words_and_files(complete, directory):

@@ -240,7 +240,7 @@ def test_options_and_commands_are_in_the_manual():
         (options if line.startswith("-") else commands).add(line.split("  ")[0])
     told = re.findall(r"(?m)^\.It Fl (?:\w , )?-([\w-]+)", page)
     assert sorted(told) == sorted(re.search(r"--([\w-]+)", o)[1] for o in options)
-    marks = re.compile(r"\b(Ic|Fl|Ar|Op|Oo|Oc|Ns|Cm) ?")
+    marks = re.compile(r"\b(Ic|Fl|Ar|Op|Oo|Oc|Ns|No|Cm) ?")
     told = {re.sub(r"[^A-Z]", "", marks.sub("", line).upper())
             for line in re.findall(r"(?m)^\.It Ic (.*)$", page)}
     assert told == {re.sub(r"[^A-Z]", "", c.upper()) for c in commands}

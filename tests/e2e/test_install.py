@@ -56,9 +56,12 @@ def test_the_program_is_in_bin_and_found_in_sbin_too(program, directory, prefix)
               share / "bash-completion/completions/ttybridgectl", zsh / "_ttybridgectl",
               share / "fish/vendor_completions.d/ttybridgectl.fish"]
     assert all(file.stat().st_size > 1000 for file in others)
+    extcap, = directory.glob("usr/lib/**/wireshark/extcap/*")
+    assert os.readlink(extcap) == f"{prefix}/bin/ttybridgectl"
     assert make("uninstall", *words).returncode == 0
     assert not new.exists() and not old.is_symlink()
     assert not (top / "bin/ttybridgectl").exists() and not any(f.exists() for f in others)
+    assert not extcap.is_symlink()
 
 
 def test_where_sbin_is_bin_the_program_stays(program, directory):

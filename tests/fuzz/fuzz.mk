@@ -36,6 +36,12 @@ $(B)/replay/fuzz_work build/fuzz/fuzzer/fuzz_work: private FUZZED = $(WORK) \
 $(B)/replay/fuzz_exchange build/fuzz/fuzzer/fuzz_exchange: private FUZZED = $(call parts, \
 	route/% $(EXCHANGE))
 
+# fuzz_packets is of the client.
+PACKETS = $(filter-out $(B)/ctl/ctl_main.o,$(CTL_OBJ)) $(B)/common.a
+$(B)/replay/fuzz_packets build/fuzz/fuzzer/fuzz_packets: $(PACKETS)
+$(B)/replay/fuzz_packets build/fuzz/fuzzer/fuzz_packets: private FUZZED = $(PACKETS)
+$(B)/replay/fuzz_packets build/fuzz/fuzzer/fuzz_packets: private LIBS = $(CTL_LIBS)
+
 # T seconds for each target, and for `make soak`; FRAMING=NAME, or each.
 T = 60
 fuzz: deps
