@@ -50,8 +50,12 @@ write_frame(FILE *stream, const char *line)
 	struct packet p = { 0 };
 	uint8_t *data = malloc(strlen(text) + 1);
 	long len = -ENOMEM;
+	long long lost = json_integer_value(json_object_get(o, "not_shown"));
 	int r = 0;
 
+	if (lost > 0)
+		ctl_fail("%lld frame%s missing: the reader is too slow", lost,
+		    lost == 1 ? " is" : "s are");
 	if (data != NULL)
 		len = base64_decode(text, strlen(text), data, strlen(text) + 1);
 	if (len >= 0 && json_object_get(o, "base64") != NULL) {
@@ -59,7 +63,7 @@ write_frame(FILE *stream, const char *line)
 		snprintf(p.dissector, sizeof(p.dissector), "%s",
 		    text_of(o, "dissector"));
 		if (*bad != '\0')
-			snprintf(p.way, sizeof(p.way), "%.300s: bad: %.200s",
+			snprintf(p.way, sizeof(p.way), "%.290s > - bad: %.200s",
 			    text_of(o, "from"), bad);
 		else
 			snprintf(p.way, sizeof(p.way), "%.290s > %.290s",

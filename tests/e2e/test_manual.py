@@ -64,8 +64,9 @@ FRAMING_TABLES = {
     re.search(r'\.name = "([\w-]+)"', body)[1]:
     next(iter(re.findall(r"\.keys = (\w+)", body)), "")
     for body in re.findall(r"struct framing framing_\w+ = \{(.*?)\n\};", ALL, re.S)}
-COMMANDS = {name: (usage, "full = true" in rest) for name, usage, rest in
-            re.findall(r'\.name = "(\w+)",\s*\.usage = "([^"]*)",(.*?)\}',
+COMMANDS = {name: ("".join(re.findall('"([^"]*)"', usage)), "full = true" in rest)
+            for name, usage, rest in
+            re.findall(r'\.name = "(\w+)",\s*\.usage = ((?:"[^"]*"\s*)+),(.*?)\}',
                        ALL, re.S)}
 # What a command with several actions needs full access for.
 ACTIONS = {name: full == "true" for name, full in

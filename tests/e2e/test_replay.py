@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 
 import pytest
 
 from ctl import CTL, Stub, ctl, start
-from harness import PATIENCE, SANITIZERS, expect, serial
+from harness import PATIENCE, SANITIZERS, expect, pump, serial, wait_for
 
 
 def tag(kind, text):
@@ -72,7 +73,7 @@ def test_captures_of_any_kind(one, directory, order, magic, second):
         record("b#1 > a", b"an hour later", (3700, 1), order=order),
         record("c > a", b"before that", (3699, 0), order=order),
         record("b > a", b"cut", size=2000, order=order),
-        record("b: bad: checksum", b"bad", order=order),
+        record("b > - bad: checksum", b"bad", order=order),
         record("b > a", b"", order=order), magic=magic, order=order))
     done = ctl("-s", d.socket, "replay", file, "--to", "a", "--from", "b", "--speed", "1e6")
     assert (done.returncode, done.stdout) == (0, "2 frames sent, 4 others not\n")
@@ -138,7 +139,7 @@ FRAMES = [frame(b"hello"), frame(b"\x00" * 1000 + b"end", "1700000001.000000001"
           '{"not_shown":3}', frame(b"what?", way=("ar2", None), bad="checksum")]
 SHOWN = [["1700000000.123456789", "ar1 > ar2", b"hello"],
          ["1700000001.000000001", "ar1 > ar2", b"\x00" * 1000 + b"end"],
-         ["1700000000.123456789", "ar2: bad: checksum", b"what?"]]
+         ["1700000000.123456789", "ar2 > - bad: checksum", b"what?"]]
 
 
 def dissected(lines):
@@ -161,9 +162,42 @@ def test_a_live_capture_goes_to_a_pipe(stub, directory):
     stub.say("capture stream -a ar1 ar2", "OK")
     out, _ = tshark.communicate(timeout=PATIENCE)
     assert going.wait(PATIENCE) == 0
-    assert going.stderr.read() == b""
+    assert b"3 frames are missing: the reader is too slow" in going.stderr.read()
     going.stderr.close()
     assert list(dissected(out.splitlines())) == SHOWN
+
+
+def test_a_live_capture_of_the_daemon(daemon, pty):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="cobs", max_frame="300K") +
+               serial("b", b, framing="slip", max_frame="300K"))
+    going = start("-s", d.socket, "capture", "-", "-a", "a")
+    tshark = subprocess.Popen(["tshark", "-l", "-n", "-r", "-", *FIELDS], stdin=going.stdout,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    going.stdout.close()
+    wait_for(lambda: any("to end its watch" in row["label"] for row in d.tasks().values()))
+
+    def shown():
+        (_, *frame), = dissected([tshark.stdout.readline()])
+        return frame
+    # One after the other, as a watch under load leaves frames out.
+    a.send(b"\x03hi\x00")
+    assert shown() == ["a > b", b"hi"]
+    b.send(b"\xc0back\xc0")
+    assert shown() == ["b > a", b"back"]
+    a.send(b"\x05x\x00")                    # ends too early
+    assert shown() == ["a > - bad: malformed", b"\x05x\x00"]
+    d.control("send a asked")
+    assert shown() == ["control > a", b"asked"]
+    long = bytes(range(1, 255)) * 800
+    b.send(b"\xc0" + long.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0")
+    pump([a, b], lambda: not b.outgoing)
+    assert shown() == ["b > a", long]
+    going.send_signal(signal.SIGTERM)
+    assert tshark.communicate(timeout=PATIENCE)[0] == ""
+    assert going.wait(PATIENCE) == -signal.SIGTERM
+    assert going.stderr.read() == b""
+    going.stderr.close()
 
 
 def test_a_live_capture_ends_with_its_reader(stub, directory):
