@@ -226,7 +226,7 @@ clean:
 	rm -rf build
 
 help:
-	@echo 'make               build the daemon: build/plain/ttybridged (TLS=no)'
+	@echo 'make               build the daemon and its client, in build/plain (TLS=no)'
 	@echo 'make demo          two emulated Arduinos bridged, for 15 seconds'
 	@echo 'make check         all tests'
 	@echo 'make check-systemd the service under systemd, in a container (root)'

@@ -94,7 +94,7 @@ def test_watch_goes_on_until_its_reader_ends(bridge):
         a.send(word)
         expect(b, word)
         line = watching.stdout.readline().decode()
-        assert line.split()[1:] == ["a", "b", "3", word.decode().strip()]
+        assert line.split()[1:5] == ["a", "b", "3", word.decode().strip()]
     # Nothing more is printed, and still it ends.
     watching.stdout.close()
     assert watching.wait(PATIENCE) == 0

@@ -205,6 +205,7 @@ def test_a_live_capture_ends_with_its_reader(stub, directory):
     assert len(going.stdout.read(24)) == 24
     going.stdout.close()
     assert going.wait(PATIENCE) == 0
+    assert going.stderr.read() == b""
     going.stderr.close()
 
 
