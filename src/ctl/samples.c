@@ -149,6 +149,15 @@ fit_text(const char *text, size_t width, bool right, char *buf, size_t size)
 	    text, right ? 0 : (int)pad, "");
 }
 
+const char *
+skip_characters(const char *text, size_t n)
+{
+	for (; n > 0 && *text != '\0'; n--)
+		for (text++; continues(*text); text++)
+			;
+	return text;
+}
+
 /* --- order ----------------------------------------------------------------- */
 
 /* Whether the text of a member contains the filter. */

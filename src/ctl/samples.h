@@ -70,5 +70,7 @@ void samples_free(struct samples *s);
  */
 void fit_text(
     const char *text, size_t width, bool right, char *buf, size_t size);
+/* The rest of the text after n characters. */
+const char *skip_characters(const char *text, size_t n);
 
 #endif

@@ -25,6 +25,8 @@
 #define TIMEOUT_MS 5000
 /* The last column is not shown in less. */
 #define LAST_MIN 8
+/* So many characters of it are left out, or shown again, by an arrow. */
+#define SHIFT 16
 /* The escape key is not the beginning of a sequence after so many milliseconds. */
 #define ESCAPE_MS 50
 
@@ -33,6 +35,7 @@ static struct {
 	struct connection *connection; /* NULL: lost */
 	uint64_t interval_ns, next_ns; /* of the samples */
 	size_t view;
+	size_t shift; /* characters of the last column that are left out */
 	bool utf8, paused, help, typing; /* typing: the filter */
 	char lost[ERROR_MAX];		 /* why the connection was lost */
 } top;
@@ -44,7 +47,8 @@ static const char *const help_lines[] = {
 	"/           filter: rows with this text; Esc ends it",
 	"space, p    pause",
 	"+ -         sample less often, more often",
-	"arrows, Page Up, Page Down, Home",
+	"up, down, Page Up, Page Down, Home",
+	"left, right the rest of a long last column",
 	"q           quit",
 	NULL,
 };
@@ -102,6 +106,7 @@ draw_cells(const struct samples *s, int y, const struct row *row)
 {
 	char cell[SAMPLES_CELL_MAX], fitted[2 * SAMPLES_CELL_MAX];
 	int x = 0, width, attributes;
+	const char *text;
 
 	for (int i = 0; s->columns[i].title != NULL && x < COLS; i++) {
 		const struct column *c = &s->columns[i];
@@ -113,7 +118,10 @@ draw_cells(const struct samples *s, int y, const struct row *row)
 			samples_cell(row, c, top.utf8, cell, sizeof(cell));
 		else
 			snprintf(cell, sizeof(cell), "%s", c->title);
-		fit_text(cell, (size_t)width,
+		text = row != NULL && c->width == 0
+		    ? skip_characters(cell, top.shift)
+		    : cell;
+		fit_text(text, (size_t)width,
 		    c->kind != CELL_TEXT && c->kind != CELL_HISTORY, fitted,
 		    sizeof(fitted));
 		attributes = row == NULL ? A_REVERSE : 0;
@@ -121,6 +129,9 @@ draw_cells(const struct samples *s, int y, const struct row *row)
 			attributes |= A_BOLD | A_UNDERLINE;
 		if (row != NULL && strcmp(c->member, "state") == 0)
 			attributes = state_attributes(row->now);
+		if (row != NULL && strcmp(c->member, "warn") == 0 &&
+		    json_is_string(json_object_get(row->now, c->member)))
+			attributes = COLOR_PAIR(1) | A_BOLD;
 		put(y, x, attributes, fitted);
 		x += width + 1;
 	}
@@ -403,6 +414,12 @@ take_key(int key)
 	case '+':
 	case '-':
 		change_interval(key == '+');
+		break;
+	case KEY_RIGHT:
+		top.shift += SHIFT;
+		break;
+	case KEY_LEFT:
+		top.shift -= MIN(top.shift, (size_t)SHIFT);
 		break;
 	case KEY_UP:
 	case KEY_DOWN:

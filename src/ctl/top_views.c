@@ -38,7 +38,7 @@ static const struct column task_columns[] = {
 	{ "RUNS/S", "runs", NULL, CELL_RATE, 6 },
 	{ "CPU", "cpu", NULL, CELL_SHARE, 6 },
 	{ "MAX", "max", NULL, CELL_TIME, 6 },
-	{ "WARN", "warn", NULL, CELL_TEXT, 8 },
+	{ "WARN", "warn", NULL, CELL_TEXT, 9 },
 	{ "LABEL", "label", NULL, CELL_TEXT, 0 },
 	{ 0 },
 };
@@ -46,7 +46,7 @@ static const struct column task_columns[] = {
 static const struct column warning_columns[] = {
 	{ "TASK", "task", NULL, CELL_TEXT, 18 },
 	{ "SINCE", "since", NULL, CELL_TIME, 6 },
-	{ "WARNING", "warning", NULL, CELL_TEXT, 12 },
+	{ "WARNING", "warning", NULL, CELL_TEXT, 13 },
 	{ "TEXT", "text", NULL, CELL_TEXT, 0 },
 	{ 0 },
 };

@@ -92,6 +92,10 @@ def test_the_tables_are_on_one_screen(bridge, screen):
     s.shows("ROUTE", "P99", without=["TRAFFIC"])
     s.type("3")
     s.shows("TASK", "ar2.read", "a line from ar2", without=["P99"])
+    s.type("Right")
+    s.shows("ar2.read", "(/", without=["a line from ar2"])
+    s.type("Left")
+    s.shows("a line from ar2")
     s.type("q")
     s.shows("ended with 0", " icanon", " echo ")
 

@@ -190,6 +190,21 @@ text_is_cut_and_padded(void **state)
 	}
 }
 
+static void
+characters_are_skipped(void **state)
+{
+	const char *text = "a\xc3\xb6\xe2\x82\xac"
+			   "b";
+
+	(void)state;
+	assert_string_equal(skip_characters(text, 0), text);
+	assert_string_equal(skip_characters(text, 2),
+	    "\xe2\x82\xac"
+	    "b");
+	assert_string_equal(skip_characters(text, 3), "b");
+	assert_string_equal(skip_characters(text, 9), "");
+}
+
 int
 main(void)
 {
@@ -202,6 +217,7 @@ main(void)
 		TEST(order_and_filter),
 		TEST(what_is_no_table),
 		TEST(text_is_cut_and_padded),
+		TEST(characters_are_skipped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
