@@ -56,7 +56,7 @@ packets_begin(FILE *stream)
 
 /* Appends a tag; its value is padded to a multiple of four bytes. */
 static size_t
-put_tag(uint8_t *to, size_t at, uint16_t tag, const char *text)
+add_tag(uint8_t *to, size_t at, uint16_t tag, const char *text)
 {
 	size_t len = strlen(text), padded = (len + 3) & ~(size_t)3;
 	uint16_t head[2] = { htons(tag), htons((uint16_t)padded) };
@@ -76,10 +76,10 @@ packets_write(FILE *stream, const struct packet *p)
 	size_t len, at = 0;
 	int r;
 
-	at = put_tag(tags, at, TAG_DISSECTOR_NAME, p->dissector);
-	at = put_tag(tags, at, TAG_COL_PROT_TEXT, p->protocol);
-	at = put_tag(tags, at, TAG_COL_INFO_TEXT, p->way);
-	at = put_tag(tags, at, TAG_END, "");
+	at = add_tag(tags, at, TAG_DISSECTOR_NAME, p->dissector);
+	at = add_tag(tags, at, TAG_COL_PROT_TEXT, p->protocol);
+	at = add_tag(tags, at, TAG_COL_INFO_TEXT, p->way);
+	at = add_tag(tags, at, TAG_END, "");
 	len = MIN(p->len, PACKET_MAX - at);
 	head.len = (uint32_t)(at + len);
 	head.size = (uint32_t)(at + p->size);
