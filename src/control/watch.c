@@ -2,10 +2,10 @@
  * watch: shows each frame, or the bytes before framing, one per line.
  *
  * A watch is a tap on the bridge.  The tap is called in the data path, so it only copies
- * what is to be shown: at most CLIENT_FRAMES_MAX bytes, and only while the clients have time
- * left in this pass of the loop.  It is shown in the client's turns (watch_show.c).  What
- * there is no room for is counted, and the number is shown in its place.  The list of events
- * (watch_events.c) works in the same way.
+ * what is to be shown: at most CLIENT_FRAMES_MAX bytes, and, apart from a few frames, only
+ * while the clients have time left in this pass of the loop.  It is shown in the client's
+ * turns (watch_show.c).  What there is no room for is counted, and the number is shown in
+ * its place.  The list of events (watch_events.c) works in the same way.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,6 +23,8 @@
 /* A longer piece of bytes is shown in several lines, or in JSON objects of this size. */
 #define PIECE_TEXT SHOWN_MAX
 #define PIECE_JSON (48 * 1024)
+/* What is collected even if the clients have no time left, because it takes little. */
+#define COLLECT_FREE 2048
 
 /* --- collecting ------------------------------------------------------------ */
 
@@ -116,10 +118,9 @@ check_stalled(struct client *c, bool first)
 static bool
 has_room(const struct client *c)
 {
-	size_t limit = CLIENT_FRAMES_MAX;
+	size_t limit = turns_left() ? CLIENT_FRAMES_MAX : COLLECT_FREE;
 
-	return turns_left() &&
-	    collected(c) < (c->hidden > 0 ? limit / 2 : limit);
+	return collected(c) < (c->hidden > 0 ? limit / 2 : limit);
 }
 
 /* Whether COUNT lines have been collected. */

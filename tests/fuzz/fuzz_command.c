@@ -100,10 +100,11 @@ start(void)
 static void
 turn(int fd)
 {
-	struct session *s = TAILQ_FIRST(&control->sessions);
+	struct session *s;
 	ssize_t n;
 
 	event_base_loop(base, EVLOOP_NONBLOCK);
+	s = TAILQ_FIRST(&control->sessions);
 	if (s != NULL && !s->client.closed && command_blocks(&s->client)) {
 		s->read.cancel(&s->read);
 		cancelled = true;

@@ -264,6 +264,8 @@ flood(void)
 	while (n-- > 0) {
 		run(&other, line);
 		assert_reply(&other, "OK\n");
+		if (client.closed)
+			return;
 		until_wake();
 		if (client.closed)
 			return;
