@@ -186,8 +186,8 @@ struct link {
 	/* Why a transport has discarded the datagram that it was to send: EMSGSIZE, or
 	 * EDESTADDRREQ; 0: it has not.  Reset by the owner. */
 	int unsent;
-	int role;		/* enum role */
-	unsigned number;	/* of a connection: that in its name */
+	int role;	 /* enum role */
+	unsigned number; /* of a connection: that in its name */
 	bool
 	    socket; /* a stream socket: unread data may still be left after an error or a hang-up */
 	bool local;	   /* a Unix socket */
