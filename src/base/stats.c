@@ -263,6 +263,25 @@ histogram_percentile(const struct histogram *h, double percent)
 	return h->max_ns;
 }
 
+uint64_t
+histogram_below(const struct histogram *h, const uint64_t *bounds, unsigned n,
+    uint64_t *count)
+{
+	uint64_t seen = 0, sum = 0;
+	unsigned bucket = 0;
+
+	for (unsigned i = 0; i <= n; i++) {
+		unsigned end = i < n ? bucket_of(bounds[i]) : BUCKETS;
+
+		for (; h->count != NULL && bucket < end; bucket++) {
+			seen += h->count[bucket];
+			sum += h->count[bucket] * bucket_value(bucket);
+		}
+		count[i] = seen;
+	}
+	return sum;
+}
+
 void
 histogram_free(struct histogram *h)
 {

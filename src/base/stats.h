@@ -133,6 +133,12 @@ struct histogram {
 void histogram_add(struct histogram *h, uint64_t ns, uint64_t n);
 /* percent 0 to 100; 0 when nothing was recorded. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
+/*
+ * The number of durations below each of the n bounds, which ascend and are powers of two,
+ * and the number of all in count[n].  Returns their sum, to 3 %.
+ */
+uint64_t histogram_below(const struct histogram *h, const uint64_t *bounds,
+    unsigned n, uint64_t *count);
 void histogram_free(struct histogram *h);
 
 #endif
