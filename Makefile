@@ -98,6 +98,18 @@ $(B)/ttybridge-tls.so: $(TLS_SRC:src/%.c=$(B)/%.o)
 	    -levent_openssl -levent_core -lssl -lcrypto
 
 $(B)/tls/%.o: private PIC = -fPIC -fvisibility=hidden
+
+# The page is compiled in, with the hashes of what is between the tags, see page.c.
+PAGE = src/http/page.html
+page_hash = $$({ echo; sed -n '/^<$(1)>$$/,/^<\/$(1)>$$/{//!p}' $(PAGE); } | \
+	sha256sum | cut -c 1-64 | tr a-f A-F | basenc --base16 -d | base64)
+$(B)/http/page.o: $(PAGE) $(B)/http/page_hash.h
+$(B)/http/page.o: private CPPFLAGS += -iquote $(B)/http
+$(B)/http/page_hash.h: $(PAGE)
+	@mkdir -p $(@D)
+	$(Q){ echo "#define PAGE_SCRIPT_HASH \"'sha256-$(call page_hash,script)'\""; \
+	    echo "#define PAGE_STYLE_HASH \"'sha256-$(call page_hash,style)'\""; } >$@
+
 $(B)/%.o: src/%.c | deps-build
 	@mkdir -p $(@D)
 	$(call say,CC)

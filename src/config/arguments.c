@@ -18,7 +18,7 @@
 
 #define COMMA "\\x2c"
 
-/* What a word may create: an endpoint or a control port. */
+/* What a word may create: an endpoint, a control port or a web server. */
 struct word_type {
 	const char *name;
 	const char *main_key; /* its value is the address; NULL: none */
@@ -31,7 +31,7 @@ struct words {
 	struct faults *faults;
 	int number;	    /* number of the word */
 	unsigned endpoints; /* so far, for default names */
-	unsigned controls;
+	unsigned controls, https;
 	char quote[CONFIG_QUOTE_MAX];
 };
 
@@ -45,6 +45,7 @@ word_types(struct word_type ret[WORD_TYPES_MAX])
 		ret[n] = (struct word_type){ endpoint_types[n]->type,
 			endpoint_types[n]->main_key };
 	ret[n++] = (struct word_type){ "control", "listen" };
+	ret[n++] = (struct word_type){ "http", "listen" };
 	return n;
 }
 
@@ -167,9 +168,9 @@ read_keys(struct words *w, const char *s)
 	return r;
 }
 
-/* Sets the name of a word without name=. */
+/* Sets the name of a word without name=; n: how many there are of its kind. */
 static int
-default_name(struct words *w, bool control)
+default_name(struct words *w, const char *kind, unsigned n)
 {
 	struct config_section *section =
 	    &w->sections->section[w->sections->n - 1];
@@ -177,12 +178,10 @@ default_name(struct words *w, bool control)
 
 	if (section->name != NULL)
 		return 0;
-	if (!control)
-		snprintf(name, sizeof(name), "ep%u", w->endpoints);
-	else if (w->controls == 1)
-		snprintf(name, sizeof(name), "control");
+	if (n == 1 && strcmp(kind, "ep") != 0)
+		snprintf(name, sizeof(name), "%s", kind);
 	else
-		snprintf(name, sizeof(name), "control%u", w->controls);
+		snprintf(name, sizeof(name), "%s%u", kind, n);
 	section->name = strdup(name);
 	return section->name == NULL ? -ENOMEM : 0;
 }
@@ -224,7 +223,7 @@ read_word(struct words *w, const char *word)
 {
 	const char *type = word, *address;
 	size_t len = strcspn(word, ":,");
-	bool path = *word == '/', known, control;
+	bool path = *word == '/', known, control, http;
 	struct word_type found;
 	int r;
 
@@ -245,8 +244,10 @@ read_word(struct words *w, const char *word)
 		return 0;
 	}
 	control = strcmp(found.name, "control") == 0;
+	http = strcmp(found.name, "http") == 0;
 	w->controls += control;
-	w->endpoints += !control;
+	w->https += http;
+	w->endpoints += !control && !http;
 	r = config_section_add(w->sections, type, len, NULL, w->number);
 	if (r != 0)
 		return r;
@@ -260,7 +261,11 @@ read_word(struct words *w, const char *word)
 		    "'%s': %s takes no address", w->quote, found.name);
 	if (r == 0)
 		r = read_keys(w, address + len);
-	return r == 0 ? default_name(w, control) : r;
+	if (r != 0)
+		return r;
+	return control ? default_name(w, "control", w->controls)
+	    : http     ? default_name(w, "http", w->https)
+		       : default_name(w, "ep", w->endpoints);
 }
 
 int

@@ -129,7 +129,7 @@ claim_all(struct check *k)
 		r = claim_endpoint(k, c->endpoints[i]);
 	for (unsigned i = 0; r == 0 && i < c->ncontrols; i++) {
 		const struct control_conf *conf = c->controls[i];
-		struct claim of = { .type = "control",
+		struct claim of = { .type = conf->type,
 			.name = conf->name,
 			.file = conf->file,
 			.line = conf->line };
@@ -172,7 +172,7 @@ compare_claims(const void *x, const void *y)
 static const char *
 claim_where(const struct claim *claim, char *buf, size_t size)
 {
-	/* "control" is the default name of a control port. */
+	/* "control" is the default name of a control port, as is "http". */
 	if (strcmp(claim->type, claim->name) == 0)
 		snprintf(buf, size, "[%s]", claim->type);
 	else

@@ -26,7 +26,10 @@ struct daemon_conf {
 };
 extern const struct key daemon_keys[];
 
+/* A section [control NAME] or [http NAME]. */
 struct control_conf {
+	const char *type; /* "control" or "http" */
+	bool http;
 	char *name;
 	char *text;
 	const char *file; /* file that contains it, for messages */
@@ -41,8 +44,21 @@ struct control_conf {
 	struct tls_conf tls;
 	char *full; /* names of certificates, NULL: not given */
 	struct tls_context *context; /* NULL: no TLS */
+	/* Of [http]: */
+	char *hosts;		  /* besides addresses and localhost, or NULL */
+	char *token_file;	  /* NULL: not given */
+	char *token;		  /* its contents, NULL: none is required */
+	bool token_is_public;	  /* other users may read the file */
+	uint64_t request_timeout; /* ns */
 };
-extern const struct key control_keys[];
+extern const struct key control_keys[], http_keys[];
+/* The keys of the section. */
+const struct key *control_conf_keys(const struct control_conf *conf);
+/*
+ * Reads the file of the token, if there is one, and replaces conf->token; -errno and err
+ * on failure.
+ */
+int control_conf_load(struct control_conf *conf, struct error *err);
 void control_conf_free(struct control_conf *conf);
 /* The key 'framing' of every endpoint, offset into struct framing_conf. */
 extern const struct key framing_key[];

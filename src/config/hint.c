@@ -143,7 +143,8 @@ static const struct {
 	  "log"
 	  " logging options server",
 	    "daemon" },
-	{ "admin api monitor console cli", "control" },
+	{ "admin monitor console cli", "control" },
+	{ "api web metrics prometheus exporter https page dashboard", "http" },
 };
 
 /* Converts to lower case, and removes the separators between parts of a word. */

@@ -45,6 +45,8 @@ find_owners(const struct reading *rd, const char *key, char *buf, size_t size)
 		add_owner(buf, size, "[", "daemon", "]");
 	if (key_find(control_keys, key) != NULL)
 		add_owner(buf, size, "[", "control", "]");
+	if (key_find(http_keys, key) != NULL)
+		add_owner(buf, size, "[", "http", "]");
 	if (key_find(route_keys, key) != NULL)
 		add_owner(buf, size, "[", "route", "]");
 	for (size_t i = 0; endpoint_types[i] != NULL; i++)

@@ -15,6 +15,10 @@
 
 #define CONTROLS_MAX 64
 #define LOST_NAMES_MAX 4096
+#define NEEDS_ALLOW                                              \
+	"'listen' is not a loopback address, and 'allow' is"     \
+	" missing: add 'allow', such as allow = 192.168.1.0/24," \
+	" or listen on 127.0.0.1"
 #define STALL_TIMEOUT NSEC_PER_SEC /* of endpoints with several peers */
 
 /* --- sections ------------------------------------------------------------ */
@@ -117,10 +121,40 @@ check_control(struct reading *rd, struct control_conf *conf)
 		check_group(rd, conf->group);
 	if (!is_unix && conf->allow == NULL &&
 	    !address_is_loopback((struct sockaddr *)&address.ss))
+		reading_failed(rd, NEEDS_ALLOW);
+}
+
+static void
+check_http(struct reading *rd, struct control_conf *conf)
+{
+	struct address address;
+	struct error err, why;
+
+	if (conf->listen == NULL) {
+		reading_failed(
+		    rd, "needs 'listen', such as listen = 127.0.0.1:9110");
+		return;
+	}
+	if (address_parse(conf->listen, &address, &why) != 0) {
+		error_set(&err, "listen: %.400s", why.text);
+		reading_failed(rd, err.text);
+		return;
+	}
+	if (address.ss.ss_family == AF_UNIX)
 		reading_failed(rd,
-		    "'listen' is not a loopback address, and 'allow' is"
-		    " missing: add 'allow', such as allow = 192.168.1.0/24,"
-		    " or listen on 127.0.0.1");
+		    "'listen' is a TCP address in a [http], such as"
+		    " 127.0.0.1:9110");
+	else if (conf->allow == NULL &&
+	    !address_is_loopback((struct sockaddr *)&address.ss))
+		reading_failed(rd, NEEDS_ALLOW);
+	if (conf->access == ACCESS_FULL && conf->token_file == NULL)
+		reading_failed(rd,
+		    "'access' = full needs 'token_file', a file with the token"
+		    " that requests have to carry");
+	if (tls_check(&conf->tls, true, &err) < 0 ||
+	    tls_load(&conf->tls, true, &conf->context, &err) < 0 ||
+	    control_conf_load(conf, &err) < 0)
+		reading_failed(rd, err.text);
 }
 
 static int
@@ -142,14 +176,16 @@ read_control(struct config *c, struct reading *rd)
 	conf->file = rd->file;
 	conf->line = rd->section->line;
 	conf->access = ACCESS_DEFAULT;
-	r = reading_name(rd, "control", &conf->name, &conf->text);
+	conf->http = strcmp(rd->section->type, "http") == 0;
+	conf->type = conf->http ? "http" : "control";
+	r = reading_name(rd, conf->type, &conf->name, &conf->text);
 	if (r == 0)
-		r = key_defaults(control_keys, conf);
+		r = key_defaults(control_conf_keys(conf), conf);
 	if (r != 0)
 		return r;
-	reading_add(rd, control_keys, conf);
+	reading_add(rd, control_conf_keys(conf), conf);
 	r = reading_keys(rd);
-	check_control(rd, conf);
+	(conf->http ? check_http : check_control)(rd, conf);
 	return r;
 }
 
@@ -342,16 +378,17 @@ say_framing(const char *type, struct error *err)
 static bool
 needs_name(const char *type)
 {
-	return strcmp(type, "daemon") != 0 && strcmp(type, "control") != 0;
+	return strcmp(type, "daemon") != 0 && strcmp(type, "control") != 0 &&
+	    strcmp(type, "http") != 0;
 }
 
 static void
 unknown_section(struct reading *rd)
 {
-	const char *words[32] = { "daemon", "control", "route" }, *near;
+	const char *words[32] = { "daemon", "control", "http", "route" }, *near;
 	struct error meant = { "" };
 	char quote[40];
-	size_t n = 3;
+	size_t n = 4;
 
 	for (size_t i = 0; endpoint_types[i] != NULL && n < 31; i++)
 		words[n++] = endpoint_types[i]->type;
@@ -402,7 +439,7 @@ config_section_read(struct config *c, const char *file,
 		return read_endpoint(c, &rd, ops);
 	if (strcmp(s->type, "daemon") == 0)
 		return read_daemon(c, &rd);
-	if (strcmp(s->type, "control") == 0)
+	if (strcmp(s->type, "control") == 0 || strcmp(s->type, "http") == 0)
 		return read_control(c, &rd);
 	if (strcmp(s->type, "route") == 0)
 		return read_route(c, &rd);

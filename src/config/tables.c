@@ -1,15 +1,22 @@
 /*
- * tables: the keys of the sections [daemon] and [control], and the key that
+ * tables: the keys of the sections [daemon], [control] and [http], and the key that
  * selects the framing of an endpoint.
  */
+#include <sys/stat.h>
+
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "address.h"
 #include "hint.h"
 #include "section_reader.h"
 #include "log.h"
+
+#define TOKEN_MIN 16
+#define TOKEN_MAX 512
 
 static const char *const access_words[] = {
 	[ACCESS_READ] = "read",
@@ -130,6 +137,57 @@ const struct key control_keys[] = {
 	{ .name = NULL },
 };
 
+const struct key http_keys[] = {
+	{ .name = "listen",
+	    .type = KEY_STRING,
+	    .offset = CONTROL(listen),
+	    .help = "where: 127.0.0.1:9110" },
+	{ .name = "access",
+	    .type = KEY_WORD,
+	    .def = "read",
+	    .offset = CONTROL(access),
+	    .words = access_words,
+	    .help = "whether clients may change anything; full needs"
+		    " token_file" },
+	{ .name = "token_file",
+	    .type = KEY_STRING,
+	    .offset = CONTROL(token_file),
+	    .min = 1,
+	    .help = "a file with the token that requests have to carry" },
+	{ .name = "host",
+	    .type = KEY_STRING,
+	    .offset = CONTROL(hosts),
+	    .min = 1,
+	    .help = "names of this machine in addresses of pages, besides"
+		    " localhost and IP addresses" },
+	{ .name = "allow",
+	    .type = KEY_CUSTOM,
+	    .offset = CONTROL(allow),
+	    .parse = parse_allow,
+	    .help = "networks that may connect, besides this machine" },
+	{ .name = "max_clients",
+	    .type = KEY_NUMBER,
+	    .def = "128",
+	    .offset = CONTROL(max_clients),
+	    .min = 1,
+	    .max = 1024,
+	    .help = "connections at a time" },
+	{ .name = "request_timeout",
+	    .type = KEY_TIME,
+	    .def = "30s",
+	    .offset = CONTROL(request_timeout),
+	    .min = 100 * NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long a request may take to arrive, and its reply to"
+		    " be taken" },
+	TLS_KEY_ON(struct control_conf),
+	TLS_KEY_CERT(struct control_conf),
+	TLS_KEY_KEY(struct control_conf),
+	TLS_KEY_CA_SERVER(struct control_conf),
+	TLS_KEY_TIMEOUT(struct control_conf),
+	{ .name = NULL },
+};
+
 const struct key framing_key[] = {
 	{ .name = "framing",
 	    .type = KEY_CUSTOM,
@@ -140,12 +198,70 @@ const struct key framing_key[] = {
 	{ .name = NULL },
 };
 
+const struct key *
+control_conf_keys(const struct control_conf *conf)
+{
+	return conf->http ? http_keys : control_keys;
+}
+
+/* The text of a file of at most one line; the length or -errno, -EFBIG if there is more. */
+static ssize_t
+read_token(struct control_conf *conf, char *text, size_t size)
+{
+	int fd = open(
+	    conf->token_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, size);
+	if (n < 0)
+		n = -errno;
+	if (fstat(fd, &st) == 0)
+		conf->token_is_public = (st.st_mode & 077) != 0;
+	close(fd);
+	if (n == (ssize_t)size)
+		return -EFBIG;
+	while (n > 0 && strchr("\r\n", text[n - 1]) != NULL)
+		n--;
+	return n;
+}
+
+int
+control_conf_load(struct control_conf *conf, struct error *err)
+{
+	char text[TOKEN_MAX + 3];
+	ssize_t n;
+
+	if (conf->token_file == NULL)
+		return 0;
+	n = read_token(conf, text, sizeof(text) - 1);
+	if (n < 0 && n != -EFBIG)
+		return error_fail(err, (int)n, "token_file '%.200s': %s",
+		    conf->token_file, strerror((int)-n));
+	text[MAX(n, (ssize_t)0)] = '\0';
+	for (ssize_t i = 0; i < n; i++)
+		if (text[i] <= ' ' || text[i] >= 0x7f)
+			n = 0;
+	if (n < TOKEN_MIN || n > TOKEN_MAX)
+		return error_fail(err, -EINVAL,
+		    "token_file '%.200s' is not one line of %d to %d printable"
+		    " characters without blanks, such as `openssl rand -hex 32`"
+		    " makes",
+		    conf->token_file, TOKEN_MIN, TOKEN_MAX);
+	return replace_string(&conf->token, text);
+}
+
 void
 control_conf_free(struct control_conf *conf)
 {
 	if (conf == NULL)
 		return;
-	key_free(control_keys, conf);
+	key_free(control_conf_keys(conf), conf);
+	if (conf->token != NULL)
+		explicit_bzero(conf->token, strlen(conf->token));
+	free(conf->token);
 	tls_context_free(conf->context);
 	free(conf->allow);
 	free(conf->name);

@@ -246,6 +246,11 @@ warn_endpoint(struct warner *w, unsigned number)
 		    " 'payload'",
 		    e->ops->type, e->name, e->framing.rule->name,
 		    w->unnumbered[number]->name);
+	if (e->demand && e->required)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s] has open = demand and required = yes: /healthz"
+		    " fails while nobody uses it",
+		    e->ops->type, e->name);
 	if (e->demand && !may_be_needed(w, number))
 		warning_add(w->faults, e->file, e->line,
 		    "[%s %s] has open = demand, and no route to or from a"
@@ -261,8 +266,18 @@ warn_control(struct warner *w, const struct control_conf *c)
 
 	tls_warn(&c->tls, c->context, &why);
 	if (error_is_set(&why))
-		warning_add(w->faults, c->file, c->line, "[control %s]: %s",
+		warning_add(w->faults, c->file, c->line, "[%s %s]: %s", c->type,
 		    c->name, why.text);
+	if (c->token_is_public)
+		warning_add(w->faults, c->file, c->line,
+		    "[http %s]: other users may read '%s', which is secret;"
+		    " chmod 600 it",
+		    c->name, c->token_file);
+	if (c->token != NULL && c->context == NULL && c->allow != NULL)
+		warning_add(w->faults, c->file, c->line,
+		    "[http %s]: without 'tls' the token can be read on the"
+		    " network",
+		    c->name);
 }
 
 /* --- paths --------------------------------------------------------------- */
@@ -313,8 +328,8 @@ warn_paths(struct warner *w, const char *file)
 	for (unsigned i = 0; i < w->c->ncontrols; i++) {
 		const struct control_conf *c = w->c->controls[i];
 
-		warn_path(w, c->file, c->line, "control", c->name, "listen",
-		    c->listen);
+		warn_path(
+		    w, c->file, c->line, c->type, c->name, "listen", c->listen);
 	}
 }
 

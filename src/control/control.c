@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session.h"
+#include "control.h"
+
+void
+control_count(struct control *c)
+{
+	listener_set_clients(c->listener, c->nsessions + c->handshakes.n);
+}
 
 static bool
 out_of_memory(struct control *c, const char *peer)
@@ -22,7 +28,7 @@ on_accept(void *arg, int fd, const char *peer)
 	int r;
 
 	if (c->conf.context == NULL)
-		r = session_new(c, fd, NULL, peer);
+		r = c->ops->session_new(c, fd, NULL, peer);
 	else {
 		r = handshake_start(&c->handshakes, c->conf.context, fd, NULL,
 		    peer, c->conf.tls.handshake_timeout);
@@ -40,7 +46,7 @@ on_handshake(
 	if (session == NULL)
 		log_limited(&c->refused, LOG_WARNING, ABOUT_CONTROL,
 		    c->conf.name, "TLS handshake of %s failed: %s", peer, why);
-	else if (session_new(c, session->fd, session, peer) < 0)
+	else if (c->ops->session_new(c, session->fd, session, peer) < 0)
 		out_of_memory(c, peer);
 	control_count(c);
 }
@@ -53,7 +59,7 @@ copy_string(char **to, const char *from)
 	return from == NULL || *to != NULL;
 }
 
-/* The files of TLS are read already; their context is taken over. */
+/* The files are read already; the context of TLS and the token are taken over. */
 static int
 copy_conf(struct control_conf *to, struct control_conf *from)
 {
@@ -61,6 +67,7 @@ copy_conf(struct control_conf *to, struct control_conf *from)
 
 	*to = *from;
 	from->context = NULL;
+	from->token = NULL;
 	to->tls.cert = to->tls.key = to->tls.ca = NULL;
 	good = copy_string(&to->name, from->name);
 	good &= copy_string(&to->text, from->text);
@@ -68,6 +75,8 @@ copy_conf(struct control_conf *to, struct control_conf *from)
 	good &= copy_string(&to->allow, from->allow);
 	good &= copy_string(&to->group, from->group);
 	good &= copy_string(&to->full, from->full);
+	good &= copy_string(&to->hosts, from->hosts);
+	good &= copy_string(&to->token_file, from->token_file);
 	return good ? 0 : -ENOMEM;
 }
 
@@ -82,6 +91,7 @@ open_port(struct control *c, struct error *err)
 		.max_clients = (unsigned)c->conf.max_clients,
 		.mode = c->conf.mode != 0 ? (int)c->conf.mode : -1,
 		.group = c->conf.group,
+		.make_room = c->ops->make_room,
 		.full = c->full,
 	};
 	int r;
@@ -92,17 +102,21 @@ open_port(struct control *c, struct error *err)
 	    (r = networks_parse(c->conf.allow, &c->allow, err)) < 0)
 		return r;
 	l.allow = c->allow;
-	keep_name(keep, sizeof(keep), "control", c->conf.name, c->conf.text,
-	    " control");
-	snprintf(c->full, sizeof(c->full), "ERR too many clients (max %u)\n",
+	keep_name(keep, sizeof(keep), c->conf.type, c->conf.name, c->conf.text,
+	    c->conf.http ? " http" : " control");
+	snprintf(c->full, sizeof(c->full), "%s (max %u)\n", c->ops->full,
 	    l.max_clients);
-	return listener_new(
-	    c->bridge->base, &l, on_accept, c, &c->listener, err);
+	r = listener_new(c->bridge->base, &l, on_accept, c, &c->listener, err);
+	if (r == 0 && c->ops->opened != NULL)
+		r = c->ops->opened(c);
+	c->opened = r == 0;
+	return r;
 }
 
 int
 control_new(struct bridge *b, struct control_conf *conf,
-    const struct daemon_hooks *hooks, struct control **ret, struct error *err)
+    const struct control_ops *ops, const struct daemon_hooks *hooks,
+    struct control **ret, struct error *err)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	int r;
@@ -116,13 +130,16 @@ control_new(struct bridge *b, struct control_conf *conf,
 	c->handshakes.about = ABOUT_CONTROL;
 	c->handshakes.done = on_handshake;
 	c->handshakes.arg = c;
+	c->ops = ops;
 	c->bridge = b;
 	c->hooks = hooks;
 	if ((r = copy_conf(&c->conf, conf)) < 0 ||
 	    (r = open_port(c, err)) < 0) {
 		/* The caller may try again. */
 		conf->context = c->conf.context;
+		conf->token = c->conf.token;
 		c->conf.context = NULL;
+		c->conf.token = NULL;
 		control_free(c);
 		return r;
 	}
@@ -138,19 +155,19 @@ control_new(struct bridge *b, struct control_conf *conf,
 void
 control_free(struct control *c)
 {
-	struct session *s;
-
 	if (c == NULL)
 		return;
-	while ((s = TAILQ_FIRST(&c->sessions)) != NULL) {
-		replies_last(s);
-		session_free(s);
-	}
+	c->ops->end_all(c);
+	if (c->opened && c->ops->closed != NULL)
+		c->ops->closed(c);
 	handshakes_cancel(&c->handshakes);
 	listener_free(c->listener);
 	networks_free(c->allow);
 	tls_context_free(c->conf.context);
 	free(c->conf.full);
+	free(c->conf.hosts);
+	free(c->conf.token_file);
+	free(c->conf.token);
 	free(c->conf.name);
 	free(c->conf.text);
 	free(c->conf.listen);
@@ -163,11 +180,16 @@ void
 control_follow(struct control *c, struct control_conf *conf)
 {
 	struct tls_context *old = c->conf.context;
+	char *token = c->conf.token;
 
-	if (conf->context == NULL)
-		return;
-	c->conf.context = conf->context;
-	conf->context = old;
+	if (conf->context != NULL) {
+		c->conf.context = conf->context;
+		conf->context = old;
+	}
+	if (conf->token != NULL) {
+		c->conf.token = conf->token;
+		conf->token = token;
+	}
 }
 
 const struct control_conf *

@@ -15,6 +15,7 @@
 #include "address.h"
 #include "ports.h"
 #include "log.h"
+#include "session.h"
 
 /* The interval at which opening a port is retried. */
 static const struct timeval retry_time = { .tv_sec = 1 };
@@ -26,6 +27,7 @@ struct port_set {
 
 static struct bridge *bridge;
 static const struct daemon_hooks *hooks;
+static const struct control_ops *http; /* those of [http] */
 static struct port_set used, prepared;
 static struct config *config; /* the configuration of the ports in use */
 /* The ports that were committed, but are not in use yet. */
@@ -41,6 +43,7 @@ same_port(const struct port_set *set, const struct control_conf *c)
 {
 	for (unsigned i = 0; i < set->n; i++)
 		if (set->port[i] != NULL &&
+		    c->http == control_config(set->port[i])->http &&
 		    strcmp(c->name, control_config(set->port[i])->name) == 0 &&
 		    strcmp(c->text, control_config(set->port[i])->text) == 0)
 			return set->port[i];
@@ -114,10 +117,11 @@ static int
 open_port(struct control_conf *c, struct control **ret, struct error *err)
 {
 	struct error why;
-	int r = control_new(bridge, c, hooks, ret, &why);
+	int r = control_new(
+	    bridge, c, c->http ? http : &session_ops, hooks, ret, &why);
 
 	if (r < 0)
-		error_set(err, "control %s: %s", c->name, why.text);
+		error_set(err, "%s %s: %s", c->type, c->name, why.text);
 	return r;
 }
 
@@ -172,8 +176,9 @@ retry_label(const struct task *task, char *buf, size_t size)
 	(void)task;
 	for (unsigned i = 0; i < used.n; i++)
 		if (used.port[i] == NULL) {
-			snprintf(buf, size, "%s to be free for control port %s",
+			snprintf(buf, size, "%s to be free for [%s %s]",
 			    config->controls[i]->listen,
+			    config->controls[i]->type,
 			    config->controls[i]->name);
 			return;
 		}
@@ -280,12 +285,14 @@ take_controls(struct config *c, struct error *err)
 
 int
 control_ports_open(struct bridge *b, const struct daemon_hooks *h,
-    struct config *c, bool must, struct error *err)
+    const struct control_ops *http_ops, struct config *c, bool must,
+    struct error *err)
 {
 	int r;
 
 	bridge = b;
 	hooks = h;
+	http = http_ops;
 	if ((r = take_controls(c, err)) < 0)
 		return r;
 	if ((r = open_missing(must, err)) < 0 && !must) {
@@ -293,6 +300,14 @@ control_ports_open(struct bridge *b, const struct daemon_hooks *h,
 		r = 0;
 	}
 	return r;
+}
+
+void
+control_ports_each(void (*each)(const struct control *c, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < used.n; i++)
+		if (used.port[i] != NULL)
+			each(used.port[i], arg);
 }
 
 void

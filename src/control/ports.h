@@ -9,12 +9,13 @@
 #include "error.h"
 
 /*
- * At startup: opens the ports of the configuration, which are taken out of it.  must:
- * returns -errno with a message when one cannot be opened.  Otherwise that is logged, and
+ * At startup: opens the ports of the configuration, which are taken out of it; http: what
+ * serves those of [http].  must: returns -errno with a message when one cannot be opened.  Otherwise that is logged, and
  * retried.
  */
 int control_ports_open(struct bridge *b, const struct daemon_hooks *hooks,
-    struct config *c, bool must, struct error *err);
+    const struct control_ops *http, struct config *c, bool must,
+    struct error *err);
 
 /*
  * At a reload: prepare opens the new ports; the ports in use are not changed.  -errno
@@ -30,6 +31,9 @@ void control_ports_commit(struct config *c);
  * now could not be; the others are in use, and that one is retried.
  */
 int control_ports_change(struct error *err);
+/* Calls the function for each port that is open. */
+void control_ports_each(
+    void (*each)(const struct control *c, void *arg), void *arg);
 /* Closes all ports. */
 void control_ports_free(void);
 

@@ -105,12 +105,6 @@ write_label(const struct task *task, char *buf, size_t size)
 
 /* --- sessions ------------------------------------------------------------ */
 
-void
-control_count(struct control *c)
-{
-	listener_set_clients(c->listener, c->nsessions + c->handshakes.n);
-}
-
 /* Closes the session; it is freed in a deferred step. */
 static void
 session_close(struct session *s, const char *why)
@@ -556,3 +550,20 @@ session_new(
 	session_update(s);
 	return 0;
 }
+
+static void
+sessions_end(struct control *c)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(&c->sessions)) != NULL) {
+		replies_last(s);
+		session_free(s);
+	}
+}
+
+const struct control_ops session_ops = {
+	.session_new = session_new,
+	.end_all = sessions_end,
+	.full = "ERR too many clients",
+};

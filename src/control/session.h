@@ -33,32 +33,14 @@ struct session {
 	struct task read, write;
 	uint64_t commands;
 };
-TAILQ_HEAD(session_list, session);
 
-struct control {
-	struct bridge *bridge;
-	struct control_conf conf; /* a copy */
-	const struct daemon_hooks *hooks;
-	struct networks *allow;
-	struct listener *listener;
-	struct session_list sessions;
-	struct handshakes handshakes;
-	unsigned nsessions;
-	unsigned next; /* number of the last session */
-	struct log_limit refused;
-	char full[64]; /* reply to a client beyond max_clients */
-};
-
-/* The number of clients has changed. */
-void control_count(struct control *c);
-/*
- * Creates a session for a connected client, whose TLS handshake is done if it has TLS;
- * takes ownership of the descriptor, and closes it on failure.  -ENOMEM.
- */
+/* See struct control_ops. */
 int session_new(
     struct control *c, int fd, struct tls_session *tls, const char *peer);
 /* Must not be called inside a callback of the session, except the last. */
 void session_free(struct session *s);
+/* Sessions that read lines, and write replies. */
+extern const struct control_ops session_ops;
 
 /* lines.c */
 /* The length of the next line, -1 when it is incomplete. */

@@ -270,7 +270,7 @@ is_wanted(const struct left *l, const struct config *c)
 			c->endpoints[i]->wire))
 			return true;
 	for (unsigned i = 0; i < c->ncontrols; i++)
-		if (is_of(l, "control", c->controls[i]->name,
+		if (is_of(l, c->controls[i]->type, c->controls[i]->name,
 			c->controls[i]->text))
 			return true;
 	return false;

@@ -75,6 +75,7 @@ start(void)
 	struct error err;
 	char directory[] = "/tmp/fuzz_command.XXXXXX", path[64], two[64];
 	struct control_conf conf = {
+		.type = "control",
 		.name = (char *)(uintptr_t) "fuzz",
 		.listen = path,
 		.access = ACCESS_FULL,
@@ -89,7 +90,7 @@ start(void)
 	reply = malloc(REPLY_MAX);
 	base = event_base_new();
 	insist(base != NULL && reply != NULL &&
-		control_new(start_bridge(directory), &conf, &hooks, &control,
+		control_new(start_bridge(directory), &conf, &session_ops, &hooks, &control,
 		    &err) == 0,
 	    "no control port");
 	unlink(path);

@@ -67,6 +67,7 @@ open_control(
     const char *name, const char *path, int access, unsigned max_clients)
 {
 	struct control_conf conf = {
+		.type = "control",
 		.name = (char *)(uintptr_t)name,
 		.text = (char *)(uintptr_t) "",
 		.listen = (char *)(uintptr_t)path,
@@ -76,7 +77,7 @@ open_control(
 	struct control *c = NULL;
 	struct error err;
 
-	if (control_new(bridge, &conf, &hooks, &c, &err) < 0)
+	if (control_new(bridge, &conf, &session_ops, &hooks, &c, &err) < 0)
 		fail_msg("%s", err.text);
 	return c;
 }

@@ -80,6 +80,7 @@ static int
 set_up(void **state)
 {
 	struct control_conf conf = {
+		.type = "control",
 		.name = (char *)(uintptr_t) "c",
 		.text = (char *)(uintptr_t) "",
 		.access = ACCESS_FULL,
@@ -96,7 +97,7 @@ set_up(void **state)
 	apply_range(0, MANY, "");
 	snprintf(path, sizeof(path), "%s/c", directory);
 	conf.listen = path;
-	assert_int_equal(control_new(bridge, &conf, NULL, &control, &err), 0);
+	assert_int_equal(control_new(bridge, &conf, &session_ops, NULL, &control, &err), 0);
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);

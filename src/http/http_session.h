@@ -1,0 +1,118 @@
+/*
+ * http_session: a connection of a web browser, or of another client.
+ */
+#ifndef HTTP_SESSION_H
+#define HTTP_SESSION_H
+
+#include "client.h"
+#include "control.h"
+#include "request.h"
+#include "turns.h"
+
+/* While more than this is queued for a client, nothing more is produced. */
+#define HTTP_OUTPUT_MARK (64 * 1024)
+
+struct http_session;
+struct metrics;
+struct stream;
+
+/* What a step of a reply has done. */
+enum step {
+	STEP_MORE,  /* there is more to be done */
+	STEP_WAIT,  /* nothing now; http_session_wake() is called later */
+	STEP_DONE,  /* the reply is complete */
+	STEP_FAILED /* it cannot be completed: the connection is closed */
+};
+
+/* How a reply is produced, in pieces. */
+struct reply_ops {
+	/* Appends a piece of the body to s->out. */
+	enum step (*step)(struct http_session *s);
+	/* Frees what it used; also when it is not completed.  NULL: nothing. */
+	void (*end)(struct http_session *s);
+	/* It has no end, and so no deadline: only what is queued has. */
+	bool endless;
+};
+
+enum http_state {
+	HTTP_IDLE,    /* awaits a request */
+	HTTP_READING, /* has a part of a request */
+	HTTP_REPLYING,
+	HTTP_LINGERING, /* all is sent: waits for the client to close */
+	HTTP_CLOSED	/* about to be freed */
+};
+
+struct http_session {
+	TAILQ_ENTRY(http_session) entry;
+	struct turn turn;
+	struct client client; /* its interface for the commands */
+	struct control *control;
+	char name[ENDPOINT_NAME_MAX + 24]; /* "http.client#3" */
+	char address[ENDPOINT_ADDRESS_MAX];
+	struct bufferevent *bev;
+	struct tls_session *tls; /* of bev; NULL: no TLS */
+	struct event
+	    *timer; /* the deadline, or the deferred step that frees it */
+	enum http_state state;
+	uint64_t since_ns; /* of the state */
+	bool ended;	   /* the client sends no more */
+	bool keep_alive;   /* another request may follow */
+	bool started;	   /* the head of the reply is queued */
+	bool chunked;	   /* its body is sent in chunks */
+	bool bodyless;	   /* it has no body, as it replies to HEAD */
+	uint64_t in_flight,
+	    seen; /* bytes passed on; bytes written by the last check */
+	uint64_t requests;
+	struct evbuffer *out;	 /* of the body, to be sent */
+	bool more;		 /* the next step of the reply can be done */
+	bool asking;		 /* the timer is that of client.asking */
+	struct request *request; /* while it is replied to */
+	char *body;		 /* of the request, NUL-terminated */
+	const struct reply_ops *reply;
+	/* The state of the replies. */
+	struct metrics *metrics;
+	struct stream *stream;
+	bool checked; /* the first bytes of a command's reply were looked at */
+	struct task read, write, deadline;
+};
+TAILQ_HEAD(http_list, http_session);
+
+/* All of them, of all ports. */
+extern struct http_list http_sessions;
+
+/*
+ * Begins the reply with its head; len: that of the body, or -1: it is produced by the
+ * steps of ops.  headers: further lines, each with CR LF, or "".
+ */
+void http_reply_start(struct http_session *s, int status, const char *type,
+    const char *headers, ssize_t len);
+/* A whole reply, whose body is in s->out. */
+void http_reply_whole(
+    struct http_session *s, int status, const char *type, const char *headers);
+/* A whole reply, which is a line of text. */
+void http_reply_text(struct http_session *s, int status, const char *text);
+/* The same, as the JSON object {"error": text}. */
+void http_reply_error(struct http_session *s, int status, const char *text);
+/* Appends a string of JSON with its quotes; of device data, text with C escapes. */
+void http_json_string(struct evbuffer *out, const char *text);
+/* Produces the body with these functions from now on. */
+void http_reply_produce(struct http_session *s, const struct reply_ops *ops);
+/* There is something to be done: the session gets a turn. */
+void http_session_wake(struct http_session *s);
+/* Adds data to what is queued for the client: of a reply without an end. */
+void http_session_push(struct http_session *s, struct evbuffer *data);
+/* Bytes queued for the client. */
+size_t http_session_queued(const struct http_session *s);
+
+int http_session_new(
+    struct control *c, int fd, struct tls_session *tls, const char *peer);
+void http_session_free(struct http_session *s);
+/* Closes the session; it is freed in a deferred step. */
+void http_session_close(struct http_session *s, const char *why);
+/* Sends what is queued, as far as possible without blocking. */
+void http_session_last(struct http_session *s);
+
+/* resource.c: replies to the request, by calling one of the functions above. */
+void http_resource(struct http_session *s);
+
+#endif
