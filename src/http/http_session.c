@@ -32,6 +32,8 @@
 #include "command.h"
 #include "http_session.h"
 
+/* The output that the kernel holds for a client, which would otherwise be megabytes. */
+#define SEND_BUFFER (128 * 1024)
 #define LINGER_NS NSEC_PER_SEC
 /* More input than a request can have is not read. */
 #define INPUT_MAX (REQUEST_HEAD_MAX + REQUEST_BODY_MAX)
@@ -798,6 +800,7 @@ http_session_new(
     struct control *c, int fd, struct tls_session *tls, const char *peer)
 {
 	struct http_session *s = calloc(1, sizeof(*s));
+	int size = SEND_BUFFER;
 
 	if (s == NULL || turns_hold(c->bridge->base) < 0) {
 		free(s);
@@ -830,6 +833,7 @@ http_session_new(
 		http_session_free(s);
 		return -ENOMEM;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	add_tasks(s);
 	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
 	bufferevent_setwatermark(s->bev, EV_READ, 0, INPUT_MAX);

@@ -31,4 +31,4 @@ def browser(directory, dark=False, size=(1400, 1000)):
 def complaints(driver):
     """What the browser says of the page: violations of its policy, errors of its script."""
     return [entry["message"] for entry in driver.get_log("browser")
-            if entry["level"] == "SEVERE" and "net::ERR" not in entry["message"]]
+            if entry["level"] == "SEVERE" and entry["source"] != "network"]
