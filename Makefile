@@ -191,7 +191,8 @@ install: all
 	ln -sf $(PREFIX)/bin/ttybridgectl $(DESTDIR)$(EXTCAPDIR)/ttybridge-extcap
 	install -D -m 644 -t $(MANDIR)/man1 man/ttybridgectl.1
 	install -D -m 644 -t $(MANDIR)/man5 man/ttybridge.conf.5
-	install -D -m 644 -t $(MANDIR)/man7 man/ttybridge-control.7
+	install -D -m 644 -t $(MANDIR)/man7 man/ttybridge-control.7 \
+	    man/ttybridge-http.7
 	install -D -m 644 -t $(MANDIR)/man8 man/ttybridged.8
 	for unit in ttybridge.service ttybridge@.service ttybridge.socket; do \
 	    sed 's,/usr\(/s\?bin/ttybridged\|/lib/ttybridge\),$(PREFIX)\1,g; s,/etc/ttybridge,$(SYSCONFDIR)/ttybridge,g' \
@@ -202,7 +203,7 @@ install: all
 	install -D -m 644 build/plain/completion.bash $(COMPLETIONS)/ttybridgectl
 	install -D -m 644 build/plain/completion.zsh $(ZSHDIR)/_ttybridgectl
 	install -D -m 644 build/plain/completion.fish $(FISHDIR)/ttybridgectl.fish
-	install -D -m 644 -t $(DOCDIR)/examples conf/examples/*.conf \
+	install -D -m 644 -t $(DOCDIR)/examples conf/examples/* \
 	    systemd/network.conf systemd/90-ttybridge.rules
 	[ -e $(CONFDIR)/ttybridge.conf ] || \
 	    install -m 644 conf/ttybridge.conf $(CONFDIR)
@@ -213,6 +214,7 @@ uninstall:
 	    $(ZSHDIR)/_ttybridgectl $(FISHDIR)/ttybridgectl.fish \
 	    $(DESTDIR)$(EXTCAPDIR)/ttybridge-extcap \
 	    $(MANDIR)/man5/ttybridge.conf.5 $(MANDIR)/man7/ttybridge-control.7 \
+	    $(MANDIR)/man7/ttybridge-http.7 \
 	    $(MANDIR)/man8/ttybridged.8 $(UNITS)/ttybridge.service \
 	    $(UNITS)/ttybridge@.service $(UNITS)/ttybridge.socket \
 	    $(SYSUSERS)/ttybridge.conf $(TMPFILES)/ttybridge.conf \

@@ -502,8 +502,7 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 	if ((r = bridge_apply(bridge, c, err)) < 0)
 		return r;
 	/* The state of a previous process is not discarded because of a control port. */
-	r = control_ports_open(
-	    bridge, &hooks, &http_ops, c, !continues, err);
+	r = control_ports_open(bridge, &hooks, &http_ops, c, !continues, err);
 	if (r < 0)
 		return r;
 	error_clear(err);

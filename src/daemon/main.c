@@ -43,7 +43,8 @@ static const char help_text[] =
     "  ttybridged serial:/dev/ttyACM0,baud=9600,framing=line \\\n"
     "             serial:/dev/ttyACM1,baud=115200,framing=line \\\n"
     "             control:127.0.0.1:5010 http:127.0.0.1:9110\n"
-    "See ttybridged(8), ttybridge.conf(5) and ttybridge-control(7).\n";
+    "See ttybridged(8), ttybridge.conf(5), ttybridge-control(7) and"
+    " ttybridge-http(7).\n";
 
 enum {
 	OPT_CHECK = 256,

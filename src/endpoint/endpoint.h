@@ -75,8 +75,8 @@ struct endpoint_conf {
 	char *log;	  /* a file; NULL: none */
 	int log_format;	  /* enum log_format */
 	uint64_t log_size, log_files;
-	bool required;			 /* the daemon is healthy only if it is up */
-	uint64_t stall_timeout;		 /* ns, 0: none */
+	bool required;		/* the daemon is healthy only if it is up */
+	uint64_t stall_timeout; /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 
 	struct tls_context *tls; /* NULL: no TLS */

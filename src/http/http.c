@@ -4,6 +4,14 @@
 #include "http.h"
 #include "http_session.h"
 #include "pulse.h"
+#include "resource.h"
+
+static int
+session_start(
+    struct control *c, int fd, struct tls_session *tls, const char *peer)
+{
+	return http_session_new(c, fd, tls, peer, resource_reply);
+}
 
 static void
 end_all(struct control *c)
@@ -56,7 +64,7 @@ closed(struct control *c)
 }
 
 const struct control_ops http_ops = {
-	.session_new = http_session_new,
+	.session_new = session_start,
 	.end_all = end_all,
 	.make_room = make_room,
 	.full = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain"

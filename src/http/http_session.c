@@ -519,7 +519,7 @@ next_request(struct http_session *s)
 	s->requests++;
 	s->keep_alive = s->request->keep_alive;
 	set_state(s, HTTP_REPLYING);
-	http_resource(s);
+	s->respond(s);
 	return true;
 }
 
@@ -796,8 +796,8 @@ add_tasks(struct http_session *s)
 }
 
 int
-http_session_new(
-    struct control *c, int fd, struct tls_session *tls, const char *peer)
+http_session_new(struct control *c, int fd, struct tls_session *tls,
+    const char *peer, void (*respond)(struct http_session *))
 {
 	struct http_session *s = calloc(1, sizeof(*s));
 	int size = SEND_BUFFER;
@@ -810,6 +810,7 @@ http_session_new(
 	}
 	s->control = c;
 	s->tls = tls;
+	s->respond = respond;
 	s->turn.run = on_turn;
 	s->client = (struct client){
 		.ops = &client_ops,

@@ -69,6 +69,7 @@ struct http_session {
 	struct request *request; /* while it is replied to */
 	char *body;		 /* of the request, NUL-terminated */
 	const struct reply_ops *reply;
+	void (*respond)(struct http_session *);
 	/* The state of the replies. */
 	struct metrics *metrics;
 	struct stream *stream;
@@ -104,15 +105,16 @@ void http_session_push(struct http_session *s, struct evbuffer *data);
 /* Bytes queued for the client. */
 size_t http_session_queued(const struct http_session *s);
 
-int http_session_new(
-    struct control *c, int fd, struct tls_session *tls, const char *peer);
+/*
+ * See session_new of struct control_ops.  respond() replies to each request, by calling one
+ * of the functions above.
+ */
+int http_session_new(struct control *c, int fd, struct tls_session *tls,
+    const char *peer, void (*respond)(struct http_session *));
 void http_session_free(struct http_session *s);
 /* Closes the session; it is freed in a deferred step. */
 void http_session_close(struct http_session *s, const char *why);
 /* Sends what is queued, as far as possible without blocking. */
 void http_session_last(struct http_session *s);
-
-/* resource.c: replies to the request, by calling one of the functions above. */
-void http_resource(struct http_session *s);
 
 #endif

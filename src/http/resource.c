@@ -11,6 +11,7 @@
 #include "http_session.h"
 #include "metrics.h"
 #include "page.h"
+#include "resource.h"
 #include "stream.h"
 
 /* The maximum number of endpoints that /healthz names. */
@@ -85,7 +86,7 @@ refuse(struct http_session *s, const char *why)
 }
 
 void
-http_resource(struct http_session *s)
+resource_reply(struct http_session *s)
 {
 	const struct control_conf *conf = &s->control->conf;
 	struct request *r = s->request;

@@ -553,9 +553,9 @@ def test_a_reload_adds_and_removes_servers(pair, directory):
 def exported():
     """The names of all metrics in the source."""
     text = (ROOT / "src/http/metrics.c").read_text()
-    names = set(re.findall(r'PRINTED\(OF_\w+,\s*"(\w+)"', text))
-    names |= {"endpoint_" + n for n in re.findall(r'\bNODE\("(\w+)"', text)}
-    names |= {"route_" + n for n in re.findall(r'\bROUTE\("(\w+)"', text)}
+    names = set(re.findall(r'PRINTED\(\s*OF_\w+,\s*"(\w+)"', text))
+    names |= {"endpoint_" + n for n in re.findall(r'\bNODE\(\s*"(\w+)"', text)}
+    names |= {"route_" + n for n in re.findall(r'\bROUTE\(\s*"(\w+)"', text)}
     assert len(names) > 40
     return {"ttybridge_" + n for n in names}
 
@@ -582,3 +582,11 @@ def test_the_dashboard():
     assert used(" ".join(expressions)) <= exported()
     places = [tuple(p["gridPos"].values()) for p in panels]
     assert len(set(places)) == len(places)
+
+
+def test_the_manual_names_every_metric_and_command():
+    page = (ROOT / "man/ttybridge-http.7").read_text()
+    assert sorted(re.findall(r"(?m)^\.It Cm (ttybridge_\w+)$", page)) == sorted(exported())
+    source = (ROOT / "src/http/api.c").read_text()
+    commands = re.findall(r'\b(?:GET|POST)\("(\w+)"', source)
+    assert re.findall(r"(?m)^\.It\n\.Ic (\w+)", page) == commands

@@ -138,6 +138,7 @@ def test_the_tables_were_found():
 @pytest.mark.parametrize("title, tables", [
     ("[daemon]", ["daemon_keys"]),
     ("[control NAME]", ["control_keys"]),
+    ("[http NAME]", ["http_keys"]),
     ("Every endpoint", ["endpoint_common_keys", "framing_key",
                         "framing_common_keys"]),
     ("[route NAME]", ["route_keys"]),
@@ -165,7 +166,7 @@ def test_keys_that_need_an_endpoint_to_be_opened_again_are_in_the_manual():
 
 def test_the_manual_has_no_other_sections():
     assert set(SECTIONS) == {f"[{kind} NAME]" for kind in TYPES} | {
-        "[daemon]", "[control NAME]", "[route NAME]", "Every endpoint"}
+        "[daemon]", "[control NAME]", "[http NAME]", "[route NAME]", "Every endpoint"}
 
 
 def test_framings_are_in_the_manual_in_their_order():
@@ -249,7 +250,7 @@ def sample_keys():
 NEEDS = {"serial": "device = /dev/tty{n}", "tcp-server": "listen = {n}",
          "tcp-client": "connect = localhost:1", "udp": "send_to = {n}",
          "unix-server": "listen = /tmp/{n}", "unix-client": "connect = /tmp/{n}",
-         "control": "listen = /tmp/c{n}",
+         "control": "listen = /tmp/c{n}", "http": "listen = {n}",
          "route": "from = ar1\nto = ar2"}
 FRAMING_NEEDS = {"delimiter": "delimiter = \\x03\n", "fixed": "frame_size = 9\n"}
 
@@ -263,7 +264,7 @@ KEY_NEEDS = {"checksum_poly": "checksum = crc16\n", "multicast": IN_GROUP,
 TLS_KEYS = {
     kind: dict(tls="yes", tls_cert=f"/etc/ttybridge/{name}.crt",
                tls_key=f"/etc/ttybridge/{name}.key")
-    for kind, name in (("control", "server"), ("tcp-server", "server"),
+    for kind, name in (("control", "server"), ("http", "server"), ("tcp-server", "server"),
                        ("tcp-client", "client"))}
 ANY_KEYS = {"answer_match", "answer_match_hex", "answer_frames", "no_answer"}
 NEED_TLS = {"tls_cert", "tls_key", "tls_ca", "tls_name", "tls_verify", "handshake_timeout", "full",
@@ -271,7 +272,8 @@ NEED_TLS = {"tls_cert", "tls_key", "tls_ca", "tls_name", "tls_verify", "handshak
 
 
 def own_files(text, directory):
-    """The text with certificates of the test's own."""
+    """The text with certificates, and a token, of the test's own."""
+    (directory / "token").write_text("0123456789abcdef\n")
     ca = Authority(directory)
     for name in ("server", "client"):
         ca.make(name)

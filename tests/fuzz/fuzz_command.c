@@ -90,8 +90,8 @@ start(void)
 	reply = malloc(REPLY_MAX);
 	base = event_base_new();
 	insist(base != NULL && reply != NULL &&
-		control_new(start_bridge(directory), &conf, &session_ops, &hooks, &control,
-		    &err) == 0,
+		control_new(start_bridge(directory), &conf, &session_ops,
+		    &hooks, &control, &err) == 0,
 	    "no control port");
 	unlink(path);
 	unlink(two);

@@ -97,7 +97,8 @@ set_up(void **state)
 	apply_range(0, MANY, "");
 	snprintf(path, sizeof(path), "%s/c", directory);
 	conf.listen = path;
-	assert_int_equal(control_new(bridge, &conf, &session_ops, NULL, &control, &err), 0);
+	assert_int_equal(
+	    control_new(bridge, &conf, &session_ops, NULL, &control, &err), 0);
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);
