@@ -496,6 +496,11 @@ static const struct metric table[] = {
 	    "Frames of clients that may not write."),
 	NODE("unchecked_frames_total", "counter", "unchecked",
 	    "Frames whose checksum could not be checked."),
+	NODE("offered_frames_total", "counter", "offered",
+	    "Frames that were to be sent to it: the sum of those that were"
+	    " sent, are queued, were rejected and were dropped."),
+	NODE("rejected_frames_total", "counter", "rejected",
+	    "Frames that no route accepted for it."),
 	NODE("queued_bytes", "gauge", "queued_bytes",
 	    "Bytes of frames that wait to be written to it."),
 	NODE("queued_frames", "gauge", "queued_frames",

@@ -31,6 +31,7 @@
 #define FRAME_MAX 256
 /* Names of destinations, which may be many. */
 #define TO_MAX 96
+#define OUTCOME_MAX 128
 #define WATCH_MAX 512
 /* The endpoints or routes of a step of the counters. */
 #define STEP_ROWS 16
@@ -42,6 +43,7 @@ struct seen {
 	size_t len;
 	char from[ENDPOINT_NAME_MAX + 16];
 	char to[TO_MAX];
+	char outcome[OUTCOME_MAX];
 	uint8_t data[FRAME_MAX];
 };
 
@@ -260,9 +262,10 @@ on_frames_time(evutil_socket_t fd, short what, void *arg)
 	task_end(&frames_task);
 }
 
+/* Adds a frame to the ring, in the data path. */
 static void
-on_frame(struct tap *tap, const struct port *from, const char *to,
-    const uint8_t *payload, size_t len)
+see(struct tap *tap, const char *from, const char *to, const uint8_t *data,
+    size_t len, const char *outcome)
 {
 	struct stream *st = CONTAINER_OF(tap, struct stream, tap);
 	uint64_t start;
@@ -282,14 +285,40 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 	clock_gettime(CLOCK_REALTIME, &f->ts);
 	f->size = len;
 	f->len = MIN(len, (size_t)FRAME_MAX);
-	snprintf(f->from, sizeof(f->from), "%s", from->link->name);
+	snprintf(f->from, sizeof(f->from), "%s", from);
 	snprintf(f->to, sizeof(f->to), "%s", to);
-	memcpy(f->data, payload, f->len);
+	snprintf(f->outcome, sizeof(f->outcome), "%s", outcome);
+	memcpy(f->data, data, f->len);
 	if (!evtimer_pending(frames_timer, NULL)) {
 		evtimer_add(frames_timer, &frames_interval);
 		TASK_WAIT(&frames_task);
 	}
 	turn_end(start);
+}
+
+static void
+on_outcome(struct tap *tap, const struct port *from, const char *to,
+    const uint8_t *payload, size_t len, const char *outcome)
+{
+	see(tap, from->link->name, to, payload, len, outcome);
+}
+
+static void
+on_sent(struct tap *tap, const struct node *to, const uint8_t *payload,
+    size_t len, const char *outcome)
+{
+	see(tap, "control", to->endpoint->conf->name, payload, len, outcome);
+}
+
+static void
+on_bad(struct tap *tap, const struct port *from, enum bad_reason reason,
+    const uint8_t *data, size_t len, bool again)
+{
+	char text[64];
+
+	(void)again;
+	snprintf(text, sizeof(text), "discarded: %s", bad_reason_names[reason]);
+	see(tap, from->link->name, "-", data, len, text);
 }
 
 static void
@@ -301,6 +330,8 @@ add_frame(struct evbuffer *out, const struct seen *f)
 	http_json_string(out, f->from);
 	evbuffer_add_printf(out, ",\"to\":");
 	http_json_string(out, f->to);
+	evbuffer_add_printf(out, ",\"outcome\":");
+	http_json_string(out, f->outcome);
 	evbuffer_add_printf(out, ",\"size\":%zu,\"hex\":\"", f->size);
 	for (size_t i = 0; i < f->len; i++)
 		evbuffer_add_printf(out, "%02x", f->data[i]);
@@ -369,7 +400,10 @@ frames_start(struct stream *st, struct error *err)
 	}
 	if (frames_task.label == NULL)
 		task_add(&frames_task, NULL, frames_label, "http.frames");
-	st->tap.frame = on_frame;
+	st->tap.outcome = on_outcome;
+	st->tap.sent = on_sent;
+	st->tap.note = see;
+	st->tap.bad = on_bad;
 	bridge_tap(st->session->client.bridge, &st->tap);
 	return 0;
 }

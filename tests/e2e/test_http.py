@@ -169,10 +169,12 @@ def test_frames_are_accounted_for_after_unplugs(daemon, pty, directory):
     def settled():
         got = web.metrics()
         of = lambda name, end="": got[f"ttybridge_{name}_total", end]  # noqa: E731
-        offered = of("endpoint_received_frames", 'endpoint="a"')
+        offered = of("endpoint_offered_frames", 'endpoint="b"')
         dropped = sum(v for (name, labels), v in got.items() if 'endpoint="b"' in labels and
                       name == "ttybridge_endpoint_dropped_frames_total")
-        rejected = of("route_rejected_frames", 'route="r"')
+        rejected = of("endpoint_rejected_frames", 'endpoint="b"')
+        assert rejected == of("route_rejected_frames", 'route="r"')
+        assert offered == of("endpoint_received_frames", 'endpoint="a"')
         sent = of("endpoint_sent_frames", 'endpoint="b"')
         queued = got["ttybridge_endpoint_queued_frames", 'endpoint="b"']
         assert offered == sent + queued + rejected + dropped, (seed, sent, queued, rejected, dropped)
@@ -326,6 +328,10 @@ def test_the_stream_has_counters_and_frames(pair):
     a.send(b"caf\xc3\xa9\n")
     frame = stream.event("frame", [a, b])
     assert (frame["from"], frame["to"], bytes.fromhex(frame["hex"])) == ("a", "b", b"caf\xc3\xa9")
+    assert frame["outcome"] == "sent to b"
+    d.control(r"send a \x00hi")
+    frame = stream.event("frame", [a, b])
+    assert (frame["from"], frame["to"], frame["hex"]) == ("control", "a", "006869")
     pump([stream.client, a, b], lambda: stream.event("counters")["endpoints"][0][9] == 1)
     assert d.number("daemon/waits") == d.number("daemon/events")
     assert web.request("/api/stream?watch=nobody")[0] == 404
