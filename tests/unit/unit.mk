@@ -15,7 +15,7 @@ $(B)/unit/%: tests/unit/%.c $(LIBOBJ)
 $(B)/unit/test_line_control: build/fault.so
 
 # This one proves that commands need no control port: it is linked without them.
-$(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% \
+$(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% $(B)/http/% \
 	$(patsubst %,$(B)/control/%.o,lines ports replies session control),$(LIBOBJ))
 
 # So are these without the rest of the path: each fakes what its modules call beyond them.
