@@ -8,13 +8,12 @@ import random
 import re
 import shutil
 import socket
-import ssl
 import subprocess
 
 import pytest
 
 from certificates import Authority
-from harness import (ROOT, Client, Timeout, expect, flush, free_port, pump, route, run,
+from harness import (ROOT, Client, expect, flush, free_port, pump, route, run,
                      section, serial, tcp_server, wait_for)
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -183,13 +182,35 @@ def test_frames_are_accounted_for_after_unplugs(daemon, pty, directory):
     assert settled()
 
 
-def test_expiry_of_certificates(daemon, pty, directory):
+@pytest.fixture
+def secure(directory):
+    """A web server with TLS, and the keys of a certificate for others."""
     ca = Authority(directory)
-    ca.make("srv")
-    keys = {"tls": "yes", "tls_cert": directory / "srv.crt", "tls_key": directory / "srv.key"}
+    cert, key = ca.make("srv")
+    keys = {"tls": "yes", "tls_cert": cert, "tls_key": key}
     web = Web(directory, **keys)
-    web.tls = ssl.create_default_context(cafile=ca.file)
-    web.tls.check_hostname = False
+    web.tls = ca.client_context()
+    return web, keys
+
+
+def test_requests_and_events_with_tls(daemon, pty, secure):
+    web, _ = secure
+    d = daemon(serial("a", pty("a")) + web.section +
+               "".join(section("echo", f"e{i}") for i in range(300)))
+    assert len(web.json("endpoints")) == 301
+    assert web.get("/metrics").count("\n") > 10000
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as plain, \
+            web.tls.wrap_socket(plain) as s:
+        s.sendall(b"GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        got = b""
+        while got.count(b"event: counters") < 3:
+            got += s.recv(65536)
+        assert got.count(b'"e299"') >= 2
+    wait_for(lambda: not any(t.startswith("web.client") for t in d.tasks()), what="its end")
+
+
+def test_expiry_of_certificates(daemon, pty, secure):
+    web, keys = secure
     daemon(serial("a", pty("a")) + web.section + tcp_server("lan", free_port(), **keys))
     got = web.metrics()
     assert got["ttybridge_endpoint_certificate_expiry_timestamp_seconds", 'endpoint="lan"'] > 1.7e9
