@@ -15,6 +15,7 @@ conf=$(realpath "$(dirname "$0")/../conf/demo.conf")
 seconds=${DEMO_SECONDS:-15}
 dir=$(mktemp -d -t demo.XXXX)
 port=${DEMO_PORT:-5010}
+web=9110
 pids=
 interrupted=
 
@@ -90,12 +91,14 @@ values() {
 	done | nc -N 127.0.0.1 "$port" | grep -v '^OK$' | tr '\n' ' '
 }
 
-find_port() {
-	last_port=$((port + 20))
-	while nc -z 127.0.0.1 "$port" 2>/dev/null; do
-		port=$((port + 1))
-		[ "$port" -lt "$last_port" ] || fail "no free port before $port"
+# The first port from that number on that nobody listens on.
+free_port() {
+	free=$1
+	while nc -z 127.0.0.1 "$free" 2>/dev/null; do
+		free=$((free + 1))
+		[ "$free" -lt $(($1 + 20)) ] || fail "no free port before $free"
 	done
+	echo "$free"
 }
 
 start_all() {
@@ -103,8 +106,9 @@ start_all() {
 	start pong "$boards/avrboard" -br -l ttyPONG "$boards/PongCobs.elf"
 	until_true 10 'the Ping board did not start' test -e ttyPING
 	until_true 10 'the Pong board did not start' test -e ttyPONG
-	find_port
-	sed "s|/tmp/demo|$dir|; s/:5010/:$port/" "$conf" >demo.conf
+	port=$(free_port "$port")
+	web=$(free_port "$web")
+	sed "s|/tmp/demo|$dir|; s/:5010/:$port/; s/:9110/:$web/" "$conf" >demo.conf
 	start daemon "$daemon" -c demo.conf
 	daemon_pid=${pids%% *}
 	until_true 10 'the daemon did not start' answers
@@ -119,6 +123,8 @@ introduce() {
 
 	  ping   9600 baud     lines          sends "ping N got M", awaits "pong N"
 	  pong   115200 baud   COBS frames    answers
+
+	  A page shows the same: http://127.0.0.1:$web/
 	END
 }
 
@@ -212,7 +218,7 @@ command -v nc >/dev/null || fail 'needs nc (netcat-openbsd)'
 trap clean_up EXIT
 trap 'interrupted=yes' INT TERM HUP
 cd "$dir"
-introduce
 start_all
+introduce
 watch_it
 summarize
