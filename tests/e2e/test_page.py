@@ -45,6 +45,12 @@ def text(page, id_):
     return page.find_element("id", id_).text
 
 
+def tasks(page, name):
+    """The table has that task; it is asked for only while it is on the screen."""
+    page.execute_script("document.getElementById('tasks').scrollIntoView()")
+    wait_for(lambda: name in rows(page, "tasks"), what="the tasks")
+
+
 def choose(page, name):
     page.execute_script(
         "const s = document.getElementById('watch'); s.value = arguments[0];"
@@ -69,7 +75,7 @@ def test_the_page_sees_boards_sends_and_survives_a_restart(board, pty, directory
         assert text(page, "s-up") == "3 of 3"
         boxes = page.execute_script("return [...document.querySelectorAll('#graph .node')].map(n => n.dataset.name)")
         assert sorted(boxes) == ["ping", "pong", "spare"]
-        wait_for(lambda: "ping.read" in rows(page, "tasks"), what="the tasks")
+        tasks(page, "ping.read")
         # The last frames, as text and as hex.
         choose(page, "ping")
         wait_for(lambda: "got" in text(page, "frames"), what="the frames")
@@ -149,7 +155,7 @@ def test_the_page_on_a_phone(pty, daemon, directory, open_page, dark):
     assert bright is not dark
     # The layout stays as it is while counters change.
     place = "return [...document.querySelectorAll('section')].map(s => s.getBoundingClientRect().top)"
-    wait_for(lambda: rows(page, "tasks"), what="the tasks")
+    tasks(page, "b.read")
     before = page.execute_script(place)
     page.execute_script("window.seen = last")
     wait_for(lambda: page.execute_script("return last > window.seen + 2"), what="new counters")
