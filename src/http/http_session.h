@@ -14,7 +14,7 @@
 
 struct http_session;
 struct metrics;
-struct stream;
+struct http_stream;
 
 /* What a step of a reply has done. */
 enum step {
@@ -72,7 +72,7 @@ struct http_session {
 	void (*respond)(struct http_session *);
 	/* The state of the replies. */
 	struct metrics *metrics;
-	struct stream *stream;
+	struct http_stream *stream;
 	bool checked; /* the first bytes of a command's reply were looked at */
 	struct task read, write, deadline;
 };

@@ -12,7 +12,7 @@
 #include "metrics.h"
 #include "page.h"
 #include "resource.h"
-#include "stream.h"
+#include "http_stream.h"
 
 /* The maximum number of endpoints that /healthz names. */
 #define HEALTH_NAMES 20

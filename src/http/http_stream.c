@@ -1,5 +1,5 @@
 /*
- * stream: /api/stream, server-sent events for the page.
+ * http_stream: /api/stream, server-sent events for the page.
  *
  * Counters.  Once a second (pulse.c) the counters of all endpoints and routes are written,
  * in turns, to one buffer, to which the outputs of all pages then refer: their number
@@ -23,7 +23,7 @@
 #include "http_session.h"
 #include "metrics.h"
 #include "pulse.h"
-#include "stream.h"
+#include "http_stream.h"
 #include "value.h"
 
 /* The frames of a page, and the part of each that it gets. */
@@ -47,8 +47,8 @@ struct seen {
 	uint8_t data[FRAME_MAX];
 };
 
-struct stream {
-	LIST_ENTRY(stream) entry;
+struct http_stream {
+	LIST_ENTRY(http_stream) entry;
 	struct http_session *session;
 	struct tap tap;
 	struct seen *ring; /* NULL: it watches nothing */
@@ -57,7 +57,7 @@ struct stream {
 	uint64_t skipped; /* counters that were not sent */
 };
 
-static LIST_HEAD(, stream) streams = LIST_HEAD_INITIALIZER(streams);
+static LIST_HEAD(, http_stream) streams = LIST_HEAD_INITIALIZER(streams);
 static struct event *frames_timer; /* NULL until a page watches */
 static struct task frames_task;
 static void stream_end(struct http_session *s);
@@ -180,7 +180,7 @@ static void
 counters_send(void)
 {
 	struct evbuffer *part = evbuffer_new();
-	struct stream *st, *next;
+	struct http_stream *st, *next;
 
 	for (st = LIST_FIRST(&streams); part != NULL && st != NULL; st = next) {
 		next = LIST_NEXT(st, entry);
@@ -218,7 +218,7 @@ on_counters_turn(struct turn *turn)
 static void
 counters_start(void)
 {
-	const struct stream *st = LIST_FIRST(&streams);
+	const struct http_stream *st = LIST_FIRST(&streams);
 	struct timespec ts;
 
 	if (st == NULL || counters.text != NULL ||
@@ -251,7 +251,7 @@ frames_label(const struct task *task, char *buf, size_t size)
 static void
 on_frames_time(evutil_socket_t fd, short what, void *arg)
 {
-	struct stream *st;
+	struct http_stream *st;
 
 	(void)fd, (void)what, (void)arg;
 	task_begin(&frames_task);
@@ -267,7 +267,7 @@ static void
 see(struct tap *tap, const char *from, const char *to, const uint8_t *data,
     size_t len, const char *outcome)
 {
-	struct stream *st = CONTAINER_OF(tap, struct stream, tap);
+	struct http_stream *st = CONTAINER_OF(tap, struct http_stream, tap);
 	uint64_t start;
 	struct seen *f;
 
@@ -342,7 +342,7 @@ add_frame(struct evbuffer *out, const struct seen *f)
 static enum step
 stream_step(struct http_session *s)
 {
-	struct stream *st = s->stream;
+	struct http_stream *st = s->stream;
 
 	if (st->hidden > 0)
 		evbuffer_add_printf(s->out,
@@ -382,7 +382,7 @@ watched_names(const struct http_session *s, char *list, struct error *err)
 }
 
 static int
-frames_start(struct stream *st, struct error *err)
+frames_start(struct http_stream *st, struct error *err)
 {
 	struct event_base *base = st->session->client.bridge->base;
 	char list[WATCH_MAX];
@@ -426,7 +426,7 @@ last_end(void)
 static void
 stream_end(struct http_session *s)
 {
-	struct stream *st = s->stream;
+	struct http_stream *st = s->stream;
 
 	if (st->ring != NULL)
 		bridge_untap(s->client.bridge, &st->tap);
@@ -463,7 +463,7 @@ hello(struct http_session *s)
 void
 stream_reply(struct http_session *s)
 {
-	struct stream *st = calloc(1, sizeof(*st));
+	struct http_stream *st = calloc(1, sizeof(*st));
 	struct error err;
 	int r;
 
