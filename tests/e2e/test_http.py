@@ -150,20 +150,20 @@ def test_frames_are_accounted_for_after_unplugs(daemon, pty, directory):
     """Offered = delivered + queued + dropped by reason, to the frame."""
     source, sink, web = pty("a"), pty("b"), Web(directory)
     d = daemon(serial("a", source, framing="line") +
-               serial("b", sink, framing="line", queue="600", overflow="drop-oldest") +
+               serial("b", sink, framing="line", queue="300", overflow="drop-oldest") +
                route("r", from_="a", to="b", reject="^no") + web.section)
     seed = random.randrange(1 << 30)
     chance = random.Random(seed)
     for i in range(40):
         source.send(b"".join(chance.choice([b"no %d\n", b"yes %d\n"]) % n for n in range(20)))
         flush([source])
+        d.wait_number("a/rx_frames", 20 * (i + 1))
         if i % 8 == 3:
             sink.unplug()
             d.wait_state("b", "lost")
         if i % 8 == 6:
             sink.plug()
             d.wait_state("b", "up")
-    d.wait_number("a/rx_frames", 800)
 
     def settled():
         got = web.metrics()
