@@ -5,10 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
 #include "stats.h"
-
-#define SLOW_NS (100 * NSEC_PER_MSEC)
+#include "task_log.h"
 
 /* 16 steps for each power of two, from 2^6 ns to 2^43 ns. */
 #define STEP_BITS 4
@@ -20,6 +18,11 @@ _Static_assert(BUCKETS == HISTOGRAM_BUCKETS, "as others know it");
 
 static struct task_list tasks = TAILQ_HEAD_INITIALIZER(tasks);
 static struct task *running;
+/* The start of this pass of the loop; 0: nothing has run in it. */
+static uint64_t pass_ns;
+struct task_hooks task_hooks;
+/* Used by all tasks for whose record there was no memory. */
+static struct task_record spare;
 static LIST_HEAD(, task_cursor) cursors = LIST_HEAD_INITIALIZER(cursors);
 
 static const char *const state_names[] = {
@@ -42,21 +45,33 @@ task_add(struct task *task, void *arg,
 	va_end(ap);
 	task->arg = arg;
 	task->label = label;
-	task->since_ns = now_ns();
+	task->since_ns = task->began_ns = now_ns();
 	TAILQ_INSERT_TAIL(&tasks, task, entry);
 }
 
 void
 task_remove(struct task *task)
 {
+	task_remove_why(task, "");
+}
+
+void
+task_remove_why(struct task *task, const char *why)
+{
 	struct task_cursor *cursor;
 
 	if (task->label == NULL)
 		return;
+	if (task->warnings != NULL && task_hooks.removed != NULL)
+		task_hooks.removed(task);
+	task_log_ended(task, why);
 	LIST_FOREACH(cursor, &cursors, entry)
 	if (cursor->next == task)
 		cursor->next = TAILQ_NEXT(task, entry);
 	TAILQ_REMOVE(&tasks, task, entry);
+	if (task->record != &spare)
+		free(task->record);
+	task->record = NULL;
 	task->label = NULL;
 	if (running == task)
 		running = NULL;
@@ -139,12 +154,49 @@ task_set(struct task *task, enum task_state state, const struct task_site *site)
 	task->since_ns = running != NULL ? running->start_ns : now_ns();
 }
 
+static struct task_record *
+record_new(struct task *task)
+{
+	if (task->label == NULL)
+		return &spare;
+	task->record = calloc(1, sizeof(*task->record));
+	if (task->record == NULL)
+		task->record = &spare;
+	return task->record;
+}
+
+static inline unsigned
+step_of(uint64_t ns)
+{
+	unsigned top = 63 - (unsigned)__builtin_clzll(ns | 512);
+
+	return MIN((top - 8) / 2, TASK_STEPS - 1U);
+}
+
+uint64_t
+task_step_end(unsigned step)
+{
+	return step >= TASK_STEPS - 1 ? UINT64_MAX : 1024ULL << (2 * step);
+}
+
+void
+task_pass(void)
+{
+	pass_ns = 0;
+}
+
 uint64_t
 task_begin(struct task *task)
 {
-	uint64_t now = now_ns();
-	struct task_past *past = &task->past[task->runs % TASK_HISTORY];
+	uint64_t now = now_ns(), delay;
+	struct task_record *record =
+	    task->record != NULL ? task->record : record_new(task);
+	struct task_past *past = &record->past[task->runs % TASK_HISTORY];
 
+	if (pass_ns == 0)
+		pass_ns = now;
+	delay = now - pass_ns;
+	record->delayed[step_of(delay)]++;
 	past->site = task->site;
 	past->since_ns = task->since_ns;
 	past->waited_ns = now - task->since_ns;
@@ -152,20 +204,37 @@ task_begin(struct task *task)
 	task->state = TASK_RUNNING;
 	task->start_ns = now;
 	running = task;
+	if (delay > TASK_SLOW_NS && task_hooks.delayed != NULL)
+		task_hooks.delayed(task, delay);
 	return now;
+}
+
+/* What is rarely to be done after a run. */
+static void
+note_run(struct task *task, uint64_t held, const struct task_site *site)
+{
+	if (held > TASK_SLOW_NS) {
+		task->slow++;
+		if (task_hooks.held != NULL)
+			task_hooks.held(task, held, site);
+	}
+	if (task->noted && task_hooks.ran != NULL)
+		task_hooks.ran(task);
 }
 
 void
 task_end(struct task *task)
 {
+	struct task_past *past;
 	uint64_t now, held;
-	char place[64];
 
 	if (task->label == NULL || task->state != TASK_RUNNING)
 		return;
 	now = now_ns();
 	held = now - task->start_ns;
-	task->past[task->runs % TASK_HISTORY].held_ns = held;
+	past = &task->record->past[task->runs % TASK_HISTORY];
+	past->held_ns = held;
+	task->record->held[step_of(held)]++;
 	task->runs++;
 	task->busy_ns += held;
 	if (held > task->max_ns)
@@ -173,13 +242,8 @@ task_end(struct task *task)
 	task->state = task->after;
 	task->since_ns = now;
 	running = NULL;
-	if (held > SLOW_NS) {
-		task->slow++;
-		task_site_name(task->site, place, sizeof(place));
-		log_to(LOG_WARNING, ABOUT_TASK, task->name,
-		    "held the loop for %llu ms (it awaits in %s)",
-		    (unsigned long long)(held / NSEC_PER_MSEC), place);
-	}
+	if (held > TASK_SLOW_NS || task->noted)
+		note_run(task, held, past->site);
 }
 
 uint64_t

@@ -41,6 +41,25 @@ struct task_past {
 	uint64_t held_ns;   /* how long the run after it took */
 };
 
+/*
+ * Durations of runs are counted in coarse steps of a factor of four: below 1 us, 4 us,
+ * ... 1.07 s, and longer.
+ */
+#define TASK_STEPS 12
+/* The upper end of a step in ns; UINT64_MAX for the last one. */
+uint64_t task_step_end(unsigned step);
+
+/* What is known of the runs of a task, allocated with the first of them. */
+struct task_record {
+	struct task_past past[TASK_HISTORY]; /* ring; past[runs % 16] next */
+	/* Runs by their duration, and by their delay: the time from the start of the
+	 * pass of the loop to the start of the run. */
+	uint32_t held[TASK_STEPS], delayed[TASK_STEPS];
+};
+
+struct event;
+struct warning;
+
 /* Members used in each run come first. */
 struct task {
 	enum task_state state;
@@ -51,13 +70,22 @@ struct task {
 	uint64_t runs;
 	uint64_t busy_ns; /* time in its callbacks */
 	uint64_t max_ns;  /* the duration of the longest run */
+	struct task_record *record;
+	bool noted; /* the hook ran is called after each run */
 	/* Describes for the user what the task waits for. */
 	void (*label)(const struct task *, char *, size_t);
-	struct task_past past[TASK_HISTORY]; /* ring; past[runs % 16] next */
 	/* Ends the task on request of the user; NULL: it may not be ended. */
 	void (*cancel)(struct task *);
-	void *arg;     /* of label and cancel: the owner */
-	uint64_t slow; /* runs over 100 ms */
+	void *arg;	   /* of label and cancel: the owner */
+	uint64_t slow;	   /* runs over 100 ms */
+	uint64_t began_ns; /* when it was registered */
+	/*
+	 * While the task is WAITING this event is to be armed, or armed() is true.  Both
+	 * NULL: not known.
+	 */
+	const struct event *event;
+	bool (*armed)(const struct task *);
+	struct warning *warnings; /* those in force, see warning.h */
 	TAILQ_ENTRY(task) entry;
 	char name[TASK_NAME_MAX];
 };
@@ -73,6 +101,8 @@ void task_add(struct task *task, void *arg,
     PRINTF(4, 5);
 /* Removes a task from the registry; no effect if it is not registered. */
 void task_remove(struct task *task);
+/* The same, and the list of tasks that ended shows why: a few words. */
+void task_remove_why(struct task *task, const char *why);
 const struct task_list *task_all(void);
 struct task *task_find(const char *name);
 
@@ -105,11 +135,30 @@ void task_set(
 
 /*
  * Called at the start and the end of a callback.  task_begin() returns the start time,
- * so that the callback need not read the clock.  A run of more than 100 ms is logged.
- * task_end() may be omitted when the task was removed during the run.
+ * so that the callback need not read the clock.  task_end() may be omitted when the task
+ * was removed during the run.
  */
 uint64_t task_begin(struct task *task);
 void task_end(struct task *task);
+/*
+ * Called before each pass of the loop.  The start of the pass is that of its first run,
+ * so that no clock is read.
+ */
+void task_pass(void);
+/* A run that takes longer holds the loop, and one that begins later was not served. */
+#define TASK_SLOW_NS (100 * NSEC_PER_MSEC)
+/* What is noticed in runs; NULL: nothing is to be called. */
+struct task_hooks {
+	/* The run took longer than TASK_SLOW_NS; site: where the task had waited. */
+	void (*held)(struct task *, uint64_t ns, const struct task_site *site);
+	/* The run began later than TASK_SLOW_NS after the start of the pass. */
+	void (*delayed)(struct task *, uint64_t ns);
+	/* A task with task->noted has run. */
+	void (*ran)(struct task *);
+	/* A task with warnings is about to be removed. */
+	void (*removed)(struct task *);
+};
+extern struct task_hooks task_hooks;
 /* The start of the current run, or the current time outside of a run: a cached time. */
 uint64_t task_now(void);
 const char *task_state_name(enum task_state state);

@@ -233,8 +233,10 @@ port_input(struct port *port)
 	else if (more)
 		port_update(port);
 	/* Other ports that have become readable are served before the rest. */
-	if (more && room > 0)
+	if (more && room > 0) {
 		event_base_loopcontinue(b->base);
+		task_pass();
+	}
 	port_age(port, now, had > 0);
 }
 

@@ -88,7 +88,7 @@ show_waits(struct output *o, const struct task *task, uint64_t now)
 	output_table(o, headings);
 	for (uint64_t i = 1; i <= n; i++) {
 		const struct task_past *past =
-		    &task->past[(task->runs - i) % TASK_HISTORY];
+		    &task->record->past[(task->runs - i) % TASK_HISTORY];
 
 		ended = past->since_ns + past->waited_ns;
 		output_cell(

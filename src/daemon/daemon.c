@@ -34,6 +34,7 @@
 #include "log.h"
 #include "reload.h"
 #include "systemd.h"
+#include "warning.h"
 #include "writer.h"
 
 #define EXIT_RUN 1
@@ -491,7 +492,8 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 	event_set_log_callback(on_libevent);
 	if ((base = make_base()) == NULL || reserve_timers() < 0)
 		return -ENOMEM;
-	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
+	if ((r = warnings_open(base)) < 0 || (r = start_signals()) < 0 ||
+	    (r = bridge_new(base, &bridge)) < 0)
 		return r;
 	continues = handover_begin(c, &bridge->snapshot);
 	handover_prune(base, c);
@@ -562,6 +564,7 @@ stop(void)
 	if (control_event != NULL)
 		event_free(control_event);
 	link_machinery_free();
+	warnings_close();
 	if (base != NULL) {
 		/* Deferred callbacks of bufferevents hold references to them. */
 		event_base_loop(base, EVLOOP_NONBLOCK);
@@ -569,6 +572,16 @@ stop(void)
 	}
 	free(conf.name);
 	free(conf.state_dir);
+}
+
+/* Runs one pass of the loop after the other, so that the start of each is known. */
+static void
+run_loop(void)
+{
+	do
+		task_pass();
+	while (event_base_loop(base, EVLOOP_ONCE) == 0 &&
+	    !event_base_got_break(base));
 }
 
 int
@@ -583,7 +596,7 @@ daemon_run(
 
 	config_free(c);
 	if (r == 0)
-		event_base_dispatch(base);
+		run_loop();
 	else
 		log_at(LOG_ERR, "cannot start: %s",
 		    error_is_set(&err) ? err.text : strerror(-r));

@@ -135,7 +135,7 @@ the_history_keeps_the_last_sixteen_waits(void **state)
 	}
 	assert_int_equal(task.runs, 40);
 	for (int i = 0; i < TASK_HISTORY; i++)
-		assert_non_null(task.past[i].site);
+		assert_non_null(task.record->past[i].site);
 	assert_true(task.max_ns <= task.busy_ns);
 	task_remove(&task);
 }
