@@ -24,6 +24,7 @@ struct task_hooks task_hooks;
 /* Used by all tasks for whose record there was no memory. */
 static struct task_record spare;
 static LIST_HEAD(, task_cursor) cursors = LIST_HEAD_INITIALIZER(cursors);
+static LIST_HEAD(, task_order) orders = LIST_HEAD_INITIALIZER(orders);
 
 static const char *const state_names[] = {
 	[TASK_IDLE] = "idle",
@@ -49,6 +50,17 @@ task_add(struct task *task, void *arg,
 	TAILQ_INSERT_TAIL(&tasks, task, entry);
 }
 
+static void
+leave_orders(const struct task *task)
+{
+	struct task_order *order;
+
+	LIST_FOREACH(order, &orders, entry)
+	for (size_t i = 0; i < order->n; i++)
+		if (order->task[i] == task)
+			order->task[i] = NULL;
+}
+
 void
 task_remove(struct task *task)
 {
@@ -68,6 +80,7 @@ task_remove_why(struct task *task, const char *why)
 	LIST_FOREACH(cursor, &cursors, entry)
 	if (cursor->next == task)
 		cursor->next = TAILQ_NEXT(task, entry);
+	leave_orders(task);
 	TAILQ_REMOVE(&tasks, task, entry);
 	if (task->record != &spare)
 		free(task->record);
@@ -102,6 +115,45 @@ task_cursor_close(struct task_cursor *cursor)
 	if (cursor->open)
 		LIST_REMOVE(cursor, entry);
 	cursor->open = false;
+}
+
+struct task_order *
+task_order_new(int (*compare)(const void *, const void *))
+{
+	struct task_order *order;
+	struct task *task;
+	size_t n = 0;
+
+	TAILQ_FOREACH(task, &tasks, entry)
+		n++;
+	order = malloc(sizeof(*order) + n * sizeof(task));
+	if (order == NULL)
+		return NULL;
+	order->n = order->at = 0;
+	TAILQ_FOREACH(task, &tasks, entry)
+		order->task[order->n++] = task;
+	if (n > 0)
+		qsort(order->task, n, sizeof(task), compare);
+	LIST_INSERT_HEAD(&orders, order, entry);
+	return order;
+}
+
+const struct task *
+task_order_next(struct task_order *order)
+{
+	const struct task *task = NULL;
+
+	while (task == NULL && order->at < order->n)
+		task = order->task[order->at++];
+	return task;
+}
+
+void
+task_order_free(struct task_order *order)
+{
+	if (order != NULL)
+		LIST_REMOVE(order, entry);
+	free(order);
 }
 
 const struct task_list *

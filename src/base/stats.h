@@ -121,6 +121,21 @@ void task_cursor_open(struct task_cursor *cursor);
 const struct task *task_cursor_next(struct task_cursor *cursor);
 /* No effect if it is not open. */
 void task_cursor_close(struct task_cursor *cursor);
+/*
+ * The tasks that are registered now, in the order of a function for qsort(3), whose
+ * elements are pointers to tasks.  Those that are removed later are left out.
+ */
+struct task_order {
+	LIST_ENTRY(task_order) entry;
+	size_t n, at;
+	struct task *task[];
+};
+/* NULL when out of memory. */
+struct task_order *task_order_new(int (*compare)(const void *, const void *));
+/* NULL at the end; at = 0 starts again. */
+const struct task *task_order_next(struct task_order *order);
+/* NULL is allowed. */
+void task_order_free(struct task_order *order);
 /* How many tasks are WAITING (or RUNNING and about to wait again). */
 unsigned task_waiting(void);
 

@@ -40,7 +40,7 @@ static void *source_arg;
 /* --- the list ------------------------------------------------------------- */
 
 static struct warning *
-find(const struct warning *head, enum warning_kind kind)
+warning_find(const struct warning *head, enum warning_kind kind)
 {
 	for (; head != NULL; head = head->next)
 		if (head->kind == kind)
@@ -49,7 +49,7 @@ find(const struct warning *head, enum warning_kind kind)
 }
 
 static struct warning *
-begin(struct warning **head, const char *task, enum warning_kind kind)
+warning_begin(struct warning **head, const char *task, enum warning_kind kind)
 {
 	struct warning *w = calloc(1, sizeof(*w));
 
@@ -68,7 +68,7 @@ begin(struct warning **head, const char *task, enum warning_kind kind)
 }
 
 static void
-release(struct warning *w)
+warning_release(struct warning *w)
 {
 	struct warning **at = w->head;
 
@@ -83,7 +83,7 @@ release(struct warning *w)
 
 /* why: as in "over after 5m: WHY"; NULL: nothing to add. */
 static void
-end(struct warning *w, const char *why)
+warning_end(struct warning *w, const char *why)
 {
 	char lasted[24];
 
@@ -91,19 +91,19 @@ end(struct warning *w, const char *why)
 	log_to(LOG_NOTICE, ABOUT_WARNING, w->task, "%s: over after %s%s%s",
 	    warning_names[w->kind], lasted, why != NULL ? ": " : "",
 	    why != NULL ? why : "");
-	release(w);
+	warning_release(w);
 }
 
 void
 warning_set(struct warning **head, const char *task, enum warning_kind kind,
     uint64_t until_ns, const char *fmt, ...)
 {
-	struct warning *w = find(*head, kind);
+	struct warning *w = warning_find(*head, kind);
 	char text[WARNING_TEXT_MAX];
 	bool new = w == NULL;
 	va_list ap;
 
-	if (new && (w = begin(head, task, kind)) == NULL)
+	if (new && (w = warning_begin(head, task, kind)) == NULL)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
@@ -123,23 +123,23 @@ warning_set(struct warning **head, const char *task, enum warning_kind kind,
 void
 warning_clear(struct warning **head, enum warning_kind kind)
 {
-	struct warning *w = find(*head, kind);
+	struct warning *w = warning_find(*head, kind);
 
 	if (w != NULL)
-		end(w, NULL);
+		warning_end(w, NULL);
 }
 
 void
-warning_forget(struct warning **head)
+warning_forget(struct warning **head, const char *why)
 {
 	while (*head != NULL)
-		release(*head);
+		warning_end(*head, why);
 }
 
 bool
 warning_is_set(const struct warning *head, enum warning_kind kind)
 {
-	return find(head, kind) != NULL;
+	return warning_find(head, kind) != NULL;
 }
 
 const struct warning *
@@ -203,8 +203,7 @@ on_ran(struct task *task)
 static void
 on_removed(struct task *task)
 {
-	while (task->warnings != NULL)
-		end(task->warnings, "the task has ended");
+	warning_forget(&task->warnings, "the task has ended");
 }
 
 /* --- checks --------------------------------------------------------------- */
@@ -251,7 +250,7 @@ check_times(uint64_t now)
 		if (w->until_ns == 0)
 			continue;
 		if (w->until_ns <= now)
-			end(w, NULL);
+			warning_end(w, NULL);
 		else if (first == 0 || w->until_ns < first)
 			first = w->until_ns;
 	}
@@ -353,7 +352,7 @@ warnings_close(void)
 
 	task_hooks = (struct task_hooks){ .held = NULL };
 	while ((w = TAILQ_FIRST(&all)) != NULL)
-		release(w);
+		warning_release(w);
 	task_remove(&timer_task);
 	if (timer != NULL)
 		event_free(timer);

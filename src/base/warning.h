@@ -73,8 +73,8 @@ void warning_set(struct warning **head, const char *task,
     PRINTF(5, 6);
 /* No effect if there is none of that kind. */
 void warning_clear(struct warning **head, enum warning_kind kind);
-/* Ends all of a list, without a message: its owner is about to be freed. */
-void warning_forget(struct warning **head);
+/* Ends all of a list; why: a few words for the message. */
+void warning_forget(struct warning **head, const char *why);
 bool warning_is_set(const struct warning *head, enum warning_kind kind);
 /* Causes warnings_check() to be called at that time or up to a second later. */
 void warnings_due(uint64_t at_ns);

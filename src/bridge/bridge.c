@@ -11,9 +11,11 @@
 #include "exchange.h"
 #include "link.h"
 #include "log.h"
+#include "node_warnings.h"
 #include "record.h"
 #include "routes_change.h"
 #include "tls_link.h"
+#include "warning.h"
 
 int
 bridge_new(struct event_base *base, struct bridge **ret)
@@ -33,6 +35,7 @@ bridge_new(struct event_base *base, struct bridge **ret)
 		free(b);
 		return -ENOMEM;
 	}
+	warnings_source(node_warnings_check, b);
 	*ret = b;
 	return 0;
 }
@@ -45,6 +48,7 @@ node_free(struct node *node)
 	node_record_end(node);
 	port_free(TAILQ_FIRST(&node->ports));
 	endpoint_free(node->endpoint);
+	warning_forget(&node->warnings, "the endpoint was removed");
 	free(node->losses);
 	free(node);
 }
@@ -216,6 +220,7 @@ bridge_free(struct bridge *b)
 
 	if (b == NULL)
 		return;
+	warnings_source(NULL, NULL);
 	demand_free(b);
 	/* Input that has arrived is forwarded directly, without the exchanges. */
 	for (unsigned i = 0; i < b->nnodes; i++)

@@ -162,6 +162,9 @@ struct port {
 	uint64_t window_tx; /* ...and tx_bytes when it was last computed */
 };
 
+/* An endpoint that is lost as often within a minute is flapping. */
+#define FLAPPING_LOSSES 6
+
 struct node {
 	_Alignas(CACHE_LINE) struct bridge *bridge;
 	struct endpoint *endpoint;
@@ -179,6 +182,12 @@ struct node {
 	struct node_log *log;	 /* NULL: none (record.c) */
 	struct node_losses *losses; /* losses that were logged, NULL: none */
 	uint64_t unneeded_ns;	    /* since when; 0: it is needed (demand.c) */
+	/* See node_warnings.c: */
+	struct warning *warnings;	   /* those in force */
+	uint64_t frames_before;		   /* received before it came up */
+	uint64_t lost_ns[FLAPPING_LOSSES]; /* a ring of the last losses... */
+	unsigned nlost;			   /* ...and their number */
+	bool was_up;			   /* at the last change of its state */
 };
 
 struct exchange;

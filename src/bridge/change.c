@@ -10,6 +10,7 @@
 #include "demand.h"
 #include "exchange.h"
 #include "log.h"
+#include "node_warnings.h"
 #include "record.h"
 #include "restore.h"
 #include "routes_change.h"
@@ -375,8 +376,9 @@ follow_section(struct node *node, struct endpoint_conf *conf)
 	struct error err;
 	struct port *port;
 
-	/* The files may have changed. */
+	/* The files, and the routes, may have changed. */
 	endpoint_follow_tls(ep, conf);
+	endpoint_follow_framing(ep, conf);
 	if (strcmp(ep->conf->text, conf->text) == 0)
 		return;
 	if (endpoint_follow(ep, conf, &err) < 0) {
@@ -422,6 +424,7 @@ open_node(struct change *change, unsigned i)
 		update_port(change, port);
 	if (conf == NULL)
 		endpoint_start(node->endpoint);
+	node_warnings_note(change->bridge->node[i]);
 }
 
 /* --- the steps ----------------------------------------------------------- */

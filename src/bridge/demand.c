@@ -103,7 +103,7 @@ on_demand(evutil_socket_t fd, short what, void *arg)
 	for (unsigned i = 0; i < b->nnodes; i++)
 		done &= demand_look(b, b->node[i]);
 	if (done) {
-		task_remove(&b->demand_task);
+		task_remove_why(&b->demand_task, "done");
 		return;
 	}
 	event_add(b->demand, &tv);

@@ -13,6 +13,7 @@
 #include "restore.h"
 #include "link.h"
 #include "log.h"
+#include "node_warnings.h"
 #include "record.h"
 
 /* --- timers --------------------------------------------------------------- */
@@ -135,7 +136,7 @@ port_free(struct port *port)
 	port_release(port);
 	if (port->timer != NULL) {
 		precise_stop(&port->precise);
-		task_remove(&port->timer_task);
+		task_remove_why(&port->timer_task, "disconnected");
 		event_free(port->timer);
 	}
 	port->link->port = NULL;
@@ -363,6 +364,7 @@ on_state(struct endpoint *ep)
 	TAILQ_FOREACH(port, &node->ports, entry)
 		if (port->full)
 			port_release(port);
+	node_warnings_note(node);
 	/* Its keys may have changed. */
 	node_record(node);
 	if (node->bridge->changed != NULL)

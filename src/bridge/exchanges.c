@@ -24,7 +24,7 @@ exchange_free(struct exchange *ex)
 	precise_stop(&ex->precise);
 	if (ex->event != NULL)
 		event_free(ex->event);
-	task_remove(&ex->task);
+	task_remove_why(&ex->task, "the route was changed or removed");
 	free(ex->route);
 	free(ex);
 }
@@ -176,6 +176,7 @@ exchanges_use(struct bridge *b, struct exchange_list *list)
 		ex->to->exchange = ex;
 		task_add(&ex->task, ex, exchange_label, "%s.exchange",
 		    ex->route[0]->name);
+		ex->task.event = ex->event;
 		exchange_wake(ex);
 	}
 }

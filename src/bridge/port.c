@@ -126,6 +126,7 @@ port_arm(struct port *port)
 			return;
 		task_add(&port->timer_task, port, timer_label, "%s.timer",
 		    port->link->name);
+		port->timer_task.event = port->timer;
 	}
 	now = now_ns();
 	tv = to_timeval(at > now ? at - now : 0);

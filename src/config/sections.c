@@ -19,6 +19,7 @@
 	"'listen' is not a loopback address, and 'allow' is"     \
 	" missing: add 'allow', such as allow = 192.168.1.0/24," \
 	" or listen on 127.0.0.1"
+#define SILENCE_WARNING (300 * NSEC_PER_SEC)
 #define STALL_TIMEOUT NSEC_PER_SEC /* of endpoints with several peers */
 
 /* --- sections ------------------------------------------------------------ */
@@ -288,6 +289,11 @@ endpoint_defaults(struct endpoint_conf *conf, struct reading *rd)
 	conf->stall_timeout = 0;
 	if (conf->ops->several)
 		conf->stall_timeout = STALL_TIMEOUT;
+	/* The other side of these is a device, or a server that leads to one. */
+	conf->silence_warning = 0;
+	if (!conf->ops->several && !conf->ops->echo &&
+	    conf->ops->hangup == NULL)
+		conf->silence_warning = SILENCE_WARNING;
 	if (r == 0 && conf->ops->keys != NULL)
 		r = key_defaults(conf->ops->keys, conf->type_conf);
 	framing_conf_init(&conf->framing);

@@ -212,6 +212,23 @@ may_be_needed(const struct warner *w, unsigned number)
 	return false;
 }
 
+/* For the warnings of the daemon while it runs. */
+static void
+note_mixed(struct warner *w, unsigned number)
+{
+	struct endpoint_conf *e = w->c->endpoints[number];
+	const struct endpoint_conf *framed = w->framed[number];
+	char *text;
+
+	if (e->mixed_framing == NULL &&
+	    asprintf(&text,
+		"%s is raw, and %s has framing = %s: between them the "
+		"boundaries"
+		" of messages are lost",
+		e->name, framed->name, framed->framing.rule->name) >= 0)
+		e->mixed_framing = text;
+}
+
 static void
 warn_endpoint(struct warner *w, unsigned number)
 {
@@ -224,6 +241,8 @@ warn_endpoint(struct warner *w, unsigned number)
 		    e->name,
 		    w->routes != NULL ? "no route forwards to it or from it"
 				      : "there is no other endpoint");
+	if (framed != NULL)
+		note_mixed(w, number);
 	if (framed != NULL)
 		warning_add(w->faults, e->file, e->line,
 		    "[%s %s] is raw, and '%s' has framing = %s: between them"

@@ -111,12 +111,13 @@ call_pause(struct call *call)
 	return ++call->rows >= CALL_ROWS || now_ns() >= call->until;
 }
 
-/* Restarts from the first endpoint, route and task. */
-static void
+void
 call_rewind(struct call *call)
 {
 	cursor_open(&call->at, call->bridge);
 	task_cursor_open(&call->task);
+	if (call->order != NULL)
+		call->order->at = 0;
 }
 
 int

@@ -30,6 +30,7 @@ struct call {
 	/* For a body in pieces: the position... */
 	struct cursor at;
 	struct task_cursor task;
+	struct task_order *order; /* NULL: as they were registered */
 	unsigned stage;
 	size_t shown;
 	/* ...and the limits of this piece. */
@@ -87,6 +88,9 @@ bool call_pause(struct call *call);
 int call_table(
     struct call *call, const char *const *headings, bool (*row)(struct call *));
 
+/* Starts again from the first endpoint, route and task. */
+void call_rewind(struct call *call);
+
 /*
  * A copy of the words from index first on, which are names of endpoints, for a tap; NULL
  * with a message.
@@ -122,9 +126,14 @@ int run_cancel(struct call *call);
 int run_reload(struct call *call);
 int run_quit(struct call *call);
 
-/* show.c: the tables. */
+/* tasks.c */
 int show_ps(struct call *call);
 int show_where(struct call *call);
+int show_warnings(struct call *call);
+int show_ended(struct call *call);
+int show_stalls(struct call *call);
+
+/* show.c: the other tables. */
 int show_endpoints(struct call *call);
 int show_routes(struct call *call);
 int show_peers(struct call *call);

@@ -451,7 +451,7 @@ on_closed(void *arg)
 	capture.end_ns = now_ns();
 	if (r < 0)
 		snprintf(capture.why, sizeof(capture.why), "%s", strerror(-r));
-	task_remove(&capture.task);
+	task_remove_why(&capture.task, capture.why);
 	log_at(r < 0 ? LOG_WARNING : LOG_NOTICE,
 	    "the capture to %s has ended: %s (%llu frames)", capture.file,
 	    capture.why, (unsigned long long)capture.frames);

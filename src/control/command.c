@@ -21,15 +21,28 @@ static const struct command commands[] = {
 	    .max = 1,
 	    .run = run_help },
 	{ .name = "ps",
-	    .usage = "ps",
+	    .usage = "ps [-s idle|cpu|max] [PATTERN]",
 	    .help = "the tasks: what each awaits, where and for how long",
+	    .max = 3,
 	    .run = show_ps },
 	{ .name = "where",
 	    .usage = "where TASK",
-	    .help = "one task and its last sixteen waits",
+	    .help = "one task: its last sixteen waits, and histograms",
 	    .min = 1,
 	    .max = 1,
 	    .run = show_where },
+	{ .name = "warnings",
+	    .usage = "warnings",
+	    .help = "what looks wrong, with a sentence each",
+	    .run = show_warnings },
+	{ .name = "ended",
+	    .usage = "ended",
+	    .help = "the last 64 tasks that ended, and why",
+	    .run = show_ended },
+	{ .name = "stalls",
+	    .usage = "stalls",
+	    .help = "the last 64 runs that held the loop, and for how long",
+	    .run = show_stalls },
 	{ .name = "endpoints",
 	    .usage = "endpoints",
 	    .help = "the endpoints, their state and what passed",
@@ -287,6 +300,7 @@ call_free(struct call *call)
 	call->client->call = NULL;
 	cursor_close(&call->at);
 	task_cursor_close(&call->task);
+	task_order_free(call->order);
 	output_free(call->out);
 	free(call->long_err);
 	free(call);

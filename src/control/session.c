@@ -112,6 +112,7 @@ session_close(struct session *s, const char *why)
 	if (s->client.closed)
 		return;
 	s->client.closed = true;
+	snprintf(s->why, sizeof(s->why), "%s", why);
 	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
 	    "the session of %s ended after %llu commands (%s)", s->address,
 	    (unsigned long long)s->commands, why);
@@ -408,8 +409,8 @@ session_free(struct session *s)
 	command_forget(&s->client);
 	turns_wait(&s->turn, false);
 	turns_release();
-	task_remove(&s->read);
-	task_remove(&s->write);
+	task_remove_why(&s->read, s->why);
+	task_remove_why(&s->write, s->why);
 	if (s->bev != NULL && s->tls != NULL)
 		tls_library->finish(s->tls);
 	if (s->bev != NULL)

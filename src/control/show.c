@@ -1,5 +1,5 @@
 /*
- * show: the commands that show tables, tasks and the version.
+ * show: the commands that show endpoints, peers, routes and the version.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -10,119 +10,6 @@
 #include "call.h"
 #include "permission.h"
 #include "tls_link.h"
-
-/* --- tasks --------------------------------------------------------------- */
-
-/* How long the task has been waiting; 0 while it runs. */
-static uint64_t
-task_idle(const struct task *task, uint64_t now)
-{
-	return task->state == TASK_RUNNING || now < task->since_ns
-	    ? 0
-	    : now - task->since_ns;
-}
-
-static void
-task_words(const struct task *task, char *buf, size_t size)
-{
-	buf[0] = '\0';
-	task->label(task, buf, size);
-}
-
-static bool
-show_task(struct call *call)
-{
-	const struct task *task = task_cursor_next(&call->task);
-	struct output *o = call->out;
-	char label[TASK_LABEL_MAX], site[64];
-
-	if (task == NULL)
-		return false;
-	task_words(task, label, sizeof(label));
-	output_cell(o, "%s", task->name);
-	output_cell(o, "%s", task_state_name(task->state));
-	output_cell(o, "%s", task_site_name(task->site, site, sizeof(site)));
-	output_cell_time(o, task_idle(task, now_ns()), false);
-	output_cell_number(o, task->runs);
-	output_cell_time(o, task->busy_ns, false);
-	output_cell_time(o, task->max_ns, false);
-	output_cell(o, "%s", label);
-	return true;
-}
-
-int
-show_ps(struct call *call)
-{
-	static const char *const headings[] = {
-		"TASK",
-		"STATE",
-		"AWAITING",
-		"IDLE",
-		"RUNS",
-		"CPU",
-		"MAX",
-		"LABEL",
-		NULL,
-	};
-
-	return call_table(call, headings, show_task);
-}
-
-/* Shows the last waits of the task, the latest first. */
-static void
-show_waits(struct output *o, const struct task *task, uint64_t now)
-{
-	static const char *const headings[] = {
-		"AWAITING",
-		"WAITED",
-		"HELD",
-		"AGO",
-		NULL,
-	};
-	uint64_t n = MIN(task->runs, (uint64_t)TASK_HISTORY), ended;
-	char site[64];
-
-	/* The entry of the oldest was overwritten by the current run. */
-	if (task->state == TASK_RUNNING && n == TASK_HISTORY)
-		n--;
-	output_table(o, headings);
-	for (uint64_t i = 1; i <= n; i++) {
-		const struct task_past *past =
-		    &task->record->past[(task->runs - i) % TASK_HISTORY];
-
-		ended = past->since_ns + past->waited_ns;
-		output_cell(
-		    o, "%s", task_site_name(past->site, site, sizeof(site)));
-		output_cell_time(o, past->waited_ns, false);
-		output_cell_time(o, past->held_ns, false);
-		output_cell_time(o, now > ended ? now - ended : 0, false);
-	}
-}
-
-int
-show_where(struct call *call)
-{
-	const struct task *task = call_task(call, call->argv[1]);
-	struct output *o = call->out;
-	uint64_t now = now_ns();
-	char label[TASK_LABEL_MAX], site[64];
-
-	if (task == NULL)
-		return -ENOENT;
-	task_words(task, label, sizeof(label));
-	output_pair(o, "task", "%s", task->name);
-	output_pair(o, "state", "%s", task_state_name(task->state));
-	output_pair(o, "awaits at", "%s",
-	    task_site_name(task->site, site, sizeof(site)));
-	output_pair_time(o, "idle", task_idle(task, now));
-	output_pair_number(o, "runs", task->runs);
-	output_pair_time(o, "cpu", task->busy_ns);
-	output_pair_time(o, "max", task->max_ns);
-	output_pair_number(o, "slow runs", task->slow);
-	output_pair(o, "label", "%s", label);
-	show_waits(o, task, now);
-	return 0;
-}
 
 /* --- endpoints, peers and routes ----------------------------------------- */
 

@@ -388,6 +388,7 @@ start_signals(void)
 	    control_event == NULL || event_add(signal_event, NULL) < 0)
 		return -ENOMEM;
 	task_add(&signal_task, NULL, signal_label, "daemon.signals");
+	signal_task.event = signal_event;
 	TASK_WAIT(&signal_task);
 	return 0;
 }

@@ -126,7 +126,7 @@ cancel_reopen(struct task *task)
 	struct endpoint *ep = task->arg;
 
 	event_del(ep->reopen_event);
-	task_remove(task);
+	task_remove_why(task, "cancelled");
 	if (ep->state == ENDPOINT_OPENING)
 		ep->conf->ops->close(ep);
 	else if (ep->state != ENDPOINT_LOST)
@@ -145,6 +145,7 @@ schedule_reopen(struct endpoint *ep, uint64_t wait_ns)
 		task_add(
 		    &ep->reopen, ep, reopen_label, "%s.reopen", ep->conf->name);
 	ep->reopen.cancel = cancel_reopen;
+	ep->reopen.event = ep->reopen_event;
 	event_add(ep->reopen_event, &tv);
 	TASK_WAIT(&ep->reopen);
 }
@@ -177,7 +178,7 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 	try_open(ep);
 	task_end(&ep->reopen);
 	if (ep->state == ENDPOINT_UP || ep->state == ENDPOINT_WAITING)
-		task_remove(&ep->reopen);
+		task_remove_why(&ep->reopen, "opened");
 }
 
 /* Tries to open the endpoint now instead of after the back-off; no effect unless it is
@@ -191,7 +192,7 @@ endpoint_retry(struct endpoint *ep)
 	TASK_SET(&ep->reopen, TASK_IDLE);
 	try_open(ep);
 	if (ep->state == ENDPOINT_UP || ep->state == ENDPOINT_WAITING)
-		task_remove(&ep->reopen);
+		task_remove_why(&ep->reopen, "opened");
 }
 
 /*
@@ -250,7 +251,7 @@ bring_up(struct endpoint *ep, int fd)
 	endpoint_set_state(ep, ENDPOINT_UP, ep->address);
 	/* on_reopen() removes the task itself at the end of its run. */
 	if (ep->reopen.state != TASK_RUNNING)
-		task_remove(&ep->reopen);
+		task_remove_why(&ep->reopen, "opened");
 	if ((r = ep->owner->up(link)) < 0) {
 		ep->losses++;
 		link_stop(link);
@@ -424,7 +425,7 @@ close_now(struct endpoint *ep)
 	link_close_transport(link);
 	ep->conf->ops->close(ep);
 	event_del(ep->reopen_event);
-	task_remove(&ep->reopen);
+	task_remove_why(&ep->reopen, "the endpoint was closed");
 	device_watch_stop(&ep->device);
 }
 

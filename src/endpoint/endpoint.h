@@ -75,11 +75,16 @@ struct endpoint_conf {
 	char *log;	  /* a file; NULL: none */
 	int log_format;	  /* enum log_format */
 	uint64_t log_size, log_files;
-	bool required;		/* the daemon is healthy only if it is up */
-	uint64_t stall_timeout; /* ns, 0: none */
+	bool required;		  /* the daemon is healthy only if it is up */
+	uint64_t silence_warning; /* ns, 0: none */
+	uint64_t stall_timeout;	  /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 
 	struct tls_context *tls; /* NULL: no TLS */
+
+	/* That it is raw and the other side is framed, as a sentence; NULL: it is not
+	 * so. */
+	char *mixed_framing;
 
 	/* The values of the keys of its type: ops->conf_size bytes, NULL if that is 0. */
 	void *type_conf;
@@ -411,6 +416,8 @@ int endpoint_follow(
     struct endpoint *ep, struct endpoint_conf *conf, struct error *err);
 /* Uses the TLS context of a section that is read again for new connections. */
 void endpoint_follow_tls(struct endpoint *ep, struct endpoint_conf *conf);
+/* Takes what follows from the framing of others from a section that is read again. */
+void endpoint_follow_framing(struct endpoint *ep, struct endpoint_conf *conf);
 /* Changes a key of the section while the endpoint is open; returns -errno and sets err
  * on failure. */
 int endpoint_set(

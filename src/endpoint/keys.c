@@ -32,7 +32,8 @@ static const char *const log_words[] = {
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
-/* stall_timeout has a default for each type, which the configuration parser sets. */
+/* stall_timeout and silence_warning have a default for each type, which the configuration
+ * parser sets. */
 const struct key endpoint_common_keys[] = {
 	{ .name = "label",
 	    .type = KEY_STRING,
@@ -72,6 +73,12 @@ const struct key endpoint_common_keys[] = {
 	    .offset = OFFSET(echo),
 	    .help = "it receives what is written to it, as a two-wire adapter"
 		    " does: that is removed" },
+	{ .name = "silence_warning",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(silence_warning),
+	    .help =
+		"a warning when it is up for so long without having received"
+		" a frame" },
 	{ .name = "reopen_min",
 	    .type = KEY_TIME,
 	    .def = "250ms",
@@ -147,6 +154,7 @@ endpoint_conf_free(struct endpoint_conf *conf)
 	if (conf->ops->keys != NULL)
 		key_free(conf->ops->keys, conf->type_conf);
 	tls_context_free(conf->tls);
+	free(conf->mixed_framing);
 	free(conf->type_conf);
 	free(conf->name);
 	free(conf->text);
@@ -247,6 +255,15 @@ endpoint_follow_tls(struct endpoint *ep, struct endpoint_conf *conf)
 
 	ep->conf->tls = conf->tls;
 	conf->tls = old;
+}
+
+void
+endpoint_follow_framing(struct endpoint *ep, struct endpoint_conf *conf)
+{
+	char *old = ep->conf->mixed_framing;
+
+	ep->conf->mixed_framing = conf->mixed_framing;
+	conf->mixed_framing = old;
 }
 
 /* Finds a key that may change while the endpoint is open, and the struct that holds

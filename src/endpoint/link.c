@@ -22,6 +22,7 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/bufferevent_struct.h>
 #include <event2/event.h>
 
 #include "link.h"
@@ -299,6 +300,25 @@ on_filter_writable(evutil_socket_t fd, short what, void *arg)
 	link_ready(arg, EV_WRITE);
 }
 
+/* A filter or a transport may wait for something else. */
+static bool
+read_armed(const struct task *task)
+{
+	const struct link *link = task->arg;
+
+	return (link->filtered && link->filter->held) ||
+	    event_pending(link->readable, EV_READ, NULL);
+}
+
+static bool
+write_armed(const struct task *task)
+{
+	const struct link *link = task->arg;
+
+	return only_stores(link) ||
+	    event_pending(&link->bev->ev_write, EV_WRITE, NULL);
+}
+
 int
 link_start(struct link *link, int fd)
 {
@@ -328,6 +348,9 @@ link_start(struct link *link, int fd)
 	task_add(&link->write, link, write_label, "%s.write", link->name);
 	if (ep->conf->ops->several)
 		link->read.cancel = link->write.cancel = cancel_link;
+	link->read.armed = read_armed;
+	link->write.armed = write_armed;
+	link->why[0] = '\0';
 	TASK_SET(&link->read, TASK_PAUSED);
 	TASK_SET(&link->write, TASK_IDLE);
 	return 0;
@@ -336,6 +359,8 @@ link_start(struct link *link, int fd)
 void
 link_stop(struct link *link)
 {
+	const char *why;
+
 	if (link->bev == NULL)
 		return;
 	link_unwatch_hangup(link);
@@ -343,8 +368,9 @@ link_stop(struct link *link)
 	free_events(link);
 	link->up = link->adopted = link->output_pending = false;
 	link->since_ns = now_ns();
-	task_remove(&link->read);
-	task_remove(&link->write);
+	why = link->why[0] != '\0' ? link->why : "closed";
+	task_remove_why(&link->read, why);
+	task_remove_why(&link->write, why);
 }
 
 void

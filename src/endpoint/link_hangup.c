@@ -266,6 +266,7 @@ link_machinery(struct event_base *base, void (*settle_link)(struct link *))
 	    event_add(hangup_event, NULL) < 0)
 		return -ENOMEM;
 	task_add(&hangup_task, NULL, hangup_label, "daemon.hangups");
+	hangup_task.event = hangup_event;
 	TASK_WAIT(&hangup_task);
 	return 0;
 }

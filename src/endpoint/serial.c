@@ -38,7 +38,7 @@ break_stop(struct serial *s)
 	s->ops->set_break(s, false);
 	event_free(s->break_end);
 	s->break_end = NULL;
-	task_remove(&s->break_task);
+	task_remove_why(&s->break_task, "the break has ended");
 }
 
 static void

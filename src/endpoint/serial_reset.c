@@ -62,7 +62,7 @@ reset_end(struct serial *s)
 {
 	event_free(s->reset_timer);
 	s->reset_timer = NULL;
-	task_remove(&s->reset_task);
+	task_remove_why(&s->reset_task, "the reset has ended");
 }
 
 /* Performs the next step; returns 0 after the last one, and 1 before. */

@@ -39,8 +39,8 @@ timeout_label(const struct task *task, char *buf, size_t size)
 
 /* --- the addresses --------------------------------------------------------- */
 
-void
-connector_cancel(struct connector *c)
+static void
+connector_release(struct connector *c, const char *why)
 {
 	if (c->task.label == NULL)
 		return;
@@ -57,8 +57,14 @@ connector_cancel(struct connector *c)
 	if (c->found != NULL)
 		evutil_freeaddrinfo(c->found);
 	c->found = c->next = NULL;
-	task_remove(&c->task);
-	task_remove(&c->timeout);
+	task_remove_why(&c->task, why);
+	task_remove_why(&c->timeout, why);
+}
+
+void
+connector_cancel(struct connector *c)
+{
+	connector_release(c, "cancelled");
 }
 
 static void
@@ -67,7 +73,7 @@ failed(struct connector *c, const char *why)
 	char text[NETWORK_ERROR_MAX];
 
 	snprintf(text, sizeof(text), "%s", why);
-	connector_cancel(c);
+	connector_release(c, text);
 	c->done(c->arg, -1, text);
 }
 
@@ -78,7 +84,7 @@ connected(struct connector *c)
 	int fd = c->fd;
 
 	c->fd = -1;
-	connector_cancel(c);
+	connector_release(c, "connected");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->done(c->arg, fd, NULL);
 }

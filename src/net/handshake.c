@@ -45,13 +45,13 @@ label(const struct task *task, char *buf, size_t size)
 }
 
 static void
-handshake_free(struct handshake *h)
+handshake_free(struct handshake *h, const char *why)
 {
 	TAILQ_REMOVE(&h->list->list, h, entry);
 	h->list->n--;
 	turns_wait(&h->turn, false);
 	turns_release();
-	task_remove(&h->task);
+	task_remove_why(&h->task, why);
 	if (h->event != NULL)
 		event_free(h->event);
 	tls_session_free(h->session);
@@ -83,7 +83,7 @@ end(struct handshake *h, const char *why)
 
 	snprintf(peer, sizeof(peer), "%s", h->peer);
 	h->session = NULL;
-	handshake_free(h);
+	handshake_free(h, why != NULL ? why : "done");
 	if (why == NULL) {
 		hs->done(hs->arg, session, peer, NULL);
 		return;
@@ -215,7 +215,7 @@ handshake_start(struct handshakes *hs, const struct tls_context *context,
 	task_add(&h->task, h, label, "%s.handshake#%u", hs->name, ++hs->next);
 	h->task.cancel = cancel;
 	if ((r = await(h)) < 0) {
-		handshake_free(h);
+		handshake_free(h, strerror(-r));
 		close(fd);
 		return r;
 	}
@@ -243,7 +243,7 @@ handshakes_cancel(struct handshakes *hs)
 
 	while ((h = TAILQ_FIRST(&hs->list)) != NULL) {
 		fd = h->session->fd;
-		handshake_free(h);
+		handshake_free(h, "cancelled");
 		close(fd);
 	}
 }

@@ -230,6 +230,6 @@ listener_free(struct listener *l)
 		event_free(l->rest);
 	if (l->spare >= 0)
 		close(l->spare);
-	task_remove(&l->task);
+	task_remove_why(&l->task, "closed");
 	free(l);
 }

@@ -189,6 +189,12 @@ until_eof(struct peer *c)
 	}
 }
 
+static void
+say_text(struct peer *c, const char *text)
+{
+	say(c, text, strlen(text));
+}
+
 /* Until the text has come. */
 static void
 until_text(struct peer *c, const char *text)
@@ -312,8 +318,8 @@ test_replies(void **state)
 		{ "json\n", "ERR an argument is missing: json COMMAND\n" },
 		{ "json json ps\n",
 		    "ERR 'json' once is enough: json COMMAND\n" },
-		{ "ps now\n", "ERR ps takes no argument\n" },
-		{ "json ps extra\n", "ERR ps takes no argument\n" },
+		{ "endpoints now\n", "ERR endpoints takes no argument\n" },
+		{ "json endpoints extra\n", "ERR endpoints takes no argument\n" },
 		{ "where\n", "ERR an argument is missing: where TASK\n" },
 		{ "where one.reed\n",
 		    "ERR unknown task 'one.reed'; did you mean 'one.read'?\n" },
@@ -514,7 +520,7 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 25);
+	assert_int_equal(n, 28);
 	assert_int_equal(refused, 11);
 	free(reply);
 }
@@ -1129,6 +1135,50 @@ test_a_closed_port_gives_what_it_owes(void **state)
 	hang_up(&c);
 }
 
+static void
+test_warnings_are_shown_beside_their_tasks(void **state)
+{
+	struct link *link = &bridge_find(bridge, "one")->endpoint->link;
+	struct peer c = dial(read_path);
+
+	(void)state;
+	say_text(&c, "warnings\n");
+	until_text(&c, "TASK  SINCE  WARNING  TEXT\nOK\n");
+	event_del(link->readable);
+	say_text(&c, "json warnings\n");
+	until_text(&c, "\"warning\":\"no-event\",\"text\":\"waits in link.c:");
+	say_text(&c, "json ps one.re\n");
+	until_text(&c, "\"warn\":\"no-event\"");
+	say_text(&c, "where one.read\n");
+	until_text(&c, "warn: no-event\n");
+	event_add(link->readable, NULL);
+	say_text(&c, "json warnings\n");
+	until_text(&c, "[]\nOK\n");
+	hang_up(&c);
+}
+
+static void
+test_tasks_are_sorted_and_searched(void **state)
+{
+	struct peer c = dial(read_path);
+
+	(void)state;
+	say_text(&c, "ps -s\nps -s x\nps one two\nps -x\n");
+	until_text(&c,
+	    "ERR an argument is missing: ps [-s idle|cpu|max] [PATTERN]\n"
+	    "ERR tasks are not sorted by 'x', but by idle, cpu or max\n"
+	    "ERR too many arguments, from 'two' on:"
+	    " ps [-s idle|cpu|max] [PATTERN]\n"
+	    "ERR unknown option '-x': ps [-s idle|cpu|max] [PATTERN]\n");
+	say_text(&c, "ps -s idle ONE.*x\nps -s max one.w?ite\n");
+	until_text(&c, "LABEL\nOK\n");
+	until_text(&c, "one.write");
+	assert_null(strstr(c.text, "one.read"));
+	say_text(&c, "ps -s cpu first\n"); /* in the labels */
+	until_text(&c, "one.read");
+	hang_up(&c);
+}
+
 int
 main(void)
 {
@@ -1161,6 +1211,8 @@ main(void)
 		TEST(test_cancel_ends_a_session),
 		TEST(test_waits_are_events),
 		TEST(test_where_has_the_last_sixteen_waits),
+		TEST(test_warnings_are_shown_beside_their_tasks),
+		TEST(test_tasks_are_sorted_and_searched),
 		TEST(test_a_closed_port_gives_what_it_owes),
 	};
 	int failed;

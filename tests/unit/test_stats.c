@@ -141,6 +141,70 @@ the_history_keeps_the_last_sixteen_waits(void **state)
 }
 
 static void
+runs_are_counted_by_their_duration(void **state)
+{
+	uint64_t n = 0;
+	struct task task;
+
+	(void)state;
+	assert_int_equal(task_step_end(0), 1024);
+	assert_int_equal(task_step_end(TASK_STEPS - 1), UINT64_MAX);
+	task_add(&task, NULL, label, "t");
+	assert_null(task.record);
+	for (unsigned i = 0; i < TASK_STEPS; i++) {
+		uint64_t least = i == 0 ? 0 : task_step_end(i - 1);
+
+		task_pass();
+		task_begin(&task);
+		/* As far into the step as a slow machine may need. */
+		task.start_ns -= least + least / 2;
+		task_end(&task);
+	}
+	for (unsigned i = 0; i < TASK_STEPS; i++)
+		n += task.record->held[i];
+	assert_int_equal(n, TASK_STEPS);
+	assert_int_equal(task.record->held[TASK_STEPS - 1], 1);
+	/* Each was the first of its pass. */
+	assert_int_equal(task.record->delayed[0], TASK_STEPS);
+	task_remove(&task);
+}
+
+static int
+by_cpu(const void *a, const void *b)
+{
+	const struct task *x = *(struct task *const *)a,
+			  *y = *(struct task *const *)b;
+
+	return x->busy_ns < y->busy_ns ? 1 : -1;
+}
+
+static void
+an_order_leaves_out_a_task_that_is_removed(void **state)
+{
+	struct task_order *order;
+	struct task task[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		task_add(&task[i], NULL, label, "t%u", i);
+		task[i].busy_ns = i;
+	}
+	order = task_order_new(by_cpu);
+	assert_ptr_equal(task_order_next(order), &task[2]);
+	task_remove(&task[1]);
+	assert_ptr_equal(task_order_next(order), &task[0]);
+	assert_null(task_order_next(order));
+	order->at = 0;
+	assert_ptr_equal(task_order_next(order), &task[2]);
+	task_remove(&task[2]);
+	task_remove(&task[0]);
+	order->at = 0;
+	assert_null(task_order_next(order));
+	task_order_free(order);
+	task_order_free(NULL);
+}
+
+static void
 percentiles_are_right_within_a_step(void **state)
 {
 	struct histogram h = { 0 };
@@ -199,6 +263,8 @@ main(void)
 		cmocka_unit_test(a_cursor_passes_over_a_task_that_is_removed),
 		cmocka_unit_test(a_run_that_holds_the_loop_is_counted),
 		cmocka_unit_test(the_history_keeps_the_last_sixteen_waits),
+		cmocka_unit_test(runs_are_counted_by_their_duration),
+		cmocka_unit_test(an_order_leaves_out_a_task_that_is_removed),
 		cmocka_unit_test(the_median_of_three_is_the_second),
 		cmocka_unit_test(percentiles_are_right_within_a_step),
 		cmocka_unit_test(extremes_are_counted),

@@ -1,0 +1,143 @@
+/*
+ * node_warnings: what looks wrong with an endpoint.
+ *
+ * The frames of an endpoint are counted in any case, so nothing is done for each of them.
+ * While one is silent, its reader is marked (task->noted), so that the end is noticed
+ * soon after the next run of the reader.
+ */
+#include "node_warnings.h"
+#include "warning.h"
+
+#define FLAPPING_NS (60 * NSEC_PER_SEC)
+
+/* The task that reads the endpoint, or accepts its connections. */
+static const char *
+task_name(const struct node *node, char *buf, size_t size)
+{
+	const struct endpoint_conf *conf = node->endpoint->conf;
+
+	snprintf(buf, size, "%s.%s", conf->name,
+	    !conf->ops->several		  ? "read"
+		: conf->ops->datagram > 0 ? "receive"
+					  : "accept");
+	return buf;
+}
+
+static uint64_t
+frames_of(const struct node *node)
+{
+	uint64_t n = node->retired.rx_frames;
+	const struct port *port;
+
+	TAILQ_FOREACH(port, &node->ports, entry)
+		n += port->traffic.rx_frames;
+	return n;
+}
+
+static void
+note_loss(struct node *node, uint64_t now)
+{
+	uint64_t first;
+	char task[TASK_NAME_MAX];
+
+	node->lost_ns[node->nlost++ % FLAPPING_LOSSES] = now;
+	first = node->lost_ns[node->nlost % FLAPPING_LOSSES];
+	if (node->nlost < FLAPPING_LOSSES || now - first > FLAPPING_NS)
+		return;
+	warning_set(&node->warnings, task_name(node, task, sizeof(task)),
+	    WARNING_FLAPPING, now + FLAPPING_NS,
+	    "%s was opened and lost more than %u times within a minute, at last"
+	    " because of: %s",
+	    node->endpoint->address, FLAPPING_LOSSES - 1,
+	    error_is_set(&node->endpoint->error) ? node->endpoint->error.text
+						 : "unknown");
+}
+
+/* Whether the endpoint is expected to receive frames now. */
+static bool
+is_listened_to(const struct node *node)
+{
+	const struct endpoint *ep = node->endpoint;
+	const struct bridge *b = node->bridge;
+
+	return ep->state == ENDPOINT_UP && !ep->paused && !b->stopping &&
+	    ep->conf->silence_warning != 0 && !ep->conf->ops->echo &&
+	    node->number < b->routes->nsources &&
+	    b->routes->source[node->number].ntargets > 0;
+}
+
+static void
+set_silent(struct node *node)
+{
+	const struct endpoint *ep = node->endpoint;
+	char task[TASK_NAME_MAX], within[24];
+
+	format_time(ep->conf->silence_warning, within, sizeof(within));
+	warning_set(&node->warnings, task_name(node, task, sizeof(task)),
+	    WARNING_SILENT, 0,
+	    "%s is up, and no frame (framing = %s) was received within %s",
+	    ep->address, ep->conf->framing.rule->name, within);
+}
+
+static void
+check_silence(struct node *node, uint64_t now)
+{
+	struct endpoint *ep = node->endpoint;
+	bool listens = is_listened_to(node), silent = false;
+	uint64_t at;
+
+	if (listens && frames_of(node) == node->frames_before) {
+		at = ep->since_ns + ep->conf->silence_warning;
+		silent = now >= at;
+		if (!silent)
+			warnings_due(at);
+	}
+	ep->link.read.noted = silent;
+	if (!silent)
+		warning_clear(&node->warnings, WARNING_SILENT);
+	else if (!warning_is_set(node->warnings, WARNING_SILENT))
+		set_silent(node);
+}
+
+static void
+check_framing(struct node *node)
+{
+	const char *mixed = node->endpoint->conf->mixed_framing;
+	char task[TASK_NAME_MAX];
+
+	if (mixed == NULL)
+		warning_clear(&node->warnings, WARNING_FRAMING);
+	else if (!warning_is_set(node->warnings, WARNING_FRAMING))
+		warning_set(&node->warnings,
+		    task_name(node, task, sizeof(task)), WARNING_FRAMING, 0,
+		    "%s", mixed);
+}
+
+void
+node_warnings_note(struct node *node)
+{
+	const struct endpoint *ep = node->endpoint;
+	bool up = ep->state == ENDPOINT_UP;
+	uint64_t now = now_ns();
+
+	if (node->was_up && ep->state == ENDPOINT_LOST)
+		note_loss(node, now);
+	if (up && !node->was_up)
+		node->frames_before = frames_of(node);
+	if (up && ep->conf->silence_warning != 0)
+		warnings_due(ep->since_ns + ep->conf->silence_warning);
+	if (ep->conf->mixed_framing != NULL || node->warnings != NULL)
+		warnings_due(now);
+	node->was_up = up;
+}
+
+void
+node_warnings_check(void *arg, uint64_t now)
+{
+	struct bridge *b = arg;
+
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		check_silence(b->node[i], now);
+		check_framing(b->node[i]);
+	}
+}
