@@ -247,8 +247,10 @@ task_begin(struct task *task)
 
 	if (pass_ns == 0)
 		pass_ns = now;
-	delay = now - pass_ns;
-	record->delayed[step_of(delay)]++;
+	if ((delay = now - pass_ns) == 0)
+		record->delayed[0]++;
+	else
+		record->delayed[step_of(delay)]++;
 	past->site = task->site;
 	past->since_ns = task->since_ns;
 	past->waited_ns = now - task->since_ns;

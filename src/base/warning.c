@@ -1,10 +1,14 @@
 /*
  * warning: what looks wrong with the tasks, and with the endpoints that they serve.
+ *
+ * The timer is a timerfd: while a timer of libevent is pending, the clock is read twice in
+ * each pass of the loop.
  */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -30,7 +34,8 @@ static TAILQ_HEAD(, warning) all = TAILQ_HEAD_INITIALIZER(all);
 static uint64_t numbers;
 static unsigned counts[WARNINGS];
 
-static struct event *timer; /* NULL: not open */
+static struct event_base *loop; /* NULL: not open */
+static struct event *timer;	/* NULL: not needed yet */
 static struct task timer_task;
 static uint64_t due_ns;	    /* when it fires, 0: not armed */
 static uint64_t checked_ns; /* the last check */
@@ -300,49 +305,72 @@ timer_label(const struct task *task, char *buf, size_t size)
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd, (void)what, (void)arg;
+	uint64_t times;
+
+	(void)what, (void)arg;
 	task_begin(&timer_task);
-	TASK_SET(&timer_task, TASK_IDLE);
-	due_ns = 0;
-	warnings_check();
+	if (read(fd, &times, sizeof(times)) == sizeof(times)) {
+		TASK_SET(&timer_task, TASK_IDLE);
+		due_ns = 0;
+		warnings_check();
+	} else {
+		/* It was set to a later time after it had fired. */
+		event_add(timer, NULL);
+		TASK_WAIT(&timer_task);
+	}
 	task_end(&timer_task);
+}
+
+/* Without a descriptor or memory for it, warnings end when they are looked at. */
+static bool
+make_timer(void)
+{
+	int fd;
+
+	if (timer != NULL)
+		return true;
+	if (loop == NULL)
+		return false;
+	fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if ((timer = event_new(loop, fd, EV_READ, on_timer, NULL)) == NULL) {
+		close(fd);
+		return false;
+	}
+	task_add(&timer_task, NULL, timer_label, "daemon.warnings");
+	timer_task.event = timer;
+	return true;
 }
 
 void
 warnings_due(uint64_t at)
 {
-	uint64_t now;
-	struct timeval tv;
+	struct itimerspec when = { .it_value.tv_sec = 0 };
 
-	if (timer == NULL)
-		return;
 	at = MAX(at, checked_ns + LEAST_NS);
-	if (due_ns != 0 && due_ns <= at)
+	if ((due_ns != 0 && due_ns <= at) || !make_timer())
 		return;
-	now = now_ns();
-	tv = to_timeval(at > now ? at - now : 0);
-	if (event_add(timer, &tv) < 0)
+	when.it_value.tv_sec = (time_t)(at / NSEC_PER_SEC);
+	when.it_value.tv_nsec = (long)(at % NSEC_PER_SEC);
+	if (timerfd_settime(
+		event_get_fd(timer), TFD_TIMER_ABSTIME, &when, NULL) < 0 ||
+	    event_add(timer, NULL) < 0)
 		return;
 	due_ns = at;
-	if (timer_task.label == NULL)
-		task_add(&timer_task, NULL, timer_label, "daemon.warnings");
-	timer_task.event = timer;
 	TASK_WAIT(&timer_task);
 }
 
-int
+void
 warnings_open(struct event_base *base)
 {
-	timer = evtimer_new(base, on_timer, NULL);
-	if (timer == NULL)
-		return -ENOMEM;
+	loop = base;
 	task_hooks = (struct task_hooks){
 		.held = on_held,
 		.delayed = on_delayed,
 		.ran = on_ran,
 		.removed = on_removed,
 	};
-	return 0;
 }
 
 void
@@ -354,9 +382,12 @@ warnings_close(void)
 	while ((w = TAILQ_FIRST(&all)) != NULL)
 		warning_release(w);
 	task_remove(&timer_task);
-	if (timer != NULL)
+	if (timer != NULL) {
+		close(event_get_fd(timer));
 		event_free(timer);
+	}
 	timer = NULL;
+	loop = NULL;
 	source = NULL;
 	due_ns = checked_ns = 0;
 }

@@ -47,11 +47,8 @@ struct warning {
 	char task[TASK_NAME_MAX];
 };
 
-/*
- * Sets the hooks of stats.h, and prepares a timer, which is only armed while it is
- * needed.  -ENOMEM.
- */
-int warnings_open(struct event_base *base);
+/* Sets the hooks of stats.h.  The timer is created when it is needed. */
+void warnings_open(struct event_base *base);
 /* Ends all warnings, without a message. */
 void warnings_close(void);
 

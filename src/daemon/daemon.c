@@ -493,8 +493,8 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 	event_set_log_callback(on_libevent);
 	if ((base = make_base()) == NULL || reserve_timers() < 0)
 		return -ENOMEM;
-	if ((r = warnings_open(base)) < 0 || (r = start_signals()) < 0 ||
-	    (r = bridge_new(base, &bridge)) < 0)
+	warnings_open(base);
+	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
 		return r;
 	continues = handover_begin(c, &bridge->snapshot);
 	handover_prune(base, c);

@@ -64,7 +64,7 @@ def test_ps_tells_what_every_task_waits_for(two):
     d, a, b = two
     lines = d.control("ps")
     assert lines[0].split() == ["TASK", "STATE", "AWAITING", "IDLE", "RUNS",
-                                "CPU", "MAX", "LABEL"]
+                                "CPU", "MAX", "WARN", "LABEL"]
     tasks = d.tasks()
     for name, p in (("a", a), ("b", b)):
         row = tasks[f"{name}.read"]

@@ -1,0 +1,162 @@
+"""What looks wrong: the tasks' warnings, and how they begin and end."""
+import socket
+import threading
+
+from harness import free_port, route, section, serial, tcp_server, wait_for
+
+
+# A busy machine may hold up any process for as long.
+BUSY = {"held-loop", "not-served"}
+
+
+def rows(d):
+    return [row for row in d.json("warnings") if row["warning"] not in BUSY]
+
+
+def warnings(d):
+    return {(row["task"], row["warning"]) for row in rows(d)}
+
+
+def warn(row):
+    return set((row["warn"] or "").split(",")) - BUSY - {""}
+
+
+def test_nothing_looks_wrong(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="cobs"))
+    assert d.control("warnings")[0].split() == ["TASK", "SINCE", "WARNING", "TEXT"]
+    assert d.control("stalls")[0].split() == ["TASK", "AGO", "HELD", "AWAITED"]
+    assert rows(d) == []
+    assert not any(warn(row) for row in d.json("ps"))
+    assert "no frame" not in d.stderr()
+
+
+def test_an_endpoint_that_never_sends_a_frame(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line", silence_warning="1s") +
+               serial("b", b, framing="line"))
+    wait_for(lambda: warnings(d) == {("a.read", "silent")})
+    tasks = d.tasks()
+    assert warn(tasks["a.read"]) == {"silent"} and not warn(tasks["b.read"])
+    assert "framing = line" in rows(d)[0]["text"]
+    a.send(b"half a line")
+    wait_for(lambda: a.turn(4) or d.number("a/rx_held") == 11)
+    assert warnings(d) == {("a.read", "silent")}
+    a.send(b"\n")
+    # The end is noticed, and logged, without being asked for.
+    wait_for(lambda: a.turn(4) or "a.read: silent: over after" in d.stderr())
+    assert warnings(d) == set()
+    assert d.stderr().count("a.read: silent: ") == 2
+
+
+def test_silence_is_counted_from_the_last_opening(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"))
+    a.send(b"line\n")
+    wait_for(lambda: a.turn(4) or d.number("a/rx_frames") == 1)
+    d.control("set a/silence_warning 1ms")
+    d.control("reopen a")
+    d.wait_state("a", "up")
+    wait_for(lambda: warnings(d) == {("a.read", "silent")})
+    d.control("set a/silence_warning none")
+    assert warnings(d) == set()
+
+
+def test_only_an_endpoint_that_is_read_is_silent(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line", silence_warning="1ms") +
+               serial("b", b, framing="line", silence_warning="1ms") +
+               route("one", **{"from": "a", "to": "b"}))
+    wait_for(lambda: warnings(d) == {("a.read", "silent")})
+    d.control("pause a")
+    assert warnings(d) == set()
+    d.control("resume a")
+    assert warnings(d) == {("a.read", "silent")}
+
+
+def test_a_connection_that_is_lost_again_and_again(daemon):
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def refuse():
+        while True:
+            try:
+                server.accept()[0].close()
+            except OSError:
+                return
+
+    threading.Thread(target=refuse, daemon=True).start()
+    try:
+        d = daemon(section("tcp-client", "far", framing="line",
+                           connect=f"127.0.0.1:{server.getsockname()[1]}",
+                           reopen_min="1ms", reopen_max="2ms") +
+                   tcp_server("lan", free_port(), framing="line"), settled=False)
+        wait_for(lambda: ("far.read", "flapping") in warnings(d))
+        assert "more than 5 times within a minute" in rows(d)[0]["text"]
+        wait_for(lambda: any(row["task"] in ("far.read", "far.reopen") and
+                             "flapping" in warn(row) for row in d.json("ps")))
+        assert d.stderr().count("far.read: flapping: ") == 1
+        ended = d.json("ended")
+        assert {"far.read", "far.connect"} <= {row["task"] for row in ended}
+        assert {row["reason"] for row in ended if row["task"] == "far.read"} == \
+            {"closed by the peer"}
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def test_one_side_is_framed_and_the_other_raw(pty, daemon):
+    a, b = pty("a"), pty("b")
+    conf = serial("a", a, framing="line") + serial("b", b)
+    d = daemon(conf)
+    wait_for(lambda: "b.read: mixed-framing: " in d.stderr())
+    assert warnings(d) == {("b.read", "mixed-framing")}
+    assert rows(d)[0]["text"] == \
+        "b is raw, and a has framing = line: between them the boundaries of" \
+        " messages are lost"
+    # A reload that leaves the endpoint itself unchanged ends it.
+    d.reload(serial("a", a, framing="raw") + serial("b", b))
+    wait_for(lambda: warnings(d) == set())
+    assert d.stderr().count("b.read: mixed-framing: over after") == 1
+
+
+def test_a_removed_endpoint_has_no_warning(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line", silence_warning="1ms") +
+               serial("b", b, framing="line", silence_warning="none"))
+    wait_for(lambda: warnings(d) == {("a.read", "silent")})
+    d.reload(serial("b", b, framing="line", silence_warning="none"))
+    wait_for(lambda: warnings(d) == set())
+    assert "silent: over after" in d.stderr()
+
+
+def test_tasks_that_ended(pty, daemon, connect):
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line") +
+               tcp_server("lan", port, framing="line"))
+    client = connect(port)
+    wait_for(lambda: d.json("peers"))
+    client.close()
+    wait_for(lambda: not d.json("peers"))
+    ended = {row["task"]: row for row in d.json("ended")}
+    # The same as in the log.
+    assert f"({ended['lan#1.read']['reason']})" in d.stderr()
+    assert ended["lan#1.read"]["lived"] > 0
+    assert d.control("ended")[0].split() == [
+        "TASK", "AGO", "LIVED", "RUNS", "CPU", "MAX", "REASON"]
+    for _ in range(70):
+        d.control("version")
+    assert len(d.json("ended")) == 64
+
+
+def test_where_has_histograms(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"))
+    for n in range(1, 6):
+        a.send(b"line\n")
+        wait_for(lambda: a.turn(4) or d.number("b/tx_frames") == n)
+    steps = [row for row in d.json("where a.read")["rows"] if "up_to" in row]
+    runs = d.tasks()["a.read"]["runs"]
+    assert sum(row["ran"] for row in steps) == runs
+    assert sum(row["began"] for row in steps) == runs
+    text = "\n".join(d.control("where a.read"))
+    assert "UP_TO" in text and "#####" in text
