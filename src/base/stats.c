@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
+
 #include "stats.h"
 #include "task_log.h"
 
@@ -18,8 +20,15 @@ _Static_assert(BUCKETS == HISTOGRAM_BUCKETS, "as others know it");
 
 static struct task_list tasks = TAILQ_HEAD_INITIALIZER(tasks);
 static struct task *running;
-/* The start of this pass of the loop; 0: nothing has run in it. */
+/*
+ * How long a run is delayed is the time that the runs before it in the same pass of the
+ * loop took.  It is the end of a pass when no callback is left.  So that this need not be
+ * found out after each run, several passes are taken for one until their runs took
+ * LEAST_NS.
+ */
+#define LEAST_NS 65536
 static uint64_t pass_ns;
+static int pass_left; /* callbacks left at the end of the last run */
 struct task_hooks task_hooks;
 /* Used by all tasks for whose record there was no memory. */
 static struct task_record spare;
@@ -231,26 +240,42 @@ task_step_end(unsigned step)
 	return step >= TASK_STEPS - 1 ? UINT64_MAX : 1024ULL << (2 * step);
 }
 
+/* The number of callbacks that are to be called in this pass. */
+static int
+callbacks_left(void)
+{
+	return task_hooks.loop != NULL
+	    ? event_base_get_num_events(
+		  task_hooks.loop, EVENT_BASE_COUNT_ACTIVE)
+	    : 0;
+}
+
 void
 task_pass(void)
 {
 	pass_ns = 0;
 }
 
+/* Counts the delay of a run after others that took long. */
+static void
+count_delay(struct task *task, struct task_record *record)
+{
+	/* The rest of the last pass was no task's. */
+	if (callbacks_left() >= pass_left)
+		pass_ns = 0;
+	record->delayed[pass_ns == 0 ? 0 : step_of(pass_ns)]++;
+	if (pass_ns > TASK_SLOW_NS && task_hooks.delayed != NULL)
+		task_hooks.delayed(task, pass_ns);
+}
+
 uint64_t
 task_begin(struct task *task)
 {
-	uint64_t now = now_ns(), delay;
+	uint64_t now = now_ns();
 	struct task_record *record =
 	    task->record != NULL ? task->record : record_new(task);
 	struct task_past *past = &record->past[task->runs % TASK_HISTORY];
 
-	if (pass_ns == 0)
-		pass_ns = now;
-	if ((delay = now - pass_ns) == 0)
-		record->delayed[0]++;
-	else
-		record->delayed[step_of(delay)]++;
 	past->site = task->site;
 	past->since_ns = task->since_ns;
 	past->waited_ns = now - task->since_ns;
@@ -258,8 +283,10 @@ task_begin(struct task *task)
 	task->state = TASK_RUNNING;
 	task->start_ns = now;
 	running = task;
-	if (delay > TASK_SLOW_NS && task_hooks.delayed != NULL)
-		task_hooks.delayed(task, delay);
+	if (pass_ns <= LEAST_NS)
+		record->delayed[0]++;
+	else
+		count_delay(task, record);
 	return now;
 }
 
@@ -296,6 +323,9 @@ task_end(struct task *task)
 	task->state = task->after;
 	task->since_ns = now;
 	running = NULL;
+	pass_ns += held;
+	if (pass_ns > LEAST_NS && (pass_left = callbacks_left()) == 0)
+		pass_ns = 0;
 	if (held > TASK_SLOW_NS || task->noted)
 		note_run(task, held, past->site);
 }

@@ -52,12 +52,13 @@ uint64_t task_step_end(unsigned step);
 /* What is known of the runs of a task, allocated with the first of them. */
 struct task_record {
 	struct task_past past[TASK_HISTORY]; /* ring; past[runs % 16] next */
-	/* Runs by their duration, and by their delay: the time from the start of the
-	 * pass of the loop to the start of the run. */
+	/* Runs by their duration, and by their delay: how long other tasks ran before it
+	 * in the same pass of the loop; the first step has all below 65 us. */
 	uint32_t held[TASK_STEPS], delayed[TASK_STEPS];
 };
 
 struct event;
+struct event_base;
 struct warning;
 
 /* Members used in each run come first. */
@@ -155,18 +156,17 @@ void task_set(
  */
 uint64_t task_begin(struct task *task);
 void task_end(struct task *task);
-/*
- * Called before each pass of the loop.  The start of the pass is that of its first run,
- * so that no clock is read.
- */
+/* The rest of this pass of the loop is put off to the next one. */
 void task_pass(void);
 /* A run that takes longer holds the loop, and one that begins later was not served. */
 #define TASK_SLOW_NS (100 * NSEC_PER_MSEC)
 /* What is noticed in runs; NULL: nothing is to be called. */
 struct task_hooks {
+	/* The loop, to know when a pass of it ends. */
+	struct event_base *loop;
 	/* The run took longer than TASK_SLOW_NS; site: where the task had waited. */
 	void (*held)(struct task *, uint64_t ns, const struct task_site *site);
-	/* The run began later than TASK_SLOW_NS after the start of the pass. */
+	/* Others ran for longer than TASK_SLOW_NS before it, in the same pass. */
 	void (*delayed)(struct task *, uint64_t ns);
 	/* A task with task->noted has run. */
 	void (*ran)(struct task *);

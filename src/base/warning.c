@@ -366,6 +366,7 @@ warnings_open(struct event_base *base)
 {
 	loop = base;
 	task_hooks = (struct task_hooks){
+		.loop = base,
 		.held = on_held,
 		.delayed = on_delayed,
 		.ran = on_ran,

@@ -575,16 +575,6 @@ stop(void)
 	free(conf.state_dir);
 }
 
-/* Runs one pass of the loop after the other, so that the start of each is known. */
-static void
-run_loop(void)
-{
-	do
-		task_pass();
-	while (event_base_loop(base, EVLOOP_ONCE) == 0 &&
-	    !event_base_got_break(base));
-}
-
 int
 daemon_run(
     const struct options *o, struct config *c, const struct faults *warnings)
@@ -597,7 +587,7 @@ daemon_run(
 
 	config_free(c);
 	if (r == 0)
-		run_loop();
+		event_base_dispatch(base);
 	else
 		log_at(LOG_ERR, "cannot start: %s",
 		    error_is_set(&err) ? err.text : strerror(-r));

@@ -86,7 +86,6 @@ only(void)
 static void
 hold(struct task *task)
 {
-	task_pass();
 	task_begin(task);
 	task->start_ns -= 150 * NSEC_PER_MSEC;
 	task_end(task);
@@ -166,31 +165,52 @@ a_run_that_holds_the_loop_is_listed(void **state)
 	assert_int_equal(logged("the task has ended"), 1);
 }
 
+static struct task slow, late;
+
+static void
+run_slowly(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	task_begin(&slow);
+	usleep(110000);
+	task_end(&slow);
+}
+
+static void
+run_late(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	task_begin(&late);
+	task_end(&late);
+}
+
 static void
 a_task_that_waits_for_another_is_not_served(void **state)
 {
-	struct task slow, late;
+	struct event *first = event_new(base, -1, 0, run_slowly, NULL),
+		     *second = event_new(base, -1, 0, run_late, NULL);
 
 	(void)state;
 	task_add(&slow, NULL, label, "slow");
 	task_add(&late, NULL, label, "late");
-	task_pass();
-	task_begin(&slow);
-	usleep(110000);
-	task_end(&slow);
-	task_begin(&late);
-	task_end(&late);
+	event_active(first, EV_READ, 0);
+	event_active(second, EV_READ, 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
 	assert_true(warning_is_set(slow.warnings, WARNING_HELD_LOOP));
 	assert_false(warning_is_set(slow.warnings, WARNING_NOT_SERVED));
 	assert_true(warning_is_set(late.warnings, WARNING_NOT_SERVED));
-	assert_false(warning_is_set(late.warnings, WARNING_HELD_LOOP));
 	assert_int_equal(logged("late: not-served: was ready"), 1);
-	/* In the next pass it is not late. */
+	assert_int_equal(late.record->delayed[0], 0);
+	/* In a pass of its own it is not late. */
 	warning_clear(&late.warnings, WARNING_NOT_SERVED);
-	task_pass();
-	task_begin(&late);
-	task_end(&late);
-	assert_null(late.warnings);
+	event_active(first, EV_READ, 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	event_active(second, EV_READ, 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_false(warning_is_set(late.warnings, WARNING_NOT_SERVED));
+	assert_int_equal(late.record->delayed[0], 1);
+	event_free(first);
+	event_free(second);
 	task_remove(&slow);
 	task_remove(&late);
 }
@@ -206,10 +226,8 @@ a_warning_ends_when_its_time_is_over(void **state)
 	warning_set(&head, "a.read", WARNING_SILENT, 0, "nothing");
 	assert_int_equal(warning_after(0)->kind, WARNING_FLAPPING);
 	assert_int_equal(logged("over"), 0);
-	while (warning_count(WARNING_FLAPPING) > 0) {
-		task_pass();
+	while (warning_count(WARNING_FLAPPING) > 0)
 		event_base_loop(base, EVLOOP_ONCE);
-	}
 	assert_int_equal(only()->kind, WARNING_SILENT);
 	assert_int_equal(logged("a.read: flapping: over after"), 1);
 	warning_forget(&head, "it was removed");
@@ -252,7 +270,6 @@ a_check_follows_a_run_of_a_noted_task(void **state)
 	checks = 0;
 	warnings_source(count_check, NULL);
 	task_add(&task, NULL, label, "t");
-	task_pass();
 	task_begin(&task);
 	task_end(&task);
 	assert_null(task_find("daemon.warnings")); /* nothing to wait for */
