@@ -84,7 +84,7 @@ turns_release(void)
 {
 	if (--holders > 0)
 		return;
-	task_remove(&task);
+	task_remove_why(&task, "no session is left");
 	event_free(timer);
 	timer = NULL;
 }

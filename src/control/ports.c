@@ -227,7 +227,7 @@ retry_no_more(void)
 {
 	if (retry != NULL)
 		evtimer_del(retry);
-	task_remove(&retry_task);
+	task_remove_why(&retry_task, "all are open");
 }
 
 static void

@@ -205,7 +205,7 @@ stop_inotify(void)
 	if (fd >= 0)
 		close(fd);
 	fd = -1;
-	task_remove(&task);
+	task_remove_why(&task, "no device is awaited");
 }
 
 static void

@@ -103,6 +103,6 @@ idle_watch_stop(struct idle_watch *w)
 	if (w->endpoint == NULL)
 		return;
 	event_free(w->timer);
-	task_remove(&w->task);
+	task_remove_why(&w->task, "closed");
 	w->endpoint = NULL;
 }

@@ -137,7 +137,7 @@ stop_timer(void)
 		close(timer_fd);
 	timer_fd = -1;
 	interval_ns = 0;
-	task_remove(&task);
+	task_remove_why(&task, "no connection is watched");
 }
 
 static int

@@ -112,7 +112,7 @@ stop_timer(struct line_use *use)
 		return;
 	event_free(use->timer);
 	use->timer = NULL;
-	task_remove(&use->task);
+	task_remove_why(&use->task, "stopped");
 }
 
 static void

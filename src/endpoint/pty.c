@@ -445,7 +445,7 @@ pty_close(struct endpoint *ep)
 	if (pty == NULL)
 		return;
 	remove_link(pty, link_of(ep->conf));
-	task_remove(&pty->open_task);
+	task_remove_why(&pty->open_task, "closed");
 	if (pty->opened != NULL)
 		event_free(pty->opened);
 	close_watch(pty);

@@ -177,7 +177,7 @@ rfc2217_stop_polling(struct rfc2217 *server)
 	server->timer = NULL;
 	close(server->timer_fd);
 	server->timer_fd = -1;
-	task_remove(&server->task);
+	task_remove_why(&server->task, "no client wants it");
 }
 
 static void

@@ -110,7 +110,7 @@ end(struct remote *r)
 			event_free(*events[i]);
 		*events[i] = NULL;
 	}
-	task_remove(&r->task);
+	task_remove_why(&r->task, "the agreement has ended");
 	r->fd = -1;
 	return fd;
 }

@@ -367,7 +367,7 @@ leave_end(struct leaving *l)
 	keep_remove(&l->kept);
 	close_now(&l->port, l->name);
 	event_free(l->timer);
-	task_remove(&l->task);
+	task_remove_why(&l->task, "closed");
 	free(l);
 }
 

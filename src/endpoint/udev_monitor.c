@@ -113,7 +113,7 @@ udev_watch(struct event_base *base, void (*seen)(const char *path))
 void
 udev_unwatch(void)
 {
-	task_remove(&task);
+	task_remove_why(&task, "no device is awaited");
 	if (event != NULL)
 		event_free(event);
 	event = NULL;

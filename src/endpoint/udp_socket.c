@@ -235,8 +235,8 @@ udp_stop(struct udp *udp)
 		return;
 	while (!TAILQ_EMPTY(&udp->peers))
 		udp_peer_free(TAILQ_FIRST(&udp->peers));
-	task_remove(&udp->task);
-	task_remove(&udp->expiry_task);
+	task_remove_why(&udp->task, "closed");
+	task_remove_why(&udp->expiry_task, "closed");
 	for (unsigned i = 0; i < NELEM(udp->events); i++)
 		if (udp->events[i] != NULL)
 			event_free(udp->events[i]);
