@@ -76,7 +76,7 @@ warn_words(
 
 /* --- ps ------------------------------------------------------------------- */
 
-#define PS_USAGE "ps [-s idle|cpu|max] [PATTERN]"
+#define PS_USAGE "ps [-s COLUMN] [PATTERN]"
 
 static const struct task *
 at(const void *p)

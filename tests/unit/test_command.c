@@ -319,7 +319,8 @@ test_replies(void **state)
 		{ "json json ps\n",
 		    "ERR 'json' once is enough: json COMMAND\n" },
 		{ "endpoints now\n", "ERR endpoints takes no argument\n" },
-		{ "json endpoints extra\n", "ERR endpoints takes no argument\n" },
+		{ "json endpoints extra\n",
+		    "ERR endpoints takes no argument\n" },
 		{ "where\n", "ERR an argument is missing: where TASK\n" },
 		{ "where one.reed\n",
 		    "ERR unknown task 'one.reed'; did you mean 'one.read'?\n" },
@@ -1165,11 +1166,11 @@ test_tasks_are_sorted_and_searched(void **state)
 	(void)state;
 	say_text(&c, "ps -s\nps -s x\nps one two\nps -x\n");
 	until_text(&c,
-	    "ERR an argument is missing: ps [-s idle|cpu|max] [PATTERN]\n"
+	    "ERR an argument is missing: ps [-s COLUMN] [PATTERN]\n"
 	    "ERR tasks are not sorted by 'x', but by idle, cpu or max\n"
 	    "ERR too many arguments, from 'two' on:"
-	    " ps [-s idle|cpu|max] [PATTERN]\n"
-	    "ERR unknown option '-x': ps [-s idle|cpu|max] [PATTERN]\n");
+	    " ps [-s COLUMN] [PATTERN]\n"
+	    "ERR unknown option '-x': ps [-s COLUMN] [PATTERN]\n");
 	say_text(&c, "ps -s idle ONE.*x\nps -s max one.w?ite\n");
 	until_text(&c, "LABEL\nOK\n");
 	until_text(&c, "one.write");
