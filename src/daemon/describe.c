@@ -75,6 +75,8 @@ controls(const struct config *c)
 	for (unsigned i = 0; i < c->ncontrols; i++) {
 		const struct control_conf *conf = c->controls[i];
 
+		if (conf->http)
+			continue;
 		json_array_append_new(list,
 		    json_pack("{s:s, s:o, s:s, s:b, s:i}", "name", conf->name,
 			"listen", text(conf->listen), "access",
