@@ -19,6 +19,7 @@
 #include "ports.h"
 #include "pulse.h"
 #include "value.h"
+#include "warning.h"
 
 /* The objects of which samples are produced in a step. */
 #define STEP_OBJECTS 32
@@ -256,6 +257,18 @@ print_slow(struct http_session *s, const void *object)
 	number(s, s->metrics->slow);
 }
 
+/* Those that were found by now: looking for more could take long. */
+static void
+print_warnings(struct http_session *s, const void *object)
+{
+	(void)object;
+	for (int i = 0; i < WARNINGS; i++) {
+		named(s, "", "warning", warning_names[i]);
+		evbuffer_add_printf(s->out, "}");
+		number(s, warning_count((enum warning_kind)i));
+	}
+}
+
 /* --- endpoints ------------------------------------------------------------ */
 
 static void
@@ -460,6 +473,8 @@ static const struct metric table[] = {
 	PRINTED(OF_DAEMON, "task_holds", "gauge", print_slow,
 	    "Runs of the present tasks that have held the loop for over"
 	    " 100 ms."),
+	PRINTED(OF_DAEMON, "warnings", "gauge", print_warnings,
+	    "Warnings in force, by kind."),
 	PRINTED(OF_NODES, "endpoint_info", "gauge", print_info,
 	    "The endpoints: type, address, framing and label."),
 	PRINTED(OF_NODES, "endpoint_up", "gauge", print_up,

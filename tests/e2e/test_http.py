@@ -217,6 +217,21 @@ def test_expiry_of_certificates(daemon, pty, secure):
     assert got["ttybridge_port_certificate_expiry_timestamp_seconds", 'port="web"'] > 1.7e9
 
 
+def test_warnings(daemon, pty, directory):
+    web = Web(directory)
+    d = daemon(serial("a", pty("a"), framing="line") + serial("b", pty("b")) + web.section)
+    found = wait_for(lambda: web.json("warnings"), what="a warning")
+    names = [(w["task"], w["warning"], w["text"]) for w in found]
+    assert names == [(w["task"], w["warning"], w["text"]) for w in d.json("warnings")]
+    assert names[0][1] == "mixed-framing"
+    got = web.metrics()
+    assert got["ttybridge_warnings", 'warning="mixed-framing"'] == \
+        sum(w["warning"] == "mixed-framing" for w in found)
+    assert got["ttybridge_warnings", 'warning="held-loop"'] == 0
+    assert web.json("ended") == [] or web.json("ended")[0]["task"]
+    assert web.json("stalls") == []
+
+
 # --- health ------------------------------------------------------------------
 
 def test_health_needs_the_required_endpoints(pair):

@@ -140,7 +140,7 @@ def test_the_page_with_500_endpoints(daemon, pty, directory, open_page):
 def test_the_page_on_a_phone(pty, daemon, directory, open_page, dark):
     web = Web(directory)
     daemon(serial("a-rather-long-name", pty("a"), framing="line", label="of the device in the far corner") +
-           serial("b", pty("b"), framing="line") + web.section)
+           serial("b", pty("b")) + web.section)
     page = open_page(web, dark=dark)
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                          {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True})
@@ -153,6 +153,7 @@ def test_the_page_on_a_phone(pty, daemon, directory, open_page, dark):
     colour = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     bright = sum(json.loads("[" + colour[4:-1] + "]")) > 3 * 128
     assert bright is not dark
+    wait_for(lambda: "b is raw" in text(page, "warnings"), what="the warning")
     # The layout stays as it is while counters change.
     place = "return [...document.querySelectorAll('section')].map(s => s.getBoundingClientRect().top)"
     tasks(page, "b.read")
