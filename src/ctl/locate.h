@@ -4,7 +4,7 @@
 #ifndef LOCATE_H
 #define LOCATE_H
 
-#include "connection.h"
+#include "daemon_connection.h"
 
 #define LOCATE_DEFAULT "unix:/run/ttybridge/control.sock"
 

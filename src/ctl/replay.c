@@ -43,8 +43,7 @@ static bool
 is_wanted(const struct packet *p)
 {
 	return p->len == p->size && p->len > 0 &&
-	    strstr(p->way, " > ") != NULL &&
-	    strstr(p->way, " bad: ") == NULL &&
+	    strstr(p->way, " > ") != NULL && strstr(p->way, " bad: ") == NULL &&
 	    (replay.from == NULL || is_from(p, replay.from));
 }
 

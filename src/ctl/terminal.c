@@ -8,7 +8,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "connection.h"
+#include "daemon_connection.h"
 #include "terminal.h"
 
 static struct termios saved;

@@ -4,7 +4,7 @@
 #ifndef TOP_VIEWS_H
 #define TOP_VIEWS_H
 
-#include "connection.h"
+#include "daemon_connection.h"
 #include "samples.h"
 
 struct view {

@@ -1,12 +1,12 @@
 /*
- * connection: a connection to a control port, on which commands are sent and replies are
+ * daemon_connection: a connection to a control port, on which commands are sent and replies are
  * read.
  *
  * Functions that wait return -EINTR when a signal has set connection_stop, and -ETIMEDOUT
  * after timeout_ms without any progress.
  */
-#ifndef CONNECTION_H
-#define CONNECTION_H
+#ifndef DAEMON_CONNECTION_H
+#define DAEMON_CONNECTION_H
 
 #include <signal.h>
 

@@ -1,5 +1,5 @@
 /*
- * connection: a connection to a control port.
+ * daemon_connection: a connection to a control port.
  *
  * The descriptor is non-blocking; every wait is a poll() that is ended by a signal, or
  * repeated a few times a second, as a signal may arrive immediately before it.
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "address.h"
-#include "connection.h"
+#include "daemon_connection.h"
 
 #define PIECE (64 * 1024)
 #define LOOK_MS 250
