@@ -308,7 +308,7 @@ test_replies(void **state)
 		{ "peers\n",
 		    "NAME  ENDPOINT  ADDRESS  RX_BYTES  TX_BYTES  "
 		    "QUEUED  DROPPED  STALLED  UP  ROLE  WRITES  "
-		    "LEASE  REFUSED  IDLE  CERTIFICATE  TLS\nOK\n" },
+		    "LEASE  REFUSED  IDLE  CERTIFICATE  TLS  HISTORY\nOK\n" },
 		{ "json peers\n", "[]\nOK\n" },
 		{ "pss\n", "ERR unknown command 'pss'; did you mean 'ps'?\n" },
 		{ "zzzzzz\n",
@@ -521,7 +521,7 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 28);
+	assert_int_equal(n, 29);
 	assert_int_equal(refused, 11);
 	free(reply);
 }
