@@ -58,7 +58,7 @@ def complete(request, directory):
 
 
 def test_commands(complete):
-    assert complete("en") == ["endpoints"]
+    assert complete("en") == ["ended", "endpoints"]
     assert complete("to") == ["top"]
     assert complete("json", "ro") == ["routes"]
     assert {"ps", "attach", "watch", "help"} <= set(complete(""))
