@@ -49,7 +49,8 @@ done
 
 step end to end
 TTYBRIDGED=build/san/ttybridged BOARDS=build/boards \
-	/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/e2e
+	/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n 2 \
+	--dist loadfile tests/e2e
 
 step valgrind
 tests/valgrind.sh build/plain/ttybridged

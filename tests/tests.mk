@@ -7,7 +7,7 @@ PYTHON = /usr/bin/python3
 DEPS_DEMO = simavr libsimavr-dev libelf-dev gcc-avr avr-libc \
 	arduino-core-avr netcat-openbsd
 DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
-	python3-serial valgrind strace mandoc procps util-linux iproute2 mbpoll \
+	python3-pytest-xdist python3-serial valgrind strace mandoc procps util-linux iproute2 mbpoll \
 	libmodbus-dev python3-crcmod python3-nmea2 python3-pymodbus slirp tshark \
 	libusb-1.0-0 libbluetooth3 libdbus-1-3 avrdude openssl python3-cryptography \
 	prometheus chromium chromium-driver python3-selenium tmux zsh fish
