@@ -49,7 +49,7 @@ whole_message(const struct framing_conf *framing, const uint8_t *frame,
 }
 
 static int
-fail_unencodable(struct call *call, const struct endpoint_conf *conf,
+fail_unencodable(struct error *err, const struct endpoint_conf *conf,
     const uint8_t *frame, size_t len)
 {
 	const struct framing_conf *framing = &conf->framing;
@@ -57,24 +57,23 @@ fail_unencodable(struct call *call, const struct endpoint_conf *conf,
 	char text[4 * CONVERT_MAX];
 	size_t n;
 
-	call_fail(call, EINVAL,
-	    "the framing of %s, %s, cannot express this frame", conf->name,
-	    framing->rule->name);
+	error_set(err, "the framing of %s, %s, cannot express this frame",
+	    conf->name, framing->rule->name);
 	if (framing->rule->protocol == NULL ||
 	    framing->payload != PAYLOAD_WHOLE)
 		return -EINVAL;
-	error_append(&call->err,
+	error_append(err,
 	    ": it takes whole messages, with their checksum or header, which is"
 	    " missing or wrong");
 	if ((n = whole_message(framing, frame, len, whole)) > 0) {
 		escape(whole, n, text, sizeof(text));
-		error_append(&call->err, "; with it the message is %s", text);
+		error_append(err, "; with it the message is %s", text);
 	}
 	return -EINVAL;
 }
 
 int
-call_send(struct call *call, struct node *node, struct tap *tap,
+send_frame(struct error *err, struct node *node, struct tap *tap,
     const uint8_t *frame, size_t len)
 {
 	const struct endpoint_conf *conf = node->endpoint->conf;
@@ -84,24 +83,31 @@ call_send(struct call *call, struct node *node, struct tap *tap,
 	case 0:
 		return 0;
 	case -EINVAL:
-		return fail_unencodable(call, conf, frame, len);
+		return fail_unencodable(err, conf, frame, len);
 	case -EMSGSIZE:
-		return call_fail(call, EMSGSIZE,
+		return error_fail(err, -EMSGSIZE,
 		    "%zu bytes are more than max_frame of %s, %llu", len,
 		    conf->name, (unsigned long long)conf->framing.max_frame);
 	case -ENOBUFS:
-		return call_fail(
-		    call, ENOBUFS, "the queue of %s is full", conf->name);
+		return error_fail(
+		    err, -ENOBUFS, "the queue of %s is full", conf->name);
 	case -ENOTCONN:
-		return call_fail(
-		    call, ENOTCONN, "%s has no connected peer", conf->name);
+		return error_fail(
+		    err, -ENOTCONN, "%s has no connected peer", conf->name);
 	case -ENETDOWN:
-		return call_fail(call, ENETDOWN,
+		return error_fail(err, -ENETDOWN,
 		    "%s is %s: requests do not wait for a bus that is not up",
 		    conf->name, attribute_state(node));
 	default:
-		return call_fail(call, -r, "%s: %s", conf->name, strerror(-r));
+		return error_fail(err, r, "%s: %s", conf->name, strerror(-r));
 	}
+}
+
+int
+call_send(
+    struct call *call, struct node *node, const uint8_t *frame, size_t len)
+{
+	return send_frame(&call->err, node, NULL, frame, len);
 }
 
 /* send -b: the last word is the name and the bytes. */
@@ -125,7 +131,7 @@ send_bytes(struct call *call)
 	if (len < 0)
 		return call_fail(call, EINVAL, "'%.32s%s' is not base64", text,
 		    strlen(text) > 32 ? "..." : "");
-	return call_send(call, node, NULL, (const uint8_t *)text, (size_t)len);
+	return call_send(call, node, (const uint8_t *)text, (size_t)len);
 }
 
 int
@@ -142,7 +148,7 @@ run_send(struct call *call)
 		return -ENOENT;
 	if ((len = call_frame(call, call->argv[2], frame)) < 0)
 		return (int)len;
-	return call_send(call, node, NULL, frame, (size_t)len);
+	return call_send(call, node, frame, (size_t)len);
 }
 
 static int
@@ -247,8 +253,8 @@ run_cancel(struct call *call)
 		return -ENOENT;
 	if (task->cancel == NULL)
 		return call_fail(call, EPERM,
-		    "'%s' cannot be ended; only clients, control sessions, a "
-		    "capture and pending reopens can",
+		    "'%s' cannot be ended; only clients, control sessions, "
+		    "queries, a capture and pending reopens can",
 		    task->name);
 	task->cancel(task);
 	return 0;

@@ -1,12 +1,11 @@
 /*
- * ask: sends a frame to an endpoint, and shows the next one that it sends, or that the bus
- * of an exchange does not answer.
+ * ask, gather, race and stream: send frames to endpoints, and show what they answer.
  *
- * The client cannot give another command meanwhile, so that replies stay in order.  The
- * answer arrives in the data path: it is only copied there, and shown in the client's
- * turns.
+ * The client cannot give another command meanwhile, so that replies stay in order.  An
+ * answer is shown in the client's turns.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <event2/buffer.h>
@@ -14,263 +13,465 @@
 
 #include "command.h"
 #include "call.h"
-#include "convert.h"
-#include "exchange.h"
+#include "query.h"
+#include "value.h"
 
 #define ASK_DEFAULT (2 * NSEC_PER_SEC)
 /* A client that disconnects meanwhile occupies its slot until then. */
 #define ASK_MAX (60 * NSEC_PER_SEC)
+/* The queries of one command. */
+#define ASK_QUERIES_MAX 64
 /* The bytes of an answer that are shown in one step. */
 #define STEP_BYTES 4096
 
-/* An answer has the number of its request, which had another one on the bus. */
-static void
-keep_answer(struct client *c, const struct node *node, const uint8_t *payload,
-    size_t len)
-{
-	const struct framing_conf *conf = &node->endpoint->conf->framing;
-	uint8_t copy[CONVERT_MAX];
+enum how {
+	HOW_ASK,    /* one query */
+	HOW_GATHER, /* all answers, in the order of the queries */
+	HOW_RACE,   /* the first answer */
+	HOW_STREAM, /* each answer when it arrives */
+};
 
-	if (node->exchange == NULL || conf->rule->number_size == 0 ||
-	    len > sizeof(copy)) {
-		evbuffer_add(c->frames, payload, len);
-		return;
+struct asks {
+	enum how how;
+	bool json;
+	unsigned n, nended, nshown;
+	int winner;  /* the first that is answered, or -1 */
+	int current; /* the one that is being shown, or -1 */
+	unsigned order[ASK_QUERIES_MAX]; /* in which they have ended */
+	struct query *query[ASK_QUERIES_MAX];
+};
+
+/* --- what is to be shown --------------------------------------------------- */
+
+static bool
+is_over(const struct asks *a)
+{
+	if (a->how == HOW_RACE && a->winner >= 0)
+		return a->nshown > 0;
+	if (a->how == HOW_RACE)
+		return a->nended == a->n;
+	return a->nshown == a->n;
+}
+
+/* The query to be shown next; -1: none yet. */
+static int
+next_shown(const struct asks *a)
+{
+	if (is_over(a))
+		return -1;
+	switch (a->how) {
+	case HOW_RACE:
+		return a->winner;
+	case HOW_STREAM:
+		return a->nshown < a->nended ? (int)a->order[a->nshown] : -1;
+	default:
+		return a->nended == a->n ? (int)a->nshown : -1;
 	}
-	memcpy(copy, payload, len);
-	framing_set_number(
-	    conf, copy, len, exchange_shown_number(node->exchange));
-	evbuffer_add(c->frames, copy, len);
 }
 
 static void
-on_frame(struct tap *tap, const struct port *from, const char *to,
-    const uint8_t *payload, size_t len)
+asks_update(struct client *c)
 {
-	struct client *c = CLIENT_OF(tap);
+	const struct asks *a = c->asks;
 
-	(void)to;
-	if (c->closed || !c->asking ||
-	    strcmp(from->node->endpoint->conf->name, c->asked) != 0 ||
-	    !node_answers(from->node, tap))
-		return;
-	if (c->json)
-		evbuffer_add_printf(c->reply,
-		    "{\"from\":\"%s\",\"size\":%zu,\"text\":\"",
-		    from->link->name, len);
-	keep_answer(c, from->node, payload, len);
-	c->asking = false;
-	c->answered = true;
-	c->ops->wake(c);
+	c->answered = a->current >= 0 || next_shown(a) >= 0 || is_over(a);
+	c->asking = !c->answered;
+}
+
+/* One query has ended. */
+static void
+asks_count(struct asks *a, const struct query *q)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		if (a->query[i] == q) {
+			a->order[a->nended++] = i;
+			if (q->state == QUERY_ANSWERED && a->winner < 0)
+				a->winner = (int)i;
+		}
 }
 
 static void
-on_unanswered(struct tap *tap, bool sent)
+on_done(struct query *q)
 {
-	struct client *c = CLIENT_OF(tap);
+	struct client *c = q->arg;
 
-	if (c->closed || !c->asking)
-		return;
-	c->asking = false;
-	c->answered = c->unanswered = true;
-	c->unanswered_sent = sent;
-	c->ops->wake(c);
+	asks_count(c->asks, q);
+	asks_update(c);
+	if (c->answered && !c->closed)
+		c->ops->wake(c);
+}
+
+static void
+asks_free(struct asks *a)
+{
+	for (unsigned i = 0; a != NULL && i < a->n; i++)
+		query_free(a->query[i]);
+	free(a);
+}
+
+void
+command_unask(struct client *c)
+{
+	asks_free(c->asks);
+	c->asks = NULL;
+	c->asking = c->answered = false;
 }
 
 void
 command_ask_label(const struct client *c, char *buf, size_t size)
 {
-	char left[24], all[24];
+	const struct asks *a = c->asks;
 
-	snprintf(buf, size, "an answer of %s to %s, for %s more (of %s)",
-	    c->asked, c->address,
-	    format_time_left(c->ask_until, left, sizeof(left)),
-	    format_time(c->ask_timeout, all, sizeof(all)));
-}
-
-const char *
-ask_lost(const struct bridge *b, const char *name, uint64_t up_ns)
-{
-	const struct node *node = bridge_find(b, name);
-	const struct endpoint *ep;
-
-	if (node == NULL)
-		return "was removed";
-	ep = node->endpoint;
-	if (ep->state != ENDPOINT_UP || ep->since_ns != up_ns)
-		return "went down";
-	if (ep->paused)
-		return "was paused";
-	return node->exchange == NULL ? "stopped being the bus of an exchange"
-				      : NULL;
-}
-
-/* The bus of an exchange has not answered. */
-static void
-show_unanswered(struct client *c)
-{
-	const char *lost = ask_lost(c->bridge, c->asked, c->asked_up_ns);
-	const struct node *node = bridge_find(c->bridge, c->asked);
-	char text[ENDPOINT_NAME_MAX + 64], who[ENDPOINT_NAME_MAX], after[24];
-
-	snprintf(who, sizeof(who), "%s", c->asked);
-	if (c->asked_unit >= 0)
-		snprintf(who, sizeof(who), "unit %d", c->asked_unit);
-	if (lost != NULL)
-		snprintf(text, sizeof(text), "%s %s before it answered",
-		    c->asked, lost);
-	else if (c->unanswered_sent)
-		snprintf(text, sizeof(text), "%s did not answer within %s", who,
-		    format_time(exchange_answer_timeout(node->exchange), after,
-			sizeof(after)));
+	if (a->n == 1)
+		snprintf(buf, size, "the answer of %s to %s", a->query[0]->name,
+		    c->address);
 	else
-		snprintf(text, sizeof(text),
-		    "the request to %s was dropped before it was answered",
-		    who);
-	client_error(c, text);
-	c->answered = c->unanswered = false;
+		snprintf(buf, size,
+		    "the answers to %u queries of %s (%u ended)", a->n,
+		    c->address, a->nended);
+}
+
+/* --- showing --------------------------------------------------------------- */
+
+static void
+show_error_json(struct evbuffer *out, const char *error)
+{
+	char text[CLIENT_ERROR_MAX];
+
+	printable(error, text, sizeof(text));
+	evbuffer_add_printf(out, "\"error\":\"");
+	call_json_text(out, text);
+	evbuffer_add_printf(out, "\"");
+}
+
+static void
+show_head(struct client *c, struct query *q)
+{
+	const struct asks *a = c->asks;
+	bool answered = q->state == QUERY_ANSWERED;
+	char took[32] = "null", error[CLIENT_ERROR_MAX];
+
+	if (answered)
+		print_seconds(q->took, 6, took, sizeof(took));
+	if (a->json && a->how != HOW_ASK) {
+		if (a->how == HOW_GATHER)
+			evbuffer_add(c->reply, a->nshown > 0 ? "," : "[", 1);
+		evbuffer_add_printf(c->reply,
+		    "{\"number\":%d,\"name\":\"%s\",\"time\":%s,",
+		    a->current + 1, q->name, took);
+		if (answered)
+			evbuffer_add_printf(c->reply, "\"error\":null,");
+		else
+			show_error_json(c->reply, query_error(q));
+	} else if (!a->json && a->how != HOW_ASK) {
+		evbuffer_add_printf(
+		    c->reply, "%d %s ", a->current + 1, q->name);
+	}
+	if (!a->json && !answered) {
+		printable(query_error(q), error, sizeof(error));
+		evbuffer_add_printf(c->reply, "ERR %s", error);
+	}
+	if (a->json && answered)
+		evbuffer_add_printf(c->reply,
+		    "%s\"from\":\"%s\",\"size\":%zu,\"text\":\"",
+		    a->how == HOW_ASK ? "{" : "", q->from,
+		    evbuffer_get_length(q->answer));
+}
+
+static void
+show_tail(struct client *c, const struct query *q)
+{
+	struct asks *a = c->asks;
+
+	if (a->json)
+		evbuffer_add_printf(
+		    c->reply, "%s}", q->state == QUERY_ANSWERED ? "\"" : "");
+	if (!a->json || a->how != HOW_GATHER)
+		evbuffer_add(c->reply, "\n", 1);
+	a->nshown++;
+	a->current = -1;
+}
+
+/* Everything is shown. */
+static void
+finish(struct client *c)
+{
+	struct asks *a = c->asks;
+	struct error err;
+
+	if (a->how == HOW_RACE && a->winner < 0) {
+		error_set(&err, "nobody answered:");
+		for (unsigned i = 0; i < a->n; i++)
+			error_append(&err, "%s %u %s: %s", i > 0 ? ";" : "",
+			    i + 1, a->query[i]->name, query_error(a->query[i]));
+		client_error(c, err.text);
+	} else if (a->how == HOW_ASK && a->query[0]->state != QUERY_ANSWERED) {
+		client_error(c, query_error(a->query[0]));
+	} else {
+		evbuffer_add_printf(c->reply, "%sOK\n",
+		    a->json && a->how == HOW_GATHER ? "]\n" : "");
+	}
+	command_unask(c);
+}
+
+/* The rest is cancelled once there is an answer. */
+static void
+end_race(struct asks *a)
+{
+	for (unsigned i = 0; i < a->n; i++) {
+		if ((int)i == a->winner)
+			continue;
+		query_free(a->query[i]);
+		a->query[i] = NULL;
+	}
+}
+
+static void
+show_begin(struct client *c)
+{
+	struct asks *a = c->asks;
+
+	a->current = next_shown(a);
+	if (a->how == HOW_RACE)
+		end_race(a);
+	show_head(c, a->query[a->current]);
+}
+
+static void
+show_part(struct client *c, const struct query *q)
+{
+	size_t len = MIN(evbuffer_get_length(q->answer), (size_t)STEP_BYTES);
+	const uint8_t *part = evbuffer_pullup(q->answer, (ssize_t)len);
+
+	if (part != NULL)
+		call_escape(c->reply, c->asks->json, part, len);
+	evbuffer_drain(q->answer, len);
+	if (evbuffer_get_length(q->answer) == 0)
+		show_tail(c, q);
 }
 
 void
 command_answer(struct client *c)
 {
-	size_t len = MIN(evbuffer_get_length(c->frames), (size_t)STEP_BYTES);
-	const uint8_t *part = evbuffer_pullup(c->frames, (ssize_t)len);
+	struct asks *a = c->asks;
+	bool lost = a->how == HOW_ASK && a->query[0]->state != QUERY_ANSWERED;
 
-	client_untap(c);
-	if (c->unanswered) {
-		show_unanswered(c);
-		return;
-	}
-	if (part != NULL)
-		call_escape(c->reply, c->json, part, len);
-	evbuffer_drain(c->frames, len);
-	if (evbuffer_get_length(c->frames) > 0)
-		return;
-	evbuffer_add_printf(c->reply, "%s\nOK\n", c->json ? "\"}" : "");
-	c->answered = false;
+	if (!lost && a->current < 0 && next_shown(a) >= 0)
+		show_begin(c);
+	if (a->current >= 0)
+		show_part(c, a->query[a->current]);
+	if (lost || (a->current < 0 && is_over(a)))
+		finish(c);
+	else
+		asks_update(c);
 }
 
-void
-command_no_answer(struct client *c)
-{
-	char text[64], after[24];
+/* --- the commands ---------------------------------------------------------- */
 
-	snprintf(text, sizeof(text), "timed out after %s",
-	    format_time(c->ask_timeout, after, sizeof(after)));
-	client_error(c, text);
-	client_untap(c);
-	c->asking = false;
-}
-
-/* If the last of several words is a time with a unit, it is the timeout, and is removed. */
 static int
-take_timeout(struct call *call, char *text, uint64_t *ret)
+parse_timeout(struct call *call, const char *word, uint64_t *ret)
 {
-	char *blank = strrchr(text, ' ');
-	const char *word = blank != NULL ? blank + 1 : "";
-
-	*ret = ASK_DEFAULT;
-	if (strspn(word, "0123456789.") == 0 || strpbrk(word, "mshu") == NULL ||
-	    parse_time(word, ret) < 0)
-		return 0;
-	if (*ret == 0 || *ret > ASK_MAX)
+	if (parse_time(word, ret) < 0 || *ret == 0 || *ret > ASK_MAX)
 		return call_fail(call, EINVAL,
 		    "'%.64s' is not a time to await an answer; up to 1m, as "
 		    "in 500ms",
 		    word);
-	*blank = '\0';
 	return 0;
 }
 
-/* The client that awaits an answer of an endpoint, and gets the next frame; or NULL. */
-static const struct client *
-who_asks(const struct bridge *b, const char *name)
-{
-	const struct client *c;
-	const struct tap *tap;
-
-	TAILQ_FOREACH(tap, &b->taps, entry) {
-		if (tap->frame != on_frame)
-			continue;
-		c = CLIENT_OF(tap);
-		if (!c->closed && c->asking && strcmp(c->asked, name) == 0)
-			return c;
-	}
-	return NULL;
-}
-
-/* The unit to which a request for the bus of an exchange is addressed; -1: to none. */
+/* If the last of several words is a time with a unit, it is the timeout, and is removed. */
 static int
-asked_unit(const struct node *node, const uint8_t *frame, size_t len)
+take_timeout(struct call *call, char *text, uint64_t *timeout)
 {
-	struct modbus m;
+	char *blank = strrchr(text, ' ');
+	const char *word = blank != NULL ? blank + 1 : "";
+	uint64_t ns;
 
-	if (node->exchange == NULL ||
-	    exchange_conf(node->exchange)->exchange != EXCHANGE_MODBUS ||
-	    !framing_modbus(&node->endpoint->conf->framing, frame, len, &m))
-		return -1;
-	return m.unit;
-}
-
-/* Fails if the bus of an exchange gives no answer to the request. */
-static int
-check_answered(struct call *call, const struct node *node, const uint8_t *frame,
-    size_t len)
-{
-	const struct exchange *ex = node->exchange;
-
-	if (ex == NULL || !exchange_is_unanswered(ex, frame, len))
+	if (strspn(word, "0123456789.") == 0 || strpbrk(word, "mshu") == NULL ||
+	    parse_time(word, &ns) < 0)
 		return 0;
-	if (exchange_conf(ex)->exchange == EXCHANGE_MODBUS)
+	*blank = '\0';
+	return parse_timeout(call, word, timeout);
+}
+
+/* Ends the first word; returns the text after it. */
+static char *
+cut_word(char *text)
+{
+	char *rest = text + strcspn(text, " \t");
+
+	if (*rest != '\0')
+		*rest++ = '\0';
+	return rest + strspn(rest, " \t");
+}
+
+/* Takes match=REGEX from the text. */
+static int
+take_match(struct call *call, char **text, struct expression **ret)
+{
+	static const char key[] = "match=";
+	struct error err;
+	char *word = *text;
+	int r;
+
+	*ret = NULL;
+	if (strncmp(word, key, strlen(key)) != 0)
+		return 0;
+	*text = cut_word(word);
+	if (**text == '\0')
 		return call_fail(call, EINVAL,
-		    "unit 0 is the broadcast unit on %s, and does not answer:"
-		    " use send",
-		    node->endpoint->conf->name);
-	return call_fail(call, EINVAL,
-	    "the request matches no_answer of [route %s], so that there is no"
-	    " answer: use send",
-	    exchange_conf(ex)->name);
+		    "a text is missing after match=: %s", call->command->usage);
+	r = expression_new(word + strlen(key), ret, &err);
+	return r < 0 ? call_fail(call, -r, "%.64s: %s", word, err.text) : 0;
+}
+
+/* Adds the query of NAME [match=REGEX] TEXT [TIMEOUT]. */
+static int
+add_query(
+    struct call *call, struct asks *a, char *name, char *text, uint64_t timeout)
+{
+	const struct node *node = call_node(call, name);
+	uint8_t frame[CLIENT_LINE_MAX];
+	struct expression *match;
+	struct query *q;
+	long len;
+	int r;
+
+	if (node == NULL)
+		return -ENOENT;
+	if ((r = take_timeout(call, text, &timeout)) < 0 ||
+	    (r = take_match(call, &text, &match)) < 0)
+		return r;
+	len = call_frame(call, text, frame);
+	q = len < 0 ? NULL : query_new(call->bridge, frame, (size_t)len);
+	if (q == NULL) {
+		expression_free(match);
+		return len < 0 ? (int)len
+			       : call_fail(call, ENOMEM, "out of memory");
+	}
+	snprintf(q->name, sizeof(q->name), "%s", node->endpoint->conf->name);
+	snprintf(q->who, sizeof(q->who), "%s", call->client->address);
+	q->timeout = timeout;
+	q->match = match;
+	q->done = on_done;
+	q->arg = call->client;
+	a->query[a->n++] = q;
+	return 0;
+}
+
+/* Adds the query of "ask NAME TEXT". */
+static int
+add_part(struct call *call, struct asks *a, char *part, uint64_t timeout)
+{
+	size_t len;
+	char *name, *text;
+
+	part += strspn(part, " \t");
+	for (len = strlen(part); len > 0 && strchr(" \t", part[len - 1]);)
+		part[--len] = '\0';
+	name = cut_word(part);
+	text = cut_word(name);
+	if (strcmp(part, "ask") != 0 || *text == '\0')
+		return call_fail(call, EINVAL,
+		    "query %u is not 'ask NAME TEXT' (a ';' in a text is"
+		    " \\x3b): %s",
+		    a->n + 1, call->command->usage);
+	if (a->n == ASK_QUERIES_MAX)
+		return call_fail(call, EINVAL,
+		    "more than %d queries in one command", ASK_QUERIES_MAX);
+	return add_query(call, a, name, text, timeout);
+}
+
+/* Adds the queries of [TIMEOUT] ask A TEXT ; ask B TEXT ... */
+static int
+add_parts(struct call *call, struct asks *a, char *text)
+{
+	uint64_t timeout = ASK_DEFAULT;
+	char *part, *rest;
+	int r = 0;
+
+	if (*text >= '0' && *text <= '9') {
+		rest = cut_word(text);
+		r = parse_timeout(call, text, &timeout);
+		text = rest;
+	}
+	while (r == 0 && (part = strsep(&text, ";")) != NULL)
+		r = add_part(call, a, part, timeout);
+	return r;
+}
+
+static struct asks *
+asks_new(struct call *call, enum how how)
+{
+	struct asks *a = calloc(1, sizeof(*a));
+
+	if (a == NULL) {
+		call_fail(call, ENOMEM, "out of memory");
+		return NULL;
+	}
+	a->how = how;
+	a->json = call->json;
+	a->winner = a->current = -1;
+	return a;
 }
 
 int
 ask_start(struct call *call)
 {
 	struct client *c = call->client;
-	struct node *node = call_node(call, call->argv[1]);
-	uint8_t frame[CLIENT_LINE_MAX];
-	const struct client *other;
-	uint64_t timeout;
-	long len;
+	struct asks *a = asks_new(call, HOW_ASK);
 	int r;
 
-	if (node == NULL)
-		return -ENOENT;
-	/* An exchange knows to which client an answer belongs. */
-	if (node->exchange == NULL &&
-	    (other = who_asks(call->bridge, call->argv[1])) != NULL)
-		return call_fail(call, EBUSY,
-		    "%s is being asked by %s (%s); the next frame is its "
-		    "answer",
-		    call->argv[1], other->name, other->address);
-	if ((r = call_can_answer(call, node)) < 0)
+	if (a == NULL)
+		return -ENOMEM;
+	r = add_query(call, a, call->argv[1], call->argv[2], ASK_DEFAULT);
+	if (r == 0 && (r = query_start(a->query[0])) < 0)
+		call->err = a->query[0]->err;
+	if (r < 0) {
+		asks_free(a);
 		return r;
-	if (client_frames(c) < 0)
-		return call_fail(call, ENOMEM, "out of memory");
-	if ((r = take_timeout(call, call->argv[2], &timeout)) < 0)
-		return r;
-	if ((len = call_frame(call, call->argv[2], frame)) < 0)
-		return (int)len;
-	if ((r = check_answered(call, node, frame, (size_t)len)) < 0)
-		return r;
-	if ((r = call_send(call, node, &c->tap, frame, (size_t)len)) < 0)
-		return r;
-	snprintf(c->asked, sizeof(c->asked), "%s", node->endpoint->conf->name);
-	c->asked_up_ns = node->endpoint->since_ns;
-	c->asked_unit = asked_unit(node, frame, (size_t)len);
-	c->ask_timeout = timeout;
-	c->ask_until = now_ns() + timeout;
-	c->asking = true;
-	c->json = call->json;
-	client_tap(c, on_frame, on_unanswered);
+	}
+	c->asks = a;
+	asks_update(c);
 	return CALL_OPEN;
+}
+
+/* One that cannot be sent has ended; the others go on. */
+static int
+several_start(struct call *call, enum how how)
+{
+	struct client *c = call->client;
+	struct asks *a = asks_new(call, how);
+	int r;
+
+	if (a == NULL)
+		return -ENOMEM;
+	if ((r = add_parts(call, a, call->argv[1])) < 0) {
+		asks_free(a);
+		return r;
+	}
+	c->asks = a;
+	for (unsigned i = 0; i < a->n; i++)
+		if (query_start(a->query[i]) < 0)
+			asks_count(a, a->query[i]);
+	asks_update(c);
+	return CALL_OPEN;
+}
+
+int
+gather_start(struct call *call)
+{
+	return several_start(call, HOW_GATHER);
+}
+
+int
+race_start(struct call *call)
+{
+	return several_start(call, HOW_RACE);
+}
+
+int
+stream_queries_start(struct call *call)
+{
+	return several_start(call, HOW_STREAM);
 }

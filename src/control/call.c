@@ -138,20 +138,25 @@ call_table(
 }
 
 int
-call_can_answer(struct call *call, const struct node *node)
+node_can_answer(struct error *err, const struct node *node)
 {
 	const struct endpoint *ep = node->endpoint;
 
 	if (ep->state == ENDPOINT_UP && !ep->paused)
 		return 0;
-	call_fail(call, ENOTCONN, "%s cannot answer: it is %s", ep->conf->name,
+	error_set(err, "%s cannot answer: it is %s", ep->conf->name,
 	    attribute_state(node));
 	if (ep->state == ENDPOINT_WAITING)
-		error_append(
-		    &call->err, " for a program to open %s", ep->address);
+		error_append(err, " for a program to open %s", ep->address);
 	else if (ep->state != ENDPOINT_UP && error_is_set(&ep->error))
-		error_append(&call->err, " (%s)", ep->error.text);
+		error_append(err, " (%s)", ep->error.text);
 	return -ENOTCONN;
+}
+
+int
+call_can_answer(struct call *call, const struct node *node)
+{
+	return node_can_answer(&call->err, node);
 }
 
 void

@@ -97,6 +97,7 @@ void call_rewind(struct call *call);
  */
 char **call_names(struct call *call, int first);
 /* Fails if the endpoint cannot answer now, because it is not up or is paused. */
+int node_can_answer(struct error *err, const struct node *node);
 int call_can_answer(struct call *call, const struct node *node);
 /* Appends text without control characters as the inside of a JSON string. */
 void call_json_text(struct evbuffer *out, const char *text);
@@ -114,8 +115,10 @@ long call_frame(struct call *call, const char *text, uint8_t *frame);
  * Sends one frame to an endpoint; -errno with a message.  tap: awaits the answer, or
  * NULL.
  */
-int call_send(struct call *call, struct node *node, struct tap *tap,
+int send_frame(struct error *err, struct node *node, struct tap *tap,
     const uint8_t *frame, size_t len);
+int call_send(
+    struct call *call, struct node *node, const uint8_t *frame, size_t len);
 int run_send(struct call *call);
 int run_pause(struct call *call);
 int run_resume(struct call *call);
@@ -166,14 +169,14 @@ int stream_start(struct call *call, int first, bool all);
 int events_start(struct call *call);
 
 /* ask.c */
-/* Appends a part of the answer, and "OK" after its end. */
+/* Shows a part of an answer, and "OK" after the last one. */
 void command_answer(struct client *c);
+/* Ends the queries of the client, without a reply. */
+void command_unask(struct client *c);
 int ask_start(struct call *call);
-/*
- * What has happened to an endpoint that was asked and is the bus of an exchange, such as
- * "went down"; NULL: nothing, it can still answer.  up_ns: since when it was up.
- */
-const char *ask_lost(const struct bridge *b, const char *name, uint64_t up_ns);
+int gather_start(struct call *call);
+int race_start(struct call *call);
+int stream_queries_start(struct call *call);
 
 /* scan.c */
 /* Shows the result of a unit, or asks the next one. */

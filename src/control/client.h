@@ -99,27 +99,22 @@ struct client {
 	/* Set by the commands. */
 	bool busy;	   /* a function of a command is running */
 	bool watching;	   /* each frame or event is shown... */
-	bool listens;	   /* ...namely events... */
-	bool asking;	   /* ...or the next frame of an endpoint is awaited */
-	bool answered;	   /* the answer has arrived, and is being shown */
+	bool listens;	   /* ...namely events */
+	bool asking;	   /* answers are awaited */
+	bool answered;	   /* one has arrived, or none will: it is shown */
+	struct asks *asks; /* the queries of the command, or NULL */
 	struct scan *scan; /* the units of a bus are asked, or NULL */
 	bool reloading;	   /* the end of a reload is awaited... */
 	bool stopping;	   /* ...or that of the capture */
 	struct call *call; /* a command in progress, or NULL */
 
-	/* Private to watch, ask and scan. */
+	/* Private to watch and scan. */
 	struct tap tap;
 	bool tapped;		 /* the tap is in use */
 	bool json;		 /* format of the frames */
 	struct evbuffer *frames; /* to be shown, NULL until one is needed */
 	struct reload_waiter reload;
 	struct capture_waiter capture;
-	char asked[ENDPOINT_NAME_MAX];
-	uint64_t asked_up_ns;		 /* since when it is up */
-	int asked_unit;			 /* of a Modbus bus, or -1 */
-	bool unanswered;		 /* there is no answer... */
-	bool unanswered_sent;		 /* ...although the request was sent */
-	uint64_t ask_timeout, ask_until; /* ns */
 	struct watch_options watch;
 	struct log_listener listener; /* of events */
 	uint64_t hidden;	      /* frames not shown since the last one */
@@ -132,7 +127,7 @@ struct client {
 static inline bool
 client_waits(const struct client *c)
 {
-	return c->reloading || c->stopping;
+	return c->asking || c->reloading || c->stopping;
 }
 /* Appends "ERR MESSAGE" to the reply, as one line for any message. */
 void client_error(struct client *c, const char *message);

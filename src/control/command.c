@@ -83,13 +83,37 @@ static const struct command commands[] = {
 	    .max = 2,
 	    .run = run_send },
 	{ .name = "ask",
-	    .usage = "ask NAME TEXT [TIMEOUT]",
-	    .help = "sends a frame and awaits the next one back, for 2s",
+	    .usage = "ask NAME [match=REGEX] TEXT [TIMEOUT]",
+	    .help = "sends a frame and awaits an answer, for 2s",
 	    .full = true,
 	    .rest = true,
 	    .min = 2,
 	    .max = 2,
 	    .run = ask_start },
+	{ .name = "gather",
+	    .usage = "gather [TIMEOUT] ask NAME TEXT ; ask ...",
+	    .help = "all answers, in the order asked",
+	    .full = true,
+	    .rest = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = gather_start },
+	{ .name = "race",
+	    .usage = "race [TIMEOUT] ask NAME TEXT ; ask ...",
+	    .help = "the first answer; the rest is cancelled",
+	    .full = true,
+	    .rest = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = race_start },
+	{ .name = "stream",
+	    .usage = "stream [TIMEOUT] ask NAME TEXT ; ask ...",
+	    .help = "each answer as it arrives",
+	    .full = true,
+	    .rest = true,
+	    .min = 1,
+	    .max = 1,
+	    .run = stream_queries_start },
 	{ .name = "scan",
 	    .usage = "scan BUS [FIRST-LAST]",
 	    .help = "asks the units of a Modbus bus which of them exist",
@@ -158,7 +182,7 @@ static const struct command commands[] = {
 	    .run = run_reset },
 	{ .name = "cancel",
 	    .usage = "cancel TASK",
-	    .help = "ends a client, a session, a capture or a pending reopen",
+	    .help = "ends a client, a session, a query, a capture or a reopen",
 	    .full = true,
 	    .min = 1,
 	    .max = 1,
@@ -436,13 +460,14 @@ command_forget(struct client *c)
 		LIST_REMOVE(&c->capture, entry);
 	c->reloading = c->stopping = false;
 	call_free(c->call);
+	command_unask(c);
 	client_untap(c);
 	if (c->frames != NULL)
 		evbuffer_free(c->frames);
 	c->frames = NULL;
 	free(c->scan);
 	c->scan = NULL;
-	c->watching = c->asking = c->answered = c->unanswered = false;
+	c->watching = false;
 }
 
 const char *

@@ -29,9 +29,7 @@ bool command_continues(const struct client *c);
 bool command_blocks(const struct client *c);
 /* Ends it: a watch with "OK" once all frames are shown, a scan with what was found. */
 void command_end(struct client *c);
-/* Replies that the timeout for the answer, c->ask_until, has expired. */
-void command_no_answer(struct client *c);
-/* Describes the awaited answer and the time left, for a task's label. */
+/* Describes the awaited answers, for a task's label. */
 void command_ask_label(const struct client *c, char *buf, size_t size);
 /* Whether the answer of a unit to a scan is awaited... */
 bool command_scan_awaits(const struct client *c);

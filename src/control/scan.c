@@ -19,6 +19,7 @@
 #include "call.h"
 #include "convert.h"
 #include "exchange.h"
+#include "query.h"
 #include "value.h"
 
 /* The units that the Modbus specification assigns to devices. */

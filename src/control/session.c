@@ -4,10 +4,10 @@
  * session_update() alone decides from a session's state what it waits for:
  *
  * task   waits for
- * read   a command (the bufferevent reads), or an endpoint's answer (the
- *        timer); paused while there is more to do, until its next turn, or
- *        until the client has read its replies, and during a scan of a client
- *        that sends no more
+ * read   a command (the bufferevent reads); paused while there is more to do,
+ *        until its next turn, or until the client has read its replies, while
+ *        answers are awaited, which are tasks of their own, and during a scan
+ *        of a client that sends no more
  * write  the client to read its replies (the bufferevent writes), or, while
  *        it lingers, the client to close (the timer)
  *
@@ -144,21 +144,6 @@ session_finish(struct session *s)
 	return false;
 }
 
-/* Waits for an answer or its timeout; input of the client is not read. */
-static void
-session_await(struct session *s)
-{
-	uint64_t now = now_ns();
-	uint64_t until = s->client.ask_until;
-	uint64_t left = until > now ? until - now : 0;
-	struct timeval tv = to_timeval(left);
-
-	bufferevent_disable(s->bev, EV_READ);
-	turns_wait(&s->turn, false);
-	event_add(s->timer, &tv);
-	TASK_WAIT(&s->read);
-}
-
 /* Whether there is something to do; incomplete lines do not count. */
 static bool
 session_busy(struct session *s)
@@ -213,10 +198,6 @@ session_update(struct session *s)
 		TASK_WAIT(&s->write);
 	else
 		TASK_SET(&s->write, TASK_IDLE);
-	if (s->client.asking) {
-		session_await(s);
-		return;
-	}
 	if (client_waits(&s->client)) {
 		bufferevent_disable(s->bev, EV_READ);
 		turns_wait(&s->turn, false);
@@ -259,8 +240,7 @@ session_update(struct session *s)
 static bool
 session_step(struct session *s)
 {
-	if (s->client.closing || s->client.closed || s->client.asking ||
-	    client_waits(&s->client))
+	if (s->client.closing || s->client.closed || client_waits(&s->client))
 		return false;
 	if (command_continues(&s->client) &&
 	    ((s->ended && s->client.watching) || line_length(s) >= 0)) {
@@ -382,8 +362,6 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		session_close(s, "disconnected");
 	} else {
 		task_begin(&s->read);
-		if (s->client.asking)
-			command_no_answer(&s->client);
 		session_try(s);
 		task_end(&s->read);
 	}

@@ -23,7 +23,7 @@ struct session {
 	struct bufferevent *bev;
 	struct tls_session *tls; /* of bev; NULL: no TLS */
 	/*
-	 * Timeout of an answer, end of lingering, or the deferred step that frees the
+	 * The end of lingering, or the deferred step that frees the
 	 * session.
 	 */
 	struct event *timer;

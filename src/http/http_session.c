@@ -192,14 +192,12 @@ linger(struct http_session *s)
 	set_state(s, HTTP_LINGERING);
 }
 
-/* The timer is that of an answer while one is awaited. */
+/* There is no deadline while an answer is awaited: a query has a timeout of its own. */
 static void
 update_deadline(struct http_session *s, size_t queued)
 {
-	uint64_t now = now_ns(), until = s->client.ask_until;
-
 	if (s->client.asking && !s->asking)
-		set_deadline(s, until > now ? until - now : 0);
+		no_deadline(s);
 	else if (!s->client.asking && s->asking)
 		set_deadline(s, s->control->conf.request_timeout);
 	s->asking = s->client.asking;
@@ -664,11 +662,7 @@ time_over(struct http_session *s)
 		http_try(s);
 		break;
 	case HTTP_REPLYING:
-		if (s->client.asking) {
-			command_no_answer(&s->client);
-			http_session_wake(s);
-			http_update(s);
-		} else if (is_endless(s) && has_progress(s))
+		if (is_endless(s) && has_progress(s))
 			set_deadline(s, s->control->conf.request_timeout);
 		else
 			http_session_close(

@@ -65,7 +65,7 @@ struct http_session {
 	uint64_t requests;
 	struct evbuffer *out;	 /* of the body, to be sent */
 	bool more;		 /* the next step of the reply can be done */
-	bool asking;		 /* the timer is that of client.asking */
+	bool asking;		 /* no deadline: client.asking */
 	struct request *request; /* while it is replied to */
 	char *body;		 /* of the request, NUL-terminated */
 	const struct reply_ops *reply;

@@ -12,7 +12,7 @@ import pytest
 from harness import (Client, ControlError, Session, expect, flush, free_port,
                      pump, route, run, section, serial, tcp_server, wait_for)
 
-COMMANDS = ("help ps where endpoints routes peers list get set send ask scan watch events history capture "
+COMMANDS = ("help ps where endpoints routes peers list get set send ask gather race stream scan watch events history capture "
             "cancel pause resume reopen break reload version json").split()
 
 
@@ -47,7 +47,7 @@ def test_help_names_every_command_on_a_line_of_its_own(two):
         assert len(line.split()) > 2 or line.split()[0] == "json", line
         assert len(line) <= 100
     full = {line.split()[0] for line in lines if "access = full]" in line}
-    assert full == {"set", "send", "ask", "scan", "capture", "pause", "resume", "reopen", "break",
+    assert full == {"set", "send", "ask", "gather", "race", "stream", "scan", "capture", "pause", "resume", "reopen", "break",
                     "reset", "cancel", "reload"}
 
 
@@ -255,16 +255,21 @@ def test_an_answer_as_json(two):
 def test_an_answer_is_not_taken_for_that_of_another_question(two):
     d, a, b = two
     s = d.session()
+    s, t = d.session(), d.session()
     s.send(b"ask a warm? 20s\n")
     expect(a, b"warm?\n", [s])
-    refused(d, "ask a wet?", "a is being asked by ")
+    t.send(b"ask a wet? 20s\n")
+    flush([t])
+    wait_for(lambda: any(row["label"].startswith("its turn to ask a for ")
+                         and "after 1 more" in row["label"] for row in d.tasks().values()))
+    refused(d, "ask a dark? 50ms", "timed out after 50ms, before its turn to ask a")
     a.send(b"20 C\n")
     expect(b, b"20 C\n", [a])
     assert s.reply() == (["20 C"], "OK")
-    s.send(b"ask a wet? 20s\n")
-    expect(a, b"wet?\n", [s])
+    expect(a, b"wet?\n", [t])
+    assert not t.received
     a.send(b"no\n")
-    assert s.reply() == (["no"], "OK")
+    assert t.reply() == (["no"], "OK")
 
 
 def test_who_asks_may_send_no_more_or_be_ended(two):
@@ -281,9 +286,105 @@ def test_who_asks_may_send_no_more_or_be_ended(two):
     s.send(b"ask a anybody? 20s\n")
     expect(a, b"anybody?\n", [s])
     d.control(f"cancel {asking(d)[0]}")
+    assert s.reply() == ([], "ERR cancelled on a control port")
+    s.send(b"ask a who? 20s\n")
+    expect(a, b"who?\n", [s])
+    (name,) = [name for name, row in d.tasks().items()
+               if row["label"].startswith("the answer of a to ")]
+    d.control(f"cancel {name}")
     pump([s], lambda: s.eof)
+    wait_for(lambda: not asking(d))
     a.send(b"nobody asks\n")
     expect(b, b"nobody asks\n", [a])
+
+
+def test_only_a_frame_that_matches_is_the_answer(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"ask a match=^T= temp? 20s\n")
+    expect(a, b"temp?\n", [s])
+    a.send(b"H=40\nT=21\n")
+    assert s.reply() == (["T=21"], "OK")
+    refused(d, "ask a match=( temp?", "match=(")
+    refused(d, "ask a match=x", "missing")
+
+
+def test_gather_shows_the_answers_in_the_order_of_the_queries(two):
+    d, a, b = two
+    s, w = d.session(), d.session()
+    w.send(b"watch\n")
+    flush([w])
+    wait_for(lambda: any("watch" in row["label"] for row in d.tasks().values()))
+    s.send(b"gather 20s ask a one\\x3b ; ask b two;ask a three 50ms; ask b match=x four\n")
+    expect(a, b"one;\n", [s])
+    expect(b, b"two\n", [s])
+    wait_for(lambda: any("(1 ended)" in row["label"] for row in d.tasks().values()))
+    b.send(b"2\n")
+    expect(b, b"four\n", [s])
+    b.send(b"x4\n")
+    expect(a, b"2\nx4\n", [b])
+    a.send(b"1\n")
+    assert s.reply() == (["1 a 1", "2 b 2",
+                          "3 a ERR timed out after 50ms, before its turn to ask a",
+                          "4 b x4"], "OK")
+    pump([w], lambda: len(w.lines()) >= 6)
+    shown = b"\n".join(w.lines()).decode()
+    for text in ("one;", "two", "four", "x4"):
+        assert text in shown
+
+
+def test_gather_as_json_and_its_faults(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"json gather ask a one 20s ; ask b two 50ms\n")
+    expect(a, b"one\n", [s])
+    wait_for(lambda: any("(1 ended)" in row["label"] for row in d.tasks().values()))
+    a.send(b"\"1\"\n")
+    lines, end = s.reply()
+    first, second = json.loads(lines[0])
+    assert first.pop("time") > 0
+    assert first == {"number": 1, "name": "a", "error": None, "from": "a", "size": 3,
+                     "text": '"1"'}
+    assert second == {"number": 2, "name": "b", "time": None, "error": "timed out after 50ms"}
+    for line, why in (("gather", "missing"), ("gather 2m ask a x", "1m"),
+                      ("gather ask a x ;", "query 2 is not 'ask NAME TEXT'"),
+                      ("gather ask nobody x", "unknown endpoint"),
+                      ("race 1s send a x", "query 1 is not"),
+                      ("stream " + "ask a x;" * 64 + "ask a x", "more than 64")):
+        refused(d, line, why)
+
+
+def test_race_shows_the_first_answer_and_cancels_the_rest(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"race ask a one 20s ; ask b two 20s ; ask b three 20s\n")
+    expect(a, b"one\n", [s])
+    expect(b, b"two\n", [s])
+    a.send(b"me\n")
+    assert s.reply() == (["1 a me"], "OK")
+    wait_for(lambda: not [name for name in d.tasks() if ".query#" in name])
+    expect(b, b"me\n", [a])
+    refused(d, "race 50ms ask a x ; ask b y",
+            "nobody answered: 1 a: timed out after 50ms; 2 b: timed out after 50ms")
+    d.control("pause a")
+    refused(d, "race 50ms ask a x", "1 a: a cannot answer: it is paused")
+
+
+def test_stream_shows_each_answer_when_it_arrives(two):
+    d, a, b = two
+    s = d.session()
+    s.send(b"stream 20s ask a one ; ask b two ; ask a three\nversion\n")
+    expect(a, b"one\n", [s])
+    expect(b, b"two\n", [s])
+    b.send(b"2\n")
+    pump([s], lambda: s.lines() == [b"2 b 2"])
+    (name,) = asking(d)
+    d.control(f"cancel {name}")
+    pump([s], lambda: len(s.lines()) == 2)
+    expect(a, b"2\nthree\n", [b])
+    a.send(b"3\n")
+    assert s.reply() == (["2 b 2", "1 a ERR cancelled on a control port", "3 a 3"], "OK")
+    assert s.reply()[0][0].startswith("ttybridged ")
 
 
 def test_watch_shows_each_frame_until_the_next_line(two):

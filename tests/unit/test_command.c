@@ -386,7 +386,7 @@ test_replies(void **state)
 		    "up to 10s, as in 250ms\n" },
 		{ "cancel one.read\n",
 		    "ERR 'one.read' cannot be ended; only clients, control "
-		    "sessions, a capture and pending reopens can\n" },
+		    "sessions, queries, a capture and pending reopens can\n" },
 		{ "watch oen\n",
 		    "ERR unknown endpoint 'oen'; did you mean 'one'?\n" },
 		{ "watch\n", "OK\n" },
@@ -521,8 +521,8 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 29);
-	assert_int_equal(refused, 11);
+	assert_int_equal(n, 32);
+	assert_int_equal(refused, 14);
 	free(reply);
 }
 
