@@ -144,49 +144,58 @@ show_error_json(struct evbuffer *out, const char *error)
 	evbuffer_add_printf(out, "\"");
 }
 
+/* What comes before the answer. */
+static void
+show_head_json(struct client *c, struct query *q)
+{
+	const struct asks *a = c->asks;
+	bool answered = q->state == QUERY_ANSWERED;
+	char took[32] = "null";
+
+	if (answered)
+		print_seconds(q->took, 6, took, sizeof(took));
+	if (a->how == HOW_GATHER)
+		evbuffer_add(c->reply, a->nshown > 0 ? "," : "[", 1);
+	evbuffer_add(c->reply, "{", 1);
+	if (a->how != HOW_ASK)
+		evbuffer_add_printf(c->reply,
+		    "\"number\":%d,\"name\":\"%s\",\"time\":%s,%s",
+		    a->current + 1, q->name, took,
+		    answered ? "\"error\":null," : "");
+	if (answered)
+		evbuffer_add_printf(c->reply,
+		    "\"from\":\"%s\",\"size\":%zu,\"text\":\"", q->from,
+		    evbuffer_get_length(q->answer));
+	else
+		show_error_json(c->reply, query_error(q));
+}
+
 static void
 show_head(struct client *c, struct query *q)
 {
 	const struct asks *a = c->asks;
-	bool answered = q->state == QUERY_ANSWERED;
-	char took[32] = "null", error[CLIENT_ERROR_MAX];
 
-	if (answered)
-		print_seconds(q->took, 6, took, sizeof(took));
-	if (a->json && a->how != HOW_ASK) {
-		if (a->how == HOW_GATHER)
-			evbuffer_add(c->reply, a->nshown > 0 ? "," : "[", 1);
-		evbuffer_add_printf(c->reply,
-		    "{\"number\":%d,\"name\":\"%s\",\"time\":%s,",
-		    a->current + 1, q->name, took);
-		if (answered)
-			evbuffer_add_printf(c->reply, "\"error\":null,");
-		else
-			show_error_json(c->reply, query_error(q));
-	} else if (!a->json && a->how != HOW_ASK) {
+	if (a->json) {
+		show_head_json(c, q);
+		return;
+	}
+	if (a->how != HOW_ASK)
 		evbuffer_add_printf(
 		    c->reply, "%d %s ", a->current + 1, q->name);
-	}
-	if (!a->json && !answered) {
-		printable(query_error(q), error, sizeof(error));
-		evbuffer_add_printf(c->reply, "ERR %s", error);
-	}
-	if (a->json && answered)
-		evbuffer_add_printf(c->reply,
-		    "%s\"from\":\"%s\",\"size\":%zu,\"text\":\"",
-		    a->how == HOW_ASK ? "{" : "", q->from,
-		    evbuffer_get_length(q->answer));
+	if (q->state != QUERY_ANSWERED)
+		client_error(c, query_error(q));
 }
 
 static void
 show_tail(struct client *c, const struct query *q)
 {
 	struct asks *a = c->asks;
+	bool answered = q->state == QUERY_ANSWERED;
 
 	if (a->json)
-		evbuffer_add_printf(
-		    c->reply, "%s}", q->state == QUERY_ANSWERED ? "\"" : "");
-	if (!a->json || a->how != HOW_GATHER)
+		evbuffer_add_printf(c->reply, "%s}%s", answered ? "\"" : "",
+		    a->how != HOW_GATHER ? "\n" : "");
+	else if (answered)
 		evbuffer_add(c->reply, "\n", 1);
 	a->nshown++;
 	a->current = -1;

@@ -195,7 +195,8 @@ def test_commands_are_in_the_manual_as_they_are_used():
         line = line.replace("Fl ", "-")
         name = WORDS.match(line)[0]
         words = [w for w in re.sub(r"\bFl \w", "", line[len(name):]).split()
-                 if w not in ("Ar", "Op", "Oo", "Oc", "Pq", "Ns", "-")]
+                 if w not in ("Ar", "Op", "Oo", "Oc", "Pq", "Ns", "-", "Cm", "Ic", "Li", "No",
+                              "match", "=", "ask", r"\&;")]
         told[name] = ([w.upper() for w in words if w != "full" and w[0] != "-"],
                       "full" in words)
     assert told == uses()
