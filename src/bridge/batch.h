@@ -132,7 +132,7 @@ void node_deliver(struct node *to, struct batch *batch);
  * bufferevent.  Returns the number of frames written or passed on.
  */
 unsigned port_write(struct port *port, const struct batch *batch);
-/* Queues a frame that cannot be written now; false: it was dropped. */
+/* Queues a frame that cannot be written now; false: it was dropped.  (enqueue.c) */
 bool port_queue(
     struct port *port, const struct batch *batch, const struct item *item);
 /* Updates counters, latency and progress for frames that were written. */

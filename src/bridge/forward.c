@@ -1,6 +1,6 @@
 /*
- * forward: the data path, in the order in which data takes it; its last part, output from the
- * queues, is in flush.c.
+ * forward: the data path, in the order in which data takes it.  Frames that a port cannot
+ * accept now enter its queue in enqueue.c, and leave it in flush.c.
  *
  * A turn is one read callback.  The input is cut into a batch of frames that point into
  * it; the frames for each destination are encoded once, into one buffer (or, where the
@@ -21,7 +21,6 @@
 
 #include "exchange.h"
 #include "history.h"
-#include "log.h"
 
 static void port_forward(struct batch *);
 
@@ -464,86 +463,6 @@ port_write(struct port *port, const struct batch *batch)
 	port_hand(port, batch, &batch->item[batch->pick[done]], batch->data + n,
 	    batch->end[done] - (size_t)n, (size_t)n > start);
 	return done + 1;
-}
-
-/* Drops the oldest frames until one of that cost fits. */
-static bool
-make_room(struct port *port, size_t cost, enum drop_reason reason)
-{
-	struct queued oldest;
-
-	if (cost > port->queue.limit)
-		return false;
-	while (port->queue.bytes + cost > port->queue.limit &&
-	    queue_head(&port->queue, &oldest)) {
-		port_drop(port, reason, oldest.payload, oldest.len);
-		queue_pop(&port->queue);
-	}
-	return true;
-}
-
-/* Whether the frame may join the queue, by the policy for the port's state. */
-static bool
-port_admits(struct port *port, size_t len, enum drop_reason *ret_reason)
-{
-	size_t cost = queue_cost(len);
-	bool fits = port->queue.bytes + cost <= port->queue.limit;
-
-	*ret_reason = DROP_OVERFLOW;
-	if (!port_open(port)) {
-		*ret_reason = DROP_DOWN;
-		return make_room(port, cost, DROP_DOWN);
-	}
-	if (port->stalled) {
-		*ret_reason = DROP_STALLED;
-		return make_room(port, cost, DROP_STALLED);
-	}
-	switch (port->conf->overflow) {
-	case OVERFLOW_DROP_OLDEST:
-		return make_room(port, cost, DROP_OVERFLOW);
-	case OVERFLOW_DROP_NEWEST:
-		return fits;
-	case OVERFLOW_DISCONNECT:
-		if (!fits)
-			link_close(port->link, "its queue was full");
-		return fits;
-	default:
-		return true;
-	}
-}
-
-bool
-port_queue(
-    struct port *port, const struct batch *batch, const struct item *item)
-{
-	struct queued q = item_queued(batch, item, port->node);
-	enum drop_reason reason;
-	bool enter;
-
-	port->queue.limit = port->conf->queue;
-	if (port->closing) {
-		port_drop(port, DROP_CLOSED, item->payload, item->len);
-		return false;
-	}
-	if (latest_replace(port, &q, false, &enter))
-		return true;
-	if (!port_admits(port, item->len, &reason)) {
-		port_drop(port, reason, item->payload, item->len);
-		return false;
-	}
-	/* The older frame is still queued if there was no room for a longer one. */
-	if (enter && latest_replace(port, &q, true, &enter))
-		return true;
-	if (queue_empty(&port->queue) && !port->in_flight.waits)
-		port->progress_ns = item->since_ns;
-	port->node->bridge->queued = true;
-	if (queue_add(&port->queue, &q) < 0) {
-		port_drop(port, DROP_MEMORY, item->payload, item->len);
-		return false;
-	}
-	if (enter)
-		latest_enter(port);
-	return true;
 }
 
 /* Whether a frame can be written now, before any other. */
