@@ -2,17 +2,12 @@
  * writer: the thread for all output to files.
  *
  * Each file has two buffers: the loop fills one while the thread writes the other.  A mutex
- * protects what both use; it is not held during a system call on a file.  In a buffer, each
- * record is preceded by its length.
+ * protects what both use; it is not held during a system call on a file.
  */
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/queue.h>
-#include <sys/stat.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,42 +17,26 @@
 
 #include <event2/event.h>
 
+#include "record_file.h"
 #include "stats.h"
 #include "util.h"
-#include "writer.h"
 
 /* The thread pauses after it has written, so that many records are written at once. */
 #define PAUSE_NS (50 * NSEC_PER_MSEC)
 /* A buffer that has become larger is freed when it is empty. */
 #define BUFFER_KEPT (64 * 1024)
-/* The records that are written with one call. */
-#define RECORDS 256
-
-struct buffer {
-	uint8_t *data;
-	size_t len, size;
-};
 
 struct writer_file {
 	TAILQ_ENTRY(writer_file) entry;
-	struct writer_conf conf;
-	char *path;
+	/* Of the thread, except conf, which does not change. */
+	struct record_file out;
 	/* Of both, protected by the mutex. */
-	struct buffer fill;
+	struct record_buffer fill;
 	struct writer_stats stats;
 	uint64_t size;
 	unsigned files;
 	bool reopen, close;
 	bool changed, closed; /* for the loop */
-	/* Of the thread. */
-	struct buffer drain;
-	int fd;
-	uint64_t at; /* the size of the file */
-	dev_t device;
-	ino_t inode;
-	uint64_t max_size;
-	unsigned max_files;
-	struct writer_stats now; /* of the thread, to be published */
 };
 
 static struct {
@@ -78,252 +57,6 @@ static struct {
 	.fd = -1,
 };
 
-/* --- the thread: one file --------------------------------------------------- */
-
-static void
-close_fd(struct writer_file *f)
-{
-	if (f->fd >= 0)
-		close(f->fd);
-	f->fd = -1;
-}
-
-/* Writes everything; -errno. */
-static int
-write_all(int fd, struct iovec *part, unsigned n)
-{
-	ssize_t done;
-
-	while (n > 0) {
-		if ((done = writev(fd, part, (int)n)) < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		while (n > 0 && (size_t)done >= part->iov_len) {
-			done -= (ssize_t)part->iov_len;
-			part++;
-			n--;
-		}
-		if (n > 0) {
-			part->iov_base = (uint8_t *)part->iov_base + done;
-			part->iov_len -= (size_t)done;
-		}
-	}
-	return 0;
-}
-
-static int
-write_head(struct writer_file *f)
-{
-	struct iovec head = { (void *)(uintptr_t)f->conf.head,
-		f->conf.head_len };
-	int r = 0;
-
-	if (f->at == 0 && head.iov_len > 0)
-		r = write_all(f->fd, &head, 1);
-	if (r == 0 && f->at == 0)
-		f->at = f->conf.head_len;
-	return r;
-}
-
-/* Takes a descriptor that was opened. */
-static int
-use_fd(struct writer_file *f, int fd)
-{
-	struct stat st;
-
-	f->fd = fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	f->device = st.st_dev;
-	f->inode = st.st_ino;
-	f->at = (uint64_t)st.st_size;
-	f->now.begun += f->at == 0;
-	/* Excludes other processes from a file that is not shared. */
-	if (!f->conf.log && flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return -errno;
-	return write_head(f);
-}
-
-static int
-open_path(struct writer_file *f)
-{
-	int kind = f->conf.log ? O_APPEND : O_EXCL, fd, r;
-
-	fd = open(f->path,
-	    O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | kind,
-	    0640);
-	if (fd < 0)
-		return -errno;
-	if ((r = use_fd(f, fd)) < 0)
-		close_fd(f);
-	return r;
-}
-
-/* Whether the path still is that of the file. */
-static bool
-is_own(const struct writer_file *f)
-{
-	struct stat st;
-
-	return stat(f->path, &st) == 0 && st.st_dev == f->device &&
-	    st.st_ino == f->inode;
-}
-
-/* Renames PATH to PATH.1, PATH.1 to PATH.2 and so on. */
-static int
-rename_files(const struct writer_file *f)
-{
-	char *from, *to;
-	int r = 0;
-
-	for (unsigned i = f->max_files - 1; i > 0 && r == 0; i--) {
-		from = to = NULL;
-		if (asprintf(&to, "%s.%u", f->path, i) < 0 ||
-		    (i > 1 ? asprintf(&from, "%s.%u", f->path, i - 1)
-			   : asprintf(&from, "%s", f->path)) < 0)
-			r = -ENOMEM;
-		else if (rename(from, to) < 0 && errno != ENOENT)
-			r = -errno;
-		free(from);
-		free(to);
-	}
-	return r;
-}
-
-/* Begins the next file. */
-static int
-rotate(struct writer_file *f)
-{
-	int r;
-
-	if (f->max_files <= 1) {
-		if (ftruncate(f->fd, 0) < 0 || lseek(f->fd, 0, SEEK_SET) < 0)
-			return -errno;
-		f->at = 0;
-		f->now.begun++;
-		return write_head(f);
-	}
-	if (is_own(f) && (r = rename_files(f)) < 0)
-		return r;
-	close_fd(f);
-	return open_path(f);
-}
-
-/* Removes the part of a record that was written. */
-static void
-cut(struct writer_file *f)
-{
-	if (ftruncate(f->fd, (off_t)f->at) == 0)
-		lseek(f->fd, (off_t)f->at, SEEK_SET);
-}
-
-/* Writes records, the ends of which are in the file after an error, too. */
-static int
-write_records(struct writer_file *f, struct iovec *record, unsigned n)
-{
-	struct iovec copy[RECORDS];
-	struct stat st;
-	int r;
-
-	memcpy(copy, record, n * sizeof(*copy));
-	r = write_all(f->fd, copy, n);
-	if (fstat(f->fd, &st) < 0)
-		st.st_size = 0;
-	for (unsigned i = 0; i < n; i++) {
-		if (r < 0 && f->at + record[i].iov_len > (uint64_t)st.st_size)
-			break;
-		f->at += record[i].iov_len;
-		f->now.records++;
-		f->now.bytes += record[i].iov_len;
-	}
-	if (r < 0)
-		cut(f);
-	return r;
-}
-
-/* The records from *at on that belong into the current file; returns their number. */
-static unsigned
-collect(const struct writer_file *f, size_t *at, struct iovec *record)
-{
-	uint64_t size = f->at;
-	unsigned n = 0;
-	uint32_t len;
-
-	while (*at < f->drain.len && n < RECORDS) {
-		memcpy(&len, f->drain.data + *at, sizeof(len));
-		if (f->max_size > 0 && size + len > f->max_size &&
-		    size > f->conf.head_len)
-			break;
-		record[n].iov_base = f->drain.data + *at + sizeof(len);
-		record[n++].iov_len = len;
-		*at += sizeof(len) + len;
-		size += len;
-	}
-	return n;
-}
-
-static int
-write_drain(struct writer_file *f)
-{
-	struct iovec record[RECORDS];
-	size_t at = 0;
-	unsigned n;
-	int r = 0;
-
-	if (f->fd < 0)
-		r = open_path(f);
-	while (r == 0 && at < f->drain.len) {
-		if ((n = collect(f, &at, record)) > 0)
-			r = write_records(f, record, n);
-		else
-			r = rotate(f);
-	}
-	return r;
-}
-
-/* The number of records in a buffer, and their bytes. */
-static uint64_t
-count(const struct buffer *b, uint64_t *ret_bytes)
-{
-	uint64_t n = 0;
-	uint32_t len;
-
-	*ret_bytes = 0;
-	for (size_t at = 0; at < b->len; at += sizeof(len) + len) {
-		memcpy(&len, b->data + at, sizeof(len));
-		*ret_bytes += len;
-		n++;
-	}
-	return n;
-}
-
-/* Writes what the file has in drain. */
-static void
-work_on(struct writer_file *f, bool reopen, bool last)
-{
-	uint64_t records = f->now.records, bytes = f->now.bytes, n, all;
-	int r;
-
-	if (reopen)
-		close_fd(f);
-	if (f->conf.log || f->now.error == 0) {
-		r = f->drain.len > 0 || reopen ? write_drain(f) : 0;
-		if (f->drain.len > 0 || r < 0)
-			f->now.error = -r;
-	}
-	n = count(&f->drain, &all);
-	f->now.skipped += n - (f->now.records - records);
-	f->now.skipped_bytes += all - (f->now.bytes - bytes);
-	f->now.size = f->at;
-	f->drain.len = 0;
-	if (last)
-		close_fd(f);
-}
-
 /* --- the thread -------------------------------------------------------------- */
 
 static bool
@@ -336,12 +69,12 @@ has_work(const struct writer_file *f)
 static void
 take(struct writer_file *f)
 {
-	struct buffer b = f->drain;
+	struct record_buffer b = f->out.drain;
 
-	f->drain = f->fill;
+	f->out.drain = f->fill;
 	f->fill = b;
-	f->max_size = f->size;
-	f->max_files = f->files;
+	f->out.max_size = f->size;
+	f->out.max_files = f->files;
 }
 
 /* Publishes what the thread has done; with the mutex. */
@@ -350,16 +83,16 @@ publish(struct writer_file *f, bool last)
 {
 	struct writer_stats *s = &f->stats;
 
-	f->changed |= s->error != f->now.error || last;
-	s->records = f->now.records;
-	s->bytes = f->now.bytes;
-	s->size = f->now.size;
-	s->begun = f->now.begun;
-	s->skipped += f->now.skipped;
-	s->skipped_bytes += f->now.skipped_bytes;
-	s->error = f->now.error;
+	f->changed |= s->error != f->out.now.error || last;
+	s->records = f->out.now.records;
+	s->bytes = f->out.now.bytes;
+	s->size = f->out.now.size;
+	s->begun = f->out.now.begun;
+	s->skipped += f->out.now.skipped;
+	s->skipped_bytes += f->out.now.skipped_bytes;
+	s->error = f->out.now.error;
 	s->waiting = f->fill.len;
-	f->now.skipped = f->now.skipped_bytes = 0;
+	f->out.now.skipped = f->out.now.skipped_bytes = 0;
 	f->closed |= last;
 }
 
@@ -387,10 +120,10 @@ pass(void)
 		last = f->close;
 		f->reopen = false;
 		pthread_mutex_unlock(&writer.mutex);
-		work_on(f, reopen, last);
-		if (f->drain.size > BUFFER_KEPT) {
-			free(f->drain.data);
-			memset(&f->drain, 0, sizeof(f->drain));
+		record_file_write(&f->out, reopen, last);
+		if (f->out.drain.size > BUFFER_KEPT) {
+			free(f->out.drain.data);
+			memset(&f->out.drain, 0, sizeof(f->out.drain));
 		}
 		pthread_mutex_lock(&writer.mutex);
 		publish(f, last);
@@ -474,10 +207,10 @@ label(const struct task *task, char *buf, size_t size)
 static void
 file_free(struct writer_file *f)
 {
-	close_fd(f);
+	record_file_close(&f->out);
 	free(f->fill.data);
-	free(f->drain.data);
-	free(f->path);
+	free(f->out.drain.data);
+	free(f->out.path);
 	free(f);
 }
 
@@ -519,12 +252,12 @@ tell(void)
 	bool closed;
 
 	while ((f = next_news(&closed)) != NULL) {
-		if (f->conf.changed != NULL)
-			f->conf.changed(f->conf.arg);
+		if (f->out.conf.changed != NULL)
+			f->out.conf.changed(f->out.conf.arg);
 		if (!closed)
 			continue;
-		if (f->conf.closed != NULL)
-			f->conf.closed(f->conf.arg);
+		if (f->out.conf.closed != NULL)
+			f->out.conf.closed(f->out.conf.arg);
 		pthread_mutex_lock(&writer.mutex);
 		TAILQ_REMOVE(&writer.files, f, entry);
 		pthread_mutex_unlock(&writer.mutex);
@@ -614,32 +347,32 @@ writer_open(struct event_base *base, const struct writer_conf *conf, int fd,
 	struct writer_file *f = calloc(1, sizeof(*f));
 	int r = -ENOMEM;
 
-	if (f == NULL || (f->path = strdup(conf->path)) == NULL ||
+	if (f == NULL || (f->out.path = strdup(conf->path)) == NULL ||
 	    (r = start(base)) < 0) {
 		if (f != NULL)
-			free(f->path);
+			free(f->out.path);
 		free(f);
 		if (fd >= 0)
 			close(fd);
 		return r;
 	}
-	f->conf = *conf;
-	f->conf.path = f->path;
+	f->out.conf = *conf;
+	f->out.conf.path = f->out.path;
 	f->size = conf->size;
 	f->files = conf->files;
-	f->fd = -1;
-	if (fd >= 0 && (r = use_fd(f, fd)) < 0) {
+	f->out.fd = -1;
+	if (fd >= 0 && (r = record_file_use(&f->out, fd)) < 0) {
 		file_free(f);
 		if (TAILQ_EMPTY(&writer.files))
 			finish();
 		return r;
 	}
-	f->stats.size = f->now.size = f->at;
-	f->stats.begun = f->now.begun;
+	f->stats.size = f->out.now.size = f->out.at;
+	f->stats.begun = f->out.now.begun;
 	pthread_mutex_lock(&writer.mutex);
 	TAILQ_INSERT_TAIL(&writer.files, f, entry);
 	/* An error is reported before the first record. */
-	f->reopen = f->fd < 0;
+	f->reopen = f->out.fd < 0;
 	wake(f->reopen);
 	pthread_mutex_unlock(&writer.mutex);
 	*ret = f;
@@ -648,7 +381,7 @@ writer_open(struct event_base *base, const struct writer_conf *conf, int fd,
 
 /* Enlarges a buffer for that many bytes in all, of at most limit, unless it is empty. */
 static bool
-reserve(struct buffer *b, size_t len, size_t limit)
+reserve(struct record_buffer *b, size_t len, size_t limit)
 {
 	size_t size = b->size > 0 ? b->size : 4096;
 	uint8_t *data;
@@ -678,7 +411,8 @@ writer_put(struct writer_file *f, const struct iovec *part, unsigned nparts)
 	head = (uint32_t)len;
 	pthread_mutex_lock(&writer.mutex);
 	fits = !f->close &&
-	    reserve(&f->fill, f->fill.len + sizeof(head) + len, f->conf.limit);
+	    reserve(
+		&f->fill, f->fill.len + sizeof(head) + len, f->out.conf.limit);
 	if (fits) {
 		memcpy(f->fill.data + f->fill.len, &head, sizeof(head));
 		f->fill.len += sizeof(head);
@@ -692,7 +426,7 @@ writer_put(struct writer_file *f, const struct iovec *part, unsigned nparts)
 		f->stats.skipped++;
 		f->stats.skipped_bytes += len;
 	}
-	wake(!fits || f->fill.len > f->conf.limit / 2);
+	wake(!fits || f->fill.len > f->out.conf.limit / 2);
 	pthread_mutex_unlock(&writer.mutex);
 	return fits;
 }
