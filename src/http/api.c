@@ -14,7 +14,7 @@
 
 #include "api.h"
 #include "command.h"
-#include "http_session.h"
+#include "http_reply.h"
 
 #define ARGUMENTS_MAX 3
 

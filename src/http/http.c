@@ -3,6 +3,7 @@
  */
 #include "http.h"
 #include "http_session.h"
+#include "http_state.h"
 #include "pulse.h"
 #include "resource.h"
 

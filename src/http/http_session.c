@@ -1,22 +1,12 @@
 /*
- * http_session: reads requests, and sends replies.
- *
- * http_update() alone decides from a session's state what it waits for:
- *
- * task      waits for
- * read      a request; of a reply without an end, the client to close
- * write     the client to take what is queued
- * deadline  the time in which a request has to arrive, its reply has to be taken, or
- *           another request may follow; of a reply without an end, the time in which the
- *           client has to take something, while anything is queued
+ * http_session: reads requests, and gives turns to their replies.
  *
  * A reply is produced in steps within turns (control/turns.h), so that the bridge is not
  * delayed.  While more than HTTP_OUTPUT_MARK is queued for the client, the session gets no
  * turn: a client that does not read needs no more memory than that and a step.
  *
- * Input is read only up to the end of a request.  A client that the daemon closes first
- * gets what is queued; the session then lingers, because a close with unread input would
- * reset the connection.  Nothing is freed inside a callback of the bufferevent.
+ * Input is read only up to the end of a request.  Nothing is freed inside a callback of
+ * the bufferevent.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,13 +18,13 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
-#include "call.h"
 #include "command.h"
+#include "http_reply.h"
 #include "http_session.h"
+#include "http_state.h"
 
 /* The output that the kernel holds for a client, which would otherwise be megabytes. */
 #define SEND_BUFFER (128 * 1024)
-#define LINGER_NS NSEC_PER_SEC
 /* More input than a request can have is not read. */
 #define INPUT_MAX (REQUEST_HEAD_MAX + REQUEST_BODY_MAX)
 
@@ -110,340 +100,6 @@ deadline_label(const struct task *task, char *buf, size_t size)
 		    buf, size, "nothing: %s has no deadline now", s->address);
 }
 
-/* --- state ---------------------------------------------------------------- */
-
-size_t
-http_session_queued(const struct http_session *s)
-{
-	return evbuffer_get_length(bufferevent_get_output(s->bev));
-}
-
-static bool
-is_full(const struct http_session *s)
-{
-	return http_session_queued(s) > HTTP_OUTPUT_MARK;
-}
-
-static bool
-is_endless(const struct http_session *s)
-{
-	return s->reply != NULL && s->reply->endless;
-}
-
-static void
-set_deadline(struct http_session *s, uint64_t ns)
-{
-	struct timeval tv = to_timeval(ns);
-
-	event_add(s->timer, &tv);
-	TASK_WAIT(&s->deadline);
-}
-
-static void
-no_deadline(struct http_session *s)
-{
-	event_del(s->timer);
-	TASK_SET(&s->deadline, TASK_IDLE);
-}
-
-/* The only writer of the state. */
-static void
-set_state(struct http_session *s, enum http_state state)
-{
-	s->state = state;
-	s->since_ns = now_ns();
-	s->seen = s->in_flight - http_session_queued(s);
-	if (state == HTTP_CLOSED)
-		no_deadline(s);
-	else
-		set_deadline(s,
-		    state == HTTP_LINGERING ? LINGER_NS
-					    : s->control->conf.request_timeout);
-}
-
-void
-http_session_close(struct http_session *s, const char *why)
-{
-	if (s->state == HTTP_CLOSED)
-		return;
-	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
-	    "the connection of %s ended after %llu requests (%s)", s->address,
-	    (unsigned long long)s->requests, why);
-	set_state(s, HTTP_CLOSED);
-	s->client.closed = true;
-	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
-	turns_wait(&s->turn, false);
-	TASK_SET(&s->read, TASK_IDLE);
-	TASK_SET(&s->write, TASK_IDLE);
-	event_active(s->timer, EV_TIMEOUT, 1);
-}
-
-/* All is sent that will be. */
-static void
-linger(struct http_session *s)
-{
-	if (s->ended) {
-		http_session_close(s, "done");
-		return;
-	}
-	if (s->tls != NULL)
-		tls_library->finish(s->tls);
-	shutdown(bufferevent_getfd(s->bev), SHUT_WR);
-	set_state(s, HTTP_LINGERING);
-}
-
-/* There is no deadline while an answer is awaited: a query has a timeout of its own. */
-static void
-update_deadline(struct http_session *s, size_t queued)
-{
-	if (s->client.asking && !s->asking)
-		no_deadline(s);
-	else if (!s->client.asking && s->asking)
-		set_deadline(s, s->control->conf.request_timeout);
-	s->asking = s->client.asking;
-	if (!is_endless(s))
-		return;
-	if (queued == 0)
-		no_deadline(s);
-	else if (!evtimer_pending(s->timer, NULL)) {
-		s->seen = s->in_flight - queued;
-		set_deadline(s, s->control->conf.request_timeout);
-	}
-}
-
-static void
-http_update(struct http_session *s)
-{
-	bool reading, input;
-	size_t queued;
-
-	if (s->state == HTTP_CLOSED)
-		return;
-	queued = http_session_queued(s);
-	if (s->state == HTTP_REPLYING && s->reply == NULL && queued == 0)
-		linger(s);
-	if (s->state == HTTP_CLOSED)
-		return;
-	input = evbuffer_get_length(bufferevent_get_input(s->bev)) > 0;
-	turns_wait(&s->turn,
-	    queued <= HTTP_OUTPUT_MARK &&
-		(s->state == HTTP_REPLYING ? s->reply != NULL && s->more
-					   : s->state == HTTP_IDLE && input));
-	update_deadline(s, queued);
-	TASK_SET(&s->write, queued > 0 ? TASK_WAITING : TASK_IDLE);
-	reading = !s->ended && (s->state != HTTP_REPLYING || is_endless(s));
-	if (!reading)
-		bufferevent_disable(s->bev, EV_READ);
-	else if (!(bufferevent_get_enabled(s->bev) & EV_READ) &&
-	    bufferevent_enable(s->bev, EV_READ) < 0) {
-		http_session_close(s, strerror(errno));
-		return;
-	}
-	TASK_SET(&s->read,
-	    reading			    ? TASK_WAITING
-		: s->state == HTTP_REPLYING ? TASK_PAUSED
-					    : TASK_IDLE);
-}
-
-/* --- replies -------------------------------------------------------------- */
-
-static const char *
-status_text(int status)
-{
-	static const struct {
-		int status;
-		const char *text;
-	} texts[] = {
-		{ 200, "OK" },
-		{ 400, "Bad Request" },
-		{ 403, "Forbidden" },
-		{ 404, "Not Found" },
-		{ 405, "Method Not Allowed" },
-		{ 408, "Request Timeout" },
-		{ 411, "Length Required" },
-		{ 413, "Content Too Large" },
-		{ 417, "Expectation Failed" },
-		{ 431, "Request Header Fields Too Large" },
-		{ 501, "Not Implemented" },
-		{ 503, "Service Unavailable" },
-		{ 505, "HTTP Version Not Supported" },
-	};
-
-	for (size_t i = 0; i < NELEM(texts); i++)
-		if (texts[i].status == status)
-			return texts[i].text;
-	return "Error";
-}
-
-/* What was added to the output is sent. */
-static void
-sent(struct http_session *s, size_t before)
-{
-	s->in_flight += http_session_queued(s) - before;
-	if (bufferevent_enable(s->bev, EV_WRITE) < 0)
-		http_session_close(s, strerror(errno));
-}
-
-void
-http_reply_start(struct http_session *s, int status, const char *type,
-    const char *headers, ssize_t len)
-{
-	struct evbuffer *out = bufferevent_get_output(s->bev);
-	size_t before = evbuffer_get_length(out);
-	const struct request *r = s->request;
-	bool http10 = r != NULL && r->http10;
-
-	s->bodyless = r != NULL && r->method == METHOD_HEAD;
-	s->chunked = len < 0 && !http10;
-	s->started = true;
-	if (len < 0 && http10)
-		s->keep_alive = false;
-	evbuffer_add_printf(out,
-	    "HTTP/1.1 %d %s\r\n"
-	    "Content-Type: %s\r\n"
-	    "Cache-Control: no-store\r\n"
-	    "X-Content-Type-Options: nosniff\r\n"
-	    "Referrer-Policy: no-referrer\r\n"
-	    "Cross-Origin-Resource-Policy: same-origin\r\n"
-	    "%s",
-	    status, status_text(status), type, headers);
-	if (strstr(headers, "Content-Security-Policy") == NULL)
-		evbuffer_add_printf(out,
-		    "Content-Security-Policy: default-src 'none';"
-		    " frame-ancestors 'none'\r\n");
-	if (len >= 0)
-		evbuffer_add_printf(out, "Content-Length: %zd\r\n", len);
-	else if (s->chunked)
-		evbuffer_add_printf(out, "Transfer-Encoding: chunked\r\n");
-	evbuffer_add_printf(out, "Connection: %s\r\n\r\n",
-	    s->keep_alive ? "keep-alive" : "close");
-	sent(s, before);
-}
-
-static void
-push(struct http_session *s, struct evbuffer *data)
-{
-	struct evbuffer *out = bufferevent_get_output(s->bev);
-	size_t before = evbuffer_get_length(out);
-	size_t len = evbuffer_get_length(data);
-
-	if (len == 0 || s->state == HTTP_CLOSED)
-		return;
-	if (s->bodyless) {
-		evbuffer_drain(data, len);
-		return;
-	}
-	if (s->chunked)
-		evbuffer_add_printf(out, "%zx\r\n", len);
-	evbuffer_add_buffer(out, data);
-	if (s->chunked)
-		evbuffer_add(out, "\r\n", 2);
-	sent(s, before);
-}
-
-void
-http_session_push(struct http_session *s, struct evbuffer *data)
-{
-	push(s, data);
-	http_update(s);
-}
-
-/* The reply is complete, or has failed. */
-static void
-reply_end(struct http_session *s)
-{
-	if (s->reply != NULL && s->reply->end != NULL)
-		s->reply->end(s);
-	command_forget(&s->client);
-	evbuffer_drain(s->client.reply, evbuffer_get_length(s->client.reply));
-	s->reply = NULL;
-	s->more = false;
-	free(s->request);
-	free(s->body);
-	s->request = NULL;
-	s->body = NULL;
-}
-
-/* The next request may follow, or the connection is closed once all is sent. */
-static void
-reply_done(struct http_session *s)
-{
-	struct evbuffer *out = bufferevent_get_output(s->bev);
-	size_t before = evbuffer_get_length(out);
-
-	if (s->chunked && !s->bodyless) {
-		evbuffer_add(out, "0\r\n\r\n", 5);
-		sent(s, before);
-	}
-	reply_end(s);
-	if (s->keep_alive && !s->ended)
-		set_state(s, HTTP_IDLE);
-}
-
-static enum step
-whole_step(struct http_session *s)
-{
-	(void)s;
-	return STEP_DONE;
-}
-
-static const struct reply_ops whole_reply = { .step = whole_step };
-
-void
-http_reply_whole(
-    struct http_session *s, int status, const char *type, const char *headers)
-{
-	http_reply_start(
-	    s, status, type, headers, (ssize_t)evbuffer_get_length(s->out));
-	http_reply_produce(s, &whole_reply);
-}
-
-void
-http_reply_text(struct http_session *s, int status, const char *text)
-{
-	evbuffer_add_printf(s->out, "%s\n", text);
-	http_reply_whole(s, status, "text/plain; charset=utf-8", "");
-}
-
-void
-http_json_string(struct evbuffer *out, const char *text)
-{
-	char safe[CLIENT_ERROR_MAX];
-
-	printable(text, safe, sizeof(safe));
-	evbuffer_add(out, "\"", 1);
-	call_json_text(out, safe);
-	evbuffer_add(out, "\"", 1);
-}
-
-void
-http_reply_error(struct http_session *s, int status, const char *text)
-{
-	evbuffer_add_printf(s->out, "{\"error\":");
-	http_json_string(s->out, text);
-	evbuffer_add_printf(s->out, "}\n");
-	http_reply_whole(s, status, "application/json", "");
-}
-
-void
-http_reply_produce(struct http_session *s, const struct reply_ops *ops)
-{
-	s->reply = ops;
-	s->more = true;
-	if (ops->endless)
-		no_deadline(s);
-}
-
-void
-http_session_wake(struct http_session *s)
-{
-	if (s->state != HTTP_REPLYING || s->reply == NULL)
-		return;
-	s->more = true;
-	if (!is_full(s))
-		turns_wait(&s->turn, true);
-}
-
 /* --- requests ------------------------------------------------------------- */
 
 /* Refuses what is no valid request; what follows it cannot be understood. */
@@ -451,7 +107,7 @@ static void
 bad_request(struct http_session *s, int status, const char *why)
 {
 	s->keep_alive = false;
-	set_state(s, HTTP_REPLYING);
+	http_set_state(s, HTTP_REPLYING);
 	log_limited(&s->control->refused, LOG_NOTICE, ABOUT_CONTROL,
 	    s->control->conf.name, "%s refused: %s", s->address, why);
 	http_reply_text(s, status, why);
@@ -497,7 +153,7 @@ next_request(struct http_session *s)
 		return false;
 	}
 	if (s->state == HTTP_IDLE)
-		set_state(s, HTTP_READING);
+		http_set_state(s, HTTP_READING);
 	r = take_request(s);
 	if (r == 0) {
 		/* An idle connection needs no memory for a request. */
@@ -516,29 +172,9 @@ next_request(struct http_session *s)
 	}
 	s->requests++;
 	s->keep_alive = s->request->keep_alive;
-	set_state(s, HTTP_REPLYING);
+	http_set_state(s, HTTP_REPLYING);
 	s->respond(s);
 	return true;
-}
-
-/* Performs a step of the reply; false: there is none. */
-static bool
-reply_step(struct http_session *s)
-{
-	enum step r;
-
-	if (s->reply == NULL || !s->more)
-		return false;
-	r = s->reply->step(s);
-	if (r == STEP_FAILED)
-		http_session_close(s, "the reply failed");
-	if (s->state == HTTP_CLOSED)
-		return false;
-	push(s, s->out);
-	s->more = r == STEP_MORE;
-	if (r == STEP_DONE)
-		reply_done(s);
-	return r == STEP_MORE || r == STEP_DONE;
 }
 
 static bool
@@ -549,7 +185,7 @@ http_step(struct http_session *s)
 	case HTTP_READING:
 		return next_request(s);
 	case HTTP_REPLYING:
-		return reply_step(s);
+		return http_reply_step(s);
 	default:
 		return false;
 	}
@@ -562,7 +198,7 @@ http_turn(struct http_session *s)
 {
 	uint64_t start = turn_begin();
 
-	while (!is_full(s) && http_step(s))
+	while (!http_is_full(s) && http_step(s))
 		if (now_ns() - start >= TURN_NS)
 			break;
 	http_update(s);
@@ -598,7 +234,7 @@ on_read(struct bufferevent *bev, void *arg)
 	struct http_session *s = arg;
 
 	task_begin(&s->read);
-	if (s->state == HTTP_LINGERING || is_endless(s))
+	if (s->state == HTTP_LINGERING || http_is_endless(s))
 		evbuffer_drain(in, evbuffer_get_length(in));
 	else
 		http_try(s);
@@ -631,7 +267,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	}
 	task_begin(&s->read);
 	s->ended = true;
-	if (s->state == HTTP_LINGERING || is_endless(s))
+	if (s->state == HTTP_LINGERING || http_is_endless(s))
 		http_session_close(s, "done");
 	else {
 		/* A bufferevent with TLS stops writing, too. */
@@ -662,8 +298,8 @@ time_over(struct http_session *s)
 		http_try(s);
 		break;
 	case HTTP_REPLYING:
-		if (is_endless(s) && has_progress(s))
-			set_deadline(s, s->control->conf.request_timeout);
+		if (http_is_endless(s) && has_progress(s))
+			http_set_deadline(s, s->control->conf.request_timeout);
 		else
 			http_session_close(
 			    s, "the reply was not taken in time");
@@ -728,7 +364,7 @@ http_session_free(struct http_session *s)
 	struct control *c = s->control;
 
 	if (s->client.reply != NULL)
-		reply_end(s);
+		http_reply_end(s);
 	turns_wait(&s->turn, false);
 	turns_release();
 	task_remove(&s->read);
@@ -833,7 +469,7 @@ http_session_new(struct control *c, int fd, struct tls_session *tls,
 	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
 	bufferevent_setwatermark(s->bev, EV_READ, 0, INPUT_MAX);
 	bufferevent_setwatermark(s->bev, EV_WRITE, HTTP_OUTPUT_MARK / 2, 0);
-	set_state(s, HTTP_IDLE);
+	http_set_state(s, HTTP_IDLE);
 	http_update(s);
 	return 0;
 }

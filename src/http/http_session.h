@@ -82,38 +82,12 @@ TAILQ_HEAD(http_list, http_session);
 extern struct http_list http_sessions;
 
 /*
- * Begins the reply with its head; len: that of the body, or -1: it is produced by the
- * steps of ops.  headers: further lines, each with CR LF, or "".
- */
-void http_reply_start(struct http_session *s, int status, const char *type,
-    const char *headers, ssize_t len);
-/* A whole reply, whose body is in s->out. */
-void http_reply_whole(
-    struct http_session *s, int status, const char *type, const char *headers);
-/* A whole reply, which is a line of text. */
-void http_reply_text(struct http_session *s, int status, const char *text);
-/* The same, as the JSON object {"error": text}. */
-void http_reply_error(struct http_session *s, int status, const char *text);
-/* Appends a string of JSON with its quotes; of device data, text with C escapes. */
-void http_json_string(struct evbuffer *out, const char *text);
-/* Produces the body with these functions from now on. */
-void http_reply_produce(struct http_session *s, const struct reply_ops *ops);
-/* There is something to be done: the session gets a turn. */
-void http_session_wake(struct http_session *s);
-/* Adds data to what is queued for the client: of a reply without an end. */
-void http_session_push(struct http_session *s, struct evbuffer *data);
-/* Bytes queued for the client. */
-size_t http_session_queued(const struct http_session *s);
-
-/*
- * See session_new of struct control_ops.  respond() replies to each request, by calling one
- * of the functions above.
+ * See session_new of struct control_ops.  respond() begins the reply to each request, see
+ * http_reply.h.
  */
 int http_session_new(struct control *c, int fd, struct tls_session *tls,
     const char *peer, void (*respond)(struct http_session *));
 void http_session_free(struct http_session *s);
-/* Closes the session; it is freed in a deferred step. */
-void http_session_close(struct http_session *s, const char *why);
 /* Sends what is queued, as far as possible without blocking. */
 void http_session_last(struct http_session *s);
 

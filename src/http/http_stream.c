@@ -20,7 +20,8 @@
 #include <event2/event.h>
 
 #include "call.h"
-#include "http_session.h"
+#include "http_reply.h"
+#include "http_state.h"
 #include "metrics.h"
 #include "pulse.h"
 #include "http_stream.h"
@@ -189,7 +190,7 @@ counters_send(void)
 			continue;
 		}
 		if (evbuffer_add_buffer_reference(part, counters.text) == 0)
-			http_session_push(st->session, part);
+			http_reply_push(st->session, part);
 	}
 	if (part != NULL)
 		evbuffer_free(part);

@@ -15,6 +15,7 @@
 #include <event2/buffer.h>
 
 #include "call.h"
+#include "http_reply.h"
 #include "metrics.h"
 #include "ports.h"
 #include "pulse.h"

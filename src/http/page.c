@@ -6,7 +6,7 @@
  */
 #include <event2/buffer.h>
 
-#include "http_session.h"
+#include "http_reply.h"
 #include "page.h"
 #include "page_hash.h"
 

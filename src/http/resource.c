@@ -8,7 +8,7 @@
 #include "api.h"
 #include "bridge.h"
 #include "http_access.h"
-#include "http_session.h"
+#include "http_reply.h"
 #include "metrics.h"
 #include "page.h"
 #include "resource.h"
