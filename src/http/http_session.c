@@ -448,6 +448,7 @@ http_session_new(struct control *c, int fd, struct tls_session *tls,
 		.hooks = c->hooks,
 		.name = s->name,
 		.address = s->address,
+		.remote = true,
 	};
 	snprintf(
 	    s->name, sizeof(s->name), "%s.client#%u", c->conf.name, ++c->next);
