@@ -26,7 +26,7 @@ static struct task *running;
  * found out after each run, several passes are taken for one until their runs took
  * LEAST_NS.
  */
-#define LEAST_NS 65536
+#define LEAST_NS 1048576
 static uint64_t pass_ns;
 static int pass_left; /* callbacks left at the end of the last run */
 struct task_hooks task_hooks;

@@ -53,7 +53,7 @@ uint64_t task_step_end(unsigned step);
 struct task_record {
 	struct task_past past[TASK_HISTORY]; /* ring; past[runs % 16] next */
 	/* Runs by their duration, and by their delay: how long other tasks ran before it
-	 * in the same pass of the loop; the first step has all below 65 us. */
+	 * in the same pass of the loop; the first step has all below 1 ms. */
 	uint32_t held[TASK_STEPS], delayed[TASK_STEPS];
 };
 
