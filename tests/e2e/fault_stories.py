@@ -1004,8 +1004,11 @@ class Capture(Story):
         self.d.attempt("capture start y.pcap\ncapture status\nwhere capture.write")
         self.d.attempt("capture stop\ncapture start x.pcap")
         self.hear(b, self.say(a), 0.3)
-        self.d.attempt("cancel capture.write\ncapture start x.pcap nobody\n"
-                       "capture start x.pcap b")
+        self.d.attempt("cancel capture.write\ncapture start x.pcap nobody")
+        # A thread writes what is left of it.
+        self.until(lambda: re.search("^capture: (none|ended)", self.d.attempt("capture status")
+                                     or "", re.M), SOON)
+        self.d.attempt("capture start x.pcap b")
 
     def judge(self):
         yield self.answers()
