@@ -28,7 +28,8 @@ import threading
 import time
 from pathlib import Path
 
-from bench import CPU, DAEMON, Workers, free_port, load, show
+from bench import CPU, Workers, free_port, load, show
+from bridges import DAEMON
 
 SENDERS, STUCK, READERS = 200, 200, 600
 CONNECTED_IN = 4            # seconds, which are not measured
