@@ -26,10 +26,9 @@ struct writer_file;
 
 struct writer_conf {
 	const char *path;
-	uint64_t size; /* bytes per file, 0: no limit */
-	unsigned
-	    files; /* how many are kept, 0: as 1; 1: the file is begun anew */
-	size_t limit; /* bytes that may wait to be written */
+	uint64_t size;	/* bytes per file, 0: no limit */
+	unsigned files; /* how many are kept, 0: as 1; 1: the file is emptied */
+	size_t limit;	/* bytes that may wait to be written */
 	/* At the beginning of each file; not copied. */
 	const void *head;
 	size_t head_len;

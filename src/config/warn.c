@@ -268,7 +268,7 @@ warn_endpoint(struct warner *w, unsigned number)
 	if (e->demand && e->required)
 		warning_add(w->faults, e->file, e->line,
 		    "[%s %s] has open = demand and required = yes: /healthz"
-		    " fails while nobody uses it",
+		    " fails while it is idle",
 		    e->ops->type, e->name);
 	if (e->demand && !may_be_needed(w, number))
 		warning_add(w->faults, e->file, e->line,

@@ -209,7 +209,7 @@ finish(struct client *c)
 	struct error err;
 
 	if (a->how == HOW_RACE && a->winner < 0) {
-		error_set(&err, "nobody answered:");
+		error_set(&err, "no answer arrived:");
 		for (unsigned i = 0; i < a->n; i++)
 			error_append(&err, "%s %u %s: %s", i > 0 ? ";" : "",
 			    i + 1, a->query[i]->name, query_error(a->query[i]));

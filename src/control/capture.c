@@ -76,7 +76,7 @@ static struct {
 	char *file;
 	struct writer_file *writer; /* NULL: no capture is running or ending */
 	struct waiter_list waiters;
-	/* libpcap, and what it has formatted. */
+	/* The writer of libpcap, and the records that it has formatted. */
 	FILE *stream;
 	pcap_t *pcap;
 	pcap_dumper_t *dumper;

@@ -373,6 +373,20 @@ connection_pending(const struct connection *c)
 }
 
 int
+connection_wait(struct connection *c, int output, struct error *err)
+{
+	struct pollfd p[2] = { { .fd = c->fd, .events = POLLIN },
+		{ .fd = output } };
+
+	if (!connection_pending(c) && poll(p, NELEM(p), -1) < 0 &&
+	    errno != EINTR)
+		return error_fail(err, -errno, "poll: %s", strerror(errno));
+	if ((p[1].revents & POLLERR) != 0)
+		return 1;
+	return connection_receive(c, err);
+}
+
+int
 connection_next(struct connection *c, char **line, struct error *err)
 {
 	int r;

@@ -55,6 +55,11 @@ int connection_finish(struct connection *c, struct error *err);
 char *connection_line(struct connection *c);
 /* Receives what can be received without waiting.  -errno and err. */
 int connection_receive(struct connection *c, struct error *err);
+/*
+ * Waits for input, and receives it.  Returns 1 when the reader of the output, which is a
+ * pipe or a file, has closed it; 0; or -errno and err.
+ */
+int connection_wait(struct connection *c, int output, struct error *err);
 /* Whether connection_receive() has something to do although poll() does not say so. */
 bool connection_pending(const struct connection *c);
 /* Waits for the next line; NULL: the session was ended by the other side. */

@@ -4,7 +4,6 @@
  * The daemon sends each frame as a line of JSON, `capture stream`.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,10 +112,9 @@ int
 live_run(struct ctl *ctl, FILE *stream, int argc, char **argv)
 {
 	struct connection *c;
-	struct pollfd p[2];
 	struct error err;
 	char *line;
-	int r;
+	int r, w;
 
 	if ((line = ctl_line("capture stream", argc, argv)) == NULL)
 		return EXIT_USAGE;
@@ -128,18 +126,13 @@ live_run(struct ctl *ctl, FILE *stream, int argc, char **argv)
 	if (r < 0)
 		return EXIT_FAILURE;
 	signal(SIGPIPE, SIG_IGN);
-	p[0] = (struct pollfd){ .fd = c->fd, .events = POLLIN };
-	p[1] = (struct pollfd){ .fd = fileno(stream) };
 	if ((r = packets_begin(stream)) < 0)
 		return fail_write(r);
 	while ((r = write_frames(c, stream)) < 0) {
-		if (!connection_pending(c) && poll(p, NELEM(p), -1) < 0 &&
-		    errno != EINTR)
-			return ctl_fail("poll: %s", strerror(errno));
-		if ((p[1].revents & POLLERR) != 0)
-			return EXIT_SUCCESS;
-		if (connection_receive(c, &err) < 0)
+		if ((w = connection_wait(c, fileno(stream), &err)) < 0)
 			return ctl_fail("%s", err.text);
+		if (w > 0)
+			return EXIT_SUCCESS;
 	}
 	return r;
 }

@@ -7,7 +7,6 @@
  * that go on until the next line, whose own lines cannot be mistaken, keep sending open.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,13 +46,11 @@ print_line(const char *line)
 
 /*
  * Prints the lines as they come, until the last one; also ends when the reader of the
- * output is gone, even if there is nothing to print.
+ * output has closed it, even if there is nothing to print.
  */
 static int
 print_until_end(struct connection *c)
 {
-	struct pollfd p[2] = { { .fd = c->fd, .events = POLLIN },
-		{ .fd = STDOUT_FILENO } };
 	struct error err;
 	char *line;
 	int r;
@@ -66,13 +63,10 @@ print_until_end(struct connection *c)
 			return fail_output();
 		if (c->ended)
 			return ctl_fail("the daemon has ended the connection");
-		if (!connection_pending(c) && poll(p, NELEM(p), -1) < 0 &&
-		    errno != EINTR)
-			return ctl_fail("poll: %s", strerror(errno));
-		if ((p[1].revents & POLLERR) != 0)
-			return EXIT_SUCCESS;
-		if (connection_receive(c, &err) < 0)
+		if ((r = connection_wait(c, STDOUT_FILENO, &err)) < 0)
 			return ctl_fail("%s", err.text);
+		if (r > 0)
+			return EXIT_SUCCESS;
 	}
 }
 

@@ -8,7 +8,7 @@
  *
  * Frames.  The tap of a page is called in the data path, so it only copies the beginning
  * of the frame to a ring of the last ones; those that are overwritten are counted.  They
- * are sent a few times a second, as nobody could read more.
+ * are sent a few times a second, which is as fast as a person reads.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -365,7 +365,7 @@ def test_race_shows_the_first_answer_and_cancels_the_rest(two):
     wait_for(lambda: not [name for name in d.tasks() if ".query#" in name])
     expect(b, b"me\n", [a])
     refused(d, "race 50ms ask a x ; ask b y",
-            "nobody answered: 1 a: timed out after 50ms; 2 b: timed out after 50ms")
+            "no answer arrived: 1 a: timed out after 50ms; 2 b: timed out after 50ms")
     d.control("pause a")
     refused(d, "race 50ms ask a x", "1 a: a cannot answer: it is paused")
 
