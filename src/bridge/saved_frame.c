@@ -43,6 +43,19 @@ frame_read_wire(struct unpack *u, struct queued *q)
 	q->wire_len = wire.len;
 }
 
+/*
+ * Finds the payload in the frame as received.  It is saved apart, but the queue needs no
+ * space for a payload that lies in the frame (queue_record.c).
+ */
+static void
+find_payload(struct queued *q)
+{
+	const uint8_t *at = memmem(q->wire, q->wire_len, q->payload, q->len);
+
+	if (at != NULL)
+		q->payload = at;
+}
+
 void
 frame_read(struct unpack *u, struct queued *q)
 {
@@ -57,4 +70,6 @@ frame_read(struct unpack *u, struct queued *q)
 	q->payload = payload.at;
 	q->len = payload.len;
 	frame_read_wire(u, q);
+	if (q->wire != NULL && q->len > 0 && !u->failed)
+		find_payload(q);
 }

@@ -189,6 +189,28 @@ def test_whole_frames_that_were_not_forwarded_yet_go_on(pty, daemon, directory, 
     assert d.dropped("b") == 0
 
 
+@pytest.mark.parametrize("framing", ["line", "cobs"])
+def test_what_waits_takes_no_more_of_the_queue_after_a_restart(framing, pty, daemon, connect):
+    """Also where frames are kept as they were received, with their payload in them."""
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing=framing, queue="64K", overflow="drop-newest") +
+               tcp_server("lan", port, framing=framing))
+    client, text = connect(port), b"x" * 200
+    frame = {"line": text + b"\n", "cobs": b"\xc9" + text + b"\x00"}[framing]
+
+    def wait_until_offered(count):
+        pump([client], lambda: d.number("a/offered") == count, what="the frames")
+    a.reading = False
+    client.send(frame * 250)
+    wait_until_offered(250)
+    restart(d, [client])
+    client.send(frame * 100)
+    wait_until_offered(350)
+    assert d.number("a/dropped_overflow") == 0
+    a.reading = True
+    expect(a, frame * 350, [client])
+
+
 def test_what_waits_keeps_its_route_and_clients_their_numbers(pty, daemon, connect):
     a, b, port = pty("a"), pty("b"), free_port()
     conf = serial("a", a, framing="line") + serial("b", b, framing="line") + \
