@@ -143,20 +143,23 @@ history_replay(struct port *port)
 	}
 }
 
-/* Appends the frame, as it is written. */
+/* The frames, as they are written. */
 static int
-append_frame(const struct framing_conf *conf, const struct queued *q,
-    uint8_t **data, size_t *len)
+get_frames(const struct history *h, const struct framing_conf *conf,
+    uint8_t **ret, size_t *ret_len)
 {
-	size_t bound = framing_bound(conf, q->len);
-	uint8_t *grown = realloc(*data, *len + bound + 1);
+	size_t bound = 0, pos = 0;
+	struct queued q;
 	long n;
 
-	if (grown == NULL)
+	while (queue_next(&h->frames, &pos, &q))
+		bound += framing_bound(conf, q.len);
+	if ((*ret = malloc(bound + 1)) == NULL)
 		return -ENOMEM;
-	*data = grown;
-	n = framing_encode(conf, q->payload, q->len, grown + *len);
-	*len += (size_t)MAX(n, 0L);
+	for (pos = 0; queue_next(&h->frames, &pos, &q);) {
+		n = framing_encode(conf, q.payload, q.len, *ret + *ret_len);
+		*ret_len += (size_t)MAX(n, 0L);
+	}
 	return 0;
 }
 
@@ -164,22 +167,15 @@ int
 node_history_get(const struct node *node, uint8_t **ret, size_t *ret_len)
 {
 	const struct history *h = node->history;
-	struct queued q;
-	size_t pos = 0, n;
-	int r = 0;
+	size_t n;
 
 	*ret = NULL;
 	*ret_len = 0;
 	if (h == NULL)
 		return -ENOENT;
-	if (!h->input) {
-		while (r == 0 && queue_next(&h->frames, &pos, &q))
-			r = append_frame(
-			    &node->endpoint->conf->framing, &q, ret, ret_len);
-		if (r < 0)
-			free(*ret);
-		return r;
-	}
+	if (!h->input)
+		return get_frames(
+		    h, &node->endpoint->conf->framing, ret, ret_len);
 	if ((*ret = malloc(h->len + 1)) == NULL)
 		return -ENOMEM;
 	if (h->len < h->limit) {

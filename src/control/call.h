@@ -33,6 +33,8 @@ struct call {
 	struct task_order *order; /* NULL: as they were registered */
 	unsigned stage;
 	size_t shown;
+	uint8_t *bytes; /* that are shown, freed with the call */
+	size_t nbytes;
 	/* ...and the limits of this piece. */
 	uint64_t until;
 	unsigned rows;

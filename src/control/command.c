@@ -327,6 +327,7 @@ call_free(struct call *call)
 	task_order_free(call->order);
 	output_free(call->out);
 	free(call->long_err);
+	free(call->bytes);
 	free(call);
 }
 

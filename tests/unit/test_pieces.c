@@ -23,12 +23,15 @@
 #include <event2/event.h>
 #include <jansson.h>
 
+#include "base64.h"
 #include "command.h"
 #include "call.h"
+#include "history.h"
 #include "session.h"
 #include "log.h"
 
 #define MANY 300
+#define HISTORY (256 * 1024)
 #define PATIENCE (10 * NSEC_PER_SEC)
 
 static struct event_base *base;
@@ -443,6 +446,139 @@ test_a_client_that_leaves(void **state)
 	assert_true(LIST_EMPTY(&bridge->cursors));
 }
 
+/* The endpoint h has read these bytes, and nothing before them. */
+static void
+has_read(const void *data, size_t len)
+{
+	apply("[echo e]\n");
+	apply("[echo h]\nhistory = 256K\n");
+	history_add(bridge_find(bridge, "h")->history, data, len);
+}
+
+static void
+test_a_history_of_many_lines_comes_in_pieces(void **state)
+{
+	char *lines = malloc(HISTORY), *reply;
+	unsigned pieces;
+
+	(void)state;
+	memset(lines, '\n', HISTORY);
+	has_read(lines, HISTORY);
+	reply = whole("history h", &pieces);
+	assert_true(pieces >= HISTORY / CALL_ROWS);
+	assert_int_equal(strlen(reply), HISTORY + 3);
+	assert_memory_equal(reply, lines, HISTORY);
+	assert_string_equal(reply + HISTORY, "OK\n");
+	free(reply);
+	free(lines);
+}
+
+static void
+test_a_long_line_of_a_history_comes_in_pieces(void **state)
+{
+	char *line = malloc(HISTORY), *reply;
+	unsigned pieces;
+
+	(void)state;
+	memset(line, 'x', HISTORY);
+	has_read(line, HISTORY);
+	reply = whole("history h", &pieces);
+	assert_true(pieces > 1);
+	assert_int_equal(strlen(reply), HISTORY + 4);
+	assert_memory_equal(reply, line, HISTORY);
+	assert_string_equal(reply + HISTORY, "\nOK\n");
+	free(reply);
+	free(line);
+}
+
+/* Wherever a line is cut, its CR belongs to its end only before LF. */
+static void
+test_the_ends_of_lines_of_a_history(void **state)
+{
+	char *data = calloc(1, HISTORY), *want = calloc(1, HISTORY), *reply;
+	unsigned pieces;
+
+	(void)state;
+	for (size_t n = 3000; n < 3100; n += 7) {
+		for (size_t i = 0; i < n; i++)
+			append(data, HISTORY, "x");
+		append(data, HISTORY, n % 2 ? "\r\n" : "\ry\n");
+		for (size_t i = 0; i < n; i++)
+			append(want, HISTORY, "x");
+		append(want, HISTORY, n % 2 ? "\n" : "\\ry\n");
+	}
+	for (size_t n = 3070; n < 3074; n++) {
+		for (size_t i = 0; i < n; i++)
+			append(data, HISTORY, "z");
+		append(data, HISTORY, n % 2 ? "\r\ry\r\n" : "\r\n");
+		for (size_t i = 0; i < n; i++)
+			append(want, HISTORY, "z");
+		append(want, HISTORY, n % 2 ? "\\r\\ry\n" : "\n");
+	}
+	append(data, HISTORY, "login: \r");
+	append(want, HISTORY, "login: \nOK\n");
+	has_read(data, strlen(data));
+	reply = whole("history h", &pieces);
+	assert_string_equal(reply, want);
+	free(reply);
+	free(data);
+	free(want);
+}
+
+static void
+test_a_history_as_json_comes_in_pieces(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 3071, 3072, 3073, HISTORY };
+	uint8_t *data = malloc(HISTORY), *back = malloc(HISTORY);
+	unsigned pieces;
+	const char *text;
+	json_t *json;
+	long n;
+
+	(void)state;
+	for (size_t i = 0; i < HISTORY; i++)
+		data[i] = (uint8_t)(i * 7 + i / 256);
+	for (size_t i = 0; i < NELEM(sizes); i++) {
+		has_read(data, sizes[i]);
+		json = parse(whole("json history h", &pieces));
+		assert_true(pieces > 1 || sizes[i] < HISTORY);
+		assert_string_equal(
+		    json_string_value(json_object_get(json, "endpoint")), "h");
+		assert_int_equal(
+		    json_integer_value(json_object_get(json, "size")),
+		    sizes[i]);
+		text = json_string_value(json_object_get(json, "base64"));
+		n = base64_decode(text, strlen(text), back, HISTORY);
+		assert_int_equal(n, sizes[i]);
+		assert_memory_equal(back, data, sizes[i]);
+		json_decref(json);
+	}
+	free(data);
+	free(back);
+}
+
+/* What is shown is of one moment, and the endpoint need not stay. */
+static void
+test_a_history_whose_endpoint_is_removed_between_pieces(void **state)
+{
+	char *lines = malloc(HISTORY), *reply;
+	unsigned pieces = 0;
+
+	(void)state;
+	memset(lines, '\n', HISTORY);
+	has_read(lines, HISTORY);
+	begin("history h");
+	history_add(
+	    bridge_find(bridge, "h")->history, (const uint8_t *)"later", 5);
+	command_step(&session->client);
+	apply("[echo e]\n");
+	reply = finish(&pieces);
+	assert_int_equal(strlen(reply), HISTORY + 3);
+	assert_memory_equal(reply, lines, HISTORY);
+	free(reply);
+	free(lines);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -457,6 +593,11 @@ main(void)
 		TEST(test_peers_leave_between_pieces),
 		TEST(test_a_client_that_does_not_read_waits),
 		TEST(test_a_client_that_leaves),
+		TEST(test_a_history_of_many_lines_comes_in_pieces),
+		TEST(test_a_long_line_of_a_history_comes_in_pieces),
+		TEST(test_the_ends_of_lines_of_a_history),
+		TEST(test_a_history_as_json_comes_in_pieces),
+		TEST(test_a_history_whose_endpoint_is_removed_between_pieces),
 	};
 	int failed;
 
