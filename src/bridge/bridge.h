@@ -237,6 +237,8 @@ struct tap {
 	 */
 	void (*lost)(struct tap *, const struct node *node, const char *reason,
 	    uint64_t n, bool first, bool input);
+	/* The state of the endpoint has changed, also because it is removed. */
+	void (*state)(struct tap *, const struct endpoint *ep);
 	/*
 	 * The endpoints whose frames it shows, NULL-terminated, owned by the tap.  NULL:
 	 * all.

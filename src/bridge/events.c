@@ -367,6 +367,7 @@ on_state(struct endpoint *ep)
 	node_warnings_note(node);
 	/* Its keys may have changed. */
 	node_record(node);
+	taps_state(node);
 	if (node->bridge->changed != NULL)
 		node->bridge->changed(node->bridge);
 }

@@ -132,6 +132,8 @@ void taps_bad(const struct port *from, enum bad_reason reason,
 /* Notifies them of losses without their frames. */
 void taps_lost(const struct node *node, const char *reason, uint64_t n,
     bool first, bool input);
+/* Notifies them of the state of the node's endpoint. */
+void taps_state(const struct node *node);
 /* Notifies them of bytes; out: they were written. */
 void taps_bytes(
     const struct port *port, bool out, const uint8_t *data, size_t len);

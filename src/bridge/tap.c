@@ -260,6 +260,16 @@ taps_lost(const struct node *node, const char *reason, uint64_t n, bool first,
 }
 
 void
+taps_state(const struct node *node)
+{
+	struct tap *tap;
+
+	TAILQ_FOREACH(tap, &node->bridge->taps, entry)
+		if (tap->state != NULL)
+			tap->state(tap, node->endpoint);
+}
+
+void
 taps_bytes(const struct port *port, bool out, const uint8_t *data, size_t len)
 {
 	struct tap *tap;

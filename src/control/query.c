@@ -165,6 +165,12 @@ on_frame(struct tap *tap, const struct port *from, const char *to,
 	end(q, QUERY_ANSWERED);
 }
 
+static bool
+is_up_since(const struct endpoint *ep, uint64_t up_ns)
+{
+	return ep->state == ENDPOINT_UP && ep->since_ns == up_ns;
+}
+
 const char *
 ask_lost(const struct bridge *b, const char *name, uint64_t up_ns)
 {
@@ -174,7 +180,7 @@ ask_lost(const struct bridge *b, const char *name, uint64_t up_ns)
 	if (node == NULL)
 		return "was removed";
 	ep = node->endpoint;
-	if (ep->state != ENDPOINT_UP || ep->since_ns != up_ns)
+	if (!is_up_since(ep, up_ns))
 		return "went down";
 	if (ep->paused)
 		return "was paused";
@@ -182,7 +188,7 @@ ask_lost(const struct bridge *b, const char *name, uint64_t up_ns)
 				      : NULL;
 }
 
-/* Says why the bus of an exchange has not answered. */
+/* Says why a query ended without an answer before its timeout. */
 static void
 explain_lost(struct query *q, bool sent)
 {
@@ -214,6 +220,17 @@ on_unanswered(struct tap *tap, bool sent)
 		return;
 	q->lost_sent = sent;
 	end(q, QUERY_LOST);
+}
+
+/* A query does not survive a new opening: what is read then is not its answer. */
+static void
+on_state(struct tap *tap, const struct endpoint *ep)
+{
+	struct query *q = CONTAINER_OF(tap, struct query, tap);
+
+	if (q->state == QUERY_ASKED && strcmp(ep->conf->name, q->name) == 0 &&
+	    !is_up_since(ep, q->up_ns))
+		end(q, QUERY_LOST);
 }
 
 const char *
@@ -379,6 +396,7 @@ query_new(struct bridge *b, const uint8_t *frame, size_t len)
 	memcpy(q->frame, frame, len);
 	q->tap.frame = on_frame;
 	q->tap.unanswered = on_unanswered;
+	q->tap.state = on_state;
 	q->answer = evbuffer_new();
 	q->timer = evtimer_new(b->base, on_timer, q);
 	if (q->answer != NULL && q->timer != NULL)

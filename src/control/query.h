@@ -76,8 +76,9 @@ query_has_ended(const struct query *q)
 	return q->state >= QUERY_ANSWERED;
 }
 /*
- * What has happened to an endpoint that was asked and is the bus of an exchange, such as
- * "went down"; NULL: nothing, it can still answer.  up_ns: since when it was up.
+ * What has happened to an endpoint that was asked and is the bus of an exchange, or has
+ * changed its state, such as "went down"; NULL: nothing, it can still answer.  up_ns:
+ * since when it was up.
  */
 const char *ask_lost(const struct bridge *b, const char *name, uint64_t up_ns);
 

@@ -299,6 +299,65 @@ def test_who_asks_may_send_no_more_or_be_ended(two):
 
 
 def test_only_a_frame_that_matches_is_the_answer(two):
+def queued(d):
+    return [name for name, row in d.tasks().items()
+            if row["label"].startswith("its turn to ask ")]
+
+
+def test_a_query_ends_when_its_endpoint_goes_down(two):
+    d, a, b = two
+    s, t, u = d.session(), d.session(), d.session()
+    s.send(b"ask a one 1m\n")
+    expect(a, b"one\n", [s])
+    t.send(b"ask a two 1m\n")
+    u.send(b"gather 1m ask b three ; ask a four\n")
+    expect(b, b"three\n", [t, u])
+    wait_for(lambda: len(queued(d)) == 2)
+    b.send(b"3\n")
+    expect(a, b"3\n", [s])
+    a.unplug()
+    assert s.reply() == ([], "ERR a went down before it answered")
+    assert t.reply()[1].startswith("ERR a cannot answer: it is lost")
+    (third, fourth), end = u.reply()
+    assert (third, end) == ("1 b 3", "OK")
+    assert fourth.startswith("2 a ERR a cannot answer: it is lost")
+    a.plug()
+    d.wait_state("a", "up")
+    s.send(b"ask a five 1m\n")
+    expect(a, b"five\n", [s])
+    t.send(b"ask a six 1m\n")
+    flush([t])
+    wait_for(lambda: queued(d))
+    d.control("reopen a")
+    assert s.reply() == ([], "ERR a went down before it answered")
+    # It is up again when the turn of the next one comes.
+    expect(a, b"six\n", [t])
+    a.send(b"6\n")
+    assert t.reply() == (["6"], "OK")
+
+
+def test_a_query_ends_when_its_endpoint_is_removed(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"))
+    s, t, u = d.session(), d.session(), d.session()
+    s.send(b"ask a one 1m\n")
+    expect(a, b"one\n", [s])
+    t.send(b"ask a two 1m\n")
+    u.send(b"ask b three 1m\n")
+    expect(b, b"three\n", [t, u])
+    wait_for(lambda: queued(d))
+    d.reload(serial("b", b, framing="line") + section("echo", "e"))
+    assert s.reply() == ([], "ERR a was removed before it answered")
+    assert t.reply() == ([], "ERR a was removed")
+    b.send(b"3\n")
+    assert u.reply() == (["3"], "OK")
+    expect(b, b"3\n")
+    s.send(b"ask b four 1m\n")
+    expect(b, b"four\n", [s])
+    d.reload(section("pty", "b", link=d.directory / "b", framing="line") + section("echo", "e"))
+    assert s.reply() == ([], "ERR b went down before it answered")
+
+
     d, a, b = two
     s = d.session()
     s.send(b"ask a match=^T= temp? 20s\n")
