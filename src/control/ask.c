@@ -23,6 +23,8 @@
 #define ASK_QUERIES_MAX 64
 /* The bytes of an answer that are shown in one step. */
 #define STEP_BYTES 4096
+/* The bytes of the reasons in the error of a race. */
+#define LOST_ROOM (CLIENT_ERROR_MAX - 32)
 
 enum how {
 	HOW_ASK,    /* one query */
@@ -201,19 +203,69 @@ show_tail(struct client *c, const struct query *q)
 	a->current = -1;
 }
 
+/*
+ * Writes the numbers of the queries that ended for the same reason as the first one, as
+ * "2-4,6", or "2 NAME" if it is alone.  Marks them as told, and returns how many they are.
+ */
+static unsigned
+name_alike(
+    const struct asks *a, unsigned first, bool *told, char *buf, size_t size)
+{
+	const char *reason = query_error(a->query[first]);
+	unsigned n = 0, end;
+
+	buf[0] = '\0';
+	for (unsigned i = first; i < a->n; i = end + 1) {
+		for (end = i; end < a->n &&
+		     strcmp(query_error(a->query[end]), reason) == 0;
+		     end++)
+			told[end] = true;
+		if (end == i)
+			continue;
+		append(buf, size, "%s%u", n > 0 ? "," : "", i + 1);
+		if (end > i + 1)
+			append(buf, size, "-%u", end);
+		n += end - i;
+	}
+	if (n == 1)
+		append(buf, size, " %s", a->query[first]->name);
+	return n;
+}
+
+/* Says what became of each query; those whose reason has no room are counted. */
+static void
+show_lost_race(struct client *c)
+{
+	const struct asks *a = c->asks;
+	char text[CLIENT_ERROR_MAX] = "no answer arrived:";
+	char who[4 * ASK_QUERIES_MAX], part[sizeof(who) + ERROR_MAX + 8];
+	bool told[ASK_QUERIES_MAX] = { false };
+	unsigned n, more = 0;
+
+	for (unsigned i = 0; i < a->n; i++) {
+		if (told[i])
+			continue;
+		n = name_alike(a, i, told, who, sizeof(who));
+		snprintf(part, sizeof(part), "%s %s: %s", i > 0 ? ";" : "", who,
+		    query_error(a->query[i]));
+		if (more > 0 || strlen(text) + strlen(part) > LOST_ROOM)
+			more += n;
+		else
+			append(text, sizeof(text), "%s", part);
+	}
+	if (more > 0)
+		append(text, sizeof(text), "; and %u more", more);
+	client_error(c, text);
+}
+
 /* Everything is shown. */
 static void
 finish(struct client *c)
 {
 	struct asks *a = c->asks;
-	struct error err;
 
 	if (a->how == HOW_RACE && a->winner < 0) {
-		error_set(&err, "no answer arrived:");
-		for (unsigned i = 0; i < a->n; i++)
-			error_append(&err, "%s %u %s: %s", i > 0 ? ";" : "",
-			    i + 1, a->query[i]->name, query_error(a->query[i]));
-		client_error(c, err.text);
+		show_lost_race(c);
 	} else if (a->how == HOW_ASK && a->query[0]->state != QUERY_ANSWERED) {
 		client_error(c, query_error(a->query[0]));
 	} else {

@@ -424,12 +424,39 @@ def test_race_shows_the_first_answer_and_cancels_the_rest(two):
     wait_for(lambda: not [name for name in d.tasks() if ".query#" in name])
     expect(b, b"me\n", [a])
     refused(d, "race 50ms ask a x ; ask b y",
-            "no answer arrived: 1 a: timed out after 50ms; 2 b: timed out after 50ms")
+            "no answer arrived: 1-2: timed out after 50ms")
     d.control("pause a")
     refused(d, "race 50ms ask a x", "1 a: a cannot answer: it is paused")
 
 
 def test_stream_shows_each_answer_when_it_arrives(two):
+def test_a_lost_race_says_what_became_of_each_query(two):
+    d, a, b = two
+
+    def lost(command):
+        with pytest.raises(ControlError) as e:
+            d.control(command)
+        return str(e.value)[str(e.value).index("no answer arrived: "):].split("; ")
+    def numbers(part):
+        """"1-3,7 a: why" is 1, 2, 3 and 7."""
+        who = part.removeprefix("no answer arrived: ").split(":")[0].split()[0]
+        for some in who.split(","):
+            first, _, last = some.partition("-")
+            yield from range(int(first), int(last or first) + 1)
+    told = lost("race 50ms " + ";".join(["ask a x"] * 64))
+    assert sorted(n for part in told for n in numbers(part)) == list(range(1, 65))
+    assert all(re.search(": timed out after 50ms(, before its turn to ask a)?$", t) for t in told)
+    # As many reasons as have no room in one reply.
+    *told, more = lost("race " + ";".join(f"ask a x {n}ms" for n in range(50, 114)))
+    assert told[30].startswith("31 a: timed out after 80ms")
+    assert more == f"and {64 - len(told)} more"
+    d.control("pause a")
+    d.control("pause b")
+    assert lost("race " + ";".join(["ask a x"] * 62 + ["ask b y", "ask a x"])) == \
+        ["no answer arrived: 1-62,64: a cannot answer: it is paused",
+         "63 b: b cannot answer: it is paused"]
+
+
     d, a, b = two
     s = d.session()
     s.send(b"stream 20s ask a one ; ask b two ; ask a three\nversion\n")
