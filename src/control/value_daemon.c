@@ -83,6 +83,25 @@ count_event(const struct event_base *base, const struct event *ev, void *arg)
 }
 
 /*
+ * The links of UDP peers have no descriptor, so that the loop does not visit the events
+ * with which they wait for a datagram.
+ */
+static uint64_t
+count_events_of_links(const struct node *node)
+{
+	const struct port *port;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(port, &node->ports, entry) {
+		const struct link *link = port->link;
+
+		n += link->fd < 0 && link->readable != NULL &&
+		    event_pending(link->readable, EV_READ, NULL);
+	}
+	return n;
+}
+
+/*
  * Counts the events that are added to libevent; one with a descriptor and a timeout
  * counts once.
  */
@@ -92,6 +111,8 @@ count_events(const struct bridge *b)
 	uint64_t n = 0;
 
 	event_base_foreach_event(b->base, count_event, &n);
+	for (unsigned i = 0; i < b->nnodes; i++)
+		n += count_events_of_links(b->node[i]);
 	return n;
 }
 

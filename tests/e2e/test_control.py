@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -298,7 +299,6 @@ def test_who_asks_may_send_no_more_or_be_ended(two):
     expect(b, b"nobody asks\n", [a])
 
 
-def test_only_a_frame_that_matches_is_the_answer(two):
 def queued(d):
     return [name for name, row in d.tasks().items()
             if row["label"].startswith("its turn to ask ")]
@@ -358,6 +358,7 @@ def test_a_query_ends_when_its_endpoint_is_removed(pty, daemon):
     assert s.reply() == ([], "ERR b went down before it answered")
 
 
+def test_only_a_frame_that_matches_is_the_answer(two):
     d, a, b = two
     s = d.session()
     s.send(b"ask a match=^T= temp? 20s\n")
@@ -429,7 +430,6 @@ def test_race_shows_the_first_answer_and_cancels_the_rest(two):
     refused(d, "race 50ms ask a x", "1 a: a cannot answer: it is paused")
 
 
-def test_stream_shows_each_answer_when_it_arrives(two):
 def test_a_lost_race_says_what_became_of_each_query(two):
     d, a, b = two
 
@@ -457,6 +457,7 @@ def test_a_lost_race_says_what_became_of_each_query(two):
          "63 b: b cannot answer: it is paused"]
 
 
+def test_stream_shows_each_answer_when_it_arrives(two):
     d, a, b = two
     s = d.session()
     s.send(b"stream 20s ask a one ; ask b two ; ask a three\nversion\n")
@@ -951,7 +952,7 @@ def waits_match(d):
 
 def test_waiting_tasks_are_exactly_the_events_that_are_armed(
         pty, daemon, connect, directory):
-    a, b, c, port = pty("a"), pty("b"), pty("c"), free_port()
+    a, b, c, port, udp_port = pty("a"), pty("b"), pty("c"), free_port(), free_port()
     d = daemon(serial("a", a, framing="line") +
                serial("b", b, framing="line", queue="4K", stall_timeout="30s") +
                serial("c", c, framing="line", frame_timeout="30s") +
@@ -959,12 +960,21 @@ def test_waiting_tasks_are_exactly_the_events_that_are_armed(
                       reopen_max="60s") +
                section("pty", "p", link=directory / "p") +
                section("echo", "e") +
+               section("udp", "to", send_to="127.0.0.1:9") +
+               section("udp", "by", listen=f"127.0.0.1:{udp_port}") +
                tcp_server("lan", port, framing="line"),
                settled=False, tcp=True)
     d.wait_state("late", "lost")
     waits_match(d)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.sendto(b"a datagram", ("127.0.0.1", udp_port))
+    wait_for(lambda: len(d.json("peers")) == 2)
+    waits_match(d)
+    for command in ("pause to", "pause by", "resume to", "resume by", "reopen to"):
+        d.control(command)
+        waits_match(d)
     client = connect(port)
-    wait_for(lambda: len(d.json("peers")) == 1)
+    wait_for(lambda: len(d.json("peers")) == 3)
     waits_match(d)
     watcher = d.session(tcp=True)
     watcher.send(b"watch\n")
@@ -994,7 +1004,8 @@ def test_waiting_tasks_are_exactly_the_events_that_are_armed(
     waits_match(d)
     client.close()
     watcher.close()
-    wait_for(lambda: d.json("peers") == [])
+    d.control("reopen by")
+    wait_for(lambda: [row["endpoint"] for row in d.json("peers")] == ["to"])
     waits_match(d)
 
 
