@@ -70,6 +70,8 @@ static const struct api table[] = {
 	GET("help"),
 	POST("send", NEEDED("name"), TEXT("text")),
 	POST("ask", NEEDED("name"), TEXT("text"), OPTIONAL("timeout", "2s")),
+	POST("gather", OPTIONAL("timeout", "2s"), TEXT("queries")),
+	POST("race", OPTIONAL("timeout", "2s"), TEXT("queries")),
 	POST("set", NEEDED("path"), TEXT("value")),
 	POST("pause", NEEDED("name")),
 	POST("resume", NEEDED("name")),

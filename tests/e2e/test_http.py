@@ -296,20 +296,60 @@ def test_changes(pair):
     assert status == 405
 
 
+def begin(web, command, **arguments):
+    """A client that has sent a command, and does not wait for the reply."""
+    client = Client(("127.0.0.1", web.port))
+    body = json.dumps(arguments).encode()
+    client.send(b"POST /api/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Authorization: Bearer %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                % (command.encode(), TOKEN.encode(), len(body), body))
+    return client
+
+
+def reply_to(client, peers=()):
+    """The JSON of the reply, which is in chunks."""
+    pump([client, *peers], lambda: client.eof)
+    return json.loads(b"".join(re.findall(rb"\r\n[0-9a-f]+\r\n([^\r]+)", client.take())))
+
+
 def test_ask(pair):
     d, web, a, b = pair(access="full", request_timeout="200ms")
-    client = Client(("127.0.0.1", web.port))
-    body = json.dumps({"name": "a", "text": "how 3s"}).encode()
-    client.send(b"POST /api/ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                b"Authorization: Bearer %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
-                % (TOKEN.encode(), len(body), body))
+    client = begin(web, "ask", name="a", text="how 3s")
     expect(a, b"how 3s\n", [client])
     a.send(b"well \xff\n")
-    pump([client, a], lambda: client.eof)
-    assert json.loads(re.search(rb"\{.*\}", client.take())[0]) == \
-        {"from": "a", "size": 6, "text": r"well \xff"}
+    assert reply_to(client, [a]) == {"from": "a", "size": 6, "text": r"well \xff"}
     status, reply = web.post("ask", name="b", text="how", timeout="300ms")
     assert (status, reply) == (400, {"error": "timed out after 0.3s"})
+
+
+def test_gather(pair):
+    d, web, a, b = pair(access="full")
+    client = begin(web, "gather", queries="ask a one ; ask b two 50ms", timeout="10s")
+    expect(a, b"one\n", [client])
+    a.send(b"1\n")
+    first, second = reply_to(client, [a])
+    assert (first["number"], first["name"], first["text"]) == (1, "a", "1")
+    assert second == {"number": 2, "name": "b", "time": None, "error": "timed out after 50ms"}
+    status, reply = web.post("gather", queries="send a x")
+    assert status == 400 and "query 1 is not 'ask NAME TEXT'" in reply["error"]
+    assert web.post("gather") == (400, {"error": "'queries' is missing"})
+
+
+def test_race(pair):
+    d, web, a, b = pair(access="full")
+    client = begin(web, "race", queries="ask a one ; ask b two", timeout="10s")
+    expect(b, b"two\n", [client])
+    b.send(b"2\n")
+    reply = reply_to(client, [b])
+    assert (reply["number"], reply["name"], reply["text"]) == (2, "b", "2")
+    assert web.post("race", queries="ask a x ; ask b y", timeout="50ms") == \
+        (400, {"error": "no answer arrived: 1-2: timed out after 50ms"})
+    # Each for a reason of its own.
+    queries = ";".join(f"ask a x {n}ms" for n in range(50, 114))
+    status, reply = web.post("race", queries=queries)
+    assert status == 400 and "; 31 a: timed out after 80ms" in reply["error"]
+    status, _, _ = web.request("/api/race?queries=ask", Authorization=f"Bearer {TOKEN}")
+    assert status == 405
 
 
 def test_a_session_may_cancel_itself(pair):
