@@ -1,0 +1,87 @@
+"""
+Web servers, [http NAME]: requests and replies as HTTP 1.1 and 1.0 have them, and clients
+that are slow, incomplete or too many.
+"""
+import http.client
+
+import pytest
+
+from harness import Client, section, serial, wait_for
+from test_http import Stream, Web, pair  # noqa: F401
+
+
+@pytest.mark.parametrize("data, status", [
+    (b"GET / HTTP/1.1\r\n\r\n", 400),
+    (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+    (b"GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+    (b"GET x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"hello\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: local\x00host\r\n\r\n", 400),
+    (b"GET /\x80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"POST /api/send HTTP/1.1\r\nHost: localhost\r\n\r\n", 411),
+    (b"POST /api/send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n", 413),
+    (b"POST /api/send HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+    (b"POST /api/send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x10\r\n\r\n", 400),
+    (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
+    (b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n", 417),
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
+])
+def test_what_is_no_request_is_refused(pair, data, status):
+    d, web, a, b = pair()
+    assert web.raw(data).startswith(f"HTTP/1.1 {status} ")
+    assert web.get("/healthz") == "ok\n"
+
+
+def test_several_requests_on_a_connection(pair):
+    d, web, a, b = pair()
+    c = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    for path in ("/healthz", "/metrics", "/api/endpoints", "/nope", "/healthz"):
+        c.request("GET", path)
+        r = c.getresponse()
+        assert r.read() and r.status == (404 if path == "/nope" else 200)
+        sock = c.sock
+    assert c.sock is sock
+    c.request("HEAD", "/metrics")
+    r = c.getresponse()
+    assert r.status == 200 and r.read() == b""
+    # Sent together, with the end of the input right behind.
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert web.raw(one * 3, end=True).count("\r\n\r\nok\n") == 3
+    # As old programs, and people with netcat, do.
+    assert web.raw(b"GET /healthz HTTP/1.0\n\n").endswith("\r\n\r\nok\n")
+    assert "chunked" not in web.raw(b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert d.number("daemon/waits") == d.number("daemon/events")
+
+
+def test_a_request_has_to_arrive_in_time(pair):
+    d, web, a, b = pair(request_timeout="300ms")
+    assert web.raw(b"GET /healthz HT").startswith("HTTP/1.1 408 ")
+    assert web.raw(b"") == ""
+
+
+def test_a_scraper_that_stops_is_closed(daemon, pty, directory):
+    web = Web(directory, request_timeout="500ms")
+    d = daemon(serial("a", pty("a")) + web.section +
+               "".join(section("echo", f"e{i}") for i in range(300)))
+    client = Client(("127.0.0.1", web.port), receive_buffer=4096)
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    wait_for(lambda: any(t.startswith("web.client") for t in d.tasks()), what="the connection")
+    wait_for(lambda: not any(t.startswith("web.client") for t in d.tasks()), what="its end")
+    client.close()
+
+
+def test_idle_clients_leave_their_places(pair, connect):
+    d, web, a, b = pair(max_clients="3")
+    idle = [connect(web.port) for _ in range(3)]
+    for c in idle:
+        c.send(b"GET /heal")
+    wait_for(lambda: sum(t.startswith("web.client") for t in d.tasks()) == 9)
+    assert web.get("/healthz") == "ok\n"
+    streams = [Stream(web) for _ in range(3)]
+    for s in streams:
+        s.event("hello")
+    assert "503 Service Unavailable" in web.raw(b"")
