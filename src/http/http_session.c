@@ -259,10 +259,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 
 	(void)bev;
 	if (!(what & BEV_EVENT_EOF)) {
-		http_session_close(s,
-		    EVUTIL_SOCKET_ERROR() == 0
-			? "closed without close_notify, or an error of TLS"
-			: strerror(EVUTIL_SOCKET_ERROR()));
+		http_session_close(s, tls_event_reason(EVUTIL_SOCKET_ERROR()));
 		return;
 	}
 	task_begin(&s->read);

@@ -214,6 +214,14 @@ tls_session_is_in(const struct tls_session *session,
 	return false;
 }
 
+/* Of a failure within TLS there is no errno. */
+const char *
+tls_event_reason(int error)
+{
+	return error == 0 ? "closed without close_notify, or an error of TLS"
+			  : strerror(error);
+}
+
 void
 tls_context_free(struct tls_context *context)
 {

@@ -118,6 +118,8 @@ tls_session_name(const struct tls_session *session, size_t i)
 bool tls_session_is_in(const struct tls_session *session,
     bool (*has)(const char *list, const char *name, size_t len),
     const char *list);
+/* Why a bufferevent, with or without TLS, has failed; error: errno in its event callback. */
+const char *tls_event_reason(int error);
 /* NULL is allowed, for both. */
 void tls_context_free(struct tls_context *context);
 void tls_session_free(struct tls_session *session);
