@@ -217,12 +217,14 @@ line_of_query(struct line *line, const struct api *api, const struct request *r,
 {
 	const struct argument *a = &api->arguments[0];
 	char value[256];
+	int given;
 
 	if (a->name == NULL)
 		return 0;
-	return add_argument(line, a,
-	    request_query(r, a->name, value, sizeof(value)) ? value : NULL,
-	    err);
+	given = request_query(r, a->name, value, sizeof(value), err);
+	if (given < 0)
+		return given;
+	return add_argument(line, a, given ? value : NULL, err);
 }
 
 /* --- the reply ------------------------------------------------------------ */

@@ -387,9 +387,11 @@ frames_start(struct http_stream *st, struct error *err)
 {
 	struct event_base *base = st->session->client.bridge->base;
 	char list[WATCH_MAX];
+	int given = request_query(
+	    st->session->request, "watch", list, sizeof(list), err);
 
-	if (!request_query(st->session->request, "watch", list, sizeof(list)))
-		return 0;
+	if (given <= 0)
+		return given;
 	if ((st->tap.names = watched_names(st->session, list, err)) == NULL)
 		return -ENOENT;
 	if (frames_timer == NULL)
@@ -474,7 +476,11 @@ stream_reply(struct http_session *s)
 	r = st != NULL ? frames_start(st, &err) : -ENOMEM;
 	if (r < 0) {
 		free(st);
-		http_reply_error(s, r == -ENOENT ? 404 : 503, err.text);
+		http_reply_error(s,
+		    r == -EINVAL       ? 400
+			: r == -ENOENT ? 404
+				       : 503,
+		    err.text);
 		return;
 	}
 	LIST_INSERT_HEAD(&streams, st, entry);

@@ -4,6 +4,7 @@
  * It is parsed once it is complete, in a copy, whose lines and words become strings.
  */
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -254,9 +255,10 @@ hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes %XX and '+'; no control characters. */
-static bool
-decode(const char *in, size_t len, char *buf, size_t size)
+/* Decodes %XX and '+' of the value of a field; 1, or -EINVAL. */
+static int
+decode(const char *name, const char *in, size_t len, char *buf, size_t size,
+    struct error *err)
 {
 	size_t n = 0;
 
@@ -268,28 +270,38 @@ decode(const char *in, size_t len, char *buf, size_t size)
 		if (c == '%') {
 			if (i + 2 >= len || hex_digit(in[i + 1]) < 0 ||
 			    hex_digit(in[i + 2]) < 0)
-				return false;
+				return error_fail(err, -EINVAL,
+				    "'%s' has a '%%' without two hexadecimal"
+				    " digits after it; '%%' itself is %%25",
+				    name);
 			c = hex_digit(in[i + 1]) * 16 + hex_digit(in[i + 2]);
 			i += 2;
 		}
-		if (n + 1 >= size || (c >= 0 && c < ' ') || c == 0x7f)
-			return false;
+		if ((c >= 0 && c < ' ') || c == 0x7f)
+			return error_fail(err, -EINVAL,
+			    "'%s' has a control character in it", name);
+		if (n + 1 >= size)
+			return error_fail(err, -EINVAL,
+			    "'%s' is longer than %zu bytes", name, size - 1);
 		buf[n++] = (char)c;
 	}
 	buf[n] = '\0';
-	return true;
+	return 1;
 }
 
-bool
-request_query(const struct request *r, const char *name, char *buf, size_t size)
+int
+request_query(const struct request *r, const char *name, char *buf, size_t size,
+    struct error *err)
 {
 	const char *p = r->query;
-	size_t len = strlen(name), n;
+	size_t len = strlen(name), n, skip;
 
 	for (; p != NULL && *p != '\0'; p += n + (p[n] == '&')) {
 		n = strcspn(p, "&");
-		if (n > len && strncmp(p, name, len) == 0 && p[len] == '=')
-			return decode(p + len + 1, n - len - 1, buf, size);
+		if (strcspn(p, "&=") != len || strncmp(p, name, len) != 0)
+			continue;
+		skip = MIN(n, len + 1);
+		return decode(name, p + skip, n - skip, buf, size, err);
 	}
-	return false;
+	return 0;
 }

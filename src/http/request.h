@@ -7,7 +7,7 @@
 #ifndef REQUEST_H
 #define REQUEST_H
 
-#include "util.h"
+#include "error.h"
 
 /* The maximum of a head, and of a body. */
 #define REQUEST_HEAD_MAX 8192
@@ -39,10 +39,11 @@ struct request {
  */
 int request_parse(struct request *r, const char *data, size_t len);
 /*
- * Copies the value of a field of the query, decoded; false: there is none, or it is
- * malformed or longer than the buffer.
+ * Copies the value of a field of the query, decoded; "" if there is none behind its name.
+ * 1: it is given; 0: it is not; -EINVAL: it is malformed or longer than the buffer, with a
+ * message in err.
  */
-bool request_query(
-    const struct request *r, const char *name, char *buf, size_t size);
+int request_query(const struct request *r, const char *name, char *buf,
+    size_t size, struct error *err);
 
 #endif

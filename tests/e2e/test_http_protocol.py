@@ -3,6 +3,7 @@ Web servers, [http NAME]: requests and replies as HTTP 1.1 and 1.0 have them, an
 that are slow, incomplete or too many.
 """
 import http.client
+import json
 
 import pytest
 
@@ -55,6 +56,21 @@ def test_several_requests_on_a_connection(pair):
     assert web.raw(b"GET /healthz HTTP/1.0\n\n").endswith("\r\n\r\nok\n")
     assert "chunked" not in web.raw(b"GET /metrics HTTP/1.0\r\n\r\n")
     assert d.number("daemon/waits") == d.number("daemon/events")
+
+
+def test_a_query_that_is_no_query_is_refused(pair):
+    d, web, a, b = pair()
+    for path, why in (("list?prefix=" + "x" * 300, "'prefix' is longer than 255 bytes"),
+                      ("list?prefix=%zz", "'prefix' has a '%' without two hexadecimal digits"),
+                      ("list?prefix", "'prefix' is empty"),
+                      ("get?path=%", "'path' has a '%' without")):
+        status, _, body = web.request(f"/api/{path}")
+        assert status == 400 and json.loads(body)["error"].startswith(why), (path, body)
+    for names, why in (("a," * 256, "'watch' is longer than 511 bytes"),
+                       ("%0a", "'watch' has a control character in it")):
+        got = web.raw(f"GET /api/stream?watch={names} HTTP/1.0\r\n\r\n".encode())
+        assert got.startswith("HTTP/1.1 400 ") and why in got
+    assert list(web.json("list?prefix=a/state")) == ["a/state"]
 
 
 def test_a_request_has_to_arrive_in_time(pair):

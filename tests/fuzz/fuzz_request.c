@@ -31,7 +31,9 @@ inside(const struct request *r, const char *s)
 static void
 look_up(const struct request *r)
 {
+	struct error err = { "" };
 	char value[64];
+	int given;
 
 	inside(r, r->path);
 	inside(r, r->query);
@@ -43,12 +45,17 @@ look_up(const struct request *r)
 	expect(r->path != NULL && *r->path == '/');
 	expect(r->host != NULL || r->http10);
 	expect(r->body <= REQUEST_BODY_MAX);
-	if (request_query(r, "watch", value, sizeof(value)))
+	/* Every field of the query is found, or refused with a message. */
+	given = request_query(r, "watch", value, sizeof(value), &err);
+	expect(given >= 0 || err.text[0] != '\0');
+	if (given == 1)
 		expect(strlen(value) < sizeof(value));
 	access_refused(r, "box.example other", "a-token-of-some-length");
 	if (access_refused(r, NULL, NULL) == NULL && r->host != NULL)
 		expect(access_host(r->host, NULL));
 	access_change_refused(r, true);
+	if (r->query != NULL && strncmp(r->query, "watch=", 6) == 0)
+		expect(given != 0);
 }
 
 int

@@ -1,6 +1,7 @@
 /*
  * Heads of HTTP requests, and who may ask for what.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,17 +115,41 @@ what_is_invalid_is_refused(void **state)
 static void
 a_query_is_decoded(void **state)
 {
+	static const struct {
+		const char *name, *value, *message;
+	} tests[] = {
+		{ "a", "x/y z", NULL },
+		{ "b", "", NULL },
+		{ "g", "", NULL },
+		{ "n", NULL, NULL },
+		{ "aa", NULL, NULL },
+		{ "c", NULL,
+		    "'c' has a '%' without two hexadecimal digits after it;"
+		    " '%' itself is %25" },
+		{ "f", NULL,
+		    "'f' has a '%' without two hexadecimal digits after it;"
+		    " '%' itself is %25" },
+		{ "d", NULL, "'d' has a control character in it" },
+		{ "e", NULL, "'e' is longer than 15 bytes" },
+		{ "h", "0123456789abcde", NULL },
+	};
+	struct error err;
 	char value[16];
+	int given;
 
 	(void)state;
-	parse("GET /?ab=1&a=x%2fy+z&b&c=%zz&d=%0a&e=0123456789abcdef "
-	      "HTTP/1.1\r\n" HOST "\r\n");
-	assert_true(request_query(&r, "a", value, sizeof(value)));
-	assert_string_equal(value, "x/y z");
-	for (const char *p = "bcde"; *p != '\0'; p++) {
-		char name[2] = { *p, '\0' };
-
-		assert_false(request_query(&r, name, value, sizeof(value)));
+	parse("GET /?ab=1&a=x%2fy+z&b&c=%zz&d=%0a&e=0123456789abcdef&f=%2&g=&"
+	      "h=0123456789abcde HTTP/1.1\r\n" HOST "\r\n");
+	for (size_t i = 0; i < NELEM(tests); i++) {
+		given = request_query(
+		    &r, tests[i].name, value, sizeof(value), &err);
+		if (tests[i].message != NULL) {
+			assert_int_equal(given, -EINVAL);
+			assert_string_equal(err.text, tests[i].message);
+		} else
+			assert_int_equal(given, tests[i].value != NULL);
+		if (tests[i].value != NULL)
+			assert_string_equal(value, tests[i].value);
 	}
 }
 
