@@ -85,12 +85,55 @@ parse_method(struct request *r, const char *word)
 	return refuse(r, 405, "the methods here are GET, HEAD and POST");
 }
 
+/*
+ * Takes the host off http://HOST/PATH, which is moved over the slashes before it, so that
+ * there is room for its end, and for the path if there is none.
+ */
+static int
+take_authority(struct request *r, char **target)
+{
+	char *host = strstr(*target, "://") + 3, *end;
+	size_t len = strcspn(host, "/?");
+
+	if (len == 0)
+		return refuse(r, 400, "the target has no host");
+	end = host + len;
+	r->authority = memmove(host - 2, host, len);
+	r->authority[len] = '\0';
+	if (*end != '/')
+		*--end = '/';
+	*target = end;
+	return 0;
+}
+
+static int
+parse_target(struct request *r, char *target)
+{
+	char *query;
+	int status;
+
+	for (const char *p = target; *p != '\0'; p++)
+		if ((uint8_t)*p <= ' ' || (uint8_t)*p >= 0x7f)
+			return refuse(r, 400, "the target is not ASCII");
+	if ((strncasecmp(target, "http://", 7) == 0 ||
+		strncasecmp(target, "https://", 8) == 0) &&
+	    (status = take_authority(r, &target)) < 0)
+		return status;
+	if (*target != '/')
+		return refuse(r, 400,
+		    "the target begins neither with '/' nor with http://");
+	r->path = target;
+	if ((query = strchr(target, '?')) != NULL)
+		*query++ = '\0';
+	r->query = query;
+	return 0;
+}
+
 /* METHOD TARGET HTTP/1.x */
 static int
 parse_first(struct request *r, char *line)
 {
-	char *target = line != NULL ? strchr(line, ' ') : NULL, *version,
-	     *query;
+	char *target = line != NULL ? strchr(line, ' ') : NULL, *version;
 	int status;
 
 	if (target == NULL)
@@ -109,16 +152,7 @@ parse_first(struct request *r, char *line)
 	r->keep_alive = !r->http10;
 	if ((status = parse_method(r, line)) < 0)
 		return status;
-	if (*target != '/')
-		return refuse(r, 400, "the target does not begin with '/'");
-	for (const char *p = target; *p != '\0'; p++)
-		if ((uint8_t)*p <= ' ' || (uint8_t)*p >= 0x7f)
-			return refuse(r, 400, "the target is not ASCII");
-	r->path = target;
-	if ((query = strchr(target, '?')) != NULL)
-		*query++ = '\0';
-	r->query = query;
-	return 0;
+	return parse_target(r, target);
 }
 
 static int
@@ -241,6 +275,8 @@ request_parse(struct request *r, const char *data, size_t len)
 			return status;
 	if (r->host == NULL && !r->http10)
 		return refuse(r, 400, "the field Host is missing");
+	if (r->authority != NULL)
+		r->host = r->authority;
 	if (r->method == METHOD_POST && !f.length)
 		return refuse(r, 411, "a POST needs a Content-Length");
 	return (int)head;

@@ -20,9 +20,10 @@ struct request {
 	enum method method;
 	bool http10;
 	bool keep_alive;
-	char *path;  /* begins with '/', without the query */
-	char *query; /* what follows '?', or NULL */
-	char *host;
+	char *path;	 /* begins with '/', without the query */
+	char *query;	 /* what follows '?', or NULL */
+	char *authority; /* of the form http://HOST/PATH, or NULL */
+	char *host;	 /* or authority, which replaces it */
 	char *origin;
 	char *authorization;
 	char *content_type;

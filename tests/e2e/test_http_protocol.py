@@ -58,6 +58,14 @@ def test_several_requests_on_a_connection(pair):
     assert d.number("daemon/waits") == d.number("daemon/events")
 
 
+def test_a_host_in_the_target_is_that_of_the_request(pair):
+    d, web, a, b = pair()
+    text = "GET http://%s/healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
+    for target, field, status in (("localhost", "evil.example", 200), ("evil.example", "localhost", 403),
+                                  ("127.0.0.1:80", "localhost", 200), ("", "localhost", 400)):
+        assert web.raw((text % (target, field)).encode()).startswith(f"HTTP/1.1 {status} "), target
+
+
 def test_a_query_that_is_no_query_is_refused(pair):
     d, web, a, b = pair()
     for path, why in (("list?prefix=" + "x" * 300, "'prefix' is longer than 255 bytes"),

@@ -37,6 +37,7 @@ look_up(const struct request *r)
 
 	inside(r, r->path);
 	inside(r, r->query);
+	inside(r, r->authority);
 	inside(r, r->host);
 	inside(r, r->origin);
 	inside(r, r->authorization);
@@ -44,18 +45,21 @@ look_up(const struct request *r)
 	inside(r, r->fetch_site);
 	expect(r->path != NULL && *r->path == '/');
 	expect(r->host != NULL || r->http10);
+	expect(r->authority == NULL ||
+	    (r->host == r->authority && *r->host != '\0' &&
+		strpbrk(r->host, "/?") == NULL));
 	expect(r->body <= REQUEST_BODY_MAX);
 	/* Every field of the query is found, or refused with a message. */
 	given = request_query(r, "watch", value, sizeof(value), &err);
 	expect(given >= 0 || err.text[0] != '\0');
 	if (given == 1)
 		expect(strlen(value) < sizeof(value));
+	if (r->query != NULL && strncmp(r->query, "watch=", 6) == 0)
+		expect(given != 0);
 	access_refused(r, "box.example other", "a-token-of-some-length");
 	if (access_refused(r, NULL, NULL) == NULL && r->host != NULL)
 		expect(access_host(r->host, NULL));
 	access_change_refused(r, true);
-	if (r->query != NULL && strncmp(r->query, "watch=", 6) == 0)
-		expect(given != 0);
 }
 
 int

@@ -91,7 +91,12 @@ what_is_invalid_is_refused(void **state)
 		{ "GET / HTTP/1.10\r\n" HOST "\r\n", 505 },
 		{ "GET / HTTP/1.1 \r\n" HOST "\r\n", 505 },
 		{ "GET / JTTP/1.1\r\n" HOST "\r\n", 400 },
-		{ "GET http://x/ HTTP/1.1\r\n" HOST "\r\n", 400 },
+		{ "GET http:///x HTTP/1.1\r\n" HOST "\r\n", 400 },
+		{ "GET https://?x HTTP/1.1\r\n" HOST "\r\n", 400 },
+		{ "GET http:/x HTTP/1.1\r\n" HOST "\r\n", 400 },
+		{ "GET ftp://x/ HTTP/1.1\r\n" HOST "\r\n", 400 },
+		{ "GET http://x/ HTTP/1.1\r\n\r\n", 400 },
+		{ "GET http://x/\x80 HTTP/1.1\r\n" HOST "\r\n", 400 },
 		{ "GET / HTTP/1.1\r\n\r\n", 400 },
 		{ "GET / HTTP/1.1\r\nHost localhost\r\n\r\n", 400 },
 		{ "GET / HTTP/1.1\r\n: localhost\r\n\r\n", 400 },
@@ -110,6 +115,43 @@ what_is_invalid_is_refused(void **state)
 		assert_int_equal(parse(tests[i].text), -tests[i].status);
 		assert_non_null(r.why);
 	}
+}
+
+static void
+a_target_may_have_a_host(void **state)
+{
+	static const struct {
+		const char *target, *host, *path, *query;
+	} tests[] = {
+		{ "http://box/a?b=c", "box", "/a", "b=c" },
+		{ "HTTPS://[::1]:80/", "[::1]:80", "/", NULL },
+		{ "http://x", "x", "/", NULL },
+		{ "http://box:1?a/b", "box:1", "/", "a/b" },
+		{ "http://u@box//a", "u@box", "//a", NULL },
+		{ "/http://box/", "localhost", "/http://box/", NULL },
+	};
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(tests); i++) {
+		snprintf(text, sizeof(text),
+		    "GET %s HTTP/1.1\r\n" HOST "Origin: http://x\r\n\r\n",
+		    tests[i].target);
+		assert_int_equal(parse(text), strlen(text));
+		assert_string_equal(r.host, tests[i].host);
+		assert_string_equal(r.path, tests[i].path);
+		if (tests[i].query != NULL)
+			assert_string_equal(r.query, tests[i].query);
+		else
+			assert_null(r.query);
+	}
+	/* It alone is what counts. */
+	parse("GET http://evil/ HTTP/1.1\r\n" HOST "\r\n");
+	assert_non_null(access_refused(&r, NULL, NULL));
+	parse("GET http://localhost/ HTTP/1.1\r\nHost: evil\r\n\r\n");
+	assert_null(access_refused(&r, NULL, NULL));
+	parse("GET http://localhost@evil/ HTTP/1.1\r\n" HOST "\r\n");
+	assert_non_null(access_refused(&r, NULL, NULL));
 }
 
 static void
@@ -213,6 +255,7 @@ main(void)
 		cmocka_unit_test(a_connection_is_kept_as_the_client_says),
 		cmocka_unit_test(an_incomplete_head_is_waited_for),
 		cmocka_unit_test(what_is_invalid_is_refused),
+		cmocka_unit_test(a_target_may_have_a_host),
 		cmocka_unit_test(a_query_is_decoded),
 		cmocka_unit_test(hosts_that_are_this_machine),
 		cmocka_unit_test(strangers_are_refused),
