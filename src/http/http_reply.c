@@ -44,9 +44,8 @@ status_text(int status)
 
 /* What was added to the output is sent. */
 static void
-sent(struct http_session *s, size_t before)
+send_output(struct http_session *s)
 {
-	s->in_flight += http_session_queued(s) - before;
 	if (bufferevent_enable(s->bev, EV_WRITE) < 0)
 		http_session_close(s, strerror(errno));
 }
@@ -56,7 +55,6 @@ http_reply_start(struct http_session *s, int status, const char *type,
     const char *headers, ssize_t len)
 {
 	struct evbuffer *out = bufferevent_get_output(s->bev);
-	size_t before = evbuffer_get_length(out);
 	const struct request *r = s->request;
 	bool http10 = r != NULL && r->http10;
 
@@ -84,14 +82,13 @@ http_reply_start(struct http_session *s, int status, const char *type,
 		evbuffer_add_printf(out, "Transfer-Encoding: chunked\r\n");
 	evbuffer_add_printf(out, "Connection: %s\r\n\r\n",
 	    s->keep_alive ? "keep-alive" : "close");
-	sent(s, before);
+	send_output(s);
 }
 
 static void
 push(struct http_session *s, struct evbuffer *data)
 {
 	struct evbuffer *out = bufferevent_get_output(s->bev);
-	size_t before = evbuffer_get_length(out);
 	size_t len = evbuffer_get_length(data);
 
 	if (len == 0 || s->state == HTTP_CLOSED)
@@ -105,7 +102,7 @@ push(struct http_session *s, struct evbuffer *data)
 	evbuffer_add_buffer(out, data);
 	if (s->chunked)
 		evbuffer_add(out, "\r\n", 2);
-	sent(s, before);
+	send_output(s);
 }
 
 void
@@ -135,12 +132,9 @@ http_reply_end(struct http_session *s)
 static void
 reply_done(struct http_session *s)
 {
-	struct evbuffer *out = bufferevent_get_output(s->bev);
-	size_t before = evbuffer_get_length(out);
-
 	if (s->chunked && !s->bodyless) {
-		evbuffer_add(out, "0\r\n\r\n", 5);
-		sent(s, before);
+		evbuffer_add(bufferevent_get_output(s->bev), "0\r\n\r\n", 5);
+		send_output(s);
 	}
 	http_reply_end(s);
 	if (s->keep_alive && !s->ended)
@@ -197,7 +191,7 @@ http_reply_produce(struct http_session *s, const struct reply_ops *ops)
 {
 	s->reply = ops;
 	s->more = true;
-	if (ops->endless)
+	if (http_is_endless(s))
 		http_no_deadline(s);
 }
 
@@ -208,7 +202,8 @@ http_reply_step(struct http_session *s)
 
 	if (s->reply == NULL || !s->more)
 		return false;
-	r = s->reply->step(s);
+	/* The step of an endless reply would wait for something to send. */
+	r = s->reply->endless && s->bodyless ? STEP_DONE : s->reply->step(s);
 	if (r == STEP_FAILED)
 		http_session_close(s, "the reply failed");
 	if (s->state == HTTP_CLOSED)

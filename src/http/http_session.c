@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -275,17 +277,6 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	task_end(&s->read);
 }
 
-/* Whether the client has taken some of what was queued since the last check. */
-static bool
-has_progress(struct http_session *s)
-{
-	uint64_t written = s->in_flight - http_session_queued(s);
-	bool progress = written != s->seen;
-
-	s->seen = written;
-	return progress;
-}
-
 static void
 time_over(struct http_session *s)
 {
@@ -295,11 +286,7 @@ time_over(struct http_session *s)
 		http_try(s);
 		break;
 	case HTTP_REPLYING:
-		if (http_is_endless(s) && has_progress(s))
-			http_set_deadline(s, s->control->conf.request_timeout);
-		else
-			http_session_close(
-			    s, "the reply was not taken in time");
+		http_session_close(s, "the reply was not taken in time");
 		break;
 	default:
 		http_session_close(s, "idle");
@@ -413,6 +400,22 @@ make_bufferevent(struct http_session *s, int fd)
 		close(fd);
 }
 
+/*
+ * The kernel ends the connection of a client that takes nothing of what it is sent for
+ * request_timeout: one that has stopped, or whose machine has.
+ */
+static void
+set_options(struct http_session *s, int fd)
+{
+	const unsigned ms =
+	    (unsigned)(s->control->conf.request_timeout / NSEC_PER_MSEC);
+	const int size = SEND_BUFFER, on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 static void
 add_tasks(struct http_session *s)
 {
@@ -427,7 +430,6 @@ http_session_new(struct control *c, int fd, struct tls_session *tls,
     const char *peer, void (*respond)(struct http_session *))
 {
 	struct http_session *s = calloc(1, sizeof(*s));
-	int size = SEND_BUFFER;
 
 	if (s == NULL || turns_hold(c->bridge->base) < 0) {
 		free(s);
@@ -462,7 +464,7 @@ http_session_new(struct control *c, int fd, struct tls_session *tls,
 		http_session_free(s);
 		return -ENOMEM;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	set_options(s, fd);
 	add_tasks(s);
 	bufferevent_setcb(s->bev, on_read, on_write, on_event, s);
 	bufferevent_setwatermark(s->bev, EV_READ, 0, INPUT_MAX);

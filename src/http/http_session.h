@@ -30,7 +30,8 @@ struct reply_ops {
 	enum step (*step)(struct http_session *s);
 	/* Frees what it used; also when it is not completed.  NULL: nothing. */
 	void (*end)(struct http_session *s);
-	/* It has no end, and so no deadline: only what is queued has. */
+	/* It has no end, and so no deadline: the kernel ends the connection if the client
+	 * takes nothing of it. */
 	bool endless;
 };
 
@@ -60,8 +61,6 @@ struct http_session {
 	bool started;	   /* the head of the reply is queued */
 	bool chunked;	   /* its body is sent in chunks */
 	bool bodyless;	   /* it has no body, as it replies to HEAD */
-	uint64_t in_flight,
-	    seen; /* bytes passed on; bytes written by the last check */
 	uint64_t requests;
 	struct evbuffer *out;	 /* of the body, to be sent */
 	bool more;		 /* the next step of the reply can be done */

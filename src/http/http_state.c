@@ -7,8 +7,7 @@
  * read      a request; of a reply without an end, the client to close
  * write     the client to take what is queued
  * deadline  the time in which a request has to arrive, its reply has to be taken, or
- *           another request may follow; of a reply without an end, the time in which the
- *           client has to take something, while anything is queued
+ *           another request may follow; a reply without an end has none
  *
  * A client that the daemon closes first gets what is queued; the session then lingers,
  * because a close with unread input would reset the connection.
@@ -40,7 +39,7 @@ http_is_full(const struct http_session *s)
 bool
 http_is_endless(const struct http_session *s)
 {
-	return s->reply != NULL && s->reply->endless;
+	return s->reply != NULL && s->reply->endless && !s->bodyless;
 }
 
 void
@@ -64,7 +63,6 @@ http_set_state(struct http_session *s, enum http_state state)
 {
 	s->state = state;
 	s->since_ns = now_ns();
-	s->seen = s->in_flight - http_session_queued(s);
 	if (state == HTTP_CLOSED)
 		http_no_deadline(s);
 	else
@@ -106,21 +104,13 @@ linger(struct http_session *s)
 
 /* There is no deadline while an answer is awaited: a query has a timeout of its own. */
 static void
-update_deadline(struct http_session *s, size_t queued)
+update_deadline(struct http_session *s)
 {
 	if (s->client.asking && !s->asking)
 		http_no_deadline(s);
 	else if (!s->client.asking && s->asking)
 		http_set_deadline(s, s->control->conf.request_timeout);
 	s->asking = s->client.asking;
-	if (!http_is_endless(s))
-		return;
-	if (queued == 0)
-		http_no_deadline(s);
-	else if (!evtimer_pending(s->timer, NULL)) {
-		s->seen = s->in_flight - queued;
-		http_set_deadline(s, s->control->conf.request_timeout);
-	}
 }
 
 void
@@ -141,7 +131,7 @@ http_update(struct http_session *s)
 	    queued <= HTTP_OUTPUT_MARK &&
 		(s->state == HTTP_REPLYING ? s->reply != NULL && s->more
 					   : s->state == HTTP_IDLE && input));
-	update_deadline(s, queued);
+	update_deadline(s);
 	TASK_SET(&s->write, queued > 0 ? TASK_WAITING : TASK_IDLE);
 	reading =
 	    !s->ended && (s->state != HTTP_REPLYING || http_is_endless(s));

@@ -17,7 +17,7 @@ void http_session_close(struct http_session *s, const char *why);
 
 /* Nothing more is produced until the client has taken some of what is queued. */
 bool http_is_full(const struct http_session *s);
-/* The reply in progress has no end. */
+/* The reply in progress has no end; that to HEAD ends with its head. */
 bool http_is_endless(const struct http_session *s);
 /* The only writer of the state; its deadline starts. */
 void http_set_state(struct http_session *s, enum http_state state);

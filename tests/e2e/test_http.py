@@ -435,6 +435,29 @@ def test_a_page_that_stops_reading_costs_little(daemon, pty, directory):
         s.client.close()
 
 
+def test_head_of_the_events_ends(pair):
+    d, web, a, b = pair()
+    got = web.raw(b"HEAD /api/stream?watch=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert got.startswith("HTTP/1.1 200 ") and got.endswith("\r\n\r\n"), got
+    assert "text/event-stream" in got and "event:" not in got
+    assert web.request("/api/stream?watch=nobody", "HEAD")[0] == 404
+    wait_for(lambda: "http.frames" not in d.tasks(), what="the end of the reply")
+
+
+def test_a_page_that_takes_nothing_is_closed(daemon, pty, directory):
+    """Although what it is sent still fits in the buffers of the kernel."""
+    web = Web(directory, request_timeout="1s")
+    d = daemon(serial("a", pty("a")) + web.section +
+               "".join(section("echo", f"e{i}") for i in range(20)))
+    reader, stopped = Stream(web), Stream(web, receive_buffer=4096)
+    sessions = lambda: [t for t in d.tasks() if re.fullmatch(r"web\.client.*\.read", t)]  # noqa: E731
+    wait_for(lambda: len(sessions()) == 2, what="both")
+    pump([reader.client], lambda: len(sessions()) == 1, what="the end of one")
+    reader.event("counters")
+    assert not reader.client.eof
+    stopped.client.close()
+
+
 # --- who gets what -----------------------------------------------------------
 
 def test_strangers_pages_are_refused(pair):
