@@ -137,8 +137,10 @@ reply_done(struct http_session *s)
 		send_output(s);
 	}
 	http_reply_end(s);
-	if (s->keep_alive && !s->ended)
-		http_set_state(s, HTTP_IDLE);
+	if (!s->keep_alive)
+		return;
+	http_set_state(s, HTTP_IDLE);
+	s->unparsed = true;
 }
 
 static enum step

@@ -143,26 +143,32 @@ take_request(struct http_session *s)
 	return 1;
 }
 
+/* There is no complete request.  After the last one the replies that are queued are sent. */
+static void
+no_request(struct http_session *s)
+{
+	/* An idle connection needs no memory for a request. */
+	free(s->request);
+	s->request = NULL;
+	if (!s->ended)
+		return;
+	s->keep_alive = false;
+	http_set_state(s, HTTP_REPLYING);
+}
+
 /* Begins to reply to the next request; false: there is none. */
 static bool
 next_request(struct http_session *s)
 {
+	bool input = evbuffer_get_length(bufferevent_get_input(s->bev)) > 0;
 	int r;
 
-	if (evbuffer_get_length(bufferevent_get_input(s->bev)) == 0) {
-		if (s->ended)
-			http_session_close(s, "done");
-		return false;
-	}
-	if (s->state == HTTP_IDLE)
+	s->unparsed = false;
+	if (s->state == HTTP_IDLE && input)
 		http_set_state(s, HTTP_READING);
-	r = take_request(s);
+	r = input ? take_request(s) : 0;
 	if (r == 0) {
-		/* An idle connection needs no memory for a request. */
-		free(s->request);
-		s->request = NULL;
-		if (s->ended)
-			http_session_close(s, "ended in a request");
+		no_request(s);
 		return false;
 	}
 	if (r < 0) {
@@ -212,11 +218,8 @@ http_try(struct http_session *s)
 {
 	if (turns_free())
 		http_turn(s);
-	else {
+	else
 		http_update(s);
-		if (s->state != HTTP_CLOSED && s->state != HTTP_LINGERING)
-			turns_wait(&s->turn, true);
-	}
 }
 
 static void
@@ -238,8 +241,10 @@ on_read(struct bufferevent *bev, void *arg)
 	task_begin(&s->read);
 	if (s->state == HTTP_LINGERING || http_is_endless(s))
 		evbuffer_drain(in, evbuffer_get_length(in));
-	else
+	else {
+		s->unparsed = true;
 		http_try(s);
+	}
 	task_end(&s->read);
 }
 
@@ -265,7 +270,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	}
 	task_begin(&s->read);
-	s->ended = true;
+	s->ended = s->unparsed = true;
 	if (s->state == HTTP_LINGERING || http_is_endless(s))
 		http_session_close(s, "done");
 	else {

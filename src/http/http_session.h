@@ -56,6 +56,7 @@ struct http_session {
 	    *timer; /* the deadline, or the deferred step that frees it */
 	enum http_state state;
 	uint64_t since_ns; /* of the state */
+	bool unparsed;	   /* input, or its end, has not been looked at */
 	bool ended;	   /* the client sends no more */
 	bool keep_alive;   /* another request may follow */
 	bool started;	   /* the head of the reply is queued */

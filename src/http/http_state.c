@@ -113,11 +113,26 @@ update_deadline(struct http_session *s)
 	s->asking = s->client.asking;
 }
 
+/* Whether a step can be performed, once the client has taken enough. */
+static bool
+has_work(const struct http_session *s)
+{
+	switch (s->state) {
+	case HTTP_IDLE:
+	case HTTP_READING:
+		return s->unparsed;
+	case HTTP_REPLYING:
+		return s->reply != NULL && s->more;
+	default:
+		return false;
+	}
+}
+
 void
 http_update(struct http_session *s)
 {
-	bool reading, input;
 	size_t queued;
+	bool reading;
 
 	if (s->state == HTTP_CLOSED)
 		return;
@@ -126,11 +141,7 @@ http_update(struct http_session *s)
 		linger(s);
 	if (s->state == HTTP_CLOSED)
 		return;
-	input = evbuffer_get_length(bufferevent_get_input(s->bev)) > 0;
-	turns_wait(&s->turn,
-	    queued <= HTTP_OUTPUT_MARK &&
-		(s->state == HTTP_REPLYING ? s->reply != NULL && s->more
-					   : s->state == HTTP_IDLE && input));
+	turns_wait(&s->turn, queued <= HTTP_OUTPUT_MARK && has_work(s));
 	update_deadline(s);
 	TASK_SET(&s->write, queued > 0 ? TASK_WAITING : TASK_IDLE);
 	reading =

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from harness import Client, section, serial, wait_for
+from harness import Client, flush, pump, section, serial, wait_for
 from test_http import Stream, Web, pair  # noqa: F401
 
 
@@ -79,6 +79,37 @@ def test_a_query_that_is_no_query_is_refused(pair):
         got = web.raw(f"GET /api/stream?watch={names} HTTP/1.0\r\n\r\n".encode())
         assert got.startswith("HTTP/1.1 400 ") and why in got
     assert list(web.json("list?prefix=a/state")) == ["a/state"]
+
+
+def test_all_requests_before_the_end_of_the_input_get_replies(daemon, pty, directory):
+    """Also to a client that reads slowly."""
+    web = Web(directory)
+    daemon(serial("a", pty("a")) + web.section +
+           "".join(section("echo", f"e{i}") for i in range(300)))
+    ask = "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    size = len(web.get("/metrics"))
+    for tail in ("", "GET /healthz HT"):
+        client = Client(("127.0.0.1", web.port), receive_buffer=4096)
+        client.send((ask % "/metrics" * 3 + tail).encode())
+        flush([client])
+        client.end()
+        pump([client], lambda: client.eof, what="three replies")
+        got = client.take()
+        assert got.count(b"\r\n0\r\n\r\n") == 3 and len(got) > 2.9 * size, (tail, len(got))
+        client.close()
+
+
+def test_requests_wait_for_a_busy_daemon(pair):
+    d, web, a, b = pair()
+    busy = [Client(d.socket) for _ in range(6)]
+    for c in busy:
+        c.send(b"list\n" * 2000)
+    pump(busy, lambda: all(c.received for c in busy), what="busy clients")
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    got = web.raw(one * 3, streams=busy, end=True)
+    assert got.count("\r\n\r\nok\n") == 3
+    for c in busy:
+        c.close()
 
 
 def test_a_request_has_to_arrive_in_time(pair):
