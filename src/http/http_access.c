@@ -90,15 +90,19 @@ same_secret(const char *given, const char *token)
 	return differs == 0;
 }
 
-static bool
-has_token(const struct request *r, const char *token)
+/* What is wrong with the token of the request, or NULL. */
+static const char *
+token_fault(const struct request *r, const char *token)
 {
 	const char *p = r->authorization;
 
 	if (p == NULL || strncasecmp(p, "Bearer ", 7) != 0)
-		return false;
+		return "the field 'Authorization: Bearer TOKEN' is missing,"
+		       " with the token of token_file";
 	p += 7;
-	return same_secret(p + strspn(p, " "), token);
+	return same_secret(p + strspn(p, " "), token)
+	    ? NULL
+	    : "the token is not that of token_file";
 }
 
 const char *
@@ -113,10 +117,7 @@ access_refused(const struct request *r, const char *hosts, const char *token)
 	    strcmp(r->fetch_site, "same-origin") != 0 &&
 	    strcmp(r->fetch_site, "none") != 0)
 		return "the request comes from a page of another origin";
-	if (token != NULL && !has_token(r, token))
-		return "the field 'Authorization: Bearer TOKEN' is missing, or"
-		       " the token is not that of token_file";
-	return NULL;
+	return token != NULL ? token_fault(r, token) : NULL;
 }
 
 const char *

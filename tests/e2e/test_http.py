@@ -468,9 +468,12 @@ def test_strangers_pages_are_refused(pair):
         assert web.request(path, Origin="http://evil.example", **good)[0] == 403, path
         assert web.request(path, Origin="null", **good)[0] == 403, path
     for path in ("/metrics", "/api/endpoints", "/api/stream", "/nope"):
-        assert web.request(path)[0] == 403, path
-        assert web.request(path, Authorization="Bearer " + TOKEN[:-1])[0] == 403
-        assert web.request(path, Authorization="Bearer " + TOKEN + "0")[0] == 403
+        for given in ({}, {"Authorization": "Basic " + TOKEN}):
+            status, _, body = web.request(path, **given)
+            assert status == 403 and "Bearer TOKEN' is missing" in body, (path, body)
+        for wrong in (TOKEN[:-1], TOKEN + "0", "x"):
+            status, _, body = web.request(path, Authorization="Bearer " + wrong)
+            assert status == 403 and "the token is not that of token_file" in body, (path, body)
         assert web.request(path, Sec_Fetch_Site="cross-site", **good)[0] == 403
     assert web.request("/healthz")[0] == 200
     assert web.request("/")[0] == 200
