@@ -189,12 +189,18 @@ check_members(const struct api *api, json_t *object, struct error *err)
 }
 
 static int
-line_of_body(struct line *line, const struct api *api, const char *body,
-    size_t len, struct error *err)
+line_of_body(struct line *line, const struct api *api,
+    const struct request *request, const char *body, struct error *err)
 {
+	size_t len = request->body;
 	json_t *object;
 	int r = 0;
 
+	if (request->query != NULL && *request->query != '\0')
+		return error_fail(err, -EINVAL,
+		    "the arguments of %s are members of the JSON object in the"
+		    " body, and not in the query",
+		    api->name);
 	if (len == 0 && api->arguments[0].name == NULL)
 		return 0;
 	object = json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL);
@@ -219,8 +225,9 @@ line_of_query(struct line *line, const struct api *api, const struct request *r,
 	char value[256];
 	int given;
 
-	if (a->name == NULL)
-		return 0;
+	given = request_query_only(r, api->name, a->name, err);
+	if (given < 0 || a->name == NULL)
+		return given;
 	given = request_query(r, a->name, value, sizeof(value), err);
 	if (given < 0)
 		return given;
@@ -309,11 +316,11 @@ find_api(const char *name)
 
 /* Names the commands, for somebody who tries. */
 static void
-unknown(struct http_session *s)
+unknown(struct http_session *s, const char *name)
 {
 	struct error err;
 
-	error_set(&err, "the commands are");
+	error_set(&err, "there is no command '%.64s'; the commands are", name);
 	for (size_t i = 0; i < NELEM(table); i++)
 		error_append(&err, "%s %s%s", i > 0 ? "," : "", table[i].name,
 		    table[i].method == METHOD_POST ? " (POST)" : "");
@@ -325,14 +332,15 @@ void
 api_reply(struct http_session *s)
 {
 	const struct request *r = s->request;
-	const struct api *api = find_api(r->path + strlen("/api/"));
+	const char *name = r->path + strlen("/api/");
+	const struct api *api = find_api(name);
 	bool post = r->method == METHOD_POST;
 	struct error err = { "" };
 	struct line line = { .len = 0 };
 	int status;
 
 	if (api == NULL) {
-		unknown(s);
+		unknown(s, name);
 		return;
 	}
 	if ((api->method == METHOD_POST) != post) {
@@ -342,7 +350,7 @@ api_reply(struct http_session *s)
 	}
 	add(&line, "json ", 5);
 	add(&line, api->name, strlen(api->name));
-	status = post ? line_of_body(&line, api, s->body, r->body, &err)
+	status = post ? line_of_body(&line, api, r, s->body, &err)
 		      : line_of_query(&line, api, r, &err);
 	if (status < 0) {
 		http_reply_error(s, 400, err.text);

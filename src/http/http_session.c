@@ -112,7 +112,10 @@ bad_request(struct http_session *s, int status, const char *why)
 	http_set_state(s, HTTP_REPLYING);
 	log_limited(&s->control->refused, LOG_NOTICE, ABOUT_CONTROL,
 	    s->control->conf.name, "%s refused: %s", s->address, why);
-	http_reply_text(s, status, why);
+	if (s->request != NULL && request_is_api(s->request))
+		http_reply_error(s, status, why);
+	else
+		http_reply_text(s, status, why);
 }
 
 /*

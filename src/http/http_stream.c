@@ -387,9 +387,11 @@ frames_start(struct http_stream *st, struct error *err)
 {
 	struct event_base *base = st->session->client.bridge->base;
 	char list[WATCH_MAX];
-	int given = request_query(
-	    st->session->request, "watch", list, sizeof(list), err);
+	const struct request *r = st->session->request;
+	int given = request_query_only(r, "stream", "watch", err);
 
+	if (given == 0)
+		given = request_query(r, "watch", list, sizeof(list), err);
 	if (given <= 0)
 		return given;
 	if ((st->tap.names = watched_names(st->session, list, err)) == NULL)

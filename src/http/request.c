@@ -150,9 +150,9 @@ parse_first(struct request *r, char *line)
 		    : refuse(r, 400, "the first line is no HTTP request");
 	r->http10 = version[7] == '0';
 	r->keep_alive = !r->http10;
-	if ((status = parse_method(r, line)) < 0)
+	if ((status = parse_target(r, target)) < 0)
 		return status;
-	return parse_target(r, target);
+	return parse_method(r, line);
 }
 
 static int
@@ -340,4 +340,38 @@ request_query(const struct request *r, const char *name, char *buf, size_t size,
 		return decode(name, p + skip, n - skip, buf, size, err);
 	}
 	return 0;
+}
+
+int
+request_query_only(const struct request *r, const char *command,
+    const char *name, struct error *err)
+{
+	const char *p = r->query;
+	bool given = false;
+	size_t len, n;
+
+	for (; p != NULL && *p != '\0'; p += n + (p[n] == '&')) {
+		n = strcspn(p, "&");
+		len = strcspn(p, "&=");
+		if (n == 0)
+			continue;
+		if (name == NULL || strlen(name) != len ||
+		    strncmp(p, name, len) != 0)
+			return error_fail(err, -EINVAL,
+			    "%s has no argument '%.*s'%s%s%s", command,
+			    (int)MIN(len, (size_t)64), p,
+			    name != NULL ? "; it has '" : "",
+			    name != NULL ? name : "", name != NULL ? "'" : "");
+		if (given)
+			return error_fail(
+			    err, -EINVAL, "'%s' is given twice", name);
+		given = true;
+	}
+	return 0;
+}
+
+bool
+request_is_api(const struct request *r)
+{
+	return r->path != NULL && strncmp(r->path, "/api/", 5) == 0;
 }

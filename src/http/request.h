@@ -46,5 +46,13 @@ int request_parse(struct request *r, const char *data, size_t len);
  */
 int request_query(const struct request *r, const char *name, char *buf,
     size_t size, struct error *err);
+/*
+ * Refuses a query of a command with another field than name, which may be NULL, or with
+ * two of them; -EINVAL with a message.
+ */
+int request_query_only(const struct request *r, const char *command,
+    const char *name, struct error *err);
+/* Its path is that of a command; so replies that refuse it are JSON. */
+bool request_is_api(const struct request *r);
 
 #endif

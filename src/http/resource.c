@@ -91,7 +91,7 @@ resource_reply(struct http_session *s)
 	const struct control_conf *conf = &s->control->conf;
 	struct request *r = s->request;
 	const struct resource *found = find_resource(r->path);
-	bool api = found == NULL && strncmp(r->path, "/api/", 5) == 0;
+	bool api = found == NULL && request_is_api(r);
 	const char *why;
 
 	if (found != NULL && found->link && r->origin == NULL)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from harness import Client, flush, pump, section, serial, wait_for
-from test_http import Stream, Web, pair  # noqa: F401
+from test_http import TOKEN, Stream, Web, pair  # noqa: F401
 
 
 @pytest.mark.parametrize("data, status", [
@@ -79,6 +79,29 @@ def test_a_query_that_is_no_query_is_refused(pair):
         got = web.raw(f"GET /api/stream?watch={names} HTTP/1.0\r\n\r\n".encode())
         assert got.startswith("HTTP/1.1 400 ") and why in got
     assert list(web.json("list?prefix=a/state")) == ["a/state"]
+
+
+def test_what_is_not_in_the_api_is_refused(pair):
+    """As JSON, as all its replies."""
+    d, web, a, b = pair(access="full")
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    for path, status, why in (
+            ("ps?pattern=a", 400, "ps has no argument 'pattern'"),
+            ("get?path=a/state&x", 400, "get has no argument 'x'; it has 'path'"),
+            ("get?path=a/state&path=b/state", 400, "'path' is given twice"),
+            ("stream?watched=a", 400, "stream has no argument 'watched'; it has 'watch'"),
+            ("nosuch", 404, "there is no command 'nosuch'; the commands are endpoints, "),
+            ("reload", 405, "this is given by POST")):
+        got, head, body = web.request(f"/api/{path}", **token)
+        assert got == status and json.loads(body)["error"].startswith(why), (path, body)
+    got, _, body = web.request("/api/pause?name=a", "POST", "", Content_Type="application/json", **token)
+    assert got == 400 and "not in the query" in json.loads(body)["error"]
+    for start, status, why in ((b"DELETE /api/ps", 405, "the methods here are"),
+                               (b"POST /api/pause", 411, "a POST needs a Content-Length")):
+        head, body = web.raw(start + b" HTTP/1.1\r\nHost: localhost\r\n\r\n").split("\r\n\r\n")
+        assert head.startswith(f"HTTP/1.1 {status} ") and "application/json" in head
+        assert json.loads(body)["error"].startswith(why)
+    assert d.state("a") == "up"
 
 
 def test_all_requests_before_the_end_of_the_input_get_replies(daemon, pty, directory):

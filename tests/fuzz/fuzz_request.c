@@ -1,6 +1,7 @@
 /*
  * Heads of HTTP requests, as they come in piece by piece; and what is looked up in them.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,8 @@ look_up(const struct request *r)
 		expect(strlen(value) < sizeof(value));
 	if (r->query != NULL && strncmp(r->query, "watch=", 6) == 0)
 		expect(given != 0);
+	given = request_query_only(r, "stream", "watch", &err);
+	expect(given == 0 || (given == -EINVAL && err.text[0] != '\0'));
 	access_refused(r, "box.example other", "a-token-of-some-length");
 	if (access_refused(r, NULL, NULL) == NULL && r->host != NULL)
 		expect(access_host(r->host, NULL));

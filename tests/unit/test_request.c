@@ -196,6 +196,38 @@ a_query_is_decoded(void **state)
 }
 
 static void
+other_fields_of_a_query_are_refused(void **state)
+{
+	static const struct {
+		const char *query, *name, *message;
+	} tests[] = {
+		{ "", NULL, NULL },
+		{ "?", NULL, NULL },
+		{ "?&&", NULL, NULL },
+		{ "?a=b&", "a", NULL },
+		{ "?x", NULL, "c has no argument 'x'" },
+		{ "?x=1", "a", "c has no argument 'x'; it has 'a'" },
+		{ "?a=1&aa=2", "a", "c has no argument 'aa'; it has 'a'" },
+		{ "?=1", "a", "c has no argument ''; it has 'a'" },
+		{ "?a=1&a", "a", "'a' is given twice" },
+	};
+	struct error err;
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(tests); i++) {
+		snprintf(text, sizeof(text), "GET /%s HTTP/1.0\r\n\r\n",
+		    tests[i].query);
+		assert_int_equal(parse(text), strlen(text));
+		assert_int_equal(
+		    request_query_only(&r, "c", tests[i].name, &err),
+		    tests[i].message != NULL ? -EINVAL : 0);
+		if (tests[i].message != NULL)
+			assert_string_equal(err.text, tests[i].message);
+	}
+}
+
+static void
 hosts_that_are_this_machine(void **state)
 {
 	static const char *const right[] = { "localhost", "localhost:80",
@@ -257,6 +289,7 @@ main(void)
 		cmocka_unit_test(what_is_invalid_is_refused),
 		cmocka_unit_test(a_target_may_have_a_host),
 		cmocka_unit_test(a_query_is_decoded),
+		cmocka_unit_test(other_fields_of_a_query_are_refused),
 		cmocka_unit_test(hosts_that_are_this_machine),
 		cmocka_unit_test(strangers_are_refused),
 	};
