@@ -18,14 +18,14 @@ def open_page(directory):
     """Opens the page of a server in a browser; nothing may be complained about."""
     made = []
 
-    def make(web, token=None, **kwargs):
+    def make(web, token=None, live=True, **kwargs):
         b = browser(directory, **kwargs)
         made.append(b)
         b.get(f"http://127.0.0.1:{web.port}/")
         if token:
             wait_for(lambda: b.find_element("id", "token").is_displayed(), what="the form")
             b.find_element("css selector", "#token input").send_keys(token + "\n")
-        wait_for(lambda: b.find_element("id", "link").text.endswith("live"),
+        wait_for(lambda: not live or b.find_element("id", "link").text.endswith("live"),
                  what="the page to be live")
         return b
     yield make
@@ -134,6 +134,22 @@ def test_the_page_with_500_endpoints(daemon, pty, directory, open_page):
         "const t = performance.now(); for (let i = 0; i < 5; i++) draw(); return performance.now() - t")
     assert took < 5000
     assert complaints(page) == []
+
+
+def test_the_page_asks_for_the_token(pty, daemon, directory, open_page):
+    web = Web(directory, access="full")
+    daemon(serial("a", pty("a")) + web.section)
+    page = open_page(web, live=False)
+    wait_for(lambda: text(page, "link").endswith("token needed"), what="the question")
+    box = page.find_element("css selector", "#token input")
+    assert box.is_displayed() and text(page, "why") == ""
+    box.send_keys("wrong\n")
+    wait_for(lambda: text(page, "why") == "the token is not that of token_file", what="the refusal")
+    assert text(page, "link").endswith("token needed")
+    box.clear()
+    box.send_keys(TOKEN + "\n")
+    wait_for(lambda: text(page, "link").endswith("live"), what="the page to be live")
+    assert not box.is_displayed()
 
 
 @pytest.mark.parametrize("dark", [False, True])
