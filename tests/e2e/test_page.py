@@ -166,6 +166,13 @@ def test_the_page_on_a_phone(pty, daemon, directory, open_page, dark):
     # Nothing is wider than the screen.
     wait_for(lambda: page.execute_script("return document.documentElement.scrollWidth") <= 360,
              what="the page to fit")
+    about = "const a = document.getElementById('about'); return a.scrollWidth <= a.clientWidth && a.textContent"
+    wait_for(lambda: (page.execute_script(about) or "").endswith("access read"), what="all of the first lines")
+    # Each number has a unit.
+    assert text(page, "graph-note") == "rates in frames per second"
+    titles = page.execute_script("return [...document.querySelectorAll('#endpoints th')].map(t => t.textContent)")
+    assert [t for t in titles if " " in t or "/" in t] == [
+        "IN frames/s", "OUT frames/s", "BYTES/s", "QUEUE bytes", "DROPPED frames"]
     colour = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     bright = sum(json.loads("[" + colour[4:-1] + "]")) > 3 * 128
     assert bright is not dark
