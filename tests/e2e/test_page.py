@@ -136,6 +136,24 @@ def test_the_page_with_500_endpoints(daemon, pty, directory, open_page):
     assert complaints(page) == []
 
 
+def test_routes_are_drawn_with_their_directions(pty, daemon, directory, open_page):
+    web = Web(directory)
+    daemon("".join(serial(n, pty(n), framing="line") for n in ("ar1", "ar2", "lan")) +
+           route("bridge", between="ar1 ar2") + route("listen", from_="ar1 ar2", to="lan") + web.section)
+    page = open_page(web)
+    wait_for(lambda: len(rows(page)) == 3, what="the endpoints")
+    # An arrowhead is at the end of a line; is that the endpoint, or the route?
+    lines = page.execute_script("""return $("graph").edges.map(l => {
+        const head = /^url\\("?#(.+?)"?\\)$/.exec(l.path.getAttribute("marker-end"));
+        const p = l.path.getPointAtLength(l.path.getTotalLength());
+        return [l.route.name, l.end.name, document.getElementById(head[1]).tagName,
+            Math.hypot(p.x - l.end.gx, p.y - l.end.gy) < 10 ? "to" : "from"]; })""")
+    assert {tuple(line) for line in lines} == {
+        ("listen", "ar1", "marker", "from"), ("listen", "ar2", "marker", "from"), ("listen", "lan", "marker", "to"),
+        *(("bridge", name, "marker", way) for name in ("ar1", "ar2") for way in ("from", "to"))}
+    assert complaints(page) == []
+
+
 def test_the_page_asks_for_the_token(pty, daemon, directory, open_page):
     web = Web(directory, access="full")
     daemon(serial("a", pty("a")) + web.section)
