@@ -83,12 +83,16 @@ publish(struct writer_file *f, bool last)
 {
 	struct writer_stats *s = &f->stats;
 
+	/* An outage that the loop has not been told of counts as one with the next. */
+	if (s->error == 0 && f->out.now.error != 0 && !f->changed)
+		s->missing = 0;
 	f->changed |= s->error != f->out.now.error || last;
 	s->records = f->out.now.records;
 	s->bytes = f->out.now.bytes;
 	s->size = f->out.now.size;
 	s->begun = f->out.now.begun;
 	s->skipped += f->out.now.skipped;
+	s->missing += f->out.now.skipped;
 	s->skipped_bytes += f->out.now.skipped_bytes;
 	s->error = f->out.now.error;
 	s->waiting = f->fill.len;
@@ -424,6 +428,7 @@ writer_put(struct writer_file *f, const struct iovec *part, unsigned nparts)
 		f->stats.waiting = f->fill.len;
 	} else {
 		f->stats.skipped++;
+		f->stats.missing += f->stats.error != 0;
 		f->stats.skipped_bytes += len;
 	}
 	wake(!fits || f->fill.len > f->out.conf.limit / 2);

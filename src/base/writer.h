@@ -49,8 +49,9 @@ struct writer_stats {
 	uint64_t size;		 /* of the file that is being written */
 	uint64_t begun;		 /* number of files */
 	uint64_t skipped, skipped_bytes;
-	size_t waiting; /* bytes */
-	int error;	/* the last write or open failed: errno */
+	uint64_t missing; /* skipped in the last outage, or the present one */
+	size_t waiting;	  /* bytes */
+	int error;	  /* the last write or open failed: errno */
 };
 
 /*

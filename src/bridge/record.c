@@ -336,8 +336,9 @@ on_changed(void *arg)
 			: strerror(stats.error));
 	else
 		log_to(LOG_NOTICE, ABOUT_ENDPOINT, log->name,
-		    "its log '%s' is written again; %llu lines are missing",
-		    log->path, (unsigned long long)stats.skipped);
+		    "its log '%s' is written again; %llu line%s missing",
+		    log->path, (unsigned long long)stats.missing,
+		    stats.missing == 1 ? " is" : "s are");
 }
 
 static void

@@ -141,6 +141,27 @@ def test_what_cannot_be_written_is_told_and_stops_nothing(pty, daemon, directory
     assert int(d.get("a/log_bytes")) == log.stat().st_size
 
 
+def test_each_outage_counts_its_own_lines(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log = directory / "a.log"
+    d = daemon(serial("a", a, framing="line", log=log) + serial("b", b, framing="line"))
+    skipped, line = 0, b"line\n"
+    for n, told in ((2, "2 lines are missing"), (1, "1 line is missing")):
+        wait_for(log.is_file)
+        log.unlink()
+        os.mkfifo(log)
+        d.signal(signal.SIGHUP)
+        for _ in range(n):
+            a.outgoing += line
+            expect(b, line, [a])
+        skipped += n
+        d.wait_number("a/log_skipped", skipped)
+        log.unlink()
+        a.outgoing += line
+        expect(b, line, [a])
+        wait_for(lambda told=told: f"is written again; {told}" in d.stderr())
+
+
 def test_two_endpoints_do_not_share_a_log(pty, directory):
     conf = directory / "ttybridge.conf"
     conf.write_text(serial("a", pty("a"), log="/tmp/x.log") +
