@@ -446,6 +446,8 @@ on_closed(void *arg)
 	r = -stats.error;
 	capture.writer = NULL;
 	capture.ending = false;
+	/* What was accepted, and could not be written. */
+	capture.skipped += capture.frames - stats.records;
 	capture.frames = stats.records;
 	capture.bytes = stats.bytes + stats.begun * FILE_HEADER;
 	capture.end_ns = now_ns();

@@ -39,7 +39,7 @@ struct capture_facts {
 	uint64_t ns;	  /* its duration, so far if it is running */
 	uint64_t frames;
 	uint64_t bytes;	  /* size of the file, of a ring of all files in all */
-	uint64_t skipped; /* frames for which there was no room */
+	uint64_t skipped; /* frames that could not be written */
 };
 
 /*

@@ -286,6 +286,7 @@ def test_a_full_disk_ends_it_with_the_last_whole_frame(three, directory):
     assert status(d)["frames"] == len(frames)
     assert status(d)["bytes"] == (directory / "x.pcap").stat().st_size
     assert limit - status(d)["bytes"] < len(LINE) + 100
+    assert status(d)["skipped"] >= 1
     a.outgoing += b"on\n"
     expect(c, b"on\n", [a])
     resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
