@@ -53,6 +53,39 @@ struct check {
 
 /* --- claims -------------------------------------------------------------- */
 
+/* Removes what makes no difference: "//" becomes "/", and "/./" as well, "./x" "x". */
+static void
+normalize_path(char *path)
+{
+	char *to = path;
+	size_t len;
+
+	for (const char *from = path; *from != '\0'; from += len) {
+		len = strcspn(from, "/");
+		if (len == 0 || (len == 1 && *from == '.')) {
+			len += from[len] == '/';
+			if (from == path && *from == '/')
+				*to++ = '/';
+			continue;
+		}
+		len += from[len] == '/';
+		memmove(to, from, len);
+		to += len;
+	}
+	*to = '\0';
+}
+
+/*
+ * Whether it is a path, which may be spelled in several ways.  Links are not followed: they
+ * may be others when the file is opened.
+ */
+static bool
+is_path(enum claim_kind kind, const char *what)
+{
+	return kind == CLAIM_LOG || kind == CLAIM_LINK ||
+	    (kind == CLAIM_DEVICE && *what == '/');
+}
+
 static int
 add_claim(struct check *k, enum claim_kind kind, const char *what,
     const struct claim *of)
@@ -67,6 +100,8 @@ add_claim(struct check *k, enum claim_kind kind, const char *what,
 	claim->number = k->nclaims;
 	if (claim->what == NULL)
 		return -ENOMEM;
+	if (is_path(kind, what))
+		normalize_path(claim->what);
 	k->nclaims++;
 	return 0;
 }

@@ -162,13 +162,22 @@ def test_each_outage_counts_its_own_lines(pty, daemon, directory):
         wait_for(lambda told=told: f"is written again; {told}" in d.stderr())
 
 
-def test_two_endpoints_do_not_share_a_log(pty, directory):
+@pytest.mark.parametrize("first, second", (
+    ("/tmp/x.log", "/tmp/x.log"), ("/tmp/x.log", "//tmp/./x.log"), ("x.log", "././x.log"),
+    ("d/./x.log", "d//x.log")))
+def test_two_endpoints_do_not_share_a_log(first, second, pty, directory):
     conf = directory / "ttybridge.conf"
-    conf.write_text(serial("a", pty("a"), log="/tmp/x.log") +
-                    serial("b", pty("b"), log="/tmp/x.log"))
+    conf.write_text(serial("a", pty("a"), log=first) + serial("b", pty("b"), log=second))
     done = run("--check", "-c", conf)
     assert done.returncode == 2
-    assert "the log '/tmp/x.log' is that of [serial a]" in done.stderr
+    assert re.search("the log '.*x.log' is that of \\[serial a\\]", done.stderr)
+
+
+def test_logs_of_different_files_are_no_fault(pty, directory):
+    conf = directory / "ttybridge.conf"
+    conf.write_text("".join(serial(name, pty(name), log=log) for name, log in zip(
+        "abcd", ("/tmp/x.log", "/tmp/.x.log", "tmp/x.log", "/tmp/../x.log"))))
+    assert run("--check", "-c", conf).returncode == 0
 
 
 def history(d, name):
