@@ -7,6 +7,7 @@
 
 #include "history.h"
 #include "log.h"
+#include "restore.h"
 
 struct history {
 	bool input;
@@ -102,6 +103,15 @@ history_add(struct history *h, const uint8_t *data, size_t len)
 	h->len = MIN(h->len + len, h->limit);
 }
 
+/* Adds a frame, which none of the routes that there are now has forwarded. */
+static void
+add_frame(struct history *h, struct queued *q)
+{
+	q->route = ROUTE_NONE;
+	if (queue_cost(q->len) <= h->limit && queue_add(&h->frames, q) == 0)
+		trim(h);
+}
+
 void
 history_deliver(struct node *node, const struct batch *batch)
 {
@@ -111,11 +121,52 @@ history_deliver(struct node *node, const struct batch *batch)
 		const struct item *item = &batch->item[batch->pick[i]];
 		struct queued q = item_queued(batch, item, node);
 
-		q.route = ROUTE_NONE;
-		if (queue_cost(q.len) > h->limit ||
-		    queue_add(&h->frames, &q) < 0)
-			continue;
-		trim(h);
+		add_frame(h, &q);
+	}
+}
+
+/* Copies what was read, from the oldest byte on; returns its length. */
+static size_t
+copy_input(const struct history *h, uint8_t *to)
+{
+	size_t n = 0;
+
+	if (h->len == h->limit) { /* the oldest byte follows the newest */
+		n = h->limit - h->at;
+		memcpy(to, h->ring + h->at, n);
+	}
+	if (h->len > n)
+		memcpy(to + n, h->ring, h->len - n);
+	return h->len;
+}
+
+void
+history_save(const struct history *h, struct pack *p)
+{
+	size_t len = h != NULL ? h->len : 0;
+	uint8_t *at;
+
+	pack_number(p, len);
+	if (len > 0 && (at = pack_room(p, len)) != NULL)
+		copy_input(h, at);
+	if (h != NULL)
+		queue_save(&h->frames, p);
+	else
+		pack_number(p, 0);
+}
+
+void
+history_restore(struct history *h, const struct span *input,
+    const struct unpack *frames, size_t nframes)
+{
+	struct unpack u = *frames;
+	struct queued q;
+
+	if (h->input && input->len > 0)
+		history_add(h, input->at, input->len);
+	for (size_t i = 0; !h->input && i < nframes; i++) {
+		frame_read(&u, &q);
+		add_frame(h, &q);
 	}
 }
 
@@ -167,7 +218,6 @@ int
 node_history_get(const struct node *node, uint8_t **ret, size_t *ret_len)
 {
 	const struct history *h = node->history;
-	size_t n;
 
 	*ret = NULL;
 	*ret_len = 0;
@@ -178,14 +228,6 @@ node_history_get(const struct node *node, uint8_t **ret, size_t *ret_len)
 		    h, &node->endpoint->conf->framing, ret, ret_len);
 	if ((*ret = malloc(h->len + 1)) == NULL)
 		return -ENOMEM;
-	if (h->len < h->limit) {
-		n = 0;
-	} else { /* the oldest byte follows the newest */
-		n = h->limit - h->at;
-		memcpy(*ret, h->ring + h->at, n);
-	}
-	if (h->len > n)
-		memcpy(*ret + n, h->ring, h->len - n);
-	*ret_len = h->len;
+	*ret_len = copy_input(h, *ret);
 	return 0;
 }

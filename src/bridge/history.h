@@ -8,6 +8,7 @@
 #define HISTORY_H
 
 #include "batch.h"
+#include "pack.h"
 
 struct history;
 
@@ -20,6 +21,11 @@ bool history_is_input(const struct history *h);
 void history_add(struct history *h, const uint8_t *data, size_t len);
 /* Adds the frames of a batch that are for the node, which has a history of frames. */
 void history_deliver(struct node *node, const struct batch *batch);
+/* Saves what was read, and the frames; h may be NULL. */
+void history_save(const struct history *h, struct pack *p);
+/* Adds the most recent of what was saved, as far as there is room. */
+void history_restore(struct history *h, const struct span *input,
+    const struct unpack *frames, size_t nframes);
 /* Queues the history for a new client, as far as there is room. */
 void history_replay(struct port *port);
 

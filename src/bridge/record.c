@@ -444,6 +444,15 @@ node_record(struct node *node)
 }
 
 void
+node_record_restore(struct node *node, const struct span *input,
+    const struct unpack *frames, size_t nframes)
+{
+	follow_history(node);
+	if (node->history != NULL)
+		history_restore(node->history, input, frames, nframes);
+}
+
+void
 node_record_end(struct node *node)
 {
 	log_close(node);

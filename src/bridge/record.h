@@ -10,9 +10,13 @@
 #define RECORD_H
 
 #include "bridge.h"
+#include "pack.h"
 
 /* The section of the node is used, or has changed: opens or closes the log. */
 void node_record(struct node *node);
+/* The node is new: restores what history_save() has saved of its predecessor. */
+void node_record_restore(struct node *node, const struct span *input,
+    const struct unpack *frames, size_t nframes);
 /* The node is about to be freed. */
 void node_record_end(struct node *node);
 /* The port is about to be freed: logs the beginnings of its lines. */

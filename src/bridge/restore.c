@@ -18,6 +18,7 @@
 #include "link_filter.h"
 #include "log.h"
 #include "permission.h"
+#include "record.h"
 #include "snapshot.h"
 
 /* --- endpoints and routes, before any is open ----------------------------- */
@@ -228,6 +229,9 @@ restore_node(struct node *node, const struct snapshot *h, struct old_node *old)
 	ep->losses = old->losses;
 	ep->refused = old->refused;
 	ep->next_link = old->next_link;
+	if (span_is(&old->type, ep->conf->ops->type))
+		node_record_restore(
+		    node, &old->history, &old->history_frames, old->nhistory);
 	if (ep->conf->ops->several || port == NULL || old->nports != 1)
 		return;
 	restore_port(port, h, &old->port[0]);

@@ -17,9 +17,10 @@ enum pack_version {
 	PACK_EXCHANGES =
 	    4,	      /* exchanges with several requests, and their counters */
 	PACK_FILTERS, /* filters of links, and lines that clients control */
-	PACK_PERMISSIONS /* who may write */
+	PACK_PERMISSIONS, /* who may write */
+	PACK_HISTORY	  /* histories of endpoints */
 };
-#define PACK_VERSION PACK_PERMISSIONS
+#define PACK_VERSION PACK_HISTORY
 
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later

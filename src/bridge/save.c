@@ -6,6 +6,7 @@
 #include "exchange.h"
 #include "restore.h"
 #include "forward.h"
+#include "history.h"
 #include "line_use.h"
 #include "link.h"
 #include "link_filter.h"
@@ -184,6 +185,7 @@ save_node(const struct node *node, struct pack *p)
 	TAILQ_FOREACH(port, &node->ports, entry)
 		save_port(port, p);
 	save_line_use(ep, p);
+	history_save(node->history, p);
 }
 
 /* Saves a rate that is still in use at that time; without p only counts it. */

@@ -197,6 +197,10 @@ read_node(struct unpack *u, struct old_node *node)
 		read_port(u, &node->port[i]);
 	if (u->version >= PACK_FILTERS)
 		unpack_span(u, &node->line_use);
+	if (u->version < PACK_HISTORY)
+		return 0;
+	unpack_span(u, &node->history);
+	node->nhistory = read_frames(u, &node->history_frames);
 	return 0;
 }
 

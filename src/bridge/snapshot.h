@@ -43,6 +43,10 @@ struct old_node {
 	bool half;	       /* a frame is partially written... */
 	struct device_id line; /* ...to this line */
 	struct span line_use;  /* see line_use_save() */
+	/* See history_save(). */
+	struct span history;
+	size_t nhistory;
+	struct unpack history_frames;
 	size_t nports;
 	struct old_port *port;
 };

@@ -250,6 +250,40 @@ def test_a_history_is_kept_over_a_reload(pty, daemon, connect):
     expect(connect(port), b"one\n", [a])
 
 
+def restart(d):
+    before = d.stderr().count(" endpoints up")
+    d.signal(signal.SIGUSR2)
+    wait_for(lambda: d.stderr().count(" endpoints up") > before)
+
+
+def test_a_history_is_kept_over_a_restart(pty, daemon, directory, connect):
+    a, port = pty("a"), free_port()
+
+    def conf(size):
+        return (serial("a", a, framing="line", history=size) +
+                tcp_server("lan", port, framing="line", history=size))
+    d = daemon(conf("64"))
+    client = connect(port)
+    wait_for(lambda: len(d.json("peers")) == 1)
+    text = b"".join(b"line %d\n" % n for n in range(10))
+    a.outgoing += text
+    expect(client, text, [a])
+    kept = {"a": text[-64:], "lan": text[-28:]}
+    assert {name: history(d, name) for name in kept} == kept
+    restart(d)
+    assert {name: history(d, name) for name in kept} == kept
+    a.outgoing += b"more\n"
+    expect(client, b"more\n", [a])
+    kept = {"a": text[-59:] + b"more\n", "lan": text[-21:] + b"more\n"}
+    assert {name: history(d, name) for name in kept} == kept
+    expect(connect(port), kept["lan"], [a])
+    d.write(conf("32"))
+    restart(d)
+    kept = {"a": kept["a"][-32:], "lan": kept["lan"][-12:]}
+    assert {name: history(d, name) for name in kept} == kept
+    assert not client.received
+
+
 def test_a_client_gets_as_much_as_its_queue_has_room_for(pty, daemon, connect):
     a, port = pty("a"), free_port()
     d = daemon(serial("a", a, framing="line") +

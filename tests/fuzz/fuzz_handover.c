@@ -4,7 +4,8 @@
  * The head of the input is put right, so that the rest is looked at.  What is read is
  * taken over by a bridge of endpoints that have the names of the corpus, which then runs
  * for a while and writes it down again: what was written is read again, without a
- * fault.  The first byte of the input says whether the framings are others meanwhile.
+ * fault.  The first bit of the input says whether the framings are others meanwhile, the
+ * next three which version of the format it is: 0 is the one with frames as received.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -35,13 +36,14 @@ insist(bool good, const char *what)
 
 /* A file as it would be written, around these bytes. */
 static uint8_t *
-wrap(const uint8_t *data, size_t len)
+wrap(int version, const uint8_t *data, size_t len)
 {
 	uint64_t head[2] = { len, crc32_ieee(0, data, len) };
 	uint8_t *file = malloc(HEAD + len);
 
 	insist(file != NULL, "no memory");
-	memcpy(file, "ttybho03", 8);
+	memcpy(file, "ttybho0", 7);
+	file[7] = (uint8_t)('0' + version);
 	memcpy(file + 8, head, sizeof(head));
 	if (len > 0)
 		memcpy(file + HEAD, data, len);
@@ -60,12 +62,19 @@ take_over(struct snapshot *h, bool other)
 	static const char bus[] =
 	    "[pty d]\nframing = modbus-rtu\n[pty e]\nframing = modbus-rtu\n"
 	    "[route x]\nfrom = d\nto = e\nexchange = modbus\n";
-	char text[sizeof(bus) + 256];
+	char text[sizeof(bus) + 512];
 	const char *first = other
-	    ? "[echo a]\nframing = slip\nqueue = 1K\n[echo b]\nframing = raw\n"
-	      "[pty c]\nframing = length\n[route r]\nbetween = a b c\n"
+	    ? "[echo a]\nframing = slip\nqueue = 1K\nhistory = 1K\n"
+	      "[echo b]\nframing = raw\n"
+	      "[pty c]\nframing = length\nhistory = 5\n"
+	      "[tcp-server s]\nframing = raw\nlisten = 127.0.0.1:0\n"
+	      "history = 20\n"
+	      "[route r]\nbetween = a b c s\n"
 	    : "[echo a]\nframing = line\n[echo b]\nframing = cobs\n"
-	      "[pty c]\nframing = line\n[route r]\nbetween = a b c\n";
+	      "[pty c]\nframing = line\nhistory = 64K\n"
+	      "[tcp-server s]\nframing = line\nlisten = 127.0.0.1:0\n"
+	      "history = 64K\n"
+	      "[route r]\nbetween = a b c s\n";
 	struct faults faults = { 0 };
 	struct config *c = NULL;
 	struct bridge *b = NULL;
@@ -91,6 +100,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct pack p = { .data = NULL };
 	struct bridge *b;
 	uint8_t *file;
+	int version;
 
 	if (base == NULL) {
 		base = event_base_new();
@@ -103,7 +113,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	    "nothing was read");
 	snapshot_free(h, NULL);
 	h = NULL;
-	file = wrap(data + 1, len - 1);
+	version = MIN(PACK_WIRE + (data[0] >> 1 & 7), PACK_VERSION);
+	file = wrap(version, data + 1, len - 1);
 	if (handover_read(file, HEAD + len - 1, &h, no_descriptor) == 0) {
 		b = take_over(h, data[0] & 1);
 		for (int i = 0; i < TURNS; i++)

@@ -205,6 +205,48 @@ a_strange_file_is_refused(void **state)
 	assert_int_equal(snapshot_read(file, 8, PACK_VERSION, &h), -EINVAL);
 }
 
+/* Of a node: its name and type, counters, no ports, and no use of its line. */
+static void
+pack_node(struct pack *p)
+{
+	pack_string(p, "a");
+	pack_string(p, "serial");
+	for (int i = 0; i < 5; i++)
+		pack_number(p, 0);
+	pack_bytes(p, NULL, 0);
+	pack_number(p, 0);
+	pack_bytes(p, NULL, 0);
+}
+
+/* A file of the version without histories is read, and one with them only in full. */
+static void
+a_file_of_the_version_before_is_read(void **state)
+{
+	struct pack p = { .data = NULL };
+	struct snapshot *h = NULL;
+	size_t before;
+
+	(void)state;
+	pack_number(&p, 0);
+	pack_number(&p, 1);
+	pack_node(&p);
+	before = p.len;
+	assert_int_equal(
+	    snapshot_read(p.data, before, PACK_PERMISSIONS, &h), 0);
+	snapshot_free(h, NULL);
+	pack_string(&p, "read");
+	pack_number(&p, 0);
+	assert_int_equal(snapshot_read(p.data, p.len, PACK_HISTORY, &h), 0);
+	snapshot_free(h, NULL);
+	assert_int_equal(
+	    snapshot_read(p.data, before, PACK_HISTORY, &h), -EINVAL);
+	assert_int_equal(
+	    snapshot_read(p.data, p.len - 8, PACK_HISTORY, &h), -EINVAL);
+	assert_int_equal(
+	    snapshot_read(p.data, p.len, PACK_PERMISSIONS, &h), -EINVAL);
+	pack_free(&p);
+}
+
 /* What a process that was killed has left is taken queue by queue. */
 static void
 a_queue_with_a_frame_that_is_too_long_is_refused(void **state)
@@ -246,6 +288,7 @@ main(void)
 		cmocka_unit_test(what_is_packed_comes_out),
 		cmocka_unit_test(what_does_not_fit_is_a_failure),
 		cmocka_unit_test(a_strange_file_is_refused),
+		cmocka_unit_test(a_file_of_the_version_before_is_read),
 		cmocka_unit_test(
 		    a_queue_with_a_frame_that_is_too_long_is_refused),
 	};
