@@ -25,18 +25,20 @@ record_file_close(struct record_file *f)
 	f->fd = -1;
 }
 
-/* Writes everything; -errno. */
+/* Writes everything; -errno, and how much was written. */
 static int
-write_all(int fd, struct iovec *part, unsigned n)
+write_all(int fd, struct iovec *part, unsigned n, size_t *ret_len)
 {
 	ssize_t done;
 
+	*ret_len = 0;
 	while (n > 0) {
 		if ((done = writev(fd, part, (int)n)) < 0) {
 			if (errno == EINTR)
 				continue;
 			return -errno;
 		}
+		*ret_len += (size_t)done;
 		while (n > 0 && (size_t)done >= part->iov_len) {
 			done -= (ssize_t)part->iov_len;
 			part++;
@@ -50,47 +52,89 @@ write_all(int fd, struct iovec *part, unsigned n)
 	return 0;
 }
 
+/* Removes the part of a record or of the head that was written last. */
+static void
+cut(const struct record_file *f, size_t len)
+{
+	struct stat st;
+
+	/* Unless it was truncated meanwhile. */
+	if (fstat(f->fd, &st) == 0 && (uint64_t)st.st_size >= len)
+		(void)!ftruncate(f->fd, st.st_size - (off_t)len);
+}
+
+/* Writes the head of a file that is empty. */
 static int
-write_head(struct record_file *f)
+begin(struct record_file *f)
 {
 	struct iovec head = { (void *)(uintptr_t)f->conf.head,
 		f->conf.head_len };
+	size_t len = 0;
 	int r = 0;
 
-	if (f->at == 0 && head.iov_len > 0)
-		r = write_all(f->fd, &head, 1);
-	if (r == 0 && f->at == 0)
-		f->at = f->conf.head_len;
+	f->now.begun++;
+	if (head.iov_len > 0)
+		r = write_all(f->fd, &head, 1, &len);
+	if (r < 0)
+		cut(f, len);
+	f->at = r == 0 ? f->conf.head_len : 0;
 	return r;
+}
+
+/* Another program may have truncated the file, or appended to it. */
+static int
+measure(struct record_file *f)
+{
+	struct stat st;
+	bool had = f->at > 0;
+
+	if (fstat(f->fd, &st) < 0)
+		return -errno;
+	f->at = (uint64_t)st.st_size;
+	return had && f->at == 0 ? begin(f) : 0;
+}
+
+/*
+ * Excludes all others that write the file, in this process and in others.  A log is also
+ * written where there are no locks.
+ */
+static int
+lock(const struct record_file *f)
+{
+	if (flock(f->fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return -EBUSY;
+	return f->conf.log ? 0 : -errno;
 }
 
 int
 record_file_use(struct record_file *f, int fd)
 {
 	struct stat st;
+	int r;
 
 	f->fd = fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
+	if ((r = lock(f)) < 0)
+		return r;
 	f->device = st.st_dev;
 	f->inode = st.st_ino;
 	f->at = (uint64_t)st.st_size;
-	f->now.begun += f->at == 0;
-	/* Excludes other processes from a file that is not shared. */
-	if (!f->conf.log && flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return -errno;
-	return write_head(f);
+	return f->at == 0 ? begin(f) : 0;
 }
 
 static int
 open_path(struct record_file *f)
 {
-	int kind = f->conf.log ? O_APPEND : O_EXCL, fd, r;
+	int kind = f->conf.log ? 0 : O_EXCL, fd, r;
 
 	fd = open(f->path,
-	    O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | kind,
+	    O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC |
+		kind,
 	    0640);
 	if (fd < 0)
 		return -errno;
@@ -109,18 +153,63 @@ is_own(const struct record_file *f)
 	    st.st_ino == f->inode;
 }
 
+/* PATH, or PATH.i; NULL: out of memory. */
+static char *
+name_of(const struct record_file *f, unsigned i)
+{
+	char *name;
+
+	if (i == 0)
+		return strdup(f->path);
+	return asprintf(&name, "%s.%u", f->path, i) < 0 ? NULL : name;
+}
+
+bool
+record_file_is_written(const char *path)
+{
+	struct stat st;
+	bool written;
+	int fd;
+
+	/* Opening a device may have side effects. */
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	written = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	close(fd);
+	return written;
+}
+
+/* Checks that no file that would be renamed or replaced is being written by another. */
+static int
+check_names(const struct record_file *f)
+{
+	char *name;
+	int r = 0;
+
+	for (unsigned i = 1; i < f->max_files && r == 0; i++) {
+		if ((name = name_of(f, i)) == NULL)
+			return -ENOMEM;
+		if (record_file_is_written(name))
+			r = -EBUSY;
+		free(name);
+	}
+	return r;
+}
+
 /* Renames PATH to PATH.1, PATH.1 to PATH.2 and so on. */
 static int
 rename_files(const struct record_file *f)
 {
 	char *from, *to;
-	int r = 0;
+	int r = check_names(f);
 
 	for (unsigned i = f->max_files - 1; i > 0 && r == 0; i--) {
-		from = to = NULL;
-		if (asprintf(&to, "%s.%u", f->path, i) < 0 ||
-		    (i > 1 ? asprintf(&from, "%s.%u", f->path, i - 1)
-			   : asprintf(&from, "%s", f->path)) < 0)
+		from = name_of(f, i - 1);
+		to = name_of(f, i);
+		if (from == NULL || to == NULL)
 			r = -ENOMEM;
 		else if (rename(from, to) < 0 && errno != ENOENT)
 			r = -errno;
@@ -136,48 +225,32 @@ rotate(struct record_file *f)
 {
 	int r;
 
-	if (f->max_files <= 1) {
-		if (ftruncate(f->fd, 0) < 0 || lseek(f->fd, 0, SEEK_SET) < 0)
-			return -errno;
-		f->at = 0;
-		f->now.begun++;
-		return write_head(f);
-	}
+	if (f->max_files <= 1)
+		return ftruncate(f->fd, 0) < 0 ? -errno : begin(f);
 	if (is_own(f) && (r = rename_files(f)) < 0)
 		return r;
 	record_file_close(f);
 	return open_path(f);
 }
 
-/* Removes the part of a record that was written. */
-static void
-cut(struct record_file *f)
-{
-	if (ftruncate(f->fd, (off_t)f->at) == 0)
-		lseek(f->fd, (off_t)f->at, SEEK_SET);
-}
-
-/* Writes records, the ends of which are in the file after an error, too. */
+/* Writes records; after an error, those that were written whole remain. */
 static int
 write_records(struct record_file *f, struct iovec *record, unsigned n)
 {
 	struct iovec copy[RECORDS];
-	struct stat st;
+	size_t len;
 	int r;
 
 	memcpy(copy, record, n * sizeof(*copy));
-	r = write_all(f->fd, copy, n);
-	if (fstat(f->fd, &st) < 0)
-		st.st_size = 0;
-	for (unsigned i = 0; i < n; i++) {
-		if (r < 0 && f->at + record[i].iov_len > (uint64_t)st.st_size)
-			break;
+	r = write_all(f->fd, copy, n, &len);
+	for (unsigned i = 0; i < n && record[i].iov_len <= len; i++) {
+		len -= record[i].iov_len;
 		f->at += record[i].iov_len;
 		f->now.records++;
 		f->now.bytes += record[i].iov_len;
 	}
-	if (r < 0)
-		cut(f);
+	if (len > 0)
+		cut(f, len);
 	return r;
 }
 
@@ -213,6 +286,8 @@ write_drain(struct record_file *f)
 	if (f->fd < 0)
 		r = open_path(f);
 	while (r == 0 && at < f->drain.len) {
+		if ((r = measure(f)) < 0)
+			break;
 		if ((n = collect(f, &at, record)) > 0)
 			r = write_records(f, record, n);
 		else

@@ -36,5 +36,7 @@ int record_file_use(struct record_file *f, int fd);
  */
 void record_file_write(struct record_file *f, bool reopen, bool last);
 void record_file_close(struct record_file *f);
+/* Whether a log or a capture, of this process or of another, is written to the file. */
+bool record_file_is_written(const char *path);
 
 #endif

@@ -108,31 +108,52 @@ notify(void)
 	(void)!write(writer.fd, &one, sizeof(one));
 }
 
+/* Does the work for one file; with the mutex, which is released meanwhile. */
+static void
+work(struct writer_file *f)
+{
+	bool reopen = f->reopen, last = f->close;
+
+	take(f);
+	f->reopen = false;
+	pthread_mutex_unlock(&writer.mutex);
+	record_file_write(&f->out, reopen, last);
+	if (f->out.drain.size > BUFFER_KEPT) {
+		free(f->out.drain.data);
+		memset(&f->out.drain, 0, sizeof(f->out.drain));
+	}
+	pthread_mutex_lock(&writer.mutex);
+	publish(f, last);
+	if (f->changed)
+		notify();
+}
+
+/* Closes what is to be closed; with the mutex, which is released meanwhile. */
+static void
+close_files(void)
+{
+	struct writer_file *f;
+
+	TAILQ_FOREACH(f, &writer.files, entry)
+		if (f->close && !f->closed)
+			work(f);
+}
+
 /* Does all the work there is; with the mutex, which is released meanwhile. */
 static bool
 pass(void)
 {
 	struct writer_file *f;
-	bool did = false, reopen, last;
+	bool did = false;
 
 	TAILQ_FOREACH(f, &writer.files, entry) {
 		if (!has_work(f))
 			continue;
 		did = true;
-		take(f);
-		reopen = f->reopen;
-		last = f->close;
-		f->reopen = false;
-		pthread_mutex_unlock(&writer.mutex);
-		record_file_write(&f->out, reopen, last);
-		if (f->out.drain.size > BUFFER_KEPT) {
-			free(f->out.drain.data);
-			memset(&f->out.drain, 0, sizeof(f->out.drain));
-		}
-		pthread_mutex_lock(&writer.mutex);
-		publish(f, last);
-		if (f->changed)
-			notify();
+		/* The same file may be closed for one user and opened for the next. */
+		if (f->reopen && !f->close)
+			close_files();
+		work(f);
 	}
 	return did;
 }
@@ -469,6 +490,21 @@ writer_get(const struct writer_file *f, struct writer_stats *ret)
 	pthread_mutex_lock(&writer.mutex);
 	*ret = f->stats;
 	pthread_mutex_unlock(&writer.mutex);
+}
+
+const char *
+writer_error(int error)
+{
+	switch (error) {
+	case EBUSY:
+		return "it, or a file that it would replace, is being written"
+		       " by another log, a capture or another process";
+	case EINVAL:
+	case ENXIO:
+		return "it is not a file";
+	default:
+		return strerror(error);
+	}
 }
 
 void

@@ -8,6 +8,9 @@
  *
  * A file that would exceed its size is renamed to PATH.1, after PATH.1 to PATH.2 and so on,
  * and a new one is begun.
+ *
+ * No two of them write the same file, in this process or in others: each is locked, and
+ * opening or replacing one that is locked is an error, EBUSY.
  */
 #ifndef WRITER_H
 #define WRITER_H
@@ -70,6 +73,8 @@ void writer_resize(struct writer_file *f, uint64_t size, unsigned files);
 /* Closes the file once all is written; closed() is called. */
 void writer_close(struct writer_file *f);
 void writer_get(const struct writer_file *f, struct writer_stats *ret);
+/* What is wrong with a file, in words. */
+const char *writer_error(int error);
 /* Waits until all that was put is written, and ends the thread until the next record. */
 void writer_join(void);
 

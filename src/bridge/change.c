@@ -273,6 +273,18 @@ place_node(struct change *change, unsigned i, struct node *node)
 	node->exchange = change->node[i]->exchange;
 }
 
+/* The new section of an old node; NULL: there is none. */
+static const struct endpoint_conf *
+conf_now(const struct change *change, unsigned i)
+{
+	unsigned now = change->now[i];
+
+	if (now == ROUTE_NONE)
+		return NULL;
+	return is_new(change, now) ? change->node[now]->endpoint->conf
+				   : change->plan->conf[now];
+}
+
 static void
 use_nodes(struct change *change)
 {
@@ -287,6 +299,7 @@ use_nodes(struct change *change)
 			close_old(old[i]);
 		if (change->now[i] == ROUTE_NONE)
 			change->removed[change->nremoved++] = old[i];
+		node_record_change(old[i], conf_now(change, i));
 	}
 	/* The old node stays in the table until its replacement is opened. */
 	for (unsigned i = 0; i < plan->n; i++) {

@@ -331,9 +331,7 @@ on_changed(void *arg)
 	if (stats.error != 0)
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, log->name,
 		    "its log '%s' cannot be written: %s", log->path,
-		    stats.error == EINVAL || stats.error == ENXIO
-			? "it is not a file"
-			: strerror(stats.error));
+		    writer_error(stats.error));
 	else
 		log_to(LOG_NOTICE, ABOUT_ENDPOINT, log->name,
 		    "its log '%s' is written again; %llu line%s missing",
@@ -423,9 +421,7 @@ follow_log(struct node *node)
 	const struct endpoint_conf *c = node->endpoint->conf;
 	int r;
 
-	if (node->log != NULL &&
-	    (c->log == NULL || strcmp(c->log, node->log->path) != 0))
-		log_close(node);
+	node_record_change(node, c);
 	if (c->log == NULL)
 		return;
 	if (node->log != NULL)
@@ -441,6 +437,15 @@ node_record(struct node *node)
 {
 	follow_history(node);
 	follow_log(node);
+}
+
+void
+node_record_change(struct node *node, const struct endpoint_conf *conf)
+{
+	if (node->log != NULL &&
+	    (conf == NULL || conf->log == NULL ||
+		strcmp(conf->log, node->log->path) != 0))
+		log_close(node);
 }
 
 void

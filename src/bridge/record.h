@@ -14,6 +14,11 @@
 
 /* The section of the node is used, or has changed: opens or closes the log. */
 void node_record(struct node *node);
+/*
+ * The node is about to get that section, NULL: to be removed: closes the log if it is
+ * another one then, because another node may get it.
+ */
+void node_record_change(struct node *node, const struct endpoint_conf *conf);
 /* The node is new: restores what history_save() has saved of its predecessor. */
 void node_record_restore(struct node *node, const struct span *input,
     const struct unpack *frames, size_t nframes);

@@ -27,7 +27,7 @@
 
 #include "capture.h"
 #include "log.h"
-#include "writer.h"
+#include "record_file.h"
 
 #define LIBRARY "libpcap.so.0.8"
 /* From https://www.tcpdump.org/linktypes.html. */
@@ -128,6 +128,15 @@ fail_errno(const char *file, struct error *err)
 	    err, -e, "'%s' cannot be written: %s", file, strerror(e));
 }
 
+static int
+fail_written(const char *file, struct error *err)
+{
+	return error_fail(err, -EBUSY,
+	    "'%s' is the log of an endpoint, or is being written by another"
+	    " process; name another file",
+	    file);
+}
+
 /* The first four bytes of a pcap file: either byte order, with micro- or nanoseconds. */
 static bool
 is_capture(int fd)
@@ -147,17 +156,16 @@ check_file(int fd, const char *file, struct error *err)
 {
 	struct stat st;
 
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			return fail_errno(file, err);
+		return fail_written(file, err);
+	}
 	if (fstat(fd, &st) < 0)
 		return fail_errno(file, err);
 	if (st.st_size > 0 && !is_capture(fd))
 		return error_fail(err, -EEXIST,
 		    "'%s' is there already, and is not a capture", file);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return fail_errno(file, err);
-		return error_fail(err, -EBUSY,
-		    "'%s' is being written by another process", file);
-	}
 	return ftruncate(fd, 0) < 0 ? fail_errno(file, err) : 0;
 }
 
@@ -171,8 +179,9 @@ open_file(const char *file, struct error *err)
 	/* Opening a device may have side effects. */
 	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
 		return error_fail(err, -EINVAL, "'%s' is not a file", file);
-	fd = open(
-	    file, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+	fd = open(file,
+	    O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+	    0640);
 	if (fd == -1)
 		return fail_errno(file, err);
 	if ((r = check_file(fd, file, err)) < 0) {
@@ -202,6 +211,8 @@ check_ring(const char *file, unsigned files, struct error *err)
 			r = error_fail(err, -EEXIST,
 			    "'%s' is there already, and is not a capture",
 			    name);
+		else if (record_file_is_written(name))
+			r = fail_written(name, err);
 		if (fd >= 0)
 			close(fd);
 		free(name);
@@ -420,7 +431,7 @@ on_changed(void *arg)
 	(void)arg;
 	writer_get(capture.writer, &stats);
 	if (stats.error != 0)
-		capture_stop(strerror(stats.error), NULL);
+		capture_stop(writer_error(stats.error), NULL);
 }
 
 static void
@@ -452,7 +463,8 @@ on_closed(void *arg)
 	capture.bytes = stats.bytes + stats.begun * FILE_HEADER;
 	capture.end_ns = now_ns();
 	if (r < 0)
-		snprintf(capture.why, sizeof(capture.why), "%s", strerror(-r));
+		snprintf(capture.why, sizeof(capture.why), "%s",
+		    writer_error(stats.error));
 	task_remove_why(&capture.task, capture.why);
 	log_at(r < 0 ? LOG_WARNING : LOG_NOTICE,
 	    "the capture to %s has ended: %s (%llu frames)", capture.file,

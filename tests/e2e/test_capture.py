@@ -261,6 +261,29 @@ def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, direct
     refused(other, f"capture start {directory}/x.pcap", "another process")
 
 
+@pytest.mark.parametrize("options", ("", " size=4K files=3"))
+def test_the_log_of_an_endpoint_is_no_capture(options, pty, daemon, directory):
+    a, b, log = pty("a"), pty("b"), directory / ("x.log.2" if options else "x.log")
+    d = daemon(section("daemon", "", state_dir=directory) +
+               serial("a", a, framing="line", log=log) + serial("b", b, framing="line"))
+    wait_for(log.exists)
+    refused(d, f"capture start x.log{options}", str(log), "is the log of an endpoint")
+    a.outgoing += b"one\n"
+    expect(b, b"one\n", [a])
+    wait_for(lambda: log.read_text().endswith(" < one\n"))
+
+
+def test_a_capture_is_no_log(three, daemon, pty, directory):
+    d, a, _, c = three
+    d.control("capture start x.pcap")
+    other = daemon(serial("e", pty("e"), log=directory / "x.pcap"))
+    wait_for(lambda: "cannot be written: it, or a file" in other.stderr())
+    a.outgoing += b"one\n"
+    expect(c, b"one\n", [a])
+    d.control("capture stop")
+    assert [f[3] for f in read_capture(directory / "x.pcap")] == [b"one"]
+
+
 LINE = b"x" * 900 + b"\n"
 
 

@@ -107,6 +107,26 @@ def test_hup_opens_it_again_and_a_reload_may_end_it(pty, daemon, directory):
     wait_for(lambda: lines(log) == ["< three", "< five"])
 
 
+def test_a_log_may_be_truncated_by_another_program(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log = directory / "a.log"
+    d = daemon(serial("a", a, framing="line", log=log, log_size="4K") +
+               serial("b", b, framing="line"))
+
+    def say(text):
+        a.outgoing += text + b"\n"
+        expect(b, text + b"\n", [a])
+        wait_for(lambda: lines(log)[-1:] == ["< " + text.decode()])
+
+    for n in range(3):
+        for m in range(3):
+            say(b"%d %d " % (n, m) + b"x" * 900)
+        os.truncate(log, 0)
+    say(b"last")
+    assert lines(log) == ["< last"] and not (directory / "a.log.1").exists()
+    assert d.get("a/log_skipped") == "0"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_the_beginning_of_a_line_is_not_lost(number, pty, daemon, directory):
     a, b = pty("a"), pty("b")
@@ -178,6 +198,60 @@ def test_logs_of_different_files_are_no_fault(pty, directory):
     conf.write_text("".join(serial(name, pty(name), log=log) for name, log in zip(
         "abcd", ("/tmp/x.log", "/tmp/.x.log", "tmp/x.log", "/tmp/../x.log"))))
     assert run("--check", "-c", conf).returncode == 0
+
+
+def test_a_file_that_is_being_written_is_no_log(pty, daemon, directory):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    log, alias = directory / "a.log", directory / "alias.log"
+    d = daemon(serial("a", a, framing="line", log=log) + serial("b", b, framing="line"))
+    wait_for(log.exists)
+    alias.symlink_to(log)
+    d.reload(serial("a", a, framing="line", log=log) +
+             serial("b", b, framing="line", log=alias))
+    wait_for(lambda: f"b: its log '{alias}' cannot be written: it, or" in d.stderr())
+    other = daemon(serial("c", c, log=log))
+    wait_for(lambda: f"c: its log '{log}' cannot be written: it, or" in other.stderr())
+    a.outgoing += b"one\n"
+    expect(b, b"one\n", [a])
+    wait_for(lambda: lines(log) == ["< one"])
+    assert d.get("b/log_lines") == "0"
+    d.wait_number("b/log_skipped", 1)
+
+
+def test_a_log_that_is_full_replaces_no_file_that_is_being_written(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log, other = directory / "a.log", directory / "a.log.1"
+    d = daemon(serial("a", a, framing="line", log=log, log_size="4K", log_files="2") +
+               serial("b", b, framing="line", log=other))
+    line = b"x" * 900 + b"\n"
+    for _ in range(12):
+        a.outgoing += line
+        expect(b, line, [a])
+    wait_for(lambda: f"a: its log '{log}' cannot be written: it, or" in d.stderr())
+    wait_for(lambda: len(lines(other)) == 12)
+    assert len(lines(log)) == 4
+
+
+def test_a_log_goes_on_to_another_endpoint(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    x, y = directory / "x.log", directory / "y.log"
+
+    def conf(first, second, **logs):
+        return (serial(first, a, framing="line", log=logs["a"]) +
+                serial(second, b, framing="line", log=logs["b"]))
+    d = daemon(conf("a", "b", a=x, b=y))
+    want = {x: [], y: []}
+    for names, logs in ((("a", "b"), (x, y)), (("a", "b"), (y, x)), (("c", "d"), (x, y)),
+                        (("d", "c"), (x, y))):
+        d.reload(conf(*names, a=logs[0], b=logs[1]))
+        wait_for(lambda names=names: all(d.state(name) == "up" for name in names))
+        text = f"{names} {logs}"
+        a.outgoing += text.encode() + b"\n"
+        expect(b, text.encode() + b"\n", [a])
+        want[logs[0]].append("< " + text)
+        want[logs[1]].append("> " + text)
+        wait_for(lambda: {log: lines(log) for log in (x, y)} == want)
+    assert "cannot be written" not in d.stderr()
 
 
 def history(d, name):

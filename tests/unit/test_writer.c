@@ -230,6 +230,46 @@ a_log_follows_its_name(void **state)
 	assert_string_equal(content(0), "three\n");
 }
 
+/* As by logrotate with copytruncate. */
+static void
+a_file_may_be_truncated_by_another_program(void **state)
+{
+	struct writer_file *f =
+	    begin(&(struct writer_conf){ .log = true, .size = 20, .files = 3 });
+	struct writer_stats s;
+
+	(void)state;
+	put(f, "0123456789abcde\n");
+	writer_join();
+	assert_int_equal(truncate(path, 0), 0);
+	put(f, "one\n");
+	put(f, "two\n");
+	writer_join();
+	assert_string_equal(content(0), "one\ntwo\n");
+	assert_null(content(1));
+	/* The part of a record is removed, and nothing else. */
+	assert_int_equal(truncate(path, 0), 0);
+	limit_size(10);
+	put(f, "three\n");
+	put(f, "four, five\n");
+	writer_join();
+	limit_size(RLIM_INFINITY);
+	assert_string_equal(content(0), "three\n");
+	writer_get(f, &s);
+	assert_int_equal(s.records, 4);
+	assert_int_equal(s.skipped, 1);
+	assert_int_equal(s.size, 6);
+	end(f);
+	unlink(path);
+	f = begin(&(struct writer_conf){ .head = "H\n", .head_len = 2 });
+	put(f, "one\n");
+	writer_join();
+	assert_int_equal(truncate(path, 0), 0);
+	put(f, "two\n");
+	end(f);
+	assert_string_equal(content(0), "H\ntwo\n");
+}
+
 static void
 what_is_not_a_file_is_an_error(void **state)
 {
@@ -275,6 +315,7 @@ main(void)
 		TEST(what_has_no_room_is_skipped_and_counted),
 		TEST(a_full_disk_cuts_no_record),
 		TEST(a_log_follows_its_name),
+		TEST(a_file_may_be_truncated_by_another_program),
 		TEST(what_is_not_a_file_is_an_error),
 	};
 	int r;
