@@ -225,7 +225,8 @@ label(const struct task *task, char *buf, size_t size)
 		waiting += f->stats.waiting;
 	}
 	pthread_mutex_unlock(&writer.mutex);
-	snprintf(buf, size, "the thread that writes %u file%s (%s to write)", n,
+	snprintf(buf, size,
+	    "the thread that writes %u file%s (%s bytes to write)", n,
 	    n == 1 ? "" : "s", format_size(waiting, much, sizeof(much)));
 }
 

@@ -409,7 +409,7 @@ label(const struct task *task, char *buf, size_t size)
 	char much[16];
 
 	(void)task;
-	snprintf(buf, size, "%s to write to %s (%llu frames, %s)",
+	snprintf(buf, size, "%s to write to %s (%llu frames, %s bytes)",
 	    capture.ending ? "the thread" : "frames,", capture.file,
 	    (unsigned long long)capture.frames,
 	    format_size(capture.bytes, much, sizeof(much)));
@@ -543,7 +543,7 @@ capture_start(
 	bridge_tap(b, &capture.tap);
 	task_add(&capture.task, NULL, label, "capture.write");
 	capture.task.cancel = on_cancel;
-	TASK_WAIT(&capture.task);
+	TASK_SET(&capture.task, TASK_IDLE); /* it has no event of its own */
 	log_at(LOG_NOTICE, "captures to %s", path);
 	return 0;
 }
@@ -559,7 +559,7 @@ capture_stop(const char *why, struct capture_waiter *w)
 		format_end();
 		snprintf(capture.why, sizeof(capture.why), "%s", why);
 		capture.ending = true;
-		TASK_WAIT(&capture.task);
+		TASK_SET(&capture.task, TASK_IDLE);
 		writer_close(capture.writer);
 	}
 	if (w != NULL)

@@ -97,7 +97,7 @@ write_label(const struct task *task, char *buf, size_t size)
 		snprintf(buf, size, "%s to close, for %u s at most", s->address,
 		    LINGER_SECONDS);
 	else if (waits > 0)
-		snprintf(buf, size, "%s to read its replies (%s wait)",
+		snprintf(buf, size, "%s to read its replies (%s bytes wait)",
 		    s->address, format_size(waits, text, sizeof(text)));
 	else
 		snprintf(buf, size, "nothing to write to %s", s->address);

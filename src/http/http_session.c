@@ -83,7 +83,7 @@ write_label(const struct task *task, char *buf, size_t size)
 	char text[24];
 
 	if (queued > 0)
-		snprintf(buf, size, "%s to read its reply (%s wait)",
+		snprintf(buf, size, "%s to read its reply (%s bytes wait)",
 		    s->address, format_size(queued, text, sizeof(text)));
 	else
 		snprintf(buf, size, "nothing to write to %s", s->address);

@@ -202,7 +202,16 @@ def test_what_has_passed_is_in_the_file_soon(three, directory):
     assert "x.pcap" in row["label"] and "(1 frames" in row["label"]
     wait_for(lambda: len(read_capture(file)) == 1)
     row = next(r for r in d.json("ps") if r["task"] == "daemon.files")
-    assert row["label"].startswith("the thread that writes 1 file (0")
+    assert row["label"].startswith("the thread that writes 1 file (0 bytes")
+
+
+def test_its_task_awaits_no_event_of_its_own(three):
+    d, *_ = three
+    d.control("capture start x.pcap")
+    row = next(r for r in d.json("ps") if r["task"] == "capture.write")
+    assert row["state"] == "idle" and row["label"].endswith("(0 frames, 24 bytes)")
+    waits, _, events, _ = d.raw("get daemon/waits\nget daemon/events\n").split()
+    assert waits == events
 
 
 def test_what_cannot_be_is_refused(three, directory):
