@@ -61,6 +61,7 @@ struct key {
 	const char *const *words; /* KEY_WORD, NULL-terminated */
 	enum key_names names;	  /* KEY_STRING, KEY_TEXT */
 	uint64_t min, max;	  /* max 0: no bound */
+	bool none; /* KEY_SIZE: none, which is 0, is valid as well */
 	/* Of an endpoint: takes effect while it is open, which need not be reopened. */
 	bool in_place;
 	/* It cannot be changed by a control command: it names a file. */

@@ -127,7 +127,7 @@ say_words(const struct key *key, const char *quoted, const char *value,
 	say_nearest(value, key->words, err);
 }
 
-/* "50 to 4000000", "at least 1K" or "at most 5s". */
+/* "50 to 4000000", "at least 1K", "at most 5s" or "none or 1 to 256K". */
 static void
 say_bounds(const struct key *key, struct error *err)
 {
@@ -141,6 +141,8 @@ say_bounds(const struct key *key, struct error *err)
 	}
 	type->bound(lower, min, sizeof min);
 	type->bound(upper, max, sizeof max);
+	if (key->none)
+		error_append(err, "none or ");
 	if (upper == 0)
 		error_append(err, "at least %s", min);
 	else if (lower == upper)
@@ -178,6 +180,15 @@ say_range(const struct key *key, const char *quoted, struct error *err)
 		error_append(err, " characters long");
 }
 
+/* Whether all the examples of the form are valid values of the key. */
+static bool
+fits_form(const struct key *key)
+{
+	if (key->type == KEY_TIME)
+		return key->min == 0;
+	return key->type != KEY_SIZE || (!key->none && key->max >= 1 << 20);
+}
+
 /* The value does not have the right type. */
 static void
 say_kind(const struct key *key, const char *quoted, const char *value,
@@ -197,7 +208,7 @@ say_kind(const struct key *key, const char *quoted, const char *value,
 	error_append(err, "'%s' is %s", quoted, type->what);
 	if (key->type == KEY_BOOL) {
 		say_nearest(value, bool_words, err);
-	} else if (key->type == KEY_TIME && key->min > 0) {
+	} else if (!fits_form(key)) {
 		error_append(err, "; %s is ", key->name);
 		say_bounds(key, err);
 	} else if (type->form != NULL) {

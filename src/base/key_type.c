@@ -76,12 +76,13 @@ print_bits(const struct key *key, const void *field, char *buf, size_t size)
 static int
 parse_size_key(const struct key *key, void *field, const char *value)
 {
-	uint64_t n;
+	uint64_t n = 0;
 	int error;
 
-	if ((error = parse_size(value, &n)) != 0)
+	if ((!key->none || strcmp(value, "none") != 0) &&
+	    (error = parse_size(value, &n)) != 0)
 		return error;
-	if (!in_bounds(key, n))
+	if ((!key->none || n != 0) && !in_bounds(key, n))
 		return -ERANGE;
 	*(uint64_t *)field = n;
 	return 0;
@@ -90,23 +91,23 @@ parse_size_key(const struct key *key, void *field, const char *value)
 static void
 bound_size(uint64_t n, char *buf, size_t size)
 {
-	const char *unit = "";
+	static const char *const units[] = { "", "K", "M", "G" };
+	size_t i = 0;
 
-	if (n != 0 && n % (1 << 20) == 0) {
-		n >>= 20;
-		unit = "M";
-	} else if (n != 0 && n % (1 << 10) == 0) {
-		n >>= 10;
-		unit = "K";
-	}
-	snprintf(buf, size, "%" PRIu64 "%s", n, unit);
+	for (; n != 0 && n % 1024 == 0 && i + 1 < NELEM(units); i++)
+		n /= 1024;
+	snprintf(buf, size, "%" PRIu64 "%s", n, units[i]);
 }
 
 static void
 print_size(const struct key *key, const void *field, char *buf, size_t size)
 {
-	(void)key;
-	bound_size(*(const uint64_t *)field, buf, size);
+	uint64_t n = *(const uint64_t *)field;
+
+	if (key->none && n == 0)
+		snprintf(buf, size, "none");
+	else
+		bound_size(n, buf, size);
 }
 
 static int

@@ -324,6 +324,22 @@ def test_a_history_is_kept_over_a_reload(pty, daemon, connect):
     expect(connect(port), b"one\n", [a])
 
 
+@pytest.mark.parametrize("key, value, wrong, bounds", (
+    ("history", "64K", "1M", "none or 1 to 256K"), ("log_size", "1M", "1K", "none or 4K to")))
+def test_a_key_is_set_back_to_none(key, value, wrong, bounds, pty, daemon, directory):
+    a = pty("a")
+    d = daemon(serial("a", a, log=directory / "a.log"))
+    assert d.get(f"a/{key}") == "none"
+    for text in (value, "none"):
+        d.control(f"set a/{key} {text}")
+        assert d.get(f"a/{key}") == text
+    for text in (wrong, "x"):
+        with pytest.raises(ControlError, match=f"'{text}' is .*{bounds}"):
+            d.control(f"set a/{key} {text}")
+    d.reload(serial("a", a, **{key: "none"}))
+    assert d.get(f"a/{key}") == "none"
+
+
 def restart(d):
     before = d.stderr().count(" endpoints up")
     d.signal(signal.SIGUSR2)

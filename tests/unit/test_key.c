@@ -16,6 +16,7 @@ struct sample {
 	bool exclusive;
 	uint64_t baud;
 	uint64_t queue;
+	uint64_t kept;
 	uint64_t stall;
 	uint64_t drain;
 	int flow;
@@ -66,6 +67,12 @@ static const struct key keys[] = {
 	    .def = "64K",
 	    .min = 1024,
 	    .max = 1 << 20 },
+	{ .name = "kept",
+	    .type = KEY_SIZE,
+	    AT(kept),
+	    .none = true,
+	    .min = 4096,
+	    .max = 256 * 1024 },
 	{ .name = "stall", .type = KEY_TIME, AT(stall), .def = "none" },
 	{ .name = "drain",
 	    .type = KEY_TIME,
@@ -152,6 +159,9 @@ test_values(void **state)
 		{ "queue", "1M", "1M" },
 		{ "queue", "2048", "2K" },
 		{ "queue", "1.5K", "1536" },
+		{ "kept", "none", "none" },
+		{ "kept", "0", "none" },
+		{ "kept", "256K", "256K" },
 		{ "stall", "90", "90s" },
 		{ "stall", "0.25", "250ms" },
 		{ "stall", "2h", "2h" },
@@ -211,6 +221,13 @@ test_faults(void **state)
 		{ "queue", "64Q",
 		    "'64Q' is not a size; queue is a number of bytes, "
 		    "such as 4096, 64K or 1M" },
+		{ "queue", "none",
+		    "'none' is not a size; queue is a number of bytes, "
+		    "such as 4096, 64K or 1M" },
+		{ "kept", "1M",
+		    "'1M' is out of range; kept is none or 4K to 256K" },
+		{ "kept", "off",
+		    "'off' is not a size; kept is none or 4K to 256K" },
 		{ "drain", "2h", "'2h' is out of range; drain is at most 1h" },
 		{ "drain", "5x",
 		    "'5x' is not a time; drain is a time such as 250ms, 2s, "
