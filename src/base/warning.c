@@ -28,6 +28,7 @@ const char *const warning_names[WARNINGS] = {
 	[WARNING_FLAPPING] = "flapping",
 	[WARNING_SILENT] = "silent",
 	[WARNING_FRAMING] = "mixed-framing",
+	[WARNING_LOG] = "no-log",
 };
 
 static TAILQ_HEAD(, warning) all = TAILQ_HEAD_INITIALIZER(all);

@@ -28,6 +28,7 @@ enum warning_kind {
 	WARNING_FLAPPING,   /* opened and lost more than 5 times in a minute */
 	WARNING_SILENT,	    /* up, and has never received a frame */
 	WARNING_FRAMING,    /* one side is framed and the other raw */
+	WARNING_LOG,	    /* its log cannot be written */
 	WARNINGS
 };
 /* "no-event", "held-loop", ... */

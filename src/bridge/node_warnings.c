@@ -7,6 +7,7 @@
  */
 #include "node_warnings.h"
 #include "warning.h"
+#include "writer.h"
 
 #define FLAPPING_NS (60 * NSEC_PER_SEC)
 
@@ -113,6 +114,21 @@ check_framing(struct node *node)
 		    "%s", mixed);
 }
 
+static void
+check_log(struct node *node)
+{
+	char task[TASK_NAME_MAX];
+	struct writer_stats stats;
+
+	if (!node_log_stats(node, &stats) || stats.error == 0)
+		warning_clear(&node->warnings, WARNING_LOG);
+	else
+		warning_set(&node->warnings,
+		    task_name(node, task, sizeof(task)), WARNING_LOG, 0,
+		    "its log '%s' cannot be written: %s",
+		    node->endpoint->conf->log, writer_error(stats.error));
+}
+
 void
 node_warnings_note(struct node *node)
 {
@@ -139,5 +155,6 @@ node_warnings_check(void *arg, uint64_t now)
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		check_silence(b->node[i], now);
 		check_framing(b->node[i]);
+		check_log(b->node[i]);
 	}
 }

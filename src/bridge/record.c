@@ -14,6 +14,7 @@
 #include "history.h"
 #include "log.h"
 #include "record.h"
+#include "warning.h"
 #include "writer.h"
 
 /* A longer line is logged in pieces. */
@@ -328,6 +329,7 @@ on_changed(void *arg)
 	if (stats.error == log->error)
 		return;
 	log->error = stats.error;
+	warnings_due(now_ns());
 	if (stats.error != 0)
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, log->name,
 		    "its log '%s' cannot be written: %s", log->path,

@@ -4,6 +4,8 @@
  * The configuration has been checked.  The routes are taken from the same table that the
  * daemon uses.
  */
+#include <sys/stat.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -324,6 +326,34 @@ warn_path(struct warner *w, const char *file, int line, const char *type,
 		    type, name, key, name);
 }
 
+/* What can be seen of a log before the daemon opens it, perhaps as another user. */
+static void
+warn_log(struct warner *w, const struct endpoint_conf *e)
+{
+	static const char ours[] = "/var/log/ttybridge/";
+	char directory[PATH_MAX];
+	const char *end;
+	struct stat st;
+
+	/* That one is created by the service; others are relative to the daemon's. */
+	if (e->log == NULL || *e->log != '/' ||
+	    strncmp(e->log, ours, strlen(ours)) == 0)
+		return;
+	end = strrchr(e->log, '/');
+	snprintf(directory, sizeof(directory), "%.*s",
+	    (int)MAX(end - e->log, 1), e->log);
+	if (stat(directory, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s]: its log '%s' cannot be written: there is no"
+		    " directory %s; create it first",
+		    e->ops->type, e->name, e->log, directory);
+	else if (stat(e->log, &st) == 0 && !S_ISREG(st.st_mode))
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s]: its log '%s' cannot be written: it is not a"
+		    " file",
+		    e->ops->type, e->name, e->log);
+}
+
 /* Only a configuration in the service's directory is used by the service. */
 static void
 warn_paths(struct warner *w, const char *file)
@@ -490,6 +520,8 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 			note_all(&w);
 		for (unsigned i = 0; i < c->nendpoints; i++)
 			warn_endpoint(&w, i);
+		for (unsigned i = 0; i < c->nendpoints; i++)
+			warn_log(&w, c->endpoints[i]);
 		for (unsigned i = 0; i < c->ncontrols; i++)
 			warn_control(&w, c->controls[i]);
 		for (unsigned i = 0; i < c->nroutes; i++)

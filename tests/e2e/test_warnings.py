@@ -1,8 +1,9 @@
 """What looks wrong: the tasks' warnings, and how they begin and end."""
+import signal
 import socket
 import threading
 
-from harness import free_port, route, section, serial, tcp_server, wait_for
+from harness import expect, free_port, route, run, section, serial, tcp_server, wait_for
 
 
 # A busy machine may hold up any process for as long.
@@ -117,6 +118,32 @@ def test_one_side_is_framed_and_the_other_raw(pty, daemon):
     d.reload(serial("a", a, framing="raw") + serial("b", b))
     wait_for(lambda: warnings(d) == set())
     assert d.stderr().count("b.read: mixed-framing: over after") == 1
+
+
+def test_a_log_that_cannot_be_written(pty, daemon, directory):
+    a, b = pty("a"), pty("b")
+    log = directory / "no" / "a.log"
+    conf = serial("a", a, framing="line", log=log) + serial("b", b, framing="line")
+    d = daemon(conf)
+    checked = run("--check", "-c", d.file)
+    assert checked.returncode == 0
+    assert f"[serial a]: its log '{log}' cannot be written: there is no directory {log.parent};" \
+        in checked.stderr
+    wait_for(lambda: warnings(d) == {("a.read", "no-log")})
+    assert rows(d)[0]["text"] == f"its log '{log}' cannot be written: No such file or directory"
+    log.parent.mkdir()
+    assert run("--check", "-c", d.file).stderr == ""
+    a.outgoing += b"one\n"
+    expect(b, b"one\n", [a])
+    wait_for(lambda: warnings(d) == set())
+    assert log.read_text().endswith(" < one\n")
+    log.unlink()
+    log.mkdir()
+    assert "cannot be written: it is not a file" in run("--check", "-c", d.file).stderr
+    d.signal(signal.SIGHUP)
+    wait_for(lambda: warnings(d) == {("a.read", "no-log")})
+    d.reload(serial("a", a, framing="line") + serial("b", b, framing="line"))
+    wait_for(lambda: warnings(d) == set())
 
 
 def test_a_removed_endpoint_has_no_warning(pty, daemon):
