@@ -1,7 +1,6 @@
 /*
- * capture: writes frames as records of the link type "Wireshark upper PDU": tags contain
- * the dissector for the payload, the framing, the source and the destinations, as defined
- * in Wireshark's epan/exported_pdu.h.
+ * capture: writes frames as records of the link type "Wireshark upper PDU": tags (pdu.h)
+ * contain the dissector for the payload, the framing, the source and the destinations.
  *
  * libpcap formats the records into memory, and the thread for files writes them
  * (writer.h).  After an error the event loop ends the capture; the thread has removed a
@@ -27,25 +26,14 @@
 
 #include "capture.h"
 #include "log.h"
+#include "pdu.h"
 #include "record_file.h"
 
 #define LIBRARY "libpcap.so.0.8"
-/* From https://www.tcpdump.org/linktypes.html. */
-#define LINKTYPE_WIRESHARK_UPPER_PDU 252
-#define SNAPLEN 262144 /* the maximum that Wireshark reads of a frame */
 /* What may wait for the disk. */
 #define WAITING_BYTES ((size_t)8 * 1024 * 1024)
-#define TAGS_MAX 1536 /* of which the texts need at most 1340 */
 #define FILE_HEADER sizeof(struct pcap_file_header)
 #define RECORD_HEADER 16 /* two words of time stamp, caplen, len */
-
-/* Tags of Wireshark's exported PDUs. */
-enum tag {
-	TAG_END = 0,
-	TAG_DISSECTOR_NAME = 12,
-	TAG_COL_PROT_TEXT = 33,
-	TAG_COL_INFO_TEXT = 36,
-};
 
 static struct {
 	void *handle;
@@ -267,7 +255,7 @@ format_begin(struct error *err)
 
 	capture.stream = fopencookie(&capture.out, "w", functions);
 	capture.pcap = lib.open_dead(
-	    LINKTYPE_WIRESHARK_UPPER_PDU, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
+	    PDU_LINKTYPE, PDU_SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
 	if (capture.stream != NULL && capture.pcap != NULL) {
 		setvbuf(capture.stream, NULL, _IONBF, 0);
 		capture.dumper = lib.dump_fopen(capture.pcap, capture.stream);
@@ -278,19 +266,6 @@ format_begin(struct error *err)
 	}
 	memcpy(capture.head, capture.out.data, FILE_HEADER);
 	return 0;
-}
-
-/* Appends a tag; its value is padded to a multiple of four bytes. */
-static size_t
-put_tag(uint8_t *to, size_t at, enum tag tag, const char *text)
-{
-	size_t len = strlen(text), padded = (len + 3) & ~(size_t)3;
-	uint16_t head[2] = { htons((uint16_t)tag), htons((uint16_t)padded) };
-
-	memcpy(to + at, head, sizeof(head));
-	memset(to + at + sizeof(head), 0, padded);
-	memcpy(to + at + sizeof(head), text, len);
-	return at + sizeof(head) + padded;
 }
 
 const char *
@@ -308,7 +283,7 @@ capture_dissector(const struct framing_conf *conf)
 static int
 reserve(size_t len)
 {
-	size_t size = TAGS_MAX + len;
+	size_t size = PDU_TAGS_MAX + len;
 	uint8_t *record;
 
 	if (size <= capture.record_size)
@@ -323,7 +298,8 @@ reserve(size_t len)
 static bool
 put_record(size_t len)
 {
-	struct pcap_pkthdr head = { .caplen = (bpf_u_int32)MIN(len, SNAPLEN),
+	struct pcap_pkthdr head = { .caplen =
+					(bpf_u_int32)MIN(len, PDU_SNAPLEN),
 		.len = (bpf_u_int32)len };
 	struct timespec ts;
 	struct iovec part;
@@ -353,20 +329,16 @@ put_frame(const struct framing_conf *framing, const char *from, const char *to,
 {
 	bool whole = *note == '\0';
 	char way[640], protocol[680];
-	size_t at = 0;
+	size_t at;
 
 	if (reserve(len) < 0) {
 		capture.skipped++;
 		return;
 	}
 	snprintf(way, sizeof(way), "%s > %s%s", from, to, note);
-	/* TAG_COL_INFO_TEXT is supported by Wireshark 4.2 and later. */
 	snprintf(protocol, sizeof(protocol), "%s %s", framing->rule->name, way);
-	at = put_tag(capture.record, at, TAG_DISSECTOR_NAME,
-	    whole ? capture_dissector(framing) : "data");
-	at = put_tag(capture.record, at, TAG_COL_PROT_TEXT, protocol);
-	at = put_tag(capture.record, at, TAG_COL_INFO_TEXT, way);
-	at = put_tag(capture.record, at, TAG_END, "");
+	at = pdu_put_tags(capture.record,
+	    whole ? capture_dissector(framing) : "data", protocol, way);
 	memcpy(capture.record + at, payload, len);
 	if (!put_record(at + len))
 		capture.skipped++;

@@ -1,9 +1,5 @@
 /*
  * packets: captures of frames.
- *
- * A record begins with tags, as defined in Wireshark's epan/exported_pdu.h: a type and a
- * length of two bytes each in network order, and a value.  The last one is TAG_END; the
- * frame follows.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,16 +7,11 @@
 #include <string.h>
 
 #include "packets.h"
+#include "pdu.h"
 
-#define LINKTYPE_WIRESHARK_UPPER_PDU 252
 #define MAGIC_NANO 0xa1b23c4dU
 #define MAGIC_MICRO 0xa1b2c3d4U
 #define MAGIC_PCAPNG 0x0a0d0d0aU
-#define TAGS_MAX 1536
-#define TAG_END 0
-#define TAG_DISSECTOR_NAME 12
-#define TAG_COL_PROT_TEXT 33
-#define TAG_COL_INFO_TEXT 36
 
 struct file_header {
 	uint32_t magic;
@@ -48,39 +39,23 @@ packets_begin(FILE *stream)
 	static const struct file_header header = { .magic = MAGIC_NANO,
 		.major = 2,
 		.minor = 4,
-		.snaplen = PACKET_MAX,
-		.linktype = LINKTYPE_WIRESHARK_UPPER_PDU };
+		.snaplen = PDU_SNAPLEN,
+		.linktype = PDU_LINKTYPE };
 
 	return put(stream, &header, sizeof(header));
-}
-
-/* Appends a tag; its value is padded to a multiple of four bytes. */
-static size_t
-add_tag(uint8_t *to, size_t at, uint16_t tag, const char *text)
-{
-	size_t len = strlen(text), padded = (len + 3) & ~(size_t)3;
-	uint16_t head[2] = { htons(tag), htons((uint16_t)padded) };
-
-	memcpy(to + at, head, sizeof(head));
-	memset(to + at + sizeof(head), 0, padded);
-	memcpy(to + at + sizeof(head), text, len);
-	return at + sizeof(head) + padded;
 }
 
 int
 packets_write(FILE *stream, const struct packet *p)
 {
-	uint8_t tags[TAGS_MAX];
+	uint8_t tags[PDU_TAGS_MAX];
 	struct record_header head = { .seconds = (uint32_t)p->seconds,
 		.fraction = p->nanoseconds };
-	size_t len, at = 0;
+	size_t len, at;
 	int r;
 
-	at = add_tag(tags, at, TAG_DISSECTOR_NAME, p->dissector);
-	at = add_tag(tags, at, TAG_COL_PROT_TEXT, p->protocol);
-	at = add_tag(tags, at, TAG_COL_INFO_TEXT, p->way);
-	at = add_tag(tags, at, TAG_END, "");
-	len = MIN(p->len, PACKET_MAX - at);
+	at = pdu_put_tags(tags, p->dissector, p->protocol, p->way);
+	len = MIN(p->len, PDU_SNAPLEN - at);
 	head.len = (uint32_t)(at + len);
 	head.size = (uint32_t)(at + p->size);
 	if ((r = put(stream, &head, sizeof(head))) < 0 ||
@@ -116,11 +91,11 @@ packets_open(struct packets *p, FILE *stream, struct error *err)
 		return error_fail(err, -EINVAL, "it is not a capture");
 	/* The upper bits say something else. */
 	type = number(p, h.linktype) & 0xffff;
-	if (type != LINKTYPE_WIRESHARK_UPPER_PDU)
+	if (type != PDU_LINKTYPE)
 		return error_fail(err, -EINVAL,
 		    "it is a capture of another program, with the link type %u",
 		    type);
-	if ((p->record = malloc(PACKET_MAX + TAGS_MAX)) == NULL)
+	if ((p->record = malloc(PDU_SNAPLEN + PDU_TAGS_MAX)) == NULL)
 		return error_fail(err, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -154,17 +129,17 @@ take_tags(struct packet *ret, const uint8_t *record, size_t size)
 		at += sizeof(head);
 		tag = ntohs(head[0]);
 		len = ntohs(head[1]);
-		if (tag == TAG_END)
+		if (tag == PDU_END)
 			return (long)at;
 		if (size - at < len)
 			return -EINVAL;
-		if (tag == TAG_DISSECTOR_NAME)
+		if (tag == PDU_DISSECTOR_NAME)
 			take_text(ret->dissector, sizeof(ret->dissector),
 			    record + at, len);
-		else if (tag == TAG_COL_PROT_TEXT)
+		else if (tag == PDU_COL_PROT_TEXT)
 			take_text(ret->protocol, sizeof(ret->protocol),
 			    record + at, len);
-		else if (tag == TAG_COL_INFO_TEXT)
+		else if (tag == PDU_COL_INFO_TEXT)
 			take_text(ret->way, sizeof(ret->way), record + at, len);
 		at += len;
 	}
@@ -184,7 +159,7 @@ packets_next(struct packets *p, struct packet *ret, struct error *err)
 		    ? error_fail(err, -errno, "%s", strerror(errno))
 		    : 0;
 	len = n == sizeof(h) ? number(p, h.len) : 0;
-	if (n < sizeof(h) || len > PACKET_MAX + TAGS_MAX ||
+	if (n < sizeof(h) || len > PDU_SNAPLEN + PDU_TAGS_MAX ||
 	    fread(p->record, 1, len, p->stream) != len)
 		return error_fail(
 		    err, -EINVAL, "it is damaged, or ends within a frame");

@@ -9,8 +9,6 @@
 
 #include "error.h"
 
-/* The maximum that Wireshark reads of a frame. */
-#define PACKET_MAX 262144
 #define PACKET_TEXT_MAX 600
 
 struct packet {
