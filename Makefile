@@ -26,7 +26,7 @@ all: $(B)/ttybridged $(B)/ttybridgectl $(TLS_OBJECT) $(COMPLETION)
 
 HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection \
 	-fcf-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
-SAN = -fsanitize=address,undefined
+SAN = -fsanitize=address,undefined,float-cast-overflow
 
 CFLAGS_plain = -O2 -g $(HARDEN)
 LDFLAGS_plain = -pie -Wl,-z,relro,-z,now

@@ -36,6 +36,15 @@ struct bytes {
 /* Allocates zeroed memory aligned to a cache line, to be freed with free(). */
 void *zalloc_lines(size_t size);
 
+/* The whole part of a number from outside: 0 for a negative one and NaN, at most UINT64_MAX. */
+static inline uint64_t
+whole_part(double n)
+{
+	if (n >= 0x1p64)
+		return UINT64_MAX;
+	return n > 0 ? (uint64_t)n : 0;
+}
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t now_ns(void);
 /* Rounds up to whole microseconds, so that a timer does not fire early. */

@@ -58,6 +58,14 @@ sleep_until(uint64_t ns)
 		;
 }
 
+uint64_t
+replay_when(uint64_t start_ns, double seconds, double speed)
+{
+	uint64_t wait = whole_part(seconds / speed * 1e9);
+
+	return wait < UINT64_MAX - start_ns ? start_ns + wait : UINT64_MAX;
+}
+
 static void
 await_time(const struct packet *p)
 {
@@ -67,9 +75,8 @@ await_time(const struct packet *p)
 		replay.start_ns = now_ns();
 		replay.first = when;
 	}
-	if (when > replay.first)
-		sleep_until(replay.start_ns +
-		    (uint64_t)((when - replay.first) / replay.speed * 1e9));
+	sleep_until(
+	    replay_when(replay.start_ns, when - replay.first, replay.speed));
 }
 
 static int

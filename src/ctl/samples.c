@@ -64,7 +64,7 @@ draw_history(const double *history, bool utf8, char *buf, size_t size)
 		/* Whatever is more than nothing can be seen. */
 		level = history[i] <= 0
 		    ? 0
-		    : 1 + (unsigned)(history[i] / most * 7.0);
+		    : 1 + (unsigned)whole_part(history[i] / most * 7.0);
 		append(buf, size, "%s", (utf8 ? blocks : ascii)[level]);
 	}
 }
@@ -114,10 +114,10 @@ samples_cell(const struct row *row, const struct column *column, bool utf8,
 	switch (column->kind) {
 	case CELL_SIZE:
 	case CELL_SIZE_RATE:
-		format_size((uint64_t)n, buf, size);
+		format_size(whole_part(n), buf, size);
 		break;
 	case CELL_TIME:
-		format_time((uint64_t)(n * 1e9), buf, size);
+		format_time(whole_part(n * 1e9), buf, size);
 		break;
 	case CELL_RATE:
 		format_rate(n, buf, size);

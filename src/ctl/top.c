@@ -198,8 +198,8 @@ draw_summary(void)
 	put_line(0, A_BOLD, "%s, up %s, %zu of %zu endpoints up%s%s",
 	    summary.daemon, summary.uptime, summary.up, summary.endpoints,
 	    warnings, top.paused ? "  [paused]" : "");
-	format_size((uint64_t)summary.rx, rx, sizeof(rx));
-	format_size((uint64_t)summary.tx, tx, sizeof(tx));
+	format_size(whole_part(summary.rx), rx, sizeof(rx));
+	format_size(whole_part(summary.tx), tx, sizeof(tx));
 	put_line(1, 0, "in %s/s, out %s/s, dropped %.0f frames (%.1f a second)",
 	    rx, tx, summary.dropped, summary.dropping);
 	if (top.connection == NULL)

@@ -90,7 +90,7 @@ sum_up(const json_t *version)
 	    "version", &number, "uptime", &uptime);
 	snprintf(summary.daemon, sizeof(summary.daemon), "%s %s", name, number);
 	format_time(
-	    (uint64_t)(uptime * 1e9), summary.uptime, sizeof(summary.uptime));
+	    whole_part(uptime * 1e9), summary.uptime, sizeof(summary.uptime));
 	summary.endpoints = s->nrows;
 	summary.warnings = views[VIEW_WARNINGS].samples.nrows;
 	summary.up = 0;

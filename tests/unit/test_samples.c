@@ -119,6 +119,28 @@ the_history_is_drawn(void **state)
 }
 
 static void
+numbers_that_no_daemon_sends(void **state)
+{
+	(void)state;
+	take("[{\"name\":\"a\",\"frames\":-1e308,\"more\":-1e308,\"idle\":-1},"
+	     "{\"name\":\"b\",\"frames\":-1,\"idle\":1e300}]",
+	    1);
+	assert_cell(0, 4, "0");
+	assert_cell(0, 5, "0s");
+	assert_cell(1, 4, "0");
+	assert_cell(1, 5, "213503d23h");
+	take("[{\"name\":\"a\",\"frames\":1e308,\"more\":1e308,\"idle\":1e18},"
+	     "{\"name\":\"b\",\"frames\":1e300,\"idle\":-1e300}]",
+	    2);
+	assert_cell(0, 2, "15E");
+	assert_cell(0, 4, "15E");
+	assert_cell(0, 5, "213503d23h");
+	assert_cell(0, 6, "               .");
+	assert_cell(1, 5, "0s");
+	assert_cell(1, 6, "               @");
+}
+
+static void
 order_and_filter(void **state)
 {
 	(void)state;
@@ -214,6 +236,7 @@ main(void)
 		TEST(a_counter_that_begins_again_has_no_rate),
 		TEST(values_that_are_absent),
 		TEST(the_history_is_drawn),
+		TEST(numbers_that_no_daemon_sends),
 		TEST(order_and_filter),
 		TEST(what_is_no_table),
 		TEST(text_is_cut_and_padded),

@@ -396,6 +396,20 @@ test_timeval(void **state)
 	}
 }
 
+static void
+test_whole_part(void **state)
+{
+	(void)state;
+	assert_int_equal(whole_part(0), 0);
+	assert_int_equal(whole_part(1.9), 1);
+	assert_int_equal(whole_part(-0.5), 0);
+	assert_int_equal(whole_part(-1e300), 0);
+	assert_int_equal(whole_part(__builtin_nan("")), 0);
+	assert_int_equal(whole_part(0x1p63), 1ULL << 63);
+	assert_int_equal(whole_part(0x1p64), UINT64_MAX);
+	assert_int_equal(whole_part(__builtin_inf()), UINT64_MAX);
+}
+
 int
 main(void)
 {
@@ -415,6 +429,7 @@ main(void)
 		cmocka_unit_test(test_list_word),
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_timeval),
+		cmocka_unit_test(test_whole_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive
 	tap traffic))
 
 # These are of the client.
-CTL_UNIT = $(patsubst %,$(B)/unit/%,test_samples test_tilde)
+CTL_UNIT = $(patsubst %,$(B)/unit/%,test_replay test_samples test_tilde)
 $(CTL_UNIT): private LINKED = $(filter-out $(B)/ctl/ctl_main.o,$(CTL_OBJ)) $(B)/common.a
 $(CTL_UNIT): private LIBS = $(CTL_LIBS)
 $(CTL_UNIT): $(CTL_OBJ) $(B)/common.a
