@@ -80,7 +80,34 @@ write_out(const uint8_t *data, size_t len)
 	return 0;
 }
 
-/* Bytes in base64, in place; what is not base64 is not shown. */
+/* Line by line, with C escapes; the end of a line is left out. */
+static int
+write_escaped(const uint8_t *data, size_t len)
+{
+	const uint8_t *end;
+	char *text;
+	size_t n, size;
+	int r = 0;
+
+	for (; len > 0 && r == 0; data += n, len -= n) {
+		end = memchr(data, '\n', len);
+		n = end != NULL ? (size_t)(end - data) : len;
+		if ((text = malloc(4 * n + 1)) == NULL)
+			return -ENOMEM;
+		size = escape(data, n > 0 && data[n - 1] == '\r' ? n - 1 : n,
+		    text, 4 * n + 1);
+		text[size++] = '\n'; /* in place of the NUL */
+		r = write_out((uint8_t *)text, size);
+		free(text);
+		n = MIN(n + 1, len);
+	}
+	return r;
+}
+
+/*
+ * Bytes in base64, as they are or, of a binary framing, escaped; what is not base64 is not
+ * shown.
+ */
 static int
 show_base64(const char *text)
 {
@@ -92,7 +119,8 @@ show_base64(const char *text)
 		return -ENOMEM;
 	len = base64_decode(copy, strlen(copy), (uint8_t *)copy, strlen(copy));
 	if (len > 0)
-		r = write_out((uint8_t *)copy, (size_t)len);
+		r = (at.mode == MODE_FRAMES ? write_escaped : write_out)(
+		    (uint8_t *)copy, (size_t)len);
 	free(copy);
 	return r;
 }

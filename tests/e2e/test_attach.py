@@ -113,6 +113,34 @@ def test_the_history_comes_first_and_again_when_asked_for(stub, terminal, direct
     t.shows("what was before")
 
 
+@pytest.mark.parametrize("framing, sent, kept, shown", [
+    ("raw", b"\x1b[7mold\x1b[0m\r\n", 13, "\x1b[7mold\x1b[0m\r"),
+    ("line", b"\x1b[7mold\x1b[0m\n", 12, "\x1b[7mold\x1b[0m\r\n"),
+    ("cobs", b"\x06\x1b]0;X\x07\0", 8, r"\x06\x1b]0;X\x07\x00" "\r\n"),
+    ("cobs", b"\x05a\nb\r\0\x01", 7, r"\x05a" "\r\n" r"b\r\x00\x01" "\r\n"),
+    ("nmea", b"$GPGGA,1*4C\r\n" * 2, 26, "$GPGGA,1*4C\r\n$GPGGA,1*4C\r\n"),
+])
+def test_the_history_of_a_device(daemon, pty, terminal, framing, sent, kept, shown):
+    a = pty("a")
+    d = daemon(serial("a", a, framing=framing, history="4K"))
+    a.send(sent)
+    wait_for(lambda: d.json("history a")["size"] == kept)
+    t = terminal("-s", d.socket, "attach", "-r", "a")
+    t.shows(shown)
+    assert "\x1b]" not in t.text()
+    t.take()
+    t.send(b"~h" if framing == "raw" else b"~h\n")
+    t.shows(shown)
+
+
+def test_an_endpoint_without_history(daemon, pty, terminal):
+    d = daemon(serial("a", pty("a"), framing="cobs"))
+    t = terminal("-s", d.socket, "attach", "a")
+    t.shows("attached")
+    t.send(b"~h\n")
+    t.shows("'a' has no history; set a/history 64K")
+
+
 def test_breaks_and_resets(stub, terminal, directory):
     s = stub(replies={"break a": ["OK"], "reset a": ["ERR a cannot be reset"],
                       "send -b a eA==": ["ERR the queue of a is full"]})
