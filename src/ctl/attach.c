@@ -145,13 +145,18 @@ show_frame(const json_t *o)
 	const char *from = json_string_value(json_object_get(o, "from"));
 	const char *text = json_string_value(json_object_get(o, "text"));
 	size_t len = strlen(at.name);
+	char *shown;
 	int r;
 
 	/* A connection of an endpoint that has several is NAME#NUMBER. */
 	if (from == NULL || text == NULL || strncmp(from, at.name, len) != 0 ||
 	    (from[len] != '\0' && from[len] != '#'))
 		return 0;
-	r = write_out((const uint8_t *)text, strlen(text));
+	/* The text of a server that is not the daemon may contain anything. */
+	if ((shown = ctl_printable(text)) == NULL)
+		return -ENOMEM;
+	r = write_out((const uint8_t *)shown, strlen(shown));
+	free(shown);
 	return r < 0 ? r : write_out((const uint8_t *)"\n", 1);
 }
 

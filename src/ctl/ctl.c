@@ -77,6 +77,17 @@ ctl_connect_again(struct ctl *ctl, struct connection **ret)
 }
 
 char *
+ctl_printable(const char *text)
+{
+	size_t size = 4 * strlen(text) + 1;
+	char *shown = malloc(size);
+
+	if (shown != NULL)
+		printable(text, shown, size);
+	return shown;
+}
+
+char *
 ctl_line(const char *before, int argc, char **argv)
 {
 	size_t size = before != NULL ? strlen(before) + 2 : 1;

@@ -27,6 +27,8 @@ int ctl_connect_again(struct ctl *ctl, struct connection **ret);
 int ctl_fail(const char *fmt, ...) PRINTF(1, 2);
 /* The same with the usage of the command; returns EXIT_USAGE. */
 int ctl_usage(const char *usage, const char *fmt, ...) PRINTF(2, 3);
+/* A copy by printable(), which the caller frees; NULL: out of memory. */
+char *ctl_printable(const char *text);
 /* Joins the words to a line, which the caller frees; NULL: it was printed why not. */
 char *ctl_line(const char *before, int argc, char **argv);
 

@@ -13,6 +13,8 @@
 
 #include "ctl.h"
 
+static bool on_terminal; /* standard output is one */
+
 static bool
 goes_on(int argc, char **argv)
 {
@@ -30,6 +32,23 @@ fail_output(void)
 	return ctl_fail("standard output: %s", strerror(errno));
 }
 
+/*
+ * Prints a line as it is, except to a terminal, to which no control characters are sent.
+ * Returns -1 to go on, or the exit status.
+ */
+static int
+print_text(const char *line)
+{
+	char *shown = NULL;
+	bool good;
+
+	if (on_terminal && (shown = ctl_printable(line)) == NULL)
+		return ctl_fail("out of memory");
+	good = puts(shown != NULL ? shown : line) != EOF;
+	free(shown);
+	return good ? -1 : fail_output();
+}
+
 /* Prints a line of the body.  Returns -1 to go on, or the exit status. */
 static int
 print_line(const char *line)
@@ -39,9 +58,7 @@ print_line(const char *line)
 
 	if (r < 0)
 		return ctl_fail("%s", err.text);
-	if (r > 0)
-		return EXIT_SUCCESS;
-	return puts(line) == EOF ? fail_output() : -1;
+	return r > 0 ? EXIT_SUCCESS : print_text(line);
 }
 
 /*
@@ -86,29 +103,46 @@ finish(const char *last)
 	return EXIT_SUCCESS;
 }
 
+/*
+ * Prints the line that was held, as it was not the last one; then holds or prints this
+ * one.  Returns -1 to go on, or the exit status.
+ */
+static int
+take_line(char **held, const char *line)
+{
+	struct error ignored;
+	int r = *held != NULL ? print_text(*held) : -1;
+
+	free(*held);
+	*held = NULL;
+	if (r >= 0)
+		return r;
+	/* Only these can be the last line. */
+	if (reply_end(line, &ignored) != 0)
+		return (*held = strdup(line)) != NULL
+		    ? -1
+		    : ctl_fail("out of memory");
+	r = print_text(line);
+	return r < 0 && fflush(stdout) == EOF ? fail_output() : r;
+}
+
 /* Prints each line but the last one, which is the result. */
 static int
 print_until_closed(struct connection *c)
 {
 	char *line, *held = NULL;
-	struct error err, ignored;
-	int r;
+	struct error err;
+	int r = 0, status = -1;
 
-	while ((r = connection_next(c, &line, &err)) == 0 && line != NULL) {
-		if (held != NULL)
-			puts(held);
-		free(held);
-		held = NULL;
-		/* Only these can be the last line. */
-		if (reply_end(line, &ignored) != 0) {
-			if ((held = strdup(line)) == NULL)
-				return ctl_fail("out of memory");
-		} else if (puts(line) == EOF || fflush(stdout) == EOF)
-			return fail_output();
-	}
-	r = r < 0 ? ctl_fail("%s", err.text) : finish(held);
+	while (status < 0 && (r = connection_next(c, &line, &err)) == 0 &&
+	    line != NULL)
+		status = take_line(&held, line);
+	if (r < 0)
+		status = ctl_fail("%s", err.text);
+	else if (status < 0)
+		status = finish(held);
 	free(held);
-	return r;
+	return status;
 }
 
 int
@@ -125,6 +159,7 @@ relay_main(struct ctl *ctl, int argc, char **argv)
 		free(line);
 		return EXIT_FAILURE;
 	}
+	on_terminal = isatty(STDOUT_FILENO);
 	r = connection_send(ctl->connection, line, &err);
 	free(line);
 	if (r == 0 && !on)

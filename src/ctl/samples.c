@@ -86,7 +86,7 @@ static void
 format_text(const json_t *value, char *buf, size_t size)
 {
 	if (json_is_string(value))
-		snprintf(buf, size, "%s", json_string_value(value));
+		printable(json_string_value(value), buf, size);
 	else if (json_is_integer(value))
 		snprintf(
 		    buf, size, "%lld", (long long)json_integer_value(value));

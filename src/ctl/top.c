@@ -70,13 +70,14 @@ static void put_line(int y, int attributes, const char *fmt, ...) PRINTF(3, 4);
 static void
 put_line(int y, int attributes, const char *fmt, ...)
 {
-	char text[1024], fitted[2048];
+	char text[1024], shown[1024], fitted[2048];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fit_text(text, (size_t)COLS, false, fitted, sizeof(fitted));
+	printable(text, shown, sizeof(shown));
+	fit_text(shown, (size_t)COLS, false, fitted, sizeof(fitted));
 	put(y, 0, attributes, fitted);
 }
 

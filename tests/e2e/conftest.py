@@ -3,6 +3,7 @@ import resource
 import pytest
 
 from boards import Board
+from ctl import Terminal
 from harness import Client, Clock, Daemon, Pty, Slave
 
 # Room for a thousand connections at once.
@@ -78,6 +79,19 @@ def open_tty():
     yield make
     for s in made:
         s.close()
+
+
+@pytest.fixture
+def terminal():
+    """Starts ttybridgectl in terminals."""
+    made = []
+
+    def make(*args):
+        made.append(Terminal(*args))
+        return made[-1]
+    yield make
+    for t in made:
+        t.close()
 
 
 @pytest.fixture

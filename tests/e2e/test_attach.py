@@ -5,21 +5,8 @@ import signal
 
 import pytest
 
-from ctl import Stub, Terminal, ctl
+from ctl import Stub, ctl
 from harness import expect, section, serial, wait_for
-
-
-@pytest.fixture
-def terminal():
-    """Starts it in a terminal, which is then as it was before."""
-    made = []
-
-    def make(*args):
-        made.append(Terminal(*args))
-        return made[-1]
-    yield make
-    for t in made:
-        t.close()
 
 
 @pytest.fixture
@@ -131,6 +118,13 @@ def test_the_history_of_a_device(daemon, pty, terminal, framing, sent, kept, sho
     t.take()
     t.send(b"~h" if framing == "raw" else b"~h\n")
     t.shows(shown)
+
+
+def test_frames_with_control_characters(stub, terminal, directory):
+    s = stub(replies={"json get a/framing": ['"cobs"', "OK"], "json watch a": []})
+    t = terminal("-s", directory / "stub.sock", "attach", "a")
+    s.say("json watch a", json.dumps({"from": "a", "text": "\x1b[2J\\x41"}))
+    t.shows(r"\x1b[2J\x41" "\r\n")
 
 
 def test_an_endpoint_without_history(daemon, pty, terminal):

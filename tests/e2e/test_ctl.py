@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from certificates import Authority
-from ctl import CTL, ctl, start
+from ctl import CTL, Stub, ctl, start
 from harness import (PATIENCE, ROOT, expect, free_port, run, section, serial,
                      wait_for)
 
@@ -129,6 +129,46 @@ def test_output_that_cannot_be_written(bridge):
                               stderr=subprocess.PIPE, timeout=PATIENCE)
     assert done.returncode == 1
     assert b"No space left on device" in done.stderr
+
+
+# --- servers that are broken or hostile ----------------------------------------
+
+@pytest.fixture
+def stub(directory):
+    """A control port with these replies, on directory/stub.sock."""
+    made = []
+
+    def make(replies):
+        made.append(Stub(directory / "stub.sock", replies))
+        return directory / "stub.sock"
+    yield make
+    for s in made:
+        s.close()
+
+
+HOSTILE = ["\x1b[2Jhi", "OK\x07", "ERR\x07 no", "\u2026 \x9b31m \\x41\t", "OK"]
+SHOWN = [r"\x1b[2Jhi", r"OK\x07", r"ERR\x07 no", "\u2026 \\xc2\\x9b31m \\x41\\t"]
+
+
+@pytest.mark.parametrize("command", ["ps", "events"])
+def test_control_characters_do_not_reach_a_terminal(stub, terminal, command):
+    t = terminal("-s", stub({command: HOSTILE}), command)
+    assert t.exit() == 0
+    assert t.text().split("\r\n") == [*SHOWN, ""]
+
+
+@pytest.mark.parametrize("command", ["ps", "events"])
+def test_a_file_has_what_was_replied(stub, command):
+    done = ctl("-s", stub({command: HOSTILE}), command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n") == [*HOSTILE[:-1], ""]
+
+
+@pytest.mark.parametrize("command", ["ps", "events"])
+def test_an_error_with_control_characters(stub, command):
+    done = ctl("-s", stub({command: ["ERR \x1b[2Jno"]}), command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == r"ttybridgectl: \x1b[2Jno" "\n"
 
 
 # --- finding the daemon ---------------------------------------------------------

@@ -1,11 +1,12 @@
 """ttybridgectl top, in a terminal of 80 columns and 24 lines."""
+import json
 import os
 import shutil
 import subprocess
 
 import pytest
 
-from ctl import CTL
+from ctl import CTL, Stub
 from harness import SANITIZERS, expect, section, serial, wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
@@ -122,6 +123,21 @@ def test_filter_sort_pause_and_help(bridge, screen):
     assert s.row("ar1")[1] == "up"
     s.type("Space")
     wait_for(lambda: s.row("ar1")[1:2] == ["paused"])
+
+
+def test_control_characters_are_not_drawn(directory, screen):
+    row = {"name": "a\n\x1b[7m", "state": "lost"}
+    stub = Stub(directory / "stub.sock", {
+        "json endpoints": [json.dumps([row]), "OK"],
+        "json routes": ["[]", "OK"],
+        "json ps": ["[]", "OK"],
+        "json version": [json.dumps({"name": "x\ny", "version": "\x1b[1m", "uptime": 1}), "OK"]})
+    s = screen("-s", directory / "stub.sock", "top")
+    s.shows(r"x\ny \x1b[1m, up 1s, 0 of 1 endpoints up")
+    assert s.row(r"a\n\x1b[7m")[1] == "lost"
+    s.type("q")
+    s.shows("ended with 0")
+    stub.close()
 
 
 def test_it_follows_the_size_of_the_terminal(bridge, screen):

@@ -141,6 +141,14 @@ numbers_that_no_daemon_sends(void **state)
 }
 
 static void
+control_characters(void **state)
+{
+	(void)state;
+	take("[{\"name\":\"a\\n\\u001b[2J\\u009bm\\u2026\"}]", 1);
+	assert_cell(0, 0, "a\\n\\x1b[2J\\xc2\\x9bm\xe2\x80\xa6");
+}
+
+static void
 order_and_filter(void **state)
 {
 	(void)state;
@@ -237,6 +245,7 @@ main(void)
 		TEST(values_that_are_absent),
 		TEST(the_history_is_drawn),
 		TEST(numbers_that_no_daemon_sends),
+		TEST(control_characters),
 		TEST(order_and_filter),
 		TEST(what_is_no_table),
 		TEST(text_is_cut_and_padded),
