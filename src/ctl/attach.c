@@ -431,8 +431,11 @@ start(void)
 
 	if (find_mode() != EXIT_SUCCESS)
 		return EXIT_FAILURE;
-	if (!at.read_only && ctl_connect_again(at.ctl, &at.send) < 0)
-		return EXIT_FAILURE;
+	if (!at.read_only) {
+		if (ctl_connect_again(at.ctl, &at.send) < 0)
+			return EXIT_FAILURE;
+		at.send->timeout_ms = -1;
+	}
 	terminal_signals();
 	if (at.mode == MODE_KEYS && (r = terminal_keys()) < 0)
 		return ctl_fail("the terminal: %s", strerror(-r));

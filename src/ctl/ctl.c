@@ -8,8 +8,6 @@
 
 #include "ctl.h"
 
-#define CONNECT_MS 10000
-
 /* --- messages ---------------------------------------------------------------- */
 
 static void complain(const char *fmt, va_list ap) PRINTF(1, 0);
@@ -67,12 +65,10 @@ int
 ctl_connect_again(struct ctl *ctl, struct connection **ret)
 {
 	struct error err;
-	int r = connection_open(&ctl->target, CONNECT_MS, ret, &err);
+	int r = connection_open(&ctl->target, ctl->where.timeout_ms, ret, &err);
 
 	if (r < 0 && r != -EINTR)
 		ctl_fail("%s", err.text);
-	if (r == 0)
-		(*ret)->timeout_ms = -1;
 	return r;
 }
 

@@ -16,6 +16,8 @@
 #include "replay.h"
 #include "top.h"
 
+#define TIMEOUT_MAX (24 * 3600 * NSEC_PER_SEC)
+
 /* The commands that the daemon does not have. */
 static const struct own {
 	const char *name;
@@ -47,7 +49,9 @@ static const struct option_row {
 	    "the Unix socket of its control port" },
 	{ { "host", required_argument, NULL, 'H' }, "-H, --host HOST:PORT",
 	    "its control port on TCP" },
-	{ { "tls", no_argument, NULL, 't' }, "    --tls",
+	{ { "timeout", required_argument, NULL, 't' }, "-t, --timeout TIME",
+	    "how long to wait for a reply; 10s" },
+	{ { "tls", no_argument, NULL, 'T' }, "    --tls",
 	    "encrypt the connection" },
 	{ { "ca", required_argument, NULL, 'A' }, "    --ca FILE",
 	    "trust these CA certificates, not the system's" },
@@ -65,7 +69,8 @@ static const struct option_row {
 
 static const char usage_text[] =
     "usage: ttybridgectl [-j] [-c FILE | -s PATH | -H HOST:PORT] [TLS]"
-    " COMMAND ...\n"
+    " [-t TIME]\n"
+    "                    COMMAND ...\n"
     "       ttybridgectl --list-commands | --help | --version\n"
     "TLS is --tls [--ca FILE] [--cert FILE --key FILE]\n";
 
@@ -96,6 +101,30 @@ list_commands(void)
 	return EXIT_SUCCESS;
 }
 
+static int
+wrong(const char *text)
+{
+	fprintf(stderr, "ttybridgectl: %s\n%s", text, usage_text);
+	return EXIT_USAGE;
+}
+
+/* Returns the exit status, or -1 to continue. */
+static int
+set_timeout(struct where *where, const char *text)
+{
+	char fault[128];
+	uint64_t ns;
+
+	if (parse_time(text, &ns) < 0 || ns > TIMEOUT_MAX) {
+		snprintf(fault, sizeof(fault),
+		    "'%.40s' is not a time; write 10s, or none", text);
+		return wrong(fault);
+	}
+	where->timeout_ms =
+	    ns == 0 ? -1 : (int)MAX(ns / NSEC_PER_MSEC, (uint64_t)1);
+	return -1;
+}
+
 /* Returns the exit status, or -1 to continue. */
 static int
 take_option(struct ctl *ctl, int c)
@@ -113,6 +142,8 @@ take_option(struct ctl *ctl, int c)
 		where->host = optarg;
 		return -1;
 	case 't':
+		return set_timeout(where, optarg);
+	case 'T':
 		where->tls.on = true;
 		return -1;
 	case 'A':
@@ -138,13 +169,6 @@ take_option(struct ctl *ctl, int c)
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
-}
-
-static int
-wrong(const char *text)
-{
-	fprintf(stderr, "ttybridgectl: %s\n%s", text, usage_text);
-	return EXIT_USAGE;
 }
 
 /* Returns the exit status, or -1 to continue. */
@@ -176,7 +200,8 @@ read_options(struct ctl *ctl, int argc, char **argv)
 
 	for (size_t i = 0; i < NELEM(rows); i++)
 		options[i] = rows[i].option;
-	while ((c = getopt_long(argc, argv, "+c:s:H:jhV", options, NULL)) != -1)
+	while (
+	    (c = getopt_long(argc, argv, "+c:s:H:t:jhV", options, NULL)) != -1)
 		if ((status = take_option(ctl, c)) >= 0)
 			return status;
 	if ((status = check_options(&ctl->where)) >= 0)
@@ -212,7 +237,8 @@ is_extcap(const char *program)
 int
 main(int argc, char **argv)
 {
-	struct ctl ctl = { .where.tls.verify = true };
+	struct ctl ctl = { .where = { .tls.verify = true,
+			       .timeout_ms = LOCATE_TIMEOUT_MS } };
 	int status;
 
 	if (is_extcap(argv[0]))

@@ -386,6 +386,18 @@ connection_wait(struct connection *c, int output, struct error *err)
 	return connection_receive(c, err);
 }
 
+static int
+fail_reply(const struct connection *c, int r, struct error *err)
+{
+	char time[24];
+
+	if (r != -ETIMEDOUT)
+		return fail_with(err, r, "no reply");
+	return error_fail(err, r, "no reply within %s",
+	    format_time(
+		(uint64_t)c->timeout_ms * NSEC_PER_MSEC, time, sizeof(time)));
+}
+
 int
 connection_next(struct connection *c, char **line, struct error *err)
 {
@@ -396,7 +408,7 @@ connection_next(struct connection *c, char **line, struct error *err)
 			return 0;
 		if (!connection_pending(c) &&
 		    (r = wait_for(c->fd, POLLIN, c->timeout_ms)) < 0)
-			return fail_with(err, r, "no reply");
+			return fail_reply(c, r, err);
 		if ((r = connection_receive(c, err)) < 0)
 			return r;
 	}

@@ -23,7 +23,9 @@ static struct {
 	enum { NOTHING, INTERFACES, LINK_TYPES, CONFIG, CAPTURE } action;
 	const char *interface, *fifo;
 	bool bad; /* bad input, too */
-} extcap = { .ctl.where.tls.verify = true };
+} extcap = {
+	.ctl.where = { .tls.verify = true, .timeout_ms = LOCATE_TIMEOUT_MS },
+};
 
 enum {
 	OPT_INTERFACES = 256,

@@ -17,8 +17,6 @@
 
 #include "locate.h"
 
-#define CONNECT_MS 10000
-
 extern char **environ;
 
 /* --- the configuration ------------------------------------------------------ */
@@ -107,17 +105,14 @@ target_free(struct target *target)
 }
 
 static int
-try_address(const char *address, const struct tls_conf *tls, bool on,
+try_address(const struct where *where, const char *address, bool tls,
     struct target *ret, struct connection **connection, struct error *err)
 {
 	int r;
 
-	if ((r = set_target(ret, address, tls, on, err)) < 0)
+	if ((r = set_target(ret, address, &where->tls, tls, err)) < 0)
 		return r;
-	r = connection_open(ret, CONNECT_MS, connection, err);
-	if (r == 0)
-		(*connection)->timeout_ms = -1;
-	return r;
+	return connection_open(ret, where->timeout_ms, connection, err);
 }
 
 static bool
@@ -144,7 +139,7 @@ try_kind(const struct where *where, const json_t *controls, int kind,
 			    : is_unix(listen) ? 0
 					      : 1) != kind)
 			continue;
-		r = try_address(listen, &where->tls, tls, ret, connection, err);
+		r = try_address(where, listen, tls, ret, connection, err);
 		if (r == 0 || r == -EINTR)
 			break;
 	}
@@ -190,7 +185,7 @@ try_socket(const struct where *where, const char *path, struct target *ret,
 		path += 5;
 	if (realpath(path, full) == NULL)
 		return error_fail(err, -errno, "%s: %s", path, strerror(errno));
-	return try_address(full, &where->tls, false, ret, connection, err);
+	return try_address(where, full, false, ret, connection, err);
 }
 
 int
@@ -205,7 +200,7 @@ locate(const struct where *where, struct target *ret,
 	error_clear(err);
 	if (where->host != NULL)
 		return try_address(
-		    where->host, &where->tls, false, ret, connection, err);
+		    where, where->host, false, ret, connection, err);
 	socket = where->socket;
 	if (socket == NULL && where->config == NULL && !where->tls.on)
 		socket = getenv(LOCATE_ENVIRONMENT);
@@ -217,8 +212,8 @@ locate(const struct where *where, struct target *ret,
 	if (r == 0)
 		return 0;
 	if (where->config == NULL && !where->tls.on &&
-	    try_address(
-		LOCATE_DEFAULT, &where->tls, false, ret, connection, err) == 0)
+	    try_address(where, LOCATE_DEFAULT, false, ret, connection, err) ==
+		0)
 		return 0;
 	if (error_is_set(&first))
 		*err = first;

@@ -11,11 +11,14 @@
 /* The variable with the path of a socket. */
 #define LOCATE_ENVIRONMENT "TTYBRIDGE_SOCKET"
 
-/* The options that say where the daemon is. */
+#define LOCATE_TIMEOUT_MS 10000
+
+/* The options that say where the daemon is, and how long it is waited for. */
 struct where {
 	const char *config; /* a file; NULL: the daemon's default */
 	const char *socket, *host;
 	struct tls_conf tls;
+	int timeout_ms; /* of connecting and of replies, -1: none */
 };
 
 /*

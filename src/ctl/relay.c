@@ -15,15 +15,39 @@
 
 static bool on_terminal; /* standard output is one */
 
-static bool
-goes_on(int argc, char **argv)
+/* The commands whose replies take as long as it takes. */
+static const struct waiting {
+	const char *name;
+	const char *word; /* that has to follow it; NULL: none */
+	bool on;	  /* it goes on until the next line */
+} waiting[] = {
+	{ "watch", NULL, true },
+	{ "events", NULL, true },
+	{ "capture", "stream", true },
+	{ "capture", "stop", false },
+	{ "ask", NULL, false },
+	{ "gather", NULL, false },
+	{ "race", NULL, false },
+	{ "stream", NULL, false },
+	{ "scan", NULL, false },
+	{ "reload", NULL, false },
+};
+
+/* The command if it is one of these, or NULL. */
+static const struct waiting *
+find_waiting(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[0], "json") == 0)
-		return goes_on(argc - 1, argv + 1);
-	return strcmp(argv[0], "watch") == 0 ||
-	    strcmp(argv[0], "events") == 0 ||
-	    (argc > 1 && strcmp(argv[0], "capture") == 0 &&
-		strcmp(argv[1], "stream") == 0);
+		return find_waiting(argc - 1, argv + 1);
+	for (size_t i = 0; i < NELEM(waiting); i++) {
+		const struct waiting *w = &waiting[i];
+
+		if (strcmp(argv[0], w->name) == 0 &&
+		    (w->word == NULL ||
+			(argc > 1 && strcmp(argv[1], w->word) == 0)))
+			return w;
+	}
+	return NULL;
 }
 
 static int
@@ -148,7 +172,8 @@ print_until_closed(struct connection *c)
 int
 relay_main(struct ctl *ctl, int argc, char **argv)
 {
-	bool on = goes_on(argc, argv);
+	const struct waiting *waits = find_waiting(argc, argv);
+	bool on = waits != NULL && waits->on;
 	struct error err;
 	char *line;
 	int r;
@@ -159,6 +184,8 @@ relay_main(struct ctl *ctl, int argc, char **argv)
 		free(line);
 		return EXIT_FAILURE;
 	}
+	if (waits != NULL)
+		ctl->connection->timeout_ms = -1;
 	on_terminal = isatty(STDOUT_FILENO);
 	r = connection_send(ctl->connection, line, &err);
 	free(line);

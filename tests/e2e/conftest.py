@@ -1,4 +1,5 @@
 import resource
+import socket
 
 import pytest
 
@@ -92,6 +93,15 @@ def terminal():
     yield make
     for t in made:
         t.close()
+
+
+@pytest.fixture
+def silent(directory):
+    """A port that takes every connection, and never replies."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(directory / "silent.sock"))
+        s.listen(16)
+        yield directory / "silent.sock"
 
 
 @pytest.fixture

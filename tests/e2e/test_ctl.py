@@ -2,7 +2,9 @@
 import json
 import re
 import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -169,6 +171,44 @@ def test_an_error_with_control_characters(stub, command):
     done = ctl("-s", stub({command: ["ERR \x1b[2Jno"]}), command)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == r"ttybridgectl: \x1b[2Jno" "\n"
+
+
+@pytest.mark.parametrize("words", [["ps"], ["-j", "get", "a/state"], ["capture", "status"]])
+def test_a_server_that_never_replies(silent, words):
+    done = ctl("-s", silent, "-t", "300ms", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ttybridgectl: no reply within 0.3s\n"
+
+
+def test_attach_to_a_server_that_never_replies(silent, terminal):
+    t = terminal("-s", silent, "--timeout=300ms", "attach", "a")
+    assert t.exit() == 1
+    assert "no reply within 0.3s" in t.text()
+
+
+@pytest.mark.parametrize("words", [
+    ["ask", "a", "x"], ["gather", "ask a x"], ["race", "ask a x"], ["stream", "ask a x"],
+    ["scan", "a"], ["reload"], ["capture", "stop"], ["watch"], ["events"], ["json", "reload"],
+    ["-j", "reload"]])
+def test_commands_that_wait_have_no_limit(directory, words):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(directory / "slow.sock"))
+        server.listen()
+        asking = start("-s", directory / "slow.sock", "-t", "1ms", *words)
+        connection, _ = server.accept()
+        with connection:
+            connection.makefile().readline()
+            time.sleep(0.5)     # more than the limit, which is looked at each 250 ms
+            connection.sendall(b"late\nOK\n")
+        out, err = asking.communicate(timeout=PATIENCE)
+    assert (asking.returncode, out, err) == (0, b"late\n", b"")
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1s", "25h"])
+def test_a_limit_that_is_none(text):
+    done = ctl("-t", text, "ps")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"'{text}' is not a time; write 10s, or none" in done.stderr
 
 
 # --- finding the daemon ---------------------------------------------------------

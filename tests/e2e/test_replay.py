@@ -109,6 +109,14 @@ def test_an_error_stops_the_replay(one, directory):
     expect(a, b"good\n")
 
 
+def test_a_replay_to_a_server_that_never_replies(silent, directory):
+    file = directory / "x.pcap"
+    file.write_bytes(pcap(record("b > a", b"x")))
+    done = ctl("-s", silent, "-t", "300ms", "replay", file, "--to", "a")
+    assert done.returncode == 1
+    assert "frame 1, after 0 were sent: no reply within 0.3s" in done.stderr
+
+
 @pytest.mark.parametrize("words, said", [
     ([], "the name of one file is needed"),
     (["x"], "--to NAME is missing"),
