@@ -1,11 +1,11 @@
 /*
  * attach: a terminal on an endpoint.
  *
- * Two connections: what the endpoint receives comes on one, by `watch -b`; the other one
- * sends.  With the framing raw each key is a frame, and the terminal is in raw mode.  With
- * any other framing each line is a frame, so the terminal stays as it is, with its line
- * editing.  Frames of other framings than line are binary: they are shown as by `watch`,
- * and typed with the same escapes.
+ * Three connections: what the endpoint receives comes on one, by `watch -b`, changes of its
+ * state on another one, by `events`, and the third one sends.  With the framing raw each
+ * key is a frame, and the terminal is in raw mode.  With any other framing each line is a
+ * frame, so the terminal stays as it is, with its line editing.  Frames of other framings
+ * than line are binary: they are shown as by `watch`, and typed with the same escapes.
  *
  * Replies to what is sent are only looked at for errors, so that nothing waits for them.
  */
@@ -34,6 +34,7 @@ static struct {
 	bool read_only;
 	bool left; /* the user has left */
 	struct connection *watch, *send;
+	struct connection *events; /* NULL: the server has none */
 	struct tilde tilde;
 } at;
 
@@ -327,72 +328,110 @@ take_input(void)
 
 /* --- connections --------------------------------------------------------------- */
 
-/* Calls take() for each line that has come; -errno when the connection has ended. */
+/*
+ * Calls take() for each line that has come.  -errno, and why, when the connection or what it
+ * is for has ended.
+ */
 static int
-receive(struct connection *c, short revents, int (*take)(const char *))
+receive(struct connection *c, short revents,
+    int (*take)(const char *, struct error *), struct error *err)
 {
-	struct error err;
 	char *line;
 	int r = 0;
 
 	if (c == NULL || (revents == 0 && !connection_pending(c)))
 		return 0;
-	if ((r = connection_receive(c, &err)) < 0) {
-		notice("%s", err.text);
+	if ((r = connection_receive(c, err)) < 0)
 		return r;
-	}
 	while (r == 0 && (line = connection_line(c)) != NULL)
-		r = take(line);
-	if (r == 0 && c->ended) {
-		notice("the daemon has ended the connection");
-		r = -ECONNRESET;
-	}
+		r = take(line, err);
+	if (r == 0 && c->ended)
+		r = error_fail(
+		    err, -ECONNRESET, "the daemon has ended the connection");
 	return r;
 }
 
 static int
-take_watched(const char *line)
+take_watched(const char *line, struct error *err)
 {
-	struct error err;
-	int r = reply_end(line, &err);
+	int r = reply_end(line, err);
 
-	if (r < 0)
-		notice("%s", err.text);
-	return r < 0 ? r : show_line(line);
+	if (r == 0 && (r = show_line(line)) < 0)
+		error_set(err, "standard output: %s", strerror(-r));
+	return MIN(r, 0);
 }
 
 static int
-take_reply(const char *line)
+take_event(const char *line, struct error *err)
 {
-	struct error err;
+	const char *kind, *name, *text;
+	int r = reply_end(line, err);
+	json_t *o;
 
-	if (reply_end(line, &err) < 0)
-		notice("%s", err.text);
+	if (r != 0)
+		return MIN(r, 0);
+	o = json_loads(line, 0, NULL);
+	if (json_unpack(o, "{s:s, s:s, s:s}", "kind", &kind, "name", &name,
+		"text", &text) == 0 &&
+	    strcmp(kind, "state") == 0 && strcmp(name, at.name) == 0)
+		notice("%s: %s", name, text);
+	json_decref(o);
 	return 0;
+}
+
+static int
+take_reply(const char *line, struct error *err)
+{
+	if (reply_end(line, err) < 0)
+		notice("%s", err->text);
+	return 0;
+}
+
+static void
+stop_events(void)
+{
+	connection_close(at.events);
+	at.events = NULL;
+}
+
+/* Whether there is something to be received that poll() does not report. */
+static bool
+pending(void)
+{
+	return connection_pending(at.watch) ||
+	    (at.send != NULL && connection_pending(at.send)) ||
+	    (at.events != NULL && connection_pending(at.events));
 }
 
 /* Returns 0 when the user has left or a signal was caught, or -errno. */
 static int
 loop(void)
 {
-	enum { INPUT, WATCH, SEND, N };
+	enum { INPUT, WATCH, SEND, EVENTS, N };
 	struct pollfd p[N] = { [INPUT] = { .fd = STDIN_FILENO,
 				   .events = POLLIN },
 		[WATCH] = { .fd = at.watch->fd, .events = POLLIN },
 		[SEND] = { .fd = at.send != NULL ? at.send->fd : -1,
-		    .events = POLLIN } };
+		    .events = POLLIN },
+		[EVENTS] = { .events = POLLIN } };
+	struct error err;
 	int r = 0;
 
 	while (r == 0 && !at.left && connection_stop == 0) {
+		p[EVENTS].fd = at.events != NULL ? at.events->fd : -1;
 		/* A signal may come before the wait. */
-		if (poll(p, N, connection_pending(at.watch) ? 0 : 250) < 0) {
+		if (poll(p, N, pending() ? 0 : 250) < 0) {
 			if (errno != EINTR)
 				return -errno;
 			continue;
 		}
-		r = receive(at.watch, p[WATCH].revents, take_watched);
+		r = receive(at.watch, p[WATCH].revents, take_watched, &err);
 		if (r == 0)
-			r = receive(at.send, p[SEND].revents, take_reply);
+			r = receive(at.send, p[SEND].revents, take_reply, &err);
+		if (r < 0 && r != -EINTR)
+			notice("%s", err.text);
+		if (receive(at.events, p[EVENTS].revents, take_event, &err) < 0)
+			stop_events();
 		if (r == 0 && p[INPUT].revents != 0)
 			r = take_input();
 	}
@@ -422,6 +461,18 @@ find_mode(void)
 	return EXIT_SUCCESS;
 }
 
+/* Not needed: a port may refuse one more connection, or have no events. */
+static void
+start_events(void)
+{
+	struct error err;
+
+	if (connection_open(&at.ctl->target, at.ctl->where.timeout_ms,
+		&at.events, &err) == 0 &&
+	    connection_send(at.events, "json events", &err) < 0)
+		stop_events();
+}
+
 static int
 start(void)
 {
@@ -446,6 +497,7 @@ start(void)
 	    at.mode == MODE_FRAMES ? "" : "-b ", at.name);
 	if (connection_send(at.watch, command, &err) < 0)
 		return ctl_fail("%s", err.text);
+	start_events();
 	return EXIT_SUCCESS;
 }
 
@@ -477,6 +529,7 @@ attach_main(struct ctl *ctl, int argc, char **argv)
 	if (r == EXIT_SUCCESS)
 		r = loop() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	connection_close(at.send);
+	stop_events();
 	if (r == EXIT_SUCCESS && at.left)
 		notice("left %s", at.name);
 	terminal_raise();

@@ -127,6 +127,36 @@ def test_frames_with_control_characters(stub, terminal, directory):
     t.shows(r"\x1b[2J\x41" "\r\n")
 
 
+def test_changes_of_state_are_shown(daemon, pty, terminal):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, reopen_min="10ms") + serial("b", b))
+    t = terminal("-s", d.socket, "attach", "a")
+    wait_for(lambda: any("to end its events" in row["label"] for row in d.tasks().values()))
+    b.unplug()
+    d.wait_state("b", "lost")
+    a.unplug()
+    t.shows("[a: up -> lost (")
+    a.plug()
+    t.shows("[a: opening -> up (")
+    assert "[b: " not in t.text()
+    # It goes on as before.
+    a.send(b"here again")
+    t.shows("here again", [a])
+    t.send(b"x")
+    expect(a, b"x", [t])
+
+
+def test_a_server_without_events(stub, terminal, directory):
+    s = stub()
+    t = terminal("-s", directory / "stub.sock", "attach", "a")
+    wait_for(lambda: "json events" in s.commands)
+    s.say("json watch -b a", came(b"hello"))
+    t.shows("hello")
+    assert "unknown command" not in t.text()
+    t.send(b"~.")
+    assert t.exit() == 0
+
+
 def test_an_endpoint_without_history(daemon, pty, terminal):
     d = daemon(serial("a", pty("a"), framing="cobs"))
     t = terminal("-s", d.socket, "attach", "a")
