@@ -360,7 +360,7 @@ connection_receive(struct connection *c, struct error *err)
 	if (!c->heard && c->tls == NULL && n > 0 && c->in[c->end] == TLS_ALERT)
 		return error_fail(err, -EPROTO,
 		    "this port is encrypted: use --tls --ca FILE");
-	c->heard = true;
+	c->heard |= n > 0;
 	c->ended = n == 0;
 	c->end += (size_t)n;
 	return 0;
@@ -451,8 +451,8 @@ read_reply(struct connection *c, int (*take)(const char *, void *), void *arg,
 			return r < 0 ? r : 0;
 		if (take != NULL && (r = take(line, arg)) < 0)
 			return error_fail(err, r,
-			    "this is not the reply of a control port: %.80s",
-			    line);
+			    "this is not the reply of a control port: %.*s",
+			    (int)MIN(strcspn(line, "\r"), (size_t)80), line);
 	}
 }
 

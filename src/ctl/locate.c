@@ -188,6 +188,48 @@ try_socket(const struct where *where, const char *path, struct target *ret,
 	return try_address(where, full, false, ret, connection, err);
 }
 
+/*
+ * Asks for the version, so that what the user wants is not sent to a port of another kind,
+ * such as one that passes it on to devices.
+ */
+static int
+check_port(const struct where *where, struct connection *c, struct error *err)
+{
+	struct error why;
+	json_t *version;
+	int r;
+
+	/* A control port ignores an empty line, a web server replies to it. */
+	r = connection_query(c, "version\n", &version, &why);
+	json_decref(version);
+	if (r == 0 || r == -EINTR)
+		return r;
+	/* The port has refused a client, or is encrypted. */
+	if (r == -EPROTO)
+		return error_fail(err, r, "%s", why.text);
+	if (!c->heard && r == -ECONNRESET && !where->tls.on)
+		return error_fail(err, r,
+		    "%s has ended the connection without a reply: it is no"
+		    " control port, or this port is encrypted: use --tls --ca"
+		    " FILE",
+		    where->host);
+	return error_fail(err, r, "%s: %s%s", where->host, why.text,
+	    r == -EBADMSG ? "" : "; is it a control port?");
+}
+
+static int
+try_host(const struct where *where, struct target *ret,
+    struct connection **connection, struct error *err)
+{
+	int r = try_address(where, where->host, false, ret, connection, err);
+
+	if (r == 0 && (r = check_port(where, *connection, err)) < 0) {
+		connection_close(*connection);
+		*connection = NULL;
+	}
+	return r;
+}
+
 int
 locate(const struct where *where, struct target *ret,
     struct connection **connection, struct error *err)
@@ -199,8 +241,7 @@ locate(const struct where *where, struct target *ret,
 
 	error_clear(err);
 	if (where->host != NULL)
-		return try_address(
-		    where, where->host, false, ret, connection, err);
+		return try_host(where, ret, connection, err);
 	socket = where->socket;
 	if (socket == NULL && where->config == NULL && !where->tls.on)
 		socket = getenv(LOCATE_ENVIRONMENT);

@@ -10,8 +10,8 @@ import pytest
 
 from certificates import Authority
 from ctl import CTL, Stub, ctl, start
-from harness import (PATIENCE, ROOT, expect, free_port, run, section, serial,
-                     wait_for)
+from harness import (PATIENCE, ROOT, expect, free_port, pump, run, section,
+                     serial, wait_for)
 
 
 @pytest.fixture
@@ -266,6 +266,24 @@ def test_a_host_that_is_none(host, said):
     done = ctl("-H", host, "ps")
     assert done.returncode == 1
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("server, said", [
+    (section("http", "w", listen="127.0.0.1:{port}"),
+     "this is not the reply of a control port: HTTP/1.1 400 Bad Request\n"),
+    (section("tcp-server", "t", listen="127.0.0.1:{port}", framing="line"),
+     "no reply within 0.3s; is it a control port?"),
+])
+def test_a_port_of_another_kind(daemon, pty, server, said):
+    port, a = free_port(), pty("a")
+    d = daemon(serial("a", a, framing="line") + server.replace("{port}", str(port)) +
+               (section("route", "r", between="a t") if "[tcp" in server else ""))
+    done = ctl("-H", f"127.0.0.1:{port}", "-t", "300ms", "send", "a", "typed")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"ttybridgectl: 127.0.0.1:{port}: {said}" in done.stderr
+    d.control("send a after")
+    pump([a], lambda: b"after" in a.received, what="what is sent later")
+    assert b"typed" not in a.received
 
 
 # --- TLS --------------------------------------------------------------------------
