@@ -226,6 +226,23 @@ run(struct ctl *ctl, int argc, char **argv)
 	return relay_main(ctl, argc, argv);
 }
 
+/* Options of ttybridgectl that no command has; a text to be sent may look like one, too. */
+static void
+hint_at_options(int argc, char **argv)
+{
+	static const char *const names[] = { "-H", "--host", "--socket",
+		"--config", "--timeout", "--tls", "--ca", "--cert", "--key",
+		"-j", "--json" };
+
+	for (int i = 1; i < argc; i++)
+		for (size_t j = 0; j < NELEM(names); j++)
+			if (strcmp(argv[i], names[j]) == 0) {
+				ctl_fail("%s has to stand before the command",
+				    argv[i]);
+				return;
+			}
+}
+
 static bool
 is_extcap(const char *program)
 {
@@ -244,8 +261,13 @@ main(int argc, char **argv)
 	if (is_extcap(argv[0]))
 		return extcap_main(argc, argv);
 	status = read_options(&ctl, argc, argv);
-	if (status < 0)
-		status = run(&ctl, argc - optind, argv + optind);
+	if (status < 0) {
+		argc -= optind;
+		argv += optind;
+		status = run(&ctl, argc, argv);
+		if (status != EXIT_SUCCESS)
+			hint_at_options(argc, argv);
+	}
 	connection_close(ctl.connection);
 	target_free(&ctl.target);
 	if (status == EXIT_SUCCESS && fflush(stdout) == EOF)

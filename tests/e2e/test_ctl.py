@@ -286,6 +286,17 @@ def test_a_port_of_another_kind(daemon, pty, server, said):
     assert b"typed" not in a.received
 
 
+def test_options_after_the_command(bridge, directory):
+    d, a, b = bridge
+    done = ctl("-s", d.socket, "endpoints", "-H", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr.endswith("ttybridgectl: -H has to stand before the command\n")
+    done = ctl("-s", directory / "none.sock", "list", "--json")
+    assert done.stderr.endswith("ttybridgectl: --json has to stand before the command\n")
+    done = ctl("-s", d.socket, "send", "a", "-H")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # --- TLS --------------------------------------------------------------------------
 
 def test_tls(daemon, pty, directory):
