@@ -38,12 +38,13 @@ static struct {
 	struct tilde tilde;
 } at;
 
-static const char help_text[] = "at the beginning of a line:\n"
-				"  ~.  leaves\n"
+static const char help_text[] = "  ~.  leaves\n"
 				"  ~b  sends a break\n"
 				"  ~r  resets the board\n"
 				"  ~h  shows the history\n"
-				"  ~~  sends a ~\n";
+				"  ~?  shows these commands\n"
+				"  ~~  sends a ~\n"
+				"~ and anything else is sent as it is\n";
 
 /* --- output -------------------------------------------------------------------- */
 
@@ -250,7 +251,8 @@ run_command(enum tilde_command command)
 		show_history(true);
 		return 0;
 	case TILDE_HELP:
-		fputs(help_text, stderr);
+		fprintf(stderr, "at the beginning of a line%s:\n%s",
+		    at.mode == MODE_KEYS ? "" : ", then Enter", help_text);
 		return 0;
 	case TILDE_BREAK:
 		snprintf(line, sizeof(line), "break %s", at.name);
@@ -449,7 +451,8 @@ find_mode(void)
 
 	snprintf(command, sizeof(command), "get %s/framing", at.name);
 	if (connection_query(at.watch, command, &o, &err) < 0)
-		return ctl_fail("%s", err.text);
+		return ctl_fail(
+		    "'%s' cannot be attached to: %s", at.name, err.text);
 	framing = json_string_value(o);
 	if (framing != NULL && strcmp(framing, "raw") == 0)
 		at.mode = MODE_KEYS;
@@ -482,6 +485,10 @@ start(void)
 
 	if (find_mode() != EXIT_SUCCESS)
 		return EXIT_FAILURE;
+	if (!isatty(STDIN_FILENO))
+		return ctl_usage(USAGE,
+		    "standard input is not a terminal; send and watch are for"
+		    " scripts");
 	if (!at.read_only) {
 		if (ctl_connect_again(at.ctl, &at.send) < 0)
 			return EXIT_FAILURE;
@@ -490,8 +497,9 @@ start(void)
 	terminal_signals();
 	if (at.mode == MODE_KEYS && (r = terminal_keys()) < 0)
 		return ctl_fail("the terminal: %s", strerror(-r));
-	notice("attached to %s%s; ~. leaves, ~? helps", at.name,
-	    at.read_only ? ", to read only" : "");
+	notice("attached to %s%s; %s leaves, ~? helps", at.name,
+	    at.read_only ? ", to read only" : "",
+	    at.mode == MODE_KEYS ? "~." : "~. and Enter");
 	show_history(false);
 	snprintf(command, sizeof(command), "json watch %s%s",
 	    at.mode == MODE_FRAMES ? "" : "-b ", at.name);
@@ -517,10 +525,6 @@ attach_main(struct ctl *ctl, int argc, char **argv)
 	at.name = argv[optind];
 	if (strlen(at.name) > 200 || strpbrk(at.name, " \t\r\n") != NULL)
 		return ctl_usage(USAGE, "'%s' is not a name", at.name);
-	if (!isatty(STDIN_FILENO))
-		return ctl_usage(USAGE,
-		    "standard input is not a terminal; send and watch are for"
-		    " scripts");
 	if (ctl_connect(ctl) < 0)
 		return EXIT_FAILURE;
 	at.ctl = ctl;

@@ -262,3 +262,5 @@ def test_without_a_terminal(daemon, pty):
     d = daemon(serial("a", pty("a")))
     done = ctl("-s", d.socket, "attach", "a")
     assert done.returncode == 2 and "not a terminal" in done.stderr
+    done = ctl("-s", d.socket, "attach", "b")
+    assert done.returncode == 1 and "'b' cannot be attached to: unknown" in done.stderr
