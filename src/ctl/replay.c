@@ -24,6 +24,9 @@ static struct {
 	uint64_t start_ns;
 	double first;
 	unsigned long sent, others;
+	/* With from: the endpoints from which frames came. */
+	char sources[400];
+	bool found; /* one came from from */
 } replay;
 
 /* --- frames ---------------------------------------------------------------- */
@@ -36,6 +39,23 @@ is_from(const struct packet *p, const char *name)
 
 	return strncmp(p->way, name, len) == 0 &&
 	    (p->way[len] == ' ' || p->way[len] == '#');
+}
+
+/* The list of sources is cut if there are too many. */
+static void
+note_source(const struct packet *p)
+{
+	size_t len = strcspn(p->way, " #"), n;
+	const char *list = replay.sources, *word;
+
+	if (replay.from == NULL || strstr(p->way, " > ") == NULL)
+		return;
+	replay.found |= is_from(p, replay.from);
+	while ((word = list_word(&list, &n)) != NULL)
+		if (n == len && strncmp(word, p->way, n) == 0)
+			return;
+	append(replay.sources, sizeof(replay.sources), "%s%.*s",
+	    *replay.sources != '\0' ? ", " : "", (int)len, p->way);
 }
 
 /* Whether the frame is whole and one that passed. */
@@ -104,6 +124,7 @@ send_all(struct ctl *ctl, struct packets *packets)
 
 	while ((r = packets_next(packets, &p, &err)) > 0) {
 		n++;
+		note_source(&p);
 		if (!is_wanted(&p)) {
 			replay.others++;
 			continue;
@@ -116,6 +137,11 @@ send_all(struct ctl *ctl, struct packets *packets)
 	}
 	if (r < 0)
 		return ctl_fail("%s: %s", replay.file, err.text);
+	if (replay.from != NULL && !replay.found)
+		return ctl_fail("%s: no frame in it comes from '%s'%s%s",
+		    replay.file, replay.from,
+		    *replay.sources != '\0' ? "; it has frames from " : "",
+		    replay.sources);
 	printf("%lu frame%s sent", replay.sent, replay.sent == 1 ? "" : "s");
 	if (replay.others > 0)
 		printf(", %lu others not", replay.others);

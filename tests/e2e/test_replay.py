@@ -61,6 +61,9 @@ def test_a_capture_of_the_daemon_is_replayed(daemon, pty, directory):
     expect(b, b"one\ntwo \x01\xff\n" + b"x" * 3000 + b"\n")
     done = ctl("-s", d.socket, "replay", "--speed=1000", "--to=a", file)
     assert done.stdout == "4 frames sent\n"
+    done = ctl("-s", d.socket, "replay", file, "--to", "b", "--from", "zz")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no frame in it comes from 'zz'; it has frames from a, b" in done.stderr
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
