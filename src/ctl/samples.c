@@ -149,6 +149,22 @@ fit_text(const char *text, size_t width, bool right, char *buf, size_t size)
 	    text, right ? 0 : (int)pad, "");
 }
 
+size_t
+samples_longest(const struct samples *s, const struct column *column)
+{
+	char cell[SAMPLES_CELL_MAX];
+	size_t most = 0, n;
+
+	for (size_t i = 0; i < s->nrows; i++) {
+		samples_cell(&s->rows[i], column, false, cell, sizeof(cell));
+		n = 0;
+		for (const char *c = cell; *c != '\0'; c++)
+			n += !continues(*c);
+		most = MAX(most, n);
+	}
+	return most;
+}
+
 const char *
 skip_characters(const char *text, size_t n)
 {

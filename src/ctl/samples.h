@@ -29,6 +29,8 @@ struct column {
 	const char *second; /* NULL, or a member that is added to it */
 	enum cell_kind kind;
 	int width; /* 0: what is left of the line */
+	int most;  /* its width for the longest text, if there is room */
+	int from;  /* it is shown on screens that are at least as wide */
 };
 
 struct row {
@@ -62,6 +64,8 @@ double samples_number(const struct row *row, const struct column *column);
 /* The text of a cell; "-" where there is no value.  utf8: how the history is drawn. */
 void samples_cell(const struct row *row, const struct column *column, bool utf8,
     char *buf, size_t size);
+/* The characters of the longest text in a column. */
+size_t samples_longest(const struct samples *s, const struct column *column);
 void samples_free(struct samples *s);
 
 /*

@@ -23,8 +23,10 @@
 #define USAGE "top [-d SECONDS]"
 #define OVERVIEW NVIEWS
 #define TIMEOUT_MS 5000
-/* The last column is not shown in less. */
+/* The last column is not shown in less, and others do not grow at its expense below. */
 #define LAST_MIN 8
+#define LAST_GOOD 16
+#define COLUMNS_MAX 16
 /* So many characters of it are left out, or shown again, by an arrow. */
 #define SHIFT 16
 /* The escape key is not the beginning of a sequence after so many milliseconds. */
@@ -49,6 +51,7 @@ static const char *const help_lines[] = {
 	"+ -         sample less often, more often",
 	"up, down, Page Up, Page Down, Home",
 	"left, right the rest of a long last column",
+	"            B/S: bytes a second, QUEUED: bytes; K is 1024",
 	"q           quit",
 	NULL,
 };
@@ -81,12 +84,40 @@ put_line(int y, int attributes, const char *fmt, ...)
 	put(y, 0, attributes, fitted);
 }
 
-/* Whether nothing is known of the column, as of warnings in an older daemon. */
+/* Nothing may be known of a column, as of warnings in an older daemon. */
 static bool
-is_absent(const struct samples *s, const struct column *column)
+is_hidden(const struct samples *s, const struct column *column)
 {
-	return s->nrows > 0 &&
-	    json_object_get(s->rows[0].now, column->member) == NULL;
+	return COLS < column->from ||
+	    (s->nrows > 0 &&
+		json_object_get(s->rows[0].now, column->member) == NULL);
+}
+
+/* Columns of text grow in their order, as long as there is room. */
+static void
+set_widths(const struct samples *s, int widths[COLUMNS_MAX])
+{
+	int room = COLS, grown;
+
+	for (int i = 0; s->columns[i].title != NULL; i++) {
+		const struct column *c = &s->columns[i];
+
+		widths[i] = is_hidden(s, c) ? -1 : c->width;
+		if (widths[i] > 0)
+			room -= c->width + 1;
+	}
+	if (room >= LAST_MIN)
+		room -= LAST_GOOD;
+	for (int i = 0; s->columns[i].title != NULL; i++) {
+		const struct column *c = &s->columns[i];
+
+		if (widths[i] <= 0 || c->most == 0 || room <= 0)
+			continue;
+		grown = MIN((int)samples_longest(s, c), c->most) - c->width;
+		grown = MAX(MIN(grown, room), 0);
+		widths[i] += grown;
+		room -= grown;
+	}
 }
 
 static int
@@ -101,9 +132,10 @@ state_attributes(const json_t *row)
 	return strcmp(state, "up") == 0 ? COLOR_PAIR(2) : 0;
 }
 
-/* Calls draw for each column with its place. */
+/* Draws a row, or without one the titles. */
 static void
-draw_cells(const struct samples *s, int y, const struct row *row)
+draw_cells(
+    const struct samples *s, const int *widths, int y, const struct row *row)
 {
 	char cell[SAMPLES_CELL_MAX], fitted[2 * SAMPLES_CELL_MAX];
 	int x = 0, width, attributes;
@@ -112,9 +144,9 @@ draw_cells(const struct samples *s, int y, const struct row *row)
 	for (int i = 0; s->columns[i].title != NULL && x < COLS; i++) {
 		const struct column *c = &s->columns[i];
 
-		if (is_absent(s, c) || (c->width == 0 && COLS - x < LAST_MIN))
+		if (widths[i] < 0 || (widths[i] == 0 && COLS - x < LAST_MIN))
 			continue;
-		width = c->width > 0 ? MIN(c->width, COLS - x) : COLS - x;
+		width = widths[i] > 0 ? MIN(widths[i], COLS - x) : COLS - x;
 		if (row != NULL)
 			samples_cell(row, c, top.utf8, cell, sizeof(cell));
 		else
@@ -138,27 +170,23 @@ draw_cells(const struct samples *s, int y, const struct row *row)
 	}
 }
 
-static void
-draw_heading(const struct samples *s, int y)
-{
-	put_line(y, A_REVERSE, "%s", "");
-	draw_cells(s, y, NULL);
-}
-
 /* Draws the heading, and the rows from view->top on, in so many lines. */
 static void
 draw_view(struct view *view, int y, int lines)
 {
 	struct samples *s = &view->samples;
 	size_t room = lines > 1 ? (size_t)lines - 1 : 0, i;
+	int widths[COLUMNS_MAX];
 
 	if (lines < 2)
 		return;
 	if (view->top + room > s->nshown)
 		view->top = s->nshown > room ? s->nshown - room : 0;
-	draw_heading(s, y++);
+	set_widths(s, widths);
+	put_line(y, A_REVERSE, "%s", "");
+	draw_cells(s, widths, y++, NULL);
 	for (i = view->top; i < s->nshown && room > 0; i++, room--)
-		draw_cells(s, y++, &s->rows[s->shown[i]]);
+		draw_cells(s, widths, y++, &s->rows[s->shown[i]]);
 	if (i < s->nshown)
 		put_line(y - 1, A_DIM, "(%zu more)", s->nshown - i + 1);
 	else if (view->missing)
@@ -201,8 +229,9 @@ draw_summary(void)
 	    warnings, top.paused ? "  [paused]" : "");
 	format_size(whole_part(summary.rx), rx, sizeof(rx));
 	format_size(whole_part(summary.tx), tx, sizeof(tx));
-	put_line(1, 0, "in %s/s, out %s/s, dropped %.0f frames (%.1f a second)",
-	    rx, tx, summary.dropped, summary.dropping);
+	put_line(1, 0,
+	    "in %sB/s, out %sB/s, dropped %.0f frames (%.1f a second)", rx, tx,
+	    summary.dropped, summary.dropping);
 	if (top.connection == NULL)
 		put_line(
 		    1, COLOR_PAIR(1) | A_BOLD, "tries again: %s", top.lost);

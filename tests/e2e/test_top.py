@@ -149,6 +149,25 @@ def test_it_follows_the_size_of_the_terminal(bridge, screen):
     s.shows("2 of 2 endpoints up", "ar1.read", "q quit")
 
 
+def test_columns_use_the_width_of_the_screen(daemon, pty, directory, screen):
+    names = "a", "the-sensor-on-the-roof-of-hut-2"
+    d = daemon("".join(serial(name, pty(name), framing="line") for name in names) +
+               section("route", "r", between=" ".join(names)))
+    s = screen("-s", d.socket, "top", "-d", "200ms")
+    s.shows("2 of 2 endpoints up", "in 0B/s, out 0B/s", "RX B/S", "TX B/S",
+            without=["FRAMING", "ADDRESS"])
+    s.type("3")
+    s.shows("the-sensor-on-the-roof", "a line from")
+    s.tmux("resize-window", "-x", "160", "-y", "24")
+    s.shows("the-sensor-on-the-roof-of-hut-2.read", "a line from the-sensor-on-the-roof-of-hut-2")
+    s.type("1")
+    s.shows("the-sensor-on-the-roof-of-hut-2 ", "FRAMING", "line ", "ADDRESS",
+            f"{directory}/a"[:20])
+    assert all(len(line) <= 160 for line in s.lines())
+    s.type("h")
+    s.shows("B/S: bytes a second")
+
+
 def test_it_survives_a_restart_of_the_daemon(bridge, screen, daemon, directory):
     d, *_ = bridge
     s = screen("-s", d.socket, "top", "-d", "200ms")

@@ -12,13 +12,13 @@
 #include "samples.h"
 
 static const struct column columns[] = {
-	{ "NAME", "name", NULL, CELL_TEXT, 8 },
-	{ "RATE", "frames", NULL, CELL_RATE, 8 },
-	{ "BOTH", "frames", "more", CELL_SIZE_RATE, 8 },
-	{ "CPU", "cpu", NULL, CELL_SHARE, 8 },
-	{ "SIZE", "frames", NULL, CELL_SIZE, 8 },
-	{ "IDLE", "idle", NULL, CELL_TIME, 8 },
-	{ "DRAWN", "frames", NULL, CELL_HISTORY, SAMPLES_HISTORY },
+	{ "NAME", "name", NULL, CELL_TEXT, 8, 0, 0 },
+	{ "RATE", "frames", NULL, CELL_RATE, 8, 0, 0 },
+	{ "BOTH", "frames", "more", CELL_SIZE_RATE, 8, 0, 0 },
+	{ "CPU", "cpu", NULL, CELL_SHARE, 8, 0, 0 },
+	{ "SIZE", "frames", NULL, CELL_SIZE, 8, 0, 0 },
+	{ "IDLE", "idle", NULL, CELL_TIME, 8, 0, 0 },
+	{ "DRAWN", "frames", NULL, CELL_HISTORY, SAMPLES_HISTORY, 0, 0 },
 	{ 0 },
 };
 
@@ -149,6 +149,17 @@ control_characters(void **state)
 }
 
 static void
+the_longest_text_of_a_column(void **state)
+{
+	(void)state;
+	assert_int_equal(samples_longest(&s, &columns[0]), 0);
+	take("[{\"name\":\"a\"},{\"name\":\"\xe2\x80\xa6 \xc3\xa4\\n\"},"
+	     "{\"name\":\"bcd\"}]",
+	    1);
+	assert_int_equal(samples_longest(&s, &columns[0]), 5);
+}
+
+static void
 order_and_filter(void **state)
 {
 	(void)state;
@@ -246,6 +257,7 @@ main(void)
 		TEST(the_history_is_drawn),
 		TEST(numbers_that_no_daemon_sends),
 		TEST(control_characters),
+		TEST(the_longest_text_of_a_column),
 		TEST(order_and_filter),
 		TEST(what_is_no_table),
 		TEST(text_is_cut_and_padded),
