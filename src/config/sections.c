@@ -136,16 +136,18 @@ check_http(struct reading *rd, struct control_conf *conf)
 		    rd, "needs 'listen', such as listen = 127.0.0.1:9110");
 		return;
 	}
-	if (address_parse(conf->listen, &address, &why) != 0) {
+	if (address_is_path(conf->listen)) {
+		reading_failed(rd,
+		    "'listen' is a TCP address in a [http], such as"
+		    " 127.0.0.1:9110");
+		return;
+	}
+	if (address_parse_host_port(conf->listen, &address, &why) != 0) {
 		error_set(&err, "listen: %.400s", why.text);
 		reading_failed(rd, err.text);
 		return;
 	}
-	if (address.ss.ss_family == AF_UNIX)
-		reading_failed(rd,
-		    "'listen' is a TCP address in a [http], such as"
-		    " 127.0.0.1:9110");
-	else if (conf->allow == NULL &&
+	if (conf->allow == NULL &&
 	    !address_is_loopback((struct sockaddr *)&address.ss))
 		reading_failed(rd, NEEDS_ALLOW);
 	if (conf->access == ACCESS_FULL && conf->token_file == NULL)

@@ -126,19 +126,19 @@ check_listen(const struct server_conf *conf, bool local, struct address *ret,
 		return error_fail(err, -EINVAL,
 		    "needs 'listen', such as listen = %s",
 		    local ? "/run/ttybridge/bus.sock" : "127.0.0.1:5011");
-	if (local && *conf->listen != '/' &&
-	    strncmp(conf->listen, "unix:", 5) != 0)
+	if (local && !address_is_path(conf->listen))
 		return error_fail(err, -EINVAL,
 		    "'listen' is '%s', and not the path of a"
 		    " socket, which starts with '/'",
 		    conf->listen);
-	if (address_parse(conf->listen, ret, &why) < 0)
+	if (!local && address_is_path(conf->listen))
+		return error_fail(err, -EINVAL,
+		    "'listen' is the path of a Unix socket: that is a"
+		    " [unix-server]");
+	if ((local ? address_parse : address_parse_host_port)(
+		conf->listen, ret, &why) < 0)
 		return error_fail(err, -EINVAL, "'listen': %s", why.text);
-	if (local || ret->ss.ss_family != AF_UNIX)
-		return 0;
-	return error_fail(err, -EINVAL,
-	    "'listen' is the path of a Unix socket: that is a"
-	    " [unix-server]");
+	return 0;
 }
 
 /* Keys that have no effect with the protocol. */

@@ -84,12 +84,12 @@ parse_address(const char *key, const char *s, size_t len, struct address *ret,
 
 	snprintf(
 	    text, sizeof(text), "%.*s", (int)MIN(len, sizeof(text) - 1), s);
-	if (address_parse(text, ret, &why) < 0)
+	if (address_is_path(text))
+		return error_fail(
+		    err, -EINVAL, "'%s' is a path, and not HOST:PORT", key);
+	if (address_parse_host_port(text, ret, &why) < 0)
 		return error_fail(err, -EINVAL, "'%s': %s", key, why.text);
-	if (family(ret) != AF_UNIX)
-		return 0;
-	return error_fail(
-	    err, -EINVAL, "'%s' is a path, and not HOST:PORT", key);
+	return 0;
 }
 
 static int

@@ -103,7 +103,7 @@ client_check(struct endpoint_conf *conf, struct error *err)
 		return error_fail(err, -EINVAL,
 		    "needs 'connect', such as connect ="
 		    " /run/ttybridge/bus.sock");
-	if (*path != '/' && strncmp(path, "unix:", 5) != 0)
+	if (!address_is_path(path))
 		return error_fail(err, -EINVAL,
 		    "'connect' is '%s', and not the path of a socket, which"
 		    " starts with '/'",

@@ -2,6 +2,7 @@
  * address: parses and prints socket addresses and networks; all numeric.
  */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -67,8 +68,61 @@ parse_host4(const char *host, uint16_t port, struct address *ret)
 	return 0;
 }
 
-int
-address_parse(const char *s, struct address *ret, struct error *err)
+bool
+address_is_path(const char *s)
+{
+	return *s == '/' || strncmp(s, "unix:", 5) == 0;
+}
+
+/* Whether these characters may be the name of a host: no address has letters. */
+static bool
+is_name(const char *s, size_t len)
+{
+	bool letter = false;
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (!isalnum(c) && strchr(".-_", c) == NULL)
+			return false;
+		letter |= isalpha(c) != 0;
+	}
+	return letter;
+}
+
+/* Says what is wrong with HOST:PORT.  forms: what may be written instead. */
+static int
+fail_host_port(const char *s, const char *forms, struct error *err)
+{
+	const char *colon = strrchr(s, ':');
+	const char *port = colon != NULL ? colon + 1 : s;
+	uint64_t n;
+
+	if (*port != '\0' && port[strspn(port, "0123456789")] == '\0' &&
+	    parse_number(port, 0, 65535, &n) < 0)
+		return error_fail(
+		    err, -EINVAL, "'%s': the port is above 65535", s);
+	if (inet_pton(AF_INET, s, &(struct in_addr){ 0 }) == 1)
+		return error_fail(err, -EINVAL,
+		    "'%s' has no port; write %s:PORT, such as %s:5010", s, s,
+		    s);
+	if (inet_pton(AF_INET6, s, &(struct in6_addr){ 0 }) == 1)
+		return error_fail(err, -EINVAL,
+		    "'%s' has no port; write [%s]:PORT, such as [%s]:5010", s,
+		    s, s);
+	if (colon != NULL && is_name(s, (size_t)(colon - s)) &&
+	    parse_number(port, 0, 65535, &n) == 0)
+		return error_fail(err, -EINVAL,
+		    "'%s' has the name of a host, which is possible in"
+		    " 'connect' only; write an address: %s",
+		    s, forms);
+	return error_fail(
+	    err, -EINVAL, "'%s' is not an address; write %s", s, forms);
+}
+
+static int
+parse_host_port(
+    const char *s, const char *forms, struct address *ret, struct error *err)
 {
 	const char *colon = strrchr(s, ':'), *host = s;
 	size_t len = colon != NULL ? (size_t)(colon - s) : 0;
@@ -77,10 +131,6 @@ address_parse(const char *s, struct address *ret, struct error *err)
 	uint64_t port;
 
 	memset(ret, 0, sizeof(*ret));
-	if (strncmp(s, "unix:", 5) == 0)
-		return parse_unix(s + 5, ret, err);
-	if (*s == '/')
-		return parse_unix(s, ret, err);
 	if (len >= 2 && s[0] == '[' && s[len - 1] == ']') {
 		v6 = true;
 		host++;
@@ -94,14 +144,25 @@ address_parse(const char *s, struct address *ret, struct error *err)
 			buf, (uint16_t)port, ret) == 0)
 			return 0;
 	}
-	if (inet_pton(AF_INET, s, &(struct in_addr){ 0 }) == 1)
-		return error_fail(err, -EINVAL,
-		    "'%s' has no port; write %s:PORT, such as %s:5010", s, s,
-		    s);
-	return error_fail(err, -EINVAL,
-	    "'%s' is not an address; write 127.0.0.1:5010,"
-	    " [::1]:5010, *:5010 or unix:/path",
-	    s);
+	return fail_host_port(s, forms, err);
+}
+
+int
+address_parse_host_port(const char *s, struct address *ret, struct error *err)
+{
+	return parse_host_port(
+	    s, "127.0.0.1:5010, [::1]:5010 or *:5010", ret, err);
+}
+
+int
+address_parse(const char *s, struct address *ret, struct error *err)
+{
+	if (!address_is_path(s))
+		return parse_host_port(s,
+		    "127.0.0.1:5010, [::1]:5010, *:5010 or unix:/path", ret,
+		    err);
+	memset(ret, 0, sizeof(*ret));
+	return parse_unix(*s == '/' ? s : s + 5, ret, err);
 }
 
 bool

@@ -22,6 +22,11 @@ struct address {
  * accepted, so no name server is queried.  Returns -EINVAL and sets err on failure.
  */
 int address_parse(const char *s, struct address *ret, struct error *err);
+/* The same without the last two, which the message does not offer either. */
+int address_parse_host_port(
+    const char *s, struct address *ret, struct error *err);
+/* Whether it is the path of a Unix socket: "unix:/path" or "/path". */
+bool address_is_path(const char *s);
 /* "127.0.0.1:5010", "[::1]:5010", "unix:/path", "unix client". */
 const char *address_format(
     const struct sockaddr *sa, socklen_t len, char *buf, size_t size);

@@ -14,6 +14,15 @@ CASES = [
     ("tcp-server", "listen = unix:/run/x", "'listen' is the path of a Unix "
      "socket: that is a [unix-server]"),
     ("tcp-server", "listen = nonsense", "'listen': 'nonsense'"),
+    ("tcp-server", "listen = nonsense",
+     "is not an address; write 127.0.0.1:5010, [::1]:5010 or *:5010"),
+    ("tcp-server", "listen = myhost:99", "'myhost:99' has the name of a host, which is possible in "
+     "'connect' only; write an address: 127.0.0.1:5010, [::1]:5010 or *:5010"),
+    ("tcp-server", "listen = 127.0.0.1:99999", "'127.0.0.1:99999': the port is above 65535"),
+    ("tcp-server", "listen = 70000", "'70000': the port is above 65535"),
+    ("tcp-server", "listen = ::1", "'::1' has no port; write [::1]:PORT, such as [::1]:5010"),
+    ("udp", "send_to = myhost:99", "'send_to': 'myhost:99' has the name of a host"),
+    ("udp", "send_to = 127.0.0.1:99999", "the port is above 65535"),
     ("tcp-server", "listen = *:5011\nallow = 300.1.2.3", "'allow': "),
     ("udp", "", "needs 'listen' or 'send_to', or both"),
     ("udp", "listen = nonsense", "'listen': 'nonsense'"),
@@ -72,6 +81,24 @@ def test_an_endpoint_that_cannot_be_is_a_fault_with_its_reason(
     assert done.returncode == 2
     first = done.stderr.splitlines()[0]
     assert first.startswith(f"{conf}:") and said in first, done.stderr
+
+
+PORTS = [
+    ("control", "listen = dev-1.example:99",
+     "write an address: 127.0.0.1:5010, [::1]:5010, *:5010 or unix:/path"),
+    ("control", "listen = [::1]:65536", "'[::1]:65536': the port is above 65535"),
+    ("http", "listen = nonsense",
+     "is not an address; write 127.0.0.1:5010, [::1]:5010 or *:5010"),
+]
+
+
+@pytest.mark.parametrize("kind, text, said", PORTS)
+def test_a_port_that_cannot_be_is_a_fault_with_its_reason(directory, kind, text, said):
+    conf = directory / "test.conf"
+    conf.write_text(f"[echo a]\n[{kind} x]\n{text}\n")
+    done = run("--check", "-c", conf)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{conf}:3: [{kind} x]: ") and said in done.stderr
 
 
 RIGHT = [
