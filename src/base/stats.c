@@ -85,7 +85,8 @@ task_remove_why(struct task *task, const char *why)
 		return;
 	if (task->warnings != NULL && task_hooks.removed != NULL)
 		task_hooks.removed(task);
-	task_log_ended(task, why);
+	if (why != NULL)
+		task_log_ended(task, why);
 	LIST_FOREACH(cursor, &cursors, entry)
 	if (cursor->next == task)
 		cursor->next = TAILQ_NEXT(task, entry);

@@ -102,7 +102,11 @@ void task_add(struct task *task, void *arg,
     PRINTF(4, 5);
 /* Removes a task from the registry; no effect if it is not registered. */
 void task_remove(struct task *task);
-/* The same, and the list of tasks that ended shows why: a few words. */
+/*
+ * The same, and the list of tasks that ended shows why: a few words.  NULL: it has done what
+ * it was for, and is left out of that list, so that everyday ends, such as those of commands,
+ * do not replace the others.
+ */
 void task_remove_why(struct task *task, const char *why);
 const struct task_list *task_all(void);
 struct task *task_find(const char *name);

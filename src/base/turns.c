@@ -84,7 +84,7 @@ turns_release(void)
 {
 	if (--holders > 0)
 		return;
-	task_remove_why(&task, "no session is left");
+	task_remove_why(&task, NULL);
 	event_free(timer);
 	timer = NULL;
 }

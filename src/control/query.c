@@ -412,7 +412,7 @@ query_free(struct query *q)
 		[QUERY_NEW] = "cancelled",
 		[QUERY_QUEUED] = "cancelled",
 		[QUERY_ASKED] = "cancelled",
-		[QUERY_ANSWERED] = "answered",
+		[QUERY_ANSWERED] = NULL,
 		[QUERY_TIMED_OUT] = "timed out",
 		[QUERY_LOST] = "lost",
 		[QUERY_CANCELLED] = "cancelled on a control port",

@@ -105,17 +105,19 @@ write_label(const struct task *task, char *buf, size_t size)
 
 /* --- sessions ------------------------------------------------------------ */
 
-/* Closes the session; it is freed in a deferred step. */
+/*
+ * Closes the session; it is freed in a deferred step.  why: NULL: its commands are done.
+ */
 static void
 session_close(struct session *s, const char *why)
 {
 	if (s->client.closed)
 		return;
 	s->client.closed = true;
-	snprintf(s->why, sizeof(s->why), "%s", why);
+	snprintf(s->why, sizeof(s->why), "%s", why != NULL ? why : "");
 	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
 	    "the session of %s ended after %llu commands (%s)", s->address,
-	    (unsigned long long)s->commands, why);
+	    (unsigned long long)s->commands, why != NULL ? why : "done");
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
 	turns_wait(&s->turn, false);
 	TASK_SET(&s->read, TASK_IDLE);
@@ -133,7 +135,7 @@ session_finish(struct session *s)
 	if (replies_length(s) > 0 || s->lingering)
 		return false;
 	if (s->ended) {
-		session_close(s, "done");
+		session_close(s, NULL);
 		return true;
 	}
 	s->lingering = true;
@@ -337,7 +339,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	if (s->tls != NULL && replies_length(s) > 0)
 		bufferevent_enable(s->bev, EV_WRITE);
 	if (s->lingering)
-		session_close(s, "done");
+		session_close(s, NULL);
 	else
 		session_try(s);
 	task_end(&s->read);
@@ -353,7 +355,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		session_free(s);
 	} else if (s->lingering) {
 		task_begin(&s->write);
-		session_close(s, "done");
+		session_close(s, NULL);
 		task_end(&s->write);
 	} else if (session_is_over(s)) {
 		session_close(s, "disconnected");
@@ -379,13 +381,14 @@ session_cancel(struct task *task)
 void
 session_free(struct session *s)
 {
+	const char *why = s->why[0] != '\0' ? s->why : NULL;
 	struct control *c = s->control;
 
 	command_forget(&s->client);
 	turns_wait(&s->turn, false);
 	turns_release();
-	task_remove_why(&s->read, s->why);
-	task_remove_why(&s->write, s->why);
+	task_remove_why(&s->read, why);
+	task_remove_why(&s->write, why);
 	if (s->bev != NULL && s->tls != NULL)
 		tls_library->finish(s->tls);
 	if (s->bev != NULL)

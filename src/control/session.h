@@ -19,7 +19,7 @@ struct session {
 	struct control *control;
 	char name[ENDPOINT_NAME_MAX + 24]; /* "control.client#3" */
 	char address[ENDPOINT_ADDRESS_MAX];
-	char why[LINK_WHY_MAX]; /* it was closed */
+	char why[LINK_WHY_MAX]; /* it was closed; empty: all is done */
 	struct bufferevent *bev;
 	struct tls_session *tls; /* of bev; NULL: no TLS */
 	/*

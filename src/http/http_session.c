@@ -275,7 +275,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	task_begin(&s->read);
 	s->ended = s->unparsed = true;
 	if (s->state == HTTP_LINGERING || http_is_endless(s))
-		http_session_close(s, "done");
+		http_session_close(s, NULL);
 	else {
 		/* A bufferevent with TLS stops writing, too. */
 		if (s->tls != NULL && http_session_queued(s) > 0)
@@ -353,15 +353,16 @@ static const struct client_ops client_ops = {
 void
 http_session_free(struct http_session *s)
 {
+	const char *why = s->why[0] != '\0' ? s->why : NULL;
 	struct control *c = s->control;
 
 	if (s->client.reply != NULL)
 		http_reply_end(s);
 	turns_wait(&s->turn, false);
 	turns_release();
-	task_remove(&s->read);
-	task_remove(&s->write);
-	task_remove(&s->deadline);
+	task_remove_why(&s->read, why);
+	task_remove_why(&s->write, why);
+	task_remove_why(&s->deadline, why);
 	if (s->bev != NULL && s->tls != NULL)
 		tls_library->finish(s->tls);
 	if (s->bev != NULL)

@@ -55,13 +55,14 @@ struct http_session {
 	struct event
 	    *timer; /* the deadline, or the deferred step that frees it */
 	enum http_state state;
-	uint64_t since_ns; /* of the state */
-	bool unparsed;	   /* input, or its end, has not been looked at */
-	bool ended;	   /* the client sends no more */
-	bool keep_alive;   /* another request may follow */
-	bool started;	   /* the head of the reply is queued */
-	bool chunked;	   /* its body is sent in chunks */
-	bool bodyless;	   /* it has no body, as it replies to HEAD */
+	uint64_t since_ns;	/* of the state */
+	char why[LINK_WHY_MAX]; /* it was closed; empty: all is replied to */
+	bool unparsed;		/* input, or its end, has not been looked at */
+	bool ended;		/* the client sends no more */
+	bool keep_alive;	/* another request may follow */
+	bool started;		/* the head of the reply is queued */
+	bool chunked;		/* its body is sent in chunks */
+	bool bodyless;		/* it has no body, as it replies to HEAD */
 	uint64_t requests;
 	struct evbuffer *out;	 /* of the body, to be sent */
 	bool more;		 /* the next step of the reply can be done */

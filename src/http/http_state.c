@@ -76,9 +76,10 @@ http_session_close(struct http_session *s, const char *why)
 {
 	if (s->state == HTTP_CLOSED)
 		return;
+	snprintf(s->why, sizeof(s->why), "%s", why != NULL ? why : "");
 	log_to(LOG_DEBUG, ABOUT_CONTROL, s->name,
 	    "the connection of %s ended after %llu requests (%s)", s->address,
-	    (unsigned long long)s->requests, why);
+	    (unsigned long long)s->requests, why != NULL ? why : "done");
 	http_set_state(s, HTTP_CLOSED);
 	s->client.closed = true;
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
@@ -93,7 +94,7 @@ static void
 linger(struct http_session *s)
 {
 	if (s->ended) {
-		http_session_close(s, "done");
+		http_session_close(s, NULL);
 		return;
 	}
 	if (s->tls != NULL)

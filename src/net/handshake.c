@@ -44,6 +44,7 @@ label(const struct task *task, char *buf, size_t size)
 	    format_time_left(h->until_ns, left, sizeof(left)));
 }
 
+/* why: NULL: it has succeeded. */
 static void
 handshake_free(struct handshake *h, const char *why)
 {
@@ -83,7 +84,7 @@ end(struct handshake *h, const char *why)
 
 	snprintf(peer, sizeof(peer), "%s", h->peer);
 	h->session = NULL;
-	handshake_free(h, why != NULL ? why : "done");
+	handshake_free(h, why);
 	if (why == NULL) {
 		hs->done(hs->arg, session, peer, NULL);
 		return;

@@ -232,6 +232,32 @@ def test_warnings(daemon, pty, directory):
     assert web.json("stalls") == []
 
 
+def test_what_ended_is_not_replaced_by_commands_and_requests(pair, connect):
+    """Those that have their replies are not in the list."""
+    port = free_port()
+    d, web, a, b = pair(tcp_server("lan", port))
+    visitor = connect(port)
+    wait_for(lambda: d.json("peers"), what="the client")
+    visitor.close()
+    wait_for(lambda: not d.json("peers"), what="its end")
+    before = [(e["task"], e["reason"]) for e in d.json("ended")]
+    assert {name for name, _ in before} >= {"lan#1.read", "lan#1.write"}
+    for _ in range(30):
+        d.json("version")
+        web.json("version")
+    assert [(e["task"], e["reason"]) for e in d.json("ended")] == before
+
+
+def test_a_connection_that_was_ended_is_listed_with_the_reason(pair):
+    d, web, a, b = pair()
+    client = Client(("127.0.0.1", web.port))
+    name = wait_for(lambda: [n for n in d.tasks() if re.fullmatch(r"web\.client#\d+\.read", n)])[0]
+    d.control(f"cancel {name}")
+    pump([client], lambda: client.eof)
+    row = wait_for(lambda: [e for e in d.json("ended") if e["task"] == name])[0]
+    assert row["reason"] == "cancelled on a control port"
+
+
 # --- health ------------------------------------------------------------------
 
 def test_health_needs_the_required_endpoints(pair):
