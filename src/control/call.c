@@ -106,6 +106,12 @@ call_names(struct call *call, int first)
 }
 
 bool
+call_is_option(const char *word)
+{
+	return word[0] == '-' && word[1] != '\0';
+}
+
+bool
 call_pause(struct call *call)
 {
 	return ++call->rows >= CALL_ROWS || now_ns() >= call->until;

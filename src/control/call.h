@@ -78,6 +78,9 @@ struct node *call_node(struct call *call, const char *name);
 /* The task with that name, or NULL with a message that suggests the most similar name. */
 struct task *call_task(struct call *call, const char *name);
 
+/* Whether the word is an option, such as -x: names do not begin with '-'. */
+bool call_is_option(const char *word);
+
 /*
  * To be called after each row: returns whether the piece is complete, so that CALL_MORE
  * is to be returned.

@@ -78,58 +78,97 @@ take_limit(struct call *call, const char *word, struct capture_options *o)
 	return 1;
 }
 
-/* Takes -a; returns the index of the next argument. */
+#define START_USAGE \
+	"capture start [-a] FILE [size=SIZE] [files=COUNT] [NAME ...]"
+#define STREAM_USAGE "capture stream [-a] [NAME ...]"
+
+/*
+ * Takes the options, and, if o->file is to be found (limits), the limits and the file, out of
+ * the arguments after the second one, which may be in any order.
+ */
 static int
-take_all(struct call *call, bool *ret_all)
+take_words(struct call *call, struct capture_options *o, bool limits)
 {
-	*ret_all = call->argc > 2 && strcmp(call->argv[2], "-a") == 0;
-	return *ret_all ? 3 : 2;
+	int names = 2, r = 0;
+
+	for (int at = 2; at < call->argc && r >= 0; at++) {
+		char *word = call->argv[at];
+
+		if (strcmp(word, "-a") == 0)
+			o->all = true;
+		else if (call_is_option(word))
+			r = call_fail(call, EINVAL,
+			    "unknown option '%.64s': %s", word,
+			    limits ? START_USAGE : STREAM_USAGE);
+		else if (limits && (r = take_limit(call, word, o)) <= 0)
+			continue;
+		else if (limits && o->file == NULL)
+			o->file = word;
+		else
+			call->argv[names++] = word;
+	}
+	call->argc = names;
+	return MIN(r, 0);
 }
 
-/* Takes the arguments, without the names; *ret_names: the first of these. */
+/* Takes the arguments, without the names. */
 static int
-take_options(struct call *call, struct capture_options *o, int *ret_names)
+take_options(struct call *call, struct capture_options *o)
 {
-	int at = take_all(call, &o->all), r = 0;
+	int r = take_words(call, o, true);
 
-	if (at >= call->argc)
-		return call_fail(call, EINVAL,
-		    "an argument is missing: capture start [-a] FILE "
-		    "[size=SIZE] [files=COUNT] [NAME ...]");
-	o->file = call->argv[at++];
+	if (r < 0)
+		return r;
+	if (o->file == NULL)
+		return call_fail(
+		    call, EINVAL, "an argument is missing: " START_USAGE);
 	if (call->client->remote && strchr(o->file, '/') != NULL)
 		return call_fail(call, EACCES,
 		    "over the network a capture goes to state_dir: a name "
 		    "without '/', not '%.64s'",
 		    o->file);
-	while (
-	    at < call->argc && (r = take_limit(call, call->argv[at], o)) == 0)
-		at++;
-	*ret_names = at;
-	if (r < 0)
-		return r;
 	if (o->files > 0 && o->size == 0)
 		return call_fail(call, EINVAL,
 		    "files=%u needs size=SIZE, the size of each", o->files);
 	return 0;
 }
 
+/* The user has not named the directory. */
+static void
+say_state_dir(struct call *call, const char *path, int r)
+{
+	if (r == -ENOENT)
+		error_append(&call->err, "; create the directory %.*s, or set",
+		    (int)(strrchr(path, '/') - path), path);
+	else if (r == -EACCES || r == -EROFS)
+		error_append(&call->err, "; set");
+	else
+		return;
+	error_append(&call->err,
+	    " state_dir in [daemon] to a directory that the daemon may"
+	    " write to");
+}
+
 static int
 capture_begin(struct call *call)
 {
 	struct capture_options o = { 0 };
-	int names = 0, r;
+	bool named;
 	char *path;
+	int r;
 
-	if ((r = take_options(call, &o, &names)) < 0)
+	if ((r = take_options(call, &o)) < 0)
 		return r;
-	if (call->argc > names && (o.names = call_names(call, names)) == NULL)
+	if (call->argc > 2 && (o.names = call_names(call, 2)) == NULL)
 		return -EINVAL;
 	if ((path = whole_path(call, o.file)) == NULL) {
 		r = call_fail(call, ENOMEM, "out of memory");
 	} else {
+		named = *o.file == '/';
 		o.file = path;
 		r = capture_start(call->bridge, &o, &call->err);
+		if (!named)
+			say_state_dir(call, path, r);
 	}
 	if (r < 0)
 		tap_free_names(o.names);
@@ -173,10 +212,10 @@ capture_end(struct call *call)
 static int
 capture_stream(struct call *call)
 {
-	bool all;
-	int first = take_all(call, &all);
+	struct capture_options o = { 0 };
+	int r = take_words(call, &o, false);
 
-	return stream_start(call, first, all);
+	return r < 0 ? r : stream_start(call, 2, o.all);
 }
 
 int

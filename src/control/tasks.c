@@ -126,6 +126,7 @@ ps_sort(struct call *call, const char *key)
 	for (size_t i = 0; i < NELEM(keys); i++) {
 		if (strcmp(keys[i].key, key) != 0)
 			continue;
+		task_order_free(call->order);
 		call->order = task_order_new(keys[i].compare);
 		return call->order != NULL
 		    ? 0
@@ -139,30 +140,35 @@ ps_sort(struct call *call, const char *key)
 static const char *
 ps_pattern(const struct call *call)
 {
-	return call->argc % 2 == 0 ? call->argv[call->argc - 1] : NULL;
+	return call->argc > 1 ? call->argv[1] : NULL;
 }
 
+/* Takes the options out of the arguments. */
 static int
 ps_start(struct call *call)
 {
-	bool sorted = call->argc > 1 && strcmp(call->argv[1], "-s") == 0;
-	const char *pattern;
-	int r;
+	int words = 1, r = 0;
 
-	if (sorted && call->argc == 2)
-		return call_fail(
-		    call, EINVAL, "an argument is missing: " PS_USAGE);
-	if (sorted && (r = ps_sort(call, call->argv[2])) < 0)
-		return r;
-	if (!sorted && call->argc > 2)
-		return call_fail(call, EINVAL,
-		    "too many arguments, from '%.64s' on: " PS_USAGE,
-		    call->argv[2]);
-	pattern = ps_pattern(call);
-	if (pattern != NULL && *pattern == '-')
-		return call_fail(
-		    call, EINVAL, "unknown option '%.64s': " PS_USAGE, pattern);
-	return 0;
+	for (int at = 1; at < call->argc && r == 0; at++) {
+		char *word = call->argv[at];
+
+		if (strcmp(word, "-s") == 0 && ++at == call->argc)
+			r = call_fail(
+			    call, EINVAL, "an argument is missing: " PS_USAGE);
+		else if (strcmp(word, "-s") == 0)
+			r = ps_sort(call, call->argv[at]);
+		else if (*word == '-')
+			r = call_fail(call, EINVAL,
+			    "unknown option '%.64s': " PS_USAGE, word);
+		else if (words > 1)
+			r = call_fail(call, EINVAL,
+			    "too many arguments, from '%.64s' on: " PS_USAGE,
+			    word);
+		else
+			call->argv[words++] = word;
+	}
+	call->argc = words;
+	return r;
 }
 
 /* '*' matches any characters, '?' one; the time is at most the product of the lengths. */
@@ -218,29 +224,61 @@ ps_row(struct call *call, const struct task *task, const char *label)
 	output_cell(o, "%s", label);
 }
 
-/* Shows the tasks that match, in pieces; tasks that do not match take time, too. */
-static bool
-ps_rows(struct call *call)
+/*
+ * The next task that matches; NULL: there is none, or, with *more, the time of this piece is
+ * over, which tasks that do not match take, too.
+ */
+static const struct task *
+ps_next(struct call *call, char *label, size_t size, bool *more)
 {
 	const char *pattern = ps_pattern(call);
-	char label[TASK_LABEL_MAX];
 	const struct task *task;
 
+	*more = false;
 	for (;;) {
 		task = call->order != NULL ? task_order_next(call->order)
 					   : task_cursor_next(&call->task);
 		if (task == NULL)
-			return false;
-		task_words(task, label, sizeof(label));
-		if (!ps_matches(task, label, pattern)) {
-			if (now_ns() >= call->until)
-				return true;
-			continue;
+			return NULL;
+		task_words(task, label, size);
+		if (ps_matches(task, label, pattern))
+			return task;
+		if (now_ns() >= call->until) {
+			*more = true;
+			return NULL;
 		}
+	}
+}
+
+/* Shows the tasks that match, in pieces. */
+static bool
+ps_rows(struct call *call)
+{
+	char label[TASK_LABEL_MAX];
+	const struct task *task;
+	bool more;
+
+	while ((task = ps_next(call, label, sizeof(label), &more)) != NULL) {
 		ps_row(call, task, label);
 		if (call_pause(call))
 			return true;
 	}
+	return more;
+}
+
+/* Searches for a task that matches before there is a reply: an error if there is none. */
+static int
+ps_find(struct call *call)
+{
+	char label[TASK_LABEL_MAX];
+	bool more;
+
+	if (ps_next(call, label, sizeof(label), &more) != NULL)
+		return 0;
+	if (more)
+		return CALL_MORE;
+	return call_fail(call, ENOENT,
+	    "no task matches '%.64s'; 'ps' lists all", ps_pattern(call));
 }
 
 int
@@ -264,8 +302,14 @@ show_ps(struct call *call)
 		if ((r = ps_start(call)) < 0)
 			return r;
 		warnings_check();
+		call_rewind(call);
+	}
+	if (call->stage == 0) {
+		if ((r = ps_find(call)) != 0)
+			return r;
 		output_table(call->out, headings);
 		call_rewind(call);
+		call->stage = 1;
 	}
 	if (ps_rows(call))
 		return CALL_MORE;

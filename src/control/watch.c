@@ -257,16 +257,18 @@ take_option(struct call *call, const char *allowed, int *at)
 }
 
 int
-watch_options(struct call *call, const char *allowed, int *ret_first)
+watch_options(struct call *call, const char *allowed)
 {
-	int at = 1, r = 0;
+	int names = 1, r = 0;
 
 	memset(&call->client->watch, 0, sizeof(call->client->watch));
-	for (; at < call->argc && call->argv[at][0] == '-' &&
-	     call->argv[at][1] != '\0' && r == 0;
-	     at++)
-		r = take_option(call, allowed, &at);
-	*ret_first = at;
+	for (int at = 1; at < call->argc && r == 0; at++) {
+		if (call_is_option(call->argv[at]))
+			r = take_option(call, allowed, &at);
+		else
+			call->argv[names++] = call->argv[at];
+	}
+	call->argc = names;
 	return r;
 }
 
@@ -274,14 +276,13 @@ int
 watch_start(struct call *call)
 {
 	struct client *c = call->client;
-	int first, r;
+	int r;
 
-	if ((r = watch_options(call, "xbn", &first)) < 0)
+	if ((r = watch_options(call, "xbn")) < 0)
 		return r;
 	if (client_frames(c) < 0)
 		return call_fail(call, ENOMEM, "out of memory");
-	if (call->argc > first &&
-	    (c->tap.names = call_names(call, first)) == NULL)
+	if (call->argc > 1 && (c->tap.names = call_names(call, 1)) == NULL)
 		return -EINVAL;
 	c->watching = true;
 	c->json = call->json;

@@ -44,10 +44,10 @@ struct record {
  */
 void watch_collect(struct client *c, const struct record *r);
 /*
- * Takes the options -x, -b and -n COUNT from the front of the arguments, as far as they are
- * in allowed; *ret_first: the first argument after them.  -EINVAL, with a message.
+ * Takes the options -x, -b and -n COUNT, as far as they are in allowed, out of the arguments.
+ * -EINVAL, with a message.
  */
-int watch_options(struct call *call, const char *allowed, int *ret_first);
+int watch_options(struct call *call, const char *allowed);
 /* Shows a record; names, note and data follow it in memory. */
 void show_record(struct client *c, const struct shown *f, const char *strings);
 

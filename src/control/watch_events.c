@@ -80,13 +80,13 @@ int
 events_start(struct call *call)
 {
 	struct client *c = call->client;
-	int first, r;
+	int r;
 
-	if ((r = watch_options(call, "n", &first)) < 0)
+	if ((r = watch_options(call, "n")) < 0)
 		return r;
-	if (call->argc > first)
+	if (call->argc > 1)
 		return call_fail(call, EINVAL, "'%.64s' is not an option: %s",
-		    call->argv[first], call->command->usage);
+		    call->argv[1], call->command->usage);
 	if (client_frames(c) < 0)
 		return call_fail(call, ENOMEM, "out of memory");
 	c->watching = c->listens = c->watch.events = true;

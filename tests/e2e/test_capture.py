@@ -1,6 +1,7 @@
 """Captures: the frames that passed, in a file that Wireshark opens."""
 import base64
 import json
+import os
 import resource
 import shutil
 import signal
@@ -253,6 +254,23 @@ def test_over_the_network_it_goes_to_the_state_directory(pty, daemon, directory)
     refused(d, "capture start ../x", "without '/'", address=net)
     assert d.control("capture start x", net) == [f"file: {directory}/x"]
     assert "frames: 0" in d.control("capture stop", net)
+
+
+@pytest.mark.parametrize("there, words", [
+    (False, ["No such file", "create the directory {0}, or set state_dir in [daemon]"]),
+    (True, ["Permission denied", "set state_dir in [daemon]"])])
+def test_a_state_directory_that_is_not_there_or_not_writable_is_named(
+        pty, daemon, directory, there, words):
+    home = directory / "state"
+    d = daemon(section("daemon", "", state_dir=home) + serial("a", pty("a")))
+    if there:
+        home.mkdir(0o555)
+        if os.access(home, os.W_OK):
+            pytest.skip("this user may write anywhere")
+    refused(d, "capture start x", f"{home}/x", *(w.format(home) for w in words))
+    with pytest.raises(ControlError) as named:
+        d.control(f"capture start {directory}/none/x")
+    assert "No such file" in str(named.value) and "set state_dir" not in str(named.value)
 
 
 def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, directory):

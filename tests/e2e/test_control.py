@@ -191,6 +191,20 @@ def test_set_changes_the_speed_of_an_open_port(two):
     assert a.speed() == (74880, 74880)
 
 
+def test_options_stand_anywhere(two, directory):
+    d, a, b = two
+    assert d.control("ps a.read -s cpu") and d.control("ps -s cpu a.read")
+    s = d.session().send(b"watch b -n 1 -x\n")
+    wait_for(lambda: any("watch of" in row["label"] for row in d.tasks().values()))
+    b.send(b"one\n")
+    expect(a, b"one\n", [s])
+    lines, end = s.reply()
+    assert end == "OK" and "6f 6e 65" in lines[0]
+    d.control(f"capture start {directory}/x.pcap b size=4K files=2 -a")
+    d.control("capture stop")
+    assert (directory / "x.pcap").stat().st_size > 0
+
+
 def test_set_changes_the_log_level(two):
     d, _, _ = two
     for level in ("debug", "info"):
