@@ -176,8 +176,10 @@ fail_unknown(struct call *call, const char *path)
 	    fail_key(call, node->endpoint->conf, path, name))
 		return -ENOENT;
 	if (!walk_object(&w, object)) {
-		if (!nearest_object(&w, object, object, sizeof(object)))
+		if (!nearest_object(&w, object, object, sizeof(object))) {
+			error_append(&call->err, "; 'list' lists them");
 			return -ENOENT;
+		}
 		walk_object(&w, object);
 	}
 	snprintf(meant, sizeof(meant), "%s%s%s", object,
@@ -188,6 +190,9 @@ fail_unknown(struct call *call, const char *path)
 		if (strcmp(w.words[i], meant) == 0)
 			near = meant;
 	error_append_meant(&call->err, near);
+	if (near == NULL)
+		error_append(&call->err, "; 'list%s%s' lists them",
+		    *object != '\0' ? " " : "", object);
 	free_words(&w);
 	return -ENOENT;
 }

@@ -64,15 +64,40 @@ call_node(struct call *call, const char *name)
 	return NULL;
 }
 
+/* The task of the object with that name: the one that reads, if there is one; or NULL. */
+static const char *
+task_of(const char *object)
+{
+	const char *found = NULL;
+	size_t len = strlen(object);
+	struct task *task;
+
+	TAILQ_FOREACH(task, task_all(), entry) {
+		if (strncmp(task->name, object, len) != 0 ||
+		    task->name[len] != '.')
+			continue;
+		if (strcmp(task->name + len, ".read") == 0)
+			return task->name;
+		if (found == NULL)
+			found = task->name;
+	}
+	return found;
+}
+
 struct task *
 call_task(struct call *call, const char *name)
 {
 	struct task *task = task_find(name);
-	const char **names;
+	const char **names, *near;
 	size_t n = 0;
 
 	if (task != NULL)
 		return task;
+	if ((near = task_of(name)) != NULL) {
+		call_fail(call, ENOENT, "unknown task '%.64s'", name);
+		error_append_meant(&call->err, near);
+		return NULL;
+	}
 	TAILQ_FOREACH(task, task_all(), entry)
 		n++;
 	names = calloc(n + 1, sizeof(*names));

@@ -375,7 +375,10 @@ watched_names(const struct http_session *s, char *list, struct error *err)
 			continue;
 		}
 		if (names[n] != NULL)
-			error_set(err, "unknown endpoint '%.64s'", names[n]);
+			error_set(err,
+			    "unknown endpoint '%.64s'; /api/endpoints lists"
+			    " them",
+			    names[n]);
 		tap_free_names(names);
 		return NULL;
 	}

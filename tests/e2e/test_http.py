@@ -436,7 +436,8 @@ def test_the_stream_has_counters_and_frames(pair):
     assert (frame["from"], frame["to"], frame["hex"]) == ("control", "a", "006869")
     pump([stream.client, a, b], lambda: stream.event("counters")["endpoints"][0][9] == 1)
     assert d.number("daemon/waits") == d.number("daemon/events")
-    assert web.request("/api/stream?watch=nobody")[0] == 404
+    status, _, body = web.request("/api/stream?watch=nobody")
+    assert status == 404 and b"unknown endpoint 'nobody'; /api/endpoints lists them" in body
     stream.client.close()
     wait_for(lambda: "http.frames" not in d.tasks(), what="the end of the stream")
 

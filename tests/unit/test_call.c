@@ -160,7 +160,8 @@ test_a_reply_and_an_error(void **state)
 	run(&client, "get one/type");
 	assert_reply(&client, "echo\nOK\n");
 	run(&client, "get one/kind");
-	assert_reply(&client, "ERR unknown attribute 'one/kind'\n");
+	assert_reply(&client,
+	    "ERR unknown attribute 'one/kind'; 'list one' lists them\n");
 	run(&client, "");
 	assert_reply(&client, "");
 	assert_false(command_busy(&client));

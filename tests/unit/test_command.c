@@ -338,7 +338,27 @@ test_replies(void **state)
 		{ "get one\n",
 		    "ERR unknown attribute 'one', but an endpoint: "
 		    "list one\n" },
-		{ "get /\n", "ERR unknown attribute '/'\n" },
+		{ "get /\n", "ERR unknown attribute '/'; 'list' lists them\n" },
+		{ "list nosuch\n",
+		    "ERR unknown attribute 'nosuch'; 'list' lists them\n" },
+		{ "ps zzzzzz\n",
+		    "ERR no task matches 'zzzzzz'; 'ps' lists all\n" },
+		{ "json ps -s cpu zzz*\n",
+		    "ERR no task matches 'zzz*'; 'ps' lists all\n" },
+		{ "where one\n",
+		    "ERR unknown task 'one'; did you mean 'one.read'?\n" },
+		{ "ps one.read -s nothing\n",
+		    "ERR tasks are not sorted by 'nothing', but by idle, cpu "
+		    "or max\n" },
+		{ "watch one -n 0\n",
+		    "ERR '0' is not a number of lines; 1 or more, as in -n "
+		    "10\n" },
+		{ "watch one -z\n",
+		    "ERR unknown option '-z': watch [-x] [-b] [-n COUNT] "
+		    "[NAME ...]\n" },
+		{ "capture stream one -z\n",
+		    "ERR unknown option '-z': capture stream [-a] [NAME "
+		    "...]\n" },
 		{ "set one/rx_bytes 1\n",
 		    "ERR 'one/rx_bytes' can be read, not set\n" },
 		{ "set one/queu 1K\n",
