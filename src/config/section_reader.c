@@ -65,6 +65,8 @@ nearest_key(const struct reading *rd, const char *key)
 	const char *words[CONFIG_KEYS_MAX + 1];
 	unsigned n = 0;
 
+	if (rd->section->word != NULL)
+		words[n++] = "name";
 	for (unsigned i = 0; i < rd->nsets; i++)
 		for (const struct key *k = rd->sets[i].keys;
 		     k != NULL && k->name != NULL && n < CONFIG_KEYS_MAX; k++)

@@ -280,25 +280,37 @@ warn_endpoint(struct warner *w, unsigned number)
 	warn_keys(w, e);
 }
 
+/* "[http web]"; a section without a name has its type for a name. */
+static const char *
+control_where(const struct control_conf *c, char *buf, size_t size)
+{
+	if (strcmp(c->type, c->name) == 0)
+		snprintf(buf, size, "[%s]", c->type);
+	else
+		snprintf(buf, size, "[%s %s]", c->type, c->name);
+	return buf;
+}
+
 static void
 warn_control(struct warner *w, const struct control_conf *c)
 {
 	struct error why = { "" };
+	char where[2 * ENDPOINT_NAME_MAX];
 
+	control_where(c, where, sizeof(where));
 	tls_warn(&c->tls, c->context, &why);
 	if (error_is_set(&why))
-		warning_add(w->faults, c->file, c->line, "[%s %s]: %s", c->type,
-		    c->name, why.text);
+		warning_add(
+		    w->faults, c->file, c->line, "%s: %s", where, why.text);
 	if (c->token_is_public)
 		warning_add(w->faults, c->file, c->line,
-		    "[http %s]: other users may read '%s', which is secret;"
+		    "%s: other users may read '%s', which is secret;"
 		    " chmod 600 it",
-		    c->name, c->token_file);
+		    where, c->token_file);
 	if (c->token != NULL && c->context == NULL && c->allow != NULL)
 		warning_add(w->faults, c->file, c->line,
-		    "[http %s]: without 'tls' the token can be read on the"
-		    " network",
-		    c->name);
+		    "%s: without 'tls' the token can be read on the network",
+		    where);
 }
 
 /* --- paths --------------------------------------------------------------- */
@@ -315,15 +327,15 @@ in_private_tmp(const char *path)
 }
 
 static void
-warn_path(struct warner *w, const char *file, int line, const char *type,
+warn_path(struct warner *w, const char *file, int line, const char *where,
     const char *name, const char *key, const char *path)
 {
 	if (in_private_tmp(path))
 		warning_add(w->faults, file, line,
-		    "[%s %s]: '%s' is in /tmp, of which the service has a"
+		    "%s: '%s' is in /tmp, of which the service has a"
 		    " private instance that other programs do not see; write"
 		    " /run/ttybridge/%s",
-		    type, name, key, name);
+		    where, key, name);
 }
 
 /* What can be seen of a log before the daemon opens it, perhaps as another user. */
@@ -359,7 +371,7 @@ static void
 warn_paths(struct warner *w, const char *file)
 {
 	static const char directory[] = SYSCONFDIR "/ttybridge/";
-	char path[PATH_MAX];
+	char path[PATH_MAX], where[2 * ENDPOINT_NAME_MAX];
 
 	if (realpath(file, path) == NULL)
 		snprintf(path, sizeof(path), "%s", file);
@@ -367,18 +379,20 @@ warn_paths(struct warner *w, const char *file)
 		return;
 	for (unsigned i = 0; i < w->c->nendpoints; i++) {
 		const struct endpoint_conf *e = w->c->endpoints[i];
-		const char *type = e->ops->type;
 
-		warn_path(w, e->file, e->line, type, e->name, "link",
+		snprintf(
+		    where, sizeof(where), "[%s %s]", e->ops->type, e->name);
+		warn_path(w, e->file, e->line, where, e->name, "link",
 		    endpoint_named(e, NAMES_LINK));
-		warn_path(w, e->file, e->line, type, e->name, "listen",
+		warn_path(w, e->file, e->line, where, e->name, "listen",
 		    endpoint_named(e, NAMES_ADDRESS));
 	}
 	for (unsigned i = 0; i < w->c->ncontrols; i++) {
 		const struct control_conf *c = w->c->controls[i];
 
-		warn_path(
-		    w, c->file, c->line, c->type, c->name, "listen", c->listen);
+		warn_path(w, c->file, c->line,
+		    control_where(c, where, sizeof(where)), c->name, "listen",
+		    c->listen);
 	}
 }
 

@@ -88,6 +88,7 @@ def test_what_cannot_be_printed_is_a_failure(words):
     (["--json"], "--list-ports"),
     (["nonsense:/dev/null"], "nonsense"),
     (["serial:/dev/null,buad=9600"], "baud"),
+    (["pty:/tmp/a,nam=x"], "did you mean 'name'?"),
     (["serial:/dev/null,baud=fast"], "fast"),
     (["serial:/dev/null,framing=lime"], "line"),
     (["serial:"], "serial"),

@@ -580,7 +580,10 @@ def test_a_public_token_is_a_warning(directory):
     file.write_text(section("http", "web", listen="127.0.0.1:9110", token_file=directory / "token") +
                     section("echo", "a"))
     done = run("--check", "-c", file)
-    assert "other users may read" in done.stdout + done.stderr and done.returncode == 0
+    assert "[http web]: other users may read" in done.stderr and done.returncode == 0
+    file.write_text(f"[http]\nlisten = 127.0.0.1:9110\ntoken_file = {directory}/token\n" +
+                    section("echo", "a"))
+    assert "[http]: other users may read" in run("--check", "-c", file).stderr
 
 
 def test_a_web_server_on_the_command_line(daemon, pty):
