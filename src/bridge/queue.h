@@ -15,9 +15,8 @@
 #ifndef QUEUE_H
 #define QUEUE_H
 
-#include "util.h"
+#include "endpoint.h"
 
-#define QUEUE_FLOOR 16
 /* Rings of at least this size are kept. */
 #define QUEUE_KEPT (4 * 1024)
 

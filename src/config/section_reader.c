@@ -7,6 +7,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -351,6 +352,46 @@ reading_failed(struct reading *rd, const char *err)
 		}
 	}
 	fault_add(rd->faults, rd->file, line, "%s: %s", rd->where, err);
+}
+
+void
+reading_warned(struct reading *rd, const char *key, const char *fmt, ...)
+{
+	int line = rd->section->line;
+	struct error err;
+	va_list ap;
+
+	for (unsigned i = 0; i < rd->nseen; i++)
+		if (strcmp(rd->seen[i]->key, key) == 0)
+			line = rd->seen[i]->line;
+	va_start(ap, fmt);
+	vsnprintf(err.text, sizeof(err.text), fmt, ap);
+	va_end(ap);
+	warning_add(rd->faults, rd->file, line, "key '%s' in %s %s", key,
+	    rd->where, err.text);
+}
+
+void
+reading_unused(struct reading *rd)
+{
+	static const struct {
+		const char *key, *needs;
+	} pairs[] = {
+		{ "log_format", "log" },
+		{ "log_size", "log" },
+		{ "log_files", "log" },
+		{ "log_files", "log_size" },
+	};
+	const char *last = "";
+
+	for (size_t i = 0; i < NELEM(pairs); i++) {
+		if (!is_seen(rd, pairs[i].key) || is_seen(rd, pairs[i].needs) ||
+		    strcmp(last, pairs[i].key) == 0)
+			continue;
+		last = pairs[i].key;
+		reading_warned(
+		    rd, last, "has no effect without '%s'", pairs[i].needs);
+	}
 }
 
 static int

@@ -43,6 +43,11 @@ int reading_keys(struct reading *rd);
  * mentions a key whose value was invalid, or that was probably meant by an unknown key.
  */
 void reading_failed(struct reading *rd, const char *err);
+/* Warns about the value of a key that was read, at its line. */
+void reading_warned(struct reading *rd, const char *key, const char *fmt, ...)
+    PRINTF(3, 4);
+/* Warns about keys of an endpoint that have no effect without others. */
+void reading_unused(struct reading *rd);
 /*
  * Copies the section's name (or otherwise, if it has none) and its text for comparison.
  * Returns 0, also when the name is invalid and was reported, or -ENOMEM.

@@ -125,6 +125,23 @@ check_control(struct reading *rd, struct control_conf *conf)
 		reading_failed(rd, NEEDS_ALLOW);
 }
 
+/* What a browser sends is compared without its port. */
+static void
+check_hosts(struct reading *rd, const char *hosts)
+{
+	static const char letters[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	const char *word;
+	size_t len;
+
+	while (hosts != NULL && (word = list_word(&hosts, &len)) != NULL)
+		if (*word != '[' && strspn(word, letters) < len)
+			reading_warned(rd, "host",
+			    "has '%.*s', which matches no host; write the name"
+			    " alone, such as gateway.lan",
+			    (int)MIN(len, 64), word);
+}
+
 static void
 check_http(struct reading *rd, struct control_conf *conf)
 {
@@ -150,6 +167,7 @@ check_http(struct reading *rd, struct control_conf *conf)
 	if (conf->allow == NULL &&
 	    !address_is_loopback((struct sockaddr *)&address.ss))
 		reading_failed(rd, NEEDS_ALLOW);
+	check_hosts(rd, conf->hosts);
 	if (conf->access == ACCESS_FULL && conf->token_file == NULL)
 		reading_failed(rd,
 		    "'access' = full needs 'token_file', a file with the token"
@@ -363,8 +381,10 @@ read_endpoint(
 	reading_add(
 	    rd, rd->rule == NULL ? NULL : rd->rule->keys, &conf->framing);
 	r = reading_keys(rd);
-	if (r == 0)
+	if (r == 0) {
 		check_endpoint(rd, conf);
+		reading_unused(rd);
+	}
 	return r;
 }
 

@@ -214,6 +214,56 @@ may_be_needed(const struct warner *w, unsigned number)
 	return false;
 }
 
+/* A source of this endpoint whose frames may be larger than the whole queue, or NULL. */
+static const struct endpoint_conf *
+larger_source(const struct warner *w, unsigned number)
+{
+	uint64_t queue = w->c->endpoints[number]->queue;
+
+	for (unsigned i = 0; i < w->c->nendpoints; i++) {
+		const struct endpoint_conf *e = w->c->endpoints[i];
+
+		/* The default is hardly ever reached. */
+		if (i != number && e->framing.max_frame_given &&
+		    e->framing.max_frame > queue && leads_to(w, i, number))
+			return e;
+	}
+	return NULL;
+}
+
+static void
+warn_queue(struct warner *w, unsigned number)
+{
+	static const char *const fate[] = {
+		[OVERFLOW_BLOCK] = "is dropped while the endpoint is down or"
+				   " stalled",
+		[OVERFLOW_DROP_OLDEST] = "is dropped unless it can be written"
+					 " at once",
+		[OVERFLOW_DROP_NEWEST] = "is dropped unless it can be written"
+					 " at once",
+		[OVERFLOW_DISCONNECT] = "ends the connection unless it can be"
+					" written at once",
+	};
+	const struct endpoint_conf *e = w->c->endpoints[number], *source;
+	unsigned long long queue = e->queue;
+
+	if (e->ops->echo)
+		return;
+	if (queue < QUEUE_FLOOR)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s]: queue = %llu has no room for any frame, because"
+		    " each counts as at least %d bytes: a frame %s",
+		    e->ops->type, e->name, queue, QUEUE_FLOOR,
+		    fate[e->overflow]);
+	else if ((source = larger_source(w, number)) != NULL)
+		warning_add(w->faults, e->file, e->line,
+		    "[%s %s]: queue = %llu has no room for the longest frames"
+		    " of '%s', which has max_frame = %llu: such a frame %s",
+		    e->ops->type, e->name, queue, source->name,
+		    (unsigned long long)source->framing.max_frame,
+		    fate[e->overflow]);
+}
+
 /* For the warnings of the daemon while it runs. */
 static void
 note_mixed(struct warner *w, unsigned number)
@@ -277,6 +327,7 @@ warn_endpoint(struct warner *w, unsigned number)
 		    "[%s %s] has open = demand, and no route to or from a"
 		    " server, a udp or a pty, whose clients would open it",
 		    e->ops->type, e->name);
+	warn_queue(w, number);
 	warn_keys(w, e);
 }
 

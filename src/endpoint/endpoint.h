@@ -31,6 +31,8 @@
 
 #define ENDPOINT_NAME_MAX 32
 #define ENDPOINT_ADDRESS_MAX 160
+/* The bytes that a frame at least counts in a queue. */
+#define QUEUE_FLOOR 16
 
 struct bufferevent;
 struct event;

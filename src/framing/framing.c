@@ -50,6 +50,7 @@ const struct key framing_common_keys[] = {
 	    .name = "max_frame",
 	    .type = KEY_SIZE,
 	    .offset = offsetof(struct framing_conf, max_frame),
+	    .given = offsetof(struct framing_conf, max_frame_given),
 	    .def = "4096",
 	    .min = 1,
 	    .max = FRAMING_MAX_FRAME,

@@ -75,7 +75,8 @@ enum framing_nmea { NMEA_REQUIRE, NMEA_ADD, NMEA_KEEP };
 /* The framing keys of a section; plain data. */
 struct framing_conf {
 	const struct framing *rule;
-	uint64_t max_frame;  /* payload bytes */
+	uint64_t max_frame; /* payload bytes */
+	bool max_frame_given;
 	int checksum;	     /* enum checksum_kind */
 	int checksum_endian; /* 0 big, 1 little */
 	int checksum_from;   /* length, fixed: enum framing_range */
