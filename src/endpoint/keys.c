@@ -370,7 +370,7 @@ endpoint_set(
 	}
 	free(old.string);
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
-	    name, value, old.text);
+	    name, value, *old.text != '\0' ? old.text : "not set");
 	ep->owner->state(ep);
 	return 0;
 }

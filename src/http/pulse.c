@@ -16,12 +16,13 @@ static void (*call)(void);
 static void
 pulse_label(const struct task *t, char *buf, size_t size)
 {
+	char lag[32];
+
 	(void)t;
 	snprintf(buf, size,
 	    "the next second, to measure how late that is (the last one was "
-	    "%llu"
-	    " us late)",
-	    (unsigned long long)(lag_ns / NSEC_PER_USEC));
+	    "%s late)",
+	    format_time(lag_ns, lag, sizeof(lag)));
 }
 
 /* Seconds that were missed are not made up for. */

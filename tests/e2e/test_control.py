@@ -191,6 +191,14 @@ def test_set_changes_the_speed_of_an_open_port(two):
     assert a.speed() == (74880, 74880)
 
 
+def test_a_label_that_was_not_set_is_no_blank(two):
+    d, _, _ = two
+    d.control("set a/label north gate")
+    d.control("set a/label south")
+    wait_for(lambda: "label = south (was north gate)" in d.stderr())
+    assert "label = north gate (was not set)" in d.stderr()
+
+
 def test_options_stand_anywhere(two, directory):
     d, a, b = two
     assert d.control("ps a.read -s cpu") and d.control("ps -s cpu a.read")
