@@ -420,6 +420,25 @@ add_query(
 	return 0;
 }
 
+/* What query n lacks of "ask NAME TEXT". */
+static int
+fail_part(struct call *call, unsigned n, const char *part, const char *name)
+{
+	const char *usage = call->command->usage;
+
+	if (*part == '\0')
+		return call_fail(call, EINVAL,
+		    "query %u is empty: a ';' is for between two queries (and"
+		    " \\x3b in a text): %s",
+		    n, usage);
+	if (strcmp(part, "ask") == 0)
+		return call_fail(call, EINVAL, "query %u has no %s: %s", n,
+		    *name == '\0' ? "NAME and no TEXT" : "TEXT", usage);
+	return call_fail(call, EINVAL,
+	    "query %u is not 'ask NAME TEXT' (a ';' in a text is \\x3b): %s", n,
+	    usage);
+}
+
 /* Adds the query of "ask NAME TEXT". */
 static int
 add_part(struct call *call, struct asks *a, char *part, uint64_t timeout)
@@ -433,10 +452,7 @@ add_part(struct call *call, struct asks *a, char *part, uint64_t timeout)
 	name = cut_word(part);
 	text = cut_word(name);
 	if (strcmp(part, "ask") != 0 || *text == '\0')
-		return call_fail(call, EINVAL,
-		    "query %u is not 'ask NAME TEXT' (a ';' in a text is"
-		    " \\x3b): %s",
-		    a->n + 1, call->command->usage);
+		return fail_part(call, a->n + 1, part, name);
 	if (a->n == ASK_QUERIES_MAX)
 		return call_fail(call, EINVAL,
 		    "more than %d queries in one command", ASK_QUERIES_MAX);

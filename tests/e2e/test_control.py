@@ -429,7 +429,9 @@ def test_gather_as_json_and_its_faults(two):
                      "text": '"1"'}
     assert second == {"number": 2, "name": "b", "time": None, "error": "timed out after 50ms"}
     for line, why in (("gather", "missing"), ("gather 2m ask a x", "1m"),
-                      ("gather ask a x ;", "query 2 is not 'ask NAME TEXT'"),
+                      ("gather ask a x ;", "query 2 is empty"),
+                      ("gather ask a x ; ask a", "query 2 has no TEXT"),
+                      ("race ask", "query 1 has no NAME and no TEXT"),
                       ("gather ask nobody x", "unknown endpoint"),
                       ("race 1s send a x", "query 1 is not"),
                       ("stream " + "ask a x;" * 64 + "ask a x", "more than 64")):
