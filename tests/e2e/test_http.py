@@ -437,7 +437,7 @@ def test_the_stream_has_counters_and_frames(pair):
     pump([stream.client, a, b], lambda: stream.event("counters")["endpoints"][0][9] == 1)
     assert d.number("daemon/waits") == d.number("daemon/events")
     status, _, body = web.request("/api/stream?watch=nobody")
-    assert status == 404 and b"unknown endpoint 'nobody'; /api/endpoints lists them" in body
+    assert status == 404 and "unknown endpoint 'nobody'; /api/endpoints lists them" in body
     stream.client.close()
     wait_for(lambda: "http.frames" not in d.tasks(), what="the end of the stream")
 
