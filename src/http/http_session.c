@@ -354,8 +354,9 @@ void
 http_session_free(struct http_session *s)
 {
 	const char *why = s->why[0] != '\0' ? s->why : NULL;
-	struct control *c = s->control;
 
+	if (s->state != HTTP_CLOSED)
+		http_session_uncount(s);
 	if (s->client.reply != NULL)
 		http_reply_end(s);
 	turns_wait(&s->turn, false);
@@ -375,8 +376,6 @@ http_session_free(struct http_session *s)
 		evbuffer_free(s->out);
 	TAILQ_REMOVE(&http_sessions, s, entry);
 	tls_session_free(s->tls);
-	c->nsessions--;
-	control_count(c);
 	free(s);
 }
 

@@ -72,6 +72,13 @@ http_set_state(struct http_session *s, enum http_state state)
 }
 
 void
+http_session_uncount(struct http_session *s)
+{
+	s->control->nsessions--;
+	control_count(s->control);
+}
+
+void
 http_session_close(struct http_session *s, const char *why)
 {
 	if (s->state == HTTP_CLOSED)
@@ -81,6 +88,7 @@ http_session_close(struct http_session *s, const char *why)
 	    "the connection of %s ended after %llu requests (%s)", s->address,
 	    (unsigned long long)s->requests, why != NULL ? why : "done");
 	http_set_state(s, HTTP_CLOSED);
+	http_session_uncount(s);
 	s->client.closed = true;
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
 	turns_wait(&s->turn, false);

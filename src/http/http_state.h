@@ -15,6 +15,9 @@ void http_session_close(struct http_session *s, const char *why);
 
 /* The other functions are for the source files of sessions only. */
 
+/* It occupies no place any more: it is closed, though not freed yet. */
+void http_session_uncount(struct http_session *s);
+
 /* Nothing more is produced until the client has taken some of what is queued. */
 bool http_is_full(const struct http_session *s);
 /* The reply in progress has no end; that to HEAD ends with its head. */
