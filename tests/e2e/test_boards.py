@@ -104,7 +104,9 @@ def test_two_boards_exchange_200_pairs_and_lose_none(
     d.balance("pong", "ping")
     # The boards first: what they say once nobody reads them counts as lost.
     for counts in ping.stop(), pong.stop():
-        assert counts["lost"] == counts["garbled"] == 0
+        assert counts["lost"] == 0
+        # What is sent between the opening of the port and the setting of its speed.
+        assert counts["garbled"] <= len("ping 1\n")
         assert counts["resets"] == 1
 
 

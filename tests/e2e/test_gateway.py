@@ -524,7 +524,8 @@ def test_a_request_that_begins_like_an_answer_is_whole(gateway, request_):
 @pytest.mark.parametrize("request_", TWOFACED, ids=lambda r: r.hex())
 def test_it_is_whole_from_a_serial_master_too(pty, daemon, exchange, request_):
     m, bus = pty("m"), pty("bus")
-    daemon(serial("m", m, **RTU) + serial("bus", bus, **RTU) +
+    slow = RTU | dict(baud=300)     # a silence of 128 ms ends a frame
+    daemon(serial("m", m, **slow) + serial("bus", bus, **slow) +
            route("r", from_="m", to="bus", exchange=exchange))
     for piece in (request_[:-1], request_[-1:]):
         m.send(piece)

@@ -458,7 +458,7 @@ def test_a_restart_closes_its_session(bus):
 
 def waiting_bytes(d, name):
     label = d.tasks()[f"{name}.write"]["label"]
-    found = re.search(r"\(([\d.]+)(K?) wait\)", label)
+    found = re.search(r"\(([\d.]+)(K?) bytes wait\)", label)
     return float(found[1]) * (1024 if found[2] else 1) if found else 0
 
 
