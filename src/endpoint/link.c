@@ -7,7 +7,8 @@
  * The bytes of a link that has no descriptor, or whose bytes are encrypted, are carried
  * by its link_ops.  Its bufferevent then only stores what could not be written.
  *
- * The transport of links is in link_transport.c; how a link ends is in link_hangup.c.
+ * The transport of links is in link_transport.c; how a link ends is in link_hangup.c and
+ * link_finish.c.
  */
 #include <errno.h>
 #include <poll.h>
@@ -32,8 +33,6 @@
 /* A read that returned this much may have left more: a tty returns at most 4095 bytes
  * at a time. */
 #define FULL_READ 4095
-/* The maximum number of reads in one call when the input of a link is discarded. */
-#define DISCARD_READS 16
 
 /* --- in ------------------------------------------------------------------ */
 
@@ -391,76 +390,6 @@ link_next_user(struct link *link)
 	bufferevent_free(old);
 	link->output_pending = link->unwritable = link->hung_up = false;
 	link_trigger(link, EV_WRITE);
-}
-
-/* --- the end ------------------------------------------------------------- */
-
-void
-link_close_read(struct link *link)
-{
-	link->read_closed = true;
-}
-
-/* Returns true when the other side has closed, too. */
-static bool
-discard_input(int fd)
-{
-	uint8_t waste[4096];
-	ssize_t n;
-
-	for (unsigned i = 0; i < DISCARD_READS; i++) {
-		n = read(fd, waste, sizeof(waste));
-		if (n <= 0)
-			return n == 0 || (errno != EAGAIN && errno != EINTR);
-	}
-	return false;
-}
-
-void
-link_discard(const struct link *link)
-{
-	uint8_t waste[4096];
-
-	if (!link->socket || link->read_eof)
-		return;
-	if (!link->local) {
-		discard_input(link->fd);
-		return;
-	}
-	/* After shutdown() no more input can arrive, so that the socket can be drained
-	 * completely. */
-	shutdown(link->fd, SHUT_RDWR);
-	while (read(link->fd, waste, sizeof(waste)) > 0)
-		continue;
-}
-
-/* Sends the end of output of a transport; false: it has to be called again. */
-static bool
-transport_finish(struct link *link)
-{
-	return !link->carried || link->ops->finish == NULL ||
-	    link->ops->finish(link) != -EAGAIN;
-}
-
-bool
-link_finish(struct link *link)
-{
-	int unsent;
-
-	if (!link->up || !link->socket)
-		return true;
-	if (link->filtered && !link_filter_flush(link))
-		return false;
-	if (!transport_finish(link))
-		return false;
-	if (link->read_eof)
-		return true;
-	if (!link->write_closed)
-		shutdown(link->fd, SHUT_WR);
-	link->write_closed = true;
-	/* A reset would discard what the kernel has not sent yet. */
-	return discard_input(link->fd) || link->local ||
-	    ioctl(link->fd, SIOCOUTQ, &unsent) < 0 || unsent == 0;
 }
 
 /* --- for the owner ------------------------------------------------------- */
