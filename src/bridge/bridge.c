@@ -14,6 +14,7 @@
 #include "node_warnings.h"
 #include "record.h"
 #include "routes_change.h"
+#include "silence.h"
 #include "tls_link.h"
 #include "warning.h"
 
@@ -46,6 +47,7 @@ node_free(struct node *node)
 	/* The port of a connection was freed with its link. */
 	endpoint_stop(node->endpoint);
 	node_record_end(node);
+	node_silence_end(node);
 	port_free(TAILQ_FIRST(&node->ports));
 	endpoint_free(node->endpoint);
 	warning_forget(&node->warnings, "the endpoint was removed");

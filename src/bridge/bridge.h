@@ -71,6 +71,7 @@ struct history;
 struct node_log;
 struct node_losses;
 struct port_lines;
+struct silence_watch;
 struct writer_stats;
 
 /*
@@ -180,8 +181,9 @@ struct node {
 	struct traffic retired;	 /* counters of closed ports, and of no port */
 	struct history *history; /* NULL: none (history.c) */
 	struct node_log *log;	 /* NULL: none (record.c) */
-	struct node_losses *losses; /* losses that were logged, NULL: none */
-	uint64_t unneeded_ns;	    /* since when; 0: it is needed (demand.c) */
+	struct node_losses *losses;    /* losses that were logged, NULL: none */
+	struct silence_watch *silence; /* NULL: none (silence.c) */
+	uint64_t unneeded_ns; /* since when; 0: it is needed (demand.c) */
 	/* See node_warnings.c: */
 	struct warning *warnings;	   /* those in force */
 	uint64_t frames_before;		   /* received before it came up */
@@ -361,6 +363,8 @@ void port_queued(const struct port *p, size_t *bytes, size_t *frames);
 void node_queued(const struct node *n, size_t *bytes, size_t *frames);
 /* The sum for all of its ports, including closed ones. */
 void node_traffic(const struct node *n, struct traffic *ret);
+/* The frames that were received from it. */
+uint64_t node_received(const struct node *n);
 /*
  * The frames that were to be sent to the endpoint, once for each peer; the traffic is that
  * of the node.  It is the sum of those that were sent (tx_frames), are queued, were rejected

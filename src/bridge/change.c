@@ -14,6 +14,7 @@
 #include "record.h"
 #include "restore.h"
 #include "routes_change.h"
+#include "silence.h"
 
 enum phase {
 	PHASE_NODES,	 /* before the commit: new nodes are created... */
@@ -432,6 +433,7 @@ open_node(struct change *change, unsigned i)
 	if (conf != NULL)
 		follow_section(node, conf);
 	node_record(node);
+	node_silence(node);
 	if (!node->endpoint->conf->ops->several &&
 	    (port = TAILQ_FIRST(&node->ports)) != NULL)
 		update_port(change, port);

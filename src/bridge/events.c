@@ -15,6 +15,7 @@
 #include "log.h"
 #include "node_warnings.h"
 #include "record.h"
+#include "silence.h"
 
 /* --- timers --------------------------------------------------------------- */
 
@@ -288,6 +289,7 @@ on_up(struct link *link)
 	port_restore(port);
 	give_rest(port);
 	port->said_last = false;
+	node_silence_up(node);
 	if (!link->adopted)
 		port_say(port, NAMES_OPENING);
 	if (made && !link->adopted)
@@ -368,6 +370,7 @@ on_state(struct endpoint *ep)
 	/* Its keys may have changed. */
 	node_record(node);
 	taps_state(node);
+	node_silence(node);
 	if (node->bridge->changed != NULL)
 		node->bridge->changed(node->bridge);
 }

@@ -24,17 +24,6 @@ task_name(const struct node *node, char *buf, size_t size)
 	return buf;
 }
 
-static uint64_t
-frames_of(const struct node *node)
-{
-	uint64_t n = node->retired.rx_frames;
-	const struct port *port;
-
-	TAILQ_FOREACH(port, &node->ports, entry)
-		n += port->traffic.rx_frames;
-	return n;
-}
-
 static void
 note_loss(struct node *node, uint64_t now)
 {
@@ -87,7 +76,7 @@ check_silence(struct node *node, uint64_t now)
 	bool listens = is_listened_to(node), silent = false;
 	uint64_t at;
 
-	if (listens && frames_of(node) == node->frames_before) {
+	if (listens && node_received(node) == node->frames_before) {
 		at = ep->since_ns + ep->conf->silence_warning;
 		silent = now >= at;
 		if (!silent)
@@ -139,7 +128,7 @@ node_warnings_note(struct node *node)
 	if (node->was_up && ep->state == ENDPOINT_LOST)
 		note_loss(node, now);
 	if (up && !node->was_up)
-		node->frames_before = frames_of(node);
+		node->frames_before = node_received(node);
 	if (up && ep->conf->silence_warning != 0)
 		warnings_due(ep->since_ns + ep->conf->silence_warning);
 	if (ep->conf->mixed_framing != NULL || node->warnings != NULL)

@@ -41,6 +41,17 @@ node_traffic(const struct node *n, struct traffic *ret)
 }
 
 uint64_t
+node_received(const struct node *n)
+{
+	uint64_t frames = n->retired.rx_frames;
+	const struct port *port;
+
+	TAILQ_FOREACH(port, &n->ports, entry)
+		frames += port->traffic.rx_frames;
+	return frames;
+}
+
+uint64_t
 traffic_dropped(const struct traffic *t)
 {
 	uint64_t sum = 0;

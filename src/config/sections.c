@@ -333,8 +333,8 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 	struct error err;
 
 	check_group(rd, endpoint_named(conf, NAMES_GROUP));
-	if (conf->reopen_min > conf->reopen_max)
-		reading_failed(rd, "'reopen_min' is longer than 'reopen_max'");
+	if (endpoint_check_common(conf, &err) != 0)
+		reading_failed(rd, err.text);
 	if (conf->echo && (conf->ops->several || conf->ops->echo))
 		reading_failed(rd,
 		    "'echo' is for a single line, such as that of [serial] or"

@@ -53,6 +53,7 @@ enum node_value {
 	NODE_NEXT_TRY,
 	NODE_OPENS,
 	NODE_LOSSES,
+	NODE_SILENCES,
 	NODE_REFUSED,
 	NODE_IDLE_CLOSED,
 	NODE_BAD_COMMANDS,
@@ -100,6 +101,8 @@ node_number(const struct node_sums *sums, enum node_value value)
 		return node->endpoint->opens;
 	case NODE_LOSSES:
 		return node->endpoint->losses;
+	case NODE_SILENCES:
+		return node->endpoint->silences;
 	case NODE_REFUSED:
 		return node->endpoint->refused;
 	case NODE_IDLE_CLOSED:
@@ -133,6 +136,8 @@ has_value(const struct endpoint_ops *ops, enum node_value value)
 	case NODE_PEERS:
 	case NODE_REFUSED:
 		return ops->several;
+	case NODE_SILENCES:
+		return !ops->several && !ops->echo;
 	case NODE_IDLE_CLOSED:
 	case NODE_REPLACED:
 		return ops->several && ops->datagram == 0;
@@ -304,6 +309,7 @@ const struct row node_rows[] = {
 	{ "next_try", print_node, NODE_NEXT_TRY },
 	{ "opens", print_node, NODE_OPENS },
 	{ "losses", print_node, NODE_LOSSES },
+	{ "silences", print_node, NODE_SILENCES },
 	{ "refused", print_node, NODE_REFUSED },
 	{ "idle_closed", print_node, NODE_IDLE_CLOSED },
 	{ "bad_commands", print_node, NODE_BAD_COMMANDS },

@@ -79,6 +79,7 @@ struct endpoint_conf {
 	uint64_t log_size, log_files;
 	bool required;		  /* the daemon is healthy only if it is up */
 	uint64_t silence_warning; /* ns, 0: none */
+	uint64_t silence_timeout; /* ns, 0: none */
 	uint64_t stall_timeout;	  /* ns, 0: none */
 	uint64_t reopen_min, reopen_max; /* ns */
 
@@ -341,6 +342,7 @@ struct endpoint {
 	unsigned nlinks;
 	unsigned nended; /* number of links that have read EOF */
 	uint64_t opens, losses;
+	uint64_t silences; /* how often it was opened again because of one */
 	uint64_t
 	    refused; /* connections and datagrams rejected, or unsendable */
 	uint64_t idle_closed;	       /* connections, in this process */
@@ -370,6 +372,8 @@ const char *endpoint_state_name(enum endpoint_state state);
 uint64_t endpoint_next_try(const struct endpoint *ep);
 /* The keys common to all endpoints; their offsets are into struct endpoint_conf. */
 extern const struct key endpoint_common_keys[];
+/* Checks them against each other; -EINVAL and err. */
+int endpoint_check_common(const struct endpoint_conf *conf, struct error *err);
 /* Rows of a key table for the struct owner, whose members they name. */
 #define ENDPOINT_KEY_ON_OPEN(owner)                                         \
 	{                                                                   \

@@ -79,6 +79,12 @@ const struct key endpoint_common_keys[] = {
 	    .help =
 		"a warning when it is up for so long without having received"
 		" a frame" },
+	{ .name = "silence_timeout",
+	    .type = KEY_TIME,
+	    .def = "none",
+	    .offset = OFFSET(silence_timeout),
+	    .help = "it is opened again, and its device reset, when no frame"
+		    " was received for so long" },
 	{ .name = "reopen_min",
 	    .type = KEY_TIME,
 	    .def = "250ms",
@@ -180,13 +186,18 @@ endpoint_named(const struct endpoint_conf *conf, enum key_names what)
 
 /* --- changes while it is open -------------------------------------------- */
 
-static int
-check_common(const struct endpoint *ep, struct error *err)
+int
+endpoint_check_common(const struct endpoint_conf *conf, struct error *err)
 {
-	if (ep->conf->reopen_min <= ep->conf->reopen_max)
-		return 0;
-	return error_fail(
-	    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
+	if (conf->reopen_min > conf->reopen_max)
+		return error_fail(
+		    err, -EINVAL, "'reopen_min' is longer than 'reopen_max'");
+	if (conf->silence_timeout != 0 &&
+	    (conf->ops->several || conf->ops->echo))
+		return error_fail(err, -EINVAL,
+		    "'silence_timeout' is for a single link, such as that of"
+		    " [serial] or [tcp-client]");
+	return 0;
 }
 
 /* A key of the type has changed. */
@@ -342,7 +353,7 @@ change_key(struct endpoint *ep, const struct key *key, void *base,
 		*(bool *)((char *)base + key->given) = true;
 	if (r < 0)
 		return r;
-	return base == ep->conf ? check_common(ep, err)
+	return base == ep->conf ? endpoint_check_common(ep->conf, err)
 				: apply_key(ep, key, err);
 }
 

@@ -146,6 +146,8 @@ const struct metric endpoint_metrics[] = {
 	    "1 for the state that it is in."),
 	NODE("opens_total", "counter", "opens", "How often it was opened."),
 	NODE("losses_total", "counter", "losses", "How often it was lost."),
+	NODE("silences_total", "counter", "silences",
+	    "How often it was opened again because it was silent."),
 	NODE("peers", "gauge", "peers", "Connections of a server."),
 	NODE("refused_total", "counter", "refused",
 	    "Connections or datagrams that were refused."),
