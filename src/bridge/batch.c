@@ -416,8 +416,7 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 	struct item *item;
 	long n;
 
-	if (batch->n == BATCH_FRAMES ||
-	    (batch->n > 0 && framing_gap(conf, 0) != 0) ||
+	if (batch->n == BATCH_FRAMES || (batch->n > 0 && port->apart) ||
 	    (batch->n > 0 &&
 		(total >= TURN_BYTES || most > b->out_size - total)))
 		return false;

@@ -12,6 +12,7 @@
 #include "link.h"
 #include "log.h"
 #include "node_warnings.h"
+#include "pace.h"
 #include "record.h"
 #include "routes_change.h"
 #include "silence.h"
@@ -356,8 +357,10 @@ node_pause(struct node *n, bool paused)
 	log_to(LOG_NOTICE, ABOUT_STATE, n->endpoint->conf->name, "%s by hand",
 	    paused ? "paused" : "resumed");
 	TAILQ_FOREACH(port, &n->ports, entry) {
-		if (!paused)
+		if (!paused) {
 			port_flush(port);
+			port_pace_begin(port);
+		}
 		port_release(port);
 		port_update(port);
 	}

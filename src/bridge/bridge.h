@@ -120,9 +120,9 @@ struct port {
 	bool fair;   /* several sources may send to it */
 	bool shared; /* several of them waited recently */
 	bool stalled;
-	bool closing;	/* after a half close: drains its queue... */
-	bool said_last; /* see port_say_last() */
-	bool refusing;	/* input was refused, which was logged */
+	bool closing;  /* after a half close: drains its queue... */
+	bool apart;    /* frames are written one at a time */
+	bool refusing; /* input was refused, which was logged */
 	/* ...used on the source side... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
@@ -147,6 +147,7 @@ struct port {
 	struct port_lines *lines; /* not logged yet; NULL: none (record.c) */
 	struct restored_link *restored_link; /* until the link is up */
 	struct progress progress;
+	bool said_last;		/* see port_say_last() */
 	uint64_t replayed;	/* bytes of history that were sent first */
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* set when the timer has to be precise */
@@ -157,6 +158,8 @@ struct port {
 	uint64_t silence_at, age_at, linger_at;
 	uint64_t close_by; /* ...until this time at the latest */
 	uint64_t turn_at;
+	uint64_t pace_at;	  /* the next piece of a frame is written... */
+	uint64_t paced_ns;	  /* ...and no other one before this time */
 	struct port_list waiters; /* for room in the queue */
 	uint64_t shared_ns;	  /* last time with several waiters */
 	size_t window; /* what a source may use while nothing is queued... */

@@ -11,6 +11,7 @@
 #include "exchange.h"
 #include "log.h"
 #include "node_warnings.h"
+#include "pace.h"
 #include "record.h"
 #include "restore.h"
 #include "routes_change.h"
@@ -405,6 +406,8 @@ follow_section(struct node *node, struct endpoint_conf *conf)
 	TAILQ_FOREACH(port, &node->ports, entry) {
 		port->age_at = 0; /* frame_timeout may have changed */
 		port_age(port, task_now(), true);
+		port_set_pace(port);
+		port_pace_begin(port);
 	}
 }
 

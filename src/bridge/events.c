@@ -14,6 +14,7 @@
 #include "link.h"
 #include "log.h"
 #include "node_warnings.h"
+#include "pace.h"
 #include "record.h"
 #include "silence.h"
 
@@ -66,6 +67,8 @@ port_due(struct port *port, uint64_t now)
 		port_flush(port);
 	if (due(&port->turn_at, now))
 		port_release(port);
+	if (due(&port->pace_at, now) && port_pace_due(port, now))
+		port_flush(port);
 }
 
 /* --- creating and freeing ports ------------------------------------------- */
@@ -95,6 +98,7 @@ port_new(struct node *node, struct link *link)
 	port->fair = node->nsources > 1;
 	queue_init(&port->queue, node->endpoint->conf->queue);
 	port_keep_queue(port);
+	port_set_pace(port);
 	port_start_decoder(port);
 	TAILQ_INSERT_TAIL(&node->ports, port, entry);
 	return port;
@@ -236,12 +240,14 @@ port_say(struct port *port, enum key_names what)
 	uint8_t bytes[KEY_TEXT_MAX];
 	struct link *link = port->link;
 	size_t len;
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (text == NULL || link->receive_only)
 		return;
 	len = (size_t)unescape(text, bytes, sizeof(bytes));
-	if ((n = link_write(link, bytes, len)) < 0)
+	/* There is no time for the pace of what is written last. */
+	if ((!port_paced(port) || what == NAMES_CLOSING) &&
+	    (n = link_write(link, bytes, len)) < 0)
 		return;
 	if ((size_t)n < len &&
 	    link_hand(link, bytes + n, len - (size_t)n) < 0) {
@@ -296,6 +302,7 @@ on_up(struct link *link)
 		history_replay(port);
 	port->progress_ns = now_ns();
 	port_flush(port);
+	port_pace_begin(port);
 	port_update(port);
 	demand_note(node->bridge);
 	return 0;
@@ -326,7 +333,7 @@ on_down(struct link *link, const char *why)
 	port->backlog = port->stalled = port->closing = false;
 	port_stop_waiting(port);
 	port->silence_at = port->age_at = port->linger_at = port->gap_at = 0;
-	port->stall_at = port->turn_at = 0;
+	port->stall_at = port->turn_at = port->pace_at = 0;
 	if (link->endpoint->conf->ops->several)
 		port_free(port);
 	else
@@ -363,9 +370,12 @@ on_state(struct endpoint *ep)
 	struct node *node = ep->node;
 	struct port *port;
 
-	TAILQ_FOREACH(port, &node->ports, entry)
+	TAILQ_FOREACH(port, &node->ports, entry) {
+		port_set_pace(port);
+		port_pace_begin(port);
 		if (port->full)
 			port_release(port);
+	}
 	node_warnings_note(node);
 	/* Its keys may have changed. */
 	node_record(node);

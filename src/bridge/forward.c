@@ -21,6 +21,7 @@
 
 #include "exchange.h"
 #include "history.h"
+#include "pace.h"
 
 static void port_forward(struct batch *);
 
@@ -348,7 +349,7 @@ port_account(struct port *port, const struct batch *batch, unsigned n)
 	COUNT(port, tx_payload, payload);
 	port->progress_ns = now;
 	port->stalled = false;
-	if (port->conf->framing.rule->gap)
+	if (port->apart)
 		port_gap(port, now, (size_t)payload);
 }
 
@@ -435,16 +436,29 @@ port_write_out(struct port *port, const struct batch *batch, unsigned most)
 	return n;
 }
 
+/* Passes the first frame to the link, which writes it in pieces. */
+static __attribute__((noinline)) unsigned
+port_write_paced(struct port *port, const struct batch *batch)
+{
+	if (!port_open(port))
+		return 0;
+	port_hand(port, batch, &batch->item[batch->pick[0]], batch->data,
+	    batch->end[0], false);
+	port_pace_begin(port);
+	return 1;
+}
+
 unsigned
 port_write(struct port *port, const struct batch *batch)
 {
-	/* Frames that are delimited by silence are written one at a time. */
-	unsigned most =
-	    framing_gap(&port->conf->framing, 0) != 0 ? 1 : batch->npick;
-	size_t total = batch->end[most - 1], start;
-	ssize_t n = port_write_out(port, batch, most);
-	unsigned done = 0;
+	unsigned most = port->apart ? 1 : batch->npick, done = 0;
+	size_t total, start;
+	ssize_t n;
 
+	if (port->apart && port_paced(port))
+		return port_write_paced(port, batch);
+	total = batch->end[most - 1];
+	n = port_write_out(port, batch, most);
 	if (n < 0)
 		return 0;
 	COUNT(port, tx_bytes, (size_t)n);

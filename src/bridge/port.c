@@ -35,6 +35,7 @@
 #include <event2/event.h>
 
 #include "batch.h"
+#include "pace.h"
 
 /*
  * A read includes a small rest in any case, and a tty returns at most this much at a
@@ -55,7 +56,7 @@ static uint64_t
 earliest(const struct port *port)
 {
 	const uint64_t at[] = { port->stall_at, port->silence_at, port->age_at,
-		port->linger_at, port->gap_at, port->turn_at };
+		port->linger_at, port->gap_at, port->turn_at, port->pace_at };
 	uint64_t first = 0;
 
 	for (size_t i = 0; i < NELEM(at); i++)
@@ -90,6 +91,9 @@ timer_label(const struct task *task, char *buf, size_t size)
 		snprintf(buf, size, "the next turn of the sources of %s", name);
 	else if (at == port->gap_at)
 		snprintf(buf, size, "the silence after a frame to %s", name);
+	else if (at == port->pace_at)
+		snprintf(buf, size,
+		    "the time of the next bytes to %s, by its pace", name);
 	else
 		snprintf(buf, size,
 		    "the rest to be written to %s, which sends no more", name);
@@ -174,7 +178,7 @@ port_age(struct port *port, uint64_t now, bool consumed)
 void
 port_gap(struct port *port, uint64_t now, size_t len)
 {
-	uint64_t gap = framing_gap(&port->conf->framing, len);
+	uint64_t gap = port_gap_time(port, len);
 
 	if (gap == 0)
 		return;

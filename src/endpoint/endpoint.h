@@ -62,6 +62,8 @@ struct endpoint_conf {
 	uint64_t queue;		/* bytes */
 	uint64_t frame_timeout; /* ns, 0: none */
 	int overflow;		/* enum overflow */
+	uint64_t pace;		/* bytes per second, 0: no limit */
+	uint64_t frame_gap;	/* ns between frames, 0: none */
 	bool echo;		/* it receives what is written to it */
 	bool demand;		/* it is open only while the owner needs it */
 	bool shares_address;	/* others may listen on its address, too */
@@ -178,6 +180,7 @@ struct link {
 	bool restricted;     /* whether it may write has to be asked */
 	bool filtered;	     /* has a filter */
 	bool armed;	     /* see link_arm() */
+	bool paced;	     /* see link_set_paced() */
 	uint64_t rx_bytes, tx_bytes; /* of the owner */
 	uint64_t heard_ns;	     /* the last time that something was read */
 	_Alignas(CACHE_LINE) struct task read;
@@ -450,6 +453,12 @@ ssize_t link_write(struct link *link, const void *data, size_t len);
 /* Passes bytes to the bufferevent, which writes them when the link is writable;
  * writable() is called after that.  -ENOMEM. */
 int link_hand(struct link *link, const uint8_t *data, size_t len);
+/* From now on what is passed to link_hand() is written by link_write_pending() only, or,
+ * as usual, when the link is writable. */
+void link_set_paced(struct link *link, bool on);
+/* Writes up to max bytes of what is pending on a link that is paced; returns like
+ * link_write().  writable() is not called. */
+ssize_t link_write_pending(struct link *link, size_t max);
 /* Gets the device that the link is open on, if it is still present.  False where a
  * reopened endpoint would not be the same device. */
 bool link_device(const struct link *link, struct device_id *ret);

@@ -15,6 +15,8 @@
 #include "log.h"
 #include "tls.h"
 
+#define PACE_MAX (1ULL << 30) /* bytes per second */
+
 static const char *const overflow_words[] = {
 	[OVERFLOW_BLOCK] = "block",
 	[OVERFLOW_DROP_OLDEST] = "drop-oldest",
@@ -29,6 +31,43 @@ static const char *const log_words[] = {
 	[LOG_JSON] = "json",
 	NULL,
 };
+
+/* "960/s", "2K/s", "none". */
+static int
+parse_pace(void *field, const char *value, struct error *err)
+{
+	const char *slash = strchr(value, '/');
+	char count[24], quote[64];
+	uint64_t n = 0;
+
+	if (strcmp(value, "none") == 0) {
+		*(uint64_t *)field = 0;
+		return 0;
+	}
+	snprintf(count, sizeof(count), "%.*s",
+	    slash == NULL ? 0 : (int)MIN(slash - value, 23), value);
+	if (slash != NULL && strcmp(slash, "/s") == 0 &&
+	    parse_size(count, &n) == 0 && n >= 1 && n <= PACE_MAX) {
+		*(uint64_t *)field = n;
+		return 0;
+	}
+	printable(value, quote, sizeof(quote));
+	return error_fail(err, -EINVAL,
+	    "'%s' is not a pace; write bytes in a second, such as 960/s or"
+	    " 4K/s, or none",
+	    quote);
+}
+
+static void
+print_pace(const void *field, char *buf, size_t size)
+{
+	uint64_t n = *(const uint64_t *)field;
+
+	if (n == 0)
+		snprintf(buf, size, "none");
+	else
+		snprintf(buf, size, "%llu/s", (unsigned long long)n);
+}
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
@@ -62,6 +101,21 @@ const struct key endpoint_common_keys[] = {
 	    .def = "block",
 	    .words = overflow_words,
 	    .help = "what happens when its queue is full" },
+	{ .name = "pace",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(pace),
+	    .def = "none",
+	    .size = sizeof(uint64_t),
+	    .parse = parse_pace,
+	    .print = print_pace,
+	    .help = "at most so many bytes are written to it in a second" },
+	{ .name = "frame_gap",
+	    .type = KEY_TIME,
+	    .def = "none",
+	    .offset = OFFSET(frame_gap),
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "the minimum time between two frames that are written to"
+		    " it" },
 	{ .name = "stall_timeout",
 	    .type = KEY_TIME,
 	    .offset = OFFSET(stall_timeout),

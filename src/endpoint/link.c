@@ -214,7 +214,7 @@ link_ready(struct link *link, short what)
 		return;
 	if (link->filtered && !link_filter_flush(link))
 		return;
-	if (link->up && link->output_pending)
+	if (link->up && link->output_pending && !link->paced)
 		transport_flush(link);
 }
 
@@ -266,6 +266,16 @@ only_stores(const struct link *link)
 	return link->carried || link->filtered;
 }
 
+/* The bufferevent writes only while nothing else does. */
+static void
+enable_output(const struct link *link)
+{
+	if (only_stores(link) || link->paced)
+		bufferevent_disable(link->bev, EV_WRITE);
+	else
+		bufferevent_enable(link->bev, EV_WRITE);
+}
+
 static void
 free_events(struct link *link)
 {
@@ -287,8 +297,7 @@ make_output(struct link *link, int fd)
 	if (link->bev == NULL)
 		return -ENOMEM;
 	bufferevent_setcb(link->bev, NULL, on_write, on_event, link);
-	if (fd < 0)
-		bufferevent_disable(link->bev, EV_WRITE);
+	enable_output(link);
 	return 0;
 }
 
@@ -314,7 +323,7 @@ write_armed(const struct task *task)
 {
 	const struct link *link = task->arg;
 
-	return only_stores(link) ||
+	return only_stores(link) || link->paced ||
 	    event_pending(&link->bev->ev_write, EV_WRITE, NULL);
 }
 
@@ -425,9 +434,49 @@ link_hand(struct link *link, const uint8_t *data, size_t len)
 		link_wait(link);
 	/* The bufferevent does not report it to a callback if its event cannot be
 	 * added. */
-	else if (bufferevent_enable(link->bev, EV_WRITE) < 0)
+	else if (!link->paced && bufferevent_enable(link->bev, EV_WRITE) < 0)
 		link_lose(link, LINK_LOST, strerror(errno));
 	return 0;
+}
+
+void
+link_set_paced(struct link *link, bool on)
+{
+	if (link->paced == on)
+		return;
+	link->paced = on;
+	if (link->bev == NULL)
+		return;
+	enable_output(link);
+	if (only_stores(link) && link->up)
+		link_wait(link);
+}
+
+ssize_t
+link_write_pending(struct link *link, size_t max)
+{
+	struct evbuffer *output;
+	size_t len;
+	ssize_t n;
+
+	if (!link->up || link->unwritable || !link->output_pending)
+		return 0;
+	output = bufferevent_get_output(link->bev);
+	len = MIN(evbuffer_get_length(output), max);
+	n = put(link, evbuffer_pullup(output, (ev_ssize_t)len), len);
+	if (n < 0 && (errno == EAGAIN || errno == ENOBUFS))
+		return 0;
+	if (n < 0) {
+		n = -errno;
+		output_failed(link, (int)-n);
+		return n;
+	}
+	output_drain(link, (size_t)n);
+	if (evbuffer_get_length(output) == 0) {
+		link->output_pending = false;
+		TASK_SET(&link->write, TASK_IDLE);
+	}
+	return n;
 }
 
 bool

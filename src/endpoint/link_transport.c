@@ -23,7 +23,8 @@ link_events(const struct link *link)
 		return events;
 	if (filter != NULL && filter->rest_len > 0)
 		events |= EV_WRITE;
-	if (link->output_pending && !(filter != NULL && filter->suspended))
+	if (link->output_pending && !link->paced &&
+	    !(filter != NULL && filter->suspended))
 		events |= EV_WRITE;
 	return events;
 }

@@ -85,6 +85,7 @@ make_port(struct node *node, void (*due)(struct port *, uint64_t))
 	port->conf = node->endpoint->conf;
 	port->due = due;
 	port->queue.limit = port->conf->queue;
+	port->apart = port->conf->framing.rule->gap;
 	TAILQ_INIT(&port->waiters);
 	framing_start(&port->decoder, &port->conf->framing);
 	TAILQ_INSERT_TAIL(&node->ports, port, entry);

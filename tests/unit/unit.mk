@@ -27,7 +27,7 @@ EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_parts exchange_bus ex
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive endpoint/permission \
 	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
-	$(addprefix bridge/,forward enqueue flush batch history latest local_echo loss port queue% refuse saved_frame \
+	$(addprefix bridge/,forward enqueue flush batch history latest local_echo loss pace port queue% refuse saved_frame \
 	tap traffic))
 
 # These are of the client.
