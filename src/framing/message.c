@@ -112,16 +112,25 @@ nmea_message(const uint8_t *payload, size_t len)
 static void
 mavlink_body(const uint8_t *body, bool v2, struct mavlink *ret)
 {
+	size_t header = v2 ? 9 : 5;
+	int offset;
+
 	if (v2) {
+		ret->sequence = body[3];
 		ret->system = body[4];
 		ret->component = body[5];
 		ret->id =
 		    body[6] | (uint32_t)body[7] << 8 | (uint32_t)body[8] << 16;
 	} else {
+		ret->sequence = body[1];
 		ret->system = body[2];
 		ret->component = body[3];
 		ret->id = body[4];
 	}
+	/* Zeros at the end of a payload need not be sent. */
+	offset = mavlink_target(ret->id);
+	ret->target =
+	    offset >= 0 && offset < body[0] ? body[header + (size_t)offset] : 0;
 }
 
 /*

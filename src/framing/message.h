@@ -33,7 +33,8 @@ bool nmea_name_fits(
 
 struct mavlink {
 	uint32_t id;
-	uint8_t system, component;
+	uint8_t system, component, sequence;
+	uint8_t target; /* the addressed system, 0: all */
 };
 
 /* Returns false if it is not a packet. */

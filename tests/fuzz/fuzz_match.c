@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "duplicates.h"
 #include "expression.h"
 #include "expression_tree.h"
 #include "filter.h"
+#include "systems.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
@@ -49,6 +51,34 @@ filters(const char *list, const uint8_t *message, size_t len)
 	}
 	if (rate_parse(list, &rate, &err) == 0)
 		expect(rate_allows(&rate, &until, len));
+}
+
+/* A message is a copy when it is heard again, and goes where its system was heard. */
+static void
+tables(const uint8_t *message, size_t len)
+{
+	static struct duplicates *d;
+	struct systems *systems = NULL;
+	struct mavlink m;
+	uint64_t now = NSEC_PER_SEC;
+	int here, there;
+
+	if (d == NULL && (d = duplicates_new()) == NULL)
+		return;
+	duplicates_check(d, &here, message, len, 1, now);
+	expect(!duplicates_check(d, &here, message, len, 1, now));
+	expect(duplicates_check(d, &there, message, len, 1, now));
+	expect(!duplicates_check(d, &there, message, len, 1, now + 1));
+	systems_hear(&systems, message, len, now);
+	if (mavlink_read(message, len, &m)) {
+		expect(systems != NULL);
+		expect(system_is_known(systems, m.system, now));
+		expect(systems_accept(systems, message, len, now) ==
+		    (m.target == 0 || m.target == m.system));
+		expect(systems->lost[m.system] == 0);
+	} else
+		expect(systems_accept(NULL, message, len, now));
+	free(systems);
 }
 
 /* Both matchers find the same, and no more steps are made than may be. */
@@ -94,6 +124,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(message, data + 1 + n, len);
 	filters(list, message, len);
 	keys(message, len);
+	tables(message, len);
 	if (strlen(list) < 200)
 		expressions(list, message, len);
 	if (modbus_read(message, len, &m))
