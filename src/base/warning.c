@@ -29,6 +29,7 @@ const char *const warning_names[WARNINGS] = {
 	[WARNING_SILENT] = "silent",
 	[WARNING_FRAMING] = "mixed-framing",
 	[WARNING_LOG] = "no-log",
+	[WARNING_FAILOVER] = "failover",
 };
 
 static TAILQ_HEAD(, warning) all = TAILQ_HEAD_INITIALIZER(all);

@@ -29,6 +29,7 @@ enum warning_kind {
 	WARNING_SILENT,	    /* up, and has never received a frame */
 	WARNING_FRAMING,    /* one side is framed and the other raw */
 	WARNING_LOG,	    /* its log cannot be written */
+	WARNING_FAILOVER,   /* the first of several endpoints is not used */
 	WARNINGS
 };
 /* "no-event", "held-loop", ... */

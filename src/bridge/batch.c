@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "failover.h"
 
 int
 bridge_buffers(struct bridge *b, size_t max_frame, unsigned nodes)
@@ -174,6 +175,23 @@ batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
 	}
 }
 
+/* All frames of the source are heard; this is its first target. */
+static __attribute__((noinline)) void
+batch_hear(const struct batch *batch, const struct route_target *target)
+{
+	struct bridge *b = batch->from->node->bridge;
+	const struct item *item;
+
+	failovers_hear(batch, target);
+	if (b->routes->systems == NULL)
+		return;
+	for (unsigned i = 0; i < batch->n; i++) {
+		item = &batch->item[i];
+		systems_hear(&b->routes->systems[target->from], item->payload,
+		    item->len, item->since_ns);
+	}
+}
+
 void
 batch_pick(struct batch *batch, const struct route_target *target)
 {
@@ -183,8 +201,7 @@ batch_pick(struct batch *batch, const struct route_target *target)
 
 	batch->npick = batch->nrejected = 0;
 	batch->data = NULL;
-	batch->all =
-	    target->nvia == 1 && !route->filtered && !batch->skip_answers;
+	batch->all = target->plain && !batch->skip_answers;
 	if (batch->all) {
 		for (unsigned i = 0; i < batch->n; i++) {
 			batch->item[i].route = route->number;
@@ -195,13 +212,16 @@ batch_pick(struct batch *batch, const struct route_target *target)
 		route->bytes += batch->payload;
 		return;
 	}
+	if (target->hears)
+		batch_hear(batch, target);
 	for (unsigned i = 0; i < batch->n; i++) {
 		struct item *item = &batch->item[i];
 
 		if (batch->skip_answers && item->answer)
 			continue;
-		route = route_verdict(target, framing, item->payload, item->len,
-		    item->since_ns, &item->refused_by);
+		route =
+		    route_verdict(target, batch->from, framing, item->payload,
+			item->len, item->since_ns, &item->refused_by);
 		if (route == NULL) {
 			batch->nrejected++;
 			continue;

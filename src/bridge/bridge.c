@@ -9,6 +9,7 @@
 
 #include "demand.h"
 #include "exchange.h"
+#include "failover.h"
 #include "link.h"
 #include "log.h"
 #include "node_warnings.h"
@@ -32,6 +33,7 @@ bridge_new(struct event_base *base, struct bridge **ret)
 	TAILQ_INIT(&b->taps);
 	TAILQ_INIT(&b->exchanges);
 	LIST_INIT(&b->cursors);
+	LIST_INIT(&b->failovers);
 	if (demand_new(b) < 0) {
 		free(b->routes);
 		free(b);
@@ -225,6 +227,7 @@ bridge_free(struct bridge *b)
 		return;
 	warnings_source(NULL, NULL);
 	demand_free(b);
+	failovers_free(&b->failovers);
 	/* Input that has arrived is forwarded directly, without the exchanges. */
 	for (unsigned i = 0; i < b->nnodes; i++)
 		b->node[i]->exchange = NULL;

@@ -197,6 +197,7 @@ struct node {
 
 struct exchange;
 TAILQ_HEAD(exchange_list, exchange);
+LIST_HEAD(failover_list, failover);
 
 /*
  * A live view of what passes.  Each function may be NULL; what no tap asks for costs
@@ -283,6 +284,7 @@ struct bridge {
 	unsigned tapped; /* enum tapped of all taps */
 	struct cursor_list cursors;
 	struct exchange_list exchanges;
+	struct failover_list failovers;
 	uint8_t *read_buffer; /* where bytes are cut into frames */
 	uint8_t *plain;	      /* where they are unstuffed */
 	uint8_t *out;	      /* where frames are encoded... */

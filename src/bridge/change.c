@@ -9,6 +9,7 @@
 #include "change.h"
 #include "demand.h"
 #include "exchange.h"
+#include "failover.h"
 #include "log.h"
 #include "node_warnings.h"
 #include "pace.h"
@@ -20,7 +21,7 @@
 enum phase {
 	PHASE_NODES,	 /* before the commit: new nodes are created... */
 	PHASE_ROUTES,	 /* ...routes get numbers... */
-	PHASE_EXCHANGES, /* ...exchanges are created... */
+	PHASE_EXCHANGES, /* ...exchanges and failovers are created... */
 	PHASE_BUFFERS,	 /* ...and buffers enlarged */
 	PHASE_READY,
 	PHASE_CLOSE, /* committed: removed and replaced endpoints are closed... */
@@ -50,6 +51,7 @@ struct change {
 	unsigned nremoved;
 	struct routes_change *routes;
 	struct exchange_list exchanges;
+	struct failover_list failovers;
 	struct cursor cursor;
 };
 
@@ -66,6 +68,7 @@ change_new(struct bridge *b, struct plan *plan, struct change **ret)
 	change->bridge = b;
 	change->plan = plan;
 	TAILQ_INIT(&change->exchanges);
+	LIST_INIT(&change->failovers);
 	change->node = calloc(n, sizeof(*change->node));
 	change->was = calloc(n, sizeof(*change->was));
 	change->table = calloc(n, sizeof(*change->table));
@@ -183,6 +186,7 @@ void
 change_drop(struct change *change)
 {
 	exchanges_free(&change->exchanges);
+	failovers_free(&change->failovers);
 	change->phase = PHASE_UNDO;
 	change->at = 0;
 }
@@ -335,6 +339,7 @@ switch_over(struct change *change)
 	use_nodes(change);
 	b->routes = change->plan->routes;
 	change->plan->routes = old;
+	failovers_use(b, &change->failovers, change->was);
 	bridge_restore(b);
 }
 
@@ -482,6 +487,9 @@ prepare_step(struct change *change)
 		break;
 	case PHASE_EXCHANGES:
 		r = make_exchange(change, plan->routes->route[change->at]);
+		if (r == 0)
+			r = failovers_add(&change->failovers, b,
+			    plan->routes->route[change->at]);
 		step_done(change, plan->routes->nroutes);
 		break;
 	case PHASE_BUFFERS:

@@ -9,6 +9,7 @@
 
 #include "demand.h"
 #include "exchange.h"
+#include "failover.h"
 #include "history.h"
 #include "restore.h"
 #include "link.h"
@@ -305,12 +306,14 @@ on_up(struct link *link)
 	port_pace_begin(port);
 	port_update(port);
 	demand_note(node->bridge);
+	failovers_look(node->bridge);
 	return 0;
 }
 
 static void
 on_down(struct link *link, const char *why)
 {
+	struct node *node = link->endpoint->node;
 	struct port *port = link->port;
 
 	(void)why;
@@ -338,6 +341,7 @@ on_down(struct link *link, const char *why)
 		port_free(port);
 	else
 		port_release(port);
+	failovers_look(node->bridge);
 }
 
 static void
@@ -376,6 +380,7 @@ on_state(struct endpoint *ep)
 		if (port->full)
 			port_release(port);
 	}
+	failovers_look(node->bridge);
 	node_warnings_note(node);
 	/* Its keys may have changed. */
 	node_record(node);

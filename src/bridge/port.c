@@ -398,7 +398,8 @@ port_room(const struct port *from, struct port **ret_by)
 	for (unsigned i = 0; i < s->ntargets; i++) {
 		TAILQ_FOREACH(to, &b->node[s->targets[i].to]->ports, entry) {
 			if (to == from ||
-			    (takes = port_takes(from, to)) >= room)
+			    (takes = port_takes(from, to)) >= room ||
+			    route_target_waits(&s->targets[i]))
 				continue;
 			room = takes;
 			*ret_by = to;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "exchange.h"
+#include "failover.h"
 #include "forward.h"
 #include "line_use.h"
 #include "link.h"
@@ -54,6 +55,21 @@ restore_route(const struct old_route *old, struct route *route)
 	restore_histogram(&old->bus_time, &route->stats->bus_time);
 }
 
+/* Restores which of its endpoints a route uses. */
+static void
+restore_choice(
+    struct bridge *b, const struct old_route *old, struct route *route)
+{
+	const struct choice *choice = route->choice;
+
+	route->switches = old->switches;
+	route->standby = old->standby;
+	for (unsigned i = 0; choice != NULL && i < choice->n; i++)
+		if (span_is(&old->used,
+			b->node[choice->member[i]]->endpoint->conf->name))
+			failover_restore(b, route, i);
+}
+
 static void
 restore_routes(struct bridge *b)
 {
@@ -71,6 +87,7 @@ restore_routes(struct bridge *b)
 				continue;
 			old->number = j;
 			restore_route(old, new);
+			restore_choice(b, old, new);
 			break;
 		}
 	}

@@ -18,9 +18,10 @@ enum pack_version {
 	    4,	      /* exchanges with several requests, and their counters */
 	PACK_FILTERS, /* filters of links, and lines that clients control */
 	PACK_PERMISSIONS, /* who may write */
-	PACK_HISTORY	  /* histories of endpoints */
+	PACK_HISTORY,	  /* histories of endpoints */
+	PACK_CHOICES	  /* which of its endpoints a route uses */
 };
-#define PACK_VERSION PACK_HISTORY
+#define PACK_VERSION PACK_CHOICES
 
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later

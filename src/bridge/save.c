@@ -269,6 +269,20 @@ save_lines(const struct bridge *b, struct pack *p)
 	}
 }
 
+/* Saves which of its endpoints a route uses, by name; "" if it uses all. */
+static void
+save_choice(const struct bridge *b, const struct route *route, struct pack *p)
+{
+	const struct choice *choice = route->choice;
+
+	pack_string(p,
+	    choice == NULL
+		? NULL
+		: b->node[choice->member[choice->used]]->endpoint->conf->name);
+	pack_number(p, route->switches);
+	pack_number(p, route->standby);
+}
+
 void
 bridge_save(const struct bridge *b, struct pack *p)
 {
@@ -292,4 +306,6 @@ bridge_save(const struct bridge *b, struct pack *p)
 		pack_bytes(p, &stats->counters, sizeof(stats->counters));
 		save_histogram(&stats->bus_time, p);
 	}
+	for (unsigned i = 0; i < b->routes->nroutes; i++)
+		save_choice(b, b->routes->route[i], p);
 }

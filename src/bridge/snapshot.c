@@ -86,6 +86,14 @@ read_stats(struct unpack *u, struct old_route *route)
 	read_histogram(u, &route->bus_time);
 }
 
+static void
+read_choice(struct unpack *u, struct old_route *route)
+{
+	unpack_span(u, &route->used);
+	route->switches = unpack_number(u);
+	route->standby = unpack_number(u);
+}
+
 /*
  * The exchanges of another version are not restored, and neither is what follows them.
  * True: there are none.
@@ -262,6 +270,8 @@ read_all(struct snapshot *h, struct unpack *u)
 			h->route[n].too_long = unpack_number(u);
 		for (n = 0; u->version >= PACK_EXCHANGES && n < h->nroutes; n++)
 			read_stats(u, &h->route[n]);
+		for (n = 0; u->version >= PACK_CHOICES && n < h->nroutes; n++)
+			read_choice(u, &h->route[n]);
 	}
 	return u->failed || u->left > 0 ? -EINVAL : 0;
 }

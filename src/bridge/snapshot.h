@@ -63,6 +63,8 @@ struct old_route {
 	uint64_t too_long;
 	struct exchange_counters counters; /* of an exchange */
 	struct old_histogram latency, bus_time;
+	struct span used; /* the endpoint that it uses */
+	uint64_t switches, standby;
 	unsigned number; /* new number, NONE: it no longer exists */
 };
 

@@ -218,6 +218,7 @@ in_quotes(const struct key *key, const char *value)
 		"reject",
 		"answer_match",
 		"no_answer",
+		"live_match",
 	};
 	size_t len = strlen(value);
 

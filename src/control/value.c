@@ -377,6 +377,50 @@ print_limited(const void *object, size_t at, char *buf, size_t size)
 	return print_counter(object, at, buf, size) && route->until != NULL;
 }
 
+enum choice_value { CHOICE_USED, CHOICE_SWITCHES, CHOICE_STANDBY };
+
+/* The endpoint that the route uses, and counters, of a route with 'prefer'. */
+static bool
+print_choice(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+	const char *list, *word;
+	size_t len;
+
+	if (route->choice == NULL)
+		return false;
+	if (at != CHOICE_USED) {
+		print_number(
+		    at == CHOICE_SWITCHES ? route->switches : route->standby,
+		    buf, size);
+		return true;
+	}
+	list = route->choice->of_sources ? route->conf->from : route->conf->to;
+	for (unsigned i = 0; (word = list_word(&list, &len)) != NULL; i++)
+		if (i == route->choice->used)
+			snprintf(buf, size, "%.*s", (int)len, word);
+	return true;
+}
+
+/* Counters of a route with 'duplicates'. */
+static bool
+print_duplicates(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return route->duplicates != NULL &&
+	    print_counter(route->duplicates, at, buf, size);
+}
+
+/* Of a route with routing = target. */
+static bool
+print_not_heard(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct route *route = object;
+
+	return route->systems != NULL && print_counter(object, at, buf, size);
+}
+
 static bool
 print_exchanged(const void *object, size_t at, char *buf, size_t size)
 {
@@ -439,6 +483,14 @@ const struct row route_rows[] = {
 	{ "rejected", print_counter, offsetof(struct route, rejected) },
 	{ "limited", LIMITED(limited) },
 	{ "too_long", print_too_long, offsetof(struct route, too_long) },
+	{ "used", print_choice, CHOICE_USED },
+	{ "switches", print_choice, CHOICE_SWITCHES },
+	{ "standby", print_choice, CHOICE_STANDBY },
+	{ "duplicate_frames", print_duplicates,
+	    offsetof(struct duplicates, found) },
+	{ "forgotten_frames", print_duplicates,
+	    offsetof(struct duplicates, forgotten) },
+	{ "not_heard", print_not_heard, offsetof(struct route, not_heard) },
 	{ "requests", EXCHANGED(requests) },
 	{ "answers", EXCHANGED(answers) },
 	{ "timeouts", EXCHANGED(timeouts) },

@@ -63,6 +63,32 @@ walk_reasons(struct walk *w, const char *fmt_prefix, const char *suffix,
 	}
 }
 
+/* The MAVLink systems that were heard from the endpoint, and messages that were lost. */
+static void
+walk_systems(struct walk *w, const struct node *node)
+{
+	const struct routes *routes = node->bridge->routes;
+	const struct systems *systems;
+	char name[64], value[32];
+
+	if (routes->systems == NULL ||
+	    (systems = routes->systems[node->number]) == NULL)
+		return;
+	for (unsigned i = 0; i < SYSTEMS_MAX; i++) {
+		if (systems->heard_ns[i] == 0)
+			continue;
+		snprintf(name, sizeof(name), "system_%u_heard", i);
+		print_seconds(
+		    now_ns() - systems->heard_ns[i], 3, value, sizeof(value));
+		if (wanted(w, name))
+			visit(w, name, value);
+		snprintf(name, sizeof(name), "system_%u_lost", i);
+		print_number(systems->lost[i], value, sizeof(value));
+		if (wanted(w, name))
+			visit(w, name, value);
+	}
+}
+
 static void
 walk_node(struct walk *w, const struct node *node)
 {
@@ -79,6 +105,7 @@ walk_node(struct walk *w, const struct node *node)
 	    w, "bad_", "_bytes", bad_reason_names, BAD_REASONS, t->bad_bytes);
 	walk_reasons(
 	    w, "dropped_", "", drop_reason_names, DROP_REASONS, t->dropped);
+	walk_systems(w, node);
 	walk_keys(w, endpoint_common_keys, conf);
 	walk_keys(w, conf->ops->keys, conf->type_conf);
 	walk_keys(w, framing_common_keys, &conf->framing);

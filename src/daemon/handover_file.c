@@ -18,7 +18,7 @@
 #include "handover_file.h"
 
 /* The digit at the end is the version of the format. */
-#define MAGIC "ttybho07"
+#define MAGIC "ttybho08"
 #define MAGIC_LEN 8
 #define HEAD_LEN (MAGIC_LEN + 2 * sizeof(uint64_t))
 #define FILE_MAX ((size_t)1 << 31)

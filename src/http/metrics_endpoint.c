@@ -129,6 +129,26 @@ print_expiry(struct http_session *s, const void *object)
 	evbuffer_add_printf(s->out, "} %lld\n", (long long)conf->tls->expires);
 }
 
+/* The MAVLink systems that were heard from it. */
+static void
+print_systems_lost(struct http_session *s, const void *object)
+{
+	const struct node *node = object;
+	const struct routes *routes = node->bridge->routes;
+	const struct systems *systems;
+
+	if (routes->systems == NULL ||
+	    (systems = routes->systems[node->number]) == NULL)
+		return;
+	for (unsigned i = 0; i < SYSTEMS_MAX; i++) {
+		if (systems->heard_ns[i] == 0)
+			continue;
+		of_node(s, node);
+		evbuffer_add_printf(s->out, ",system=\"%u\"}", i);
+		metric_number(s, systems->lost[i]);
+	}
+}
+
 #define NODE(metric, kind, name_, text)                                 \
 	{                                                               \
 		.name = "endpoint_" metric, .type = kind, .help = text, \
@@ -192,6 +212,10 @@ const struct metric endpoint_metrics[] = {
 	    "Collisions with its own output, with echo = yes."),
 	NODE("tls_handshakes_failed_total", "counter", "tls_failed",
 	    "Handshakes of TLS that have failed."),
+	PRINTED(OF_NODES, "endpoint_mavlink_lost_total", "counter",
+	    print_systems_lost,
+	    "Messages of a MAVLink system that were lost before they were"
+	    " received, with routing = target."),
 	PRINTED(OF_NODES, "endpoint_certificate_expiry_timestamp_seconds",
 	    "gauge", print_expiry, "When its certificate expires."),
 	{ .name = NULL },

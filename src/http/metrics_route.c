@@ -40,6 +40,25 @@ print_latency(struct http_session *s, const void *object)
 	print_histogram(s, r->name, &r->latency);
 }
 
+/* 1 for the endpoint that a route with 'prefer' uses. */
+static void
+print_used(struct http_session *s, const void *object)
+{
+	const struct route *r = object;
+	const struct choice *choice = r->choice;
+	const char *list, *word;
+	size_t len;
+
+	if (choice == NULL)
+		return;
+	list = choice->of_sources ? r->conf->from : r->conf->to;
+	for (unsigned i = 0; (word = list_word(&list, &len)) != NULL; i++) {
+		metric_named(s, "", "route", r->name);
+		evbuffer_add_printf(s->out, ",endpoint=\"%.*s\"} %d\n",
+		    (int)len, word, i == choice->used);
+	}
+}
+
 static void
 print_bus_time(struct http_session *s, const void *object)
 {
@@ -68,6 +87,18 @@ const struct metric route_metrics[] = {
 	PRINTED(OF_ROUTES, "route_latency_seconds", "histogram", print_latency,
 	    "Time of frames inside the bridge.  The sum is an estimate, to"
 	    " 3 %."),
+	PRINTED(OF_ROUTES, "route_used", "gauge", print_used,
+	    "1 for the endpoint that a route with prefer uses, 0 for others."),
+	ROUTE("switches_total", "counter", "switches",
+	    "How often it has changed to another endpoint."),
+	ROUTE("standby_frames_total", "counter", "standby",
+	    "Frames of, or for, endpoints that it did not use."),
+	ROUTE("duplicate_frames_total", "counter", "duplicate_frames",
+	    "Frames that came from another source before."),
+	ROUTE("forgotten_frames_total", "counter", "forgotten_frames",
+	    "Frames whose copies are forwarded, for want of room in a table."),
+	ROUTE("not_heard_frames_total", "counter", "not_heard",
+	    "MAVLink messages to systems that were not heard there."),
 	ROUTE("requests_total", "counter", "requests",
 	    "Requests sent to the bus of an exchange, each counted once."),
 	ROUTE("answers_total", "counter", "answers",

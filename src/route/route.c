@@ -179,16 +179,17 @@ join_all(struct making *m)
 		routes->source[i].batch = SIZE_MAX;
 		for (unsigned j = 0; j < m->n; j++)
 			if (i != j && may_join(m, i, j))
-				*target++ = (struct route_target){
-					.to = j, .nvia = 1, .via = routes->via
-				};
+				*target++ = (struct route_target){ .from = i,
+					.to = j,
+					.plain = true,
+					.nvia = 1,
+					.via = routes->via };
 		routes->source[i].ntargets =
 		    (unsigned)(target - routes->source[i].targets);
 	}
 	return 0;
 }
 
-/* Initializes the names and filters of a route. */
 /* Compiles the expressions of the section.  -EINVAL with a message in err; -ENOMEM. */
 static int
 compile(struct route *route, const struct route_conf *conf, struct error *err)
@@ -201,6 +202,7 @@ compile(struct route *route, const struct route_conf *conf, struct error *err)
 		{ conf->reject, &route->reject },
 		{ conf->answer_match, &route->answer_match },
 		{ conf->no_answer, &route->no_answer },
+		{ conf->live_match, &route->live_match },
 	};
 	int r = 0;
 
@@ -210,6 +212,7 @@ compile(struct route *route, const struct route_conf *conf, struct error *err)
 	return r;
 }
 
+/* Initializes the names and filters of a route. */
 static int
 route_start(
     struct route *route, const struct route_conf *conf, struct error *err)
@@ -238,8 +241,52 @@ route_start(
 		(conf->match_hex.len > 0 || conf->match_nmea != NULL ||
 		    conf->match_mavlink.n > 0 || conf->match_unit.n > 0 ||
 		    conf->match_function.n > 0 ||
-		    conf->functions != FUNCTIONS_ALL || conf->rate.n > 0));
+		    conf->functions != FUNCTIONS_ALL || conf->rate.n > 0 ||
+		    conf->prefer != PREFER_NONE || conf->duplicates != 0 ||
+		    conf->routing != ROUTING_ALL));
 	return 0;
+}
+
+/* Allocates the tables of copies, and of MAVLink systems, that the route needs. */
+static int
+add_tables(struct making *m, struct route *route, const struct route_conf *conf)
+{
+	struct routes *routes = m->routes;
+
+	if (conf->duplicates != 0 &&
+	    (route->duplicates = duplicates_new()) == NULL)
+		return -ENOMEM;
+	if (conf->routing == ROUTING_ALL)
+		return 0;
+	if (routes->systems == NULL)
+		routes->systems = calloc(m->n + 1UL, sizeof(*routes->systems));
+	route->systems = routes->systems;
+	return route->systems != NULL ? 0 : -ENOMEM;
+}
+
+/* Prepares the choice of a route that uses one of its sources, or destinations. */
+static int
+add_choice(struct making *m, struct route *route, const struct route_conf *conf)
+{
+	bool from = conf->prefer == PREFER_FROM;
+	unsigned *member, n;
+	int r;
+
+	if (conf->prefer == PREFER_NONE)
+		return 0;
+	r = resolve(m, from ? conf->from : conf->to, &member, &n);
+	if (r == 0) {
+		route->choice =
+		    calloc(1, sizeof(*route->choice) + n * sizeof(*member));
+		r = route->choice == NULL ? -ENOMEM : 0;
+	}
+	if (r == 0) {
+		route->choice->of_sources = from;
+		route->choice->n = n;
+		memcpy(route->choice->member, member, n * sizeof(*member));
+	}
+	free(member);
+	return r;
 }
 
 static int
@@ -268,12 +315,26 @@ add_route(struct making *m, const struct route_conf *conf)
 	if (conf == NULL)
 		return join_all(m);
 	r = route_conf_check(conf, m->err);
+	if (r == 0)
+		r = add_tables(m, route, conf);
 	if (r != 0)
 		return r;
 	if (conf->between != NULL)
 		return pair_lists(
 		    m, number, conf->between, conf->between, false);
+	if ((r = add_choice(m, route, conf)) != 0)
+		return r;
 	return pair_lists(m, number, conf->from, conf->to, true);
+}
+
+/* The bytes of frames on which each expression of the route makes so many steps. */
+static size_t
+route_batch(const struct route *route, uint64_t work)
+{
+	size_t batch = expression_batch(route->match, work);
+
+	batch = MIN(batch, expression_batch(route->reject, work));
+	return MIN(batch, expression_batch(route->live_match, work));
 }
 
 /*
@@ -291,7 +352,8 @@ share_work(struct routes *routes, struct route_source *source)
 		for (unsigned j = 0; j < source->targets[i].nvia; j++) {
 			const struct route *route = source->targets[i].via[j];
 
-			n += (route->match != NULL) + (route->reject != NULL);
+			n += (route->match != NULL) + (route->reject != NULL) +
+			    (route->live_match != NULL);
 		}
 	for (unsigned i = 0; i < source->ntargets; i++) {
 		struct route_target *target = &source->targets[i];
@@ -300,11 +362,37 @@ share_work(struct routes *routes, struct route_source *source)
 		target->spent = &routes->spent;
 		for (unsigned j = 0; j < target->nvia; j++)
 			source->batch = MIN(source->batch,
-			    MIN(expression_batch(
-				    target->via[j]->match, target->work),
-				expression_batch(
-				    target->via[j]->reject, target->work)));
+			    route_batch(target->via[j], target->work));
 	}
+}
+
+/* Whether a route needs to know of all frames of its sources. */
+static bool
+is_hearing(const struct route *route)
+{
+	return route->choice != NULL || route->systems != NULL;
+}
+
+/*
+ * The frames of a source are heard at its first target.  A target that needs nothing to be
+ * done for each frame is plain.
+ */
+static void
+mark_targets(struct route_source *source)
+{
+	bool hears = false;
+
+	for (unsigned i = 0; i < source->ntargets; i++) {
+		struct route_target *target = &source->targets[i];
+
+		for (unsigned j = 0; j < target->nvia; j++)
+			hears |= is_hearing(target->via[j]);
+		target->plain = target->nvia == 1 && !target->via[0]->filtered;
+	}
+	if (!hears)
+		return;
+	source->targets[0].hears = true;
+	source->targets[0].plain = false;
 }
 
 /* Divides the sorted pairs into sources and targets. */
@@ -331,6 +419,7 @@ make_targets(struct making *m)
 		if (i == 0 || pair[-1].from != pair->from ||
 		    pair[-1].to != pair->to) {
 			target = target == NULL ? routes->targets : target + 1;
+			target->from = pair->from;
 			target->to = pair->to;
 			target->via = &routes->via[i];
 			if (source->ntargets++ == 0)
@@ -339,8 +428,10 @@ make_targets(struct making *m)
 		routes->via[i] = routes->route[pair->route];
 		target->nvia++;
 	}
-	for (unsigned i = 0; i < routes->nsources; i++)
+	for (unsigned i = 0; i < routes->nsources; i++) {
 		share_work(routes, &routes->source[i]);
+		mark_targets(&routes->source[i]);
+	}
 	return 0;
 }
 
@@ -431,6 +522,9 @@ route_free(struct route *route)
 	expression_free(route->reject);
 	expression_free(route->answer_match);
 	expression_free(route->no_answer);
+	expression_free(route->live_match);
+	free(route->choice);
+	duplicates_free(route->duplicates);
 	histogram_free(&route->latency);
 	if (route->stats != NULL)
 		histogram_free(&route->stats->bus_time);
@@ -454,136 +548,13 @@ routes_free(struct routes *r)
 		return;
 	for (unsigned i = 0; i < r->nroutes; i++)
 		route_free(r->route[i]);
+	for (unsigned i = 0; r->systems != NULL && i < r->nsources; i++)
+		free(r->systems[i]);
+	free(r->systems);
 	free(r->route);
 	free(r->slot);
 	free(r->source);
 	free(r->targets);
 	free(r->via);
 	free(r);
-}
-
-/* --- the verdict --------------------------------------------------------- */
-
-/* Whether the function of a Modbus message is permitted. */
-static bool
-permits(const struct route_conf *conf, const struct framing_conf *framing,
-    const uint8_t *payload, size_t len)
-{
-	if (conf->exchange == EXCHANGE_MODBUS &&
-	    (conf->functions != FUNCTIONS_ALL || conf->match_function.n > 0) &&
-	    !match_request(framing, payload, len))
-		return false;
-	if (conf->functions == FUNCTIONS_READ)
-		return match_reading(framing, payload, len);
-	return conf->match_function.n == 0 ||
-	    match_function(&conf->match_function, framing, payload, len);
-}
-
-/*
- * 1 when the frame passes, 0 when not, -EPERM when its function is not permitted, -EFBIG
- * when that exceeds the limit of work; -ENOMEM.
- */
-static int
-passes(const struct route_target *target, const struct route *route,
-    const struct framing_conf *framing, const uint8_t *payload, size_t len)
-{
-	const struct route_conf *conf = route->conf;
-	const struct bytes *hex = &conf->match_hex;
-	int found = 1;
-
-	if (hex->len > 0 &&
-	    (len < hex->len || memcmp(payload, hex->b, hex->len) != 0))
-		return 0;
-	if (conf->match_unit.n > 0 &&
-	    !match_unit(&conf->match_unit, framing, payload, len))
-		return 0;
-	if (conf->match_mavlink.n > 0 &&
-	    !match_mavlink(&conf->match_mavlink, payload, len))
-		return 0;
-	if (conf->match_nmea != NULL &&
-	    !match_nmea(conf->match_nmea, payload, len))
-		return 0;
-	if (route->match != NULL)
-		found = expression_find(
-		    route->match, payload, len, target->work, target->spent);
-	if (found == 1 && route->reject != NULL) {
-		found = expression_find(
-		    route->reject, payload, len, target->work, target->spent);
-		found = found < 0 ? found : !found;
-	}
-	if (found != 1 || permits(conf, framing, payload, len))
-		return found;
-	return conf->exchange != EXCHANGE_NONE ? -EPERM : 0;
-}
-
-/*
- * Whether a frame is within the rate, which is that of its message if the filter lists
- * messages.
- */
-static bool
-within_rate(struct route *route, unsigned to, const uint8_t *payload,
-    size_t len, uint64_t now)
-{
-	const struct route_conf *conf = route->conf;
-	uint64_t message = 0;
-
-	if (conf->match_nmea != NULL)
-		message = nmea_message(payload, len);
-	else if (conf->match_mavlink.n > 0)
-		message = mavlink_message(payload, len);
-	if (message == 0)
-		return rate_allows(&conf->rate, &route->until[to], now);
-	if (route->messages[to] == NULL)
-		route->messages[to] = calloc(1, sizeof(**route->messages));
-	return route->messages[to] != NULL &&
-	    message_rate_allows(&conf->rate, route->messages[to], message, now);
-}
-
-const char *const route_refusal_words[REFUSALS] = {
-	[REFUSAL_FILTER] = "",
-	[REFUSAL_RATE] = " (rate)",
-	[REFUSAL_TOO_LONG] = " (too long)",
-	[REFUSAL_FUNCTION] = " (function)",
-};
-
-static void
-count_refusal(struct route *route, enum route_refusal why)
-{
-	route->refusal = why;
-	if (why == REFUSAL_TOO_LONG)
-		route->too_long++;
-	else if (why == REFUSAL_FUNCTION)
-		route->stats->counters.refused++;
-	else if (why == REFUSAL_RATE)
-		route->limited++;
-	else
-		route->rejected++;
-}
-
-struct route *
-route_verdict(const struct route_target *target,
-    const struct framing_conf *framing, const uint8_t *payload, size_t len,
-    uint64_t now, unsigned *refused_by)
-{
-	for (unsigned i = 0; i < target->nvia; i++) {
-		struct route *route = target->via[i];
-		int pass;
-
-		if (!route->filtered)
-			return route;
-		if ((pass = passes(target, route, framing, payload, len)) ==
-		    -EFBIG)
-			count_refusal(route, REFUSAL_TOO_LONG);
-		else if (pass == -EPERM) {
-			count_refusal(route, REFUSAL_FUNCTION);
-			*refused_by = route->number;
-		} else if (pass != 1)
-			count_refusal(route, REFUSAL_FILTER);
-		else if (route->until != NULL &&
-		    !within_rate(route, target->to, payload, len, now))
-			count_refusal(route, REFUSAL_RATE);
-		else
-			return route;
-	}
-	return NULL;
 }

@@ -9,15 +9,23 @@
 #ifndef ROUTE_H
 #define ROUTE_H
 
+#include "duplicates.h"
 #include "expression.h"
 #include "key.h"
 #include "filter.h"
 #include "stats.h"
+#include "systems.h"
 #include "error.h"
 
 /* Whether the route is an exchange, in which masters share a bus, and of which protocol. */
 enum exchange_kind { EXCHANGE_NONE, EXCHANGE_MODBUS, EXCHANGE_ANY };
 enum functions { FUNCTIONS_ALL, FUNCTIONS_READ };
+/* Which of several sources, or destinations, a route uses: all, or the first live one. */
+enum prefer { PREFER_NONE, PREFER_FROM, PREFER_TO };
+/* Where addressed MAVLink messages go: everywhere, or where their system was heard. */
+enum routing { ROUTING_ALL, ROUTING_TARGET };
+#define FAIL_AFTER (3 * NSEC_PER_SEC)
+#define RECOVER_AFTER (10 * NSEC_PER_SEC)
 #define ANSWER_TIMEOUT NSEC_PER_SEC
 #define REQUEST_TIMEOUT (5 * NSEC_PER_SEC)
 #define EXCHANGE_WINDOW_MAX 32
@@ -49,6 +57,13 @@ struct route_conf {
 	struct bytes answer_match_hex;
 	char *priority;	 /* names of masters */
 	int unit_offset; /* added to the units of requests */
+	/* Of a route that uses one of its sources, or destinations, at a time. */
+	int prefer;	  /* enum prefer */
+	char *live_match; /* POSIX extended; NULL: any frame */
+	uint64_t fail_after, recover_after; /* ns; 0: not given */
+	uint64_t
+	    duplicates; /* ns in which copies are dropped; 0: they are not */
+	int routing;	/* enum routing */
 };
 extern const struct key route_keys[];
 
@@ -58,6 +73,20 @@ route_answer_timeout(const struct route_conf *conf)
 {
 	return conf->answer_timeout != 0 ? conf->answer_timeout
 					 : ANSWER_TIMEOUT;
+}
+
+/* How long a source or a destination may do nothing before another one is used. */
+static inline uint64_t
+route_fail_after(const struct route_conf *conf)
+{
+	return conf->fail_after != 0 ? conf->fail_after : FAIL_AFTER;
+}
+
+/* How long one that has failed has to be live before it is used again. */
+static inline uint64_t
+route_recover_after(const struct route_conf *conf)
+{
+	return conf->recover_after != 0 ? conf->recover_after : RECOVER_AFTER;
 }
 
 /* Exception codes up to this one are counted separately. */
@@ -94,13 +123,27 @@ struct exchange_stats {
 
 /* Why a route did not forward a frame. */
 enum route_refusal {
-	REFUSAL_FILTER,	  /* rejected by its filter */
-	REFUSAL_RATE,	  /* beyond its rate */
-	REFUSAL_TOO_LONG, /* too long for its expressions */
-	REFUSAL_FUNCTION, /* an exchange does not permit the function */
+	REFUSAL_FILTER,	   /* rejected by its filter */
+	REFUSAL_RATE,	   /* beyond its rate */
+	REFUSAL_TOO_LONG,  /* too long for its expressions */
+	REFUSAL_FUNCTION,  /* an exchange does not permit the function */
+	REFUSAL_STANDBY,   /* another source, or destination, is used */
+	REFUSAL_DUPLICATE, /* a copy came from another source before */
+	REFUSAL_TARGET,	   /* addressed to a system that was not heard there */
 	REFUSALS
 };
 extern const char *const route_refusal_words[REFUSALS];
+
+/*
+ * The one of its sources, or of its destinations, that a route uses.  The bridge decides
+ * which (failover.h).
+ */
+struct choice {
+	bool of_sources;
+	unsigned used; /* index of the member */
+	unsigned n;
+	unsigned member[]; /* endpoints, in the order of the list */
+};
 
 /* The members used for each frame come first. */
 struct route {
@@ -127,14 +170,26 @@ struct route {
 	unsigned *rated, nrated;
 	struct exchange_stats *stats; /* NULL: it is no exchange */
 	struct expression *answer_match, *no_answer; /* NULL: none */
+	struct choice *choice;	       /* NULL: it uses all of its endpoints */
+	struct expression *live_match; /* NULL: none */
+	uint64_t switches;	       /* of the choice */
+	uint64_t standby; /* frames for, or of, endpoints that it did not use */
+	struct duplicates *duplicates; /* NULL: copies are not dropped */
+	/* By endpoint, those of the table of routes; NULL: routing is not by target. */
+	struct systems **systems;
+	uint64_t not_heard; /* messages to systems that were not heard there */
 };
 
 /*
  * One destination of a source, and the routes that lead there, in the order of the file.
  */
 struct route_target {
-	unsigned to;
+	unsigned from, to;
 	unsigned nvia;
+	bool
+	    plain; /* its only route forwards all frames, and hears is not set */
+	bool
+	    hears; /* the first one of a source all of whose frames have to be heard */
 	struct route **via;
 	uint64_t work; /* maximum steps of each expression per frame */
 	uint64_t *spent;
@@ -160,6 +215,8 @@ struct routes {
 	struct route_target *targets; /* those of all sources */
 	struct route **via;	      /* those of all targets */
 	uint64_t spent; /* steps of expressions, for the caller to reset */
+	/* MAVLink systems that were heard, by endpoint; NULL: no route needs them. */
+	struct systems **systems;
 };
 
 /*
@@ -207,6 +264,18 @@ routes_at(const struct routes *r, unsigned number)
 {
 	return number < r->nslots ? r->slot[number] : NULL;
 }
+/* Whether the route does not use the source, or the destination, of the target. */
+static inline bool
+route_waits(const struct route *route, const struct route_target *target)
+{
+	const struct choice *choice = route->choice;
+
+	return choice != NULL &&
+	    choice->member[choice->used] !=
+	    (choice->of_sources ? target->from : target->to);
+}
+/* Whether that is so for all routes to the target. */
+bool route_target_waits(const struct route_target *target);
 /*
  * Restores the state of the rate of a route for an endpoint, or of one message (0: none):
  * it is used until that time, but at most completely.
@@ -220,12 +289,12 @@ void route_conf_free(struct route_conf *conf);
 /*
  * The route that forwards a frame received at time now to the target: the first whose
  * filter and rate accept it; NULL when none does.  The routes that refused it have
- * counted it.  The caller has to count frames and bytes.  framing: that of the source, or
- * NULL.  *refused_by is set to the number of an exchange that accepts such
+ * counted it.  The caller has to count frames and bytes.  source: identifies where it came
+ * from, and framing is that of the source; both may be NULL.  *refused_by is set to the number of an exchange that accepts such
  * frames, but does not permit the function.
  */
 struct route *route_verdict(const struct route_target *target,
-    const struct framing_conf *framing, const uint8_t *payload, size_t len,
-    uint64_t now, unsigned *refused_by);
+    const void *source, const struct framing_conf *framing,
+    const uint8_t *payload, size_t len, uint64_t now, unsigned *refused_by);
 
 #endif

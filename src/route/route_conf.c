@@ -82,6 +82,17 @@ static const char *const exchange_words[] = {
 	[EXCHANGE_ANY] = "any",
 	NULL,
 };
+static const char *const prefer_words[] = {
+	[PREFER_NONE] = "none",
+	[PREFER_FROM] = "from",
+	[PREFER_TO] = "to",
+	NULL,
+};
+static const char *const routing_words[] = {
+	[ROUTING_ALL] = "all",
+	[ROUTING_TARGET] = "target",
+	NULL,
+};
 static const char *const functions_words[] = {
 	[FUNCTIONS_ALL] = "all",
 	[FUNCTIONS_READ] = "read",
@@ -180,6 +191,43 @@ const struct key route_keys[] = {
 	    .words = latest_words,
 	    .help = "of frames that wait, only the newest of each NMEA"
 		    " sentence or MAVLink message is kept" },
+	{ .name = "duplicates",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(duplicates),
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "frames with equal content that come from another source"
+		    " within this time are dropped" },
+	{ .name = "routing",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(routing),
+	    .words = routing_words,
+	    .help = "'target': MAVLink messages that are addressed go only"
+		    " where their system was heard" },
+	{ .name = "prefer",
+	    .type = KEY_WORD,
+	    .offset = OFFSET(prefer),
+	    .words = prefer_words,
+	    .help = "of 'from', or of 'to', only the first that is live is"
+		    " used" },
+	{ .name = "live_match",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(live_match),
+	    .parse = parse_expression,
+	    .help = "a source is live while it sends frames that this POSIX"
+		    " extended regular expression finds something in" },
+	{ .name = "fail_after",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(fail_after),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long it may send, or take, nothing before the next"
+		    " one is used" },
+	{ .name = "recover_after",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(recover_after),
+	    .min = NSEC_PER_MSEC,
+	    .max = 3600 * NSEC_PER_SEC,
+	    .help = "how long it has to be live before it is used again" },
 	{ .name = "exchange",
 	    .type = KEY_WORD,
 	    .offset = OFFSET(exchange),
@@ -295,6 +343,7 @@ route_conf_free(struct route_conf *conf)
 	free(conf->reject);
 	free(conf->match_nmea);
 	free(conf->answer_match);
+	free(conf->live_match);
 	free(conf->no_answer);
 	free(conf->name);
 	free(conf->text);
@@ -339,6 +388,9 @@ check_exchange(const struct route_conf *conf, struct error *err)
 	if (conf->latest != LATEST_NONE)
 		return error_fail(
 		    err, -EINVAL, "'latest' does not go with 'exchange'");
+	if (conf->duplicates != 0)
+		return error_fail(
+		    err, -EINVAL, "'duplicates' does not go with 'exchange'");
 	bus = list_word(&list, &bus_len);
 	if (list_word(&list, &len) != NULL) {
 		error_set(err,
@@ -434,12 +486,49 @@ check_exchange_keys(const struct route_conf *conf, struct error *err)
 	return 0;
 }
 
+/* Checks what uses one endpoint of a list at a time; after the lists themselves. */
+static int
+check_prefer(const struct route_conf *conf, struct error *err)
+{
+	const char *key = conf->live_match != NULL ? "live_match"
+	    : conf->fail_after != 0		   ? "fail_after"
+	    : conf->recover_after != 0		   ? "recover_after"
+						   : NULL;
+	const char *list = conf->prefer == PREFER_FROM ? conf->from : conf->to;
+	size_t len;
+
+	if (conf->prefer == PREFER_NONE && key != NULL)
+		return error_fail(
+		    err, -EINVAL, "'%s' is only valid with 'prefer'", key);
+	if (conf->prefer == PREFER_NONE)
+		return 0;
+	if (conf->exchange != EXCHANGE_NONE)
+		return error_fail(
+		    err, -EINVAL, "'prefer' does not go with 'exchange'");
+	if (conf->between != NULL)
+		return error_fail(err, -EINVAL,
+		    "'prefer' needs 'from' and 'to' in place of 'between'");
+	if (conf->prefer == PREFER_TO && conf->live_match != NULL)
+		return error_fail(err, -EINVAL,
+		    "'live_match' is for sources: it is only valid with"
+		    " prefer = from");
+	list_word(&list, &len);
+	if (list_word(&list, &len) == NULL)
+		return error_fail(err, -EINVAL,
+		    "'prefer' = %s needs two or more endpoints in '%s', in the"
+		    " order of preference",
+		    prefer_words[conf->prefer], prefer_words[conf->prefer]);
+	return 0;
+}
+
 int
 route_conf_check(const struct route_conf *conf, struct error *err)
 {
 	int n;
 
 	if (check_exchange_keys(conf, err) != 0)
+		return -EINVAL;
+	if (conf->between != NULL && check_prefer(conf, err) != 0)
 		return -EINVAL;
 	if (conf->between != NULL && conf->exchange != EXCHANGE_NONE)
 		return error_fail(err, -EINVAL,
@@ -467,5 +556,7 @@ route_conf_check(const struct route_conf *conf, struct error *err)
 		n = check_list("to", conf->to, err);
 	if (n > 0)
 		n = check_exchange(conf, err);
+	if (n >= 0)
+		n = check_prefer(conf, err);
 	return MIN(n, 0);
 }

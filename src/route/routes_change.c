@@ -226,6 +226,9 @@ take_counters(struct route *to, struct route *from)
 	to->rejected += from->rejected;
 	to->limited += from->limited;
 	to->too_long += from->too_long;
+	to->switches += from->switches;
+	to->standby += from->standby;
+	to->not_heard += from->not_heard;
 	to->latency = from->latency;
 	memset(&from->latency, 0, sizeof(from->latency));
 	if (to->stats != NULL && from->stats != NULL)
@@ -258,10 +261,35 @@ take_rates(
 			    to, to->rated[i], from, was[to->rated[i]], now);
 }
 
+/* Takes over the frames that were seen, and their counters. */
+static void
+take_duplicates(struct route *to, struct route *from)
+{
+	struct duplicates *d = to->duplicates;
+
+	to->duplicates = from->duplicates;
+	from->duplicates = d;
+}
+
+/* Takes over the MAVLink systems that were heard from each endpoint. */
+static void
+take_systems(struct routes *to, struct routes *from, const unsigned *was)
+{
+	if (to->systems == NULL || from->systems == NULL)
+		return;
+	for (unsigned i = 0; i < to->nsources; i++) {
+		if (was[i] == ROUTE_NONE)
+			continue;
+		to->systems[i] = from->systems[was[i]];
+		from->systems[was[i]] = NULL;
+	}
+}
+
 void
 routes_change_use(
     struct routes_change *change, const unsigned *was, uint64_t now)
 {
+	take_systems(change->to, change->from, was);
 	for (unsigned i = 0; i < change->to->nroutes; i++) {
 		struct route *new = change->to->route[i];
 		struct route *old = change->before[i];
@@ -270,6 +298,8 @@ routes_change_use(
 			continue;
 		if (old->until != NULL && new->until != NULL)
 			take_rates(new, old, was, now);
+		if (old->duplicates != NULL && new->duplicates != NULL)
+			take_duplicates(new, old);
 		if (old->number == new->number)
 			take_counters(new, old);
 	}

@@ -286,6 +286,9 @@ EXCHANGE_KEYS = ANY_KEYS | {
     "window", "priority", "unit_offset"}
 
 
+PREFER_KEYS = {"prefer", "live_match", "fail_after", "recover_after"}
+
+
 def test_every_key_is_in_the_sample_configuration():
     told = {(key, value) for _, _, key, value in sample_keys()}
     for table, keys in TABLES.items():
@@ -319,6 +322,9 @@ def test_every_line_of_the_sample_configuration_is_right(directory):
             needs += [] if key == "exchange" else [
                 f"exchange = {'any' if key in ANY_KEYS else 'modbus'}"]
             value = value.replace("ar1", "master")
+        if key in PREFER_KEYS:
+            needs = ["from = ar1 ar2", "to = lan master"]
+            needs += [] if key == "prefer" else ["prefer = from"]
         if key in ("listen", "device", "link"):
             value = re.sub(r"\w+$", lambda m: m[0][:2] + str(n), value)
         if kind == "control" and key in NEED_TLS | {"allow"}:

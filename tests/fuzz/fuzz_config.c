@@ -80,7 +80,7 @@ make_routes(struct config *c)
 	c->nroutes = 0;
 	for (unsigned i = 0; i < routes->nsources; i++)
 		for (unsigned j = 0; j < routes->source[i].ntargets; j++)
-			route_verdict(&routes->source[i].targets[j], NULL,
+			route_verdict(&routes->source[i].targets[j], NULL, NULL,
 			    (const uint8_t *)"a\0b", 3, 1, &refused);
 	routes_free(routes);
 	free(names);

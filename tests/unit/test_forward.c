@@ -9,6 +9,7 @@
 
 #include "bridge_harness.h"
 #include "exchange_parts.h"
+#include "failover.h"
 #include "link.h"
 
 #define OUTPUT (512 * 1024)
@@ -141,6 +142,12 @@ on_closed(struct link *link)
 }
 
 /* --- what else the path calls -------------------------------------------- */
+
+void
+failovers_hear(const struct batch *batch, const struct route_target *target)
+{
+	(void)batch, (void)target;
+}
 
 void
 exchange_refuse(const struct batch *batch, const struct route_source *s)

@@ -38,6 +38,13 @@ link_trigger(struct link *link, short what)
 	triggered = link;
 }
 
+bool
+route_target_waits(const struct route_target *target)
+{
+	(void)target;
+	return false;
+}
+
 /* The times that have come are over; the next turns are given. */
 static void
 on_due(struct port *port, uint64_t now)

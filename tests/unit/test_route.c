@@ -120,7 +120,7 @@ reach(const struct routes *r, unsigned from)
 static struct route *
 verdict(struct routes *r, const char *payload, size_t len)
 {
-	return route_verdict(&r->source[0].targets[0], NULL,
+	return route_verdict(&r->source[0].targets[0], NULL, NULL,
 	    (const uint8_t *)payload, len, 0, &refused);
 }
 
@@ -418,22 +418,22 @@ what_a_rate_let_pass_still_counts(void **state)
 	(void)state;
 	for (int i = 0; i < 2; i++)
 		assert_non_null(route_verdict(&old->source[0].targets[0], NULL,
-		    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
-	assert_null(route_verdict(&old->source[0].targets[0], NULL,
+		    NULL, (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
+	assert_null(route_verdict(&old->source[0].targets[0], NULL, NULL,
 	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
 	/* b and c have changed their numbers. */
 	new = table(after, NULL);
 	take_over(new, old, was, number);
-	assert_null(route_verdict(&new->source[0].targets[1], NULL,
+	assert_null(route_verdict(&new->source[0].targets[1], NULL, NULL,
 	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
-	assert_non_null(route_verdict(&new->source[0].targets[0], NULL,
+	assert_non_null(route_verdict(&new->source[0].targets[0], NULL, NULL,
 	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
 	routes_free(new);
 	/* Another rate: the time of one frame of it at most. */
 	new = successor(faster, old, NULL);
-	assert_null(route_verdict(&new->source[0].targets[0], NULL,
+	assert_null(route_verdict(&new->source[0].targets[0], NULL, NULL,
 	    (const uint8_t *)"x", 1, NSEC_PER_SEC, &refused));
-	assert_non_null(route_verdict(&new->source[0].targets[0], NULL,
+	assert_non_null(route_verdict(&new->source[0].targets[0], NULL, NULL,
 	    (const uint8_t *)"x", 1, 2 * NSEC_PER_SEC, &refused));
 	routes_free(new);
 	routes_free(old);
@@ -583,7 +583,7 @@ ten_frames(struct routes *r, unsigned target, uint64_t now)
 	unsigned passed = 0;
 
 	for (int i = 0; i < 10; i++)
-		if (route_verdict(&r->source[0].targets[target], NULL,
+		if (route_verdict(&r->source[0].targets[target], NULL, NULL,
 			(const uint8_t *)"x", 1, now, &refused) != NULL)
 			passed++;
 	return passed;
@@ -614,7 +614,7 @@ a_rate_holds_for_each_endpoint(void **state)
 static bool
 passes_at(struct routes *r, unsigned target, const char *text, uint64_t now)
 {
-	return route_verdict(&r->source[0].targets[target], NULL,
+	return route_verdict(&r->source[0].targets[target], NULL, NULL,
 		   (const uint8_t *)text, strlen(text), now, &refused) != NULL;
 }
 
