@@ -23,7 +23,8 @@ warn_times(const struct route_conf *route, struct faults *faults)
 	char text[24], given[24];
 
 	format_time(all, text, sizeof(text));
-	if (all > ANSWER_TIMEOUT_MAX)
+	/* What a machine does may take as long as it likes. */
+	if (all > ANSWER_TIMEOUT_MAX && route->exchange == EXCHANGE_MODBUS)
 		warning_add(faults, route->file, route_conf_line(route, key),
 		    "key '%s' in [route %s]: a device that does not"
 		    " answer stops the bus for %s each time",
