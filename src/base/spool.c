@@ -17,6 +17,7 @@
 #define SEGMENT_MIN ((uint64_t)4 * 1024)
 #define SEGMENT_MAX ((uint64_t)4 * 1024 * 1024)
 #define SEGMENTS 16
+#define READ_SIZE ((size_t)128 * 1024)
 
 void
 spool_get(const struct spool *s, struct spool_stats *ret)
@@ -292,6 +293,10 @@ spool_read(struct spool *s, uint8_t **buf, size_t *size, size_t *ret_len)
 	int r = 0;
 
 	*ret_len = 0;
+	if (*size == 0 && (*buf = malloc(READ_SIZE)) == NULL)
+		return -ENOMEM;
+	if (*size == 0)
+		*size = READ_SIZE;
 	if (s->read_since >= SPOOL_AHEAD && !s->conf.read_only &&
 	    (r = spool_commit(s)) < 0)
 		return r;
@@ -303,6 +308,28 @@ spool_read(struct spool *s, uint8_t **buf, size_t *size, size_t *ret_len)
 		}
 	}
 	return r;
+}
+
+/* Continues to read at that number. */
+static void
+move_to(struct spool *s, uint64_t number)
+{
+	s->now.read = number;
+	if (next_segment(s) == -ENOENT)
+		s->now.read_bytes = s->now.next_bytes;
+}
+
+void
+spool_skip(struct spool *s, uint64_t number)
+{
+	if (number > s->now.read && number <= s->now.next)
+		move_to(s, number);
+}
+
+void
+spool_rewind(struct spool *s)
+{
+	move_to(s, s->now.first);
 }
 
 /* --- removing ------------------------------------------------------------ */
@@ -357,9 +384,7 @@ give_up_before(struct spool *s, uint64_t number, uint64_t *lost)
 {
 	if (number > s->now.read) {
 		*lost += number - s->now.read;
-		s->now.read = number;
-		if (next_segment(s) == -ENOENT)
-			s->now.read_bytes = s->now.next_bytes;
+		move_to(s, number);
 	}
 	s->now.first = MAX(s->now.first, number);
 	return spool_commit(s);

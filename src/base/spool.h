@@ -144,10 +144,15 @@ int spool_append(struct spool *s, uint8_t *data, size_t len, size_t *ret_len);
 int spool_sync(struct spool *s);
 /*
  * Reads valid records, as many as fit into the buffer, which is enlarged if there is no room
- * for one.  *ret_len is 0 at the end.  Frames that cannot be read are skipped and counted.
+ * for one, and allocated if its size is 0.  *ret_len is 0 at the end.  Frames that cannot be read are skipped and counted.
  * -errno.
  */
 int spool_read(struct spool *s, uint8_t **buf, size_t *size, size_t *ret_len);
+/* The next frame to be read is that number, which must not be lower than before or higher than
+ * that of the next frame to be appended. */
+void spool_skip(struct spool *s, uint64_t number);
+/* All frames that are not delivered are read again. */
+void spool_rewind(struct spool *s);
 /* All frames before that number are delivered.  Has no effect if it is lower than before, or
  * higher than that of the next frame to be read. */
 void spool_ack(struct spool *s, uint64_t number);

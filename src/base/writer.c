@@ -43,17 +43,21 @@ static struct {
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
+	pthread_cond_t job_done;
 	bool running, ending;
 	bool waiting; /* the thread waits for work without a time limit */
 	bool urgent;  /* the thread does not pause */
 	TAILQ_HEAD(, writer_file) files;
+	TAILQ_HEAD(, writer_job) jobs;
 	int fd; /* the eventfd */
 	struct event *event;
 	struct event_base *base;
 	struct task task;
 } writer = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
+	.job_done = PTHREAD_COND_INITIALIZER,
 	.files = TAILQ_HEAD_INITIALIZER(writer.files),
+	.jobs = TAILQ_HEAD_INITIALIZER(writer.jobs),
 	.fd = -1,
 };
 
@@ -139,9 +143,33 @@ close_files(void)
 			work(f);
 }
 
-/* Does all the work there is; with the mutex, which is released meanwhile. */
+/* Does the jobs that are wanted; with the mutex, which is released meanwhile. */
 static bool
-pass(void)
+do_jobs(void)
+{
+	struct writer_job *job;
+	bool did = false;
+
+	TAILQ_FOREACH(job, &writer.jobs, entry) {
+		if (!job->wanted)
+			continue;
+		did = true;
+		job->wanted = false;
+		job->running = true;
+		pthread_mutex_unlock(&writer.mutex);
+		job->run(job);
+		pthread_mutex_lock(&writer.mutex);
+		job->running = false;
+		job->ran = true;
+		pthread_cond_broadcast(&writer.job_done);
+		notify();
+	}
+	return did;
+}
+
+/* Writes what there is; with the mutex, which is released meanwhile. */
+static bool
+write_files(void)
 {
 	struct writer_file *f;
 	bool did = false;
@@ -156,6 +184,15 @@ pass(void)
 		work(f);
 	}
 	return did;
+}
+
+/* Does all the work there is. */
+static bool
+pass(void)
+{
+	bool wrote = write_files();
+
+	return do_jobs() || wrote;
 }
 
 static void
@@ -214,11 +251,14 @@ static void
 label(const struct task *task, char *buf, size_t size)
 {
 	struct writer_file *f;
-	unsigned n = 0;
+	struct writer_job *job;
+	unsigned n = 0, jobs = 0;
 	size_t waiting = 0;
 	char much[24];
 
 	(void)task;
+	TAILQ_FOREACH(job, &writer.jobs, entry)
+		jobs++;
 	pthread_mutex_lock(&writer.mutex);
 	TAILQ_FOREACH(f, &writer.files, entry) {
 		n++;
@@ -228,6 +268,9 @@ label(const struct task *task, char *buf, size_t size)
 	snprintf(buf, size,
 	    "the thread that writes %u file%s (%s bytes to write)", n,
 	    n == 1 ? "" : "s", format_size(waiting, much, sizeof(much)));
+	if (jobs > 0)
+		append(
+		    buf, size, " and %u spool%s", jobs, jobs == 1 ? "" : "s");
 }
 
 static void
@@ -270,12 +313,41 @@ next_news(bool *ret_closed)
 	return f;
 }
 
-/* Calls the functions of files with news; they may open and close files. */
+/* The next job that was done, NULL: none. */
+static struct writer_job *
+next_job(void)
+{
+	struct writer_job *job;
+
+	pthread_mutex_lock(&writer.mutex);
+	TAILQ_FOREACH(job, &writer.jobs, entry)
+		if (job->ran)
+			break;
+	if (job != NULL)
+		job->ran = false;
+	pthread_mutex_unlock(&writer.mutex);
+	return job;
+}
+
+/* Ends the thread if it is not needed any more. */
+static void
+finish_unused(void)
+{
+	if (TAILQ_EMPTY(&writer.files) && TAILQ_EMPTY(&writer.jobs) &&
+	    writer.event != NULL)
+		finish();
+}
+
+/* Calls the functions of files and jobs with news; they may open and close others. */
 static void
 tell(void)
 {
 	struct writer_file *f;
+	struct writer_job *job;
 	bool closed;
+
+	while ((job = next_job()) != NULL)
+		job->done(job);
 
 	while ((f = next_news(&closed)) != NULL) {
 		if (f->out.conf.changed != NULL)
@@ -289,8 +361,7 @@ tell(void)
 		pthread_mutex_unlock(&writer.mutex);
 		file_free(f);
 	}
-	if (TAILQ_EMPTY(&writer.files) && writer.event != NULL)
-		finish();
+	finish_unused();
 }
 
 static void
@@ -389,8 +460,7 @@ writer_open(struct event_base *base, const struct writer_conf *conf, int fd,
 	f->out.fd = -1;
 	if (fd >= 0 && (r = record_file_use(&f->out, fd)) < 0) {
 		file_free(f);
-		if (TAILQ_EMPTY(&writer.files))
-			finish();
+		finish_unused();
 		return r;
 	}
 	f->stats.size = f->out.now.size = f->out.at;
@@ -506,6 +576,57 @@ writer_error(int error)
 	default:
 		return strerror(error);
 	}
+}
+
+/* --- jobs -------------------------------------------------------------------- */
+
+int
+writer_job_open(struct event_base *base, struct writer_job *job)
+{
+	int r = start(base);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&writer.mutex);
+	TAILQ_INSERT_TAIL(&writer.jobs, job, entry);
+	pthread_mutex_unlock(&writer.mutex);
+	return 0;
+}
+
+void
+writer_job_start(struct writer_job *job, bool urgent)
+{
+	pthread_mutex_lock(&writer.mutex);
+	job->wanted = true;
+	wake(urgent);
+	pthread_mutex_unlock(&writer.mutex);
+}
+
+void
+writer_job_wait(struct writer_job *job)
+{
+	pthread_mutex_lock(&writer.mutex);
+	if (job->wanted)
+		wake(true);
+	while (writer.running && (job->wanted || job->running))
+		pthread_cond_wait(&writer.job_done, &writer.mutex);
+	job->ran = false;
+	pthread_mutex_unlock(&writer.mutex);
+	/* There is no thread. */
+	if (job->wanted) {
+		job->wanted = false;
+		job->run(job);
+	}
+}
+
+void
+writer_job_close(struct writer_job *job)
+{
+	writer_job_wait(job);
+	pthread_mutex_lock(&writer.mutex);
+	TAILQ_REMOVE(&writer.jobs, job, entry);
+	pthread_mutex_unlock(&writer.mutex);
+	finish_unused();
 }
 
 void

@@ -3,8 +3,10 @@
  *
  * A file is a sequence of records, each of which is written whole or not at all.  They are
  * copied to a buffer of limited size, which the thread writes within a moment; a record for
- * which there is no room is skipped and counted.  The thread runs while a file is open.  It
- * notifies the loop through an eventfd.  All functions are called in the loop.
+ * which there is no room is skipped and counted.  The thread runs while a file or
+ * job is open.  It notifies the loop through an eventfd.  All functions are called in the loop.
+ *
+ * The thread also does jobs of others, one at a time (struct writer_job).
  *
  * A file that would exceed its size is renamed to PATH.1, after PATH.1 to PATH.2 and so on,
  * and a new one is begun.
@@ -15,6 +17,7 @@
 #ifndef WRITER_H
 #define WRITER_H
 
+#include <sys/queue.h>
 #include <sys/uio.h>
 
 #include <stdbool.h>
@@ -75,7 +78,33 @@ void writer_close(struct writer_file *f);
 void writer_get(const struct writer_file *f, struct writer_stats *ret);
 /* What is wrong with a file, in words. */
 const char *writer_error(int error);
-/* Waits until all that was put is written, and ends the thread until the next record. */
+
+/* --- other work on files -------------------------------------------------- */
+
+/*
+ * Work that the thread does when it is asked to.  While it is asked for or being done, the
+ * loop must not use what run() uses.
+ */
+struct writer_job {
+	TAILQ_ENTRY(writer_job) entry;
+	void (*run)(struct writer_job *); /* in the thread */
+	void (*done)(
+	    struct writer_job *); /* afterwards, in the loop; may close it */
+	bool wanted, running, ran;
+};
+
+/* The other members must be zero.  -errno. */
+int writer_job_open(struct event_base *base, struct writer_job *job);
+/* Calls run() once; urgent: without the pause that collects work.  The job must not be
+ * busy. */
+void writer_job_start(struct writer_job *job, bool urgent);
+/* If it was started, waits for its end; done() is not called for that run any more. */
+void writer_job_wait(struct writer_job *job);
+/* The same, and the job is not used any more. */
+void writer_job_close(struct writer_job *job);
+
+/* Waits until all that was put is written, all jobs are done, and ends the thread until it is
+ * needed again. */
 void writer_join(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "node_warnings.h"
 #include "pace.h"
+#include "port_spool.h"
 #include "record.h"
 #include "routes_change.h"
 #include "silence.h"
@@ -118,11 +119,14 @@ bridge_stop(struct bridge *b)
 	}
 }
 
-/* Whether something waits that this process has yet to write. */
+/* Whether something waits that this process has yet to write.  What is in a spool waits for
+ * the next one. */
 static bool
 is_unwritten(const struct port *port)
 {
-	return port_open(port) && (port->backlog || port_owes(port));
+	return port_open(port) &&
+	    (port->backlog ||
+		(port->spooling ? port->in_flight.waits : port_owes(port)));
 }
 
 static bool
@@ -210,9 +214,20 @@ renumber_routes(struct bridge *b)
 	free(number);
 }
 
+static void
+settle_spools(struct bridge *b)
+{
+	struct port *port;
+
+	for (unsigned i = 0; i < b->nnodes; i++)
+		TAILQ_FOREACH(port, &b->node[i]->ports, entry)
+			port_spool_settle(port, true);
+}
+
 void
 bridge_settle(struct bridge *b)
 {
+	settle_spools(b);
 	link_settle_all();
 	exchanges_settle(b);
 	renumber_routes(b);
@@ -338,8 +353,9 @@ node_send(struct node *n, struct tap *tap, const uint8_t *payload, size_t len)
 	if (n->exchange != NULL)
 		return exchange_send(n->exchange, tap, payload, len);
 	TAILQ_FOREACH(port, &n->ports, entry)
-		if (port_open(port) ? queue_full(&port->queue)
-				    : queue_cost(len) > port->queue.limit)
+		if (port->spool != NULL	  ? port_spool_room(port) == 0
+			: port_open(port) ? queue_full(&port->queue)
+					  : queue_cost(len) > port->queue.limit)
 			return -ENOBUFS;
 	if (watched)
 		tap_begin(payload);

@@ -34,7 +34,9 @@ enum drop_reason {
 	DROP_CLOSED,  /* the peer disconnected, or the endpoint was removed */
 	DROP_NO_PEER, /* a server without any peer */
 	DROP_MEMORY,
-	DROP_EXPIRED, /* it has waited too long */
+	DROP_EXPIRED,	/* it has waited too long */
+	DROP_DAMAGED,	/* it could not be read from the spool */
+	DROP_DISCARDED, /* by a command */
 	DROP_REASONS
 };
 extern const char *const drop_reason_names[DROP_REASONS];
@@ -72,6 +74,7 @@ struct node_log;
 struct node_losses;
 struct port_lines;
 struct silence_watch;
+struct port_spool;
 struct writer_stats;
 
 /*
@@ -122,6 +125,7 @@ struct port {
 	bool stalled;
 	bool closing;  /* after a half close: drains its queue... */
 	bool apart;    /* frames are written one at a time */
+	bool spooling; /* frames wait in its spool: later ones go there, too */
 	bool refusing; /* input was refused, which was logged */
 	/* ...used on the source side... */
 	_Alignas(CACHE_LINE) struct decoder decoder;
@@ -147,8 +151,10 @@ struct port {
 	struct port_lines *lines; /* not logged yet; NULL: none (record.c) */
 	struct restored_link *restored_link; /* until the link is up */
 	struct progress progress;
-	bool said_last;		/* see port_say_last() */
-	uint64_t replayed;	/* bytes of history that were sent first */
+	uint64_t replayed;	  /* bytes of history that were sent first */
+	bool said_last;		  /* see port_say_last() */
+	struct port_spool *spool; /* NULL: none (port_spool.c) */
+	uint64_t spooled; /* frames that the process before had in its spool */
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* set when the timer has to be precise */
 	struct task timer_task;
@@ -297,6 +303,7 @@ struct bridge {
 	unsigned ndemand; /* endpoints that are open on demand (demand.c) */
 	struct event *demand;
 	struct task demand_task;
+	const char *state_dir; /* where spools are, NULL: nowhere */
 	unsigned nlogs; /* nodes with a log or a history of input (record.c) */
 	struct tap log_tap;
 	struct event *log_timer;

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "node_warnings.h"
 #include "pace.h"
+#include "port_spool.h"
 #include "record.h"
 #include "restore.h"
 #include "routes_change.h"
@@ -250,8 +251,10 @@ close_node(struct change *change, struct node *node)
 static void
 free_removed(struct node *node)
 {
-	if (!node->endpoint->conf->ops->several)
+	if (!node->endpoint->conf->ops->several) {
+		port_spool_end(TAILQ_FIRST(&node->ports));
 		say_removed(node);
+	}
 	node_free(node);
 }
 
@@ -357,8 +360,10 @@ inherit(struct node *to, struct node *from)
 	}
 	if (old == NULL || new == NULL || from->endpoint->conf->ops->several ||
 	    to->endpoint->conf->ops->several) {
-		if (old != NULL)
+		if (old != NULL) {
+			port_spool_end(old);
 			port_drop_waiting(old);
+		}
 		node_traffic(from, &to->retired);
 		return;
 	}
@@ -371,6 +376,7 @@ inherit(struct node *to, struct node *from)
 	new->queue.limit = to->endpoint->conf->queue;
 	queue_init(&old->queue, 0);
 	port_keep_queue(new);
+	port_spool_move(old, new);
 }
 
 /* Replaces the node of the same name with the new one. */
@@ -443,8 +449,10 @@ open_node(struct change *change, unsigned i)
 	node_record(node);
 	node_silence(node);
 	if (!node->endpoint->conf->ops->several &&
-	    (port = TAILQ_FIRST(&node->ports)) != NULL)
+	    (port = TAILQ_FIRST(&node->ports)) != NULL) {
+		port_spool_follow(port);
 		update_port(change, port);
+	}
 	if (conf == NULL)
 		endpoint_start(node->endpoint);
 	node_warnings_note(change->bridge->node[i]);

@@ -3,6 +3,7 @@
  * for a full queue, and what is dropped to make room for it.
  */
 #include "batch.h"
+#include "port_spool.h"
 
 /* Drops the oldest frames until one of that cost fits. */
 static bool
@@ -56,7 +57,7 @@ port_queue(
 {
 	struct queued q = item_queued(batch, item, port->node);
 	enum drop_reason reason;
-	bool enter;
+	bool enter, queued;
 
 	port->queue.limit = port->conf->queue;
 	if (port->closing) {
@@ -65,6 +66,8 @@ port_queue(
 	}
 	if (latest_replace(port, &q, false, &enter))
 		return true;
+	if (port->spool != NULL && port_spool_put(port, &q, &queued))
+		return queued;
 	if (!port_admits(port, item->len, &reason)) {
 		port_drop(port, reason, item->payload, item->len);
 		return false;

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "node_warnings.h"
 #include "pace.h"
+#include "port_spool.h"
 #include "record.h"
 #include "silence.h"
 
@@ -112,6 +113,8 @@ port_renumber(struct port *port, const unsigned *number, unsigned n)
 
 	latest_forget(port);
 	queue_renumber(&port->queue, number, n);
+	if (port->spool != NULL)
+		queue_renumber(&port->spool->pending, number, n);
 	h->route = h->route < n ? number[h->route] : ROUTE_NONE;
 }
 
@@ -134,6 +137,7 @@ port_free(struct port *port)
 {
 	if (port == NULL)
 		return;
+	port_spool_end(port);
 	port_drop_waiting(port);
 	traffic_add(&port->node->retired, &port->traffic);
 	cursors_leave_port(port->node->bridge, port);
@@ -339,8 +343,10 @@ on_down(struct link *link, const char *why)
 	port->stall_at = port->turn_at = port->pace_at = 0;
 	if (link->endpoint->conf->ops->several)
 		port_free(port);
-	else
+	else {
+		port_spool_down(port);
 		port_release(port);
+	}
 	failovers_look(node->bridge);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "port_spool.h"
 
 void
 port_in_flight_done(struct port *port)
@@ -33,6 +34,8 @@ port_flush_some(struct port *port)
 	bool resend = port->in_flight.waits;
 	unsigned sent;
 
+	if (port->conf->frame_age != 0)
+		port_expire(port);
 	batch_fill(batch, port);
 	if (batch->n == 0)
 		return false;
@@ -64,10 +67,13 @@ port_flush(struct port *port)
 		port_in_flight_done(port);
 		under_way = false;
 	}
-	while (!under_way && port_open(port) && port->gap_at == 0 &&
-	    (port->in_flight.waits || !queue_empty(&port->queue)))
-		if (!port_flush_some(port))
-			break;
+	do
+		while (!under_way && port_open(port) && port->gap_at == 0 &&
+		    (port->in_flight.waits || !queue_empty(&port->queue)))
+			if (!port_flush_some(port))
+				break;
+	while (port->spooling && port_spool_refill(port) && !under_way &&
+	    port->gap_at == 0);
 	if (port->full &&
 	    (!port_open(port) || port->queue.bytes <= port->queue.limit / 2))
 		port_release(port);

@@ -484,7 +484,7 @@ static bool
 port_ready(const struct port *port)
 {
 	return port_open(port) && !port->in_flight.waits && port->gap_at == 0 &&
-	    queue_empty(&port->queue);
+	    queue_empty(&port->queue) && !port->spooling;
 }
 
 /* Whether the node has no port that frames from that port are delivered to. */

@@ -36,6 +36,7 @@
 
 #include "batch.h"
 #include "pace.h"
+#include "port_spool.h"
 
 /*
  * A read includes a small rest in any case, and a tty returns at most this much at a
@@ -351,9 +352,9 @@ port_release(struct port *port)
 {
 	struct port *from = TAILQ_FIRST(&port->waiters);
 
-	if (from == NULL)
+	if (from == NULL || (port->spooling && port_spool_room(port) == 0))
 		return;
-	if (!port_blocks(port)) {
+	if (!port_blocks(port) || port->spooling) {
 		while ((from = TAILQ_FIRST(&port->waiters)) != NULL) {
 			port_stop_waiting(from);
 			port_update(from);
@@ -380,9 +381,11 @@ port_takes(const struct port *from, struct port *port)
 	size_t room;
 
 	if (!port_blocks(port))
-		return TURN_BYTES;
+		return port->spooling ? port_spool_room(port) : TURN_BYTES;
 	port->queue.limit = port->conf->queue;
 	room = queue_room(&port->queue);
+	if (port->spooling || (room == 0 && port->spool != NULL))
+		return port_spool_room(port);
 	return port->fair && room > 0 ? waiter_room(from, port, room) : room;
 }
 
@@ -421,7 +424,8 @@ port_look_time(const struct port *port)
 static void
 port_suspect(struct port *port, uint64_t now)
 {
-	if (port->conf->stall_timeout == 0 || port->stall_at != 0)
+	if (port->conf->stall_timeout == 0 || port->stall_at != 0 ||
+	    (port->spooling && !port_spool_full(port)))
 		return;
 	port->progress.looked = false;
 	port->stall_at = now + port_look_time(port);

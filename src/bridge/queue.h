@@ -48,6 +48,7 @@ struct queue {
 	size_t last;	     /* the position of the newest frame */
 	uint64_t base;	     /* place that corresponds to position 0 */
 	unsigned rebuilt;    /* how often all places have become invalid */
+	bool withheld;	     /* its file is shown as empty, see queue_withhold() */
 	struct share *share; /* file with the ring, NULL: not kept */
 };
 
@@ -58,6 +59,11 @@ void queue_free(struct queue *q);
  * effect without an fd store, or without memory.
  */
 void queue_keep(struct queue *q, const char *name);
+/*
+ * Whether the frames are withheld from the next process if this one is killed: they are
+ * elsewhere, too, and must not be sent twice.
+ */
+void queue_withhold(struct queue *q, bool withheld);
 /*
  * Appends the frames that a previous process left in such a file.  -EINVAL: the file is
  * not a ring; -ENOMEM.

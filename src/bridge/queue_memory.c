@@ -23,7 +23,15 @@ ring_publish(struct queue *q)
 		return;
 	ends = q->share->ends;
 	__atomic_store_n(&ends->tail, q->tail, __ATOMIC_RELEASE);
-	__atomic_store_n(&ends->head, q->head, __ATOMIC_RELEASE);
+	__atomic_store_n(
+	    &ends->head, q->withheld ? q->tail : q->head, __ATOMIC_RELEASE);
+}
+
+void
+queue_withhold(struct queue *q, bool withheld)
+{
+	q->withheld = withheld;
+	ring_publish(q);
 }
 
 /* Creates a file with space for a ring, or returns NULL. */

@@ -252,6 +252,7 @@ restore_node(struct node *node, const struct snapshot *h, struct old_node *old)
 	if (ep->conf->ops->several || port == NULL || old->nports != 1)
 		return;
 	restore_port(port, h, &old->port[0]);
+	port->spooled = old->spooled;
 	if (port->restored_link != NULL) {
 		port->restored_link->half = old->half;
 		port->restored_link->line = old->line;

@@ -19,9 +19,10 @@ enum pack_version {
 	PACK_FILTERS, /* filters of links, and lines that clients control */
 	PACK_PERMISSIONS, /* who may write */
 	PACK_HISTORY,	  /* histories of endpoints */
-	PACK_CHOICES	  /* which of its endpoints a route uses */
+	PACK_CHOICES,	  /* which of its endpoints a route uses */
+	PACK_SPOOL	  /* frames in spools, and why frames there were lost */
 };
-#define PACK_VERSION PACK_CHOICES
+#define PACK_VERSION PACK_SPOOL
 
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later

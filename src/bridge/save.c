@@ -11,6 +11,7 @@
 #include "link.h"
 #include "link_filter.h"
 #include "permission.h"
+#include "port_spool.h"
 
 static void
 save_histogram(const struct histogram *h, struct pack *p)
@@ -283,6 +284,21 @@ save_choice(const struct bridge *b, const struct route *route, struct pack *p)
 	pack_number(p, route->standby);
 }
 
+/* How many frames the next process finds in the spool of each node. */
+static void
+save_spools(const struct bridge *b, struct pack *p)
+{
+	const struct port *port;
+
+	for (unsigned i = 0; i < b->nnodes; i++) {
+		port = TAILQ_FIRST(&b->node[i]->ports);
+		pack_number(p,
+		    port != NULL && port->spooling
+			? port_spool_unfed(port->spool)
+			: 0);
+	}
+}
+
 void
 bridge_save(const struct bridge *b, struct pack *p)
 {
@@ -308,4 +324,5 @@ bridge_save(const struct bridge *b, struct pack *p)
 	}
 	for (unsigned i = 0; i < b->routes->nroutes; i++)
 		save_choice(b, b->routes->route[i], p);
+	save_spools(b, p);
 }

@@ -22,6 +22,24 @@
 
 /* --- reading -------------------------------------------------------------- */
 
+/* Counters of a version without the last two reasons for drops. */
+static bool
+read_old_traffic(const struct span *span, struct traffic *t)
+{
+	size_t head = offsetof(struct traffic, dropped[DROP_DAMAGED]);
+	size_t tail = offsetof(struct traffic, dropped_bytes);
+	size_t missing = tail - head;
+	bool all = span->len == sizeof(*t) - missing;
+
+	if (all || span->len == offsetof(struct traffic, offered) - missing) {
+		memcpy(t, span->at, head);
+		memcpy((uint8_t *)t + tail, span->at + head, span->len - head);
+	}
+	if (!all)
+		t->offered = t->tx_frames + traffic_dropped(t);
+	return all;
+}
+
 /*
  * Counters of a version with a different set of them are ignored, except that of the version
  * that did not count the frames that were offered: then it returns false, and those that are
@@ -33,12 +51,12 @@ read_traffic(struct unpack *u, struct traffic *t)
 	struct span span;
 
 	unpack_span(u, &span);
+	if (u->version < PACK_SPOOL)
+		return read_old_traffic(&span, t);
 	if (span.len == sizeof(*t)) {
 		memcpy(t, span.at, sizeof(*t));
 		return true;
 	}
-	if (span.len == offsetof(struct traffic, offered))
-		memcpy(t, span.at, span.len);
 	t->offered = t->tx_frames + traffic_dropped(t);
 	return false;
 }
@@ -272,6 +290,8 @@ read_all(struct snapshot *h, struct unpack *u)
 			read_stats(u, &h->route[n]);
 		for (n = 0; u->version >= PACK_CHOICES && n < h->nroutes; n++)
 			read_choice(u, &h->route[n]);
+		for (n = 0; u->version >= PACK_SPOOL && n < h->nnodes; n++)
+			h->node[n].spooled = unpack_number(u);
 	}
 	return u->failed || u->left > 0 ? -EINVAL : 0;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "forward.h"
+#include "port_spool.h"
 
 const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_OVERFLOW] = "overflow",
@@ -17,6 +17,8 @@ const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_NO_PEER] = "nobody",
 	[DROP_MEMORY] = "memory",
 	[DROP_EXPIRED] = "expired",
+	[DROP_DAMAGED] = "damaged",
+	[DROP_DISCARDED] = "discarded",
 };
 
 /* All members of struct traffic are uint64_t counters. */
@@ -74,8 +76,15 @@ traffic_errors(const struct traffic *t)
 void
 port_queued(const struct port *port, size_t *bytes, size_t *frames)
 {
+	size_t more, n;
+
 	*bytes = port->queue.payload;
 	*frames = port->queue.frames;
+	if (port->spooling) {
+		port_spool_count(port, &more, &n);
+		*bytes += more;
+		*frames += n;
+	}
 	if (port->in_flight.waits) {
 		*bytes += port->in_flight.len;
 		*frames += 1;

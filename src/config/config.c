@@ -11,14 +11,34 @@
 
 #define FILE_MAX (16 * 1024 * 1024)
 
+/* The service manager says where the state of the service is, perhaps in several places. */
+static int
+use_state_directory(struct daemon_conf *conf)
+{
+	const char *list = getenv("STATE_DIRECTORY");
+	char *first;
+
+	if (list == NULL || *list != '/')
+		return 0;
+	if ((first = strndup(list, strcspn(list, ":"))) == NULL)
+		return -ENOMEM;
+	free(conf->state_dir);
+	conf->state_dir = first;
+	return 0;
+}
+
 static int
 config_make(struct config **ret)
 {
+	int r;
+
 	if (*ret != NULL)
 		return 0;
 	*ret = calloc(1, sizeof(**ret));
-	return *ret == NULL ? -ENOMEM
-			    : key_defaults(daemon_keys, &(*ret)->daemon);
+	if (*ret == NULL)
+		return -ENOMEM;
+	r = key_defaults(daemon_keys, &(*ret)->daemon);
+	return r < 0 ? r : use_state_directory(&(*ret)->daemon);
 }
 
 /*

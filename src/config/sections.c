@@ -339,6 +339,10 @@ check_endpoint(struct reading *rd, struct endpoint_conf *conf)
 		reading_failed(rd,
 		    "'echo' is for a single line, such as that of [serial] or"
 		    " [tcp-client]");
+	if (conf->spool != 0 && (conf->ops->several || conf->ops->echo))
+		reading_failed(rd,
+		    "'spool' is for an endpoint with a single link, such as"
+		    " [serial], [tcp-client] or [unix-client]");
 	if (conf->ops->check != NULL && conf->ops->check(conf, &err) != 0)
 		reading_failed(rd, err.text);
 	else if (conf->ops->load != NULL && conf->ops->load(conf, &err) != 0)

@@ -77,6 +77,7 @@ take_daemon_conf(struct config *c)
 	free(conf.state_dir);
 	conf = c->daemon;
 	memset(&c->daemon, 0, sizeof(c->daemon));
+	bridge->state_dir = conf.state_dir;
 	log_set_level(options->verbose
 		? LOG_DEBUG
 		: log_level_parse(log_level_words[conf.log_level]));

@@ -71,6 +71,40 @@ print_pace(const void *field, char *buf, size_t size)
 
 #define OFFSET(member) offsetof(struct endpoint_conf, member)
 
+#define SYNC_MIN (10 * NSEC_PER_MSEC)
+#define SYNC_MAX (3600 * NSEC_PER_SEC)
+
+static int
+parse_sync(void *field, const char *value, struct error *err)
+{
+	uint64_t ns, *sync = field;
+
+	if (strcmp(value, "always") == 0)
+		ns = 0;
+	else if (strcmp(value, "none") == 0)
+		ns = SPOOL_NEVER;
+	else if (parse_time(value, &ns) < 0 || ns < SYNC_MIN || ns > SYNC_MAX)
+		return error_fail(err, -EINVAL,
+		    "'%.40s' is not a spool_sync; write always, none, or a"
+		    " time from 10ms to 1h",
+		    value);
+	*sync = ns;
+	return 0;
+}
+
+static void
+print_sync(const void *field, char *buf, size_t size)
+{
+	const uint64_t *sync = field;
+
+	if (*sync == 0)
+		snprintf(buf, size, "always");
+	else if (*sync == SPOOL_NEVER)
+		snprintf(buf, size, "none");
+	else
+		format_time(*sync, buf, size);
+}
+
 /* stall_timeout and silence_warning have a default for each type, which the configuration
  * parser sets. */
 const struct key endpoint_common_keys[] = {
@@ -121,6 +155,32 @@ const struct key endpoint_common_keys[] = {
 	    .offset = OFFSET(stall_timeout),
 	    .help = "with block: how long it may take nothing before its oldest"
 		    " frames are dropped" },
+	{ .name = "spool",
+	    .type = KEY_SIZE,
+	    .offset = OFFSET(spool),
+	    .min = 64 * 1024,
+	    .max = 1ULL << 50,
+	    .only_in_file = true,
+	    .help = "bytes of frames that may wait on the disk when its queue"
+		    " is full or it is down" },
+	{ .name = "spool_sync",
+	    .type = KEY_CUSTOM,
+	    .offset = OFFSET(spool_sync),
+	    .def = "1s",
+	    .size = sizeof(uint64_t),
+	    .parse = parse_sync,
+	    .print = print_sync,
+	    .help = "when they have to be on the disk: always, after that"
+		    " time, or none" },
+	{ .name = "spool_age",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(spool_age),
+	    .help = "how long they may wait there" },
+	{ .name = "frame_age",
+	    .type = KEY_TIME,
+	    .offset = OFFSET(frame_age),
+	    .help = "a frame that has waited for longer is dropped instead of"
+		    " written" },
 	{ .name = "echo",
 	    .type = KEY_BOOL,
 	    .def = "no",
