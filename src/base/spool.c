@@ -373,6 +373,9 @@ spool_commit(struct spool *s)
 	s->read_since = 0;
 	if (s->now.first == s->ledger.number && !may_remove(s))
 		return 0;
+	/* The name of a new ledger, too. */
+	if (s->ledger.generation == 0 && sync && fsync(s->directory) < 0)
+		return -errno;
 	if ((r = ledger_write(&s->ledger, s->now.first, sync)) < 0)
 		return r;
 	return remove_delivered(s);

@@ -32,6 +32,10 @@
  *	27  1  0
  *	28  4  length of the payload
  *
+ * The body is the payload or, with SPOOL_SPELLED, the frame as it was received: the id of its
+ * framing, its length, and the offset of the payload in it (or 2^32 - 1: the payload follows
+ * it), 4 bytes each, then the frame.
+ *
  * The ledger has two slots of 32 bytes, at 0 and at 512, which are written in turn; the valid
  * one with the larger generation counts.
  *
@@ -57,6 +61,7 @@
 
 #define SPOOL_HEAD 32
 #define SPOOL_META_MAX 64
+#define SPOOL_SPELLING 12
 #define SPOOL_ROUTE_MAX 255
 /* The longest record without its head. */
 #define SPOOL_BODY_MAX ((size_t)8 * 1024 * 1024)
@@ -71,7 +76,7 @@ enum spool_sync {
 };
 
 enum spool_flags {
-	SPOOL_SPELLED = 1 << 0 /* the body is not the payload alone */
+	SPOOL_SPELLED = 1 << 0 /* the body is the frame as received */
 };
 
 struct spool_record {
@@ -134,6 +139,8 @@ void spool_encode(const struct spool_record *r, uint8_t *to);
 bool spool_decode(
     const uint8_t *data, size_t len, size_t *at, struct spool_record *ret);
 
+/* The payload in the body of a record; NULL: it is not valid. */
+const uint8_t *spool_payload(const struct spool_record *r);
 /*
  * Numbers the encoded records, changes them accordingly, and appends them.  Returns 0 or
  * -errno; *ret_len: the bytes of the records that were appended, which are whole in any

@@ -41,16 +41,33 @@ take_lock(struct spool *s, struct error *err)
 	    s->conf.directory);
 }
 
+/* The name of a new directory is on the disk afterwards. */
+static void
+sync_parent(const struct spool *s)
+{
+	int fd = openat(s->directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!fsync(fd);
+	close(fd);
+}
+
 static int
 open_directory(struct spool *s, struct error *err)
 {
-	if (!s->conf.read_only && mkdir(s->conf.directory, 0700) < 0 &&
-	    errno != EEXIST)
+	bool made = false;
+
+	if (!s->conf.read_only)
+		made = mkdir(s->conf.directory, 0700) == 0;
+	if (!s->conf.read_only && !made && errno != EEXIST)
 		return fail(s, err, -errno, "create the directory");
 	s->directory =
 	    open(s->conf.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->directory < 0)
 		return fail(s, err, -errno, "open the directory");
+	if (made)
+		sync_parent(s);
 	return s->conf.read_only ? 0 : take_lock(s, err);
 }
 

@@ -208,6 +208,28 @@ spool_decode(
 	return true;
 }
 
+const uint8_t *
+spool_payload(const struct spool_record *r)
+{
+	size_t wire, offset;
+
+	if (!(r->flags & SPOOL_SPELLED))
+		return r->body_len == r->payload_len ? r->body : NULL;
+	if (r->body_len < SPOOL_SPELLING)
+		return NULL;
+	wire = get_le(r->body + 4, 4);
+	offset = get_le(r->body + 8, 4);
+	if (wire == 0 || wire > r->body_len - SPOOL_SPELLING)
+		return NULL;
+	if (offset == UINT32_MAX)
+		return r->payload_len == r->body_len - SPOOL_SPELLING - wire
+		    ? r->body + SPOOL_SPELLING + wire
+		    : NULL;
+	return offset <= wire && r->payload_len <= wire - offset
+	    ? r->body + SPOOL_SPELLING + offset
+	    : NULL;
+}
+
 /* --- walking through a segment ------------------------------------------- */
 
 /* Skips the valid records in the buffer; returns the bytes that were skipped. */

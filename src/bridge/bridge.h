@@ -353,6 +353,19 @@ void bridge_flush_logs(struct bridge *b, uint64_t before);
 int node_history_get(const struct node *node, uint8_t **ret, size_t *ret_len);
 /* The log of the node; false: it has none. */
 bool node_log_stats(const struct node *node, struct writer_stats *ret);
+/* What waits in the spool of a node. */
+struct spool_status {
+	const char *state; /* "empty", "active" or "failing" */
+	uint64_t frames, bytes; /* including copies in the queue; about */
+	uint64_t size, segments; /* of the files */
+	uint64_t first, next;	 /* numbers */
+	uint64_t errors;
+	const char *directory;
+};
+/* False: it has none. */
+bool node_spool(const struct node *node, struct spool_status *ret);
+/* Drops all its frames; returns their number. */
+uint64_t node_spool_drop(struct node *node);
 /* Called before the state is saved: completes what need not be handed over. */
 void bridge_settle(struct bridge *b);
 

@@ -171,7 +171,5 @@ void port_spool_settle(struct port *port, bool handover);
 void port_spool_end(struct port *port);
 /* Moves the spool to the port that replaces this one. */
 void port_spool_move(struct port *from, struct port *to);
-/* Drops all frames that wait.  Returns their number. */
-uint64_t port_spool_discard(struct port *port);
 
 #endif

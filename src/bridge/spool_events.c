@@ -537,8 +537,8 @@ drop_queue(struct port *port, struct queue *queue, uint64_t but)
 	return n;
 }
 
-uint64_t
-port_spool_discard(struct port *port)
+static uint64_t
+discard(struct port *port)
 {
 	struct port_spool *ps = port->spool;
 	uint64_t n, unread;
@@ -564,4 +564,40 @@ port_spool_discard(struct port *port)
 	ps->clear = true;
 	port_spool_start(ps);
 	return n;
+}
+
+/* --- for the control port ------------------------------------------------ */
+
+bool
+node_spool(const struct node *node, struct spool_status *ret)
+{
+	const struct port *port = TAILQ_FIRST(&node->ports);
+	struct port_spool *ps = port != NULL ? port->spool : NULL;
+	size_t bytes, frames;
+
+	if (ps == NULL)
+		return false;
+	*ret = (struct spool_status){ .state = ps->error != 0 ? "failing"
+		    : port->spooling			      ? "active"
+							      : "empty",
+		.size = ps->now.size,
+		.segments = ps->now.segments,
+		.first = port_spool_ack(ps),
+		.next = port_spool_end_number(ps),
+		.errors = ps->errors,
+		.directory = ps->directory };
+	if (port->spooling) {
+		port_spool_count(port, &bytes, &frames);
+		ret->frames = frames + ps->copies;
+		ret->bytes = bytes + port->queue.payload;
+	}
+	return true;
+}
+
+uint64_t
+node_spool_drop(struct node *node)
+{
+	struct port *port = TAILQ_FIRST(&node->ports);
+
+	return port != NULL && port->spool != NULL ? discard(port) : 0;
 }

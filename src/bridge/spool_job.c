@@ -11,10 +11,6 @@
 /* The bytes that are written at a time, and the part of the limit that they are at most. */
 #define WRITE_SIZE ((size_t)256 * 1024)
 #define WRITE_PART 4
-/* The head of the body of a SPOOL_SPELLED record: the id of the framing, the length of the frame
- * as received, the offset of the payload in it, or UINT32_MAX: it follows. */
-#define SPELLING 12
-
 static void
 keep_error(struct spool_work *work, int r)
 {
@@ -109,7 +105,7 @@ body_size(const struct queued *q)
 {
 	if (q->wire == NULL)
 		return q->len;
-	return SPELLING + q->wire_len + (lies_inside(q) ? 0 : q->len);
+	return SPOOL_SPELLING + q->wire_len + (lies_inside(q) ? 0 : q->len);
 }
 
 static void
@@ -138,9 +134,9 @@ put_spelled(uint8_t *to, const struct queued *q)
 	put32(to, q->spelled);
 	put32(to + 4, q->wire_len);
 	put32(to + 8, inside ? (size_t)(q->payload - q->wire) : UINT32_MAX);
-	memcpy(to + SPELLING, q->wire, q->wire_len);
+	memcpy(to + SPOOL_SPELLING, q->wire, q->wire_len);
 	if (!inside && q->len > 0)
-		memcpy(to + SPELLING + q->wire_len, q->payload, q->len);
+		memcpy(to + SPOOL_SPELLING + q->wire_len, q->payload, q->len);
 }
 
 /* Appends a frame to the output. */
@@ -211,29 +207,6 @@ port_spool_encode(struct port_spool *ps)
 
 /* --- decoding ------------------------------------------------------------ */
 
-/* The frame of a SPOOL_SPELLED record; false: it is none. */
-static bool
-get_spelled(const struct spool_record *r, struct queued *q)
-{
-	size_t left = r->body_len, offset;
-
-	if (left < SPELLING)
-		return false;
-	left -= SPELLING;
-	q->spelled = (uint32_t)get32(r->body);
-	q->wire = r->body + SPELLING;
-	q->wire_len = get32(r->body + 4);
-	offset = get32(r->body + 8);
-	if (q->wire_len > left || q->wire_len == 0)
-		return false;
-	if (offset == UINT32_MAX) {
-		q->payload = q->wire + q->wire_len;
-		return q->len == left - q->wire_len;
-	}
-	q->payload = q->wire + offset;
-	return offset <= q->wire_len && q->len <= q->wire_len - offset;
-}
-
 void
 spool_clock_get(struct spool_clock *ret)
 {
@@ -246,14 +219,17 @@ spool_frame(const struct spool_record *r, const struct spool_clock *clock,
     struct queued *ret, uint64_t *ret_age)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->payload = r->body;
+	ret->payload = spool_payload(r);
 	ret->len = r->payload_len;
 	ret->route = ROUTE_NONE;
 	*ret_age = clock->real - MIN(clock->real, r->time_ns);
 	ret->since_ns = *ret_age < clock->now ? clock->now - *ret_age : 1;
-	if (ret->len > FRAMING_MAX_FRAME)
+	if (ret->payload == NULL || ret->len > FRAMING_MAX_FRAME)
 		return false;
-	if (r->flags & SPOOL_SPELLED)
-		return get_spelled(r, ret);
-	return r->body_len == r->payload_len;
+	if (r->flags & SPOOL_SPELLED) {
+		ret->spelled = (uint32_t)get32(r->body);
+		ret->wire = r->body + SPOOL_SPELLING;
+		ret->wire_len = get32(r->body + 4);
+	}
+	return true;
 }

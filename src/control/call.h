@@ -18,6 +18,8 @@
 /* The maximum number of rows in one piece of a body. */
 #define CALL_ROWS 32
 
+struct spool_export;
+
 struct call {
 	struct client *client;
 	struct bridge *bridge;
@@ -31,6 +33,7 @@ struct call {
 	struct cursor at;
 	struct task_cursor task;
 	struct task_order *order; /* NULL: as they were registered */
+	struct spool_export *export; /* NULL: none */
 	unsigned stage;
 	size_t shown;
 	uint8_t *bytes; /* that are shown, freed with the call */
@@ -195,5 +198,10 @@ int run_history(struct call *call);
 
 /* capture_command.c */
 int run_capture(struct call *call);
+
+/* spool_command.c */
+int run_spool(struct call *call);
+/* NULL is allowed. */
+void spool_export_free(struct spool_export *e);
 
 #endif

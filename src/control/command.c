@@ -145,6 +145,12 @@ static const struct command commands[] = {
 	    .min = 1,
 	    .max = CALL_WORDS_MAX - 1,
 	    .run = run_capture },
+	{ .name = "spool",
+	    .usage = "spool [NAME] | export NAME | drop NAME",
+	    .help = "what waits on the disk",
+	    .full_for = "drop: ",
+	    .max = 2,
+	    .run = run_spool },
 	{ .name = "pause",
 	    .usage = "pause NAME",
 	    .help = "neither reads nor writes an endpoint; its frames wait",
@@ -325,6 +331,7 @@ call_free(struct call *call)
 	cursor_close(&call->at);
 	task_cursor_close(&call->task);
 	task_order_free(call->order);
+	spool_export_free(call->export);
 	output_free(call->out);
 	free(call->long_err);
 	free(call->bytes);

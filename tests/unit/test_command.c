@@ -541,7 +541,7 @@ test_help_has_a_line_for_each_command(void **state)
 		assert_string_equal(one + strlen(line), "\nOK\n");
 		free(one);
 	}
-	assert_int_equal(n, 32);
+	assert_int_equal(n, 33);
 	assert_int_equal(refused, 14);
 	free(reply);
 }

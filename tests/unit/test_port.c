@@ -5,6 +5,7 @@
  * no frames, only a number of bytes, and a link notes what it is told.
  */
 #include "bridge_harness.h"
+#include "port_spool.h"
 
 #define QUANTUM ((size_t)SMALL_REST)
 #define HOUR (3600 * NSEC_PER_SEC)
@@ -42,6 +43,21 @@ bool
 route_target_waits(const struct route_target *target)
 {
 	(void)target;
+	return false;
+}
+
+/* No port has a spool. */
+size_t
+port_spool_room(const struct port *port)
+{
+	(void)port;
+	return 0;
+}
+
+bool
+port_spool_full(const struct port *port)
+{
+	(void)port;
 	return false;
 }
 
