@@ -3,6 +3,7 @@ Frames that wait on the disk: through outages, overflows, restarts and kills, in
 each once, or counted.
 """
 import os
+import signal
 import shutil
 import stat
 import struct
@@ -11,8 +12,8 @@ import zlib
 
 import pytest
 
-from harness import (Daemon, move, pump, section, serial, wait_for)
-from test_accounts import account
+from harness import (ControlError, Daemon, move, pump, section, serial, wait_for)
+from test_accounts import SINGLE, SOURCES, Place, account
 from test_handover import restart
 from test_kill import Manager
 
@@ -102,8 +103,8 @@ def on_disk(directory):
 
 
 def wait_rest(d, directory):
-    wait_for(lambda: not segments(directory), what="the spool to be empty")
-    assert waits(d) == 0
+    wait_for(lambda: not segments(directory) and waits(d) == 0,
+             what="the spool to be empty")
 
 
 # --- outages ------------------------------------------------------------------
@@ -215,7 +216,7 @@ def test_restarts_while_the_spool_is_sent(place, daemon, how):
         if how == "restart":
             restart(d, (a, b))
         else:
-            d.stop()
+            stop(d, (a, b))
             d = daemon(text)
     pump((a, b), lambda: len(got(b)) >= 5000, what="the lines")
     wait_rest(d, directory)
@@ -426,3 +427,68 @@ def test_a_full_disk(place, daemon):
         d.kill()
     finally:
         subprocess.run(["umount", "-l", disk])
+
+
+# --- accounts -----------------------------------------------------------------
+
+class Spooled(Place):
+    """The same, with small spools."""
+    MOVES = Place.MOVES | {"unplug": 8, "restart": 3, "drop": 1}
+
+    def conf(self):
+        text = super().conf()
+        for name in SINGLE:
+            text = text.replace(f"[serial {name}]\n", f"[serial {name}]\nspool = 64K\n"
+                                f"spool_sync = {self.dice.choice(('always', '20ms', 'none'))}\n")
+        return section("daemon", "", state_dir=self.directory) + text
+
+    def drop(self):
+        self.d.control(f"spool drop {self.dice.choice(SINGLE)}")
+
+
+def test_each_frame_is_accounted_for(pty, directory, connect):
+    made = []
+
+    def daemon(text, **keys):
+        made.append(Daemon(directory, text, **keys))
+        return made[-1]
+    place = Spooled(pty, daemon, connect, directory)
+    try:
+        for n in range(400):
+            place.turn()
+            if n % 10 == 0:
+                place.check()
+        place.calm_down()
+        now = place.check()
+        for name, sources in SOURCES.items():
+            came = sum(now[s]["rx_frames"] for s in sources) + place.sent[name]
+            assert now[name]["offered"] == came, (name, came, now)
+        made[0].stop()
+    finally:
+        for d in made:
+            d.kill()
+        for stream in place.clients + place.masters:
+            stream.close()
+
+
+# --- the command --------------------------------------------------------------
+
+def test_the_command(place, daemon):
+    directory, a, b = place
+    d = daemon(conf(directory, a, b))
+    row, = d.json("spool")
+    assert (row["name"], row["state"], row["frames"]) == ("b", "empty", 0)
+    with pytest.raises(ControlError, match="'a' has no spool; write spool = 256M"):
+        d.control("spool a")
+    outage(d, a, b, 1, 100)
+    wait_for(lambda: len(on_disk(directory)) == 100)
+    shown = d.json("spool b")
+    assert (shown["frames"], shown["first"], shown["next"]) == (100, 1, 101)
+    assert shown["directory"] == str(directory / "state" / "spool" / "b")
+    exported = d.control("spool export b")
+    assert [line.split(" ", 3)[1:] for line in exported] == \
+        [["way", str(len(line)), line.decode()] for line in lines(1, 100)]
+    assert d.control("spool drop b") == ["dropped: 100"]
+    wait_rest(d, directory)
+    assert account(d, "b")["dropped_discarded"] == 100
+    assert d.control("spool export b") == []
