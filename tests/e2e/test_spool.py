@@ -4,7 +4,6 @@ each once, or counted.
 """
 import os
 import signal
-import shutil
 import stat
 import struct
 import subprocess
