@@ -30,6 +30,7 @@ const char *const warning_names[WARNINGS] = {
 	[WARNING_FRAMING] = "mixed-framing",
 	[WARNING_LOG] = "no-log",
 	[WARNING_FAILOVER] = "failover",
+	[WARNING_SPOOL] = "no-spool",
 };
 
 static TAILQ_HEAD(, warning) all = TAILQ_HEAD_INITIALIZER(all);

@@ -30,6 +30,7 @@ enum warning_kind {
 	WARNING_FRAMING,    /* one side is framed and the other raw */
 	WARNING_LOG,	    /* its log cannot be written */
 	WARNING_FAILOVER,   /* the first of several endpoints is not used */
+	WARNING_SPOOL,	    /* its spool cannot be used */
 	WARNINGS
 };
 /* "no-event", "held-loop", ... */

@@ -355,11 +355,12 @@ int node_history_get(const struct node *node, uint8_t **ret, size_t *ret_len);
 bool node_log_stats(const struct node *node, struct writer_stats *ret);
 /* What waits in the spool of a node. */
 struct spool_status {
-	const char *state; /* "empty", "active" or "failing" */
-	uint64_t frames, bytes; /* including copies in the queue; about */
+	const char *state;	 /* "empty", "active" or "failing" */
+	uint64_t frames, bytes;	 /* including copies in the queue; about */
 	uint64_t size, segments; /* of the files */
 	uint64_t first, next;	 /* numbers */
 	uint64_t errors;
+	int error; /* the last use of the disk failed: errno */
 	const char *directory;
 };
 /* False: it has none. */

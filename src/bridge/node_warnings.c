@@ -5,6 +5,8 @@
  * While one is silent, its reader is marked (task->noted), so that the end is noticed
  * soon after the next run of the reader.
  */
+#include <string.h>
+
 #include "node_warnings.h"
 #include "warning.h"
 #include "writer.h"
@@ -118,6 +120,23 @@ check_log(struct node *node)
 		    node->endpoint->conf->log, writer_error(stats.error));
 }
 
+static void
+check_spool(struct node *node)
+{
+	const struct endpoint_conf *conf = node->endpoint->conf;
+	char task[TASK_NAME_MAX];
+	struct spool_status st;
+	bool there = node_spool(node, &st);
+
+	if (there ? st.error == 0 : conf->spool == 0 || conf->ops->several)
+		warning_clear(&node->warnings, WARNING_SPOOL);
+	else
+		warning_set(&node->warnings,
+		    task_name(node, task, sizeof(task)), WARNING_SPOOL, 0,
+		    "its spool cannot be used%s%s: frames wait in memory",
+		    there ? ": " : "", there ? strerror(st.error) : "");
+}
+
 void
 node_warnings_note(struct node *node)
 {
@@ -145,5 +164,6 @@ node_warnings_check(void *arg, uint64_t now)
 		check_silence(b->node[i], now);
 		check_framing(b->node[i]);
 		check_log(b->node[i]);
+		check_spool(b->node[i]);
 	}
 }

@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "port_spool.h"
+#include "warning.h"
 
 /* What may be pending at least. */
 #define PENDING_MIN ((size_t)256 * 1024)
@@ -359,6 +360,7 @@ report(struct port_spool *ps, int error)
 	if (error == ps->error)
 		return;
 	ps->error = error;
+	warnings_due(task_now());
 	if (error != 0)
 		log_to(LOG_WARNING, ABOUT_ENDPOINT, port->link->name,
 		    "its spool '%s' cannot be used: %s; frames wait in"

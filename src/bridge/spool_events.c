@@ -13,6 +13,7 @@
 #include "checksum.h"
 #include "log.h"
 #include "port_spool.h"
+#include "warning.h"
 
 /* After the disk has failed, this time passes before it is tried for another outage. */
 #define REST_NS (10 * NSEC_PER_SEC)
@@ -346,6 +347,7 @@ open_spool(struct port *port)
 	if (r < 0) {
 		log_to(LOG_ERR, ABOUT_ENDPOINT, port->conf->name,
 		    "no spool: %s; frames wait in memory", err.text);
+		warnings_due(now_ns());
 		release(ps);
 		return;
 	}
@@ -585,6 +587,7 @@ node_spool(const struct node *node, struct spool_status *ret)
 		.first = port_spool_ack(ps),
 		.next = port_spool_end_number(ps),
 		.errors = ps->errors,
+		.error = ps->error,
 		.directory = ps->directory };
 	if (port->spooling) {
 		port_spool_count(port, &bytes, &frames);

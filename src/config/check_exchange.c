@@ -238,6 +238,18 @@ check_numbers(const struct exchanges *k, const struct route_conf *route,
 		    key, route->name, e->name, e->framing.rule->name);
 }
 
+/* Requests and answers are of no use after an outage. */
+static void
+check_spool(const struct exchanges *k, const struct route_conf *route,
+    const struct endpoint_conf *e)
+{
+	if (e->spool != 0)
+		fault_add(k->faults, e->file, e->line,
+		    "[%s %s] has a spool, and [route %s] is an exchange, whose"
+		    " requests and answers are of no use later",
+		    e->ops->type, e->name, route->name);
+}
+
 static void
 check_master(const struct exchanges *k, const struct route_conf *route,
     const struct endpoint_conf *e)
@@ -245,6 +257,7 @@ check_master(const struct exchanges *k, const struct route_conf *route,
 	const struct route_conf *other = exchange_of(k, e);
 
 	check_numbers(k, route, "from", e);
+	check_spool(k, route, e);
 	if (other != NULL)
 		fault_add(k->faults, route->file,
 		    route_conf_line(route, "from"),
@@ -332,6 +345,7 @@ check_exchange(const struct exchanges *k, const struct route_conf *route,
 	} else
 		check_further(k, route, bus, first);
 	check_numbers(k, route, "to", bus);
+	check_spool(k, route, bus);
 	check_masters(k, route);
 	check_units(k, route, bus);
 }

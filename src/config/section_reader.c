@@ -382,6 +382,8 @@ reading_unused(struct reading *rd)
 		{ "log_size", "log" },
 		{ "log_files", "log" },
 		{ "log_files", "log_size" },
+		{ "spool_sync", "spool" },
+		{ "spool_age", "spool" },
 	};
 	const char *last = "";
 

@@ -267,7 +267,21 @@ print_log(const void *object, size_t at, char *buf, size_t size)
 	return true;
 }
 
+/* Only an endpoint with a spool has these. */
+static bool
+print_spool(const void *object, size_t at, char *buf, size_t size)
+{
+	struct spool_status st;
+
+	if (!node_spool(((const struct node_sums *)object)->node, &st))
+		return false;
+	print_number(*(const uint64_t *)(const void *)((const char *)&st + at),
+	    buf, size);
+	return true;
+}
+
 #define LOGGED(member) print_log, offsetof(struct writer_stats, member)
+#define SPOOLED(member) print_spool, offsetof(struct spool_status, member)
 #define TRAFFIC(member) print_traffic, offsetof(struct traffic, member)
 
 enum line_error { LINE_FRAME, LINE_PARITY, LINE_OVERRUN, LINE_BREAK };
@@ -339,6 +353,11 @@ const struct row node_rows[] = {
 	{ "line_parity", print_line_error, LINE_PARITY },
 	{ "line_overrun", print_line_error, LINE_OVERRUN },
 	{ "line_break", print_line_error, LINE_BREAK },
+	{ "spooled_frames", SPOOLED(frames) },
+	{ "spooled_bytes", SPOOLED(bytes) },
+	{ "spool_disk", SPOOLED(size) },
+	{ "spool_segments", SPOOLED(segments) },
+	{ "spool_errors", SPOOLED(errors) },
 	{ "log_lines", LOGGED(records) },
 	{ "log_bytes", LOGGED(bytes) },
 	{ "log_skipped", LOGGED(skipped) },
