@@ -43,12 +43,12 @@ struct queue {
 	size_t limit;
 	size_t payload; /* payload bytes queued */
 	uint8_t *ring;
-	size_t size;	     /* of ring, a power of two */
-	size_t head, tail;   /* byte positions, not wrapped */
-	size_t last;	     /* the position of the newest frame */
-	uint64_t base;	     /* place that corresponds to position 0 */
-	unsigned rebuilt;    /* how often all places have become invalid */
-	bool withheld;	     /* its file is shown as empty, see queue_withhold() */
+	size_t size;	   /* of ring, a power of two */
+	size_t head, tail; /* byte positions, not wrapped */
+	size_t last;	   /* the position of the newest frame */
+	uint64_t base;	   /* place that corresponds to position 0 */
+	unsigned rebuilt;  /* how often all places have become invalid */
+	bool withheld; /* its file is shown as empty, see queue_withhold() */
 	struct share *share; /* file with the ring, NULL: not kept */
 };
 

@@ -47,7 +47,7 @@ struct old_node {
 	struct span history;
 	size_t nhistory;
 	struct unpack history_frames;
-	uint64_t spooled;      /* frames in its spool */
+	uint64_t spooled; /* frames in its spool */
 	size_t nports;
 	struct old_port *port;
 };

@@ -32,7 +32,7 @@ struct call {
 	/* For a body in pieces: the position... */
 	struct cursor at;
 	struct task_cursor task;
-	struct task_order *order; /* NULL: as they were registered */
+	struct task_order *order;    /* NULL: as they were registered */
 	struct spool_export *export; /* NULL: none */
 	unsigned stage;
 	size_t shown;

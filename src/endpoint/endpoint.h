@@ -83,10 +83,10 @@ struct endpoint_conf {
 	uint64_t silence_warning; /* ns, 0: none */
 	uint64_t silence_timeout; /* ns, 0: none */
 	uint64_t stall_timeout;	  /* ns, 0: none */
-	uint64_t spool;	     /* bytes, 0: none */
-	uint64_t spool_sync; /* ns, 0: always, SPOOL_NEVER: none */
-	uint64_t spool_age;  /* ns, 0: no limit */
-	uint64_t frame_age;  /* ns, 0: no limit */
+	uint64_t spool;		  /* bytes, 0: none */
+	uint64_t spool_sync;	  /* ns, 0: always, SPOOL_NEVER: none */
+	uint64_t spool_age;	  /* ns, 0: no limit */
+	uint64_t frame_age;	  /* ns, 0: no limit */
 	uint64_t reopen_min, reopen_max; /* ns */
 
 	struct tls_context *tls; /* NULL: no TLS */
