@@ -98,6 +98,8 @@ int writer_job_open(struct event_base *base, struct writer_job *job);
 /* Calls run() once; urgent: without the pause that collects work.  The job must not be
  * busy. */
 void writer_job_start(struct writer_job *job, bool urgent);
+/* It was started, and is urgent now. */
+void writer_job_hurry(struct writer_job *job);
 /* If it was started, waits for its end; done() is not called for that run any more. */
 void writer_job_wait(struct writer_job *job);
 /* The same, and the job is not used any more. */

@@ -466,6 +466,15 @@ writer_job_start(struct writer_job *job, bool urgent)
 }
 
 void
+writer_job_hurry(struct writer_job *job)
+{
+	pthread_mutex_lock(&writer.mutex);
+	if (job->wanted && !writer.urgent)
+		writer_wake(true);
+	pthread_mutex_unlock(&writer.mutex);
+}
+
+void
 writer_job_wait(struct writer_job *job)
 {
 	pthread_mutex_lock(&writer.mutex);

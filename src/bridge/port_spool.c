@@ -11,8 +11,9 @@
 #include "port_spool.h"
 #include "warning.h"
 
-/* What may be pending at least. */
-#define PENDING_MIN ((size_t)256 * 1024)
+/* What may be pending at least, and how much is written without a pause. */
+#define PENDING_MIN ((size_t)512 * 1024)
+#define PENDING_SOME ((size_t)32 * 1024)
 /* Segments are checked for their age at this interval. */
 #define AGE_NS (60 * NSEC_PER_SEC)
 /* After a failure the disk is tried again after this time. */
@@ -197,7 +198,12 @@ port_spool_put(struct port *port, const struct queued *q, bool *ret_queued)
 	*ret_queued = admits(port, &reason) && queue_add(&ps->pending, q) == 0;
 	if (!*ret_queued)
 		port_drop(port, reason, q->payload, q->len);
-	port_spool_start(ps);
+	if (!ps->busy)
+		port_spool_start(ps);
+	else if (!ps->hurried && ps->pending.bytes > PENDING_SOME) {
+		ps->hurried = true;
+		writer_job_hurry(&ps->job);
+	}
 	return true;
 }
 
@@ -304,13 +310,14 @@ port_spool_start(struct port_spool *ps)
 	sync = wants_sync(ps, now, &at) || over;
 	expire = wants_expiry(ps, now, &at);
 	urgent = over || ps->clear || wants_read(ps) ||
-	    ps->pending.bytes > pending_limit(ps->port) / 2;
+	    ps->pending.bytes > PENDING_SOME;
 	if (!urgent && !sync && !expire && ps->pending.frames == 0)
 		return;
 	prepare(ps, now, sync, expire);
 	ps->busy = true;
+	ps->hurried = urgent || ps->port->conf->spool_sync == 0;
 	TASK_WAIT(&ps->task);
-	writer_job_start(&ps->job, urgent || ps->port->conf->spool_sync == 0);
+	writer_job_start(&ps->job, ps->hurried);
 }
 
 /* Removes the pending frames that were written. */

@@ -13,7 +13,7 @@ BENCH_LIMIT = $(addprefix tests/bench/,limit.c limit_ports.c limit_tls.c)
 BENCH_TLS = -lssl -lcrypto
 BENCH_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) -g
 
-bench-tools: $(BENCH)/load $(BENCH)/masters $(BENCH)/limit $(BENCH)/codec
+bench-tools: $(BENCH)/load $(BENCH)/masters $(BENCH)/limit $(BENCH)/codec $(BENCH)/spool_loop
 
 $(BENCH)/load: $(BENCH_LOAD) $(wildcard tests/bench/*.h)
 	@mkdir -p $(@D)
@@ -27,6 +27,10 @@ $(BENCH)/limit: $(BENCH_LIMIT) tests/bench/limit.h
 	@mkdir -p $(@D)
 	$(CC) -O3 -march=native $(BENCH_CFLAGS) -o $@ $(BENCH_LIMIT) $(BENCH_TLS)
 
+$(BENCH)/spool_loop: tests/bench/spool_loop.c src/base/checksum.c
+	@mkdir -p $(@D)
+	$(CC) -O2 $(BENCH_CFLAGS) -iquote src/base -o $@ $^
+
 $(BENCH)/codec: tests/bench/codec.c $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(COMPILER) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LIBOBJ) $(LIBS)
@@ -35,6 +39,7 @@ bench: deps-build
 	$(MAKE) -j$(JOBS) all bench-tools
 	@tests/bench/bench.py --rounds $(ROUNDS) $(if $(SUITES),--suites $(SUITES)) \
 	    $(if $(JSON),--json $(JSON))
+	@tests/bench/spool.py --rounds $(ROUNDS)
 
 bench-clients: deps-build
 	$(MAKE) -j$(JOBS) all bench-tools
