@@ -1,8 +1,8 @@
 /*
  * spool: appends, reads and removes frames.
  *
- * The order of writes is what makes a loss of power harmless: a full segment is synced before
- * the next one gets its name, and the ledger before a segment is removed.
+ * The order of writes is what makes a loss of power harmless: the header of a segment is synced
+ * before it gets its name, and the ledger before a segment is removed.
  */
 #include <sys/stat.h>
 
@@ -46,11 +46,45 @@ spool_fits(const struct spool *s, uint64_t len)
 
 /* --- appending ----------------------------------------------------------- */
 
+/* Syncs all that was appended. */
 static int
 sync_last(struct spool *s)
 {
+	for (; s->nlate > 0; s->nlate--) {
+		if (fdatasync(s->late[s->nlate - 1]) < 0)
+			return -errno;
+		close(s->late[s->nlate - 1]);
+	}
 	if (s->now.unsynced && s->last_fd >= 0 && fdatasync(s->last_fd) < 0)
 		return -errno;
+	if (s->names_late && fsync(s->directory) < 0)
+		return -errno;
+	s->names_late = false;
+	s->now.unsynced = false;
+	return 0;
+}
+
+/* The last segment is full. */
+static int
+finish_last(struct spool *s)
+{
+	int r = 0;
+
+	if (s->last_fd >= 0 && s->conf.sync == SPOOL_SYNC_TIMED &&
+	    s->nlate < SPOOL_LATE) {
+		s->late[s->nlate++] = s->last_fd;
+		s->last_fd = -1;
+		s->last = NULL;
+		return 0;
+	}
+	if (s->conf.sync != SPOOL_SYNC_NONE)
+		r = sync_last(s);
+	if (r < 0)
+		return r;
+	if (s->last_fd >= 0)
+		close(s->last_fd);
+	s->last_fd = -1;
+	s->last = NULL;
 	s->now.unsynced = false;
 	return 0;
 }
@@ -59,16 +93,9 @@ sync_last(struct spool *s)
 static int
 roll(struct spool *s)
 {
-	int r;
+	int r = finish_last(s);
 
-	if (s->conf.sync != SPOOL_SYNC_NONE && (r = sync_last(s)) < 0)
-		return r;
-	if (s->last_fd >= 0)
-		close(s->last_fd);
-	s->last_fd = -1;
-	s->last = NULL;
-	s->now.unsynced = false;
-	return segment_add(s);
+	return r < 0 ? r : segment_add(s);
 }
 
 /* Whether a record of that length goes to another segment than the last one. */

@@ -47,8 +47,8 @@
  *
  * What a loss of power may leave: a segment appears under its name only after its header is
  * on the disk.  Its end may be missing or be garbage as far as it was not synced: it is cut
- * after the last valid record.  A segment before the last one that is damaged is used up to
- * the damage.  Files that are no segments of this format are left alone, or set aside as
+ * after the last valid record.  A segment before the last one that is damaged, or whose end is
+ * missing, is used up to the damage, and the frames after that are counted.  Files that are no segments of this format are left alone, or set aside as
  * NAME.damaged if they have the name of one.
  *
  * Nothing here knows of ports or of the event loop.  All functions may block; a spool is used

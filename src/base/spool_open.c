@@ -240,6 +240,8 @@ spool_free(struct spool *s)
 		free(segment);
 	}
 	ledger_close(&s->ledger);
+	for (unsigned i = 0; i < s->nlate; i++)
+		close_fd(s->late[i]);
 	close_fd(s->last_fd);
 	close_fd(s->read_fd);
 	close_fd(s->lock);

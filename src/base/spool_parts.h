@@ -9,6 +9,8 @@
 #include "spool.h"
 
 #define SEGMENT_SUFFIX ".seg"
+/* How many full segments may be synced later. */
+#define SPOOL_LATE 8
 /* 16 digits and the suffix. */
 #define SEGMENT_NAME 24
 
@@ -77,6 +79,10 @@ struct spool {
 	struct segment
 	    *last; /* that is appended to, NULL: the next one is new */
 	int last_fd;
+	/* With SPOOL_SYNC_TIMED: full segments, and names, that are not synced yet. */
+	int late[SPOOL_LATE];
+	unsigned nlate;
+	bool names_late;
 	struct ledger ledger;
 	/* Reading. */
 	struct segment *reading; /* NULL: at the end, or to be found */

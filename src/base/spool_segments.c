@@ -129,8 +129,9 @@ create(struct spool *s, int fd, const char *name)
 	if (fdatasync(fd) < 0 ||
 	    renameat(s->directory, NEW_NAME, s->directory, name) < 0)
 		return -errno;
-	if (s->conf.sync != SPOOL_SYNC_NONE && fsync(s->directory) < 0)
+	if (s->conf.sync == SPOOL_SYNC_ALWAYS && fsync(s->directory) < 0)
 		return -errno;
+	s->names_late = s->conf.sync == SPOOL_SYNC_TIMED;
 	return 0;
 }
 
