@@ -191,8 +191,6 @@ drop(struct call *call)
 	struct node *node;
 	uint64_t n;
 
-	if (!call->client->full)
-		return call_not_allowed(call, "spool drop");
 	if ((node = spool_node(call, call->argv[2], &st)) == NULL)
 		return -ENOENT;
 	n = node_spool_drop(node);
@@ -205,22 +203,29 @@ run_spool(struct call *call)
 {
 	static const struct {
 		const char *name;
+		bool full;
+		int words;
 		int (*run)(struct call *);
-	} verbs[] = { { "export", export }, { "drop", drop } };
+	} actions[] = {
+		{ "export", false, 3, export },
+		{ "drop", true, 3, drop },
+	};
 
 	if (call->argc == 1)
 		return show_all(call);
-	for (size_t i = 0; i < NELEM(verbs); i++) {
-		if (strcmp(call->argv[1], verbs[i].name) != 0)
+	for (size_t i = 0; i < NELEM(actions); i++) {
+		if (strcmp(call->argv[1], actions[i].name) != 0)
 			continue;
-		if (call->argc < 3)
+		if (actions[i].full && !call->client->full)
+			return call_not_allowed(call, "spool drop");
+		if (call->argc != actions[i].words)
 			return call_fail(call, EINVAL,
-			    "of which endpoint? spool %s NAME", verbs[i].name);
-		return verbs[i].run(call);
+			    "of which endpoint? spool %s NAME",
+			    actions[i].name);
+		return actions[i].run(call);
 	}
 	if (call->argc == 2)
 		return show_one(call);
-	return call_fail(call, EINVAL,
-	    "spool [NAME], spool export NAME,"
-	    " spool drop NAME");
+	return call_fail(
+	    call, EINVAL, "spool [NAME], spool export NAME, spool drop NAME");
 }
