@@ -131,7 +131,7 @@ def documented(keys, text):
 def test_the_tables_were_found():
     assert len(TABLES) >= 15 and sum(map(len, TABLES.values())) >= 70
     assert len(TYPES) >= 7 and len(COMMANDS) >= 18
-    assert set(ACTIONS) == {"start", "stop", "status", "stream"}
+    assert set(ACTIONS) == {"start", "stop", "status", "stream", "export", "drop"}
     assert sorted(FRAMING_TABLES) == sorted(framings())
 
 
