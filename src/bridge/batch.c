@@ -451,6 +451,16 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 	return true;
 }
 
+long
+batch_encode_one(struct batch *batch, const struct port *port,
+    const struct queued *frame)
+{
+	batch_start(batch, NULL);
+	batch->data = port->node->bridge->out;
+	return write_frame(
+	    port->node, batch, set_queued(batch, frame, port->node), 0);
+}
+
 void
 batch_fill(struct batch *batch, struct port *port)
 {

@@ -19,6 +19,7 @@
 #include "routes_change.h"
 #include "silence.h"
 #include "tls_link.h"
+#include "ack.h"
 #include "warning.h"
 
 int
@@ -113,7 +114,9 @@ bridge_stop(struct bridge *b)
 	b->stopping = true;
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		TAILQ_FOREACH(port, &b->node[i]->ports, entry) {
-			link_close_read(port->link);
+			/* What is confirmed is received, too. */
+			if (port->ack == NULL)
+				link_close_read(port->link);
 			port_update(port);
 		}
 	}
@@ -151,7 +154,7 @@ bridge_written(const struct bridge *b)
 bool
 bridge_tls_written(const struct bridge *b)
 {
-	return is_written(b, true);
+	return is_written(b, true) && !acks_await(b);
 }
 
 void
@@ -164,6 +167,13 @@ bridge_end_tls(struct bridge *b)
 			if (link_tls(port->link) != NULL)
 				link_close(port->link,
 				    "the daemon starts again, which ends TLS");
+	acks_close(b, "the daemon starts again");
+}
+
+void
+bridge_resume(struct bridge *b)
+{
+	acks_resume(b);
 }
 
 bool
@@ -173,6 +183,7 @@ bridge_drained(struct bridge *b)
 	struct port *port;
 	bool done = true;
 
+	acks_stop(b);
 	if (!bridge_written(b))
 		return false;
 	for (unsigned i = 0; i < b->nnodes; i++) {

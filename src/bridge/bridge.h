@@ -37,6 +37,7 @@ enum drop_reason {
 	DROP_EXPIRED,	/* it has waited too long */
 	DROP_DAMAGED,	/* it could not be read from the spool */
 	DROP_DISCARDED, /* by a command */
+	DROP_REFUSED,	/* the other side has refused it */
 	DROP_REASONS
 };
 extern const char *const drop_reason_names[DROP_REASONS];
@@ -61,6 +62,7 @@ struct traffic {
 	uint64_t rejected; /* of those, by all routes */
 };
 
+struct ack;
 struct node;
 struct bridge;
 struct batch;
@@ -131,6 +133,7 @@ struct port {
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
+	size_t least_read; /* bytes that are read at least: a whole datagram */
 	size_t
 	    refused_len; /* how much of the input begins with bytes that came without
 			     * the right to write, see refuse.c */
@@ -146,7 +149,9 @@ struct port {
 	_Alignas(CACHE_LINE) struct in_flight
 	    in_flight; /* precedes all frames of the queue */
 	struct queue queue;
-	struct latest_table *latest;   /* NULL until it is needed */
+	struct latest_table *latest; /* NULL until it is needed */
+	struct ack
+	    *ack; /* what its link has taken; NULL: it confirms nothing */
 	struct local_echo *local_echo; /* NULL until something is sent */
 	struct port_lines *lines; /* not logged yet; NULL: none (record.c) */
 	struct restored_link *restored_link; /* until the link is up */
@@ -333,10 +338,13 @@ void bridge_stop(struct bridge *b);
 bool bridge_drained(struct bridge *b);
 /* The same for the data in this process: the kernel may still hold some of it. */
 bool bridge_written(const struct bridge *b);
-/* The same for links with TLS alone, which the next process cannot continue. */
+/* The same for links with TLS and those that confirm frames, which the next process cannot
+ * continue; these take no more frames. */
 bool bridge_tls_written(const struct bridge *b);
-/* Closes these links in a deferred step; what is queued for them is dropped. */
+/* Closes these links in a deferred step; what is queued for peers is dropped. */
 void bridge_end_tls(struct bridge *b);
+/* The process continues after bridge_tls_written(). */
+void bridge_resume(struct bridge *b);
 void bridge_free(struct bridge *b);
 
 /* The state of the previous process was restored, and what it had open taken over. */

@@ -2,8 +2,17 @@
  * enqueue: whether a frame that cannot be written now joins the queue of the port, by the policy
  * for a full queue, and what is dropped to make room for it.
  */
+#include "ack.h"
 #include "batch.h"
 #include "port_spool.h"
+
+/* The frame to be dropped first. */
+static bool
+oldest_frame(const struct port *port, struct queued *ret)
+{
+	return port->ack != NULL ? ack_oldest(port, ret)
+				 : queue_head(&port->queue, ret);
+}
 
 /* Drops the oldest frames until one of that cost fits. */
 static bool
@@ -14,11 +23,11 @@ make_room(struct port *port, size_t cost, enum drop_reason reason)
 	if (cost > port->queue.limit)
 		return false;
 	while (port->queue.bytes + cost > port->queue.limit &&
-	    queue_head(&port->queue, &oldest)) {
+	    oldest_frame(port, &oldest)) {
 		port_drop(port, reason, oldest.payload, oldest.len);
-		queue_pop(&port->queue);
+		queue_remove(&port->queue, oldest.place);
 	}
-	return true;
+	return port->queue.bytes + cost <= port->queue.limit;
 }
 
 /* Whether the frame may join the queue, by the policy for the port's state. */
@@ -56,6 +65,7 @@ port_queue(
     struct port *port, const struct batch *batch, const struct item *item)
 {
 	struct queued q = item_queued(batch, item, port->node);
+	_Alignas(struct origin) uint8_t origin[ORIGIN_SIZE_MAX];
 	enum drop_reason reason;
 	bool enter, queued;
 
@@ -78,11 +88,15 @@ port_queue(
 	if (queue_empty(&port->queue) && !port->in_flight.waits)
 		port->progress_ns = item->since_ns;
 	port->node->bridge->queued = true;
+	if (port->ack != NULL)
+		ack_identify(port, batch, &q, (struct origin *)(void *)origin);
 	if (queue_add(&port->queue, &q) < 0) {
 		port_drop(port, DROP_MEMORY, item->payload, item->len);
 		return false;
 	}
 	if (enter)
 		latest_enter(port);
+	if (port->ack != NULL)
+		ack_queued(port);
 	return true;
 }

@@ -7,7 +7,9 @@
 
 #include <event2/event.h>
 
+#include "ack.h"
 #include "demand.h"
+#include "batch.h"
 #include "exchange.h"
 #include "failover.h"
 #include "history.h"
@@ -95,6 +97,8 @@ port_new(struct node *node, struct link *link)
 	port->link = link;
 	port->conf = node->endpoint->conf;
 	port->due = port_due;
+	port->least_read =
+	    port->conf->ops->datagram != 0 ? TURN_BYTES : SMALL_REST;
 	link->port = port;
 	TAILQ_INIT(&port->waiters);
 	port->fair = node->nsources > 1;
@@ -102,6 +106,12 @@ port_new(struct node *node, struct link *link)
 	port_keep_queue(port);
 	port_set_pace(port);
 	port_start_decoder(port);
+	if (port->conf->ops->confirms && ack_new(port) < 0) {
+		link->port = NULL;
+		queue_free(&port->queue);
+		free(port);
+		return NULL;
+	}
 	TAILQ_INSERT_TAIL(&node->ports, port, entry);
 	return port;
 }
@@ -152,6 +162,7 @@ port_free(struct port *port)
 	port->link->port = NULL;
 	queue_free(&port->queue);
 	latest_forget(port);
+	ack_free(port);
 	port_echo_free(port);
 	port_record_end(port);
 	free(port->restored_link);
@@ -314,6 +325,18 @@ on_up(struct link *link)
 	return 0;
 }
 
+/* Forwards what the link has received: of a message transport, all messages. */
+static void
+read_rest(struct port *port)
+{
+	uint64_t before;
+
+	do {
+		before = port->traffic.rx_bytes;
+		port_input(port);
+	} while (port->ack != NULL && port->traffic.rx_bytes != before);
+}
+
 static void
 on_down(struct link *link, const char *why)
 {
@@ -324,7 +347,7 @@ on_down(struct link *link, const char *why)
 	if (port == NULL)
 		return;
 	demand_note(port->node->bridge);
-	port_input(port);
+	read_rest(port);
 	if (port->held_len > 0) {
 		COUNT(port, bad[BAD_MALFORMED], 1);
 		COUNT(port, bad_bytes[BAD_MALFORMED], port->held_len);
@@ -341,6 +364,8 @@ on_down(struct link *link, const char *why)
 	port_stop_waiting(port);
 	port->silence_at = port->age_at = port->linger_at = port->gap_at = 0;
 	port->stall_at = port->turn_at = port->pace_at = 0;
+	if (port->ack != NULL)
+		ack_lost(port);
 	if (link->endpoint->conf->ops->several)
 		port_free(port);
 	else {
@@ -366,6 +391,15 @@ static void
 on_writable(struct link *link)
 {
 	port_flush(link->port);
+}
+
+static void
+on_delivered(struct link *link, unsigned id, int code)
+{
+	struct port *port = link->port;
+
+	if (port != NULL && port->ack != NULL)
+		ack_delivered(port, id, code);
 }
 
 static void
@@ -437,6 +471,10 @@ write_label(const struct port *port, char *buf, size_t size)
 	size_t frames, queued;
 	char bytes[24];
 
+	if (port->ack != NULL) {
+		ack_label(port, buf, size);
+		return;
+	}
 	port_queued(port, &queued, &frames);
 	if (frames == 0) {
 		snprintf(buf, size, "nothing: all is written to %s (%s)",
@@ -508,6 +546,7 @@ const struct endpoint_owner bridge_owner = {
 	.down = on_down,
 	.readable = on_readable,
 	.writable = on_writable,
+	.delivered = on_delivered,
 	.closing = on_closing,
 	.cut = on_cut,
 	.label = on_label,

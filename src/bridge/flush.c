@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 
+#include "ack.h"
 #include "batch.h"
 #include "port_spool.h"
 
@@ -74,6 +75,8 @@ port_flush(struct port *port)
 				break;
 	while (port->spooling && port_spool_refill(port) && !under_way &&
 	    port->gap_at == 0);
+	if (port->ack != NULL)
+		ack_submit(port);
 	if (port->full &&
 	    (!port_open(port) || port->queue.bytes <= port->queue.limit / 2))
 		port_release(port);

@@ -82,7 +82,7 @@ static size_t
 port_read(struct port *port, size_t room, uint8_t **ret)
 {
 	uint8_t *turn = port->node->bridge->read_buffer;
-	size_t want = MIN(MAX(room, (size_t)SMALL_REST), (size_t)TURN_BYTES);
+	size_t want = MIN(MAX(room, port->least_read), (size_t)TURN_BYTES);
 	size_t n, held = port->held_len;
 
 	if (port->backlog && port->link->up) {

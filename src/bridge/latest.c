@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ack.h"
 #include "batch.h"
 
 #define TABLE_MIN 64
@@ -177,13 +178,21 @@ latest_forget(struct port *port)
 static bool
 replace(struct port *port, const struct queued *old, const struct queued *frame)
 {
+	_Alignas(struct origin) uint8_t origin[ORIGIN_SIZE_MAX];
 	uint8_t *copy = is_watched(port) ? malloc(old->len + 1) : NULL;
+	struct queued new = *frame;
 	size_t len = old->len;
 	bool done;
 
+	/* It takes over the identity, too. */
+	if (old->origin_len > 0) {
+		memcpy(origin, old->origin, old->origin_len);
+		new.origin = (const struct origin *)(const void *)origin;
+		new.origin_len = old->origin_len;
+	}
 	if (copy != NULL && len > 0)
 		memcpy(copy, old->payload, len);
-	done = queue_put(&port->queue, old->place, frame) == 0;
+	done = queue_put(&port->queue, old->place, &new) == 0;
 	if (done)
 		port_drop(port, DROP_REPLACED, copy, len);
 	free(copy);
@@ -212,6 +221,7 @@ latest_replace(struct port *port, const struct queued *frame, bool admitted,
 		return false;
 	find(port, hash, frame->route, &key, &old);
 	if (old.payload == NULL ||
+	    (port->ack != NULL && ack_has(port, old.place)) ||
 	    (!admitted &&
 		q->bytes - queue_cost(old.len) + queue_cost(frame->len) >
 		    q->limit))

@@ -34,6 +34,7 @@
  */
 #include <event2/event.h>
 
+#include "ack.h"
 #include "batch.h"
 #include "pace.h"
 #include "port_spool.h"
@@ -61,7 +62,8 @@ earliest(const struct port *port)
 	uint64_t first = 0;
 
 	for (size_t i = 0; i < NELEM(at); i++)
-		if (at[i] != 0 && (first == 0 || at[i] < first))
+		if (at[i] != 0 && at[i] != GAP_NEVER &&
+		    (first == 0 || at[i] < first))
 			first = at[i];
 	return first;
 }
@@ -181,7 +183,7 @@ port_gap(struct port *port, uint64_t now, size_t len)
 {
 	uint64_t gap = port_gap_time(port, len);
 
-	if (gap == 0)
+	if (gap == 0 || port->ack != NULL)
 		return;
 	port->gap_at = now + gap;
 	port_arm(port);
@@ -445,7 +447,8 @@ port_update(struct port *port)
 	struct port *by;
 	bool can = port->link->up && !port->node->endpoint->paused;
 	bool room = port_room(port, &by) > 0;
-	bool read = can && room && !port->node->bridge->stopping;
+	bool read = can && room &&
+	    (!port->node->bridge->stopping || port->ack != NULL);
 
 	if (can && !room) {
 		waiter_join(port, by);

@@ -105,7 +105,7 @@ copy_frames(const struct queue *q, uint8_t *ring, size_t *mark)
 		struct header *h = header_at(q, pos), *from = frame_of(q, h);
 		struct header *to = (struct header *)(void *)(ring + tail);
 
-		to->len = from->len & (LENGTH | SPELLED);
+		to->len = from->len & (LENGTH | SPELLED | ORIGIN);
 		to->route = h->route;
 		to->since_ns = from->since_ns;
 		memcpy(to + 1, from + 1, to->len & LENGTH);
@@ -201,7 +201,8 @@ queue_next(const struct queue *q, size_t *pos, struct queued *ret)
 bool
 queue_at(const struct queue *q, uint64_t place, struct queued *ret)
 {
-	if (place < q->base + q->head || place >= q->base + q->tail)
+	if (place < q->base + q->head || place >= q->base + q->tail ||
+	    header_at(q, (size_t)(place - q->base))->len & ASIDE)
 		return false;
 	read_frame(q, (size_t)(place - q->base), ret);
 	return true;
@@ -241,6 +242,27 @@ queue_pop(struct queue *q)
 	ring_publish(q);
 	if (--q->frames == 0)
 		ring_reset(q);
+}
+
+void
+queue_remove(struct queue *q, uint64_t place)
+{
+	size_t pos = (size_t)(place - q->base);
+	struct queued frame;
+	struct header *h;
+
+	skip_fillers(q, &q->head);
+	if (pos == q->head) {
+		queue_pop(q);
+		return;
+	}
+	read_frame(q, pos, &frame);
+	q->bytes -= record_cost(&frame);
+	q->payload -= frame.len;
+	q->frames--;
+	h = header_at(q, pos);
+	h->route = (uint32_t)(record_space(h) - sizeof(*h));
+	__atomic_store_n(&h->len, ASIDE, __ATOMIC_RELEASE);
 }
 
 void

@@ -15,7 +15,7 @@
 #ifndef QUEUE_H
 #define QUEUE_H
 
-#include "endpoint.h"
+#include "origins.h"
 
 /* Rings of at least this size are kept. */
 #define QUEUE_KEPT (4 * 1024)
@@ -35,6 +35,9 @@ struct queued {
 	const uint8_t *wire;
 	size_t wire_len;
 	uint32_t spelled;
+	/* Its identity, with the topic: so many bytes; NULL: it has none. */
+	const struct origin *origin;
+	size_t origin_len;
 };
 
 struct queue {
@@ -124,6 +127,8 @@ queue_last(const struct queue *q)
 }
 /* Removes the oldest frame. */
 void queue_pop(struct queue *q);
+/* Removes the frame in a place, which must be queued. */
+void queue_remove(struct queue *q, uint64_t place);
 /*
  * To be called before and after the oldest frames are written, which are removed
  * afterwards: if the process is killed in between, the frames are lost rather than sent

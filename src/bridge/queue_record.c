@@ -1,9 +1,10 @@
 /*
  * queue_record: a frame in the ring of a queue.
  *
- * The header of a frame without a spelling is followed by its payload.  That of a SPELLED
- * frame is followed by a struct spelling and the frame as received; the payload is a part
- * of the latter, at an offset, or follows it (BEHIND).
+ * The header is followed by the struct origin of a frame that has one (ORIGIN), with its
+ * topic.  Then, without a spelling, follows the payload.  That of a SPELLED frame is a struct
+ * spelling and the frame as received; the payload is a part of the latter, at an offset, or
+ * follows it (BEHIND).
  */
 #include <string.h>
 
@@ -30,13 +31,20 @@ lies_inside(const struct queued *f)
 	    f->payload + f->len <= f->wire + f->wire_len;
 }
 
-size_t
-record_size(const struct queued *f)
+/* The size of payload and spelling. */
+static size_t
+body_size(const struct queued *f)
 {
 	if (f->wire == NULL)
 		return f->len;
 	return sizeof(struct spelling) + f->wire_len +
 	    (lies_inside(f) ? 0 : f->len);
+}
+
+size_t
+record_size(const struct queued *f)
+{
+	return body_size(f) + f->origin_len;
 }
 
 size_t
@@ -48,41 +56,59 @@ record_cost(const struct queued *f)
 	    (more > sizeof(struct spelling) + QUEUE_FLOOR ? more : 0);
 }
 
-uint32_t
-record_store(uint8_t *to, const struct queued *f)
+static void
+store_spelled(uint8_t *to, const struct queued *f)
 {
 	struct spelling s = { f->spelled, (uint32_t)f->len };
-	bool inside;
+	bool inside = lies_inside(f);
 
-	if (f->wire == NULL) {
-		if (f->len > 0)
-			memcpy(to, f->payload, f->len);
-		return (uint32_t)f->len;
-	}
-	inside = lies_inside(f);
 	s.payload |= (inside ? (uint32_t)(f->payload - f->wire) : BEHIND)
 	    << OFFSET;
 	memcpy(to, &s, sizeof(s));
 	memcpy(to + sizeof(s), f->wire, f->wire_len);
 	if (!inside && f->len > 0)
 		memcpy(to + sizeof(s) + f->wire_len, f->payload, f->len);
-	return (uint32_t)record_size(f) | SPELLED;
 }
 
-bool
-record_read(const struct header *h, struct queued *f)
+uint32_t
+record_store(uint8_t *to, const struct queued *f)
 {
-	const uint8_t *at = (const uint8_t *)(h + 1);
-	size_t len = h->len & LENGTH, offset;
-	struct spelling s;
+	uint32_t flags = 0;
 
-	f->payload = at;
-	f->len = len;
-	f->wire = NULL;
-	f->wire_len = 0;
-	f->spelled = 0;
-	if (!(h->len & SPELLED))
-		return true;
+	if (f->origin_len > 0) {
+		memcpy(to, f->origin, f->origin_len);
+		to += f->origin_len;
+		flags |= ORIGIN;
+	}
+	if (f->wire != NULL) {
+		store_spelled(to, f);
+		flags |= SPELLED;
+	} else if (f->len > 0)
+		memcpy(to, f->payload, f->len);
+	return (uint32_t)record_size(f) | flags;
+}
+
+/* Reads the origin in front of len bytes; returns its length, 0 if it is invalid. */
+static size_t
+read_origin(const uint8_t *at, size_t len, struct queued *f)
+{
+	const struct origin *origin = (const void *)at;
+
+	if (len < sizeof(*origin) || origin->topic_len > ORIGIN_TOPIC_MAX ||
+	    origin->topic_len > len - sizeof(*origin) ||
+	    memchr(origin->endpoint, '\0', sizeof(origin->endpoint)) == NULL)
+		return 0;
+	f->origin = origin;
+	f->origin_len = sizeof(*origin) + origin->topic_len;
+	return f->origin_len;
+}
+
+static bool
+read_spelled(const uint8_t *at, size_t len, struct queued *f)
+{
+	struct spelling s;
+	size_t offset;
+
 	if (len < sizeof(s))
 		return false;
 	memcpy(&s, at, sizeof(s));
@@ -96,4 +122,28 @@ record_read(const struct header *h, struct queued *f)
 	f->wire_len = offset == BEHIND ? len - f->len : len;
 	f->payload = f->wire + (offset == BEHIND ? f->wire_len : offset);
 	return true;
+}
+
+bool
+record_read(const struct header *h, struct queued *f)
+{
+	const uint8_t *at = (const uint8_t *)(h + 1);
+	size_t len = h->len & LENGTH, n;
+
+	f->payload = at;
+	f->len = len;
+	f->wire = NULL;
+	f->wire_len = 0;
+	f->spelled = 0;
+	f->origin = NULL;
+	f->origin_len = 0;
+	if (h->len & ORIGIN) {
+		if ((n = read_origin(at, len, f)) == 0)
+			return false;
+		at += n;
+		len -= n;
+		f->payload = at;
+		f->len = len;
+	}
+	return !(h->len & SPELLED) || read_spelled(at, len, f);
 }

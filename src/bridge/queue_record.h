@@ -10,7 +10,7 @@
  * in its record is written at the tail, in an ASIDE record with space for it to grow, and
  * the old record is marked MOVED: it still determines the position in the queue, its
  * since_ns is the position of the ASIDE record, and ASIDE records are skipped when the
- * queue is traversed.
+ * queue is traversed.  A frame that is removed from the middle becomes an ASIDE record.
  */
 #ifndef QUEUE_RECORD_H
 #define QUEUE_RECORD_H
@@ -18,10 +18,10 @@
 #include "queue.h"
 
 /*
- * The last digit is the version of the format.  Version 1 had no MOVED records, and
- * version 2 no SPELLED frames.
+ * The last digit is the version of the format.  Version 1 had no MOVED records, version 2
+ * no SPELLED frames, and version 3 no ORIGINS.
  */
-#define QUEUE_MAGIC "ttybri03"
+#define QUEUE_MAGIC "ttybri04"
 #define QUEUE_MAGIC_FIRST '1'
 #define QUEUE_MAGIC_LEN 8
 
@@ -29,7 +29,8 @@
 #define MOVED 0x80000000u
 #define ASIDE 0x40000000u
 #define SPELLED 0x20000000u
-#define LENGTH (SPELLED - 1)
+#define ORIGIN 0x10000000u
+#define LENGTH (ORIGIN - 1)
 
 struct header {
 	uint32_t len;	   /* length of what follows, with flags, or SKIP */

@@ -20,9 +20,10 @@ enum pack_version {
 	PACK_PERMISSIONS, /* who may write */
 	PACK_HISTORY,	  /* histories of endpoints */
 	PACK_CHOICES,	  /* which of its endpoints a route uses */
-	PACK_SPOOL	  /* frames in spools, and why frames there were lost */
+	PACK_SPOOL,	  /* frames in spools, and why frames there were lost */
+	PACK_ORIGINS	  /* identities of frames */
 };
-#define PACK_VERSION PACK_SPOOL
+#define PACK_VERSION PACK_ORIGINS
 
 /*
  * Saves the state of the bridge, which is not changed and can continue to run; later

@@ -14,6 +14,7 @@ frame_save(const struct queued *q, struct pack *p)
 	pack_bytes(p, q->payload, q->len);
 	pack_number(p, q->spelled);
 	pack_bytes(p, q->wire, q->wire_len);
+	pack_bytes(p, q->origin, q->origin_len);
 }
 
 void
@@ -56,6 +57,32 @@ find_payload(struct queued *q)
 		q->payload = at;
 }
 
+/* The origin, if it was saved; it is valid until the next call. */
+static void
+read_origin(struct unpack *u, struct queued *q)
+{
+	static _Alignas(struct origin) uint8_t buf[ORIGIN_SIZE_MAX];
+	const struct origin *origin = (const void *)buf;
+	struct span span;
+
+	if (u->version < PACK_ORIGINS)
+		return;
+	unpack_span(u, &span);
+	if (span.len == 0 || span.len > sizeof(buf)) {
+		u->failed |= span.len > 0;
+		return;
+	}
+	memcpy(buf, span.at, span.len);
+	if (span.len < sizeof(*origin) ||
+	    span.len != sizeof(*origin) + origin->topic_len ||
+	    memchr(origin->endpoint, '\0', sizeof(origin->endpoint)) == NULL) {
+		u->failed = true;
+		return;
+	}
+	q->origin = origin;
+	q->origin_len = span.len;
+}
+
 void
 frame_read(struct unpack *u, struct queued *q)
 {
@@ -72,4 +99,5 @@ frame_read(struct unpack *u, struct queued *q)
 	frame_read_wire(u, q);
 	if (q->wire != NULL && q->len > 0 && !u->failed)
 		find_payload(q);
+	read_origin(u, q);
 }

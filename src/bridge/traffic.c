@@ -19,6 +19,7 @@ const char *const drop_reason_names[DROP_REASONS] = {
 	[DROP_EXPIRED] = "expired",
 	[DROP_DAMAGED] = "damaged",
 	[DROP_DISCARDED] = "discarded",
+	[DROP_REFUSED] = "refused",
 };
 
 /* All members of struct traffic are uint64_t counters. */

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 
+#include "ack.h"
 #include "call.h"
 #include "handshake.h"
 #include "tls_link.h"
@@ -134,10 +135,11 @@ has_value(const struct endpoint_ops *ops, enum node_value value)
 {
 	switch (value) {
 	case NODE_PEERS:
-	case NODE_REFUSED:
 		return ops->several;
 	case NODE_SILENCES:
 		return !ops->several && !ops->echo;
+	case NODE_REFUSED:
+		return ops->several || ops->confirms;
 	case NODE_IDLE_CLOSED:
 	case NODE_REPLACED:
 		return ops->several && ops->datagram == 0;
@@ -207,6 +209,25 @@ print_refused(const void *object, size_t at, char *buf, size_t size)
 
 	return node->endpoint->conf->ops->permission != 0 &&
 	    print_traffic(object, at, buf, size);
+}
+
+enum origin_value { ORIGIN_DUPLICATE, ORIGIN_MISSING, ORIGIN_UNCONFIRMED };
+
+/* Only an endpoint whose frames have origins has these. */
+static bool
+print_origins(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = ((const struct node_sums *)object)->node;
+	const struct origins *origins = node->endpoint->origins;
+	const struct port *port = TAILQ_FIRST(&node->ports);
+
+	if (origins == NULL || port == NULL || port->ack == NULL)
+		return false;
+	print_number(at == ORIGIN_DUPLICATE ? origins_duplicate(origins)
+		: at == ORIGIN_MISSING	    ? origins_missing(origins)
+					    : port->ack->n,
+	    buf, size);
+	return true;
 }
 
 /* Only an endpoint that receives its own output has these. */
@@ -343,6 +364,9 @@ const struct row node_rows[] = {
 	{ "tx_payload", TRAFFIC(tx_payload) },
 	{ "unchecked", TRAFFIC(unchecked) },
 	{ "stalls", TRAFFIC(stalls) },
+	{ "duplicate", print_origins, ORIGIN_DUPLICATE },
+	{ "missing", print_origins, ORIGIN_MISSING },
+	{ "unconfirmed", print_origins, ORIGIN_UNCONFIRMED },
 	{ "refused_frames", print_refused,
 	    offsetof(struct traffic, refused_frames) },
 	{ "refused_bytes", print_refused,

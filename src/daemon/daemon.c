@@ -33,6 +33,7 @@
 #include "handover.h"
 #include "log.h"
 #include "reload.h"
+#include "site.h"
 #include "systemd.h"
 #include "warning.h"
 #include "writer.h"
@@ -78,6 +79,7 @@ take_daemon_conf(struct config *c)
 	conf = c->daemon;
 	memset(&c->daemon, 0, sizeof(c->daemon));
 	bridge->state_dir = conf.state_dir;
+	site_set(conf.name, conf.state_dir);
 	log_set_level(options->verbose
 		? LOG_DEBUG
 		: log_level_parse(log_level_words[conf.log_level]));
@@ -230,6 +232,7 @@ static void
 not_executed(const char *why)
 {
 	restart_by = 0;
+	bridge_resume(bridge);
 	task_remove(&drain_task);
 	log_at(LOG_ERR, "cannot start %s again, goes on: %s", program, why);
 }
@@ -574,6 +577,7 @@ stop(void)
 	}
 	free(conf.name);
 	free(conf.state_dir);
+	site_set(NULL, NULL);
 }
 
 int

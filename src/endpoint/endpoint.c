@@ -196,7 +196,7 @@ endpoint_retry(struct endpoint *ep)
 }
 
 /*
- * A server may accept connections and close them at once.  So the back-off starts again
+ * A server or a broker may accept connections and close them at once.  So the back-off starts again
  * only after a connection that has lasted.  A device is open as soon as it is there.
  */
 static void
@@ -204,7 +204,8 @@ end_back_off(struct endpoint *ep)
 {
 	uint64_t least = MAX(ep->backoff_ns, LASTING_NS);
 
-	if (!ep->link.socket || now_ns() - ep->link.since_ns >= least)
+	if (!(ep->link.socket || ep->conf->ops->confirms) ||
+	    now_ns() - ep->link.since_ns >= least)
 		ep->backoff_ns = 0;
 }
 
@@ -460,6 +461,8 @@ endpoint_free(struct endpoint *ep)
 	if (ep->conf != NULL) {
 		line_use_stop(ep);
 		close_now(ep);
+		if (ep->conf->ops->free != NULL)
+			ep->conf->ops->free(ep);
 	}
 	event_free(ep->reopen_event);
 	endpoint_conf_free(ep->conf);

@@ -42,6 +42,8 @@ struct filter;
 struct handshakes;
 struct line_ops;
 struct line_use;
+struct origin;
+struct origins;
 struct permission;
 struct tls_context;
 struct tls_session;
@@ -131,6 +133,14 @@ struct link_ops {
 	 */
 	ssize_t (*read)(struct link *, void *buf, size_t size);
 	ssize_t (*write)(struct link *, const void *data, size_t len);
+	/*
+	 * A message transport, whose endpoint confirms what it delivers: takes a frame,
+	 * and calls the owner's delivered() with *ret_id later.  Returns 0; 1: it was
+	 * delivered at once; -EAGAIN: it takes none now, and will call writable();
+	 * -EMSGSIZE: it cannot be sent; -ENOMEM.  NULL: not such a transport.
+	 */
+	int (*submit)(struct link *, const uint8_t *data, size_t len,
+	    const struct origin *, unsigned *ret_id);
 	/* The events to announce have changed, see link_events(). */
 	void (*wait)(struct link *);
 	/* Describes what pending output waits for; called while link->output_pending.
@@ -239,6 +249,9 @@ struct endpoint_owner {
 	/* All bytes passed to link_hand() have been written, or the link became
 	 * unwritable. */
 	void (*writable)(struct link *);
+	/* The frame with that id, which was submitted, was delivered; code: it was refused
+	 * by the other side.  Unknown ids are ignored. */
+	void (*delivered)(struct link *, unsigned id, int code);
 	/* The endpoint is about to be closed on purpose.  Called before down() for a
 	 * single link that is up. */
 	void (*closing)(struct link *);
@@ -275,6 +288,9 @@ struct endpoint_ops {
 	/* Each frame is a datagram of at most this many bytes, and each read or write
 	 * of a link transfers one datagram.  0: byte streams. */
 	size_t datagram;
+	/* Frames have an origin (ep->origins), are submitted to its link, and stay queued
+	 * until they are confirmed. */
+	bool confirms;
 	/* Checks the values of the keys against each other; returns -EINVAL and sets
 	 * err on failure.  NULL: nothing to check. */
 	int (*check)(struct endpoint_conf *, struct error *err);
@@ -293,6 +309,11 @@ struct endpoint_ops {
 	/* Releases everything that open acquired, including the descriptor of the link
 	 * unless link->close_fd is set.  May be called in any state. */
 	void (*close)(struct endpoint *);
+	/* Releases what is kept while it is closed, when it is freed.  NULL: nothing is. */
+	void (*free)(struct endpoint *);
+	/* The topic of the frame that was read last from its link, not terminated; NULL:
+	 * it has none.  NULL: there are no topics. */
+	const char *(*topic)(const struct endpoint *, size_t *ret_len);
 	/*
 	 * A key of the type that takes effect in place has changed in ep->conf: checks it
 	 * against the others, and applies it to the endpoint, which may be closed.
@@ -361,6 +382,7 @@ struct endpoint {
 	struct line_use *line_use;     /* of a line; NULL: no client has it */
 	uint64_t tls_failed;	       /* handshakes, in this process */
 	struct handshakes *handshakes; /* those in progress; NULL: no TLS */
+	struct origins *origins; /* identities of frames; NULL: it has none */
 	uint64_t backoff_ns, next_try_ns;
 	bool tried;  /* opening was tried at least once */
 	bool absent; /* the device was not there at the last try */
@@ -374,7 +396,7 @@ struct endpoint {
 extern const struct endpoint_ops *const endpoint_types[];
 extern const struct endpoint_ops endpoint_serial, endpoint_pty, endpoint_echo,
     endpoint_tcp_server, endpoint_tcp_client, endpoint_unix_server,
-    endpoint_unix_client, endpoint_udp;
+    endpoint_unix_client, endpoint_udp, endpoint_mqtt;
 const struct endpoint_ops *endpoint_type(const char *name);
 const char *endpoint_state_name(enum endpoint_state state);
 /* The time until the next attempt to open it; 0 when there will be none, or now. */

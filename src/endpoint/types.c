@@ -11,6 +11,7 @@ const struct endpoint_ops *const endpoint_types[] = {
 	&endpoint_tcp_server,
 	&endpoint_tcp_client,
 	&endpoint_udp,
+	&endpoint_mqtt,
 	&endpoint_unix_server,
 	&endpoint_unix_client,
 	&endpoint_echo,

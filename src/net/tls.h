@@ -86,6 +86,12 @@ struct tls_library {
 	 * it is freed.  Only write, finish and session_free may be called then. */
 	struct bufferevent *(*bufferevent)(
 	    struct tls_session *, struct event_base *);
+	/* The SSL_CTX of a client's context, for a library that uses OpenSSL itself; it
+	 * expects that host, and is valid as long as the context.  NULL: out of memory. */
+	void *(*native)(
+	    struct tls_context *, const char *host, bool verify);
+	/* Why the certificate of the other side was not accepted; NULL: it was. */
+	const char *(*rejected)(const void *native);
 };
 /* The name of the symbol in the shared object. */
 #define TLS_SYMBOL "ttybridge_tls"

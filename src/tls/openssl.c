@@ -14,7 +14,6 @@
  * Sessions are not resumed: a new connection is verified by the certificates that are
  * valid then.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -47,26 +46,12 @@ session_free(struct tls_session *session)
 	free(s);
 }
 
-/* Whether the host is an address, which has no SNI. */
-static bool
-is_address(const char *host)
-{
-	struct in6_addr in;
-
-	return inet_pton(AF_INET, host, &in) == 1 ||
-	    inet_pton(AF_INET6, host, &in) == 1;
-}
-
 static bool
 expect_host(SSL *ssl, const char *host)
 {
-	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
-
-	if (is_address(host))
-		return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
-	X509_VERIFY_PARAM_set_hostflags(
-	    param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1 &&
+	if (!openssl_expect(SSL_get0_param(ssl), host))
+		return false;
+	return openssl_is_address(host) ||
 	    SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
@@ -350,6 +335,8 @@ const struct tls_library ttybridge_tls = {
 	.flush = session_flush,
 	.finish = session_finish,
 	.bufferevent = session_bufferevent,
+	.native = openssl_native,
+	.rejected = openssl_rejected,
 };
 
 static __attribute__((constructor)) void

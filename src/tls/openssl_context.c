@@ -2,6 +2,7 @@
  * openssl_context: the files of a section: its certificate, its key, and the CAs that it
  * trusts.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,4 +224,57 @@ openssl_context_new(const struct tls_conf *conf, bool server,
 	}
 	*ret = &c->common;
 	return 0;
+}
+
+/* --- the server that is expected ------------------------------------------------ */
+
+bool
+openssl_is_address(const char *host)
+{
+	struct in6_addr in;
+
+	return inet_pton(AF_INET, host, &in) == 1 ||
+	    inet_pton(AF_INET6, host, &in) == 1;
+}
+
+bool
+openssl_expect(X509_VERIFY_PARAM *param, const char *host)
+{
+	if (openssl_is_address(host))
+		return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
+	X509_VERIFY_PARAM_set_hostflags(
+	    param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
+}
+
+/* Keeps the reason why a certificate is not accepted. */
+static int
+on_verify(int ok, X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(
+	    store, SSL_get_ex_data_X509_STORE_CTX_idx());
+
+	if (!ok)
+		SSL_CTX_set_app_data(SSL_get_SSL_CTX(ssl),
+		    (char *)X509_verify_cert_error_string(
+			X509_STORE_CTX_get_error(store)));
+	return ok;
+}
+
+void *
+openssl_native(struct tls_context *context, const char *host, bool verify)
+{
+	struct context *c = (struct context *)context;
+
+	if (!verify)
+		return c->ssl;
+	SSL_CTX_set_verify(c->ssl, SSL_VERIFY_PEER, on_verify);
+	return openssl_expect(SSL_CTX_get0_param(c->ssl), host) ? c->ssl
+								 : NULL;
+}
+
+const char *
+openssl_rejected(const void *native)
+{
+	return SSL_CTX_get_app_data((SSL_CTX *)(uintptr_t)native);
 }

@@ -53,5 +53,12 @@ BIO *openssl_bio(struct session *s);
 int openssl_context_new(const struct tls_conf *conf, bool server,
     struct tls_context **ret, struct error *err);
 void openssl_context_free(struct tls_context *context);
+/* Whether the host is an address, which has no SNI. */
+bool openssl_is_address(const char *host);
+/* Has the certificate compared with the host; false: out of memory. */
+bool openssl_expect(X509_VERIFY_PARAM *param, const char *host);
+void *openssl_native(
+    struct tls_context *context, const char *host, bool verify);
+const char *openssl_rejected(const void *native);
 
 #endif

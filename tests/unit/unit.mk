@@ -27,8 +27,9 @@ EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_parts exchange_bus ex
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive endpoint/permission \
 	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
-	$(addprefix bridge/,forward enqueue flush batch history latest local_echo loss pace port port_spool queue% refuse \
-	saved_frame spool_job tap traffic))
+	endpoint/origins \
+	$(addprefix bridge/,ack forward enqueue flush batch history latest local_echo loss pace port port_spool queue% \
+	refuse saved_frame spool_job tap traffic))
 
 # These are of the client.
 CTL_UNIT = $(patsubst %,$(B)/unit/%,test_replay test_samples test_tilde)
