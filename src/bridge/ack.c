@@ -151,7 +151,8 @@ discard(struct port *port, enum drop_reason reason, const struct queued *frame)
 
 /* Submits the frame; returns as link_ops.submit does. */
 static int
-submit(struct port *port, const struct queued *frame, unsigned *ret_id)
+submit(struct port *port, const struct queued *frame, bool more,
+    unsigned *ret_id)
 {
 	struct batch *batch = port->node->bridge->batch;
 	long len = batch_encode_one(batch, port, frame);
@@ -159,8 +160,8 @@ submit(struct port *port, const struct queued *frame, unsigned *ret_id)
 
 	if (len < 0)
 		return -EMSGSIZE;
-	r = port->link->ops->submit(
-	    port->link, batch->data, (size_t)len, frame->origin, ret_id);
+	r = port->link->ops->submit(port->link, batch->data, (size_t)len,
+	    frame->origin, more, ret_id);
 	if (r < 0)
 		return r;
 	COUNT(port, tx_bytes, (size_t)len);
@@ -182,7 +183,8 @@ submit_next(struct port *port)
 
 	if (!queue_next(&port->queue, &pos, &frame) || reserve(ack) < 0)
 		return false;
-	switch (r = submit(port, &frame, &id)) {
+	switch (r = submit(
+		    port, &frame, port->queue.frames > ack->n + 1, &id)) {
 	case 0:
 		ack->id[ack->n++] = id;
 		ack->next = port->queue.base + port->queue.head + pos;
@@ -259,54 +261,4 @@ ack_label(const struct port *port, char *buf, size_t size)
 	    "%s to confirm %u of %zu frame%s (%s queued%s)", link->address,
 	    port->ack->n, frames, frames == 1 ? "" : "s", bytes,
 	    port->stalled ? ", stalled" : "");
-}
-
-/* --- the end -------------------------------------------------------------------- */
-
-#define ACKS_FOREACH(b, port)                                     \
-	for (unsigned i_ = 0; i_ < (b)->nnodes; i_++)             \
-		TAILQ_FOREACH(port, &(b)->node[i_]->ports, entry) \
-			if (port->ack != NULL)
-
-bool
-acks_await(const struct bridge *b)
-{
-	struct port *port;
-	bool any = false;
-
-	ACKS_FOREACH(b, port) {
-		port->ack->held = true;
-		any |= port_open(port) && port->ack->n > 0;
-	}
-	return any;
-}
-
-void
-acks_resume(const struct bridge *b)
-{
-	struct port *port;
-
-	ACKS_FOREACH(b, port) {
-		port->ack->held = false;
-		ack_queued(port);
-	}
-}
-
-void
-acks_stop(const struct bridge *b)
-{
-	struct port *port;
-
-	ACKS_FOREACH(b, port)
-		if (port->link->up && queue_empty(&port->queue))
-			endpoint_stop(port->node->endpoint);
-}
-
-void
-acks_close(const struct bridge *b, const char *why)
-{
-	struct port *port;
-
-	ACKS_FOREACH(b, port)
-		link_close(port->link, why);
 }

@@ -135,12 +135,13 @@ struct link_ops {
 	ssize_t (*write)(struct link *, const void *data, size_t len);
 	/*
 	 * A message transport, whose endpoint confirms what it delivers: takes a frame,
-	 * and calls the owner's delivered() with *ret_id later.  Returns 0; 1: it was
+	 * and calls the owner's delivered() with *ret_id later; more: another one follows
+	 * at once, or soon.  Returns 0; 1: it was
 	 * delivered at once; -EAGAIN: it takes none now, and will call writable();
 	 * -EMSGSIZE: it cannot be sent; -ENOMEM.  NULL: not such a transport.
 	 */
 	int (*submit)(struct link *, const uint8_t *data, size_t len,
-	    const struct origin *, unsigned *ret_id);
+	    const struct origin *, bool more, unsigned *ret_id);
 	/* The events to announce have changed, see link_events(). */
 	void (*wait)(struct link *);
 	/* Describes what pending output waits for; called while link->output_pending.

@@ -17,8 +17,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -301,9 +304,13 @@ static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct mqtt *t = arg;
+	const int on = 1;
 
-	(void)fd, (void)what;
+	(void)what;
 	task_begin(&t->io);
+	/* A broker that uses Nagle's algorithm sends the next confirmations at once. */
+	if (t->flying > 1)
+		setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 	errno = 0;
 	note(t, lib->loop_read(t->client->mosq, 1));
 	mqtt_settle(t);
@@ -481,6 +488,7 @@ reset(struct mqtt *t)
 	t->refused = t->ended_code = 0;
 	t->window = (unsigned)conf->window;
 	t->flying = t->ndone = 0;
+	t->corked = false;
 	t->keepalive_ns = conf->keepalive;
 	t->clearing = conf->subscribe != NULL && conf->session_expiry != 0 &&
 	    hash(conf->subscribe) != origins_note(t->ep->origins);

@@ -13,8 +13,11 @@
  * socket, otherwise when the broker has confirmed it.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "mqtt_parts.h"
 
@@ -338,19 +341,28 @@ submitted(struct mqtt *t, int r)
 	}
 }
 
+/* The kernel collects messages that follow each other. */
+static void
+cork(struct mqtt *t, bool on)
+{
+	const int value = on;
+
+	if (t->corked == on)
+		return;
+	t->corked = on;
+	setsockopt(t->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
+}
+
 static int
-mqtt_submit(struct link *link, const uint8_t *data, size_t len,
+publish(struct mqtt *t, const uint8_t *data, size_t len,
     const struct origin *origin, unsigned *ret_id)
 {
-	struct mqtt *t = link->endpoint->impl;
 	const struct mqtt_conf *conf = mqtt_conf_of(t);
 	struct mosquitto *mosq = t->client->mosq;
 	mosquitto_property *properties;
 	char topic[MQTT_TOPIC_MAX];
 	int r;
 
-	if (t->ended || t->flying >= t->window || lib->want_write(mosq))
-		return -EAGAIN;
 	if ((r = topic_of(t, origin, topic)) < 0)
 		return r;
 	if (conf->encoding != MQTT_RAW) {
@@ -367,8 +379,24 @@ mqtt_submit(struct link *link, const uint8_t *data, size_t len,
 	*ret_id = (unsigned)t->publishing;
 	t->publishing = -1;
 	lib->property_free_all(&properties);
-	r = submitted(t, r);
-	if (lib->want_write(mosq))
+	return submitted(t, r);
+}
+
+static int
+mqtt_submit(struct link *link, const uint8_t *data, size_t len,
+    const struct origin *origin, bool more, unsigned *ret_id)
+{
+	struct mqtt *t = link->endpoint->impl;
+	int r = -EAGAIN;
+
+	if (more)
+		cork(t, true);
+	if (!t->ended && t->flying < t->window &&
+	    !lib->want_write(t->client->mosq))
+		r = publish(t, data, len, origin, ret_id);
+	if (!more || r == -EAGAIN)
+		cork(t, false);
+	if (lib->want_write(t->client->mosq))
 		mqtt_arm(t);
 	return r;
 }
