@@ -14,13 +14,14 @@
 #define GAP_NEVER UINT64_MAX
 
 struct ack {
-	unsigned n;	   /* frames at the head of the queue that the link has taken */
-	unsigned size;	   /* of id */
-	unsigned *id;	   /* the link's, in the order of the queue */
-	uint64_t next;	   /* the place behind the last of them... */
-	unsigned rebuilt;  /* ...for this value of queue.rebuilt */
-	bool triggered;	   /* a submit is due */
-	bool held;	   /* nothing is submitted: the connection will be closed */
+	unsigned
+	    n; /* frames at the head of the queue that the link has taken */
+	unsigned size;	  /* of id */
+	unsigned *id;	  /* the link's, in the order of the queue */
+	uint64_t next;	  /* the place behind the last of them... */
+	unsigned rebuilt; /* ...for this value of queue.rebuilt */
+	bool triggered;	  /* a submit is due */
+	bool held; /* nothing is submitted: the connection will be closed */
 };
 
 /* -ENOMEM. */
@@ -36,15 +37,23 @@ void ack_identify(const struct port *port, const struct batch *batch,
     struct queued *q, struct origin *origin);
 /* A frame was queued. */
 void ack_queued(struct port *port);
-/* Submits queued frames, as many as the link takes. */
-void ack_submit(struct port *port);
-/* The link reports a frame as delivered, or refused (code). */
-void ack_delivered(struct port *port, unsigned id, int code);
 /* Whether the link has taken the frame in that place. */
 bool ack_has(const struct port *port, uint64_t place);
 /* The oldest frame that it has not taken; false: there is none. */
 bool ack_oldest(const struct port *port, struct queued *ret);
+/* The position for queue_next() behind the frames that the link has taken. */
+size_t ack_position(const struct port *port);
 void ack_label(const struct port *port, char *buf, size_t size);
+
+/* --- the output (submit.c) -------------------------------------------------- */
+
+/* Submits queued frames, as many as the link takes. */
+void ack_submit(struct port *port);
+/* The link reports a frame as delivered, or refused (code). */
+void ack_delivered(struct port *port, unsigned id, int code);
+
+/* --- all of a bridge (acks.c) ----------------------------------------------- */
+
 /* Whether frames of the bridge are not confirmed; none is submitted any more. */
 bool acks_await(const struct bridge *b);
 /* They are submitted again. */

@@ -15,7 +15,8 @@ acks_await(const struct bridge *b)
 	struct port *port;
 	bool any = false;
 
-	ACKS_FOREACH(b, port) {
+	ACKS_FOREACH(b, port)
+	{
 		port->ack->held = true;
 		any |= port_open(port) && port->ack->n > 0;
 	}
@@ -27,7 +28,8 @@ acks_resume(const struct bridge *b)
 {
 	struct port *port;
 
-	ACKS_FOREACH(b, port) {
+	ACKS_FOREACH(b, port)
+	{
 		port->ack->held = false;
 		ack_queued(port);
 	}
@@ -39,8 +41,8 @@ acks_stop(const struct bridge *b)
 	struct port *port;
 
 	ACKS_FOREACH(b, port)
-		if (port->link->up && queue_empty(&port->queue))
-			endpoint_stop(port->node->endpoint);
+	if (port->link->up && queue_empty(&port->queue))
+		endpoint_stop(port->node->endpoint);
 }
 
 void
@@ -49,5 +51,5 @@ acks_close(const struct bridge *b, const char *why)
 	struct port *port;
 
 	ACKS_FOREACH(b, port)
-		link_close(port->link, why);
+	link_close(port->link, why);
 }

@@ -452,8 +452,8 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 }
 
 long
-batch_encode_one(struct batch *batch, const struct port *port,
-    const struct queued *frame)
+batch_encode_one(
+    struct batch *batch, const struct port *port, const struct queued *frame)
 {
 	batch_start(batch, NULL);
 	batch->data = port->node->bridge->out;

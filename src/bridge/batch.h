@@ -112,8 +112,8 @@ void batch_encode(struct batch *batch, struct node *to);
  */
 void batch_fill(struct batch *batch, struct port *port);
 /* Encodes one queued frame for its port, to data; returns the length, or -EINVAL, -EMSGSIZE. */
-long batch_encode_one(struct batch *batch, const struct port *port,
-    const struct queued *frame);
+long batch_encode_one(
+    struct batch *batch, const struct port *port, const struct queued *frame);
 /*
  * Replaces a frame that is queued for the port, if the route keeps only the latest of
  * each message and an older frame of the same message is queued.  The older frame is

@@ -133,7 +133,7 @@ struct port {
 	_Alignas(CACHE_LINE) struct decoder decoder;
 	uint8_t *held; /* bytes read and not yet decoded */
 	size_t held_size;
-	size_t least_read; /* bytes that are read at least: a whole datagram */
+	size_t least_read; /* bytes that are read at least: a whole message */
 	size_t
 	    refused_len; /* how much of the input begins with bytes that came without
 			     * the right to write, see refuse.c */

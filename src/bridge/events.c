@@ -97,8 +97,7 @@ port_new(struct node *node, struct link *link)
 	port->link = link;
 	port->conf = node->endpoint->conf;
 	port->due = port_due;
-	port->least_read =
-	    port->conf->ops->datagram != 0 ? TURN_BYTES : SMALL_REST;
+	port->least_read = port->conf->ops->confirms ? TURN_BYTES : SMALL_REST;
 	link->port = port;
 	TAILQ_INIT(&port->waiters);
 	port->fair = node->nsources > 1;

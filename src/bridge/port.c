@@ -447,8 +447,8 @@ port_update(struct port *port)
 	struct port *by;
 	bool can = port->link->up && !port->node->endpoint->paused;
 	bool room = port_room(port, &by) > 0;
-	bool read = can && room &&
-	    (!port->node->bridge->stopping || port->ack != NULL);
+	bool read =
+	    can && room && (!port->node->bridge->stopping || port->ack != NULL);
 
 	if (can && !room) {
 		waiter_join(port, by);

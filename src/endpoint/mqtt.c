@@ -45,7 +45,8 @@ io_label(const struct task *task, char *buf, size_t size)
 
 	switch (t->stage) {
 	case MQTT_CONNECTING:
-		snprintf(buf, size, "a connection to the broker %s", t->address);
+		snprintf(
+		    buf, size, "a connection to the broker %s", t->address);
 		break;
 	case MQTT_GREETING:
 		snprintf(buf, size, "the broker %s to accept the client",
@@ -223,8 +224,9 @@ ended(struct mqtt *t)
 	fail(t, why);
 }
 
-void
-mqtt_settle(struct mqtt *t)
+/* Handles what callbacks have reported.  The connection may be closed then. */
+static void
+settle(struct mqtt *t)
 {
 	struct link *link = &t->ep->link;
 	unsigned ndone = t->ndone;
@@ -262,33 +264,6 @@ mqtt_settle(struct mqtt *t)
 
 /* --- events ------------------------------------------------------------------ */
 
-/* Whether the socket is read, see mqtt_link.c. */
-static bool
-reads(const struct mqtt *t)
-{
-	if (t->stage != MQTT_OPEN || mqtt_conf_of(t)->subscribe == NULL)
-		return true;
-	return t->ep->link.reading && STAILQ_EMPTY(&t->received);
-}
-
-void
-mqtt_arm(struct mqtt *t)
-{
-	if (t->readable == NULL)
-		return;
-	if (reads(t)) {
-		event_add(t->readable, NULL);
-		TASK_WAIT(&t->io);
-	} else {
-		event_del(t->readable);
-		TASK_SET(&t->io, TASK_PAUSED);
-	}
-	if (lib->want_write(t->client->mosq))
-		event_add(t->writable, NULL);
-	else
-		event_del(t->writable);
-}
-
 /* The result of a function of the library that may have ended the connection. */
 static void
 note(struct mqtt *t, int r)
@@ -313,7 +288,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 	errno = 0;
 	note(t, lib->loop_read(t->client->mosq, 1));
-	mqtt_settle(t);
+	settle(t);
 	task_end(&t->io);
 }
 
@@ -327,7 +302,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	task_begin(&t->io);
 	errno = 0;
 	note(t, lib->loop_write(t->client->mosq, 1));
-	mqtt_settle(t);
+	settle(t);
 	if (link->up && !lib->want_write(t->client->mosq))
 		t->ep->owner->writable(link);
 	task_end(&t->io);
@@ -346,17 +321,16 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	TASK_SET(&t->timer_task, TASK_IDLE);
 	if (t->stage != MQTT_OPEN && !t->ended) {
 		snprintf(why, sizeof(why), "%s",
-		    t->stage == MQTT_CONNECTING
-			? "no answer from the host"
-			: "no answer from the broker");
+		    t->stage == MQTT_CONNECTING ? "no answer from the host"
+						: "no answer from the broker");
 		fail(t, why);
 	} else {
 		/* While the broker is not read, its answer is not seen. */
-		if (!t->ended && reads(t))
+		if (!t->ended && mqtt_reads(t))
 			note(t, lib->loop_misc(t->client->mosq));
 		if (!t->ended)
 			set_timer(t, t->keepalive_ns / KEEPALIVE_LOOKS);
-		mqtt_settle(t);
+		settle(t);
 	}
 	task_end(&t->timer_task);
 }
@@ -368,12 +342,10 @@ adopt_socket(struct mqtt *t)
 	struct event_base *base = t->ep->base;
 	short persist = EV_PERSIST;
 
-	t->fd = fcntl(
-	    lib->socket(t->client->mosq), F_DUPFD_CLOEXEC, 0);
+	t->fd = fcntl(lib->socket(t->client->mosq), F_DUPFD_CLOEXEC, 0);
 	if (t->fd < 0)
 		return -errno;
-	t->readable =
-	    event_new(base, t->fd, EV_READ | persist, on_readable, t);
+	t->readable = event_new(base, t->fd, EV_READ | persist, on_readable, t);
 	t->writable =
 	    event_new(base, t->fd, EV_WRITE | persist, on_writable, t);
 	if (t->readable != NULL && t->writable != NULL)
@@ -510,7 +482,8 @@ start(struct mqtt *t)
 	if (r < 0)
 		return r;
 	task_add(&t->io, t, io_label, "%s.broker", ep->conf->name);
-	task_add(&t->timer_task, t, timer_label, "%s.keepalive", ep->conf->name);
+	task_add(
+	    &t->timer_task, t, timer_label, "%s.keepalive", ep->conf->name);
 	t->timer_task.event = t->timer;
 	r = mqtt_client_connect(t->client, ep->base, t, on_connected);
 	if (r == -EAGAIN)

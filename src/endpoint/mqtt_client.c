@@ -30,8 +30,8 @@ on_log(struct mosquitto *mosq, void *arg, int level, const char *text)
 }
 
 static int
-set_tls(struct mqtt_client *client, const struct mqtt_conf *conf,
-    struct error *err)
+set_tls(
+    struct mqtt_client *client, const struct mqtt_conf *conf, struct error *err)
 {
 	int r;
 
@@ -63,9 +63,9 @@ set_user(struct mqtt_client *client, struct mqtt_conf *conf, struct error *err)
 	r = lib->username_pw_set(client->mosq, conf->user,
 	    conf->password_file != NULL ? password : NULL);
 	explicit_bzero(password, sizeof(password));
-	return r == MOSQ_ERR_SUCCESS ? 0
-				     : error_fail(err, -EINVAL, "'user': %s",
-					   lib->strerror(r));
+	return r == MOSQ_ERR_SUCCESS
+	    ? 0
+	    : error_fail(err, -EINVAL, "'user': %s", lib->strerror(r));
 }
 
 static int
@@ -81,11 +81,11 @@ set_will(struct mqtt_client *client, const struct endpoint_conf *conf,
 		return 0;
 	mqtt_will(conf, topic, sizeof(topic), &payload);
 	r = lib->will_set(client->mosq, topic,
-	    payload != NULL ? (int)strlen(payload) : 0, payload,
-	    (int)mqtt->qos, mqtt->retain);
-	return r == MOSQ_ERR_SUCCESS ? 0
-				     : error_fail(err, -EINVAL, "'will': %s",
-					   lib->strerror(r));
+	    payload != NULL ? (int)strlen(payload) : 0, payload, (int)mqtt->qos,
+	    mqtt->retain);
+	return r == MOSQ_ERR_SUCCESS
+	    ? 0
+	    : error_fail(err, -EINVAL, "'will': %s", lib->strerror(r));
 }
 
 static void
@@ -122,7 +122,7 @@ mqtt_client_new(const struct endpoint *ep, const char *address, bool v5,
 	connector_split(address, client->host, sizeof(client->host), &port);
 	client->port = atoi(port);
 	mqtt_client_id(ep->conf, id, sizeof(id));
-	if ((client->mosq = lib->new(id, clean, client)) == NULL) {
+	if ((client->mosq = lib->new (id, clean, client)) == NULL) {
 		free(client);
 		return error_fail(err, -EINVAL, "client_id '%.100s': %s", id,
 		    strerror(errno));
@@ -227,7 +227,8 @@ tls_reason(const struct mqtt_client *client, char *buf, size_t size)
 				text = meanings[i].meaning;
 			break;
 		}
-	snprintf(buf, size, "TLS handshake failed%s%s", *text ? ": " : "", text);
+	snprintf(
+	    buf, size, "TLS handshake failed%s%s", *text ? ": " : "", text);
 	return buf;
 }
 
@@ -269,7 +270,8 @@ static const struct {
 	int v5, v311;
 	const char *text;
 } refusals[] = {
-	{ MQTT_RC_BAD_USERNAME_OR_PASSWORD, CONNACK_REFUSED_BAD_USERNAME_PASSWORD,
+	{ MQTT_RC_BAD_USERNAME_OR_PASSWORD,
+	    CONNACK_REFUSED_BAD_USERNAME_PASSWORD,
 	    "bad user name or password (see 'user' and 'password_file')" },
 	{ MQTT_RC_NOT_AUTHORIZED, CONNACK_REFUSED_NOT_AUTHORIZED,
 	    "not authorized (see 'user', 'password_file' and 'client_id')" },
@@ -286,12 +288,11 @@ const char *
 mqtt_client_refusal(
     const struct mqtt_client *client, int code, char *buf, size_t size)
 {
-	const char *text = client->v5 ? lib->reason_string(code)
-				      : lib->connack_string(code);
+	const char *text =
+	    client->v5 ? lib->reason_string(code) : lib->connack_string(code);
 
 	for (size_t i = 0; i < NELEM(refusals); i++)
-		if (code ==
-		    (client->v5 ? refusals[i].v5 : refusals[i].v311))
+		if (code == (client->v5 ? refusals[i].v5 : refusals[i].v311))
 			text = refusals[i].text;
 	snprintf(buf, size, "the broker has refused it: %s", text);
 	return buf;

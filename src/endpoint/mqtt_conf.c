@@ -312,17 +312,17 @@ check_topics(const struct mqtt_conf *mqtt, struct error *err)
 		    "needs 'publish' or 'subscribe', or both, such as"
 		    " publish = site/%%h/%%e");
 	if (mqtt->publish != NULL)
-		r = check_topic("publish", mqtt->publish,
-		    strlen(mqtt->publish), true, err);
+		r = check_topic(
+		    "publish", mqtt->publish, strlen(mqtt->publish), true, err);
 	if (r == 0 && mqtt->will != NULL)
-		r = check_topic("will", mqtt->will,
-		    strcspn(mqtt->will, " \t"), false, err);
+		r = check_topic(
+		    "will", mqtt->will, strcspn(mqtt->will, " \t"), false, err);
 	if (r == 0 && mqtt_list(mqtt->subscribe, &list) < 0)
 		r = error_fail(err, -EINVAL,
 		    "'subscribe' has more than %d topics", MQTT_LIST_MAX);
 	for (unsigned i = 0; r == 0 && i < list.n; i++) {
-		r = check_topic("subscribe", list.word[i].at, list.word[i].len,
-		    false, err);
+		r = check_topic(
+		    "subscribe", list.word[i].at, list.word[i].len, false, err);
 		if (r == 0 && !is_filter(list.word[i].at, list.word[i].len))
 			r = error_fail(err, -EINVAL,
 			    "'subscribe': '%.*s': + and # stand for a whole"
@@ -353,17 +353,17 @@ mqtt_check(struct endpoint_conf *conf, struct error *err)
 		return error_fail(err, -EINVAL,
 		    "'client_id' has a %% before another letter than h");
 	if (mqtt->password_file != NULL && mqtt->user == NULL)
-		return error_fail(
-		    err, -EINVAL, "'password_file' needs 'user'");
+		return error_fail(err, -EINVAL, "'password_file' needs 'user'");
 	/* The library does not keep its side of the session, in which the broker would
 	 * take the number of a new message for that of an old one. */
 	if (mqtt->qos == 2 && mqtt->publish != NULL && mqtt->subscribe != NULL)
 		return error_fail(err, -EINVAL,
-		    "qos = 2 is for a section with 'publish' alone: make another"
+		    "qos = 2 is for a section with 'publish' alone: make "
+		    "another"
 		    " one for 'subscribe'");
 	if (mqtt->message_expiry != 0 && mqtt->version == MQTT_VERSION_311)
-		return error_fail(err, -EINVAL,
-		    "'message_expiry' needs version = 5");
+		return error_fail(
+		    err, -EINVAL, "'message_expiry' needs version = 5");
 	return 0;
 }
 

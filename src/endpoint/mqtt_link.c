@@ -1,7 +1,7 @@
 /*
  * mqtt_link: messages from and to a broker, as the frames of a link.
  *
- * A callback of the library only notes what it reports; mqtt_settle() handles that when the
+ * A callback of the library only notes what it reports; mqtt.c handles that when the
  * library has returned.  So nothing is forwarded, closed or freed inside of the library.
  *
  * In.  While a message waits to be read, or the link is not read because a destination is
@@ -46,8 +46,8 @@ on_connect(struct mosquitto *mosq, void *arg, int code, int flags,
 		properties, MQTT_PROP_RECEIVE_MAXIMUM, &value, false) != NULL &&
 	    value > 0)
 		t->window = MIN(t->window, (unsigned)value);
-	if (lib->property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE,
-		&value, false) != NULL)
+	if (lib->property_read_int16(
+		properties, MQTT_PROP_SERVER_KEEP_ALIVE, &value, false) != NULL)
 		t->keepalive_ns = value * NSEC_PER_SEC;
 }
 
@@ -135,8 +135,7 @@ static void
 keep(struct mqtt *t, const char *topic)
 {
 	size_t len = t->decoded.len, topic_len = strlen(topic);
-	struct mqtt_received *m =
-	    malloc(sizeof(*m) + len + topic_len);
+	struct mqtt_received *m = malloc(sizeof(*m) + len + topic_len);
 
 	if (m == NULL) {
 		refuse(t, topic, "out of memory");
@@ -150,8 +149,8 @@ keep(struct mqtt *t, const char *topic)
 }
 
 static void
-on_message(struct mosquitto *mosq, void *arg,
-    const struct mosquitto_message *m, const mosquitto_property *properties)
+on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *m,
+    const mosquitto_property *properties)
 {
 	struct mqtt *t = of(arg);
 	enum mqtt_encoding encoding =
@@ -233,6 +232,32 @@ mqtt_subscribe(struct mqtt *t)
 	}
 }
 
+bool
+mqtt_reads(const struct mqtt *t)
+{
+	if (t->stage != MQTT_OPEN || mqtt_conf_of(t)->subscribe == NULL)
+		return true;
+	return t->ep->link.reading && STAILQ_EMPTY(&t->received);
+}
+
+void
+mqtt_arm(struct mqtt *t)
+{
+	if (t->readable == NULL)
+		return;
+	if (mqtt_reads(t)) {
+		event_add(t->readable, NULL);
+		TASK_WAIT(&t->io);
+	} else {
+		event_del(t->readable);
+		TASK_SET(&t->io, TASK_PAUSED);
+	}
+	if (lib->want_write(t->client->mosq))
+		event_add(t->writable, NULL);
+	else
+		event_del(t->writable);
+}
+
 static ssize_t
 mqtt_read(struct link *link, void *buf, size_t size)
 {
@@ -278,8 +303,8 @@ topic_of(const struct mqtt *t, const struct origin *origin, char *buf)
 		.endpoint = origin != NULL ? origin->endpoint : name,
 		.topic = origin != NULL ? origin->topic : "",
 		.topic_len = origin != NULL ? origin->topic_len : 0 };
-	long n = mqtt_expand(conf->publish, strlen(conf->publish), &names, buf,
-	    MQTT_TOPIC_MAX);
+	long n = mqtt_expand(
+	    conf->publish, strlen(conf->publish), &names, buf, MQTT_TOPIC_MAX);
 
 	return n <= 0 ||
 		lib->pub_topic_check2(buf, (size_t)n) != MOSQ_ERR_SUCCESS
@@ -299,8 +324,7 @@ properties_of(const struct mqtt *t, const struct origin *origin)
 	if (origin != NULL && conf->encoding != MQTT_JSON)
 		lib->property_add_string_pair(&properties,
 		    MQTT_PROP_USER_PROPERTY, MQTT_ORIGIN,
-		    mqtt_origin_print(
-			origin, site_host(), text, sizeof(text)));
+		    mqtt_origin_print(origin, site_host(), text, sizeof(text)));
 	if (conf->message_expiry != 0)
 		lib->property_add_int32(&properties,
 		    MQTT_PROP_MESSAGE_EXPIRY_INTERVAL,

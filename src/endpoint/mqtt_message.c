@@ -137,8 +137,7 @@ set_frame(json_t *object, const uint8_t *frame, size_t len)
 	int r;
 
 	if (len == 0 || memchr(frame, '\0', len) == NULL)
-		text = json_stringn(
-		    len > 0 ? (const char *)frame : "", len);
+		text = json_stringn(len > 0 ? (const char *)frame : "", len);
 	if (text != NULL)
 		return json_object_set_new(object, "frame", text);
 	if ((encoded = malloc(BASE64_SIZE(len))) == NULL)
@@ -158,12 +157,11 @@ set_origin(json_t *object, const struct origin *origin, const char *host)
 	json_object_set_new(object, "time",
 	    json_string(print_time(origin->time_ns, text, sizeof(text))));
 	json_object_set_new(object, "host", json_string(shown));
-	json_object_set_new(
-	    object, "endpoint", json_string(origin->endpoint));
+	json_object_set_new(object, "endpoint", json_string(origin->endpoint));
 	snprintf(text, sizeof(text), "%016" PRIx64, origin->boot);
 	json_object_set_new(object, "boot", json_string(text));
-	json_object_set_new(object, "sequence",
-	    json_integer((json_int_t)origin->sequence));
+	json_object_set_new(
+	    object, "sequence", json_integer((json_int_t)origin->sequence));
 }
 
 static int
@@ -300,8 +298,8 @@ static int
 decode_json(const char *text, size_t len, struct mqtt_buffer *ret,
     struct origin_name *ret_name, bool *ret_named)
 {
-	json_t *object =
-	    json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	json_t *object = json_loadb(
+	    text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 	const char *frame;
 	size_t n;
 	int r = -EINVAL;

@@ -34,9 +34,10 @@ struct mqtt_done {
 struct mqtt {
 	struct endpoint *ep;
 	enum mqtt_stage stage;
-	unsigned broker;	 /* the one to be tried, or in use */
-	unsigned old;		 /* those that do not speak MQTT 5, a bit each */
-	bool clearing; /* the session has other topics, and is forgotten first */
+	unsigned broker; /* the one to be tried, or in use */
+	unsigned old;	 /* those that do not speak MQTT 5, a bit each */
+	bool
+	    clearing; /* the session has other topics, and is forgotten first */
 	char address[CONNECTOR_HOST_MAX + 8];
 	struct mqtt_client *client; /* NULL: closed */
 	/* A duplicate of the socket: the library closes its own one while libevent waits
@@ -45,7 +46,7 @@ struct mqtt {
 	struct event *readable, *writable, *timer;
 	struct task io, timer_task;
 	uint64_t keepalive_ns, timer_at;
-	/* What callbacks of the library have reported, and mqtt_settle() handles: */
+	/* What callbacks of the library have reported, and mqtt.c handles: */
 	bool accepted, session;
 	int refused; /* code of CONNACK, 0: it is not */
 	bool ended;
@@ -72,16 +73,13 @@ mqtt_conf_of(const struct mqtt *t)
 	return t->ep->conf->type_conf;
 }
 
-/* --- mqtt.c ---------------------------------------------------------------- */
-
-/* Handles what callbacks have reported.  The connection may be closed then. */
-void mqtt_settle(struct mqtt *t);
-/* Waits for what the state of the connection requires. */
-void mqtt_arm(struct mqtt *t);
-
 /* --- mqtt_link.c ------------------------------------------------------------ */
 
 extern const struct link_ops mqtt_link_ops;
+/* Whether the socket is read. */
+bool mqtt_reads(const struct mqtt *t);
+/* Waits for what the state of the connection requires. */
+void mqtt_arm(struct mqtt *t);
 /* Has the library report to the functions of this file. */
 void mqtt_callbacks(struct mqtt *t);
 /* Subscribes to the topics of the section. */

@@ -317,12 +317,12 @@ open_file(const char *dir, const char *path, struct error *err)
 	int fd;
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return error_fail(err, -errno, "cannot create %s: %s", dir,
-		    strerror(errno));
+		return error_fail(
+		    err, -errno, "cannot create %s: %s", dir, strerror(errno));
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return error_fail(err, -errno, "cannot open %s: %s", path,
-		    strerror(errno));
+		return error_fail(
+		    err, -errno, "cannot open %s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
 	close(fd);
@@ -344,8 +344,8 @@ records_in(int fd)
 }
 
 static int
-open_in(const char *dir, const char *name, struct origins **ret,
-    struct error *err)
+open_in(
+    const char *dir, const char *name, struct origins **ret, struct error *err)
 {
 	char path[512];
 	struct origins *o;
@@ -354,11 +354,11 @@ open_in(const char *dir, const char *name, struct origins **ret,
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	LIST_FOREACH(o, &opened, entry)
-		if (strcmp(o->path, path) == 0) {
-			o->users++;
-			*ret = o;
-			return 0;
-		}
+	if (strcmp(o->path, path) == 0) {
+		o->users++;
+		*ret = o;
+		return 0;
+	}
 	if ((fd = open_file(dir, path, err)) < 0)
 		return fd;
 	if ((head = map_file(fd, records_in(fd))) == NULL) {
@@ -374,8 +374,8 @@ open_in(const char *dir, const char *name, struct origins **ret,
 }
 
 int
-origins_open(const char *dir, const char *name, struct origins **ret,
-    struct error *err)
+origins_open(
+    const char *dir, const char *name, struct origins **ret, struct error *err)
 {
 	struct head *head;
 	int r = -ENOENT;
@@ -452,8 +452,7 @@ is_known(const struct origins *o, const struct origin_name *name)
 }
 
 enum origin_verdict
-origins_received(
-    struct origins *o, const struct origin_name *name, bool gaps)
+origins_received(struct origins *o, const struct origin_name *name, bool gaps)
 {
 	struct head *head = o->head;
 	uint64_t last;

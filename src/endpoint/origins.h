@@ -51,13 +51,12 @@ enum origin_verdict {
  * *ret is in memory only, and err says why; dir NULL: it is in memory only.  -EBUSY: another
  * daemon uses the file; -ENOMEM.  The same file can be opened more than once.
  */
-int origins_open(const char *dir, const char *name, struct origins **ret,
-    struct error *err);
+int origins_open(
+    const char *dir, const char *name, struct origins **ret, struct error *err);
 /* NULL is allowed. */
 void origins_close(struct origins *o);
 /* Sets the origin of the next frame of that endpoint, except the topic. */
-void origins_next(
-    struct origins *o, const char *endpoint, struct origin *ret);
+void origins_next(struct origins *o, const char *endpoint, struct origin *ret);
 /*
  * A frame of that origin was received: counts it if it is repeated, and those between it and
  * the last one as missing.  gaps: that is expected, and not counted.

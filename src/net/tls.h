@@ -88,8 +88,7 @@ struct tls_library {
 	    struct tls_session *, struct event_base *);
 	/* The SSL_CTX of a client's context, for a library that uses OpenSSL itself; it
 	 * expects that host, and is valid as long as the context.  NULL: out of memory. */
-	void *(*native)(
-	    struct tls_context *, const char *host, bool verify);
+	void *(*native)(struct tls_context *, const char *host, bool verify);
 	/* Why the certificate of the other side was not accepted; NULL: it was. */
 	const char *(*rejected)(const void *native);
 };

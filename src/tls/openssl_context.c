@@ -269,8 +269,7 @@ openssl_native(struct tls_context *context, const char *host, bool verify)
 	if (!verify)
 		return c->ssl;
 	SSL_CTX_set_verify(c->ssl, SSL_VERIFY_PEER, on_verify);
-	return openssl_expect(SSL_CTX_get0_param(c->ssl), host) ? c->ssl
-								 : NULL;
+	return openssl_expect(SSL_CTX_get0_param(c->ssl), host) ? c->ssl : NULL;
 }
 
 const char *

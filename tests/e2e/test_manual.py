@@ -250,6 +250,7 @@ def sample_keys():
 
 NEEDS = {"serial": "device = /dev/tty{n}", "tcp-server": "listen = {n}",
          "tcp-client": "connect = localhost:1", "udp": "send_to = {n}",
+         "mqtt": "broker = localhost:1\nsubscribe = x",
          "unix-server": "listen = /tmp/{n}", "unix-client": "connect = /tmp/{n}",
          "control": "listen = /tmp/c{n}", "http": "listen = {n}",
          "route": "from = ar1\nto = ar2"}
@@ -258,6 +259,7 @@ FRAMING_NEEDS = {"delimiter": "delimiter = \\x03\n", "fixed": "frame_size = 9\n"
 
 IN_GROUP = "listen = *:60001\nallow = 10.0.0.0/8\n"
 KEY_NEEDS = {"checksum_poly": "checksum = crc16\n", "multicast": IN_GROUP,
+             "password_file": "user = boat1\n",
              "line": "protocol = telnet\n",
              "rfc2217_deny": "protocol = rfc2217\nline = ar1\n",
              **dict.fromkeys(("interface", "ttl", "loopback"),
@@ -266,7 +268,7 @@ TLS_KEYS = {
     kind: dict(tls="yes", tls_cert=f"/etc/ttybridge/{name}.crt",
                tls_key=f"/etc/ttybridge/{name}.key")
     for kind, name in (("control", "server"), ("http", "server"), ("tcp-server", "server"),
-                       ("tcp-client", "client"))}
+                       ("tcp-client", "client"), ("mqtt", "client"))}
 ANY_KEYS = {"answer_match", "answer_match_hex", "answer_frames", "no_answer"}
 NEED_TLS = {"tls_cert", "tls_key", "tls_ca", "tls_name", "tls_verify", "handshake_timeout", "full",
             "roles"}
@@ -275,6 +277,7 @@ NEED_TLS = {"tls_cert", "tls_key", "tls_ca", "tls_name", "tls_verify", "handshak
 def own_files(text, directory):
     """The text with certificates, and a token, of the test's own."""
     (directory / "token").write_text("0123456789abcdef\n")
+    (directory / "password").write_text("secret\n")
     ca = Authority(directory)
     for name in ("server", "client"):
         ca.make(name)

@@ -28,7 +28,7 @@ $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive endpoint/permission \
 	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
 	endpoint/origins \
-	$(addprefix bridge/,ack forward enqueue flush batch history latest local_echo loss pace port port_spool queue% \
+	$(addprefix bridge/,ack submit forward enqueue flush batch history latest local_echo loss pace port port_spool queue% \
 	refuse saved_frame spool_job tap traffic))
 
 # These are of the client.
