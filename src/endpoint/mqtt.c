@@ -32,7 +32,7 @@
 /* The keepalive of the library is looked at that often within its time. */
 #define KEEPALIVE_LOOKS 4
 /* A connection that ends within this time does so because of another one, as a rule. */
-#define SOON_NS (5 * NSEC_PER_SEC)
+#define SOON_NS (2 * NSEC_PER_SEC)
 
 static const struct mqtt_library *const lib = &mqtt_library;
 
