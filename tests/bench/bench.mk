@@ -45,4 +45,8 @@ bench-clients: deps-build
 	$(MAKE) -j$(JOBS) all bench-tools
 	@tests/bench/clients.py --rounds $(ROUNDS)
 
-.PHONY: bench bench-clients bench-tools
+bench-mqtt: deps
+	$(MAKE) -j$(JOBS) all
+	@tests/bench/mqtt.py --rounds $(ROUNDS)
+
+.PHONY: bench bench-clients bench-mqtt bench-tools
