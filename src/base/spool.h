@@ -27,9 +27,8 @@
  *	 8  8  number of the frame
  *	16  8  time when it was received, in nanoseconds since 1970
  *	24  1  length of the name of the route, 0: none
- *	25  1  length of the metadata, at most 64
- *	26  1  flags, see enum spool_flags
- *	27  1  0
+ *	25  1  flags, see enum spool_flags
+ *	26  2  length of the metadata, at most 512
  *	28  4  length of the payload
  *
  * The body is the payload or, with SPOOL_SPELLED, the frame as it was received: the id of its
@@ -60,7 +59,7 @@
 #include "error.h"
 
 #define SPOOL_HEAD 32
-#define SPOOL_META_MAX 64
+#define SPOOL_META_MAX 512
 #define SPOOL_SPELLING 12
 #define SPOOL_ROUTE_MAX 255
 /* The longest record without its head. */

@@ -132,9 +132,8 @@ spool_encode(const struct spool_record *r, uint8_t *to)
 	put_le(to + 8, 0, 8);
 	put_le(to + 16, r->time_ns, 8);
 	to[24] = (uint8_t)r->route_len;
-	to[25] = (uint8_t)r->meta_len;
-	to[26] = r->flags;
-	to[27] = 0;
+	to[25] = r->flags;
+	put_le(to + 26, r->meta_len, 2);
 	put_le(to + 28, r->payload_len, 4);
 	to = put_bytes(to + SPOOL_HEAD, r->route, r->route_len);
 	to = put_bytes(to, r->meta, r->meta_len);
@@ -153,9 +152,10 @@ record_seal(uint8_t *record, uint64_t number)
 size_t
 record_length(const uint8_t *head)
 {
-	size_t len = get_le(head + 4, 4), named = (size_t)head[24] + head[25];
+	size_t len = get_le(head + 4, 4), meta = get_le(head + 26, 2);
+	size_t named = head[24] + meta;
 
-	if (len > SPOOL_BODY_MAX || named > len || head[25] > SPOOL_META_MAX ||
+	if (len > SPOOL_BODY_MAX || named > len || meta > SPOOL_META_MAX ||
 	    get_le(head + 28, 4) > len - named)
 		return 0;
 	return SPOOL_HEAD + len;
@@ -197,8 +197,8 @@ spool_decode(
 	ret->number = get_le(p + 8, 8);
 	ret->time_ns = record_time(p);
 	ret->route_len = p[24];
-	ret->meta_len = p[25];
-	ret->flags = p[26];
+	ret->flags = p[25];
+	ret->meta_len = get_le(p + 26, 2);
 	ret->payload_len = record_payload(p);
 	ret->route = (const char *)p + SPOOL_HEAD;
 	ret->meta = p + SPOOL_HEAD + ret->route_len;

@@ -308,7 +308,6 @@ struct bridge {
 	unsigned ndemand; /* endpoints that are open on demand (demand.c) */
 	struct event *demand;
 	struct task demand_task;
-	const char *state_dir; /* where spools are, NULL: nowhere */
 	unsigned nlogs; /* nodes with a log or a history of input (record.c) */
 	struct tap log_tap;
 	struct event *log_timer;

@@ -6,9 +6,8 @@
 #include "batch.h"
 #include "port_spool.h"
 
-/* The frame to be dropped first. */
-static bool
-oldest_frame(const struct port *port, struct queued *ret)
+bool
+port_oldest(const struct port *port, struct queued *ret)
 {
 	return port->ack != NULL ? ack_oldest(port, ret)
 				 : queue_head(&port->queue, ret);
@@ -23,7 +22,7 @@ make_room(struct port *port, size_t cost, enum drop_reason reason)
 	if (cost > port->queue.limit)
 		return false;
 	while (port->queue.bytes + cost > port->queue.limit &&
-	    oldest_frame(port, &oldest)) {
+	    port_oldest(port, &oldest)) {
 		port_drop(port, reason, oldest.payload, oldest.len);
 		queue_remove(&port->queue, oldest.place);
 	}
@@ -76,7 +75,7 @@ port_queue(
 	}
 	if (latest_replace(port, &q, false, &enter))
 		return true;
-	if (port->spool != NULL && port_spool_put(port, &q, &queued))
+	if (port->spool != NULL && port_spool_put(port, batch, &q, &queued))
 		return queued;
 	if (!port_admits(port, item->len, &reason)) {
 		port_drop(port, reason, item->payload, item->len);

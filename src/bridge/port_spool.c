@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 
+#include "ack.h"
 #include "log.h"
 #include "port_spool.h"
 #include "warning.h"
@@ -183,21 +184,27 @@ port_spool_activate(struct port_spool *ps)
 }
 
 bool
-port_spool_put(struct port *port, const struct queued *q, bool *ret_queued)
+port_spool_put(struct port *port, const struct batch *batch,
+    const struct queued *frame, bool *ret_queued)
 {
+	_Alignas(struct origin) uint8_t origin[ORIGIN_SIZE_MAX];
 	struct port_spool *ps = port->spool;
 	enum drop_reason reason = DROP_MEMORY;
+	struct queued q = *frame;
 
-	if (!is_needed(port, q->len))
+	if (!is_needed(port, q.len))
 		return false;
 	if (!port->spooling)
 		port_spool_activate(ps);
 	if (!port->spooling)
 		return false;
 	port->node->bridge->queued = true;
-	*ret_queued = admits(port, &reason) && queue_add(&ps->pending, q) == 0;
+	*ret_queued = admits(port, &reason);
+	if (*ret_queued && port->ack != NULL)
+		ack_identify(port, batch, &q, (struct origin *)(void *)origin);
+	*ret_queued = *ret_queued && queue_add(&ps->pending, &q) == 0;
 	if (!*ret_queued)
-		port_drop(port, reason, q->payload, q->len);
+		port_drop(port, reason, q.payload, q.len);
 	if (!ps->busy)
 		port_spool_start(ps);
 	else if (!ps->hurried && ps->pending.bytes > PENDING_SOME) {
@@ -504,9 +511,9 @@ port_expire(struct port *port)
 	uint64_t now = task_now(), age = port->conf->frame_age;
 	struct queued q;
 
-	while (queue_head(&port->queue, &q) && q.since_ns + age < now) {
+	while (port_oldest(port, &q) && q.since_ns + age < now) {
 		port_drop(port, DROP_EXPIRED, q.payload, q.len);
-		queue_pop(&port->queue);
+		queue_remove(&port->queue, q.place);
 	}
 }
 

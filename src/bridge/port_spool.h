@@ -38,7 +38,7 @@
 #ifndef PORT_SPOOL_H
 #define PORT_SPOOL_H
 
-#include "forward.h"
+#include "batch.h"
 #include "spool.h"
 #include "writer.h"
 
@@ -117,8 +117,8 @@ port_spool_count(const struct port *port, size_t *bytes, size_t *frames)
  * A frame has to wait, and the port has a spool.  True: it went there, or was dropped by the
  * policy (*ret_queued); false: it is to be queued in memory.
  */
-bool port_spool_put(
-    struct port *port, const struct queued *q, bool *ret_queued);
+bool port_spool_put(struct port *port, const struct batch *batch,
+    const struct queued *frame, bool *ret_queued);
 /* How much the port can accept; only if it has a spool. */
 size_t port_spool_room(const struct port *port);
 /* Whether the spool has reached its limit. */

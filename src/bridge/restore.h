@@ -63,6 +63,8 @@ void frame_read(struct unpack *u, struct queued *q);
  * include.
  */
 void frame_read_wire(struct unpack *u, struct queued *q);
+/* The origin that was saved; it is valid until the next call.  False: it is not one. */
+bool frame_origin(const uint8_t *at, size_t len, struct queued *q);
 #define FRAME_SIZE_MIN (3 * sizeof(uint64_t)) /* in any version */
 
 /* --- for the bridge ------------------------------------------------------- */

@@ -57,30 +57,34 @@ find_payload(struct queued *q)
 		q->payload = at;
 }
 
-/* The origin, if it was saved; it is valid until the next call. */
-static void
-read_origin(struct unpack *u, struct queued *q)
+bool
+frame_origin(const uint8_t *at, size_t len, struct queued *q)
 {
 	static _Alignas(struct origin) uint8_t buf[ORIGIN_SIZE_MAX];
 	const struct origin *origin = (const void *)buf;
+
+	if (len < sizeof(*origin) || len > sizeof(buf))
+		return false;
+	memcpy(buf, at, len);
+	if (len != sizeof(*origin) + origin->topic_len ||
+	    memchr(origin->endpoint, '\0', sizeof(origin->endpoint)) == NULL)
+		return false;
+	q->origin = origin;
+	q->origin_len = len;
+	return true;
+}
+
+/* The origin, if it was saved. */
+static void
+read_origin(struct unpack *u, struct queued *q)
+{
 	struct span span;
 
 	if (u->version < PACK_ORIGINS)
 		return;
 	unpack_span(u, &span);
-	if (span.len == 0 || span.len > sizeof(buf)) {
-		u->failed |= span.len > 0;
-		return;
-	}
-	memcpy(buf, span.at, span.len);
-	if (span.len < sizeof(*origin) ||
-	    span.len != sizeof(*origin) + origin->topic_len ||
-	    memchr(origin->endpoint, '\0', sizeof(origin->endpoint)) == NULL) {
+	if (span.len > 0 && !frame_origin(span.at, span.len, q))
 		u->failed = true;
-		return;
-	}
-	q->origin = origin;
-	q->origin_len = span.len;
 }
 
 void

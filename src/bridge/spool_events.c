@@ -13,6 +13,7 @@
 #include "checksum.h"
 #include "log.h"
 #include "port_spool.h"
+#include "site.h"
 #include "warning.h"
 
 /* After the disk has failed, this time passes before it is tried for another outage. */
@@ -215,7 +216,7 @@ label(const struct task *task, char *buf, size_t size)
 static bool
 allocate(struct port *port, struct port_spool *ps)
 {
-	const char *parent = port->node->bridge->state_dir;
+	const char *parent = site_state_dir();
 
 	ps->port = port;
 	ps->job.run = on_run;
@@ -339,7 +340,7 @@ open_spool(struct port *port)
 	struct error err = { "out of memory" };
 	int r = -ENOMEM;
 
-	if (ps != NULL && port->node->bridge->state_dir == NULL)
+	if (ps != NULL && site_state_dir() == NULL)
 		error_set(&err, "there is no state_dir");
 	else if (ps != NULL && allocate(port, ps) &&
 	    (r = open_files(ps, &err)) == 0)

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "port_spool.h"
+#include "restore.h"
 
 /* The bytes that are written at a time, and the part of the limit that they are at most. */
 #define WRITE_SIZE ((size_t)256 * 1024)
@@ -150,6 +151,8 @@ encode(struct spool_work *work, const struct queued *q,
 		.route_len = route != NULL
 		    ? MIN(strlen(route->name), (size_t)SPOOL_ROUTE_MAX)
 		    : 0,
+		.meta = (const void *)q->origin,
+		.meta_len = q->origin_len,
 		.body = q->payload,
 		.body_len = q->len,
 		.payload_len = q->len };
@@ -161,7 +164,7 @@ encode(struct spool_work *work, const struct queued *q,
 	}
 	spool_encode(&r, to);
 	if (q->wire != NULL) {
-		put32(to + 4, r.route_len + body_size(q));
+		put32(to + 4, r.route_len + r.meta_len + body_size(q));
 		put_spelled(to + spool_size(&r), q);
 		work->out_len += body_size(q);
 	}
@@ -195,7 +198,8 @@ port_spool_encode(struct port_spool *ps)
 	spool_clock_get(&clock);
 	work->out_len = 0;
 	while (queue_next(&ps->pending, &pos, &q)) {
-		need = SPOOL_HEAD + SPOOL_ROUTE_MAX + body_size(&q);
+		need =
+		    SPOOL_HEAD + SPOOL_ROUTE_MAX + q.origin_len + body_size(&q);
 		if (work->out_len > 0 && work->out_len + need > most)
 			break;
 		if (!reserve(work, MAX(work->out_len + need, most)))
@@ -225,6 +229,8 @@ spool_frame(const struct spool_record *r, const struct spool_clock *clock,
 	*ret_age = clock->real - MIN(clock->real, r->time_ns);
 	ret->since_ns = *ret_age < clock->now ? clock->now - *ret_age : 1;
 	if (ret->payload == NULL || ret->len > FRAMING_MAX_FRAME)
+		return false;
+	if (r->meta_len > 0 && !frame_origin(r->meta, r->meta_len, ret))
 		return false;
 	if (r->flags & SPOOL_SPELLED) {
 		ret->spelled = (uint32_t)get32(r->body);

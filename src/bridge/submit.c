@@ -8,6 +8,7 @@
 
 #include "ack.h"
 #include "batch.h"
+#include "port_spool.h"
 
 /* Frames that are submitted before others are served. */
 #define TURN_FRAMES 256
@@ -105,6 +106,8 @@ ack_submit(struct port *port)
 	unsigned left = TURN_FRAMES;
 
 	ack->triggered = false;
+	if (port->conf->frame_age != 0)
+		port_expire(port);
 	while (!ack->held && port_open(port) && left > 0 && submit_next(port))
 		left--;
 	if (left == 0)

@@ -78,7 +78,6 @@ take_daemon_conf(struct config *c)
 	free(conf.state_dir);
 	conf = c->daemon;
 	memset(&c->daemon, 0, sizeof(c->daemon));
-	bridge->state_dir = conf.state_dir;
 	site_set(conf.name, conf.state_dir);
 	log_set_level(options->verbose
 		? LOG_DEBUG
