@@ -65,7 +65,7 @@ struct port_spool {
 	    *files; /* of the thread while busy; NULL: it cannot be opened */
 	struct writer_job job;
 	struct spool_work work;
-	bool busy, hurried; /* the job is urgent */
+	bool busy, hurried;   /* the job is urgent */
 	struct queue pending; /* not written yet, the oldest first */
 	size_t copied; /* payload of those of them that are in the queue, too */
 	uint64_t fed;

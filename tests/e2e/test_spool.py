@@ -422,7 +422,7 @@ def test_a_full_disk(place, daemon):
         pump((a, b), lambda: len(got(b)) >= 500 - v["dropped"])
         numbers = [int(line.split()[1]) for line in got(b)]
         assert numbers == sorted(set(numbers)) and numbers[-1] == 500
-        assert d.stderr().count("No space left") == 1
+        assert d.stderr().count(f"its spool '{disk}") == 1
         d.kill()
     finally:
         subprocess.run(["umount", "-l", disk])
