@@ -94,12 +94,20 @@ ack_position(const struct port *port)
 	return pos;
 }
 
-bool
+/* The oldest frame that the link has not taken. */
+static bool
 ack_oldest(const struct port *port, struct queued *ret)
 {
 	size_t pos = ack_position(port);
 
 	return queue_next(&port->queue, &pos, ret);
+}
+
+bool
+port_oldest(const struct port *port, struct queued *ret)
+{
+	return port->ack != NULL ? ack_oldest(port, ret)
+				 : queue_head(&port->queue, ret);
 }
 
 bool

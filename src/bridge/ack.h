@@ -39,8 +39,11 @@ void ack_identify(const struct port *port, const struct batch *batch,
 void ack_queued(struct port *port);
 /* Whether the link has taken the frame in that place. */
 bool ack_has(const struct port *port, uint64_t place);
-/* The oldest frame that it has not taken; false: there is none. */
-bool ack_oldest(const struct port *port, struct queued *ret);
+/*
+ * The frame that is dropped first, of any port: the oldest one, which its link has not taken.
+ * False: there is none.
+ */
+bool port_oldest(const struct port *port, struct queued *ret);
 /* The position for queue_next() behind the frames that the link has taken. */
 size_t ack_position(const struct port *port);
 void ack_label(const struct port *port, char *buf, size_t size);

@@ -138,8 +138,6 @@ unsigned port_write(struct port *port, const struct batch *batch);
 /* Queues a frame that cannot be written now; false: it was dropped.  (enqueue.c) */
 bool port_queue(
     struct port *port, const struct batch *batch, const struct item *item);
-/* The frame of the queue that is dropped first; false: there is none. */
-bool port_oldest(const struct port *port, struct queued *ret);
 /* Updates counters, latency and progress for frames that were written. */
 void port_account(struct port *port, const struct batch *batch, unsigned n);
 

@@ -6,13 +6,6 @@
 #include "batch.h"
 #include "port_spool.h"
 
-bool
-port_oldest(const struct port *port, struct queued *ret)
-{
-	return port->ack != NULL ? ack_oldest(port, ret)
-				 : queue_head(&port->queue, ret);
-}
-
 /* Drops the oldest frames until one of that cost fits. */
 static bool
 make_room(struct port *port, size_t cost, enum drop_reason reason)

@@ -19,9 +19,8 @@ enum pack_version {
 	PACK_FILTERS, /* filters of links, and lines that clients control */
 	PACK_PERMISSIONS, /* who may write */
 	PACK_HISTORY,	  /* histories of endpoints */
-	PACK_CHOICES,	  /* which of its endpoints a route uses */
-	PACK_SPOOL,	  /* frames in spools, and why frames there were lost */
-	PACK_ORIGINS	  /* identities of frames */
+	/* identities of frames, frames in spools, and which endpoints a route uses */
+	PACK_ORIGINS
 };
 #define PACK_VERSION PACK_ORIGINS
 

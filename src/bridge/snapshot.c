@@ -51,7 +51,7 @@ read_traffic(struct unpack *u, struct traffic *t)
 	struct span span;
 
 	unpack_span(u, &span);
-	if (u->version < PACK_SPOOL)
+	if (u->version < PACK_ORIGINS)
 		return read_old_traffic(&span, t);
 	if (span.len == sizeof(*t)) {
 		memcpy(t, span.at, sizeof(*t));
@@ -288,9 +288,9 @@ read_all(struct snapshot *h, struct unpack *u)
 			h->route[n].too_long = unpack_number(u);
 		for (n = 0; u->version >= PACK_EXCHANGES && n < h->nroutes; n++)
 			read_stats(u, &h->route[n]);
-		for (n = 0; u->version >= PACK_CHOICES && n < h->nroutes; n++)
+		for (n = 0; u->version >= PACK_ORIGINS && n < h->nroutes; n++)
 			read_choice(u, &h->route[n]);
-		for (n = 0; u->version >= PACK_SPOOL && n < h->nnodes; n++)
+		for (n = 0; u->version >= PACK_ORIGINS && n < h->nnodes; n++)
 			h->node[n].spooled = unpack_number(u);
 	}
 	return u->failed || u->left > 0 ? -EINVAL : 0;

@@ -81,9 +81,10 @@ const struct key daemon_keys[] = {
 	    .type = KEY_STRING,
 	    .def = "/var/lib/ttybridge",
 	    .offset = DAEMON(state_dir),
-	    .help = "the directory of spools, of captures that are given without"
-		    " one, and of what [mqtt] endpoints keep;"
-		    " $STATE_DIRECTORY if that is set" },
+	    .help =
+		"the directory of spools, of captures that are given without"
+		" one, and of what [mqtt] endpoints keep;"
+		" $STATE_DIRECTORY if that is set" },
 	{ .name = NULL },
 };
 
