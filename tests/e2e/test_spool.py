@@ -82,7 +82,7 @@ def in_segment(path):
     number, = struct.unpack_from("<Q", data, 8)
     assert path.name == f"{number:016x}.seg"
     while at + HEAD <= len(data):
-        crc, length, n, _, route, meta, flags, _ = struct.unpack_from("<IIQQBBBB", data, at)
+        crc, length, n, _, route, flags, meta = struct.unpack_from("<IIQQBBH", data, at)
         end = at + HEAD + length
         if n != number or end > len(data) or crc != zlib.crc32(data[at + 4:end]):
             break
