@@ -11,6 +11,7 @@ from broker import Mosquitto, Nats
 from certificates import Authority
 from harness import (expect, flush, free_port, pump, route, same, section,
                      serial, tcp_server, wait_for)
+from test_handover import restart
 
 
 @pytest.fixture
@@ -347,7 +348,7 @@ def test_a_sender_that_starts_again_goes_on(pty, daemon, broker, directory, numb
         b.start()
     else:
         boat.kill()
-        boat = daemon(conf)
+        boat = daemon(conf, settled=False)
         boat.wait_state("m", "up")
         a.send(lines_of(b"a", 30, 30))
     pump([a, out], lambda: out.received.count(b"\n") >= 60)
@@ -537,3 +538,38 @@ def test_nats_with_version_3(pty, daemon, broker, directory):
     places = [sent.index(x) for x in got]
     assert places == sorted(set(places))
     assert len(got) + shore.number("m/missing") == 200
+
+
+# --- with a spool -----------------------------------------------------------------
+
+@pytest.mark.parametrize("how", ["stop", "restart"])
+def test_what_waits_in_a_spool_keeps_its_origin(pty, daemon, broker, directory, how):
+    """The topic as well.  An outage outlives the daemon, and each frame arrives once."""
+    b = broker()
+    gps, far = pty("gps"), pty("far")
+    receiver = daemon(site(directory, "shore") + serial("far", far, framing="line") +
+                      section("mqtt", "m", broker=b.address, subscribe="site/#"))
+    conf = site(directory, "boat") + serial("gps", gps, framing="line") + section(
+        "mqtt", "m", broker=b.address, publish="site/%h/%e", queue="4K", spool="1M",
+        spool_sync="always")
+    boat = daemon(conf)
+    boat.wait_state("m", "up")
+    receiver.wait_state("m", "up")
+    gps.send(lines_of(b"a", 1, 10))
+    expect(far, lines_of(b"a", 1, 10), [gps])
+    b.end()
+    boat.wait_state("m", "lost")
+    gps.send(lines_of(b"a", 11, 1000))
+    pump([gps], lambda: boat.number("m/offered") == 1010, what="the frames")
+    wait_for(lambda: "0 frames" not in boat.control("spool m"))
+    if how == "restart":
+        restart(boat, [gps])
+    else:
+        boat.stop()
+        boat = daemon(conf, settled=False)
+    gps.send(lines_of(b"a", 1011, 10))
+    b.start()
+    expect(far, lines_of(b"a", 11, 1010), [gps])
+    pump([gps], lambda: boat.number("m/queued_frames") == 0, what="confirmations")
+    assert receiver.number("m/missing") == 0
+    assert boat.dropped("m") == 0
