@@ -61,7 +61,7 @@ tables(const uint8_t *message, size_t len)
 	struct systems *systems = NULL;
 	struct mavlink m;
 	uint64_t now = NSEC_PER_SEC;
-	int here, there;
+	static int here, there;
 
 	if (d == NULL && (d = duplicates_new()) == NULL)
 		return;
