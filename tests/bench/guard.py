@@ -21,7 +21,7 @@ from suites import Test
 
 FILE = HERE / "guard.txt"
 MARGIN = 1.05
-RUNS = 6                    # at most: those of one program differ by 3 %
+RUNS = 12                   # at most: those of one program differ by 3 %
 
 # name, format on side A and B, clients of TCP, frames written at once where
 # instructions are counted
