@@ -49,7 +49,7 @@ def test_help_names_every_command_on_a_line_of_its_own(two):
         assert len(line) <= 100
     full = {line.split()[0] for line in lines if "access = full]" in line}
     assert full == {"set", "send", "ask", "gather", "race", "stream", "scan", "capture", "pause", "resume", "reopen", "break",
-                    "reset", "cancel", "reload"}
+                    "reset", "cancel", "reload", "spool"}
 
 
 def test_help_of_one_command_tells_about_it_alone(two):
