@@ -33,7 +33,7 @@ from bridges import DAEMON
 
 SENDERS, STUCK, READERS = 200, 200, 600
 CONNECTED_IN = 4            # seconds, which are not measured
-HANDSHAKE_TIMEOUT = 3       # seconds, then those that are cut connect again
+HANDSHAKE_TIMEOUT = 10       # seconds, then those that are cut connect again
 SEND_EVERY = 0.1            # seconds
 QUANTILES = "p50", "p99", "p999"
 RATE = 64 * 1440            # bytes a second, each way
