@@ -13,6 +13,7 @@
 
 #include "ini_reader.h"
 #include "warn_exchange.h"
+#include "warn_routes.h"
 
 struct warner {
 	const struct config *c;
@@ -447,95 +448,7 @@ warn_paths(struct warner *w, const char *file)
 	}
 }
 
-/* --- routes -------------------------------------------------------------- */
-
-static void
-warn_nmea(struct warner *w, const struct route_conf *conf)
-{
-	const char *list = conf->match_nmea, *word;
-	size_t len;
-
-	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
-		bool out = *word == '!';
-
-		word += out;
-		len -= out;
-		/*
-		 * Names such as GPRMC have a talker of two letters and three more;
-		 * proprietary ones, P and three or more.
-		 */
-		if (memchr(word, '*', len) != NULL || len > 4 ||
-		    (len == 4 && strchr("Pp?", *word) != NULL))
-			continue;
-		warning_add(w->faults, conf->file, conf->line,
-		    "key 'match_nmea' in [route %s]: '%.*s' does not match"
-		    " any sentence; write *%.*s to match those of all"
-		    " talkers",
-		    conf->name, (int)len, word, (int)len, word);
-	}
-}
-
-/* Warns if frames of the source can be longer than the expression can search. */
-static bool
-warn_longest(struct warner *w, const struct route *route, const char *key,
-    const struct expression *e, unsigned from, uint64_t work)
-{
-	const struct route_conf *conf = w->c->routes[route->number];
-	const struct endpoint_conf *source = w->c->endpoints[from];
-	size_t longest = e == NULL ? SIZE_MAX : expression_longest(e, work);
-
-	if (longest >= source->framing.max_frame)
-		return false;
-	warning_add(w->faults, conf->file, conf->line,
-	    "key '%s' in [route %s]: frames of '%s' over %zu bytes cost too"
-	    " much: they do not pass, and are counted as too_long; 'max_frame'"
-	    " allows %llu",
-	    key, conf->name, source->name, longest,
-	    (unsigned long long)source->framing.max_frame);
-	return true;
-}
-
-/* Gives at most one warning for each expression. */
-static void
-warn_expression(struct warner *w, struct route *route, const char *key,
-    const struct expression *e)
-{
-	for (unsigned i = 0; e != NULL && i < w->routes->nsources; i++) {
-		const struct route_source *s = &w->routes->source[i];
-
-		for (unsigned j = 0; j < s->ntargets; j++)
-			for (unsigned k = 0; k < s->targets[j].nvia; k++)
-				if (s->targets[j].via[k] == route &&
-				    warn_longest(w, route, key, e, i,
-					s->targets[j].work))
-					return;
-	}
-}
-
-static void
-warn_tried(struct warner *w, const struct route_conf *conf, const char *key,
-    const struct expression *e)
-{
-	if (e != NULL && expression_is_tried(e))
-		warning_add(w->faults, conf->file, conf->line,
-		    "key '%s' in [route %s] has a cost that is not known in"
-		    " advance, because it %s: frames that take too long do not"
-		    " pass, and are counted as too_long",
-		    key, conf->name, expression_why_tried(e));
-}
-
-static void
-warn_expressions(struct warner *w)
-{
-	for (unsigned i = 0; i < w->routes->nroutes; i++) {
-		struct route *route = w->routes->route[i];
-
-		warn_expression(w, route, "match", route->match);
-		warn_expression(w, route, "reject", route->reject);
-		warn_tried(w, w->c->routes[i], "match", route->match);
-		warn_tried(w, w->c->routes[i], "reject", route->reject);
-	}
-}
+/* --- all of them ---------------------------------------------------------- */
 
 /* Builds the table, which does not own the sections. */
 static int
@@ -580,7 +493,7 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 	if (r == 0) {
 		if (w.routes != NULL) {
 			note_routes(&w);
-			warn_expressions(&w);
+			warn_expressions(c, w.routes, faults);
 		} else
 			note_all(&w);
 		for (unsigned i = 0; i < c->nendpoints; i++)
@@ -589,8 +502,7 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 			warn_log(&w, c->endpoints[i]);
 		for (unsigned i = 0; i < c->ncontrols; i++)
 			warn_control(&w, c->controls[i]);
-		for (unsigned i = 0; i < c->nroutes; i++)
-			warn_nmea(&w, c->routes[i]);
+		warn_nmea(c, faults);
 		if (file != NULL)
 			warn_paths(&w, file);
 		r = warn_exchanges(c, faults);

@@ -1,0 +1,15 @@
+/*
+ * warn_routes: warnings about the filters of routes.
+ */
+#ifndef WARN_ROUTES_H
+#define WARN_ROUTES_H
+
+#include "config.h"
+
+/* Sentences that do not match any. */
+void warn_nmea(const struct config *c, struct faults *faults);
+/* Expressions whose cost frames may exceed; routes: the table of the configuration. */
+void warn_expressions(
+    const struct config *c, struct routes *routes, struct faults *faults);
+
+#endif
