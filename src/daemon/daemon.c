@@ -27,6 +27,7 @@
 #include "capture.h"
 #include "ports.h"
 #include "daemon.h"
+#include "event_loop.h"
 #include "http.h"
 #include "link.h"
 #include "serial.h"
@@ -41,8 +42,6 @@
 #define EXIT_RUN 1
 /* The interval at which it checks whether all queues are written, while it stops. */
 #define DRAIN_STEP_US 10000
-/* More timers than are ever set at a time, except with thousands of connections. */
-#define TIMERS 1024
 
 static const struct options *options;
 static char
@@ -410,59 +409,6 @@ raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/*
- * The event loop keeps its timers in an array that grows and never shrinks.  Reserving
- * more entries than will be used ensures that setting a timer later cannot fail.
- */
-static int
-reserve_timers(void)
-{
-	static const struct timeval far = { .tv_sec = 3600 };
-	struct event *timer = calloc(TIMERS, sizeof(*timer));
-	unsigned n = 0;
-
-	while (timer != NULL && n < TIMERS &&
-	    evtimer_assign(&timer[n], base, on_controls, NULL) == 0 &&
-	    evtimer_add(&timer[n], &far) == 0)
-		n++;
-	for (unsigned i = 0; i < n; i++)
-		evtimer_del(&timer[i]);
-	free(timer);
-	return n == TIMERS ? 0 : -ENOMEM;
-}
-
-static void
-on_libevent(int severity, const char *text)
-{
-	static const int level[] = {
-		[EVENT_LOG_DEBUG] = LOG_DEBUG,
-		[EVENT_LOG_MSG] = LOG_INFO,
-		[EVENT_LOG_WARN] = LOG_WARNING,
-		[EVENT_LOG_ERR] = LOG_ERR,
-	};
-
-	log_at(level[severity], "libevent: %s", text);
-}
-
-/*
- * Timers use the time at which they are set, not a time that the loop caches in each
- * turn.
- */
-static struct event_base *
-make_base(void)
-{
-	struct event_config *ec = event_config_new();
-	struct event_base *made;
-
-	if (ec == NULL)
-		return NULL;
-	event_config_set_flag(
-	    ec, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME);
-	made = event_base_new_with_config(ec);
-	event_config_free(ec);
-	return made;
-}
-
 /* Finds the path of the program, which also is valid after an upgrade. */
 static void
 find_program(void)
@@ -493,8 +439,7 @@ start(struct config *c, const struct faults *warnings, struct error *err)
 	signal(SIGXFSZ, SIG_IGN);
 	log_open();
 	find_program();
-	event_set_log_callback(on_libevent);
-	if ((base = make_base()) == NULL || reserve_timers() < 0)
+	if ((base = event_loop_new()) == NULL)
 		return -ENOMEM;
 	warnings_open(base);
 	if ((r = start_signals()) < 0 || (r = bridge_new(base, &bridge)) < 0)
