@@ -7,12 +7,12 @@
 
 #include "batch.h"
 #include "change.h"
+#include "change_node.h"
 #include "demand.h"
 #include "exchange.h"
 #include "failover.h"
 #include "log.h"
 #include "node_warnings.h"
-#include "pace.h"
 #include "port_spool.h"
 #include "record.h"
 #include "restore.h"
@@ -346,39 +346,6 @@ switch_over(struct change *change)
 	bridge_restore(b);
 }
 
-/* Takes over the counters and, where both nodes have a single port, the queued frames. */
-static void
-inherit(struct node *to, struct node *from)
-{
-	struct port *old = TAILQ_FIRST(&from->ports);
-	struct port *new = TAILQ_FIRST(&to->ports);
-
-	to->endpoint->paused = from->endpoint->paused;
-	if (to->endpoint->conf->ops == from->endpoint->conf->ops) {
-		to->history = from->history;
-		from->history = NULL;
-	}
-	if (old == NULL || new == NULL || from->endpoint->conf->ops->several ||
-	    to->endpoint->conf->ops->several) {
-		if (old != NULL) {
-			port_spool_end(old);
-			port_drop_waiting(old);
-		}
-		node_traffic(from, &to->retired);
-		return;
-	}
-	to->retired = from->retired;
-	new->traffic = old->traffic;
-	new->in_flight = old->in_flight;
-	memset(&old->in_flight, 0, sizeof(old->in_flight));
-	queue_free(&new->queue);
-	new->queue = old->queue;
-	new->queue.limit = to->endpoint->conf->queue;
-	queue_init(&old->queue, 0);
-	port_keep_queue(new);
-	port_spool_move(old, new);
-}
-
 /* Replaces the node of the same name with the new one. */
 static void
 replace_node(struct change *change, unsigned i)
@@ -388,38 +355,10 @@ replace_node(struct change *change, unsigned i)
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, old->endpoint->conf->name,
 	    "its section has changed: opened again");
 	close_old(old);
-	inherit(new, old);
+	node_inherit(new, old);
 	change->bridge->node[i] = new;
 	place_node(change, i, new);
 	node_free(old);
-}
-
-/* Applies the section to a node that stays open, if it has changed. */
-static void
-follow_section(struct node *node, struct endpoint_conf *conf)
-{
-	struct endpoint *ep = node->endpoint;
-	struct error err;
-	struct port *port;
-
-	/* The files, and the routes, may have changed. */
-	endpoint_follow_tls(ep, conf);
-	endpoint_follow_framing(ep, conf);
-	if (strcmp(ep->conf->text, conf->text) == 0)
-		return;
-	if (endpoint_follow(ep, conf, &err) < 0) {
-		log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
-		    "its section has changed: opened again (%s)", err.text);
-		endpoint_reopen(ep, "its section has changed");
-	} else
-		log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name,
-		    "its section has changed; it stays open");
-	TAILQ_FOREACH(port, &node->ports, entry) {
-		port->age_at = 0; /* frame_timeout may have changed */
-		port_age(port, task_now(), true);
-		port_set_pace(port);
-		port_pace_begin(port);
-	}
 }
 
 /* The sources that it pauses and the numbers of its routes may have changed. */
@@ -445,7 +384,7 @@ open_node(struct change *change, unsigned i)
 	if (change->bridge->node[i] != node)
 		replace_node(change, i);
 	if (conf != NULL)
-		follow_section(node, conf);
+		node_follow(node, conf);
 	node_record(node);
 	node_silence(node);
 	if (!node->endpoint->conf->ops->several &&
