@@ -278,22 +278,6 @@ skip_record(struct spool *s, const uint8_t *buf, size_t len)
 	return true;
 }
 
-/* Enlarges the buffer for the record at its beginning.  -EINVAL: that is not valid. */
-static int
-enlarge(uint8_t **buf, size_t *size, size_t len)
-{
-	size_t need = len >= SPOOL_HEAD ? record_length(*buf) : 0;
-	uint8_t *more;
-
-	if (need <= *size)
-		return -EINVAL;
-	if ((more = realloc(*buf, need)) == NULL)
-		return -ENOMEM;
-	*buf = more;
-	*size = need;
-	return 0;
-}
-
 /* Reads records of one segment; *ret_len may be 0 although there are more. */
 static int
 read_some(struct spool *s, uint8_t **buf, size_t *size, size_t *ret_len)
@@ -309,7 +293,8 @@ read_some(struct spool *s, uint8_t **buf, size_t *size, size_t *ret_len)
 			return (int)n;
 		*ret_len = take_records(s, *buf, (size_t)n);
 		if (*ret_len == 0 && !skip_record(s, *buf, (size_t)n))
-			r = enlarge(buf, size, (size_t)n);
+			r = n < SPOOL_HEAD ? -EINVAL
+					   : record_enlarge(buf, size);
 	}
 	return r;
 }

@@ -36,6 +36,11 @@ bool segment_head_decode(const uint8_t *at, struct segment_head *ret);
 void record_seal(uint8_t *record, uint64_t number);
 /* The length of the record that begins with this head, or 0 if it cannot be one. */
 size_t record_length(const uint8_t *head);
+/*
+ * Enlarges a buffer that begins with a head to the size of the record.  -EINVAL: that is not
+ * larger, or the head is not valid; -ENOMEM.
+ */
+int record_enlarge(uint8_t **buf, size_t *size);
 size_t record_payload(const uint8_t *head);
 uint64_t record_time(const uint8_t *head);
 /* Whether the bytes begin with the whole valid record of that number. */

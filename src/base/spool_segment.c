@@ -161,6 +161,21 @@ record_length(const uint8_t *head)
 	return SPOOL_HEAD + len;
 }
 
+int
+record_enlarge(uint8_t **buf, size_t *size)
+{
+	size_t need = record_length(*buf);
+	uint8_t *more;
+
+	if (need <= *size)
+		return -EINVAL;
+	if ((more = realloc(*buf, need)) == NULL)
+		return -ENOMEM;
+	*buf = more;
+	*size = need;
+	return 0;
+}
+
 size_t
 record_payload(const uint8_t *head)
 {
@@ -249,22 +264,6 @@ skip(struct scan *scan, const uint8_t *buf, size_t len, uint64_t until)
 	return at;
 }
 
-/* Enlarges the buffer for the record at its beginning.  -EINVAL: that is not valid. */
-static int
-enlarge(uint8_t **buf, size_t *size)
-{
-	size_t need = record_length(*buf);
-	uint8_t *more;
-
-	if (need <= *size)
-		return -EINVAL;
-	if ((more = realloc(*buf, need)) == NULL)
-		return -ENOMEM;
-	*buf = more;
-	*size = need;
-	return 0;
-}
-
 static int
 skip_all(struct scan *scan, uint64_t until)
 {
@@ -281,7 +280,7 @@ skip_all(struct scan *scan, uint64_t until)
 		else if ((size_t)n < size)
 			break;
 		else
-			r = enlarge(&buf, &size);
+			r = record_enlarge(&buf, &size);
 	}
 	free(buf);
 	return r == -EINVAL ? 0 : r;
