@@ -67,12 +67,11 @@ walk_reasons(struct walk *w, const char *fmt_prefix, const char *suffix,
 static void
 walk_systems(struct walk *w, const struct node *node)
 {
-	const struct routes *routes = node->bridge->routes;
-	const struct systems *systems;
+	const struct systems *systems =
+	    routes_systems(node->bridge->routes, node->number);
 	char name[64], value[32];
 
-	if (routes->systems == NULL ||
-	    (systems = routes->systems[node->number]) == NULL)
+	if (systems == NULL)
 		return;
 	for (unsigned i = 0; i < SYSTEMS_MAX; i++) {
 		if (systems->heard_ns[i] == 0)

@@ -134,11 +134,10 @@ static void
 print_systems_lost(struct http_session *s, const void *object)
 {
 	const struct node *node = object;
-	const struct routes *routes = node->bridge->routes;
-	const struct systems *systems;
+	const struct systems *systems =
+	    routes_systems(node->bridge->routes, node->number);
 
-	if (routes->systems == NULL ||
-	    (systems = routes->systems[node->number]) == NULL)
+	if (systems == NULL)
 		return;
 	for (unsigned i = 0; i < SYSTEMS_MAX; i++) {
 		if (systems->heard_ns[i] == 0)

@@ -297,4 +297,11 @@ struct route *route_verdict(const struct route_target *target,
     const void *source, const struct framing_conf *framing,
     const uint8_t *payload, size_t len, uint64_t now, unsigned *refused_by);
 
+/* The MAVLink systems that were heard from an endpoint; NULL: it has none. */
+static inline const struct systems *
+routes_systems(const struct routes *routes, unsigned from)
+{
+	return routes->systems != NULL ? routes->systems[from] : NULL;
+}
+
 #endif
