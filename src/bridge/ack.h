@@ -27,7 +27,7 @@ struct ack {
 /* -ENOMEM. */
 int ack_new(struct port *port);
 void ack_free(struct port *port);
-/* The connection is lost: what it has taken is submitted again to the next one. */
+/* The connection is lost: unconfirmed frames are submitted again after the next one. */
 void ack_lost(struct port *port);
 /*
  * Gives a frame of the batch for that port the next origin.  It is stored in *origin, of

@@ -21,8 +21,8 @@
 
 struct member {
 	/*
-	 * The last time that it did what it has to: that a frame came from it, or that
-	 * nothing which was written to it waited, or some of that was taken.
+	 * The last sign of life.  Of a source: when a frame came from it.  Of a destination:
+	 * when no output was pending, or some of it was accepted.
 	 */
 	uint64_t done_ns;
 	uint64_t live_ns; /* it is live since then; 0: it is not */

@@ -42,7 +42,7 @@
 #include "spool.h"
 #include "writer.h"
 
-/* What the thread is to do, and what it has done. */
+/* A job for the thread, and its result. */
 struct spool_work {
 	uint8_t *out; /* encoded frames to be appended */
 	size_t out_len, out_size;

@@ -92,14 +92,8 @@ record_store(uint8_t *to, const struct queued *f)
 static size_t
 read_origin(const uint8_t *at, size_t len, struct queued *f)
 {
-	const struct origin *origin = (const void *)at;
-
-	if (len < sizeof(*origin) || origin->topic_len > ORIGIN_TOPIC_MAX ||
-	    origin->topic_len > len - sizeof(*origin) ||
-	    memchr(origin->endpoint, '\0', sizeof(origin->endpoint)) == NULL)
-		return 0;
-	f->origin = origin;
-	f->origin_len = sizeof(*origin) + origin->topic_len;
+	f->origin = (const void *)at;
+	f->origin_len = origin_size(f->origin, len);
 	return f->origin_len;
 }
 

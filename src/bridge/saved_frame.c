@@ -63,11 +63,10 @@ frame_origin(const uint8_t *at, size_t len, struct queued *q)
 	static _Alignas(struct origin) uint8_t buf[ORIGIN_SIZE_MAX];
 	const struct origin *origin = (const void *)buf;
 
-	if (len < sizeof(*origin) || len > sizeof(buf))
+	if (len > sizeof(buf))
 		return false;
 	memcpy(buf, at, len);
-	if (len != sizeof(*origin) + origin->topic_len ||
-	    memchr(origin->endpoint, '\0', sizeof(origin->endpoint)) == NULL)
+	if (len == 0 || origin_size(origin, len) != len)
 		return false;
 	q->origin = origin;
 	q->origin_len = len;

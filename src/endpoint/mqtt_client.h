@@ -31,8 +31,8 @@ struct mqtt_client {
 };
 
 /*
- * Creates a client of the endpoint for HOST:PORT; clean: the broker forgets what it has kept
- * for it.  -errno and err.
+ * Creates a client of the endpoint for HOST:PORT; clean: the broker discards the session of
+ * the client.  -errno and err.
  */
 int mqtt_client_new(const struct endpoint *ep, const char *address, bool v5,
     bool clean, struct mqtt_client **ret, struct error *err);

@@ -262,7 +262,7 @@ random_number(void)
 	return n;
 }
 
-/* Begins the sequences of this host anew, unless they are those of this boot. */
+/* Restarts the sequences of this host at 1, unless they are those of this boot. */
 static void
 begin_boot(struct origins *o)
 {
@@ -329,7 +329,7 @@ open_file(const char *dir, const char *path, struct error *err)
 	return error_fail(err, -EBUSY, "another daemon uses %s", path);
 }
 
-/* A file of any other size is not one of this program, or was cut: it begins anew. */
+/* The number of records that the file is mapped with: at least those that it has. */
 static size_t
 records_in(int fd)
 {

@@ -15,6 +15,8 @@
 #ifndef ORIGINS_H
 #define ORIGINS_H
 
+#include <string.h>
+
 #include "endpoint.h"
 #include "site.h"
 
@@ -32,6 +34,17 @@ struct origin {
 /* The maximum length of a topic that is kept. */
 #define ORIGIN_TOPIC_MAX 256
 #define ORIGIN_SIZE_MAX (sizeof(struct origin) + ORIGIN_TOPIC_MAX)
+
+/* The size of the origin at the beginning of len untrusted bytes, which are aligned; 0: none. */
+static inline size_t
+origin_size(const struct origin *o, size_t len)
+{
+	if (len < sizeof(*o) || o->topic_len > ORIGIN_TOPIC_MAX ||
+	    o->topic_len > len - sizeof(*o) ||
+	    memchr(o->endpoint, '\0', sizeof(o->endpoint)) == NULL)
+		return 0;
+	return sizeof(*o) + o->topic_len;
+}
 
 /* The origin of a frame of any host. */
 struct origin_name {
