@@ -32,11 +32,18 @@ ack_free(struct port *port)
 }
 
 void
+ack_forget(struct port *port)
+{
+	if (port->ack != NULL)
+		port->ack->n = 0;
+}
+
+void
 ack_lost(struct port *port)
 {
 	struct ack *ack = port->ack;
 
-	ack->n = 0;
+	ack_forget(port);
 	ack->triggered = ack->held = false;
 	port->gap_at = GAP_NEVER;
 }

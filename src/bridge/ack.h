@@ -27,6 +27,8 @@ struct ack {
 /* -ENOMEM. */
 int ack_new(struct port *port);
 void ack_free(struct port *port);
+/* The queue is emptied: what the link reports about frames that it has taken is ignored. */
+void ack_forget(struct port *port);
 /* The connection is lost: unconfirmed frames are submitted again after the next one. */
 void ack_lost(struct port *port);
 /*

@@ -17,7 +17,7 @@ make_room(struct port *port, size_t cost, enum drop_reason reason)
 	while (port->queue.bytes + cost > port->queue.limit &&
 	    port_oldest(port, &oldest)) {
 		port_drop(port, reason, oldest.payload, oldest.len);
-		queue_remove(&port->queue, oldest.place);
+		port_unqueue(port, &oldest);
 	}
 	return port->queue.bytes + cost <= port->queue.limit;
 }

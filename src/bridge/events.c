@@ -132,6 +132,7 @@ port_drop_waiting(struct port *port)
 {
 	struct queued q;
 
+	ack_forget(port);
 	while (queue_head(&port->queue, &q)) {
 		port_drop(port, DROP_CLOSED, q.payload, q.len);
 		queue_pop(&port->queue);

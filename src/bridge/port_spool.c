@@ -30,23 +30,53 @@ port_spool_ack(struct port_spool *ps)
 
 	ps->copies = MIN(ps->copies, there);
 	if (ps->copies == 0)
-		ps->gap = 0;
-	return ps->fed - ps->copies - ps->gap;
+		spool_gaps_clear(&ps->gaps);
+	return spool_gaps_pass(
+	    &ps->gaps, ps->fed - ps->copies - ps->gaps.total);
+}
+
+/* A frame, which is in the queue, will be removed from it. */
+static void
+note_removal(struct port_spool *ps, const struct queued *frame)
+{
+	const struct queue *queue = &ps->port->queue;
+	uint64_t ack = port_spool_ack(ps);
+	size_t pos = 0, left = queue->frames;
+	struct queued q;
+
+	while (
+	    left > 0 && queue_next(queue, &pos, &q) && q.place != frame->place)
+		left--;
+	/* It is not a copy, or not the oldest one. */
+	if (left == 0 || left > ps->copies)
+		return;
+	if (left < ps->copies)
+		spool_gaps_add(&ps->gaps,
+		    spool_gaps_skip(&ps->gaps, ack, ps->copies - left), 1);
+	ps->copies--;
+}
+
+void
+port_unqueue(struct port *port, const struct queued *frame)
+{
+	if (port->spooling)
+		note_removal(port->spool, frame);
+	queue_remove(&port->queue, frame->place);
 }
 
 /* Frames that were delivered before they were written need not be written. */
 static void
 trim(struct port_spool *ps)
 {
-	uint64_t ack = port_spool_ack(ps);
+	uint64_t ack = port_spool_ack(ps), n = 0;
 	struct queued q;
 
-	while (ack > ps->now.next && queue_head(&ps->pending, &q)) {
+	for (; ack - n > ps->now.next && queue_head(&ps->pending, &q); n++) {
 		ps->copied -= MIN(ps->copied, q.len);
 		queue_pop(&ps->pending);
-		ps->fed--;
-		ack--;
 	}
+	ps->fed -= n;
+	spool_gaps_shift(&ps->gaps, n);
 }
 
 /* --- frames for the spool ------------------------------------------------ */
@@ -174,7 +204,8 @@ port_spool_activate(struct port_spool *ps)
 	ps->copies = port->queue.frames;
 	ps->copied = port->queue.payload;
 	ps->fed = ps->now.next + ps->copies;
-	ps->gap = ps->lost_ahead = ps->total = 0;
+	spool_gaps_clear(&ps->gaps);
+	ps->lost_ahead = ps->total = 0;
 	ps->since_ns = task_now();
 	ps->synced_at = ps->expired_at = ps->since_ns;
 	port->spooling = true;
@@ -359,7 +390,7 @@ pass_lost(struct port_spool *ps)
 {
 	if (ps->busy || has_read(ps) || ps->now.read <= ps->fed)
 		return;
-	ps->gap += ps->now.read - ps->fed;
+	spool_gaps_add(&ps->gaps, ps->fed, ps->now.read - ps->fed);
 	ps->fed = ps->now.read;
 	ps->lost_ahead = 0;
 }
@@ -433,26 +464,21 @@ is_old(const struct port *port, uint64_t age)
 	    (conf->spool_age != 0 && age > conf->spool_age);
 }
 
-/* A frame that was read is not put into the queue. */
-static void
-skip_one(struct port_spool *ps, enum drop_reason reason, const struct queued *q)
-{
-	port_drop(ps->port, reason, q->payload, q->len);
-	ps->gap++;
-}
-
 /* Puts a frame into the queue; false: there is no memory. */
 static bool
 feed_one(struct port_spool *ps, const struct spool_record *r,
     const struct spool_clock *clock, const struct route **route)
 {
 	struct queued q;
-	uint64_t age;
+	/* Those in between were lost. */
+	uint64_t age, lost = r->number - ps->fed;
 	bool valid = spool_frame(r, clock, &q, &age);
+	bool skip = !valid || is_old(ps->port, age);
 
 	port_spool_ack(ps);
-	if (!valid || is_old(ps->port, age))
-		skip_one(ps, valid ? DROP_EXPIRED : DROP_DAMAGED, &q);
+	if (skip)
+		port_drop(ps->port, valid ? DROP_EXPIRED : DROP_DAMAGED,
+		    q.payload, q.len);
 	else {
 		if (r->route_len > 0)
 			*route = route_of(ps->port, r, *route);
@@ -462,11 +488,8 @@ feed_one(struct port_spool *ps, const struct spool_record *r,
 			return false;
 		ps->copies++;
 	}
-	/* Those in between were lost. */
-	if (r->number > ps->fed) {
-		ps->gap += r->number - ps->fed;
-		ps->lost_ahead -= MIN(ps->lost_ahead, r->number - ps->fed);
-	}
+	spool_gaps_add(&ps->gaps, ps->fed, lost + skip);
+	ps->lost_ahead -= MIN(ps->lost_ahead, lost);
 	ps->fed = r->number + 1;
 	return true;
 }
@@ -513,7 +536,7 @@ port_expire(struct port *port)
 
 	while (port_oldest(port, &q) && q.since_ns + age < now) {
 		port_drop(port, DROP_EXPIRED, q.payload, q.len);
-		queue_remove(&port->queue, q.place);
+		port_unqueue(port, &q);
 	}
 }
 

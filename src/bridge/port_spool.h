@@ -13,10 +13,10 @@
  *	  copies in the queue    not in memory
  *
  * Frames are numbered.  Those before the number fed were put into the queue.  The number of the
- * oldest that is not delivered is derived, in the order in which the queue is emptied: fed less
- * the copies that are still there, of which there cannot be more than frames in the queue and
- * in flight.  Frames that were skipped, because they are damaged or too old, are subtracted, too,
- * until there is no copy any more (gap): the ledger then is behind, never ahead.
+ * oldest that is not delivered is derived: fed less the copies that are still there, of which
+ * there cannot be more than frames in the queue and in flight, and less the gaps.  A gap are
+ * frames that need not wait any more while an earlier one does: they were confirmed before it,
+ * were too old, or are damaged.
  *
  * The thread of the files (writer.h) does one job at a time: it appends what is pending, gives up
  * the oldest segments if there is no room, writes the ledger, and reads ahead.  When everything
@@ -40,6 +40,7 @@
 
 #include "batch.h"
 #include "spool.h"
+#include "spool_gaps.h"
 #include "writer.h"
 
 /* A job for the thread, and its result. */
@@ -70,7 +71,7 @@ struct port_spool {
 	size_t copied; /* payload of those of them that are in the queue, too */
 	uint64_t fed;
 	size_t copies;
-	uint64_t gap;
+	struct spool_gaps gaps;
 	uint64_t lost_ahead;	/* lost, and not yet passed by fed */
 	size_t in_at;		/* how much of work.in was put into the queue */
 	struct spool_stats now; /* at the end of the last job */
@@ -128,6 +129,8 @@ bool port_spool_full(const struct port *port);
  * there are frames that can be written.
  */
 bool port_spool_refill(struct port *port);
+/* Removes a frame, wherever it is, from the queue of a port. */
+void port_unqueue(struct port *port, const struct queued *frame);
 /* Drops frames that have waited for frame_age. */
 void port_expire(struct port *port);
 

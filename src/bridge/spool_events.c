@@ -10,6 +10,7 @@
 
 #include <event2/event.h>
 
+#include "ack.h"
 #include "checksum.h"
 #include "log.h"
 #include "port_spool.h"
@@ -50,7 +51,8 @@ rest(struct port_spool *ps)
 
 	port->spooling = false;
 	ps->copies = ps->copied = 0;
-	ps->gap = ps->lost_ahead = 0;
+	spool_gaps_clear(&ps->gaps);
+	ps->lost_ahead = 0;
 	ps->fed = ps->now.next;
 	queue_withhold(&port->queue, false);
 	free_buffers(ps);
@@ -91,10 +93,10 @@ back_to_memory(struct port *port, const struct queued *q)
 	struct queued old;
 
 	while (oldest && port->queue.bytes + cost > port->conf->queue &&
-	    queue_head(&port->queue, &old)) {
+	    port_oldest(port, &old)) {
 		port_drop(port, down ? DROP_DOWN : DROP_OVERFLOW, old.payload,
 		    old.len);
-		queue_pop(&port->queue);
+		port_unqueue(port, &old);
 	}
 	if ((port->queue.bytes + cost > port->conf->queue &&
 		port->conf->overflow != OVERFLOW_BLOCK) ||
@@ -116,6 +118,7 @@ do_without(struct port_spool *ps)
 	for (; ps->fed > ps->now.next && !queue_empty(&ps->pending); ps->fed--)
 		queue_pop(&ps->pending);
 	ps->copies = 0;
+	spool_gaps_clear(&ps->gaps);
 	while (queue_head(&ps->pending, &q)) {
 		back_to_memory(port, &q);
 		queue_pop(&ps->pending);
@@ -236,6 +239,7 @@ release(struct port_spool *ps)
 	if (ps->timer != NULL)
 		event_free(ps->timer);
 	free_buffers(ps);
+	spool_gaps_clear(&ps->gaps);
 	spool_free(ps->files);
 	free(ps->directory);
 	free(ps);
@@ -304,6 +308,7 @@ continue_with(struct port_spool *ps)
 	struct port *port = ps->port;
 	struct queued q;
 
+	ack_forget(port);
 	while (queue_head(&port->queue, &q)) {
 		if (queue_add(&ps->pending, &q) < 0)
 			port_drop(port, DROP_MEMORY, q.payload, q.len);
@@ -404,6 +409,7 @@ take_queue(struct port_spool *ps, bool handover)
 	struct in_flight *h = &port->in_flight;
 	struct queued q = in_flight_queued(h);
 
+	ack_forget(port);
 	if (!handover && h->waits && h->wire == 0 && h->payload != NULL &&
 	    queue_add(&ps->pending, &q) == 0)
 		in_flight_clear(h);
@@ -411,7 +417,8 @@ take_queue(struct port_spool *ps, bool handover)
 		queue_pop(&port->queue);
 	ps->fed = ps->now.next;
 	ps->copies = ps->copied = 0;
-	ps->gap = ps->lost_ahead = 0;
+	spool_gaps_clear(&ps->gaps);
+	ps->lost_ahead = 0;
 	port->spooling = true;
 }
 
@@ -442,10 +449,12 @@ forget_copies(struct port_spool *ps)
 {
 	struct port *port = ps->port;
 
+	ack_forget(port);
 	while (!queue_empty(&port->queue))
 		queue_pop(&port->queue);
 	ps->copies = ps->copied = 0;
-	ps->gap = ps->lost_ahead = 0;
+	spool_gaps_clear(&ps->gaps);
+	ps->lost_ahead = 0;
 	ps->work.in_len = ps->in_at = 0;
 	spool_rewind(ps->files);
 	spool_get(ps->files, &ps->now);
@@ -456,12 +465,12 @@ forget_copies(struct port_spool *ps)
 static void
 keep_in_memory(struct port_spool *ps)
 {
-	uint64_t ack = port_spool_ack(ps);
+	uint64_t ack = port_spool_ack(ps), end = MIN(ps->now.next, ps->fed);
+	uint64_t gone = spool_gaps_before(&ps->gaps, end);
 
+	ack_forget(ps->port);
 	/* Those that are on the disk are not handed over. */
-	for (; ack < ps->now.next && ack < ps->fed &&
-	     !queue_empty(&ps->port->queue);
-	     ack++)
+	for (; ack + gone < end && !queue_empty(&ps->port->queue); ack++)
 		queue_pop(&ps->port->queue);
 	do_without(ps);
 }

@@ -1,6 +1,7 @@
 /*
  * spool_status: what is in the spool of a node, and dropping it, for the control port.
  */
+#include "ack.h"
 #include "port_spool.h"
 
 /* Drops the frames of a queue but the first ones. */
@@ -33,6 +34,7 @@ discard(struct port *port)
 		writer_job_wait(&ps->job);
 		port_spool_apply(ps);
 	}
+	ack_forget(port);
 	n = drop_queue(port, &port->queue, 0);
 	n += drop_queue(
 	    port, &ps->pending, ps->fed - MIN(ps->fed, ps->now.next));

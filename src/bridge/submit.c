@@ -36,14 +36,14 @@ account(struct port *port, const struct queued *frame)
 	batch_start(batch, NULL);
 	batch_add_queued(batch, frame, port->node);
 	port_account(port, batch, 1);
-	queue_remove(&port->queue, frame->place);
+	port_unqueue(port, frame);
 }
 
 static void
 discard(struct port *port, enum drop_reason reason, const struct queued *frame)
 {
 	port_drop(port, reason, frame->payload, frame->len);
-	queue_remove(&port->queue, frame->place);
+	port_unqueue(port, frame);
 }
 
 /* Submits the frame; returns as link_ops.submit does. */
@@ -133,7 +133,8 @@ ack_delivered(struct port *port, unsigned id, int code)
 	if (i == ack->n)
 		return;
 	for (unsigned skip = 0; skip <= i; skip++)
-		queue_next(&port->queue, &pos, &frame);
+		if (!queue_next(&port->queue, &pos, &frame))
+			return;
 	if (code < 128)
 		account(port, &frame);
 	else

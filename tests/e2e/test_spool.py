@@ -96,9 +96,9 @@ def in_segment(path):
     return found
 
 
-def on_disk(directory):
+def on_disk(directory, name="b"):
     """The frames of all segments; of those that were removed meanwhile, none."""
-    return [body for path in segments(directory) for body in in_segment(path)]
+    return [body for path in segments(directory, name) for body in in_segment(path)]
 
 
 def wait_rest(d, directory):

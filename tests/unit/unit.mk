@@ -29,7 +29,7 @@ $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive
 	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
 	endpoint/origins \
 	$(addprefix bridge/,ack submit forward enqueue flush batch history latest local_echo loss pace port port_spool queue% \
-	refuse saved_frame spool_job tap traffic))
+	refuse saved_frame spool_gaps spool_job tap traffic))
 
 # These are of the client.
 CTL_UNIT = $(patsubst %,$(B)/unit/%,test_replay test_samples test_tilde)
