@@ -76,7 +76,10 @@ timer_label(const struct task *task, char *buf, size_t size)
 	char left[24];
 
 	format_time_left(t->timer_at, left, sizeof(left));
-	if (t->stage == MQTT_OPEN)
+	if (t->stage == MQTT_OPEN && t->keepalive_ns == 0)
+		snprintf(buf, size, "nothing: the broker %s wants no keepalive",
+		    t->address);
+	else if (t->stage == MQTT_OPEN)
 		snprintf(buf, size,
 		    "%s to pass, to look whether the broker %s is still there",
 		    left, t->address);
@@ -86,11 +89,17 @@ timer_label(const struct task *task, char *buf, size_t size)
 		    t->address);
 }
 
+/* 0: there is nothing to wait for. */
 static void
 set_timer(struct mqtt *t, uint64_t ns)
 {
 	const struct timeval tv = to_timeval(ns);
 
+	if (ns == 0) {
+		event_del(t->timer);
+		TASK_SET(&t->timer_task, TASK_IDLE);
+		return;
+	}
 	t->timer_at = now_ns() + ns;
 	event_add(t->timer, &tv);
 	TASK_WAIT(&t->timer_task);

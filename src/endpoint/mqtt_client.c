@@ -9,6 +9,8 @@
 #include "mqtt_client.h"
 #include "sandbox.h"
 
+/* What the broker may send: the longest frame as JSON, each byte as \u0001, with its properties. */
+#define PACKET_MAX (1024 * 1024)
 /* The maximum number of connects that have not ended, including those given up. */
 #define CONNECTS_MAX 64
 
@@ -98,6 +100,9 @@ set_options(struct mqtt_client *client, const struct mqtt_conf *conf)
 	    client->v5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
 	lib->int_option(mosq, MOSQ_OPT_TCP_NODELAY, 1);
 	lib->int_option(mosq, MOSQ_OPT_SEND_MAXIMUM, (int)conf->window);
+	if (client->v5)
+		lib->property_add_int32(&client->properties,
+		    MQTT_PROP_MAXIMUM_PACKET_SIZE, PACKET_MAX);
 	if (client->v5 && conf->subscribe != NULL && conf->session_expiry != 0)
 		lib->property_add_int32(&client->properties,
 		    MQTT_PROP_SESSION_EXPIRY_INTERVAL,

@@ -321,7 +321,7 @@ properties_of(const struct mqtt *t, const struct origin *origin)
 
 	if (!t->client->v5)
 		return NULL;
-	if (origin != NULL && conf->encoding != MQTT_JSON)
+	if (origin != NULL)
 		lib->property_add_string_pair(&properties,
 		    MQTT_PROP_USER_PROPERTY, MQTT_ORIGIN,
 		    mqtt_origin_print(origin, site_host(), text, sizeof(text)));
