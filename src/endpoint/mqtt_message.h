@@ -2,9 +2,9 @@
  * mqtt_message: the payload of a message and its origin: how they are written, and read from
  * others, who are not trusted.
  *
- * With raw, hex and base64 the payload is the frame, and the origin is a user property, which
- * needs MQTT 5: "boat1/gps/1f2e3d4c5b6a7988/42", of host, endpoint, boot and sequence.  With
- * json both are in the payload:
+ * The origin is a user property, which needs MQTT 5: "boat1/gps/1f2e3d4c5b6a7988/42", of host,
+ * endpoint, boot and sequence.  With raw, hex and base64 the payload is the frame; with json it
+ * has the origin, too, so that it is there with MQTT 3.1.1:
  *
  *	{"time": "2026-11-29T06:00:00.123456Z", "host": "boat1", "endpoint": "gps",
  *	 "boot": "1f2e3d4c5b6a7988", "sequence": 42, "frame": "$GPGGA,..."}

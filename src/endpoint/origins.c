@@ -6,8 +6,13 @@
  * is valid whenever the process is killed.  A record of which the check is wrong is free.
  *
  * There is a record for each sending endpoint of this host (with an empty host), and for each
- * endpoint and boot of others that were heard.  When the table is full, the record that was
- * not used for the longest time is replaced.
+ * endpoint and boot of others that were heard.
+ *
+ * Anyone who may publish can claim any number of origins, but none of this host: records of this
+ * host are never replaced.  When the table is full, of some records, which are others each time,
+ * the one that was not used for the longest time is replaced; one that was heard once counts as
+ * unused for ONCE_S longer.  So origins that are heard once each replace each other.  The same
+ * applies to boots of an endpoint, of which there are BOOTS_MAX.
  */
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -28,6 +33,13 @@
 #define MAGIC_LEN 8
 #define RECORDS_MIN 64
 #define RECORDS_MAX 16384
+/* How many records are compared before one is replaced. */
+#define SAMPLES 64
+/* How many boots of an endpoint are remembered. */
+#define BOOTS_MAX 8
+#define ONCE_S 86400
+/* A sequence that leaves out more than this is not the next one of a sender that goes on. */
+#define GAP_MAX ((uint64_t)1 << 32)
 #define KERNEL_BOOT "/proc/sys/kernel/random/boot_id"
 #define KERNEL_BOOT_MAX 40
 
@@ -58,6 +70,8 @@ struct origins {
 	size_t n;	   /* those before this one are used or were used */
 	uint32_t *index;   /* hash table of numbers of records + 1 */
 	size_t index_size; /* a power of two */
+	uint64_t seed;	   /* of the hash table, odd */
+	size_t sampled;	   /* how often records were compared */
 };
 
 /* All that are in files. */
@@ -86,20 +100,21 @@ hash_string(uint64_t h, const char *s, size_t max)
 }
 
 static uint64_t
-hash_of(const char *host, const char *endpoint, uint64_t boot)
+hash_of_names(const char *host, const char *endpoint)
 {
 	uint64_t h = 0xcbf29ce484222325;
 
 	h = hash_string(h, host, SITE_HOST_MAX);
-	h = hash_string(h, endpoint, ENDPOINT_NAME_MAX);
-	h = (h ^ boot) * 0x9e3779b97f4a7c15;
-	return h ^ h >> 32;
+	return hash_string(h, endpoint, ENDPOINT_NAME_MAX);
 }
 
 static uint64_t
 record_hash(const struct record *r)
 {
-	return hash_of(r->host, r->endpoint, r->boot);
+	uint64_t h = hash_of_names(r->host, r->endpoint);
+
+	h = (h ^ r->boot) * 0x9e3779b97f4a7c15;
+	return h ^ h >> 32;
 }
 
 /* The check also has to differ from that of zeroes. */
@@ -111,6 +126,13 @@ is_used(const struct record *r)
 	    memchr(r->endpoint, '\0', sizeof(r->endpoint)) != NULL;
 }
 
+/* Where all boots of an endpoint are looked for in the index; others cannot predict it. */
+static size_t
+place_of(const struct origins *o, const char *host, const char *endpoint)
+{
+	return (size_t)(hash_of_names(host, endpoint) * o->seed >> 32);
+}
+
 static uint32_t *
 slot_of(const struct origins *o, const char *host, const char *endpoint,
     uint64_t boot)
@@ -118,7 +140,7 @@ slot_of(const struct origins *o, const char *host, const char *endpoint,
 	uint32_t *slot;
 	const struct record *r;
 
-	for (size_t i = (size_t)hash_of(host, endpoint, boot);; i++) {
+	for (size_t i = place_of(o, host, endpoint);; i++) {
 		slot = &o->index[i & (o->index_size - 1)];
 		if (*slot == 0)
 			return slot;
@@ -127,6 +149,31 @@ slot_of(const struct origins *o, const char *host, const char *endpoint,
 		    strcmp(r->host, host) == 0)
 			return slot;
 	}
+}
+
+/* Removes a record from the index; those behind it move up, so that they are found. */
+static void
+remove_from_index(struct origins *o, size_t number)
+{
+	const struct record *r = record_at(o, number);
+	size_t mask = o->index_size - 1, i, hole, place;
+	uint32_t *slot;
+
+	if (!is_used(r))
+		return;
+	slot = slot_of(o, r->host, r->endpoint, r->boot);
+	if (*slot != number + 1)
+		return;
+	hole = i = (size_t)(slot - o->index);
+	while (o->index[i = (i + 1) & mask] != 0) {
+		r = record_at(o, o->index[i] - 1);
+		place = place_of(o, r->host, r->endpoint);
+		if (((i - place) & mask) < ((i - hole) & mask))
+			continue;
+		o->index[hole] = o->index[i];
+		hole = i;
+	}
+	o->index[hole] = 0;
 }
 
 /* Builds the index of all records.  -ENOMEM. */
@@ -198,44 +245,89 @@ grow(struct origins *o)
 	return make_index(o);
 }
 
-/* The record that was not used for the longest time. */
+/* Of every step-th record of others the one that was not used for the longest time; n: none. */
 static size_t
-oldest(const struct origins *o)
+oldest(const struct origins *o, size_t first, size_t step)
 {
-	size_t found = 0;
+	size_t found = o->n;
 
-	for (size_t i = 1; i < o->n; i++)
-		if (record_at(o, i)->used < record_at(o, found)->used)
+	for (size_t i = first; i < o->n; i += step)
+		if (record_at(o, i)->host[0] != '\0' &&
+		    (found == o->n ||
+			record_at(o, i)->used < record_at(o, found)->used))
 			found = i;
 	return found;
 }
 
-/* The record of that origin, which may be a new one (sequence 0). */
+/* The record that is replaced. */
+static size_t
+replaceable(struct origins *o)
+{
+	size_t step = MAX(o->n / SAMPLES, (size_t)1);
+	size_t found = oldest(o, o->sampled++ % step, step);
+
+	if (found == o->n)
+		found = oldest(o, 0, 1);
+	return found < o->n ? found : 0;
+}
+
+/* How many boots of that endpoint there are; *ret_oldest: the one not used for the longest time. */
+static unsigned
+boots_of(const struct origins *o, const char *host, const char *endpoint,
+    size_t *ret_oldest)
+{
+	size_t mask = o->index_size - 1, i = place_of(o, host, endpoint);
+	const struct record *r;
+	unsigned n = 0;
+
+	for (; o->index[i & mask] != 0; i++) {
+		r = record_at(o, o->index[i & mask] - 1);
+		if (strcmp(r->endpoint, endpoint) != 0 ||
+		    strcmp(r->host, host) != 0)
+			continue;
+		if (n++ == 0 || r->used < record_at(o, *ret_oldest)->used)
+			*ret_oldest = o->index[i & mask] - 1;
+	}
+	return n;
+}
+
+/* A record for a new origin of an endpoint of which there are so many boots. */
+static size_t
+take_record(struct origins *o, unsigned boots, size_t oldest_boot)
+{
+	size_t i;
+
+	if (boots < BOOTS_MAX && (o->n < o->size || grow(o) == 0))
+		return o->n++;
+	i = boots < BOOTS_MAX ? replaceable(o) : oldest_boot;
+	remove_from_index(o, i);
+	return i;
+}
+
+/*
+ * The record of that origin, which may be a new one; *ret_boots: of how many boots there were
+ * records then.
+ */
 static struct record *
 find(struct origins *o, const char *host, const char *endpoint, uint64_t boot,
-    bool *ret_new)
+    bool *ret_new, unsigned *ret_boots)
 {
 	uint32_t *slot = slot_of(o, host, endpoint, boot);
+	size_t oldest_boot = 0, i;
 	struct record *r;
-	bool replaced;
-	size_t i;
 
 	*ret_new = *slot == 0;
 	if (*slot != 0)
 		return record_at(o, *slot - 1);
-	replaced = o->n == o->size && grow(o) < 0;
-	i = replaced ? oldest(o) : o->n++;
+	*ret_boots = boots_of(o, host, endpoint, &oldest_boot);
+	i = take_record(o, *ret_boots, oldest_boot);
 	r = record_at(o, i);
 	memset(r, 0, sizeof(*r));
 	snprintf(r->host, sizeof(r->host), "%s", host);
 	snprintf(r->endpoint, sizeof(r->endpoint), "%s", endpoint);
 	r->boot = boot;
 	__atomic_store_n(&r->check, ~record_hash(r), __ATOMIC_RELEASE);
-	/* Without memory the old index, which has the one that was replaced, stays. */
-	if (!replaced)
-		*slot_of(o, host, endpoint, boot) = (uint32_t)i + 1;
-	else
-		make_index(o);
+	*slot_of(o, host, endpoint, boot) = (uint32_t)i + 1;
 	return r;
 }
 
@@ -296,6 +388,7 @@ origins_new(int fd, const char *path, struct head *head, size_t size)
 	o->fd = fd;
 	o->head = head;
 	o->size = size;
+	o->seed = random_number() | 1;
 	begin_boot(o);
 	for (size_t i = 0; i < size; i++)
 		if (is_used(record_at(o, i)))
@@ -423,32 +516,17 @@ void
 origins_next(struct origins *o, const char *endpoint, struct origin *ret)
 {
 	struct record *r;
+	unsigned boots;
 	bool new;
 
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret->endpoint, sizeof(ret->endpoint), "%s", endpoint);
 	ret->boot = o->head->boot;
 	ret->time_ns = realtime_ns();
-	r = find(o, "", endpoint, ret->boot, &new);
+	r = find(o, "", endpoint, ret->boot, &new, &boots);
 	r->used = ret->time_ns / NSEC_PER_SEC;
 	__atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELAXED);
 	ret->sequence = r->sequence;
-}
-
-/* Whether frames of the endpoint of that host were received in another boot. */
-static bool
-is_known(const struct origins *o, const struct origin_name *name)
-{
-	const struct record *r;
-
-	for (size_t i = 0; i < o->n; i++) {
-		r = record_at(o, i);
-		if (r->boot != name->boot &&
-		    strcmp(r->endpoint, name->endpoint) == 0 &&
-		    strcmp(r->host, name->host) == 0)
-			return true;
-	}
-	return false;
 }
 
 enum origin_verdict
@@ -457,11 +535,12 @@ origins_received(struct origins *o, const struct origin_name *name, bool gaps)
 	struct head *head = o->head;
 	uint64_t last;
 	struct record *r;
+	unsigned boots;
 	bool new;
 
 	if (name->boot == head->boot && strcmp(name->host, site_host()) == 0)
 		return ORIGIN_OWN;
-	r = find(o, name->host, name->endpoint, name->boot, &new);
+	r = find(o, name->host, name->endpoint, name->boot, &new, &boots);
 	head = o->head;
 	last = r->sequence;
 	if (!new && name->sequence <= last) {
@@ -469,11 +548,11 @@ origins_received(struct origins *o, const struct origin_name *name, bool gaps)
 		return ORIGIN_REPEATED;
 	}
 	/* What was sent before the first frame that is heard was not for this host. */
-	if (new && !is_known(o, name))
+	if (new &&boots == 0)
 		last = name->sequence - 1;
-	if (!gaps && name->sequence > last)
+	if (!gaps && name->sequence > last && name->sequence - last <= GAP_MAX)
 		head->missing += name->sequence - last - 1;
-	r->used = realtime_ns() / NSEC_PER_SEC;
+	r->used = realtime_ns() / NSEC_PER_SEC - (new ? ONCE_S : 0);
 	__atomic_store_n(&r->sequence, name->sequence, __ATOMIC_RELAXED);
 	return ORIGIN_NEW;
 }

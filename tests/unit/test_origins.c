@@ -134,6 +134,90 @@ the_table_has_a_limit(void **state)
 	forget();
 }
 
+/* Anyone who may publish can invent origins. */
+static void
+a_flood_does_not_replace_what_is_used(void **state)
+{
+	struct origins *o = opened(dir);
+	struct origin_name name = { "", "gps", 0, 5 };
+	struct origin own;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		origins_next(o, "gps", &own);
+	received(o, "real", 7, 100);
+	received(o, "real", 7, 101);
+	for (unsigned i = 0; i < 40000; i++) {
+		snprintf(name.host, sizeof(name.host), "h%u", i);
+		name.boot = i;
+		assert_int_equal(origins_received(o, &name, false), ORIGIN_NEW);
+	}
+	assert_int_equal(origins_missing(o), 0);
+	origins_next(o, "gps", &own);
+	assert_int_equal(own.sequence, 4);
+	assert_int_equal(received(o, "real", 7, 101), ORIGIN_REPEATED);
+	origins_close(o);
+	o = opened(dir);
+	origins_next(o, "gps", &own);
+	assert_int_equal(own.sequence, 5);
+	assert_int_equal(received(o, "real", 7, 101), ORIGIN_REPEATED);
+	origins_close(o);
+	forget();
+}
+
+/* What was replaced is not found, and what was not is. */
+static void
+the_index_stays_right(void **state)
+{
+	struct origins *o = opened(NULL);
+	char endpoint[ENDPOINT_NAME_MAX];
+	unsigned known = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 40000; i++) {
+		snprintf(endpoint, sizeof(endpoint), "e%u", i);
+		assert_int_equal(received(o, endpoint, 7, 5), ORIGIN_NEW);
+	}
+	for (unsigned i = 40000; i-- > 0;) {
+		snprintf(endpoint, sizeof(endpoint), "e%u", i);
+		known += received(o, endpoint, 7, 5) == ORIGIN_REPEATED;
+	}
+	assert_in_range(known, 8000, 16384);
+	origins_close(o);
+}
+
+static void
+boots_of_an_endpoint_are_limited(void **state)
+{
+	struct origins *o = opened(NULL);
+
+	(void)state;
+	received(o, "gps", 7, 100);
+	received(o, "gps", 7, 101);
+	received(o, "meter", 7, 1);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(received(o, "gps", 1000 + i, 1), ORIGIN_NEW);
+	assert_int_equal(received(o, "gps", 7, 101), ORIGIN_REPEATED);
+	assert_int_equal(received(o, "meter", 7, 1), ORIGIN_REPEATED);
+	assert_int_equal(received(o, "gps", 1999, 1), ORIGIN_REPEATED);
+	assert_int_equal(received(o, "gps", 1500, 1), ORIGIN_NEW);
+	origins_close(o);
+}
+
+static void
+a_sequence_that_is_invented(void **state)
+{
+	struct origins *o = opened(NULL);
+
+	(void)state;
+	assert_int_equal(received(o, "gps", 7, 1), ORIGIN_NEW);
+	assert_int_equal(received(o, "gps", 7, INT64_MAX), ORIGIN_NEW);
+	assert_int_equal(received(o, "gps", 7, INT64_MAX), ORIGIN_REPEATED);
+	assert_int_equal(received(o, "gps", 8, INT64_MAX), ORIGIN_NEW);
+	assert_int_equal(origins_missing(o), 0);
+	origins_close(o);
+}
+
 static void
 a_file_is_of_one_daemon(void **state)
 {
@@ -179,6 +263,10 @@ main(void)
 		cmocka_unit_test(repeated_and_missing_frames_are_counted),
 		cmocka_unit_test(own_frames_are_recognised),
 		cmocka_unit_test(the_table_has_a_limit),
+		cmocka_unit_test(a_flood_does_not_replace_what_is_used),
+		cmocka_unit_test(the_index_stays_right),
+		cmocka_unit_test(boots_of_an_endpoint_are_limited),
+		cmocka_unit_test(a_sequence_that_is_invented),
 		cmocka_unit_test(a_file_is_of_one_daemon),
 		cmocka_unit_test(origins_of_others_are_checked),
 	};
