@@ -13,6 +13,9 @@
 #include "check_line.h"
 #include "ini_reader.h"
 
+/* The longest description of a client, which may be cut off. */
+#define CLIENT_MAX 512
+
 enum claim_kind {
 	CLAIM_NAME,
 	CLAIM_ROUTE,
@@ -20,7 +23,8 @@ enum claim_kind {
 	CLAIM_LINK,
 	CLAIM_LISTEN,
 	CLAIM_LISTEN_UDP,
-	CLAIM_LOG
+	CLAIM_LOG,
+	CLAIM_CLIENT
 };
 
 static const char *const claim_names[] = {
@@ -31,6 +35,7 @@ static const char *const claim_names[] = {
 	[CLAIM_LISTEN] = "address",
 	[CLAIM_LISTEN_UDP] = "address",
 	[CLAIM_LOG] = "log",
+	[CLAIM_CLIENT] = "client",
 };
 
 /* A value that only one section may have. */
@@ -47,7 +52,7 @@ struct check {
 	const struct config *c;
 	struct faults *faults;
 	struct claim *claim;
-	unsigned nclaims;
+	unsigned nclaims, claims_size;
 	struct names names;
 };
 
@@ -87,13 +92,31 @@ is_path(enum claim_kind kind, const char *what)
 }
 
 static int
+reserve_claim(struct check *k)
+{
+	unsigned size = MAX(2 * k->claims_size, 64u);
+	struct claim *claim;
+
+	if (k->nclaims < k->claims_size)
+		return 0;
+	if ((claim = realloc(k->claim, size * sizeof(*claim))) == NULL)
+		return -ENOMEM;
+	k->claim = claim;
+	k->claims_size = size;
+	return 0;
+}
+
+static int
 add_claim(struct check *k, enum claim_kind kind, const char *what,
     const struct claim *of)
 {
-	struct claim *claim = &k->claim[k->nclaims];
+	struct claim *claim;
 
 	if (what == NULL || *what == '\0')
 		return 0;
+	if (reserve_claim(k) < 0)
+		return -ENOMEM;
+	claim = &k->claim[k->nclaims];
 	*claim = *of;
 	claim->kind = kind;
 	claim->what = strdup(what);
@@ -141,8 +164,13 @@ claim_endpoint(struct check *k, const struct endpoint_conf *e)
 		.name = e->name,
 		.file = e->file,
 		.line = e->line };
+	char client[CLIENT_MAX];
 	int r = add_claim(k, CLAIM_NAME, e->name, &of);
 
+	for (unsigned i = 0; r == 0 && e->ops->claim != NULL &&
+	     e->ops->claim(e, i, client, sizeof(client));
+	     i++)
+		r = add_claim(k, CLAIM_CLIENT, client, &of);
 	for (size_t i = 0; r == 0 && i < NELEM(claims); i++)
 		r = add_claim(
 		    k, claims[i].kind, endpoint_named(e, claims[i].what), &of);
@@ -240,25 +268,21 @@ claimed_twice(
 		    "duplicate section %s, first in %s", where, place);
 	else
 		fault_add(k->faults, again->file, again->line,
-		    "%s: the %s '%s' is that of %s in %s", where,
-		    claim_names[again->kind], what, other, place);
+		    "%s: the %s '%s' is that of %s in %s%s", where,
+		    claim_names[again->kind], what, other, place,
+		    again->kind == CLAIM_CLIENT
+			? ": they would disconnect each other; write another"
+			  " client_id"
+			: "");
 }
 
 static int
 check_claims(struct check *k)
 {
-	const struct config *c = k->c;
 	const struct claim *first;
-	int r;
+	int r = claim_all(k);
 
-	/* At most six per endpoint, two per control port, one per route. */
-	k->claim =
-	    calloc(6UL * c->nendpoints + 2UL * c->ncontrols + c->nroutes + 1,
-		sizeof(*k->claim));
-	if (k->claim == NULL)
-		return -ENOMEM;
-	r = claim_all(k);
-	if (r != 0)
+	if (r != 0 || k->nclaims == 0)
 		return r;
 	qsort(k->claim, k->nclaims, sizeof(*k->claim), compare_claims);
 	first = k->claim;

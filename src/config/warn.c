@@ -503,6 +503,7 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 		for (unsigned i = 0; i < c->ncontrols; i++)
 			warn_control(&w, c->controls[i]);
 		warn_nmea(c, faults);
+		warn_directions(c, faults);
 		if (file != NULL)
 			warn_paths(&w, file);
 		r = warn_exchanges(c, faults);

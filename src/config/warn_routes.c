@@ -1,5 +1,5 @@
 /*
- * warn_routes: warnings about the filters of routes.
+ * warn_routes: warnings about the filters and the ends of routes.
  */
 #include <string.h>
 
@@ -43,6 +43,46 @@ warn_nmea(const struct config *c, struct faults *faults)
 {
 	for (unsigned i = 0; i < c->nroutes; i++)
 		warn_sentences(c->routes[i], faults);
+}
+
+static const struct endpoint_conf *
+find(const struct config *c, const char *name, size_t len)
+{
+	for (unsigned i = 0; i < c->nendpoints; i++)
+		if (strlen(c->endpoints[i]->name) == len &&
+		    memcmp(c->endpoints[i]->name, name, len) == 0)
+			return c->endpoints[i];
+	return NULL;
+}
+
+static void
+warn_direction(const struct config *c, const struct route_conf *route,
+    const char *key, const char *list, bool source, struct faults *faults)
+{
+	const struct endpoint_conf *e;
+	const char *word, *lacking;
+	size_t len;
+
+	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
+		if ((e = find(c, word, len)) == NULL || e->ops->lacks == NULL ||
+		    (lacking = e->ops->lacks(e, source)) == NULL)
+			continue;
+		warning_add(faults, route->file, route_conf_line(route, key),
+		    "key '%s' in [route %s]: [%s %s] has no '%s': no frame %s",
+		    key, route->name, e->ops->type, e->name, lacking,
+		    source ? "comes from it" : "is sent to it");
+	}
+}
+
+void
+warn_directions(const struct config *c, struct faults *faults)
+{
+	for (unsigned i = 0; i < c->nroutes; i++) {
+		const struct route_conf *route = c->routes[i];
+
+		warn_direction(c, route, "from", route->from, true, faults);
+		warn_direction(c, route, "to", route->to, false, faults);
+	}
 }
 
 /* Warns if frames of the source can be longer than the expression can search. */

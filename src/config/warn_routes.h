@@ -1,5 +1,5 @@
 /*
- * warn_routes: warnings about the filters of routes.
+ * warn_routes: warnings about the filters and the ends of routes.
  */
 #ifndef WARN_ROUTES_H
 #define WARN_ROUTES_H
@@ -8,6 +8,8 @@
 
 /* Sentences that do not match any. */
 void warn_nmea(const struct config *c, struct faults *faults);
+/* Ends of routes that only work in the other direction. */
+void warn_directions(const struct config *c, struct faults *faults);
 /* Expressions whose cost frames may exceed; routes: the table of the configuration. */
 void warn_expressions(
     const struct config *c, struct routes *routes, struct faults *faults);

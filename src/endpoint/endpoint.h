@@ -302,6 +302,14 @@ struct endpoint_ops {
 	/* Sets err if the section is valid but will not work, and leaves it unchanged
 	 * otherwise.  NULL: no such check. */
 	void (*warn)(const struct endpoint_conf *, struct error *err);
+	/* Writes the client that it is for another host, which no other endpoint may be,
+	 * for each of several hosts; i from 0.  False: there are no more.  NULL: there
+	 * are none. */
+	bool (*claim)(
+	    const struct endpoint_conf *, unsigned i, char *buf, size_t size);
+	/* The key without which no frame comes from it, as a source of routes, or is sent
+	 * by it; NULL: it lacks none.  NULL: never. */
+	const char *(*lacks)(const struct endpoint_conf *, bool source);
 	/*
 	 * Opens the endpoint: calls endpoint_up() or endpoint_listening(), at once or
 	 * later, or returns -errno and sets ep->error.

@@ -235,6 +235,33 @@ mqtt_will(const struct endpoint_conf *conf, char *topic, size_t size,
 
 /* --- checks ---------------------------------------------------------------- */
 
+/* The address is written as a URL: says what is meant. */
+static int
+reject_url(const char *url, struct error *err)
+{
+	size_t scheme = strcspn(url, ":");
+	const char *host = url + scheme + 3, *user = strchr(host, '@');
+	bool tls = strncmp(url, "mqtts:", 6) == 0 ||
+	    strncmp(url, "ssl:", 4) == 0 || strncmp(url, "tls:", 4) == 0;
+	size_t len;
+
+	if (strncmp(url, "ws", 2) == 0)
+		return error_fail(err, -EINVAL,
+		    "'broker' is '%s': WebSockets are not supported; write"
+		    " HOST:PORT of a listener for MQTT",
+		    url);
+	if (user != NULL)
+		host = user + 1;
+	len = strcspn(host, "/");
+	return error_fail(err, -EINVAL,
+	    "'broker' is '%s', and not HOST:PORT; write broker = %.*s%s%s", url,
+	    (int)len, host,
+	    memchr(host, ':', len) != NULL ? ""
+		: tls			   ? ":8883"
+					   : ":1883",
+	    tls ? " and tls = yes" : "");
+}
+
 static int
 check_brokers(const struct mqtt_conf *mqtt, struct error *err)
 {
@@ -251,6 +278,8 @@ check_brokers(const struct mqtt_conf *mqtt, struct error *err)
 		snprintf(address, sizeof(address), "%.*s",
 		    (int)MIN(list.word[i].len, sizeof(address) - 1),
 		    list.word[i].at);
+		if (strstr(address, "://") != NULL)
+			return reject_url(address, err);
 		if (!connector_is_address(address))
 			return error_fail(err, -EINVAL,
 			    "'broker' is '%s', and not HOST:PORT, such as"
@@ -302,6 +331,19 @@ is_filter(const char *s, size_t len)
 }
 
 static int
+check_will(const struct mqtt_conf *mqtt, struct error *err)
+{
+	size_t len = strcspn(mqtt->will, " \t");
+
+	if (mqtt->will[len + strspn(mqtt->will + len, " \t")] != '\0')
+		return 0;
+	return error_fail(err, -EINVAL,
+	    "'will' is a topic without a text; write will = TOPIC TEXT, such"
+	    " as will = %s offline",
+	    mqtt->will);
+}
+
+static int
 check_topics(const struct mqtt_conf *mqtt, struct error *err)
 {
 	struct mqtt_list list;
@@ -317,6 +359,8 @@ check_topics(const struct mqtt_conf *mqtt, struct error *err)
 	if (r == 0 && mqtt->will != NULL)
 		r = check_topic(
 		    "will", mqtt->will, strcspn(mqtt->will, " \t"), false, err);
+	if (r == 0 && mqtt->will != NULL)
+		r = check_will(mqtt, err);
 	if (r == 0 && mqtt_list(mqtt->subscribe, &list) < 0)
 		r = error_fail(err, -EINVAL,
 		    "'subscribe' has more than %d topics", MQTT_LIST_MAX);
@@ -433,4 +477,29 @@ mqtt_warn(const struct endpoint_conf *conf, struct error *err)
 		    "%swith version = 3.1.1 its own messages are only"
 		    " recognised with encoding = json",
 		    more);
+}
+
+bool
+mqtt_claim(const struct endpoint_conf *conf, unsigned i, char *buf, size_t size)
+{
+	const struct mqtt_conf *mqtt = conf->type_conf;
+	struct mqtt_list list;
+	char id[MQTT_TOPIC_MAX];
+
+	mqtt_list(mqtt->broker, &list);
+	if (i >= list.n)
+		return false;
+	snprintf(buf, size, "%s at %.*s", mqtt_client_id(conf, id, sizeof(id)),
+	    (int)list.word[i].len, list.word[i].at);
+	return true;
+}
+
+const char *
+mqtt_lacks(const struct endpoint_conf *conf, bool source)
+{
+	const struct mqtt_conf *mqtt = conf->type_conf;
+
+	if (source)
+		return mqtt->subscribe == NULL ? "subscribe" : NULL;
+	return mqtt->publish == NULL ? "publish" : NULL;
 }

@@ -75,5 +75,8 @@ int mqtt_password(
 int mqtt_check(struct endpoint_conf *conf, struct error *err);
 int mqtt_load_files(struct endpoint_conf *conf, struct error *err);
 void mqtt_warn(const struct endpoint_conf *conf, struct error *err);
+bool mqtt_claim(
+    const struct endpoint_conf *conf, unsigned i, char *buf, size_t size);
+const char *mqtt_lacks(const struct endpoint_conf *conf, bool source);
 
 #endif

@@ -231,7 +231,7 @@ connector_is_address(const char *s)
 	uint64_t n;
 
 	return connector_split(s, host, sizeof(host), &port) == 0 &&
-	    parse_number(port, 1, 65535, &n) == 0;
+	    strchr(host, '/') == NULL && parse_number(port, 1, 65535, &n) == 0;
 }
 
 int
