@@ -159,6 +159,7 @@ struct port {
 	uint64_t replayed;	  /* bytes of history that were sent first */
 	bool said_last;		  /* see port_say_last() */
 	struct port_spool *spool; /* NULL: none (port_spool.c) */
+	char *spool_error;	  /* why it could not be opened, or NULL */
 	uint64_t spooled; /* frames that the process before had in its spool */
 	struct event *timer;	/* NULL until it is needed */
 	struct precise precise; /* set when the timer has to be precise */
@@ -367,8 +368,8 @@ struct spool_status {
 	uint64_t size, segments; /* of the files */
 	uint64_t first, next;	 /* numbers */
 	uint64_t errors;
-	int error; /* the last use of the disk failed: errno */
-	const char *directory;
+	const char *error;     /* why it is failing, or NULL */
+	const char *directory; /* NULL: none */
 };
 /* False: it has none. */
 bool node_spool(const struct node *node, struct spool_status *ret);

@@ -123,18 +123,16 @@ check_log(struct node *node)
 static void
 check_spool(struct node *node)
 {
-	const struct endpoint_conf *conf = node->endpoint->conf;
 	char task[TASK_NAME_MAX];
 	struct spool_status st;
-	bool there = node_spool(node, &st);
 
-	if (there ? st.error == 0 : conf->spool == 0 || conf->ops->several)
+	if (!node_spool(node, &st) || st.error == NULL)
 		warning_clear(&node->warnings, WARNING_SPOOL);
 	else
 		warning_set(&node->warnings,
 		    task_name(node, task, sizeof(task)), WARNING_SPOOL, 0,
-		    "its spool cannot be used%s%s: frames wait in memory",
-		    there ? ": " : "", there ? strerror(st.error) : "");
+		    "its spool cannot be used: %s: frames wait in memory",
+		    st.error);
 }
 
 void

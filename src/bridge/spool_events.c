@@ -245,7 +245,7 @@ release(struct port_spool *ps)
 	free(ps);
 }
 
-/* Opens the files; the directory of all spools is made first. */
+/* Opens the files; the directories that they are in are made first. */
 static int
 open_files(struct port_spool *ps, struct error *err)
 {
@@ -255,6 +255,7 @@ open_files(struct port_spool *ps, struct error *err)
 
 	/* The thread only uses the table of the CRC. */
 	crc32_ieee(0, NULL, 0);
+	(void)!mkdir(site_state_dir(), 0700);
 	*slash = '\0';
 	(void)!mkdir(ps->directory, 0700);
 	*slash = '/';
@@ -339,6 +340,13 @@ found(struct port_spool *ps)
 }
 
 static void
+forget_error(struct port *port)
+{
+	free(port->spool_error);
+	port->spool_error = NULL;
+}
+
+static void
 open_spool(struct port *port)
 {
 	struct port_spool *ps = calloc(1, sizeof(*ps));
@@ -353,10 +361,12 @@ open_spool(struct port *port)
 	if (r < 0) {
 		log_to(LOG_ERR, ABOUT_ENDPOINT, port->conf->name,
 		    "no spool: %s; frames wait in memory", err.text);
+		replace_string(&port->spool_error, err.text);
 		warnings_due(now_ns());
 		release(ps);
 		return;
 	}
+	forget_error(port);
 	port->spool = ps;
 	task_add(&ps->task, ps, label, "%s.spool", port->link->name);
 	TASK_SET(&ps->task, TASK_IDLE);
@@ -370,7 +380,7 @@ port_spool_follow(struct port *port)
 
 	if (wanted && port->spool == NULL)
 		open_spool(port);
-	else if (!wanted && port->spool != NULL)
+	else if (!wanted)
 		port_spool_end(port);
 }
 
@@ -379,7 +389,9 @@ port_spool_move(struct port *from, struct port *to)
 {
 	to->spool = from->spool;
 	to->spooling = from->spooling;
+	to->spool_error = from->spool_error;
 	from->spool = NULL;
+	from->spool_error = NULL;
 	from->spooling = false;
 	if (to->spool != NULL)
 		to->spool->port = to;
@@ -513,6 +525,7 @@ port_spool_end(struct port *port)
 	struct port_spool *ps = port->spool;
 	uint64_t n;
 
+	forget_error(port);
 	if (ps == NULL)
 		return;
 	port_spool_settle(port, false);

@@ -1,6 +1,8 @@
 /*
  * spool_status: what is in the spool of a node, and dropping it, for the control port.
  */
+#include <string.h>
+
 #include "ack.h"
 #include "port_spool.h"
 
@@ -61,8 +63,14 @@ node_spool(const struct node *node, struct spool_status *ret)
 	struct port_spool *ps = port != NULL ? port->spool : NULL;
 	size_t bytes, frames;
 
-	if (ps == NULL)
+	if (ps == NULL && (port == NULL || port->spool_error == NULL))
 		return false;
+	if (ps == NULL) {
+		*ret = (struct spool_status){ .state = "failing",
+			.errors = 1,
+			.error = port->spool_error };
+		return true;
+	}
 	*ret = (struct spool_status){ .state = ps->error != 0 ? "failing"
 		    : port->spooling			      ? "active"
 							      : "empty",
@@ -71,7 +79,7 @@ node_spool(const struct node *node, struct spool_status *ret)
 		.first = port_spool_ack(ps),
 		.next = port_spool_end_number(ps),
 		.errors = ps->errors,
-		.error = ps->error,
+		.error = ps->error != 0 ? strerror(ps->error) : NULL,
 		.directory = ps->directory };
 	if (port->spooling) {
 		port_spool_count(port, &bytes, &frames);

@@ -50,7 +50,7 @@ show_spool(struct call *call)
 	output_cell_size(o, node->endpoint->conf->spool);
 	output_cell_number(o, st.segments);
 	output_cell_number(o, st.errors);
-	output_cell(o, "%s", st.directory);
+	output_cell(o, "%s", st.directory != NULL ? st.directory : "-");
 	return true;
 }
 
@@ -82,10 +82,20 @@ spool_node(struct call *call, const char *name, struct spool_status *ret)
 	if (node == NULL || node_spool(node, ret))
 		return node;
 	call_fail(call, ENOENT,
-	    node->endpoint->conf->spool != 0
-		? "the spool of '%s' cannot be used; the log says why"
-		: "'%s' has no spool; write spool = 256M in its section",
-	    name);
+	    "'%s' has no spool; write spool = 256M in its section", name);
+	return NULL;
+}
+
+/* The same, and it must have been opened. */
+static struct node *
+open_spool_node(struct call *call, const char *name, struct spool_status *ret)
+{
+	struct node *node = spool_node(call, name, ret);
+
+	if (node == NULL || ret->directory != NULL)
+		return node;
+	call_fail(call, EIO, "the spool of '%s' cannot be used: %s", name,
+	    ret->error);
 	return NULL;
 }
 
@@ -108,7 +118,10 @@ show_one(struct call *call)
 	output_pair_number(o, "first", st.first);
 	output_pair_number(o, "next", st.next);
 	output_pair_number(o, "errors", st.errors);
-	output_pair(o, "directory", "%s", st.directory);
+	if (st.error != NULL)
+		output_pair(o, "error", "%s", st.error);
+	if (st.directory != NULL)
+		output_pair(o, "directory", "%s", st.directory);
 	return 0;
 }
 
@@ -145,7 +158,7 @@ open_export(struct call *call)
 	struct spool_status st;
 	struct error err;
 
-	if (spool_node(call, call->argv[2], &st) == NULL)
+	if (open_spool_node(call, call->argv[2], &st) == NULL)
 		return -ENOENT;
 	if ((e = calloc(1, sizeof(*e))) == NULL)
 		return call_fail(call, ENOMEM, "out of memory");
@@ -191,7 +204,7 @@ drop(struct call *call)
 	struct node *node;
 	uint64_t n;
 
-	if ((node = spool_node(call, call->argv[2], &st)) == NULL)
+	if ((node = open_spool_node(call, call->argv[2], &st)) == NULL)
 		return -ENOENT;
 	n = node_spool_drop(node);
 	output_pair_number(call->out, "dropped", n);

@@ -362,6 +362,30 @@ def test_a_second_daemon(place, daemon):
     other = daemon(conf(directory, "/dev/no-a", "/dev/no-b"), name="other")
     wait_for(lambda: "is in use by another process" in other.stderr())
     assert "is in use" not in d.stderr()
+    row, = other.json("spool")
+    assert (row["state"], row["frames"], row["errors"]) == ("failing", 0, 1)
+    assert "is in use by another process" in other.json("spool b")["error"]
+    assert any("its spool cannot be used: " in line and "is in use by another process" in line
+               for line in other.control("warnings"))
+    with pytest.raises(ControlError, match="is in use by another process"):
+        other.control("spool export b")
+    with pytest.raises(ControlError, match="is in use by another process"):
+        other.control("spool drop b")
+    # A reload tries again.
+    d.stop()
+    other.reload()
+    wait_for(lambda: other.json("spool")[0]["state"] == "empty")
+    assert "no-spool" not in "".join(other.control("warnings"))
+
+
+def test_a_missing_state_dir(place, daemon):
+    """It is created, as for [mqtt]."""
+    directory, a, b = place
+    state = directory / "new"
+    d = daemon(conf(directory, a, b, state=state))
+    assert d.json("spool")[0]["state"] == "empty"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "spool").stat().st_mode) == 0o700
 
 
 def test_a_directory_that_is_a_file(place, daemon):
