@@ -93,6 +93,24 @@ def test_the_longest_frame_in_each_encoding(pty, daemon, broker, directory):
     expect(far, frame.encode() + b"\n", [far])
 
 
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_message_that_is_too_large(pty, daemon, broker, directory, version):
+    """Those that follow arrive."""
+    b = broker().start()
+    far = pty("far")
+    d = daemon(site(directory, "shore") + serial("far", far, framing="line") +
+               section("mqtt", "m", broker=b.address, subscribe="in", version=version))
+    d.wait_state("m", "up")
+    large, small = directory / "large", directory / "small"
+    large.write_text("x" * 2_000_000)
+    small.write_text("small")
+    publish_file(b, "in", large)
+    publish_file(b, "in", small)
+    expect(far, b"small\n", [far])
+    assert d.number("m/refused") == (0 if version == "5" else 1)
+    assert d.state("m") == "up"
+
+
 def publish_file(b, topic, path):
     subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(b.port), "-t", topic,
                     "-f", str(path), "-q", "1"], check=True, timeout=20)
