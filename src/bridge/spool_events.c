@@ -455,21 +455,42 @@ write_all(struct port_spool *ps, uint64_t ack)
 	return -ps->error;
 }
 
-/* Everything is on the disk: the copies in memory are not needed. */
+/* How many copies are on the disk, too, where the oldest ones may have been given up. */
+static size_t
+copies_on_disk(const struct port_spool *ps)
+{
+	uint64_t first = ps->now.read, gone;
+
+	if (ps->fed <= first)
+		return 0;
+	gone = ps->gaps.total - spool_gaps_before(&ps->gaps, first);
+	return (size_t)(ps->fed - first - gone);
+}
+
+/* All that waits is on the disk: the copies in memory are not needed. */
 static void
 forget_copies(struct port_spool *ps)
 {
 	struct port *port = ps->port;
+	struct queued q;
 
 	ack_forget(port);
-	while (!queue_empty(&port->queue))
-		queue_pop(&port->queue);
-	ps->copies = ps->copied = 0;
-	spool_gaps_clear(&ps->gaps);
-	ps->lost_ahead = 0;
-	ps->work.in_len = ps->in_at = 0;
 	spool_rewind(ps->files);
 	spool_get(ps->files, &ps->now);
+	while (port->queue.frames > copies_on_disk(ps) &&
+	    queue_head(&port->queue, &q)) {
+		port_drop(port, ps->reason, q.payload, q.len);
+		queue_pop(&port->queue);
+	}
+	while (!queue_empty(&port->queue))
+		queue_pop(&port->queue);
+	/* What is done with before earlier frames is read again. */
+	COUNT(port, offered,
+	    ps->gaps.total - spool_gaps_before(&ps->gaps, ps->now.read));
+	spool_gaps_clear(&ps->gaps);
+	ps->copies = ps->copied = 0;
+	ps->lost_ahead = 0;
+	ps->work.in_len = ps->in_at = 0;
 	ps->fed = ps->now.read;
 }
 
@@ -479,11 +500,19 @@ keep_in_memory(struct port_spool *ps)
 {
 	uint64_t ack = port_spool_ack(ps), end = MIN(ps->now.next, ps->fed);
 	uint64_t gone = spool_gaps_before(&ps->gaps, end);
+	uint64_t first = ps->now.first, lost = 0;
+	struct queued q;
 
+	if (first > ack)
+		lost = first - ack - spool_gaps_before(&ps->gaps, first);
 	ack_forget(ps->port);
-	/* Those that are on the disk are not handed over. */
-	for (; ack + gone < end && !queue_empty(&ps->port->queue); ack++)
+	/* Those that are on the disk are not handed over; the oldest may have been given up. */
+	for (; ack + gone < end && queue_head(&ps->port->queue, &q); ack++) {
+		if (lost > 0)
+			port_drop(ps->port, ps->reason, q.payload, q.len);
+		lost -= lost > 0;
 		queue_pop(&ps->port->queue);
+	}
 	do_without(ps);
 }
 

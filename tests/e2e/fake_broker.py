@@ -164,7 +164,8 @@ class FakeBroker:
 
     def close(self):
         # A thread that waits in accept() keeps the socket open otherwise.
-        self.listener.shutdown(socket.SHUT_RDWR)
+        if self.listener.fileno() >= 0:
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         if self.connection is not None:
             self.connection.close()

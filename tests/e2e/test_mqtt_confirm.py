@@ -5,6 +5,8 @@ import pytest
 
 from fake_broker import FakeBroker
 from harness import Daemon, flush, free_port, pump, section, serial, wait_for
+from test_accounts import account
+from test_handover import restart
 from test_spool import on_disk
 
 
@@ -88,6 +90,27 @@ def test_a_later_frame_is_confirmed_first(pty, daemon, broker, directory, end):
     for m in second.messages:
         assert m.properties == origins[m.payload]
     d.wait_number("m/queued_frames", 0)
+
+
+def test_accounts_after_a_restart(pty, daemon, broker, directory):
+    """Those that were confirmed early count as offered again."""
+    first, second = broker(confirms=False), broker()
+    gps = pty("gps")
+    d = waiting(daemon, directory, gps, first, 10)
+    for m in first.messages[2:4]:
+        first.confirm(m)
+    d.wait_number("m/tx_frames", 2)
+    account(d, "m")
+    # The new process does not find the broker.
+    first.close()
+    restart(d, [gps])
+    account(d, "m")
+    d.write(conf(directory, gps, second.address))
+    d.reload()
+    pump([gps], lambda: texts(10, 10)[0] in second.payloads())
+    assert second.payloads()[:2] == texts(1, 2)
+    d.wait_number("m/queued_frames", 0)
+    account(d, "m")
 
 
 def test_the_spool_is_empty_when_all_are_confirmed(pty, daemon, broker, directory):

@@ -288,6 +288,36 @@ def test_a_full_spool_while_down(place, daemon):
     account(d, "b")
 
 
+@pytest.mark.parametrize("how", ("restart", "stop"))
+def test_a_full_spool_with_copies(place, daemon, how):
+    """The oldest frames, which are in the queue, too, are given up on the disk: they are
+    counted when they are not sent."""
+    directory, a, b = place
+    text = conf(directory, a, b, spool="64K")
+    d = daemon(text)
+    b.reading = False
+    say(a, 1, 400)
+    wait_offered(d, 400, (a,))
+    b.unplug()
+    d.wait_state("b", "lost")
+    say(a, 401, 3000)
+    wait_offered(d, 3000, (a,))
+    account(d, "b")
+    assert d.number("b/dropped") > 0, (d.json("spool"), d.control("list b/dropped"), d.control("get b/queued_frames"))
+    if how == "restart":
+        restart(d, (a,))
+        account(d, "b")
+    else:
+        d.stop()
+        d = daemon(text)
+    b.reading = True
+    b.plug()
+    pump((a, b), lambda: lines(3000, 3000)[0] in got(b), what="the last line")
+    d.wait_number("b/queued_frames", 0)
+    account(d, "b")
+    wait_rest(d, directory)
+
+
 def test_a_full_spool_while_up_pauses_the_source(place, daemon):
     directory, a, b = place
     d = daemon(conf(directory, a, b, spool="64K"))
