@@ -172,6 +172,9 @@ struct port {
 	uint64_t turn_at;
 	uint64_t pace_at;	  /* the next piece of a frame is written... */
 	uint64_t paced_ns;	  /* ...and no other one before this time */
+	bool pace_refused;	  /* the kernel did not accept the last one */
+	uint64_t gap_since_ns;	  /* the gap began, after a frame... */
+	size_t gap_len;		  /* ...of so many bytes */
 	struct port_list waiters; /* for room in the queue */
 	uint64_t shared_ns;	  /* last time with several waiters */
 	size_t window; /* what a source may use while nothing is queued... */

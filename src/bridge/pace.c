@@ -9,6 +9,22 @@
 /* How often a piece is written, if it is not a single byte. */
 #define PACE_NS (10 * NSEC_PER_MSEC)
 
+/* No piece waits longer than the present pace requires. */
+static void
+pace_follow(struct port *port)
+{
+	uint64_t longest;
+
+	if (!port_paced(port))
+		port->pace_at = 0;
+	if (port->pace_at == 0)
+		return;
+	longest = now_ns() + MAX(PACE_NS, NSEC_PER_SEC / port->conf->pace);
+	port->paced_ns = MIN(port->paced_ns, longest);
+	port->pace_at = MIN(port->pace_at, longest);
+	port_arm(port);
+}
+
 void
 port_set_pace(struct port *port)
 {
@@ -17,8 +33,8 @@ port_set_pace(struct port *port)
 	port->apart =
 	    conf->framing.rule->gap || conf->pace != 0 || conf->frame_gap != 0;
 	link_set_paced(port->link, port_paced(port));
-	if (!port_paced(port))
-		port->pace_at = 0;
+	port_gap_follow(port);
+	pace_follow(port);
 }
 
 void
@@ -28,6 +44,7 @@ port_pace_begin(struct port *port)
 	    link_pending(port->link) == 0)
 		return;
 	port->pace_at = MAX(port->paced_ns, task_now());
+	port->pace_refused = false;
 	port_arm(port);
 }
 
@@ -50,6 +67,7 @@ port_pace_due(struct port *port, uint64_t now)
 		return false;
 	if ((n = link_write_pending(link, piece(port))) < 0)
 		return false;
+	port->pace_refused = n == 0;
 	if (n > 0) {
 		/* A timer that fires late is made up for, but not an earlier pause. */
 		port->paced_ns = MAX(port->paced_ns, now - MIN(now, PACE_NS)) +

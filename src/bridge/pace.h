@@ -22,6 +22,13 @@ port_paced(const struct port *port)
 {
 	return port->conf->pace != 0 && port->conf->ops->datagram == 0;
 }
+/* Whether it is the pace, or a gap, that the next bytes wait for: not the receiver. */
+static inline bool
+port_is_slowed(const struct port *port)
+{
+	return (port->gap_at != 0 && port->ack == NULL) ||
+	    (port->pace_at != 0 && !port->pace_refused);
+}
 /* The section of the port is used, or has changed. */
 void port_set_pace(struct port *port);
 /* Something was passed to the link: it is written from the next pass of the loop on. */

@@ -185,7 +185,18 @@ port_gap(struct port *port, uint64_t now, size_t len)
 
 	if (gap == 0 || port->ack != NULL)
 		return;
+	port->gap_since_ns = now;
+	port->gap_len = len;
 	port->gap_at = now + gap;
+	port_arm(port);
+}
+
+void
+port_gap_follow(struct port *port)
+{
+	if (port->gap_at == 0 || port->ack != NULL)
+		return;
+	port->gap_at = port->gap_since_ns + port_gap_time(port, port->gap_len);
 	port_arm(port);
 }
 

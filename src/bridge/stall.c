@@ -9,11 +9,13 @@
  *
  * Progress is what the kernel accepts (progress_ns, set where frames are written), and,
  * because the kernel may report room late, what the receiver has taken, which a timer
- * checks while a queue is full or a peer sends no more.
+ * checks while a queue is full or a peer sends no more.  The time in which a gap or a pace
+ * makes the port wait is not the receiver's.
  */
 #include "exchange.h"
-#include "taken.h"
 #include "log.h"
+#include "pace.h"
+#include "taken.h"
 
 /* The time during which new frames are still sent to a peer after its half close. */
 #define LINGER_NS NSEC_PER_SEC
@@ -32,7 +34,7 @@ look(struct port *port, uint64_t now)
 	bool moved;
 
 	link_taken(port->link, &taken);
-	moved = !p->looked || taken.bytes != p->taken;
+	moved = !p->looked || taken.bytes != p->taken || port_is_slowed(port);
 	p->taken = taken.bytes;
 	p->delay_ns = taken.delay_ns;
 	p->looked = true;

@@ -75,6 +75,50 @@ def test_a_time_between_frames(slow, clock):
     expect(b, LINE)
 
 
+def test_a_gap_that_has_begun_follows_a_change(slow, clock):
+    a, b, d = slow(frame_gap="1h")
+    a.send(4 * LINE)
+    expect(b, LINE, [a])
+    wait_for(lambda: d.number("b/queued_frames") == 3)
+    clock.move(d, 2)
+    d.control("set b/frame_gap 3s")
+    assert received(b) == 0
+    clock.move(d, 1)
+    expect(b, LINE)
+    # A longer one, too: counted from the frame before.
+    clock.move(d, 2)
+    d.control("set b/frame_gap 1m")
+    clock.move(d, 10)
+    assert received(b) == 0
+    clock.move(d, 48)
+    expect(b, LINE)
+    # And by a reload.
+    clock.move(d, 5)
+    assert received(b) == 0
+    d.reload(d.file.read_text().split("[control unix]\n")[1].split("\n", 1)[1]
+             .replace("frame_gap = 1h\n", ""))
+    expect(b, LINE)
+
+
+@pytest.mark.parametrize("keys", [{"frame_gap": "30s"}, {"pace": "1/s"}])
+def test_a_slow_output_is_not_stalled(slow, clock, keys):
+    a, b, d = slow(**keys, stall_timeout="2s" if "frame_gap" in keys else "500ms",
+                   queue="300")
+    a.send(6 * LINE)
+    wait_for(lambda: a.turn(4) or d.tasks()["a.read"]["state"] == "paused")
+    # It takes all that is written; a whole line is written in 100 s.
+    wait_for(lambda: clock.move(d, 1) or received(b) == 600, 60)
+    assert d.number("b/stalls") == 0 and d.number("b/dropped") == 0
+    assert b.take() == 6 * LINE
+
+
+def test_a_slow_output_that_is_not_taken_is_stalled(slow, clock):
+    a, b, d = slow(pace="1M/s", stall_timeout="2s", queue="300")
+    b.reading = False
+    wait_for(lambda: a.send(LINE * 40) or a.turn(4) or clock.move(d, 1) or
+             d.number("b/stalls") == 1, 60)
+
+
 def test_it_can_be_changed_while_it_is_written(slow, clock):
     a, b, d = slow()
     d.control("set b/pace 1/s")
