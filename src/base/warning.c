@@ -96,36 +96,65 @@ warning_end(struct warning *w, const char *why)
 	char lasted[24];
 
 	format_time(now_ns() - w->since_ns, lasted, sizeof(lasted));
-	log_to(LOG_NOTICE, ABOUT_WARNING, w->task, "%s: over after %s%s%s",
-	    warning_names[w->kind], lasted, why != NULL ? ": " : "",
-	    why != NULL ? why : "");
+	if (!w->quiet)
+		log_to(LOG_NOTICE, ABOUT_WARNING, w->task,
+		    "%s: over after %s%s%s", warning_names[w->kind], lasted,
+		    why != NULL ? ": " : "", why != NULL ? why : "");
 	warning_release(w);
+}
+
+/* The warning of that kind gets the text, and begins if there is none.  NULL: no memory. */
+static struct warning *
+warning_change(struct warning **head, const char *task, enum warning_kind kind,
+    enum warning_log log, const char *text)
+{
+	struct warning *w = warning_find(*head, kind);
+	bool new = w == NULL;
+
+	if (new && (w = warning_begin(head, task, kind)) == NULL)
+		return NULL;
+	if (w->text == NULL || strcmp(w->text, text) != 0) {
+		free(w->text);
+		w->text = strdup(text);
+	}
+	if (new)
+		w->quiet = log == WARNING_QUIET;
+	if (new && !w->quiet)
+		log_to(LOG_WARNING, ABOUT_WARNING, task, "%s: %s",
+		    warning_names[kind], text);
+	return w;
 }
 
 void
 warning_set(struct warning **head, const char *task, enum warning_kind kind,
     uint64_t until_ns, const char *fmt, ...)
 {
-	struct warning *w = warning_find(*head, kind);
 	char text[WARNING_TEXT_MAX];
-	bool new = w == NULL;
+	struct warning *w;
 	va_list ap;
 
-	if (new && (w = warning_begin(head, task, kind)) == NULL)
-		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	w = warning_change(head, task, kind, WARNING_LOGGED, text);
+	if (w == NULL)
+		return;
 	w->until_ns = until_ns;
-	if (w->text == NULL || strcmp(w->text, text) != 0) {
-		free(w->text);
-		w->text = strdup(text);
-	}
 	if (until_ns != 0)
 		warnings_due(until_ns);
-	if (new)
-		log_to(LOG_WARNING, ABOUT_WARNING, task, "%s: %s",
-		    warning_names[kind], text);
+}
+
+void
+warning_put(struct warning **head, const char *task, enum warning_kind kind,
+    enum warning_log log, const char *fmt, ...)
+{
+	char text[WARNING_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	warning_change(head, task, kind, log, text);
 }
 
 void

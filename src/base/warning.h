@@ -2,7 +2,8 @@
  * warning: what looks wrong with the tasks, and with the endpoints that they serve.
  *
  * A warning is in force from the time when its cause is noticed until it has ended.  Its
- * beginning and its end are logged once each (ABOUT_WARNING).  What is noticed in a run
+ * beginning and its end are logged once each (ABOUT_WARNING), unless it is quiet.  What is
+ * noticed in a run
  * (it held the loop, it was not served) is in force until five minutes after the last
  * time.  The others are looked at when something makes it necessary: when they are
  * shown, when a state changes, and at the times given to warnings_due(); there is no
@@ -45,6 +46,7 @@ struct warning {
 	uint64_t since_ns; /* now_ns() when it began */
 	uint64_t until_ns; /* when it ends; 0: when it is cleared */
 	char *text;	   /* a sentence without a full stop */
+	bool quiet;	   /* its beginning was not logged, nor is its end */
 	struct warning **head;
 	struct warning *next; /* of the same head */
 	char task[TASK_NAME_MAX];
@@ -70,6 +72,14 @@ const char *warning_list(const struct warning *head, char *buf, size_t size);
  */
 void warning_set(struct warning **head, const char *task,
     enum warning_kind kind, uint64_t until_ns, const char *fmt, ...)
+    PRINTF(5, 6);
+/*
+ * The same, until it is cleared.  WARNING_QUIET: if it begins, neither that nor its end is
+ * logged, because the caller logs both.
+ */
+enum warning_log { WARNING_LOGGED, WARNING_QUIET };
+void warning_put(struct warning **head, const char *task,
+    enum warning_kind kind, enum warning_log log, const char *fmt, ...)
     PRINTF(5, 6);
 /* No effect if there is none of that kind. */
 void warning_clear(struct warning **head, enum warning_kind kind);
