@@ -175,19 +175,19 @@ batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
 	}
 }
 
-/* All frames of the source are heard; this is its first target. */
-static __attribute__((noinline)) void
-batch_hear(const struct batch *batch, const struct route_target *target)
+void
+batch_hear(const struct batch *batch)
 {
-	struct bridge *b = batch->from->node->bridge;
+	const struct node *from = batch->from->node;
+	struct routes *routes = from->bridge->routes;
 	const struct item *item;
 
-	failovers_hear(batch, target);
-	if (b->routes->systems == NULL)
+	failovers_hear(batch);
+	if (routes->systems == NULL)
 		return;
 	for (unsigned i = 0; i < batch->n; i++) {
 		item = &batch->item[i];
-		systems_hear(&b->routes->systems[target->from], item->payload,
+		systems_hear(&routes->systems[from->number], item->payload,
 		    item->len, item->since_ns);
 	}
 }
@@ -212,8 +212,6 @@ batch_pick(struct batch *batch, const struct route_target *target)
 		route->bytes += batch->payload;
 		return;
 	}
-	if (target->hears)
-		batch_hear(batch, target);
 	for (unsigned i = 0; i < batch->n; i++) {
 		struct item *item = &batch->item[i];
 

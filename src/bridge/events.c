@@ -321,7 +321,7 @@ on_up(struct link *link)
 	port_pace_begin(port);
 	port_update(port);
 	demand_note(node->bridge);
-	failovers_look(node->bridge);
+	failovers_look(node);
 	return 0;
 }
 
@@ -372,7 +372,7 @@ on_down(struct link *link, const char *why)
 		port_spool_down(port);
 		port_release(port);
 	}
-	failovers_look(node->bridge);
+	failovers_look(node);
 }
 
 static void
@@ -420,7 +420,7 @@ on_state(struct endpoint *ep)
 		if (port->full)
 			port_release(port);
 	}
-	failovers_look(node->bridge);
+	failovers_look(node);
 	node_warnings_note(node);
 	/* Its keys may have changed. */
 	node_record(node);

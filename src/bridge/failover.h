@@ -11,19 +11,19 @@
  * If the one that is used is not live any more, the first live one takes its place; if
  * there is none, nothing changes.  One that precedes it in the list is used again when it
  * has been live for `recover_after`.  At the start the first one counts as live for
- * `fail_after`.
+ * `fail_after`, and after a restart the one that was used; a destination only until it
+ * was open.
  *
  * The result is in the route (struct choice), where a verdict finds it: frames of sources,
  * or for destinations, that are not used are refused there.  A frame of a source is heard
- * when its routes are looked up (route_target.hears); everything else follows from changes
- * of links and from a timer, which runs only while time alone may change something.
+ * before its routes are looked up (route_source.hears); everything else follows from
+ * changes of links and from a timer, which runs only while time alone may change
+ * something.
  */
 #ifndef FAILOVER_H
 #define FAILOVER_H
 
 #include "batch.h"
-
-struct failover;
 
 /*
  * Prepares the failover of a route with a choice, in a list that is not in use yet.
@@ -39,12 +39,14 @@ int failovers_add(
 void failovers_use(
     struct bridge *b, struct failover_list *list, const unsigned *was);
 void failovers_free(struct failover_list *list);
-/* The frames of the batch have come; target: the first one of their source. */
-void failovers_hear(
-    const struct batch *batch, const struct route_target *target);
-/* A link, or the state of an endpoint, has changed. */
-void failovers_look(struct bridge *b);
+/* The frames of the batch have come from their source, which has routes. */
+void failovers_hear(const struct batch *batch);
+/*
+ * A link of the node, or the state of its endpoint, has changed: its routes look at it in
+ * the next pass of the event loop, once for all that changes until then.
+ */
+void failovers_look(const struct node *node);
 /* The route continues with this member, as the previous process did. */
-void failover_restore(struct bridge *b, struct route *route, unsigned used);
+void failover_restore(struct route *route, unsigned used);
 
 #endif

@@ -266,6 +266,8 @@ batch_deliver(struct batch *batch, char *names, size_t size)
 	const struct route_source *s =
 	    &b->routes->source[batch->from->node->number];
 
+	if (s->hears)
+		batch_hear(batch);
 	if (exchange != NULL)
 		exchange_answer(exchange, batch, names, size);
 	for (unsigned i = 0; i < s->ntargets; i++) {

@@ -58,7 +58,7 @@ restore_route(const struct old_route *old, struct route *route)
 /* Restores which of its endpoints a route uses. */
 static void
 restore_choice(
-    struct bridge *b, const struct old_route *old, struct route *route)
+    const struct bridge *b, const struct old_route *old, struct route *route)
 {
 	const struct choice *choice = route->choice;
 
@@ -67,7 +67,7 @@ restore_choice(
 	for (unsigned i = 0; choice != NULL && i < choice->n; i++)
 		if (span_is(&old->used,
 			b->node[choice->member[i]]->endpoint->conf->name))
-			failover_restore(b, route, i);
+			failover_restore(route, i);
 }
 
 static void

@@ -355,10 +355,11 @@ share_work(struct routes *routes, struct route_source *source)
 			n += (route->match != NULL) + (route->reject != NULL) +
 			    (route->live_match != NULL);
 		}
+	source->work = EXPRESSION_WORK / MAX(n, 1);
 	for (unsigned i = 0; i < source->ntargets; i++) {
 		struct route_target *target = &source->targets[i];
 
-		target->work = EXPRESSION_WORK / MAX(n, 1);
+		target->work = source->work;
 		target->spent = &routes->spent;
 		for (unsigned j = 0; j < target->nvia; j++)
 			source->batch = MIN(source->batch,
@@ -366,33 +367,59 @@ share_work(struct routes *routes, struct route_source *source)
 	}
 }
 
-/* Whether a route needs to know of all frames of its sources. */
-static bool
-is_hearing(const struct route *route)
+/* Adds a route with a choice to those of the source. */
+static void
+add_choosing(struct route_source *source, struct route *route)
 {
-	return route->choice != NULL || route->systems != NULL;
+	for (unsigned i = 0; i < source->nchoosing; i++)
+		if (source->choosing[i] == route)
+			return;
+	source->choosing[source->nchoosing++] = route;
 }
 
 /*
- * The frames of a source are heard at its first target.  A target that needs nothing to be
- * done for each frame is plain.
+ * A target that needs nothing to be done for each frame is plain.  Returns how many of the
+ * routes->choosing, from the first on, are of this source.
  */
-static void
-mark_targets(struct route_source *source)
+static unsigned
+mark_source(
+    struct routes *routes, struct route_source *source, struct route **choosing)
 {
-	bool hears = false;
-
+	source->choosing = choosing;
 	for (unsigned i = 0; i < source->ntargets; i++) {
 		struct route_target *target = &source->targets[i];
 
-		for (unsigned j = 0; j < target->nvia; j++)
-			hears |= is_hearing(target->via[j]);
 		target->plain = target->nvia == 1 && !target->via[0]->filtered;
+		for (unsigned j = 0; j < target->nvia; j++)
+			if (target->via[j]->choice != NULL)
+				add_choosing(source, target->via[j]);
 	}
-	if (!hears)
-		return;
-	source->targets[0].hears = true;
-	source->targets[0].plain = false;
+	source->hears = source->nchoosing > 0 || routes->systems != NULL;
+	return source->nchoosing;
+}
+
+/* Finds out for each source what has to be done for its frames.  -ENOMEM. */
+static int
+mark_sources(struct routes *routes, size_t npairs)
+{
+	struct route **choosing = NULL;
+	bool any = false;
+
+	for (unsigned i = 0; i < routes->nroutes; i++)
+		any |= routes->route[i]->choice != NULL;
+	if (any) {
+		choosing = calloc(npairs + 1, sizeof(*choosing));
+		if (choosing == NULL)
+			return -ENOMEM;
+	}
+	routes->choosing = choosing;
+	for (unsigned i = 0; i < routes->nsources; i++) {
+		struct route_source *source = &routes->source[i];
+
+		share_work(routes, source);
+		choosing += mark_source(routes, source, choosing);
+	}
+	return 0;
 }
 
 /* Divides the sorted pairs into sources and targets. */
@@ -428,11 +455,7 @@ make_targets(struct making *m)
 		routes->via[i] = routes->route[pair->route];
 		target->nvia++;
 	}
-	for (unsigned i = 0; i < routes->nsources; i++) {
-		share_work(routes, &routes->source[i]);
-		mark_targets(&routes->source[i]);
-	}
-	return 0;
+	return mark_sources(routes, p->n);
 }
 
 struct route *
@@ -556,5 +579,6 @@ routes_free(struct routes *r)
 	free(r->source);
 	free(r->targets);
 	free(r->via);
+	free(r->choosing);
 	free(r);
 }

@@ -134,11 +134,14 @@ enum route_refusal {
 };
 extern const char *const route_refusal_words[REFUSALS];
 
+struct failover;
+
 /*
  * The one of its sources, or of its destinations, that a route uses.  The bridge decides
  * which (failover.h).
  */
 struct choice {
+	struct failover *failover; /* the bridge's */
 	bool of_sources;
 	unsigned used; /* index of the member */
 	unsigned n;
@@ -186,10 +189,7 @@ struct route {
 struct route_target {
 	unsigned from, to;
 	unsigned nvia;
-	bool
-	    plain; /* its only route forwards all frames, and hears is not set */
-	bool
-	    hears; /* the first one of a source all of whose frames have to be heard */
+	bool plain; /* its only route forwards all frames */
 	struct route **via;
 	uint64_t work; /* maximum steps of each expression per frame */
 	uint64_t *spent;
@@ -198,7 +198,15 @@ struct route_target {
 struct route_source {
 	size_t batch; /* bytes of frames to search at once */
 	unsigned ntargets;
+	/*
+	 * All of its frames have to be heard, whatever becomes of them: for its routes with
+	 * a choice, or because there are routes by MAVLink systems.
+	 */
+	bool hears;
 	struct route_target *targets;
+	unsigned nchoosing;
+	struct route **choosing; /* its routes with a choice */
+	uint64_t work;		 /* as in route_target */
 };
 
 struct routes {
@@ -214,6 +222,8 @@ struct routes {
 	struct route_source *source;  /* one per endpoint */
 	struct route_target *targets; /* those of all sources */
 	struct route **via;	      /* those of all targets */
+	struct route *
+	    *choosing;	/* those with a choice, of all sources; or NULL */
 	uint64_t spent; /* steps of expressions, for the caller to reset */
 	/* MAVLink systems that were heard, by endpoint; NULL: no route needs them. */
 	struct systems **systems;

@@ -79,6 +79,30 @@ def test_the_first_source_is_used_while_it_is_live(pty, daemon, clock):
     assert d.number("routes/r/switches") == 2
 
 
+def test_a_switch_is_logged_once(pty, daemon, clock):
+    t = Chart(pty, daemon, clock, recover_after="1s")
+    d, events = t.d, t.d.session()
+    events.send(b"events\n")
+    d.control("version")
+    clock.move(d, 2)
+    t.heard(t.two, b"two\n")
+    clock.move(d, 1)
+    assert used(d) == "gps2"
+    # None is live: that is no switch, and the warning changes.
+    clock.move(d, 3)
+    assert len(failovers(d)) == 1
+    for _ in range(3):
+        t.heard(t.one, b"one\n")
+        clock.move(d, 1)
+    assert used(d) == "gps1" and failovers(d) == set()
+    pump([events], lambda: b"gps1 is used again" in events.received or
+         b"gps1 is used instead of" in events.received)
+    for text in d.stderr(), events.received.decode():
+        assert text.count("gps2 is used instead of gps1") == 1, text
+        assert "failover: over after" not in text
+    assert d.number("routes/r/switches") == 2
+
+
 def test_one_that_comes_and_goes_is_not_used_again(pty, daemon, clock):
     t = Chart(pty, daemon, clock)
     clock.move(t.d, 3)
@@ -162,6 +186,7 @@ def test_the_second_destination_while_the_first_is_down(pty, daemon, clock):
     lan.unplug()
     wait_for(lambda: used(d) == "lte")
     assert failovers(d) == {"lte is used instead of lan, which is not up"}
+    assert "r: lte is used instead of lan, which is not up\n" in d.stderr()
     expect(lte, b"2\n", [a.send(b"2\n")])
     lan.plug()
     wait_for(lambda: clock.move(d, 1) or d.state("lan") == "up")
@@ -234,6 +259,63 @@ def test_a_server_without_a_client_is_not_used(pty, daemon, connect):
     client.close()
     wait_for(lambda: used(d) == "lte")
     expect(lte, b"3\n", [a.send(b"3\n")])
+
+
+def test_a_destination_has_time_to_be_opened(pty, daemon, clock):
+    a, lan, lte = pty("a"), pty("lan"), pty("lte")
+    lan.unplug()
+    d = daemon(serial("a", a, framing="line") + serial("lan", lan, framing="line") +
+               serial("lte", lte, framing="line") +
+               route("r", **{"from": "a", "to": "lan lte"}, prefer="to",
+                     recover_after="1h"), env=clock.env, settled=False)
+    d.wait_state("lte", "up")
+    clock.move(d, 2)
+    assert used(d) == "lan" and failovers(d) == set()
+    a.send(b"1\n")
+    wait_for(lambda: a.turn(4) or d.number("lan/queued_frames") == 1)
+    clock.move(d, 1)
+    wait_for(lambda: used(d) == "lte")
+    # That time is over once it was open, or is not: it is used no more.
+    lan.plug()
+    wait_for(lambda: clock.move(d, 1) or d.state("lan") == "up")
+    assert used(d) == "lte"
+    # After a restart it is the one in use that has time.
+    restart(d, [lan, lte])
+    assert used(d) == "lte"
+    expect(lte, b"2\n", [a.send(b"2\n")])
+    assert d.number("routes/r/switches") == 1
+    lte.unplug()
+    wait_for(lambda: used(d) == "lan")
+
+
+def test_the_clients_of_a_server_are_there_after_a_restart(pty, daemon, connect):
+    a, port, lte = pty("a"), free_port(), pty("lte")
+    d = daemon(serial("a", a, framing="line") + serial("lte", lte, framing="line") +
+               tcp_server("lan", port, framing="line") +
+               route("r", **{"from": "a", "to": "lan lte"}, prefer="to",
+                     fail_after="1h", recover_after="1ms"))
+    # A server that is up has no time: what is sent to it without a client is lost.
+    wait_for(lambda: used(d) == "lte")
+    client = connect(port)
+    wait_for(lambda: used(d) == "lan")
+    restart(d, [client])
+    expect(client, b"2\n", [a.send(b"2\n")])
+    assert d.number("routes/r/switches") == 2
+
+
+def test_a_destination_that_is_slow_by_its_keys_has_not_failed(pty, daemon, clock):
+    a, lan, lte = pty("a"), pty("lan"), pty("lte")
+    d = daemon(serial("a", a, framing="line") +
+               serial("lan", lan, framing="line", frame_gap="1h") +
+               serial("lte", lte, framing="line") +
+               route("r", **{"from": "a", "to": "lan lte"}, prefer="to"),
+               env=clock.env)
+    a.send(b"1\n2\n")
+    expect(lan, b"1\n", [a])
+    for _ in range(10):
+        clock.move(d, 1)
+        assert used(d) == "lan"
+    assert d.number("lan/queued_frames") == 1
 
 
 @pytest.mark.parametrize("keys, fault", [

@@ -232,6 +232,26 @@ def test_an_addressed_message_goes_where_its_system_was_heard(vehicles, clock):
     assert not two.received[len(heartbeat(1)):]
 
 
+def test_a_system_is_heard_whichever_way_its_messages_go(pty, daemon, clock):
+    s = {name: pty(name) for name in ("gcs", "one", "log")}
+    keys = dict(framing="mavlink", silence_warning="none")
+    d = daemon("".join(serial(name, stream, **keys) for name, stream in s.items()) +
+               route("down", **{"from": "gcs", "to": "one log"}, routing="target") +
+               route("up", **{"from": "one", "to": "gcs"}, match_mavlink="30"),
+               env=clock.env)
+    # Its heartbeat is rejected, and the route with routing = target has other sources.
+    heard(d, s["one"], heartbeat(1))
+    # This one has no route at all.
+    heard(d, s["log"], heartbeat(7))
+    assert d.number("routes/up/rejected") == 1
+    heard(d, s["gcs"], command(255, 1))
+    expect(s["one"], command(255, 1))
+    heard(d, s["gcs"], command(255, 7))
+    expect(s["log"], command(255, 7))
+    assert float(d.get("log/system_7_heard")) >= 0
+    assert d.number("routes/down/not_heard") == 2
+
+
 def test_losses_are_counted_for_each_system(vehicles, clock):
     d, gcs, one, two = vehicles
     # Of two components, with their own numbers; 255 is followed by 0.

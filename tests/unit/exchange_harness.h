@@ -73,9 +73,9 @@ fake_answer(struct port *to, const struct queued *q)
 }
 
 void
-failovers_hear(const struct batch *frames, const struct route_target *target)
+failovers_hear(const struct batch *frames)
 {
-	(void)frames, (void)target;
+	(void)frames;
 }
 
 static const struct exchange_ops ops = {

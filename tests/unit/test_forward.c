@@ -144,9 +144,9 @@ on_closed(struct link *link)
 /* --- what else the path calls -------------------------------------------- */
 
 void
-failovers_hear(const struct batch *batch, const struct route_target *target)
+failovers_hear(const struct batch *batch)
 {
-	(void)batch, (void)target;
+	(void)batch;
 }
 
 void
