@@ -31,6 +31,7 @@ const char *const warning_names[WARNINGS] = {
 	[WARNING_LOG] = "no-log",
 	[WARNING_FAILOVER] = "failover",
 	[WARNING_SPOOL] = "no-spool",
+	[WARNING_DOWN] = "down",
 };
 
 static TAILQ_HEAD(, warning) all = TAILQ_HEAD_INITIALIZER(all);

@@ -208,6 +208,7 @@ struct node {
 	uint64_t lost_ns[FLAPPING_LOSSES]; /* a ring of the last losses... */
 	unsigned nlost;			   /* ...and their number */
 	bool was_up;			   /* at the last change of its state */
+	uint64_t down_ns; /* it is to be opened since then; 0: it is not */
 };
 
 struct exchange;

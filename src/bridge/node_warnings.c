@@ -12,6 +12,8 @@
 #include "writer.h"
 
 #define FLAPPING_NS (60 * NSEC_PER_SEC)
+/* How long an endpoint may be down: a board may start, or a host be restarted. */
+#define DOWN_NS (60 * NSEC_PER_SEC)
 
 /* The task that reads the endpoint, or accepts its connections. */
 static const char *
@@ -43,6 +45,38 @@ note_loss(struct node *node, uint64_t now)
 	    node->endpoint->address, FLAPPING_LOSSES - 1,
 	    error_is_set(&node->endpoint->error) ? node->endpoint->error.text
 						 : "unknown");
+}
+
+/* Notes since when it is to be opened; not one that waits for a user, or was stopped. */
+static void
+note_down(struct node *node, uint64_t now)
+{
+	enum endpoint_state state = node->endpoint->state;
+
+	if (state != ENDPOINT_LOST && state != ENDPOINT_OPENING)
+		node->down_ns = 0;
+	else if (node->down_ns == 0)
+		node->down_ns = now;
+	if (node->down_ns != 0)
+		warnings_due(node->down_ns + DOWN_NS);
+}
+
+static void
+check_down(struct node *node, uint64_t now)
+{
+	const struct endpoint *ep = node->endpoint;
+	char task[TASK_NAME_MAX], within[24];
+
+	if (node->down_ns == 0 || node->bridge->stopping)
+		warning_clear(&node->warnings, WARNING_DOWN);
+	else if (now - node->down_ns < DOWN_NS)
+		warnings_due(node->down_ns + DOWN_NS);
+	else
+		warning_set(&node->warnings,
+		    task_name(node, task, sizeof(task)), WARNING_DOWN, 0,
+		    "%s could not be opened within %s, at last because of: %s",
+		    ep->address, format_time(DOWN_NS, within, sizeof(within)),
+		    error_is_set(&ep->error) ? ep->error.text : "unknown");
 }
 
 /* Whether the endpoint is expected to receive frames now. */
@@ -146,6 +180,7 @@ node_warnings_note(struct node *node)
 		note_loss(node, now);
 	if (up && !node->was_up)
 		node->frames_before = node_received(node);
+	note_down(node, now);
 	if (up && ep->conf->silence_warning != 0)
 		warnings_due(ep->since_ns + ep->conf->silence_warning);
 	if (ep->conf->mixed_framing != NULL || node->warnings != NULL)
@@ -159,6 +194,7 @@ node_warnings_check(void *arg, uint64_t now)
 	struct bridge *b = arg;
 
 	for (unsigned i = 0; i < b->nnodes; i++) {
+		check_down(b->node[i], now);
 		check_silence(b->node[i], now);
 		check_framing(b->node[i]);
 		check_log(b->node[i]);

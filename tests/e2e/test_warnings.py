@@ -50,6 +50,35 @@ def test_an_endpoint_that_never_sends_a_frame(pty, daemon):
     assert d.stderr().count("a.read: silent: ") == 2
 
 
+def test_an_endpoint_that_is_down_for_long(pty, daemon, clock, directory):
+    a, b = pty("a"), pty("b")
+    a.unplug()
+    keys = dict(framing="line", silence_warning="none")
+    d = daemon(serial("a", a, **keys) + serial("b", b, **keys) +
+               section("pty", "c", link=directory / "c", **keys), env=clock.env,
+               settled=False)
+    d.wait_state("b", "up")
+    clock.move(d, 50)
+    assert warnings(d) == set()
+    clock.move(d, 10)
+    assert warnings(d) == {("a.read", "down")}
+    assert rows(d)[0]["text"] == f"{d.get('a/address')} could not be opened within 60s, at last" \
+        f" because of: {d.get('a/error')}"
+    assert any(warn(row) == {"down"} for row in d.json("ps"))
+    a.plug()
+    wait_for(lambda: clock.move(d, 1) or d.state("a") == "up")
+    assert warnings(d) == set()
+    assert "a.read: down: over after" in d.stderr()
+    # One that comes back in time.
+    b.unplug()
+    wait_for(lambda: d.state("b") == "lost")
+    clock.move(d, 50)
+    b.plug()
+    wait_for(lambda: clock.move(d, 1) or d.state("b") == "up")
+    clock.move(d, 50)
+    assert d.stderr().count(": down: ") == 2
+
+
 def test_silence_is_counted_from_the_last_opening(pty, daemon):
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line"))
