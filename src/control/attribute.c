@@ -284,6 +284,35 @@ set_log_level(struct call *call, const char *value)
 	return -EINVAL;
 }
 
+static void
+append_settable(struct error *err, const struct key *keys, bool common)
+{
+	for (; keys != NULL && keys->name != NULL; keys++)
+		if (common ? !keys->only_in_file : keys->in_place)
+			error_append(err, " %s", keys->name);
+}
+
+/* The attribute exists, but is no key that could be set. */
+static int
+fail_set(struct call *call, const char *path, const char *object,
+    const struct node *node)
+{
+	call_fail(call, EPERM, "'%.96s' can be read, not set", path);
+	if (node != NULL) {
+		error_append(&call->err, "; these can be set:");
+		append_settable(&call->err, endpoint_common_keys, true);
+		append_settable(
+		    &call->err, node->endpoint->conf->ops->keys, false);
+	} else if (strncmp(object, "routes/", 7) == 0)
+		error_append(&call->err,
+		    "; the keys of a route are changed in the file, with a"
+		    " reload");
+	else
+		error_append(&call->err,
+		    "; 'log_level' and keys of endpoints can be set");
+	return -EPERM;
+}
+
 int
 attribute_set(struct call *call)
 {
@@ -307,7 +336,6 @@ attribute_set(struct call *call)
 		    path);
 	node = bridge_find(call->bridge, object);
 	if (node == NULL || !is_key(node->endpoint->conf, name))
-		return call_fail(
-		    call, EPERM, "'%s' can be read, not set", path);
+		return fail_set(call, path, object, node);
 	return endpoint_set(node->endpoint, name, value, &call->err);
 }

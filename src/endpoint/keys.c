@@ -481,6 +481,7 @@ endpoint_set(
 {
 	void *base;
 	const struct key *key = changeable(ep, name, &base);
+	char now[KEY_PRINT_MAX];
 	struct old_value old;
 	struct error ignored;
 	int r;
@@ -498,8 +499,10 @@ endpoint_set(
 		return r;
 	}
 	free(old.string);
+	key_print(key, base, now, sizeof(now));
 	log_to(LOG_NOTICE, ABOUT_ENDPOINT, ep->conf->name, "%s = %s (was %s)",
-	    name, value, *old.text != '\0' ? old.text : "not set");
+	    name, *now != '\0' ? now : "not set",
+	    *old.text != '\0' ? old.text : "not set");
 	ep->owner->state(ep);
 	return 0;
 }

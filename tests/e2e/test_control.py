@@ -197,6 +197,11 @@ def test_a_label_that_was_not_set_is_no_blank(two):
     d.control("set a/label south")
     wait_for(lambda: "label = south (was north gate)" in d.stderr())
     assert "label = north gate (was not set)" in d.stderr()
+    # The log has values as 'get' prints them.
+    for given, value in ("3", "3s"), ("1500ms", "1500ms"), ("none", "none"):
+        d.control(f"set a/frame_gap {given}")
+        assert d.get("a/frame_gap") == value
+        assert f"a: frame_gap = {value} (was " in d.stderr()
 
 
 def test_options_stand_anywhere(two, directory):

@@ -360,7 +360,17 @@ test_replies(void **state)
 		    "ERR unknown option '-z': capture stream [-a] [NAME "
 		    "...]\n" },
 		{ "set one/rx_bytes 1\n",
-		    "ERR 'one/rx_bytes' can be read, not set\n" },
+		    "ERR 'one/rx_bytes' can be read, not set; these can be "
+		    "set: label required frame_timeout queue overflow pace "
+		    "frame_gap stall_timeout spool_sync spool_age frame_age "
+		    "echo silence_warning silence_timeout reopen_min "
+		    "reopen_max history log_format log_size log_files\n" },
+		{ "set routes/main/frames 1\n",
+		    "ERR 'routes/main/frames' can be read, not set; the keys "
+		    "of a route are changed in the file, with a reload\n" },
+		{ "set daemon/memory 1\n",
+		    "ERR 'daemon/memory' can be read, not set; 'log_level' "
+		    "and keys of endpoints can be set\n" },
 		{ "set one/queu 1K\n",
 		    "ERR unknown attribute 'one/queu'; did "
 		    "you mean 'one/queue'?\n" },
