@@ -21,6 +21,9 @@ $(B)/unit/test_call: private LINKED = $(filter-out $(B)/daemon/% $(B)/http/% \
 # So are these without the rest of the path: each fakes what its modules call beyond them.
 parts = $(filter $(patsubst %,$(B)/%.o,base/% framing/% $(1)),$(LIBOBJ))
 $(B)/unit/test_port: private LINKED = $(call parts,bridge/port)
+$(B)/unit/test_silence: private LINKED = $(call parts,bridge/silence)
+$(B)/unit/test_pace: private LINKED = $(call parts,bridge/pace bridge/port bridge/stall)
+$(B)/unit/test_failover: private LINKED = $(call parts,route/% bridge/failover%)
 EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_parts exchange_bus exchange_guard exchange_master \
 	exchange_request exchange_answer exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
 	batch local_echo loss queue% saved_frame tap traffic)
