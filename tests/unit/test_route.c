@@ -669,6 +669,35 @@ the_rates_of_messages_are_bounded(void **state)
 	routes_free(r);
 }
 
+/* Only the sources of routes with a choice are heard, or all for MAVLink systems. */
+static void
+sources_are_heard_for_their_routes(void **state)
+{
+	const char *const choices[] = { "from=a b@to=c d@prefer=from",
+		"from=a@to=b c@prefer=to", "from=c@to=d", NULL };
+	const char *const target[] = { "from=a@to=b@routing=target", NULL };
+	struct routes *routes = table(choices, NULL);
+
+	(void)state;
+	assert_true(routes->source[0].hears);
+	assert_int_equal(routes->source[0].nchoosing, 2);
+	assert_ptr_equal(routes->source[0].choosing[0], routes->route[1]);
+	assert_ptr_equal(routes->source[0].choosing[1], routes->route[0]);
+	assert_true(routes->source[1].hears);
+	assert_int_equal(routes->source[1].nchoosing, 1);
+	assert_ptr_equal(routes->source[1].choosing[0], routes->route[0]);
+	assert_false(routes->source[2].hears);
+	assert_true(routes->source[2].targets[0].plain);
+	assert_false(routes->source[3].hears);
+	routes_free(routes);
+	routes = table(target, NULL);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(routes->source[i].hears);
+		assert_int_equal(routes->source[i].nchoosing, 0);
+	}
+	routes_free(routes);
+}
+
 int
 main(void)
 {
@@ -692,6 +721,7 @@ main(void)
 		cmocka_unit_test(what_a_rate_let_pass_still_counts),
 		cmocka_unit_test(an_unknown_endpoint_is_named),
 		cmocka_unit_test(keys_that_do_not_go_together),
+		cmocka_unit_test(sources_are_heard_for_their_routes),
 		cmocka_unit_test(
 		    an_expression_that_would_take_all_memory_is_refused),
 		cmocka_unit_test(messages_are_told_by_what_they_are),
