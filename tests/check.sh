@@ -52,6 +52,11 @@ TTYBRIDGED=build/san/ttybridged BOARDS=build/boards \
 	/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n 2 \
 	--dist loadfile tests/e2e
 
+step fleet
+for kill in "" --kill; do
+	/usr/bin/python3 tests/fleet/fleet.py --hosts 20 --ptys 5 --seconds 15 $kill
+done
+
 step valgrind
 tests/valgrind.sh build/plain/ttybridged
 

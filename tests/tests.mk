@@ -72,4 +72,12 @@ soak: deps
 	$(MAKE) -j$(JOBS) all
 	TTYBRIDGED=$(B)/ttybridged $(PYTHON) tests/e2e/test_soak.py $(T) $(SEED)
 
-.PHONY: deps-demo deps-vm deps demo check check-systemd check-vm lint coverage soak
+# HOSTS daemons with PTYS pseudo-terminals each and one broker, for T seconds, without and with
+# kills.
+fleet: deps
+	$(MAKE) -j$(JOBS) all
+	for kill in "" --kill; do TTYBRIDGED=$(B)/ttybridged $(PYTHON) tests/fleet/fleet.py \
+	    --seconds $(or $(T),60) $(if $(HOSTS),--hosts $(HOSTS)) $(if $(PTYS),--ptys $(PTYS)) \
+	    $(if $(SEED),--seed $(SEED)) $$kill || exit 1; done
+
+.PHONY: deps-demo deps-vm deps demo check check-systemd check-vm lint coverage soak fleet
