@@ -63,9 +63,11 @@ void ack_delivered(struct port *port, unsigned id, int code);
 bool acks_await(const struct bridge *b);
 /* They are submitted again. */
 void acks_resume(const struct bridge *b);
-/* Closes the endpoints whose frames are all confirmed; what they have received is forwarded
- * before. */
-void acks_stop(const struct bridge *b);
+/*
+ * Closes the endpoints that are not connected, or whose frames are all confirmed, or all; what
+ * they have received is forwarded before.
+ */
+void acks_stop(const struct bridge *b, bool all);
 /* Closes their connections, in a deferred step. */
 void acks_close(const struct bridge *b, const char *why);
 

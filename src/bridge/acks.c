@@ -36,13 +36,18 @@ acks_resume(const struct bridge *b)
 }
 
 void
-acks_stop(const struct bridge *b)
+acks_stop(const struct bridge *b, bool all)
 {
+	struct endpoint *ep;
 	struct port *port;
 
 	ACKS_FOREACH(b, port)
-	if (port->link->up && queue_empty(&port->queue))
-		endpoint_stop(port->node->endpoint);
+	{
+		ep = port->node->endpoint;
+		if (ep->state != ENDPOINT_CLOSED &&
+		    (all || !port->link->up || queue_empty(&port->queue)))
+			endpoint_stop(ep);
+	}
 }
 
 void

@@ -183,7 +183,12 @@ bridge_drained(struct bridge *b)
 	struct port *port;
 	bool done = true;
 
-	acks_stop(b);
+	acks_stop(b, false);
+	if (!bridge_written(b))
+		return false;
+	/* What is received from now on could not be written.  Frames of a spool that are not
+	 * confirmed are left to the next process. */
+	acks_stop(b, true);
 	if (!bridge_written(b))
 		return false;
 	for (unsigned i = 0; i < b->nnodes; i++) {

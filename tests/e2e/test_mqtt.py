@@ -12,6 +12,7 @@ from certificates import Authority
 from harness import (expect, flush, free_port, pump, route, same, section,
                      serial, tcp_server, wait_for)
 from test_handover import restart
+from test_unix_client import accept, serve
 
 
 @pytest.fixture
@@ -320,6 +321,53 @@ def test_a_subscriber_that_was_away_gets_what_it_missed(pty, daemon, broker,
     pump([a, out], lambda: out.received.count(b"\n") >= 100)
     same(out.received, lines_of(b"a", 0, 100))
     assert shore.number("m/missing") == 0
+
+
+def read_from(server, enough=b""):
+    """What the next connection brings, until that or to its end."""
+    data = b""
+    with accept(server) as peer:
+        while not (enough and enough in data) and (more := peer.recv(65536)):
+            data += more
+    return data
+
+
+def test_a_stop_while_the_broker_returns(pty, daemon, broker, directory, connect):
+    """Nothing more is received when the destinations are closed already."""
+    b = broker()
+    a, fill = pty("a"), pty("fill")
+    soon = dict(reopen_min="50ms", reopen_max="100ms")
+    boat = daemon(site(directory, "boat") + serial("a", a, framing="line") +
+                  section("mqtt", "m", broker=b.address, publish="boat/%e", **soon))
+    port, path = free_port(), directory / "out"
+    conf = site(directory, "shore") + "drain_timeout = 3s\n" + \
+        serial("fill", fill, framing="raw") + tcp_server("slow", port) + \
+        section("unix-client", "out", connect=path, framing="line", **soon) + \
+        section("mqtt", "sub", broker=b.address, subscribe="boat/#", reopen_min="1s",
+                reopen_max="1s") + \
+        route("r", **{"from": "sub", "to": "out"}) + \
+        route("s", **{"from": "fill", "to": "slow"})
+    with serve(path) as server:
+        shore = daemon(conf)
+        for d, m in ((boat, "m"), (shore, "sub")):
+            d.wait_state(m, "up")
+        slow = connect(port, receive_buffer=4096)
+        slow.reading = False
+        # What the kernel cannot send keeps the daemon from ending at once.
+        fill.send(b"x" * 200000)
+        flush([fill])
+        shore.wait_number("slow/queued_frames", 0)
+        b.end()
+        shore.wait_state("sub", "lost")
+        shore.signal(signal.SIGTERM)
+        assert read_from(server) == b""
+        b.start()
+        a.send(lines_of(b"a", 0, 10))
+        flush([a])
+        boat.wait_number("m/tx_frames", 10)
+        assert shore.exit() == 0
+        daemon(conf)
+        same(read_from(server, lines_of(b"a", 9, 1)), lines_of(b"a", 0, 10))
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGKILL])
