@@ -178,6 +178,9 @@ open_link(struct mqtt *t)
 	struct link *link = &t->ep->link;
 
 	t->stage = MQTT_OPEN;
+	/* What it logs explains why a connect fails.  With a callback it formats a line for
+	 * each packet. */
+	lib->log_callback_set(t->client->mosq, NULL);
 	set_timer(t, t->keepalive_ns / KEEPALIVE_LOOKS);
 	if (conf->subscribe != NULL)
 		mqtt_subscribe(t);

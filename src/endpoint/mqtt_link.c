@@ -324,7 +324,7 @@ properties_of(const struct mqtt *t, const struct origin *origin)
 	if (origin != NULL)
 		lib->property_add_string_pair(&properties,
 		    MQTT_PROP_USER_PROPERTY, MQTT_ORIGIN,
-		    mqtt_origin_print(origin, site_host(), text, sizeof(text)));
+		    mqtt_origin_print(origin, site_host(), text));
 	if (conf->message_expiry != 0)
 		lib->property_add_int32(&properties,
 		    MQTT_PROP_MESSAGE_EXPIRY_INTERVAL,

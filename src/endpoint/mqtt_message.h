@@ -30,9 +30,10 @@ struct mqtt_buffer {
 	size_t len, size;
 };
 
-/* Writes the origin; returns buf. */
+/* Writes the origin of a frame of that host (site_host()) to buf, of MQTT_ORIGIN_MAX bytes, and
+ * returns it. */
 char *mqtt_origin_print(
-    const struct origin *origin, const char *host, char *buf, size_t size);
+    const struct origin *origin, const char *host, char *buf);
 /* -EINVAL: it is no origin. */
 int mqtt_origin_parse(const char *text, struct origin_name *ret);
 

@@ -520,7 +520,8 @@ origins_next(struct origins *o, const char *endpoint, struct origin *ret)
 	bool new;
 
 	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->endpoint, sizeof(ret->endpoint), "%s", endpoint);
+	memcpy(ret->endpoint, endpoint,
+	    strnlen(endpoint, sizeof(ret->endpoint) - 1));
 	ret->boot = o->head->boot;
 	ret->time_ns = realtime_ns();
 	r = find(o, "", endpoint, ret->boot, &new, &boots);

@@ -64,8 +64,7 @@ message(const uint8_t *data, size_t size)
 			origin.sequence = name.sequence;
 			memcpy(origin.endpoint, name.endpoint,
 			    sizeof(origin.endpoint));
-			mqtt_origin_print(
-			    &origin, name.host, printed, sizeof(printed));
+			mqtt_origin_print(&origin, name.host, printed);
 			expect(mqtt_origin_parse(printed, &name) == 0);
 		}
 		size -= (size_t)(end - data);

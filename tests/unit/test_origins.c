@@ -98,6 +98,25 @@ repeated_and_missing_frames_are_counted(void **state)
 }
 
 static void
+an_origin_is_printed(void **state)
+{
+	struct origin origin = { .boot = 0x0123456789abcdef, .sequence = 1 };
+	char text[MQTT_ORIGIN_MAX];
+
+	(void)state;
+	snprintf(origin.endpoint, sizeof(origin.endpoint), "gps");
+	assert_string_equal(mqtt_origin_print(&origin, "boat", text),
+	    "boat/gps/0123456789abcdef/1");
+	origin.boot = 0xf;
+	origin.sequence = UINT64_MAX;
+	assert_string_equal(mqtt_origin_print(&origin, "boat", text),
+	    "boat/gps/000000000000000f/18446744073709551615");
+	origin.boot = origin.sequence = 0;
+	assert_string_equal(mqtt_origin_print(&origin, "boat", text),
+	    "boat/gps/0000000000000000/0");
+}
+
+static void
 own_frames_are_recognised(void **state)
 {
 	struct origins *o = opened(NULL);
@@ -107,7 +126,7 @@ own_frames_are_recognised(void **state)
 
 	(void)state;
 	origins_next(o, "gps", &own);
-	mqtt_origin_print(&own, site_host(), text, sizeof(text));
+	mqtt_origin_print(&own, site_host(), text);
 	assert_int_equal(mqtt_origin_parse(text, &name), 0);
 	assert_int_equal(origins_received(o, &name, false), ORIGIN_OWN);
 	name.boot++;
@@ -282,6 +301,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sequences_go_on_in_the_same_boot),
 		cmocka_unit_test(repeated_and_missing_frames_are_counted),
+		cmocka_unit_test(an_origin_is_printed),
 		cmocka_unit_test(own_frames_are_recognised),
 		cmocka_unit_test(the_table_has_a_limit),
 		cmocka_unit_test(a_flood_does_not_replace_what_is_used),
