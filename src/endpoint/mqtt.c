@@ -287,20 +287,32 @@ note(struct mqtt *t, int r)
 	t->ended_code = r;
 }
 
+/*
+ * A broker that uses Nagle's algorithm does not send the next confirmations before TCP has
+ * acknowledged the last ones.
+ */
+static void
+acknowledge(const struct mqtt *t)
+{
+	const int on = 1;
+
+	if (t->fd >= 0)
+		setsockopt(t->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct mqtt *t = arg;
-	const int on = 1;
 
-	(void)what;
+	(void)fd, (void)what;
 	task_begin(&t->io);
-	/* A broker that uses Nagle's algorithm sends the next confirmations at once. */
-	if (t->flying > 1)
-		setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+	t->sent = false;
 	errno = 0;
 	note(t, lib->loop_read(t->client->mosq, 1));
 	settle(t);
+	if (t->flying > 0 && !t->sent)
+		acknowledge(t);
 	task_end(&t->io);
 }
 

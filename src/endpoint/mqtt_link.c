@@ -398,6 +398,7 @@ publish(struct mqtt *t, const uint8_t *data, size_t len,
 	}
 	properties = properties_of(t, origin);
 	t->published = false;
+	t->sent = true;
 	r = lib->publish_v5(mosq, &t->publishing, topic, (int)len, data,
 	    (int)conf->qos, conf->retain, properties);
 	*ret_id = (unsigned)t->publishing;
