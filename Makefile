@@ -122,7 +122,7 @@ $(B)/%.o: src/%.c | deps-build
 # The names are Debian's.
 DEPS_BUILD = gcc libc6-dev libevent-dev libserialport-dev libinih-dev \
 	libsystemd-dev libjansson-dev libncurses-dev libpcap-dev libtre-dev \
-	libmosquitto-dev \
+	libmosquitto-dev libyaml-dev \
 	$(if $(filter yes,$(TLS)),libssl-dev)
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)

@@ -12,7 +12,7 @@ fault() {
 }
 
 # Each directory is a layer: a file includes headers of its own and of lower ones.
-layers="base net tls framing endpoint route config bridge control http daemon"
+layers="base net tls framing endpoint route config init bridge control http daemon"
 # The client is a program of its own, of base and net.
 for directory in src/*; do
 	case " $layers ctl " in *" ${directory#src/} "*) ;; *) fault "$directory is in no layer" ;; esac

@@ -18,6 +18,8 @@ struct options {
 	bool list_framings;
 	bool list_commands;
 	bool json;
+	bool init;
+	bool yes;
 };
 
 /*

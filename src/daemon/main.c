@@ -12,6 +12,7 @@
 #include "daemon.h"
 #include "describe.h"
 #include "handover.h"
+#include "init.h"
 #include "output.h"
 #include "serial_list.h"
 
@@ -25,6 +26,7 @@ static const char usage_text[] =
     "       ttybridged [-c FILE] --check [--json] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged --list-ports [--json]\n"
     "       ttybridged --list-framings | --list-commands\n"
+    "       ttybridged --init [--yes] [-c FILE] PROGRAM FILE\n"
     "       ttybridged --help | --version\n";
 
 static const char help_text[] =
@@ -37,6 +39,10 @@ static const char help_text[] =
     "      --json          with --check or --list-ports: as JSON\n"
     "      --list-framings how byte streams can be cut into messages\n"
     "      --list-commands the commands of a control port\n"
+    "      --init          write a configuration, to FILE or standard output:"
+    " made\n"
+    "                      of FILE, that of PROGRAM: ser2net\n"
+    "      --yes           with --init: ask nothing\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n\n"
     "ENDPOINT is TYPE:ADDRESS[,KEY=VALUE...], and needs no file:\n"
@@ -51,7 +57,9 @@ enum {
 	OPT_LIST_PORTS,
 	OPT_LIST_FRAMINGS,
 	OPT_LIST_COMMANDS,
-	OPT_JSON
+	OPT_JSON,
+	OPT_INIT,
+	OPT_YES
 };
 
 static const struct option long_options[] = { { "config", required_argument,
@@ -62,6 +70,8 @@ static const struct option long_options[] = { { "config", required_argument,
 	{ "list-framings", no_argument, NULL, OPT_LIST_FRAMINGS },
 	{ "list-commands", no_argument, NULL, OPT_LIST_COMMANDS },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "init", no_argument, NULL, OPT_INIT },
+	{ "yes", no_argument, NULL, OPT_YES },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 
@@ -81,6 +91,17 @@ list_commands(void)
 	for (size_t i = 0; (usage = command_usage(i, &help)) != NULL; i++)
 		printf("%-42s  %s\n", usage, help);
 	return EXIT_SUCCESS;
+}
+
+static int
+init(void)
+{
+	const struct init init = { .words = options.words,
+		.nwords = options.nwords,
+		.file = options.file,
+		.yes = options.yes };
+
+	return init_run(&init);
 }
 
 /* Returns the exit status, or -1 to continue. */
@@ -109,6 +130,12 @@ read_options(int argc, char **argv)
 		case OPT_LIST_COMMANDS:
 			options.list_commands = true;
 			break;
+		case OPT_INIT:
+			options.init = true;
+			break;
+		case OPT_YES:
+			options.yes = true;
+			break;
 		case OPT_JSON:
 			options.json = true;
 			break;
@@ -129,6 +156,12 @@ read_options(int argc, char **argv)
 		fprintf(stderr,
 		    "ttybridged: --json is only possible with --check or"
 		    " --list-ports\n%s",
+		    usage_text);
+		return EXIT_USAGE;
+	}
+	if (options.yes && !options.init) {
+		fprintf(stderr,
+		    "ttybridged: --yes is only possible with --init\n%s",
 		    usage_text);
 		return EXIT_USAGE;
 	}
@@ -225,6 +258,8 @@ main(int argc, char **argv)
 		return printed(list_framings(), 0);
 	if (options.list_commands)
 		return printed(list_commands(), 0);
+	if (options.init)
+		return init();
 	if (options.list_ports)
 		return printed(EXIT_SUCCESS, serial_list_ports(options.json));
 	if (options_config(&options, &c, &faults) < 0) {

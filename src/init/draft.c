@@ -1,0 +1,499 @@
+/*
+ * draft: the text of a configuration while it is being made of something else.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "draft.h"
+#include "ini_reader.h"
+#include "settings.h"
+
+#define WIDTH 78	     /* of comments */
+#define CHECKED "the result" /* the file that faults of the check name */
+#define TEXT_MAX 512	     /* of a part of the source that is quoted */
+
+struct block {
+	int line; /* of the source */
+	FILE *f;  /* writes to text */
+	char *text;
+	size_t len;
+	bool off;
+	bool sections; /* it has one */
+};
+
+struct draft {
+	const char *file;
+	struct block **block;
+	unsigned n;
+	struct settings names;
+	FILE *warnings;
+	char *warned;
+	size_t warned_len;
+	bool nomem;
+};
+
+/* --- blocks -------------------------------------------------------------- */
+
+struct draft *
+draft_new(const char *file)
+{
+	struct draft *d = calloc(1, sizeof(*d));
+
+	if (d == NULL)
+		return NULL;
+	d->file = file;
+	d->warnings = open_memstream(&d->warned, &d->warned_len);
+	if (d->warnings == NULL) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+void
+draft_free(struct draft *d)
+{
+	if (d == NULL)
+		return;
+	for (unsigned i = 0; i < d->n; i++) {
+		fclose(d->block[i]->f);
+		free(d->block[i]->text);
+		free(d->block[i]);
+	}
+	free(d->block);
+	settings_free(&d->names);
+	fclose(d->warnings);
+	free(d->warned);
+	free(d);
+}
+
+void
+draft_block(struct draft *d, int line)
+{
+	struct block **grown =
+	    reallocarray(d->block, d->n + 1, sizeof(*d->block));
+	struct block *b = calloc(1, sizeof(*b));
+
+	if (grown != NULL)
+		d->block = grown;
+	if (grown != NULL && b != NULL)
+		b->f = open_memstream(&b->text, &b->len);
+	if (grown == NULL || b == NULL || b->f == NULL) {
+		d->nomem = true;
+		free(b);
+		return;
+	}
+	b->line = line;
+	d->block[d->n++] = b;
+}
+
+/* The block that is being written; there is one, except when out of memory. */
+static struct block *
+last(struct draft *d)
+{
+	if (d->n == 0)
+		draft_block(d, 0);
+	return d->n == 0 ? NULL : d->block[d->n - 1];
+}
+
+void
+draft_disable(struct draft *d)
+{
+	struct block *b = last(d);
+
+	if (b != NULL)
+		b->off = true;
+}
+
+/* --- lines --------------------------------------------------------------- */
+
+/* Writes text as comments, wrapped at blanks. */
+static void
+wrap(FILE *f, const char *text)
+{
+	size_t column = 0, word;
+
+	for (text += strspn(text, " "); *text != '\0';
+	     text += strspn(text, " ")) {
+		word = MIN(strcspn(text, " "), (size_t)CONFIG_LINE_MAX - 8);
+		if (column > 0 && column + 1 + word > WIDTH) {
+			fputc('\n', f);
+			column = 0;
+		}
+		if (column == 0)
+			column = 1, fputc('#', f);
+		fprintf(f, " %.*s", (int)word, text);
+		column += 1 + word;
+		text += word;
+	}
+	fputc('\n', f);
+}
+
+static void comment(struct block *, const char *, va_list) PRINTF(2, 0);
+
+static void
+comment(struct block *b, const char *fmt, va_list ap)
+{
+	char *text, *clean;
+	size_t size;
+	int n = vasprintf(&text, fmt, ap);
+
+	if (n < 0)
+		return;
+	size = (size_t)n * 4 + 1;
+	if ((clean = malloc(size)) != NULL) {
+		printable(text, clean, size);
+		wrap(b->f, clean);
+	}
+	free(clean);
+	free(text);
+}
+
+void
+draft_comment(struct draft *d, const char *fmt, ...)
+{
+	struct block *b = last(d);
+	va_list ap;
+
+	if (b == NULL)
+		return;
+	va_start(ap, fmt);
+	comment(b, fmt, ap);
+	va_end(ap);
+}
+
+/* Writes one warning. */
+static void
+warn(struct draft *d, int line, const char *text)
+{
+	fputs(d->file, d->warnings);
+	if (line > 0)
+		fprintf(d->warnings, ":%d", line);
+	fprintf(d->warnings, ": warning: %s\n", text);
+}
+
+static void warn_and_comment(
+    struct draft *, int, const char *, const char *, va_list) PRINTF(4, 0);
+
+/* what: the part of the source that is left out, or NULL. */
+static void
+warn_and_comment(
+    struct draft *d, int line, const char *what, const char *fmt, va_list ap)
+{
+	char quote[TEXT_MAX] = "", why[TEXT_MAX], text[TEXT_MAX * 2 + 32],
+	     clean[TEXT_MAX * 2 + 32];
+
+	vsnprintf(why, sizeof(why), fmt, ap);
+	if (what != NULL)
+		printable(what, quote, sizeof(quote));
+	snprintf(text, sizeof(text), "%s%s%s%s", what != NULL ? "'" : "", quote,
+	    what != NULL ? "' is left out: " : "", why);
+	printable(text, clean, sizeof(clean));
+	warn(d, line, clean);
+	if (line > 0)
+		draft_comment(d, "(line %d) %s", line, clean);
+	else
+		draft_comment(d, "%s", clean);
+}
+
+void
+draft_lost(struct draft *d, int line, const char *what, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	warn_and_comment(d, line, what, fmt, ap);
+	va_end(ap);
+}
+
+void
+draft_warn(struct draft *d, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	warn_and_comment(d, line, NULL, fmt, ap);
+	va_end(ap);
+}
+
+void
+draft_leave_out(struct draft *d, const char *what, const char *fmt, ...)
+{
+	struct block *b = last(d);
+	va_list ap;
+
+	if (b == NULL)
+		return;
+	va_start(ap, fmt);
+	warn_and_comment(d, b->line, what, fmt, ap);
+	va_end(ap);
+	b->off = true;
+}
+
+void
+draft_section(struct draft *d, const char *type, const char *name)
+{
+	struct block *b = last(d);
+
+	if (b == NULL)
+		return;
+	if (b->sections)
+		fputc('\n', b->f);
+	b->sections = true;
+	if (name == NULL)
+		fprintf(b->f, "[%s]\n", type);
+	else
+		fprintf(b->f, "[%s %s]\n", type, name);
+}
+
+/* Why the value cannot be written, or NULL. */
+static const char *
+refuse(const char *key, const char *value)
+{
+	size_t len = strlen(value);
+
+	if (strlen(key) + 3 + len > CONFIG_LINE_MAX)
+		return "the line would be too long";
+	if (len == 0)
+		return "it is empty";
+	if (isblank((unsigned char)*value) ||
+	    isblank((unsigned char)value[len - 1]))
+		return "a value cannot begin or end with a blank";
+	for (size_t i = 0; i < len; i++) {
+		if (iscntrl((unsigned char)value[i]))
+			return "it contains a control character";
+		if (strchr(";#", value[i]) != NULL &&
+		    (i == 0 || isblank((unsigned char)value[i - 1])))
+			return "it contains what would begin a comment";
+	}
+	return NULL;
+}
+
+static void
+write_key(struct draft *d, struct block *b, int line, const char *key,
+    const char *value)
+{
+	const char *why = refuse(key, value);
+	char what[TEXT_MAX];
+
+	if (why == NULL) {
+		fprintf(b->f, "%s = %s\n", key, value);
+		return;
+	}
+	snprintf(what, sizeof(what), "%s = %s", key, value);
+	draft_lost(d, line, what, "%s", why);
+}
+
+void
+draft_key(struct draft *d, const char *key, const char *fmt, ...)
+{
+	struct block *b = last(d);
+	va_list ap;
+	char *value;
+	int n;
+
+	if (b == NULL)
+		return;
+	va_start(ap, fmt);
+	n = vasprintf(&value, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		d->nomem = true;
+	else {
+		write_key(d, b, b->line, key, value);
+		free(value);
+	}
+}
+
+void
+draft_keys(struct draft *d, const struct settings *keys)
+{
+	struct block *b = last(d);
+
+	for (unsigned i = 0; b != NULL && i < keys->n; i++)
+		write_key(d, b, keys->at[i].line, keys->at[i].name,
+		    keys->at[i].value);
+}
+
+/* Replaces what a name of a section may not contain. */
+static void
+valid_name(const char *wanted, char *name, size_t size)
+{
+	size_t n = 0;
+
+	wanted += strspn(wanted, ".-");
+	for (; *wanted != '\0' && n + 1 < size; wanted++)
+		name[n++] = isalnum((unsigned char)*wanted) ||
+			strchr("_.-", *wanted) != NULL
+		    ? *wanted
+		    : '_';
+	name[n] = '\0';
+	if (n == 0)
+		snprintf(name, size, "port");
+}
+
+const char *
+draft_name(struct draft *d, const char *wanted, char name[DRAFT_NAME_MAX])
+{
+	char base[DRAFT_NAME_MAX - 8];
+
+	valid_name(wanted, name, DRAFT_NAME_MAX);
+	snprintf(base, sizeof(base), "%.*s", (int)sizeof(base) - 1, name);
+	for (unsigned i = 2; settings_find(&d->names, name) != NULL; i++)
+		snprintf(name, DRAFT_NAME_MAX, "%s-%u", base, i);
+	settings_add(&d->names, 0, name, NULL);
+	return name;
+}
+
+void
+draft_escape(FILE *f, const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)bytes[i];
+
+		if (c == '\r')
+			fputs("\\r", f);
+		else if (c == '\n')
+			fputs("\\n", f);
+		else if (c == '\\')
+			fputs("\\\\", f);
+		else if (c == ' ' && (i == 0 || i + 1 == len))
+			fputs("\\s", f);
+		else if (iscntrl(c) || strchr("#;\"", c) != NULL)
+			fprintf(f, "\\x%02x", c);
+		else
+			fputc(c, f);
+	}
+}
+
+/* --- the result ---------------------------------------------------------- */
+
+/* Writes the lines of a block that is left out. */
+static void
+write_off(FILE *f, const char *text)
+{
+	size_t len;
+
+	for (; *text != '\0'; text += len) {
+		len = strcspn(text, "\n");
+		fprintf(f, "%s%.*s\n", *text == '#' || len == 0 ? "" : "#",
+		    (int)len, text);
+		len += text[len] == '\n';
+	}
+}
+
+/* Writes all blocks; an empty line separates them. */
+static int
+join(struct draft *d, char **ret, size_t *len)
+{
+	FILE *f = open_memstream(ret, len);
+	bool failed = f == NULL || d->nomem || d->names.nomem;
+
+	for (unsigned i = 0; f != NULL && i < d->n; i++) {
+		struct block *b = d->block[i];
+
+		failed |= fflush(b->f) == EOF;
+		if (failed)
+			break;
+		if (i > 0)
+			fputc('\n', f);
+		if (b->off)
+			write_off(f, b->text);
+		else
+			fwrite(b->text, 1, b->len, f);
+	}
+	if (f != NULL)
+		failed |= fclose(f) == EOF;
+	return failed ? -ENOMEM : 0;
+}
+
+/* The block that has that line of the text. */
+static struct block *
+block_of(struct draft *d, int line)
+{
+	int end = 0;
+
+	for (unsigned i = 0; i < d->n; i++) {
+		for (const char *s = d->block[i]->text; *s != '\0'; s++)
+			end += *s == '\n';
+		end += i > 0;
+		if (line <= end)
+			return d->block[i];
+	}
+	return NULL;
+}
+
+/* Leaves out the block with the first fault.  Returns whether there is one. */
+static bool
+remove_fault(struct draft *d, const struct faults *faults)
+{
+	struct block *b;
+	char text[TEXT_MAX];
+	int line, at;
+
+	for (unsigned i = 0; i < faults->n; i++) {
+		at = 0;
+		if (sscanf(faults->text[i], CHECKED ":%d: %n", &line, &at) !=
+			1 ||
+		    at == 0 || (b = block_of(d, line)) == NULL || b->off)
+			continue;
+		snprintf(
+		    text, sizeof(text), "left out: %s", faults->text[i] + at);
+		warn(d, b->line, text);
+		wrap(b->f, text);
+		b->off = true;
+		return true;
+	}
+	return false;
+}
+
+/* Returns the number of endpoints, or -EINVAL and faults. */
+static int
+check(const char *text, size_t len, struct faults *faults)
+{
+	struct config *c = NULL;
+	int r = config_parse(CHECKED, text, len, &c, faults), n = 0;
+
+	if (r == 0)
+		r = config_check(c, CHECKED, faults);
+	if (r == 0)
+		n = (int)c->nendpoints;
+	config_free(c);
+	return r < 0 ? r : n;
+}
+
+int
+draft_finish(struct draft *d, char **ret, char **warnings, struct error *err)
+{
+	struct faults faults = { 0 };
+	char *text = NULL;
+	size_t len;
+	bool again;
+	int r;
+
+	*ret = *warnings = NULL;
+	do {
+		free(text);
+		text = NULL;
+		if ((r = join(d, &text, &len)) == 0)
+			r = check(text, len, &faults);
+		again = r == -EINVAL && remove_fault(d, &faults);
+		if (r == -EINVAL && !again)
+			error_set(
+			    err, "%s: nothing in it can be converted", d->file);
+		faults_free(&faults);
+	} while (again);
+	if (r == -ENOMEM)
+		error_set(err, "out of memory");
+	if (fflush(d->warnings) == 0)
+		*warnings = strdup(d->warned);
+	if (r < 0)
+		free(text);
+	else
+		*ret = text;
+	return r;
+}

@@ -1,0 +1,58 @@
+/*
+ * draft: the text of a configuration while it is being made of something else.
+ *
+ * It consists of blocks: sections that belong together, and comments.  When it is
+ * finished, it is checked as a file is; a block with a fault is then left out: its lines
+ * become comments, with the reason.  What is left out is also reported as a warning.
+ */
+#ifndef DRAFT_H
+#define DRAFT_H
+
+#include "error.h"
+
+/* The longest name of a section, with its NUL. */
+#define DRAFT_NAME_MAX 32
+
+struct settings;
+struct draft;
+
+/* file: the source, which warnings name; kept.  NULL when out of memory. */
+struct draft *draft_new(const char *file);
+void draft_free(struct draft *d);
+
+/* Begins a block, which was made of that line of the source (0: of none). */
+void draft_block(struct draft *d, int line);
+/* Makes all lines of the block comments, without a warning. */
+void draft_disable(struct draft *d);
+/* Makes all lines of the block comments, with a warning. */
+void draft_leave_out(struct draft *d, const char *what, const char *fmt, ...)
+    PRINTF(3, 4);
+/* A comment in the block; long lines are wrapped. */
+void draft_comment(struct draft *d, const char *fmt, ...) PRINTF(2, 3);
+/* Says in a comment and in a warning that a part of the source is left out. */
+void draft_lost(struct draft *d, int line, const char *what, const char *fmt,
+    ...) PRINTF(4, 5);
+/* A warning, and a comment, about what is different from the source. */
+void draft_warn(struct draft *d, int line, const char *fmt, ...) PRINTF(3, 4);
+/* Begins a section in the block. */
+void draft_section(struct draft *d, const char *type, const char *name);
+/* A key of the section; what cannot be written in one line is left out. */
+void draft_key(struct draft *d, const char *key, const char *fmt, ...)
+    PRINTF(3, 4);
+void draft_keys(struct draft *d, const struct settings *keys);
+/* A valid name that is not used yet, made of the wanted one. */
+const char *draft_name(
+    struct draft *d, const char *wanted, char name[DRAFT_NAME_MAX]);
+
+/*
+ * Checks it.  Returns the number of sections that are endpoints, with the text in *ret (to
+ * be freed) and the warnings, each a line, in *warnings (to be freed); -EINVAL and err if
+ * nothing would be left; -ENOMEM.
+ */
+int draft_finish(
+    struct draft *d, char **ret, char **warnings, struct error *err);
+
+/* Appends C escapes of bytes as values of keys may have them. */
+void draft_escape(FILE *f, const char *bytes, size_t len);
+
+#endif
