@@ -26,7 +26,7 @@ static const char usage_text[] =
     "       ttybridged [-c FILE] --check [--json] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged --list-ports [--json]\n"
     "       ttybridged --list-framings | --list-commands\n"
-    "       ttybridged --init [--yes] [-c FILE] PROGRAM FILE\n"
+    "       ttybridged --init [--yes] [-c FILE] [PROGRAM FILE]\n"
     "       ttybridged --help | --version\n";
 
 static const char help_text[] =
@@ -40,8 +40,10 @@ static const char help_text[] =
     "      --list-framings how byte streams can be cut into messages\n"
     "      --list-commands the commands of a control port\n"
     "      --init          write a configuration, to FILE or standard output:"
-    " made\n"
-    "                      of FILE, that of PROGRAM: ser2net\n"
+    " for the\n"
+    "                      serial ports of this machine, or made of that of"
+    " PROGRAM:\n"
+    "                      ser2net\n"
     "      --yes           with --init: ask nothing\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n\n"

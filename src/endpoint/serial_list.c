@@ -146,8 +146,8 @@ find_by_id(const char *port, char *buf, size_t size)
 	while (buf[0] == '\0' && (d = readdir(dir)) != NULL) {
 		snprintf(path, sizeof(path), BY_ID "/%s", d->d_name);
 		if (d->d_name[0] != '.' && realpath(path, real) != NULL &&
-		    strcmp(real, port) == 0)
-			snprintf(buf, size, "%s", path);
+		    strcmp(real, port) == 0 && strlen(path) < size)
+			memcpy(buf, path, strlen(path) + 1);
 	}
 	closedir(dir);
 }
@@ -165,37 +165,32 @@ find_driver(const char *port, char *buf, size_t size)
 		snprintf(buf, size, "%s", strrchr(real, '/') + 1);
 }
 
-/* Strings from devices may contain any characters. */
+/* Strings from devices may contain any characters, and may be missing. */
 static void
-cell(struct output *o, const char *text)
+copy_text(const char *text, char *buf, size_t size)
 {
-	char buf[512];
-
-	if (text == NULL || text[0] == '\0') {
-		output_cell(o, "-");
-		return;
-	}
-	escape((const uint8_t *)text, strlen(text), buf, sizeof(buf));
-	output_cell(o, "%s", buf);
+	if (text == NULL)
+		buf[0] = '\0';
+	else
+		escape((const uint8_t *)text, strlen(text), buf, size);
 }
 
 static void
-list_port(struct output *o, struct sp_port *port)
+read_info(struct sp_port *port, struct serial_info *info)
 {
 	const char *name = sp_get_port_name(port);
-	char text[PATH_MAX] = "";
 	int vid, pid;
 
-	cell(o, name);
-	cell(o, sp_get_port_description(port));
+	memset(info, 0, sizeof(*info));
+	copy_text(name, info->path, sizeof(info->path));
+	copy_text(sp_get_port_description(port), info->description,
+	    sizeof(info->description));
 	if (sp_get_port_usb_vid_pid(port, &vid, &pid) == SP_OK)
-		snprintf(text, sizeof(text), "%04x:%04x", vid, pid);
-	cell(o, text);
-	cell(o, sp_get_port_usb_serial(port));
-	find_by_id(name, text, sizeof(text));
-	cell(o, text);
-	find_driver(name, text, sizeof(text));
-	cell(o, text);
+		snprintf(info->usb, sizeof(info->usb), "%04x:%04x", vid, pid);
+	copy_text(
+	    sp_get_port_usb_serial(port), info->serial, sizeof(info->serial));
+	find_by_id(name, info->by_id, sizeof(info->by_id));
+	find_driver(name, info->driver, sizeof(info->driver));
 }
 
 static int
@@ -234,11 +229,12 @@ is_port(const struct dirent *d)
 	return strstr(real, "/serial8250/") == NULL || !is_unused_8250(path);
 }
 
-/* Returns whether the port was listed: in a container, /dev may lack ports that /sys
- * has. */
-static bool
-list_entry(struct output *o, const char *name)
+/* In a container, /dev may lack ports that /sys has: they are left out. */
+static void
+each_entry(const char *name,
+    void (*each)(void *arg, const struct serial_info *info), void *arg)
 {
+	struct serial_info info;
 	struct sp_port *port;
 	char path[PATH_MAX];
 
@@ -247,11 +243,44 @@ list_entry(struct output *o, const char *name)
 	    sp_get_port_by_name(path, &port) != SP_OK) {
 		fprintf(stderr, "%s is not listed: there is no %s here\n", name,
 		    path);
-		return false;
+		return;
 	}
-	list_port(o, port);
+	read_info(port, &info);
 	sp_free_port(port);
-	return true;
+	each(arg, &info);
+}
+
+void
+serial_list_each(
+    void (*each)(void *arg, const struct serial_info *info), void *arg)
+{
+	struct dirent **entries;
+	int n = scandir(SYS_TTY, &entries, is_port, by_name);
+
+	for (int i = 0; i < n; i++) {
+		each_entry(entries[i]->d_name, each, arg);
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+}
+
+/* A table that is being printed. */
+struct listing {
+	struct output *o;
+	unsigned n;
+};
+
+static void
+list_port(void *arg, const struct serial_info *info)
+{
+	struct listing *listing = arg;
+	const char *cells[] = { info->path, info->description, info->usb,
+		info->serial, info->by_id, info->driver };
+
+	for (size_t i = 0; i < NELEM(cells); i++)
+		output_cell(listing->o, "%s", cells[i]);
+	listing->n++;
 }
 
 static int
@@ -282,22 +311,17 @@ serial_list_ports(bool json)
 		"DRIVER",
 		NULL,
 	};
-	struct output *o = output_new(json ? OUTPUT_JSON : OUTPUT_TEXT);
-	struct dirent **entries;
-	int n = 0, found = 0, r;
+	struct listing listing = { .o = output_new(
+				       json ? OUTPUT_JSON : OUTPUT_TEXT) };
+	struct output *o = listing.o;
+	int r;
 
 	if (o == NULL)
 		return -ENOMEM;
 	output_table(o, headings);
-	n = scandir(SYS_TTY, &entries, is_port, by_name);
-	for (int i = 0; i < n; i++) {
-		found += list_entry(o, entries[i]->d_name);
-		free(entries[i]);
-	}
-	if (n >= 0)
-		free(entries);
+	serial_list_each(list_port, &listing);
 	r = print(o);
-	if (found == 0 && !json)
+	if (listing.n == 0 && !json)
 		fprintf(stderr, "no serial ports were found\n");
 	output_free(o);
 	return r;

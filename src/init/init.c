@@ -10,6 +10,7 @@
 
 #include "source.h"
 #include "init.h"
+#include "questions.h"
 
 #define EXIT_RUN 1
 #define EXIT_USAGE 2
@@ -210,6 +211,23 @@ convert_file(const struct program *program, const char *name, const char *file,
 	return r;
 }
 
+static int
+ask(const struct init *init, struct error *err)
+{
+	struct draft *d = draft_new("ttybridged");
+	int r = d == NULL ? -ENOMEM : 0;
+
+	if (r == 0) {
+		begin(d, "the serial ports of this machine");
+		if ((r = questions_ask(d, init->yes, err)) == 0)
+			end(d, init->file);
+	}
+	if (r == 0)
+		r = finish(d, init->file, err);
+	draft_free(d);
+	return r;
+}
+
 /* --- the command line ---------------------------------------------------- */
 
 static const struct program *
@@ -236,8 +254,7 @@ run(const struct init *init, struct error *err)
 	const struct program *program;
 
 	if (init->nwords == 0)
-		return error_fail(err, -EINVAL,
-		    "--init needs a program and its configuration");
+		return ask(init, err);
 	if ((program = find_program(init->words[0], err)) == NULL)
 		return -EINVAL;
 	if (init->nwords != 2)

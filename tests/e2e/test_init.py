@@ -3,13 +3,15 @@ ttybridged --init: configurations made of those of other programs, and of the se
 that there are.
 """
 import configparser
+import os
 import re
+import subprocess
 import textwrap
 
 import pytest
 
 from certificates import Authority
-from harness import expect, free_port, run
+from harness import BINARY, PATIENCE, SANITIZERS, expect, free_port, run
 
 
 class Result:
@@ -428,3 +430,167 @@ def test_a_file_is_written_and_never_overwritten(directory):
     assert done.returncode == 1
     assert f"{out} exists, and is not overwritten" in done.stderr
     assert out.read_text() == written
+
+
+# --- the ports of this machine -----------------------------------------------
+
+UNO = "usb-Arduino_Uno_85735-if00"
+FTDI = "usb-FTDI_USB_Serial_A50285-if00-port0"
+
+
+class Machine:
+    """Runs the program where the serial ports are others: with a /dev and /sys of its own."""
+
+    def __init__(self, directory):
+        if os.getuid() != 0 or subprocess.run(
+                ["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("may not have mounts of its own")
+        self.directory = directory / "machine"
+        self.commands = [
+            "mount -t tmpfs none /sys/class/tty", "mount -t tmpfs none /dev",
+            "mknod -m 666 /dev/null c 1 3", "mkdir -p /dev/serial/by-id"]
+
+    def port(self, name, by_id="", product="", usb=""):
+        place = self.directory / name
+        (place / "interface").mkdir(parents=True)
+        (place / "device").symlink_to(place / "interface")
+        if usb:
+            for file, text in zip(("idVendor", "idProduct", "product", "busnum", "devnum"),
+                                  (*usb.split(":"), product, "1", "2")):
+                (place / file).write_text(text + "\n")
+        self.commands += [f"ln -s {place} /sys/class/tty/{name}",
+                          f"mknod /dev/{name} c 188 0"]
+        if by_id:
+            self.commands.append(f"ln -s ../../{name} /dev/serial/by-id/{by_id}")
+        return self
+
+    def run(self, *args, stdin=subprocess.DEVNULL):
+        script = " && ".join([*self.commands, 'exec "$@"'])
+        return subprocess.run(
+            ["unshare", "-m", "sh", "-c", script, "sh", BINARY, *map(str, args)],
+            stdin=stdin, capture_output=True, text=True, timeout=PATIENCE,
+            env={**os.environ, **SANITIZERS})
+
+    def answer(self, text, *args):
+        """The same at a terminal at which that is typed; ^D ends the input."""
+        master, slave = os.openpty()
+        try:
+            os.write(master, text.encode())
+            return self.run("--init", *args, stdin=slave)
+        finally:
+            os.close(master)
+            os.close(slave)
+
+
+@pytest.fixture
+def machine(directory):
+    return Machine(directory)
+
+
+def sections_of(done, directory):
+    """The sections that were written, which pass --check."""
+    assert done.returncode == 0, done.stderr
+    out = directory / "made.conf"
+    out.write_text(done.stdout)
+    checked = run("-c", out, "--check")
+    assert (checked.returncode, checked.stderr) == (0, ""), done.stdout
+    ini = configparser.RawConfigParser()
+    ini.read_string(done.stdout)
+    return {name: dict(ini[name]) for name in ini.sections()}
+
+
+def two(machine):
+    return machine.port("ttyACM0", UNO, "Uno", "2341:0043") \
+        .port("ttyUSB0", FTDI, "USB Serial", "0403:6001").port("ttyS7")
+
+
+def test_with_yes_the_ports_of_usb_are_joined(machine, directory):
+    made = sections_of(two(machine).run("--init", "--yes"), directory)
+    assert made["serial ttyACM0"] == {"device": f"/dev/serial/by-id/{UNO}", "baud": "9600",
+                                      "mode": "8N1", "framing": "raw"}
+    assert made["serial ttyUSB0"]["device"] == f"/dev/serial/by-id/{FTDI}"
+    assert made["route ports"] == {"between": "ttyACM0 ttyUSB0"}
+    assert made["tcp-server lan"] == {"listen": "127.0.0.1:5011", "framing": "raw",
+                                      "role": "read"}
+    assert made["route listen"] == {"from": "ttyACM0 ttyUSB0", "to": "lan"}
+    assert made["control local"] == {"listen": "127.0.0.1:5010"}
+    assert "serial ttyS7" not in made
+
+
+def test_answers_decide(machine, directory):
+    done = two(machine).answer("1 ttyS7\nline 115200, cobs 7E1 300\n192.168.1.0/24\n")
+    made = sections_of(done, directory)
+    assert done.stderr.count("?") == 4        # the second one is explained
+    assert "  1  /dev/ttyACM0" in done.stderr and UNO in done.stderr
+    assert made["serial ttyACM0"]["framing"] == "line"
+    assert made["serial ttyACM0"]["baud"] == "115200"
+    assert made["serial ttyS7"] == {"device": "/dev/ttyS7", "baud": "300", "mode": "7E1",
+                                    "framing": "cobs"}
+    assert made["tcp-server lan"] == {
+        "listen": "*:5011", "allow": "192.168.1.0/24", "framing": "line", "role": "read"}
+    assert "serial ttyUSB0" not in made
+
+
+def test_an_answer_that_is_not_valid_is_asked_for_again(machine, directory):
+    done = two(machine).answer("9\nall\nlien\nline fast\nline, raw\nline\nanywhere\nno\n")
+    made = sections_of(done, directory)
+    for message in ("'9' is not possible: the ports have the numbers 1 to 3.",
+                    "did you mean 'line'?", "'fast' is neither a speed nor one of raw",
+                    "these are 2 answers, and there are 3 ports",
+                    "for every network write 0.0.0.0/0 ::/0, or local or no."):
+        assert message in done.stderr
+    assert made["route ports"] == {"between": "ttyACM0 ttyS7 ttyUSB0"}
+    assert not [name for name in made if name.startswith("tcp-server")]
+
+
+def test_the_end_of_input_means_the_defaults(machine, directory):
+    done = two(machine).answer("\x04")
+    assert done.stdout == two(machine.__class__(directory / "again")).run(
+        "--init", "--yes").stdout
+    sections_of(done, directory)
+
+
+def test_one_port_gets_a_server(machine, directory):
+    done = machine.port("ttyACM0", UNO, "Uno", "2341:0043").answer("\nno\nlocal\n")
+    made = sections_of(done, directory)
+    assert "Which ports" not in done.stderr
+    assert "would then not be connected to anything" in done.stderr
+    assert made["tcp-server lan"] == {"listen": "127.0.0.1:5011", "framing": "raw"}
+    assert made["route ttyACM0"] == {"between": "ttyACM0 lan"}
+
+
+def test_one_port_of_modbus_gets_a_gateway(machine, directory):
+    done = machine.port("ttyUSB0", FTDI, "USB Serial", "0403:6001").answer("modbus 8E1\n\n")
+    made = sections_of(done, directory)
+    assert made["serial ttyUSB0"]["framing"] == "modbus-rtu"
+    assert made["serial ttyUSB0"]["mode"] == "8E1"
+    assert made["tcp-server lan"]["framing"] == "modbus-tcp"
+    assert made["route ttyUSB0"] == {"from": "lan", "to": "ttyUSB0", "exchange": "modbus"}
+
+
+def test_without_ports_there_is_an_example(machine, directory):
+    done = machine.run("--init", "--yes")
+    made = sections_of(done, directory)
+    assert "no serial ports were found" in done.stderr
+    assert made["serial ttyUSB0"]["device"] == "/dev/ttyUSB0"
+    assert "tcp-server lan" in made
+
+
+def test_without_a_terminal_nothing_is_asked(directory):
+    out = directory / "out.conf"
+    done = run("--init", "-c", out)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "standard input is not a terminal: with --yes it asks nothing" in done.stderr
+    assert not out.exists()
+
+
+def test_in_the_directory_of_the_service_the_control_port_is_its_socket(machine):
+    machine.commands += ["mkdir -p /etc/ttybridge", "mount -t tmpfs none /etc/ttybridge"]
+    script = machine.port("ttyS7").commands
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", " && ".join(
+            [*script, '"$@" --init --yes -c /etc/ttybridge/new.conf',
+             "cat /etc/ttybridge/new.conf"]), "sh", BINARY],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert "listen = unix:/run/ttybridge/control.sock\nmode = 0660\n" in done.stdout
