@@ -43,7 +43,7 @@ static const char help_text[] =
     " for the\n"
     "                      serial ports of this machine, or made of that of"
     " PROGRAM:\n"
-    "                      ser2net\n"
+    "                      ser2net, mavlink-router, mbusd or kplex\n"
     "      --yes           with --init: ask nothing\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n\n"

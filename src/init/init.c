@@ -22,6 +22,9 @@ static const struct program {
 	convert_function *convert;
 } programs[] = {
 	{ "ser2net", convert_ser2net },
+	{ "mavlink-router", convert_mavlink_router },
+	{ "mbusd", convert_mbusd },
+	{ "kplex", convert_kplex },
 };
 
 const char *
@@ -242,7 +245,7 @@ find_program(const char *name, struct error *err)
 	}
 	error_set(err,
 	    "'%.60s' is no program whose configuration can be converted:"
-	    " ser2net",
+	    " ser2net, mavlink-router, mbusd or kplex",
 	    name);
 	error_append_meant(err, nearest(name, names));
 	return NULL;

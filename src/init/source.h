@@ -22,5 +22,6 @@ typedef int convert_function(
 
 /* Of both kinds: YAML, and PORT:STATE:TIMEOUT:DEVICE:OPTIONS. */
 convert_function convert_ser2net;
+convert_function convert_mavlink_router, convert_mbusd, convert_kplex;
 
 #endif

@@ -365,9 +365,280 @@ def test_ser2net_lines_nothing_is_lost_silently(convert):
     assert len(made.warnings) == 12
 
 
+# --- mbusd -------------------------------------------------------------------
+
+def test_mbusd(convert):
+    made = convert("mbusd", """\
+        # a gateway
+        device = /dev/ttyUSB0
+        speed=38400
+          mode = 8e1
+        address = 127.0.0.1
+        port = 1502
+        maxconn = 8
+        timeout = 0
+        retries = 2
+        pause = 50
+        wait = 300
+        """)
+    assert made["tcp-server lan"] == {
+        "listen": "127.0.0.1:1502", "max_clients": "8", "framing": "modbus-tcp"}
+    assert made["serial bus"] == {
+        "device": "/dev/ttyUSB0", "baud": "38400", "mode": "8E1", "framing": "modbus-rtu"}
+    assert made["route gateway"] == {
+        "from": "lan", "to": "bus", "exchange": "modbus", "answer_timeout": "300ms",
+        "retries": "2", "min_gap": "50ms"}
+    assert made.stderr == ""
+
+
+def test_mbusd_its_defaults_and_what_is_lost(convert):
+    made = convert("mbusd", """\
+        loglevel = 2
+        trx_control = rts_0
+        retries = 15
+        replyonbroadcast = yes
+        """)
+    assert made["tcp-server lan"] == {
+        "listen": "0.0.0.0:502", "allow": "0.0.0.0/0 ::/0", "max_clients": "32",
+        "idle_timeout": "60s", "framing": "modbus-tcp"}
+    assert made["serial bus"] == {
+        "device": "/dev/ttyS0", "baud": "19200", "mode": "8N1", "rs485": "yes",
+        "rs485_rts_on_send": "no", "rs485_rts_after_send": "yes", "framing": "modbus-rtu"}
+    assert made["route gateway"]["answer_timeout"] == "500ms"
+    assert made["route gateway"]["retries"] == "10"
+    for line, what in ((1, "loglevel = 2"), (2, "RTS is switched by the driver"),
+                       (3, "at most 10 times"), (4, "replyonbroadcast")):
+        made.lost(line, what)
+    assert "FILE: warning: every machine may connect" in made.stderr
+
+
+# --- mavlink-router ----------------------------------------------------------
+
+def test_mavlink_router(convert):
+    made = convert("mavlink-router", """\
+        [General]
+        TcpServerPort=0
+        debugloglevel = trace
+        DeDuplicationPeriod = 500
+        [UartEndpoint fc]
+        Device = /dev/ttyACM0
+        Baud = 921600
+        FlowControl = true
+        [UdpEndpoint gcs]
+        Mode = Normal
+        Address = 192.168.1.20
+        [UdpEndpoint other]
+        Mode = Normal
+        Address = 192.168.1.20
+        [UdpEndpoint server]
+        Mode = Server
+        Address = 127.0.0.1
+        Port = 14551
+        [TcpEndpoint remote]
+        Address = [::1]
+        Port = 5761
+        RetryTimeout = 3
+        """)
+    assert made["daemon"] == {"log_level": "debug"}
+    assert made["serial fc"] == {"framing": "mavlink", "device": "/dev/ttyACM0",
+                                 "baud": "921600", "flow": "rtscts"}
+    assert made["udp gcs"]["send_to"] == "192.168.1.20:14550"
+    assert made["udp other"]["send_to"] == "192.168.1.20:14551"
+    assert made["udp server"]["listen"] == "127.0.0.1:14551"
+    assert made["tcp-client remote"] == {"framing": "mavlink", "connect": "[::1]:5761",
+                                         "reopen_min": "3s", "reopen_max": "3s"}
+    everyone = "fc gcs other server remote"
+    assert made["route mavlink"] == {"from": everyone, "to": everyone,
+                                     "duplicates": "500ms", "routing": "target"}
+    assert "tcp-server tcp" not in made.sections
+    assert made.stderr == ""
+
+
+def test_mavlink_router_the_server_that_is_always_there(convert):
+    made = convert("mavlink-router", """\
+        [UartEndpoint fc]
+        Device = /dev/ttyACM0
+        """)
+    assert made["tcp-server tcp"]["listen"] == "*:5760"
+    assert made["serial fc"]["baud"] == "115200"
+    assert "every machine may connect" in made.stderr
+
+
+def test_mavlink_router_filters_become_routes(convert):
+    made = convert("mavlink-router", """\
+        [General]
+        TcpServerPort = 0
+        [UartEndpoint a]
+        Device = /dev/ttyACM0
+        AllowMsgIdOut = 0,33,30,31,32,33
+        [UartEndpoint b]
+        Device = /dev/ttyACM1
+        BlockMsgIdIn = 2,32
+        [UartEndpoint c]
+        Device = /dev/ttyACM2
+        """)
+    routes = {(r["from"], r["to"], r.get("match_mavlink"))
+              for name, r in made.sections.items() if name.startswith("route")}
+    assert routes == {
+        ("a c", "b c", None), ("a c", "a", "0,30-33"), ("b", "a", "0,30-31,33"),
+        ("b", "b c", "0-1,3-31,33-16777215")}
+
+
+def test_mavlink_router_nothing_is_lost_silently(convert):
+    made = convert("mavlink-router", """\
+        [General]
+        TcpServerPort = 0
+        ReportStats = true
+        Log = /var/log/flights
+        [UartEndpoint a]
+        Device = /dev/ttyACM0
+        Baud = 57600,115200
+        BlockSrcSysOut = 7
+        [TcpEndpoint b]
+        Address = 127.0.0.1
+        Port = 5761
+        RetryTimeout = 0
+        Colour = red
+        """)
+    for line, what in ((3, "ReportStats"), (4, "Log = /var/log/flights"),
+                       (5, "57600,115200"), (8, "BlockSrcSysOut = 7"), (9, "RetryTimeout"),
+                       (13, "Colour = red")):
+        made.lost(line, what)
+    assert len(made.warnings) == 6
+
+
+# --- kplex -------------------------------------------------------------------
+
+def test_kplex(convert):
+    made = convert("kplex", """\
+        # comment
+        [global]
+        checksum=yes
+        [serial]
+        name=gps          # not "serial"
+        filename='/dev/ttyUSB0'
+        direction=in
+        ifilter=-GPGSV:-**GLL
+        [serial]
+        name=pilot
+        filename=/dev/ttyUSB1
+        direction=out
+        baud=38400
+        checksum=no
+        ofilter=+GPRMC:+**RMB:-all
+        [tcp]
+        mode=server
+        address=127.0.0.1
+        [tcp]
+        name=other
+        mode=client
+        address=boat.example
+        port=2000
+        persist=yes
+        retry=20
+        [multicast]
+        group=239.2.1.1
+        port=6000
+        direction=out
+        device=eth0
+        [pty]
+        mode=master
+        filename=/run/kplex/pty
+        perm=660
+        """)
+    assert made["serial gps"] == {"framing": "nmea", "device": "/dev/ttyUSB0",
+                                  "baud": "4800"}
+    assert made["serial pilot"] == {
+        "framing": "nmea", "nmea_checksum": "keep", "device": "/dev/ttyUSB1",
+        "baud": "38400"}
+    assert made["tcp-server tcp"] == {"framing": "nmea", "listen": "127.0.0.1:10110"}
+    assert made["tcp-client other"] == {
+        "framing": "nmea", "connect": "boat.example:2000", "reopen_max": "20s"}
+    assert made["udp multicast"] == {
+        "framing": "nmea", "send_to": "239.2.1.1:6000", "interface": "eth0"}
+    assert made["pty pty"] == {"framing": "nmea", "link": "/run/kplex/pty", "mode": "0660"}
+    routes = {(r["from"], r["to"], r.get("match_nmea"))
+              for name, r in made.sections.items() if name.startswith("route")}
+    others, receivers = "tcp other pty", "tcp other multicast pty"
+    assert routes == {
+        (others, receivers, None), (others, "pilot", "GPRMC ??RMB"),
+        ("gps", receivers, "!GPGSV !??GLL"),
+        ("gps", "pilot", "GPRMC ??RMB !GPGSV !??GLL")}
+    assert made.stderr == ""
+
+
+def test_kplex_nothing_is_lost_silently(convert):
+    made = convert("kplex", """\
+        [global]
+        mode=background
+        [file]
+        filename=/tmp/log
+        direction=out
+        [serial]
+        filename=/dev/ttyS0
+        optional=yes
+        ofilter=~GPGGA/5
+        strict=no
+        [seatalk]
+        [udp]
+        port=10110
+        direction=in
+        srctag=yes
+        """)
+    for line, what in ((2, "mode=background"), (3, "'file'"), (8, "optional=yes"),
+                       (9, "~GPGGA/5"), (10, "strict=no"), (11, "'seatalk'"),
+                       (12, "every machine"), (15, "srctag=yes")):
+        made.lost(line, what)
+    assert len(made.warnings) == 8
+
+
+@pytest.mark.parametrize("rules, match", [
+    ("+GPRMC:-all", "GPRMC"), ("-GPRMC", "!GPRMC"), ("+GP:-all", "GP*"),
+    ("-**GSV:-GP*LL", "!??GSV !GP?LL"), ("+GPRMC", None), ("+GPRMC:+all", None),
+    ("-GPRMC:+all", "!GPRMC"),
+])
+def test_kplex_filters(convert, rules, match):
+    made = convert("kplex", f"""\
+        [serial]
+        filename=/dev/ttyS0
+        direction=in
+        [serial]
+        name=out
+        filename=/dev/ttyS1
+        direction=out
+        ofilter={rules}
+        """)
+    assert made["route sentences"].get("match_nmea") == match
+    assert made.stderr == ""
+
+
+@pytest.mark.parametrize("rules", ["-all", "+GPRMC:-GPGGA", "~GPRMC/2", "+GPRMC%gps:-all",
+                                   "GPRMC", "+TOOLONG:-all", "+GP RM:-all"])
+def test_kplex_filters_that_cannot_be_expressed(convert, rules):
+    made = convert("kplex", f"""\
+        [serial]
+        filename=/dev/ttyS0
+        [serial]
+        name=out
+        filename=/dev/ttyS1
+        ofilter="{rules}"
+        """)
+    made.lost(6, rules)
+
+
+def test_many_endpoints_fit_into_the_lines_of_routes(convert):
+    made = convert("kplex", "".join(
+        f"[serial]\nname=receiver-number-{n}\nfilename=/dev/ttyS{n}\n" for n in range(40)))
+    pairs = set()
+    for name, r in made.sections.items():
+        if name.startswith("route"):
+            pairs |= {(a, b) for a in r["from"].split() for b in r["to"].split()}
+    assert len(pairs) == 40 * 40
+
+
 # --- what is no configuration ------------------------------------------------
 
-@pytest.mark.parametrize("program", ["ser2net"])
+@pytest.mark.parametrize("program", ["ser2net", "mavlink-router", "mbusd", "kplex"])
 @pytest.mark.parametrize("text, message", [
     (b"", "FILE: it is empty"),
     (b"# only comments\n\n", "FILE: "),
@@ -395,6 +666,26 @@ def test_ser2net_faults_of_yaml_have_their_line(convert, text, message):
     made = convert("ser2net", text, check=False)
     assert made.status == 2
     assert made.stderr.startswith(f"ttybridged: {message}")
+
+
+@pytest.mark.parametrize("program, text, message", [
+    ("mbusd", "speed = 9600\ncolour = red\n", "FILE:2: 'colour' is no key of mbusd"),
+    ("mbusd", "[serial]\n", "FILE:1: '[serial]': this file has no sections"),
+    ("mavlink-router", "Device = x\n", "FILE:1: 'Device = x': it stands before"),
+    ("mavlink-router", "[Colour]\n", "FILE:1: [Colour] is no section of mavlink-router"),
+    ("mavlink-router", "[UartEndpoint a]\n", "FILE:1: [UartEndpoint a] has no Device"),
+    ("mavlink-router", "[UdpEndpoint a]\nAddress=::1\nMode=both\n",
+     "FILE:1: the mode is normal or server"),
+    ("kplex", "[serial]\nbaud=4800\n", "FILE:1: the interface has no filename"),
+    ("kplex", "[serial\n", "FILE:1: '[serial': there is no ']'"),
+    ("kplex", "[serial]\nfilename='x\n", "FILE:2: ''x': the quote is not closed"),
+    ("kplex", "[serial]\nfilename=x\ndirection=up\n", "FILE:3: the direction is in, out"),
+])
+def test_faults_have_their_line(convert, program, text, message):
+    made = convert(program, text, check=False)
+    assert made.status == 2
+    assert made.text == ""
+    assert made.stderr.startswith(f"ttybridged: {message}"), made.stderr
 
 
 def test_files_that_cannot_be_read(directory):
