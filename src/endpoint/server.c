@@ -2,13 +2,16 @@
  * server: tcp-server and unix-server, endpoints with a link for each connection.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "endpoint.h"
 #include "handshake.h"
 #include "idle.h"
 #include "link.h"
+#include "link_filter.h"
 #include "listener.h"
 #include "server_conf.h"
 
@@ -25,7 +28,8 @@ struct server {
 
 /*
  * The connections that count against max_clients.  Half-closed ones, which only receive
- * their queued frames, do not, unless there are more than max_clients of them; so there are never more than twice max_clients connections.
+ * their queued frames, do not, unless there are more than max_clients of them; so there
+ * are never more than twice max_clients connections.
  */
 static unsigned
 count_clients(const struct endpoint *ep)
@@ -89,6 +93,66 @@ take_over(struct endpoint *ep)
 	}
 }
 
+/* Whether the other side has closed its sending direction; EOF may still be unread. */
+static bool
+is_half_closed(const struct link *link)
+{
+	struct pollfd p = { .fd = link->fd, .events = POLLRDHUP };
+
+	return link->read_eof || link->deferred ||
+	    (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP)));
+}
+
+/* Whether everything has been read from it that is there. */
+static bool
+is_read(const struct link *link)
+{
+	int unread;
+
+	return link->read_eof ||
+	    (!link->carried &&
+		!(link->filtered && link->filter->input_len > 0) &&
+		ioctl(link->fd, FIONREAD, &unread) == 0 && unread == 0);
+}
+
+/* The first half-closed connection that has been read and written completely, or NULL. */
+static struct link *
+find_finished(const struct endpoint *ep)
+{
+	struct link *link;
+
+	TAILQ_FOREACH(link, &ep->links, entry)
+		if (!link->deferred && !link->output_pending &&
+		    is_half_closed(link) && is_read(link))
+			return link;
+	return NULL;
+}
+
+/*
+ * Clients that connect, close and connect again are not to find the places taken by their
+ * earlier connections: whether one more may connect, in place of a half-closed connection
+ * that might still be sent something if there already are as many of these as there may be.
+ */
+static bool
+replace_half_closed(struct endpoint *ep)
+{
+	const struct server_conf *conf = ep->conf->type_conf;
+	unsigned n = 0;
+	struct link *link;
+
+	settle_lost(ep);
+	TAILQ_FOREACH(link, &ep->links, entry)
+		n += !is_half_closed(link);
+	if (n >= conf->max_clients)
+		return false;
+	while (ep->nlinks >= 2 * conf->max_clients &&
+	    (link = find_finished(ep)) != NULL) {
+		link_close(link, "replaced by a new client: it sends no more");
+		link_settle_now(link);
+	}
+	return ep->nlinks < 2 * conf->max_clients;
+}
+
 /*
  * There are max_clients: whether another one may connect nevertheless.  One with TLS takes
  * no other's place before it has shown who it is.
@@ -100,6 +164,8 @@ make_room(void *arg)
 	const struct server_conf *conf = ep->conf->type_conf;
 	const struct server *server = ep->impl;
 
+	if (ep->conf->tls == NULL && replace_half_closed(ep))
+		return true;
 	if (ep->conf->tls == NULL)
 		take_over(ep);
 	return conf->permission.takeover &&

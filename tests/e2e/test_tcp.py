@@ -332,6 +332,27 @@ def test_one_that_has_ended_and_is_owed_data_keeps_nobody_out(pty, daemon, conne
     expect(a, b"I am in\n", [second])
 
 
+def test_clients_that_come_again_at_once_find_their_place_free(pty, daemon, connect):
+    """Although each of the earlier connections might be half closed, and await an answer."""
+    a, port = pty("a"), free_port()
+    d = daemon(serial("a", a, framing="line", open="demand") +
+               tcp_server("lan", port, framing="line", max_clients=1), settled=False)
+    for i in range(10):
+        client = connect(port)
+        client.send(b"question %d\n" % i)
+        expect(a, b"question %d\n" % i, [client])
+        a.send(b"answer %d\n" % i)
+        pump([a, client], lambda: client.received.endswith(b"answer %d\n" % i))
+        client.close()
+    # Nor do those whose end has not been read yet, as the port is about to be opened.
+    for _ in range(10):
+        connect(port).close()
+    last = connect(port)
+    last.send(b"the last\n")
+    expect(a, b"the last\n", [last])
+    assert d.number("lan/refused") == 0
+
+
 def test_without_descriptors_the_daemon_does_not_spin(pty, daemon, connect):
     a, b, port = pty("a"), pty("b"), free_port()
     d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line") +
