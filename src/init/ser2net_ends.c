@@ -43,6 +43,7 @@ struct stack {
 	struct gensio g;
 	bool telnet, rfc2217, ssl, conacc;
 	const struct settings *ssl_options;
+	const char *telnet_mode; /* that of this side unless another is given */
 };
 
 /* Says that the connection cannot be converted because of a gensio. */
@@ -67,12 +68,16 @@ static void
 read_telnet(
     struct draft *d, const struct gensio_layer *layer, struct stack *stack)
 {
-	static const char *const known[] = { "rfc2217", NULL };
-	const char *value = settings_value(&layer->options, "rfc2217");
+	static const char *const known[] = { "rfc2217", "mode", NULL };
+	static const char *const other_mode[] = { "rfc2217", NULL };
+	const char *value = settings_value(&layer->options, "rfc2217"),
+		   *mode = settings_value(&layer->options, "mode");
 
 	stack->telnet = true;
 	stack->rfc2217 = value != NULL && gensio_is_true(value);
-	ser2net_unknown(d, "telnet", &layer->options, known);
+	ser2net_unknown(d, "telnet", &layer->options,
+	    mode == NULL || strcmp(mode, stack->telnet_mode) == 0 ? known
+								  : other_mode);
 }
 
 /* Understands the layers above the last one; false if there is one that cannot be. */
@@ -103,11 +108,13 @@ read_layers(struct draft *d, const struct setting *of, struct stack *stack)
 
 /* -EINVAL: it cannot be converted, and the draft says why; -ENOMEM. */
 static int
-read_stack(struct draft *d, const struct setting *of, struct stack *stack)
+read_stack(struct draft *d, const struct setting *of, const char *telnet_mode,
+    struct stack *stack)
 {
 	int r;
 
 	memset(stack, 0, sizeof(*stack));
+	stack->telnet_mode = telnet_mode;
 	r = gensio_parse(of->value, of->line, filters, types, &stack->g);
 	if (r == -EINVAL)
 		draft_lost(d, of->line, of->value, "it has no valid syntax");
@@ -387,7 +394,7 @@ ser2net_accepter(struct ser2net *s, const struct ser2net_connection *c,
 		{ "unix", accept_unix },
 	};
 	struct stack stack;
-	int r = read_stack(s->draft, &c->accepter, &stack);
+	int r = read_stack(s->draft, &c->accepter, "server", &stack);
 	const char *type = r == 0 ? gensio_base(&stack.g)->type : "";
 	bool plain = !stack.telnet && !stack.ssl && !stack.conacc, done = false;
 
@@ -462,7 +469,7 @@ ser2net_connector(struct ser2net *s, const struct ser2net_connection *c,
 		{ "echo", false, connect_echo },
 	};
 	struct stack stack;
-	int r = read_stack(s->draft, &c->connector, &stack);
+	int r = read_stack(s->draft, &c->connector, "client", &stack);
 	const char *type = r == 0 ? gensio_base(&stack.g)->type : "";
 	bool plain = stack.g.n == 1, done = false;
 

@@ -265,7 +265,8 @@ static void
 read_options(
     struct words *w, const struct settings *options, struct settings *keys)
 {
-	static const char *const known[] = { "uucplock", "flock", NULL };
+	static const char *const known[] = { "uucplock", "nouucplock", "flock",
+		NULL };
 	const char *flock = settings_value(options, "flock"),
 		   *uucp = settings_value(options, "uucplock");
 

@@ -103,6 +103,21 @@ def test_ser2net_the_options_of_a_connection(convert):
     assert made.stderr == ""
 
 
+def test_ser2net_options_that_state_what_is_so_anyway(convert):
+    """As labgrid gives them; the other mode of telnet is said to be lost."""
+    accepter = """\
+        connection: &a
+          accepter: telnet(rfc2217,mode=%s),tcp,localhost,2000
+          connector: serialdev(nouucplock=true),/dev/ttyS0,9600n81,local
+        """
+    made = convert("ser2net", accepter % "server")
+    assert made["tcp-server a"]["protocol"] == "rfc2217"
+    assert made.stderr == ""
+    made = convert("ser2net", accepter % "client")
+    made.lost(2, "mode=client")
+    assert len(made.warnings) == 1
+
+
 def test_ser2net_a_port_for_every_machine_is_pointed_out(convert):
     made = convert("ser2net", """\
         connection: &a
