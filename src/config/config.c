@@ -1,6 +1,8 @@
 /*
  * config: reads a file and words into a checked configuration, in steps.
  */
+#include <sys/stat.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -116,16 +118,22 @@ static int
 config_load(const char *path, struct config **ret, struct faults *faults)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
+	struct stat st = { .st_size = 0 };
 	char *text = NULL;
 	size_t len = 0;
 
-	r = fd < 0 ? -errno : read_all(fd, &text, &len);
+	/* Before it is read, so that a change meanwhile is noticed. */
+	r = fd < 0 || fstat(fd, &st) < 0 ? -errno : read_all(fd, &text, &len);
 	if (fd >= 0)
 		close(fd);
 	if (r != 0)
 		fault_add(faults, path, 0, "cannot be read: %s", strerror(-r));
 	else
 		r = config_parse(path, text, len, ret, faults);
+	if (*ret != NULL) {
+		(*ret)->daemon.file = path;
+		(*ret)->daemon.written = st.st_mtim;
+	}
 	free(text);
 	return r;
 }

@@ -5,6 +5,8 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include <time.h>
+
 #include "endpoint.h"
 #include "route.h"
 #include "tls.h"
@@ -18,7 +20,9 @@
 enum access { ACCESS_DEFAULT = -1, ACCESS_READ, ACCESS_FULL };
 
 struct daemon_conf {
-	int line; /* 0: there is no such section */
+	int line;		 /* 0: there is no such section */
+	const char *file;	 /* the configuration, NULL: none was read... */
+	struct timespec written; /* ...and when it was last written by then */
 	char *name;
 	int log_level;		/* index into log_level_words */
 	uint64_t drain_timeout; /* ns */

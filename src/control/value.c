@@ -1,11 +1,14 @@
 /*
  * value: the attributes of endpoints and routes, except for the keys of their sections.
  */
+#include <sys/ioctl.h>
+
 #include <inttypes.h>
 
 #include "ack.h"
 #include "call.h"
 #include "handshake.h"
+#include "line_control.h"
 #include "tls_link.h"
 #include "value.h"
 #include "writer.h"
@@ -334,6 +337,21 @@ print_line_error(const void *object, size_t at, char *buf, size_t size)
 	}
 }
 
+/* Whether the other side lets a serial port send; false where it has no such line. */
+static bool
+print_cts(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = ((const struct node_sums *)object)->node;
+	const struct line_ops *control = node->endpoint->conf->ops->control;
+	unsigned signals;
+
+	(void)at;
+	if (control == NULL || control->signals(node->endpoint, &signals) < 0)
+		return false;
+	snprintf(buf, size, "%s", signals & TIOCM_CTS ? "on" : "off");
+	return true;
+}
+
 const struct row node_rows[] = {
 	{ "type", print_node, NODE_TYPE },
 	{ "state", print_node, NODE_STATE },
@@ -373,6 +391,7 @@ const struct row node_rows[] = {
 	    offsetof(struct traffic, refused_bytes) },
 	{ "echo_bytes", print_echo, offsetof(struct traffic, echo_bytes) },
 	{ "collisions", print_echo, offsetof(struct traffic, collisions) },
+	{ "line_cts", print_cts, 0 },
 	{ "line_frame", print_line_error, LINE_FRAME },
 	{ "line_parity", print_line_error, LINE_PARITY },
 	{ "line_overrun", print_line_error, LINE_OVERRUN },

@@ -1,6 +1,7 @@
 /*
  * value_daemon: the attributes of the daemon itself.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -70,7 +71,10 @@ enum daemon_value {
 	DAEMON_EVENTS,
 	DAEMON_ENDPOINTS,
 	DAEMON_UP,
-	DAEMON_MEMORY
+	DAEMON_MEMORY,
+	DAEMON_CONFIG,
+	DAEMON_CONFIG_TIME,
+	DAEMON_UNCLAIMED
 };
 
 static int
@@ -146,6 +150,45 @@ daemon_name(const struct call *call)
 	return name != NULL ? name : "ttybridged";
 }
 
+/* The path of the file of its configuration, as it can be given to other programs. */
+static bool
+print_file(const struct daemon_conf *conf, char *buf, size_t size)
+{
+	char path[PATH_MAX];
+
+	if (conf->file == NULL)
+		return false;
+	snprintf(buf, size, "%s",
+	    realpath(conf->file, path) != NULL ? path : conf->file);
+	return true;
+}
+
+/* What the main program knows, if the commands are run by it. */
+static bool
+print_hooks(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct daemon_hooks *hooks =
+	    ((const struct call *)object)->client->hooks;
+	const struct daemon_conf *conf;
+
+	if (hooks == NULL)
+		return false;
+	if (at == DAEMON_UNCLAIMED) {
+		if (hooks->unclaimed == NULL)
+			return false;
+		snprintf(buf, size, "%s", hooks->unclaimed());
+		return true;
+	}
+	if (hooks->daemon == NULL)
+		return false;
+	conf = hooks->daemon();
+	if (at == DAEMON_CONFIG)
+		return print_file(conf, buf, size);
+	snprintf(buf, size, "%lld.%06ld", (long long)conf->written.tv_sec,
+	    conf->written.tv_nsec / 1000);
+	return conf->file != NULL;
+}
+
 static bool
 print_daemon(const void *object, size_t at, char *buf, size_t size)
 {
@@ -183,6 +226,9 @@ const struct row daemon_rows[] = {
 	{ "waits", print_daemon, DAEMON_WAITS },
 	{ "events", print_daemon, DAEMON_EVENTS },
 	{ "memory", print_daemon, DAEMON_MEMORY },
+	{ "config", print_hooks, DAEMON_CONFIG },
+	{ "config_time", print_hooks, DAEMON_CONFIG_TIME },
+	{ "unclaimed", print_hooks, DAEMON_UNCLAIMED },
 	{ .name = NULL },
 };
 

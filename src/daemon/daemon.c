@@ -92,6 +92,7 @@ daemon_conf(void)
 static const struct daemon_hooks hooks = {
 	.reload = reload_request,
 	.daemon = daemon_conf,
+	.unclaimed = handover_unclaimed,
 };
 
 /*

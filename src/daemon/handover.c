@@ -328,6 +328,14 @@ handover_prune(struct event_base *base, const struct config *c)
 	}
 }
 
+static char unclaimed[512];
+
+const char *
+handover_unclaimed(void)
+{
+	return unclaimed;
+}
+
 /*
  * A client that connects to such a socket would wait indefinitely, so the socket is
  * closed; the service manager has a copy, for the next start.
@@ -355,6 +363,8 @@ close_unclaimed(void)
 		    " it as 'listen'; when one does, systemctl stop the"
 		    " socket unit and restart the service",
 		    l->name, address);
+		append(unclaimed, sizeof(unclaimed), "%s%s (%s)",
+		    *unclaimed != '\0' ? ", " : "", l->name, address);
 		close(left_free(l));
 	}
 }
