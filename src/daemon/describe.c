@@ -86,8 +86,70 @@ controls(const struct config *c)
 	return list;
 }
 
+/* --- the values of keys ----------------------------------------------------- */
+
+static void
+add_value(json_t *all, const char *object, const char *key, const char *value)
+{
+	char path[160];
+
+	if (*value == '\0')
+		return;
+	snprintf(path, sizeof(path), "%s/%s", object, key);
+	json_object_set_new(all, path, text(value));
+}
+
+static void
+add_keys(
+    json_t *all, const char *object, const struct key *keys, const void *base)
+{
+	char value[1024];
+
+	for (; keys != NULL && keys->name != NULL; keys++) {
+		key_print(keys, base, value, sizeof(value));
+		add_value(all, object, keys->name, value);
+	}
+}
+
+static void
+add_route(json_t *all, const struct route_conf *conf)
+{
+	const struct key *key;
+	char object[96], value[1024];
+
+	snprintf(object, sizeof(object), "routes/%s", conf->name);
+	for (key = route_keys; key->name != NULL; key++) {
+		route_conf_print(conf, key, value, sizeof(value));
+		add_value(all, object, key->name, value);
+	}
+}
+
+static json_t *
+values(const struct config *c)
+{
+	json_t *all = json_object();
+
+	add_keys(all, "daemon", daemon_keys, &c->daemon);
+	for (unsigned i = 0; i < c->ncontrols; i++)
+		add_keys(all, c->controls[i]->name,
+		    control_conf_keys(c->controls[i]), c->controls[i]);
+	for (unsigned i = 0; i < c->nendpoints; i++) {
+		const struct endpoint_conf *conf = c->endpoints[i];
+
+		add_value(all, conf->name, "type", conf->ops->type);
+		add_value(all, conf->name, "framing", conf->framing.rule->name);
+		add_keys(all, conf->name, endpoint_common_keys, conf);
+		add_keys(all, conf->name, conf->ops->keys, conf->type_conf);
+		add_keys(
+		    all, conf->name, conf->framing.rule->keys, &conf->framing);
+	}
+	for (unsigned i = 0; i < c->nroutes; i++)
+		add_route(all, c->routes[i]);
+	return all;
+}
+
 int
-describe_config(const struct config *c, const struct faults *faults)
+describe_config(const struct config *c, const struct faults *faults, bool keys)
 {
 	json_t *all;
 	char *line;
@@ -99,6 +161,8 @@ describe_config(const struct config *c, const struct faults *faults)
 		all = json_pack("{s:o, s:o, s:o, s:o}", "controls", controls(c),
 		    "endpoints", endpoints(c), "routes", routes(c), "warnings",
 		    text_list(faults));
+	if (c != NULL && keys)
+		json_object_set_new(all, "keys", values(c));
 	line = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
 	json_decref(all);
 	if (line == NULL)

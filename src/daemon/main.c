@@ -191,7 +191,7 @@ static int
 print_checked(const struct config *c, const struct faults *faults)
 {
 	if (options.json)
-		return describe_config(c, faults);
+		return describe_config(c, faults, options.verbose);
 	print_faults(faults);
 	print_summary(c);
 	return 0;
@@ -266,7 +266,7 @@ main(int argc, char **argv)
 		return printed(EXIT_SUCCESS, serial_list_ports(options.json));
 	if (options_config(&options, &c, &faults) < 0) {
 		if (options.check && options.json)
-			describe_config(NULL, &faults);
+			describe_config(NULL, &faults, false);
 		else
 			refuse_configuration(&faults);
 		if (!handover_waits() || !await_configuration(&c, &faults)) {
