@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct wanted {
 	unsigned long socket;
 	int own_fd; /* is ignored */
 	unsigned left;
+	bool hidden; /* the descriptors of a process could not be read */
 };
 
 const char *
@@ -94,8 +96,10 @@ process_has(struct wanted *w, const char *pid, bool ourselves)
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
-	if ((dir = opendir(path)) == NULL)
+	if ((dir = opendir(path)) == NULL) {
+		w->hidden |= errno == EACCES || errno == EPERM;
 		return false;
+	}
 	while (!found && w->left > 0 && (d = readdir(dir)) != NULL) {
 		if (!isdigit((unsigned char)d->d_name[0]) ||
 		    (ourselves && atoi(d->d_name) == w->own_fd))
@@ -125,6 +129,70 @@ find_process(struct wanted *w)
 	}
 	closedir(dir);
 	return found;
+}
+
+/* Whether the process has the other end of the pseudo-terminal with that number open. */
+static bool
+has_master(pid_t pid, unsigned number)
+{
+	char path[PATH_MAX], line[128];
+	unsigned index;
+	bool found = false;
+	struct dirent *d;
+	DIR *dir;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
+	if ((dir = opendir(path)) == NULL)
+		return false;
+	while (!found && (d = readdir(dir)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", (int)pid,
+		    d->d_name);
+		if ((f = fopen(path, "re")) == NULL)
+			continue;
+		while (!found && fgets(line, sizeof(line), f) != NULL)
+			found = sscanf(line, "tty-index: %u", &index) == 1 &&
+			    index == number;
+		fclose(f);
+	}
+	closedir(dir);
+	return found;
+}
+
+static bool
+is_behind(pid_t pid, const struct stat *st)
+{
+	unsigned number = major(st->st_rdev);
+
+	return number >= PTS_MAJOR && number < PTS_MAJOR + PTS_MAJORS &&
+	    has_master(pid, minor(st->st_rdev));
+}
+
+size_t
+holders_of_device(
+    const char *path, pid_t except, pid_t *pids, size_t max, bool *hidden)
+{
+	struct wanted w = { .own_fd = -1 };
+	struct dirent *d;
+	struct stat st;
+	size_t n = 0;
+	pid_t pid;
+	DIR *dir;
+
+	*hidden = false;
+	if (stat(path, &st) < 0 || (dir = opendir("/proc")) == NULL)
+		return 0;
+	w.device = &st;
+	while (n < max && (d = readdir(dir)) != NULL) {
+		pid = atoi(d->d_name);
+		w.left = FDS_MAX;
+		if (pid > 0 && pid != except && pid != getpid() &&
+		    process_has(&w, d->d_name, false) && !is_behind(pid, &st))
+			pids[n++] = pid;
+	}
+	closedir(dir);
+	*hidden = w.hidden;
+	return n;
 }
 
 /* --- processes that hold a lock ------------------------------------------ */
