@@ -11,6 +11,7 @@
 
 #include "attach.h"
 #include "ctl.h"
+#include "doctor.h"
 #include "extcap.h"
 #include "live.h"
 #include "replay.h"
@@ -25,16 +26,21 @@ static const struct own {
 	const char *usage;
 	const char *help;
 	int (*run)(struct ctl *, int, char **);
+	bool json; /* it has JSON to print, and options of ttybridgectl */
 } own[] = {
 	{ "attach", NULL, "attach [-r] NAME", "a terminal on an endpoint",
-	    attach_main },
+	    .run = attach_main },
 	{ "capture", "-", "capture - [-a] [NAME ...]",
-	    "frames as they pass, to a pipe, for Wireshark", live_main },
+	    "frames as they pass, to a pipe, for Wireshark", .run = live_main },
+	{ "doctor", NULL, "doctor [-j] [-c FILE]",
+	    "what is wrong here, and what to do", .run = doctor_main,
+	    .json = true },
 	{ "replay", NULL,
 	    "replay FILE --to NAME [--from NAME] [--speed FACTOR]",
-	    "sends the frames of a capture", replay_main },
+	    "sends the frames of a capture", .run = replay_main },
 	{ "top", NULL, "top [-d SECONDS]",
-	    "endpoints, routes and tasks on the whole screen", top_main },
+	    "endpoints, routes and tasks on the whole screen",
+	    .run = top_main },
 	{ 0 },
 };
 
@@ -209,21 +215,29 @@ read_options(struct ctl *ctl, int argc, char **argv)
 	return optind == argc ? wrong("a command is missing") : -1;
 }
 
+/* NULL: it is one of the daemon. */
+static const struct own *
+find_own(int argc, char **argv)
+{
+	for (const struct own *o = own; o->name != NULL; o++)
+		if (strcmp(argv[0], o->name) == 0 &&
+		    (o->word == NULL ||
+			(argc >= 2 && strcmp(argv[1], o->word) == 0)))
+			return o;
+	return NULL;
+}
+
 static int
 run(struct ctl *ctl, int argc, char **argv)
 {
-	for (const struct own *o = own; o->name != NULL; o++) {
-		if (strcmp(argv[0], o->name) != 0 ||
-		    (o->word != NULL &&
-			(argc < 2 || strcmp(argv[1], o->word) != 0)))
-			continue;
-		if (ctl->json)
-			return ctl_usage(
-			    o->usage, "%s prints no JSON", o->name);
-		optind = 0;
-		return o->run(ctl, argc, argv);
-	}
-	return relay_main(ctl, argc, argv);
+	const struct own *o = find_own(argc, argv);
+
+	if (o == NULL)
+		return relay_main(ctl, argc, argv);
+	if (ctl->json && !o->json)
+		return ctl_usage(o->usage, "%s prints no JSON", o->name);
+	optind = 0;
+	return o->run(ctl, argc, argv);
 }
 
 /* Options of ttybridgectl that no command has; a text to be sent may look like one, too. */
@@ -233,7 +247,10 @@ hint_at_options(int argc, char **argv)
 	static const char *const names[] = { "-H", "--host", "--socket",
 		"--config", "--timeout", "--tls", "--ca", "--cert", "--key",
 		"-j", "--json" };
+	const struct own *o = find_own(argc, argv);
 
+	if (o != NULL && o->json)
+		return;
 	for (int i = 1; i < argc; i++)
 		for (size_t j = 0; j < NELEM(names); j++)
 			if (strcmp(argv[i], names[j]) == 0) {

@@ -39,17 +39,24 @@ daemon_program(char *buf, size_t size)
 
 /* Starts the program with its output in a pipe; the end to be read, or -errno. */
 static int
-spawn_check(const char *config, pid_t *pid)
+spawn_check(const char *config, bool keys, pid_t *pid)
 {
 	char program[PATH_MAX + 16];
-	char *argv[] = { program, "--check", "--json",
-		config != NULL ? "-c" : NULL, (char *)config, NULL };
+	char *argv[8] = { program, "--check", "--json" };
+	int n = 3;
 	posix_spawn_file_actions_t actions;
 	int fds[2], r;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	daemon_program(program, sizeof(program));
+	if (keys)
+		argv[n++] = "--verbose";
+	if (config != NULL) {
+		argv[n++] = "-c";
+		argv[n++] = (char *)(uintptr_t)config;
+	}
+	argv[n] = NULL;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
 	posix_spawn_file_actions_addopen(
@@ -63,15 +70,14 @@ spawn_check(const char *config, pid_t *pid)
 	return -r;
 }
 
-/* The configuration, see ttybridged(8), or NULL. */
-static json_t *
-read_config(const char *config)
+json_t *
+locate_config(const char *config, bool keys)
 {
 	json_t *found;
 	int status, fd;
 	pid_t pid;
 
-	if ((fd = spawn_check(config, &pid)) < 0)
+	if ((fd = spawn_check(config, keys, &pid)) < 0)
 		return NULL;
 	found = json_loadfd(fd, 0, NULL);
 	close(fd);
@@ -247,7 +253,7 @@ locate(const struct where *where, struct target *ret,
 		socket = getenv(LOCATE_ENVIRONMENT);
 	if (socket != NULL && *socket != '\0')
 		return try_socket(where, socket, ret, connection, err);
-	config = read_config(where->config);
+	config = locate_config(where->config, false);
 	r = try_config(where, config, ret, connection, &first);
 	json_decref(config);
 	if (r == 0)

@@ -29,5 +29,10 @@ struct where {
 int locate(const struct where *where, struct target *ret,
     struct connection **connection, struct error *err);
 void target_free(struct target *target);
+/*
+ * The configuration as --check --json prints it, see ttybridged(8); NULL: the program
+ * cannot be run.  config: a file, NULL: the default; keys: with the values of all keys.
+ */
+json_t *locate_config(const char *config, bool keys);
 
 #endif

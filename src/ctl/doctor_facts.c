@@ -1,0 +1,355 @@
+/*
+ * doctor_facts: asks the daemon, and reads its configuration.
+ *
+ * Some faults are visible only in what changes: the attributes are taken twice, and the
+ * frames are watched in between, on a connection of its own.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "doctor_facts.h"
+#include "doctor_system.h"
+
+/* All of it has to end within five seconds, also if the daemon hangs. */
+#define ANSWER_MS 1500
+#define SAMPLE_NS NSEC_PER_SEC
+#define FRAMES_MAX 4000
+
+#define DEFAULT_PATH SYSCONFDIR "/ttybridge/ttybridge.conf"
+
+/* --- values ----------------------------------------------------------------- */
+
+const char *
+member_text(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text != NULL ? text : "";
+}
+
+double
+member_number(const json_t *object, const char *name)
+{
+	return json_number_value(json_object_get(object, name));
+}
+
+/* What the daemon uses counts, and what is written only if there is none. */
+static const json_t *
+find(const struct facts *f, const char *object, const char *name)
+{
+	const json_t *keys = json_object_get(f->config, "keys"), *value;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", object, name);
+	value = json_object_get(f->now, path);
+	return value != NULL ? value : json_object_get(keys, path);
+}
+
+const char *
+fact_text(const struct facts *f, const char *object, const char *name,
+    char *buf, size_t size)
+{
+	const json_t *value = find(f, object, name);
+
+	if (json_is_number(value))
+		snprintf(buf, size, "%.15g", json_number_value(value));
+	else
+		snprintf(buf, size, "%s",
+		    json_is_string(value) ? json_string_value(value) : "");
+	return buf;
+}
+
+bool
+fact_is(const struct facts *f, const char *object, const char *name,
+    const char *value)
+{
+	char text[64];
+
+	return strcmp(fact_text(f, object, name, text, sizeof(text)), value) ==
+	    0;
+}
+
+static double
+number_at(const json_t *all, const char *object, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", object, name);
+	return member_number(all, path);
+}
+
+double
+fact_number(const struct facts *f, const char *object, const char *name)
+{
+	return number_at(f->now, object, name);
+}
+
+double
+fact_rise(const struct facts *f, const char *object, const char *name)
+{
+	double rise =
+	    fact_number(f, object, name) - number_at(f->before, object, name);
+
+	return rise > 0 ? rise : 0;
+}
+
+bool
+fact_up(const struct facts *f, const char *endpoint)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/state", endpoint);
+	return strcmp(member_text(f->now, path), "up") == 0 &&
+	    strcmp(member_text(f->before, path), "up") == 0;
+}
+
+/* --- where it is ------------------------------------------------------------ */
+
+/* The section of that name in one of the lists of the configuration. */
+static const json_t *
+find_section(const struct facts *f, const char *list, const char *name)
+{
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(json_object_get(f->config, list), i, each)
+	{
+		if (strcmp(member_text(each, "name"), name) == 0)
+			return each;
+	}
+	return NULL;
+}
+
+const char *
+fact_where(const struct facts *f, const char *name, char *buf, size_t size)
+{
+	const json_t *section = find_section(f, "endpoints", name);
+	char type[32];
+
+	fact_text(f, name, "type", type, sizeof(type));
+	if (section != NULL)
+		snprintf(
+		    type, sizeof(type), "%s", member_text(section, "type"));
+	else if ((section = find_section(f, "routes", name)) != NULL)
+		snprintf(type, sizeof(type), "route");
+	else if ((section = find_section(f, "controls", name)) != NULL)
+		snprintf(type, sizeof(type), "control");
+	snprintf(buf, size, "[%s %s]", *type != '\0' ? type : "route", name);
+	if (section != NULL && *f->path != '\0')
+		append(buf, size, ", %s:%d", f->path,
+		    (int)member_number(section, "line"));
+	return buf;
+}
+
+/* --- the daemon ------------------------------------------------------------- */
+
+/* Takes the frames that pass until then, and no more than are of use. */
+static void
+collect_frames(struct facts *f, struct connection *c, uint64_t until)
+{
+	struct pollfd p = { .fd = c->fd, .events = POLLIN };
+	struct error err;
+	uint64_t now;
+	char *line;
+
+	while ((now = now_ns()) < until && connection_stop == 0 &&
+	    json_array_size(f->frames) < FRAMES_MAX) {
+		while ((line = connection_line(c)) != NULL)
+			json_array_append_new(
+			    f->frames, json_loads(line, 0, NULL));
+		if (c->ended)
+			return;
+		if (!connection_pending(c) &&
+		    poll(&p, 1, (int)((until - now) / NSEC_PER_MSEC) + 1) <= 0)
+			continue;
+		if (connection_receive(c, &err) < 0)
+			return;
+	}
+}
+
+static void
+watch(struct facts *f, struct ctl *ctl, uint64_t until)
+{
+	struct connection *c;
+	struct error err;
+
+	if (connection_open(&ctl->target, ANSWER_MS, &c, &err) < 0)
+		return;
+	if (connection_send(c, "json watch -x", &err) == 0) {
+		f->frames = json_array();
+		collect_frames(f, c, until);
+	}
+	connection_close(c);
+}
+
+static bool
+some_is_up(const struct facts *f)
+{
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(f->endpoints, i, each)
+	{
+		if (strcmp(member_text(each, "state"), "up") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The second sample; while nothing is up, nothing changes. */
+static int
+sample_again(struct facts *f, struct ctl *ctl)
+{
+	uint64_t start = now_ns(), until = start + SAMPLE_NS, now;
+
+	if (!some_is_up(f)) {
+		f->now = json_incref(f->before);
+		return 0;
+	}
+	watch(f, ctl, until);
+	if (connection_stop != 0)
+		return -EINTR;
+	if ((now = now_ns()) < until)
+		usleep((useconds_t)((until - now) / NSEC_PER_USEC));
+	f->seconds = (double)(now_ns() - start) / 1e9;
+	return connection_query(ctl->connection, "list", &f->now, &f->why);
+}
+
+static int
+ask(struct facts *f, struct ctl *ctl)
+{
+	const struct {
+		const char *command;
+		json_t **ret;
+	} queries[] = { { "list", &f->before }, { "endpoints", &f->endpoints },
+		{ "routes", &f->routes } },
+	  later[] = { { "peers", &f->peers }, { "ps", &f->tasks },
+		  { "warnings", &f->warnings } };
+	struct connection *c = ctl->connection;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < NELEM(queries); i++)
+		r = connection_query(
+		    c, queries[i].command, queries[i].ret, &f->why);
+	if (r == 0)
+		r = sample_again(f, ctl);
+	for (size_t i = 0; r == 0 && i < NELEM(later); i++)
+		r = connection_query(
+		    c, later[i].command, later[i].ret, &f->why);
+	return r;
+}
+
+/* Whether the process that the daemon says it is exists here. */
+static void
+find_process(struct facts *f)
+{
+	char path[64], name[64];
+	pid_t pid = (pid_t)member_number(f->now, "daemon/pid");
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	if (pid <= 0 || system_read(path, name, sizeof(name)) <= 0 ||
+	    strncmp(name, "ttybridged", 10) != 0)
+		return;
+	f->pid = pid;
+	f->local = true;
+}
+
+static void
+forget_daemon(struct facts *f)
+{
+	json_t **all[] = { &f->endpoints, &f->before, &f->now, &f->frames,
+		&f->routes, &f->peers, &f->tasks, &f->warnings };
+
+	for (size_t i = 0; i < NELEM(all); i++) {
+		json_decref(*all[i]);
+		*all[i] = NULL;
+	}
+}
+
+static int
+collect_daemon(struct facts *f, struct ctl *ctl)
+{
+	int r = locate(&ctl->where, &ctl->target, &ctl->connection, &f->why);
+
+	if (r == 0)
+		r = ask(f, ctl);
+	f->running = r == 0;
+	if (r == 0)
+		find_process(f);
+	else
+		forget_daemon(f);
+	return r == -EINTR ? r : 0;
+}
+
+/* --- the configuration ------------------------------------------------------ */
+
+static void
+collect_config(struct facts *f, const char *config)
+{
+	char path[PATH_MAX];
+
+	if (config != NULL)
+		snprintf(path, sizeof(path), "%s", config);
+	else if (!f->running)
+		snprintf(path, sizeof(path), "%s", DEFAULT_PATH);
+	else if (f->local)
+		fact_text(f, "daemon", "config", path, sizeof(path));
+	else
+		return;
+	if (*path == '\0' || access(path, F_OK) < 0)
+		return;
+	if (realpath(path, f->path) == NULL)
+		snprintf(f->path, sizeof(f->path), "%s", path);
+	f->config = locate_config(f->path, true);
+}
+
+/* How a command has to be given so that it reaches this daemon. */
+static void
+set_command(struct facts *f, const struct ctl *ctl)
+{
+	const struct where *where = &ctl->where;
+
+	snprintf(f->command, sizeof(f->command), "ttybridgectl");
+	if (where->config != NULL)
+		append(f->command, sizeof(f->command), " -c %s", where->config);
+	else if (where->socket != NULL)
+		append(f->command, sizeof(f->command), " -s %s", where->socket);
+	else if (where->host != NULL)
+		append(f->command, sizeof(f->command), " -H %s", where->host);
+}
+
+int
+facts_collect(
+    struct facts *f, struct ctl *ctl, const char *config, struct error *err)
+{
+	struct where *where = &ctl->where;
+	bool named = where->socket != NULL || where->host != NULL;
+	int r;
+
+	memset(f, 0, sizeof(*f));
+	if (config == NULL)
+		config = where->config;
+	else if (!named)
+		where->config = config;
+	set_command(f, ctl);
+	where->timeout_ms = ANSWER_MS;
+	if ((r = collect_daemon(f, ctl)) < 0)
+		return r;
+	collect_config(f, config);
+	if (!f->running && (f->config == NULL || named))
+		return error_fail(err, -ENOENT, "%s", f->why.text);
+	if (!f->running)
+		f->endpoints =
+		    json_incref(json_object_get(f->config, "endpoints"));
+	return 0;
+}
+
+void
+facts_free(struct facts *f)
+{
+	forget_daemon(f);
+	json_decref(f->config);
+}

@@ -1,0 +1,57 @@
+/*
+ * doctor_facts: what the daemon and its configuration say.
+ */
+#ifndef DOCTOR_FACTS_H
+#define DOCTOR_FACTS_H
+
+#include <limits.h>
+
+#include "ctl.h"
+#include "doctor_report.h"
+
+struct facts {
+	char command[PATH_MAX + 32]; /* "ttybridgectl -c FILE", to be typed */
+
+	/* The configuration. */
+	char path[PATH_MAX]; /* its file, "": there is none */
+	json_t *config;	     /* see ttybridged(8), with keys; NULL: unknown */
+
+	/* The daemon. */
+	bool running;	  /* it has answered */
+	struct error why; /* if not: why */
+	bool local;	  /* it is on this machine, as pid */
+	pid_t pid;	  /* 0: unknown */
+	json_t *
+	    endpoints; /* names and types, of the daemon or its configuration */
+	json_t *before, *now; /* attributes by path, at two moments... */
+	double seconds;	      /* ...so long after each other */
+	json_t *frames; /* that passed in between, as by watch; NULL: unknown */
+	json_t *routes, *peers, *tasks, *warnings; /* the tables */
+};
+
+/*
+ * Collects all of it.  config: a file, NULL: that of the daemon.  -EINTR; -ENOENT and err
+ * if there is neither a daemon nor a configuration.
+ */
+int facts_collect(
+    struct facts *f, struct ctl *ctl, const char *config, struct error *err);
+void facts_free(struct facts *f);
+
+/* Of an object with texts and numbers: "" and 0 if it has no such member. */
+const char *member_text(const json_t *object, const char *name);
+double member_number(const json_t *object, const char *name);
+/* The value of an attribute or key, "" if there is none; returns buf. */
+const char *fact_text(const struct facts *f, const char *object,
+    const char *name, char *buf, size_t size);
+bool fact_is(const struct facts *f, const char *object, const char *name,
+    const char *value);
+/* The number of the daemon, and by how much it has risen; 0 if there is none. */
+double fact_number(const struct facts *f, const char *object, const char *name);
+double fact_rise(const struct facts *f, const char *object, const char *name);
+/* Whether the endpoint was up at both moments. */
+bool fact_up(const struct facts *f, const char *endpoint);
+/* "[serial ar1], FILE:LINE", or what of that is known; returns buf. */
+const char *fact_where(
+    const struct facts *f, const char *name, char *buf, size_t size);
+
+#endif
