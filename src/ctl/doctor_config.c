@@ -17,6 +17,8 @@
 
 static const char of_framing[] = "boundaries of messages are lost";
 static const char of_certificate[] = "the certificate ";
+/* One that has expired is a fault. */
+static const char of_expiry[] = "expired on";
 
 /* --- faults and warnings ---------------------------------------------------- */
 
@@ -58,9 +60,19 @@ edit_command(const struct doctor *d, const char *place, char *buf, size_t size)
 		append(buf, size, "   # line %s", colon + 1);
 }
 
-/* Calls found() for each warning that has the text in it. */
+/* Whether it belongs to another check than that of the configuration. */
+static bool
+is_of_other(const char *text)
+{
+	return strstr(text, of_framing) != NULL ||
+	    strstr(text, of_certificate) != NULL ||
+	    (strstr(text, "'tls_cert'") != NULL &&
+		strstr(text, of_expiry) != NULL);
+}
+
+/* Calls found() for each fault or warning that has the text in it. */
 static void
-each_warning(struct doctor *d, const char *part,
+each_text(struct doctor *d, const char *list, const char *part,
     void (*found)(
 	struct doctor *, const char *name, const char *place, const char *text))
 {
@@ -69,8 +81,7 @@ each_warning(struct doctor *d, const char *part,
 	const char *text;
 	size_t i;
 
-	json_array_foreach(
-	    json_object_get(d->facts.config, "warnings"), i, each)
+	json_array_foreach(json_object_get(d->facts.config, list), i, each)
 	{
 		text = split_warning(
 		    json_string_value(each), place, sizeof(place));
@@ -81,55 +92,42 @@ each_warning(struct doctor *d, const char *part,
 	}
 }
 
+/* A file of a section may be for the daemon alone. */
+static bool
+is_unreadable(const char *text)
+{
+	return geteuid() != 0 && strstr(text, strerror(EACCES)) != NULL;
+}
+
 static void
-found_warning(
+found_text(
     struct doctor *d, const char *name, const char *place, const char *text)
 {
 	char edit[DOCTOR_TEXT_MAX];
 
 	(void)name;
-	if (strstr(text, of_framing) != NULL ||
-	    strstr(text, of_certificate) != NULL)
+	if (is_of_other(text))
 		return;
+	if (is_unreadable(text)) {
+		report_not_checked(&d->report,
+		    "%s: run it as root: sudo %s doctor", text,
+		    d->facts.command);
+		return;
+	}
 	edit_command(d, place, edit, sizeof(edit));
 	report_finding(&d->report, text, place, edit, "%s", text);
-}
-
-static bool
-is_unreadable(const char *text)
-{
-	return strstr(text, strerror(EACCES)) != NULL;
 }
 
 void
 check_configuration(struct doctor *d)
 {
-	const json_t *each;
-	char place[PATH_MAX], edit[DOCTOR_TEXT_MAX];
-	const char *text;
-	size_t i;
-
-	if (d->facts.config == NULL) {
+	if (d->facts.config == NULL)
 		report_not_checked(&d->report,
 		    *d->facts.path != '\0'
 			? "the program ttybridged cannot be run"
 			: "no file of the configuration is known or readable");
-		return;
-	}
-	json_array_foreach(json_object_get(d->facts.config, "faults"), i, each)
-	{
-		text = split_warning(
-		    json_string_value(each), place, sizeof(place));
-		if (geteuid() != 0 && is_unreadable(text)) {
-			report_not_checked(&d->report,
-			    "%s: run it as root: sudo %s doctor", text,
-			    d->facts.command);
-			continue;
-		}
-		edit_command(d, place, edit, sizeof(edit));
-		report_finding(&d->report, text, place, edit, "%s", text);
-	}
-	each_warning(d, "", found_warning);
+	each_text(d, "faults", "", found_text);
+	each_text(d, "warnings", "", found_text);
 }
 
 static void
@@ -159,7 +157,7 @@ check_framing(struct doctor *d)
 	const json_t *each;
 	size_t i;
 
-	each_warning(d, of_framing, found_framing);
+	each_text(d, "warnings", of_framing, found_framing);
 	json_array_foreach(d->facts.warnings, i, each)
 	{
 		if (strcmp(member_text(each, "warning"), "mixed-framing") != 0)
@@ -175,13 +173,24 @@ check_framing(struct doctor *d)
 
 /* --- certificates ----------------------------------------------------------- */
 
+/* "...: 'tls_cert': FILE: it expired on ...", or "the certificate ...: FILE". */
 static void
 certificate_command(const char *text, char *buf, size_t size)
 {
-	const char *file = strrchr(text, ' ');
+	static const char key[] = "'tls_cert': ";
+	const char *file = strstr(text, key);
+	size_t len;
 
-	format_text(buf, size, "openssl x509 -noout -dates -in %s   # renew it",
-	    file != NULL ? file + 1 : "FILE");
+	if (file != NULL) {
+		file += strlen(key);
+		len = strcspn(file, ":");
+	} else {
+		file = strrchr(text, ' ');
+		file = file != NULL ? file + 1 : text;
+		len = strlen(file);
+	}
+	format_text(buf, size,
+	    "openssl x509 -noout -dates -in %.*s   # renew it", (int)len, file);
 }
 
 static void
@@ -203,7 +212,8 @@ check_certificates(struct doctor *d)
 	const char *path;
 	json_t *value;
 
-	each_warning(d, of_certificate, found_certificate);
+	each_text(d, "faults", of_expiry, found_certificate);
+	each_text(d, "warnings", of_certificate, found_certificate);
 	json_object_foreach(d->facts.now, path, value)
 	{
 		const char *slash = strstr(path, attribute);

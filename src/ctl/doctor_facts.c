@@ -173,6 +173,7 @@ collect_frames(struct facts *f, struct connection *c, uint64_t until)
 static void
 watch(struct facts *f, struct ctl *ctl, uint64_t until)
 {
+	uint64_t start = now_ns();
 	struct connection *c;
 	struct error err;
 
@@ -181,6 +182,7 @@ watch(struct facts *f, struct ctl *ctl, uint64_t until)
 	if (connection_send(c, "json watch -x", &err) == 0) {
 		f->frames = json_array();
 		collect_frames(f, c, until);
+		f->watched = (double)(now_ns() - start) / 1e9;
 	}
 	connection_close(c);
 }

@@ -26,6 +26,7 @@ struct facts {
 	json_t *before, *now; /* attributes by path, at two moments... */
 	double seconds;	      /* ...so long after each other */
 	json_t *frames; /* that passed in between, as by watch; NULL: unknown */
+	double watched; /* for how many seconds, until there were enough */
 	json_t *routes, *peers, *tasks, *warnings; /* the tables */
 };
 

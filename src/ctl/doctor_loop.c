@@ -219,15 +219,18 @@ static bool
 has_exchange(const struct facts *f)
 {
 	const json_t *each;
-	char object[80];
+	char object[80], exchange[32], duplicates[32];
 	size_t i;
 
 	json_array_foreach(f->routes, i, each)
 	{
 		snprintf(object, sizeof(object), "routes/%s",
 		    member_text(each, "name"));
-		if (!fact_is(f, object, "exchange", "none") ||
-		    !fact_is(f, object, "duplicates", ""))
+		fact_text(f, object, "exchange", exchange, sizeof(exchange));
+		fact_text(
+		    f, object, "duplicates", duplicates, sizeof(duplicates));
+		if (*duplicates != '\0' ||
+		    (*exchange != '\0' && strcmp(exchange, "none") != 0))
 			return true;
 	}
 	return false;
@@ -277,19 +280,19 @@ found_return(struct doctor *d, const char *a, const char *b, size_t n)
 	fact_where(&d->facts, a, where, sizeof(where));
 	if (strcmp(a, b) == 0) {
 		format_text(remedy, sizeof(remedy),
-		    "sudoedit %s   # echo = yes in %s, if the adapter echoes",
-		    *d->facts.path != '\0' ? d->facts.path : "FILE", where);
+		    "sudoedit %s   # echo = yes in [%s], if the adapter echoes",
+		    *d->facts.path != '\0' ? d->facts.path : "FILE", a);
 		report_finding(&d->report, a, where, remedy,
 		    "%s: what is sent to it comes back from it: %zu different"
 		    " frames in %.1fs",
-		    a, n, d->facts.seconds);
+		    a, n, d->facts.watched);
 		return;
 	}
 	format_text(remedy, sizeof(remedy), "%s pause %s", d->facts.command, b);
 	report_finding(&d->report, b, where, remedy,
 	    "%s and %s are in a loop: what is sent to %s comes back from %s:"
 	    " %zu different frames in %.1fs",
-	    a, b, a, b, n, d->facts.seconds);
+	    a, b, a, b, n, d->facts.watched);
 }
 
 static void
@@ -359,13 +362,13 @@ found_circle(struct doctor *d, const struct stream *s, bool sure)
 		    "%s and %s are in a loop: what is sent to %s comes from %s"
 		    " again: %zu frame%s, %u times in %.1fs",
 		    s->name, s->to, s->to, s->name, different,
-		    different == 1 ? "" : "s", s->frames, f->seconds);
+		    different == 1 ? "" : "s", s->frames, f->watched);
 	else
 		report_hint(&d->report, s->name, where, remedy,
 		    "%s: the same %zu frame%s came %u times in %.1fs: if the"
 		    " device does not send that, it is in a loop with %s",
 		    s->name, different, different == 1 ? "" : "s", s->frames,
-		    f->seconds, s->to);
+		    f->watched, s->to);
 }
 
 /* More than a serial line carries in the time. */
@@ -374,7 +377,7 @@ exceeds_line(const struct facts *f, const struct stream *s)
 {
 	double baud = fact_number(f, s->name, "baud");
 
-	return baud > 0 && s->bytes * BITS_PER_BYTE > baud * f->seconds;
+	return baud > 0 && s->bytes * BITS_PER_BYTE > baud * f->watched;
 }
 
 static void

@@ -20,6 +20,7 @@
  *	FAULT_CLOCK=FILE	the time of day is the seconds that the file
  *				says, in text, off
  *	FAULT_UPTIME=FILE	and so is the time since the machine was started
+ *	FAULT_SYNC=yes|no	whether the clock is synchronised
  *	FAULT_JOURNAL=PATH	messages for the journal go to that socket
  *
  * Nothing in here may allocate or call what it replaces.
@@ -36,6 +37,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/timex.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 
@@ -782,6 +784,22 @@ clock_gettime(clockid_t clock, struct timespec *ts)
 	else if (r == 0)
 		ts->tv_sec += offset(state.uptime);
 	return r;
+}
+
+int
+adjtimex(struct timex *tx)
+{
+	const char *sync = getenv("FAULT_SYNC");
+	int r = (int)syscall(SYS_adjtimex, tx);
+
+	if (sync == NULL || r < 0)
+		return r;
+	if (strcmp(sync, "yes") == 0) {
+		tx->status &= ~STA_UNSYNC;
+		return TIME_OK;
+	}
+	tx->status |= STA_UNSYNC;
+	return TIME_ERROR;
 }
 
 int
