@@ -24,8 +24,12 @@ all: $(B)/ttybridged $(B)/ttybridgectl $(TLS_OBJECT) $(COMPLETION)
 # clang  plain, compiled by clang   cov   gcov
 # fuzz   libFuzzer, by clang
 
-HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection \
-	-fcf-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+# Indirect jumps, as far as the processor can check them.
+MACHINE := $(shell $(CC) -dumpmachine)
+BRANCHES = $(if $(filter x86_64-% i%86-%,$(MACHINE)),-fcf-protection) \
+	$(if $(filter aarch64-%,$(MACHINE)),-mbranch-protection=standard)
+HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection $(BRANCHES) \
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 SAN = -fsanitize=address,undefined,float-cast-overflow
 
 CFLAGS_plain = -O2 -g $(HARDEN)
