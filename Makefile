@@ -228,16 +228,15 @@ uninstall:
 
 # --- packages ----------------------------------------------------------------
 
-deb: deps-build
-	$(call install_packages,binutils dpkg-dev)
-	rm -rf build/deb
-	$(MAKE) install DESTDIR=build/deb/root PREFIX=/usr SYSCONFDIR=/etc
-	systemd/deb/build.sh $(VERSION) build/deb
+# Both are made of the last commit, or, in an unpacked source archive, of the files there.
+DEPS_DEB = build-essential debhelper libcmocka-dev
 
 dist:
-	@mkdir -p build
-	git archive --prefix=ttybridge-$(VERSION)/ \
-	    -o build/ttybridge-$(VERSION).tar.gz HEAD
+	conf/dist.sh ttybridge-$(VERSION)
+
+deb: deps-build dist
+	$(call install_packages,$(DEPS_DEB))
+	conf/deb/build.sh $(VERSION)
 
 # --- the rest ----------------------------------------------------------------
 
@@ -258,7 +257,7 @@ help:
 	@echo 'make soak T=1800   everything at once, for a long time (SEED=, FLAVOUR=san)'
 	@echo 'make fleet T=60     many daemons and a broker that is stopped (HOSTS=, PTYS=, SEED=)'
 	@echo 'make install       (DESTDIR=, PREFIX=, SYSCONFDIR=, UNITDIR=, EXTCAPDIR=); uninstall'
-	@echo 'make deb, dist     a Debian package, a source archive, in build/'
+	@echo 'make deb, dist     a Debian package with its source, a source archive, in build/'
 	@echo 'make deps          install the Debian packages; make check does it by itself'
 	@echo 'make clean         remove build/'
 

@@ -11,7 +11,7 @@ DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
 	libmodbus-dev python3-crcmod python3-nmea2 python3-pymodbus slirp tshark \
 	libusb-1.0-0 libbluetooth3 libdbus-1-3 avrdude openssl python3-cryptography \
 	prometheus chromium chromium-driver python3-selenium tmux zsh fish \
-	mosquitto mosquitto-clients nats-server
+	mosquitto mosquitto-clients nats-server git debhelper dpkg-dev lintian
 DEPS_VM = qemu-system-x86 busybox-static cpio python3-pytest python3-serial systemd
 
 deps-demo: deps-build
@@ -49,9 +49,11 @@ check: deps
 	$(MAKE) -j$(JOBS) FLAVOUR=san all units replays faults
 	tests/check.sh
 
-# The service under a real systemd, in a container; skipped where there is none.
-check-systemd: deps all faults
-	tests/systemd/run.sh
+# The service and the Debian package under a real systemd, in a container; skipped where
+# there is none.
+check-systemd: deps all faults deb
+	tests/systemd/run.sh service
+	tests/systemd/run.sh package
 
 # Real serial drivers, and the service with udev, in emulated machines, in some minutes.
 # VM_PULLS=50 takes longer.

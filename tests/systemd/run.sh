@@ -1,12 +1,13 @@
 #!/bin/sh
 #
-# usage: run.sh
+# usage: run.sh service|package
 #
-# The service under a real systemd: what `make install` installs, in a container whose
-# root is this machine's own under a throw-away overlay, without a network.
-# Skipped, with a line that says so, where that cannot be had.
+# What `make install` installs, or the Debian package that `make deb` has made, under a real
+# systemd, in a container whose root is this machine's own under a throw-away overlay,
+# without a network.  Skipped, with a line that says so, where that cannot be had.
 
 set -eu
+what=$1
 cd "$(dirname "$0")/../.."
 
 skip() {
@@ -33,14 +34,24 @@ mount -t tmpfs -o mode=755 tmpfs "$dir" || skip "may not mount"
 mkdir "$dir/upper" "$dir/work" "$root" "$dir/out"
 mount -t overlay -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" \
     overlay "$root" || skip "may not mount an overlay"
-${MAKE:-make} -s install DESTDIR="$root" PREFIX=/usr
-install -m 755 tests/systemd/in-container.sh "$dir/out/test"
-install -m 644 tests/systemd/restart.py tests/systemd/restart_net.py \
-    tests/e2e/harness.py tests/e2e/certificates.py tests/e2e/uart.py \
-    tests/e2e/test_handover.py tests/e2e/test_rfc2217.py build/fault.so "$dir/out"
 # What is configured on this machine is not of the test.
 rm -rf "$root/etc/ttybridge" "$root/etc/systemd/system/ttybridge.service"*
-install -D -m 644 conf/ttybridge.conf "$root/etc/ttybridge/ttybridge.conf"
+case $what in
+service)
+	${MAKE:-make} -s install DESTDIR="$root" PREFIX=/usr
+	install -m 755 tests/systemd/in-container.sh "$dir/out/test"
+	install -m 644 tests/systemd/restart.py tests/systemd/restart_net.py \
+	    tests/e2e/harness.py tests/e2e/certificates.py tests/e2e/uart.py \
+	    tests/e2e/test_handover.py tests/e2e/test_rfc2217.py build/fault.so "$dir/out"
+	;;
+package)
+	# The image of a container may forbid scripts of packages to start services.
+	rm -f "$root/usr/sbin/policy-rc.d"
+	install -m 755 tests/systemd/package.sh "$dir/out/test"
+	install -m 755 conf/deb/tests/* "$dir/out"
+	install -m 644 build/deb/ttybridge_*.deb "$dir/out/ttybridge.deb"
+	;;
+esac
 cat >"$dir/out/run" <<-'EOF'
 	#!/bin/sh
 	exec /run/out/test >/run/out/log 2>&1 </dev/null
