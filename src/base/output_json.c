@@ -141,8 +141,8 @@ int
 json_reply_flush(struct json_reply *reply, struct evbuffer *dst, bool end)
 {
 	json_t *json = only_json(reply);
+	size_t len, from;
 	char *text;
-	size_t len;
 	int r = 0;
 
 	if (json == NULL)
@@ -151,9 +151,12 @@ json_reply_flush(struct json_reply *reply, struct evbuffer *dst, bool end)
 		return -ENOMEM;
 	len = strlen(text);
 	if (len > 2) {
-		if (reply->begun)
+		/* Without the bracket if an empty piece has written it. */
+		from = reply->begun && !reply->elements;
+		if (reply->elements)
 			text[0] = ',';
-		r |= evbuffer_add(dst, text, len - 1);
+		r |= evbuffer_add(dst, text + from, len - 1 - from);
+		reply->elements = true;
 	} else if (!reply->begun)
 		r |= evbuffer_add(dst, text, 1);
 	if (end)

@@ -15,7 +15,8 @@
 struct evbuffer;
 
 struct json_reply {
-	bool begun; /* the opening bracket has been written */
+	bool begun;    /* the opening bracket has been written */
+	bool elements; /* and an element after it */
 	/* NULL if the reply has none of that kind. */
 	json_t *pairs;
 	json_t *rows;

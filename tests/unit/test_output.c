@@ -297,6 +297,40 @@ test_unfinished(void **state)
 	output_free(NULL);
 }
 
+/* A table in pieces, each of that many rows. */
+static void
+check_pieces(const int *rows, size_t n, const char *json)
+{
+	static const char *const headings[] = { "NAME", NULL };
+	struct output *o = output_new(OUTPUT_JSON);
+	struct evbuffer *buf = evbuffer_new();
+
+	assert_non_null(o);
+	assert_non_null(buf);
+	output_table(o, headings);
+	for (size_t i = 0; i < n; i++) {
+		for (int row = 0; row < rows[i]; row++)
+			output_cell(o, "x");
+		assert_int_equal(output_flush(o, buf), 0);
+	}
+	assert_int_equal(output_finish(o, buf), 0);
+	assert_int_equal(evbuffer_add(buf, "", 1), 0);
+	assert_string_equal((char *)evbuffer_pullup(buf, -1), json);
+	evbuffer_free(buf);
+	output_free(o);
+}
+
+static void
+test_pieces(void **state)
+{
+	(void)state;
+	check_pieces((int[]){ 1, 2 }, 2,
+	    "[{\"name\":\"x\"},{\"name\":\"x\"},{\"name\":\"x\"}]\n");
+	check_pieces(
+	    (int[]){ 0, 1, 0, 1 }, 4, "[{\"name\":\"x\"},{\"name\":\"x\"}]\n");
+	check_pieces((int[]){ 0, 0 }, 2, "[]\n");
+}
+
 int
 main(void)
 {
@@ -312,6 +346,7 @@ main(void)
 		cmocka_unit_test(test_value),
 		cmocka_unit_test(test_single),
 		cmocka_unit_test(test_unfinished),
+		cmocka_unit_test(test_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
