@@ -74,25 +74,22 @@ static const struct option_row {
 };
 
 static const char usage_text[] =
-    "usage: ttybridgectl [-j] [-c FILE | -s PATH | -H HOST:PORT] [TLS]"
-    " [-t TIME]\n"
-    "                    COMMAND ...\n"
-    "       ttybridgectl --list-commands | --help | --version\n"
-    "TLS is --tls [--ca FILE] [--cert FILE --key FILE]\n";
+    "usage: ttybridgectl [-j] [-c FILE | -s PATH | -H HOST:PORT] [--tls ...]\n"
+    "                    [-t TIME] COMMAND ...\n"
+    "       ttybridgectl --list-commands | --help | --version\n";
 
 /* --- options ------------------------------------------------------------------ */
 
 static int
 print_help(void)
 {
-	printf("%s\nControls ttybridged.\n\n", usage_text);
+	printf("%s\n", usage_text);
 	for (size_t i = 0; i < NELEM(rows); i++)
 		printf("  %-24s  %s\n", rows[i].usage, rows[i].help);
-	printf(
-	    "\nCommands, besides those of the daemon (ttybridgectl help):\n");
+	printf("Commands, besides those of the daemon (ttybridgectl help):\n");
 	for (const struct own *o = own; o->name != NULL; o++)
-		printf("  %-52s  %s\n", o->usage, o->help);
-	printf("\nSee ttybridgectl(1) and ttybridge-control(7).\n");
+		printf("  %-24s  %s\n", o->name, o->help);
+	printf("See ttybridgectl(1) and ttybridge-control(7).\n");
 	return EXIT_SUCCESS;
 }
 

@@ -16,6 +16,7 @@ struct options {
 	bool check;
 	bool list_ports;
 	bool list_framings;
+	bool list_keys;
 	bool list_commands;
 	bool json;
 	bool init;

@@ -25,12 +25,14 @@ static const char usage_text[] =
     "usage: ttybridged [-c FILE] [-v] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged [-c FILE] --check [--json] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged --list-ports [--json]\n"
-    "       ttybridged --list-framings | --list-commands\n"
-    "       ttybridged --init [--yes] [-c FILE] [PROGRAM FILE]\n"
+    "       ttybridged --list-framings | --list-keys | --list-commands
+"
+    "       ttybridged --init [--yes] [-c FILE] [PROGRAM FILE]
+"
     "       ttybridged --help | --version\n";
 
 static const char help_text[] =
-    "\nJoins serial devices: forwards framed messages between endpoints.\n\n"
+    "\nJoins serial devices: forwards framed messages between endpoints.\n"
     "  -c, --config FILE   the configuration (" CONFIG_DEFAULT_PATH ")\n"
     "  -v, --verbose       log everything\n"
     "      --check         read the configuration, print every fault, open"
@@ -38,26 +40,26 @@ static const char help_text[] =
     "      --list-ports    the serial ports of this machine\n"
     "      --json          with --check or --list-ports: as JSON\n"
     "      --list-framings how byte streams can be cut into messages\n"
+    "      --list-keys     the keys of the configuration, with their defaults\n"
     "      --list-commands the commands of a control port\n"
-    "      --init          write a configuration, to FILE or standard output:"
-    " for the\n"
-    "                      serial ports of this machine, or made of that of"
-    " PROGRAM:\n"
-    "                      ser2net, mavlink-router, mbusd or kplex\n"
+    "      --init          write a configuration for the ports of this"
+    " machine, or of FILE\n"
+    "                      of ser2net, mavlink-router, mbusd or kplex\n"
     "      --yes           with --init: ask nothing\n"
     "  -h, --help          this text\n"
-    "  -V, --version       the version\n\n"
+    "  -V, --version       the version\n"
     "ENDPOINT is TYPE:ADDRESS[,KEY=VALUE...], and needs no file:\n"
     "  ttybridged serial:/dev/ttyACM0,baud=9600,framing=line \\\n"
     "             serial:/dev/ttyACM1,baud=115200,framing=line \\\n"
     "             control:127.0.0.1:5010 http:127.0.0.1:9110\n"
-    "See ttybridged(8), ttybridge.conf(5), ttybridge-control(7) and"
+    "See ttybridged(8), ttybridge.conf(5), ttybridge-control(7),"
     " ttybridge-http(7).\n";
 
 enum {
 	OPT_CHECK = 256,
 	OPT_LIST_PORTS,
 	OPT_LIST_FRAMINGS,
+	OPT_LIST_KEYS,
 	OPT_LIST_COMMANDS,
 	OPT_JSON,
 	OPT_INIT,
@@ -70,6 +72,7 @@ static const struct option long_options[] = { { "config", required_argument,
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "list-ports", no_argument, NULL, OPT_LIST_PORTS },
 	{ "list-framings", no_argument, NULL, OPT_LIST_FRAMINGS },
+	{ "list-keys", no_argument, NULL, OPT_LIST_KEYS },
 	{ "list-commands", no_argument, NULL, OPT_LIST_COMMANDS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "init", no_argument, NULL, OPT_INIT },
@@ -82,6 +85,60 @@ list_framings(void)
 {
 	for (size_t i = 0; framings[i] != NULL; i++)
 		printf("%-13s %s\n", framings[i]->name, framings[i]->summary);
+	return EXIT_SUCCESS;
+}
+
+static const char *const key_types[] = {
+	[KEY_BOOL] = "yes, no",
+	[KEY_NUMBER] = "number",
+	[KEY_BITS] = "number",
+	[KEY_SIZE] = "size",
+	[KEY_TIME] = "time",
+	[KEY_STRING] = "text",
+	[KEY_BYTES] = "bytes",
+	[KEY_TEXT] = "bytes",
+	[KEY_HEX] = "hexadecimal bytes",
+	[KEY_MODE] = "octal number",
+	[KEY_SILENCE] = "silence",
+	[KEY_CUSTOM] = "text",
+};
+
+/* Under the head, if there is one: key, default, what it may be, what it is. */
+static void
+list_table(const struct key *keys, const char *before, const char *section,
+    const char *after)
+{
+	if (section != NULL)
+		printf("%s%s%s\n", before, section, after);
+	for (; keys != NULL && keys->name != NULL; keys++) {
+		printf("  %-20s  %-20s  ", keys->name,
+		    keys->def == NULL ? "-" : keys->def);
+		if (keys->words == NULL)
+			fputs(key_types[keys->type], stdout);
+		for (size_t i = 0;
+		     keys->words != NULL && keys->words[i] != NULL; i++)
+			printf("%s%s", i == 0 ? "" : ", ", keys->words[i]);
+		printf("  %s\n", keys->help);
+	}
+}
+
+static int
+list_keys(void)
+{
+	list_table(daemon_keys, "[", "daemon", "]");
+	list_table(control_keys, "[", "control NAME", "]");
+	list_table(http_keys, "[", "http NAME", "]");
+	list_table(endpoint_common_keys, "", "every endpoint", "");
+	list_table(framing_key, "", NULL, "");
+	list_table(framing_common_keys, "", NULL, "");
+	for (size_t i = 0; endpoint_types[i] != NULL; i++)
+		list_table(endpoint_types[i]->keys, "[",
+		    endpoint_types[i]->type, " NAME]");
+	list_table(route_keys, "[", "route NAME", "]");
+	for (size_t i = 0; framings[i] != NULL; i++)
+		if (framings[i]->keys != NULL)
+			list_table(framings[i]->keys,
+			    "framing = ", framings[i]->name, "");
 	return EXIT_SUCCESS;
 }
 
@@ -128,6 +185,9 @@ read_options(int argc, char **argv)
 			break;
 		case OPT_LIST_FRAMINGS:
 			options.list_framings = true;
+			break;
+		case OPT_LIST_KEYS:
+			options.list_keys = true;
 			break;
 		case OPT_LIST_COMMANDS:
 			options.list_commands = true;
@@ -258,6 +318,8 @@ main(int argc, char **argv)
 		return printed(status, 0);
 	if (options.list_framings)
 		return printed(list_framings(), 0);
+	if (options.list_keys)
+		return printed(list_keys(), 0);
 	if (options.list_commands)
 		return printed(list_commands(), 0);
 	if (options.init)
