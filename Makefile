@@ -25,9 +25,9 @@ all: $(B)/ttybridged $(B)/ttybridgectl $(TLS_OBJECT) $(COMPLETION)
 # fuzz   libFuzzer, by clang
 
 # Indirect jumps, as far as the processor can check them.
-MACHINE := $(shell $(CC) -dumpmachine)
-BRANCHES = $(if $(filter x86_64-% i%86-%,$(MACHINE)),-fcf-protection) \
-	$(if $(filter aarch64-%,$(MACHINE)),-mbranch-protection=standard)
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+BRANCHES = $(if $(filter x86_64 i386 i486 i586 i686,$(MACHINE)),-fcf-protection) \
+	$(if $(filter aarch64,$(MACHINE)),-mbranch-protection=standard)
 HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection $(BRANCHES) \
 	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 SAN = -fsanitize=address,undefined,float-cast-overflow
@@ -92,6 +92,13 @@ build/plain/completion.%: conf/completions.awk build/plain/ttybridged build/plai
 	$(call say,AWK)
 	$(Q){ build/plain/ttybridgectl --list-commands; build/plain/ttybridged --list-commands; } | \
 	    awk -v shell=$* -f $< >$@.new && mv $@.new $@
+
+# Made of the tables of keys and commands.
+man-tables: build/plain/ttybridged
+	$(Q)for page in man/ttybridge.conf.5 man/ttybridge-control.7; do \
+	    { $< --list-keys; $< --list-commands; } | \
+	    awk -f conf/man-tables.awk - $$page >build/page && cp build/page $$page || exit; \
+	done
 
 # --- TLS ---------------------------------------------------------------------
 
@@ -256,10 +263,11 @@ help:
 	@echo 'make fuzz T=60     each fuzz target, for T seconds (FRAMING=NAME, each)'
 	@echo 'make soak T=1800   everything at once, for a long time (SEED=, FLAVOUR=san)'
 	@echo 'make fleet T=60     many daemons and a broker that is stopped (HOSTS=, PTYS=, SEED=)'
+	@echo 'make man-tables    write the tables of keys and commands into the manual pages'
 	@echo 'make install       (DESTDIR=, PREFIX=, SYSCONFDIR=, UNITDIR=, EXTCAPDIR=); uninstall'
 	@echo 'make deb, dist     a Debian package with its source, a source archive, in build/'
 	@echo 'make deps          install the Debian packages; make check does it by itself'
 	@echo 'make clean         remove build/'
 
-.PHONY: all deps-build install uninstall deb dist clean help
+.PHONY: all man-tables deps-build install uninstall deb dist clean help
 .SECONDARY:

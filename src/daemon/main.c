@@ -25,10 +25,8 @@ static const char usage_text[] =
     "usage: ttybridged [-c FILE] [-v] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged [-c FILE] --check [--json] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged --list-ports [--json]\n"
-    "       ttybridged --list-framings | --list-keys | --list-commands
-"
-    "       ttybridged --init [--yes] [-c FILE] [PROGRAM FILE]
-"
+    "       ttybridged --list-framings | --list-keys | --list-commands\n"
+    "       ttybridged --init [--yes] [-c FILE] [PROGRAM FILE]\n"
     "       ttybridged --help | --version\n";
 
 static const char help_text[] =

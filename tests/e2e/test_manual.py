@@ -10,6 +10,7 @@ import pytest
 import serial as pyserial
 
 from certificates import Authority
+from ctl import ctl
 from harness import (ROOT, Daemon, Pty, expect, free_port, pump, route, run, section,
                      serial, tcp_server, wait_for)
 from test_gateway import Device
@@ -19,7 +20,7 @@ from test_modbus_tcp import mbap
 ALL = "\n".join(f.read_text() for f in sorted((ROOT / "src").glob("*/*.[ch]")))
 CONF5 = (ROOT / "man/ttybridge.conf.5").read_text()
 CONTROL7 = (ROOT / "man/ttybridge-control.7").read_text()
-DAEMON8 = (ROOT / "man/ttybridged.8").read_text()
+PROGRAMS = {run: "ttybridged.8", ctl: "ttybridgectl.1"}
 SAMPLE = (ROOT / "conf/ttybridge.conf").read_text()
 EXAMPLES = sorted((ROOT / "conf/examples").glob("*.conf"))
 
@@ -202,12 +203,60 @@ def test_commands_are_in_the_manual_as_they_are_used():
     assert told == uses()
 
 
-def test_options_are_in_the_manual():
-    text = run("--help").stdout
-    for option in re.findall(r"--([\w-]+)", text):
-        assert re.search(rf"(?m)^\.It Fl (\w , )?-{option}\b", DAEMON8), option
-    told = re.findall(r"(?m)^\.It Fl (?:\w , )?-([\w-]+)", DAEMON8)
-    assert sorted(told) == sorted(set(re.findall(r"--([\w-]+)", text)))
+def options_of_help(program):
+    """(letter or "", name, has an argument) of each option in --help."""
+    return sorted((letter or "", name, bool(argument)) for letter, name, argument in re.findall(
+        r"(?m)^  (?:-(\w),|   ) --([\w-]+)(?: ([A-Z:]+))?", program("--help").stdout))
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=PROGRAMS.values())
+def test_options_are_in_the_manual(program):
+    page = (ROOT / "man" / PROGRAMS[program]).read_text()
+    told = sorted((letter, name, bool(argument)) for letter, name, argument in re.findall(
+        r"(?m)^\.It Fl (?:(\w) , )?-([\w-]+)( Ar .*)?$", page))
+    assert len(told) >= 9
+    assert told == options_of_help(program)
+    usage = program("--help").stdout.partition("\n\n")[0]
+    synopsis = parts(page)["SYNOPSIS"]
+    for name in re.findall(r"--([\w-]+)", usage):
+        assert re.search(rf"(Fl|\|) -{name}\b", synopsis), name
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=PROGRAMS.values())
+def test_help_fits_on_a_screen(program):
+    lines = program("--help").stdout.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("page, rows", [("ttybridge.conf.5", r"(?m)^\.It Cm "),
+                                        ("ttybridge-control.7", r"(?m)^\.It Li ")])
+def test_the_tables_are_those_that_are_generated(page, rows):
+    listed = run("--list-keys").stdout + run("--list-commands").stdout
+    file = ROOT / "man" / page
+    made = subprocess.run(
+        ["awk", "-f", ROOT / "conf/man-tables.awk", "-", file], input=listed, check=True,
+        stdout=subprocess.PIPE, text=True).stdout
+    table, = re.findall(r'(?s)\n\.\\" generated: \w+\n(.*?)\n\.\\" end of what is', made)
+    assert len(re.findall(rows, table)) >= 30
+    assert made == file.read_text(), "`make man-tables` brings it up to date"
+
+
+def test_every_key_and_command_is_listed():
+    listed = run("--list-keys").stdout
+    heads = [f"[{kind}]" for kind in ("daemon", "control NAME", "http NAME", "route NAME")] + \
+        [f"[{kind} NAME]" for kind in TYPES] + ["every endpoint"] + \
+        [f"framing = {name}" for name, table in FRAMING_TABLES.items() if table]
+    assert sorted(re.findall(r"(?m)^\S.*$", listed)) == sorted(heads)
+    found = re.findall(r"(?m)^  (\w+) +(\S+)  +(.+?)  +(\S.*)$", listed)
+    assert len(found) == len(re.findall(r"(?m)^  ", listed))
+    told = sorted((key, default) for key, default, _, _ in found)
+    # The keys that framings share are listed with each of them.
+    tables = ["daemon_keys", "control_keys", "http_keys", "route_keys", "endpoint_common_keys",
+              "framing_key", "framing_common_keys", *TYPES.values(), *FRAMING_TABLES.values()]
+    assert told == sorted((key, default or "-") for table in tables
+                          for key, (default, _) in keys_of(table).items())
+    assert [line.split()[0] for line in run("--list-commands").stdout.splitlines()] == \
+        [usage.split()[0] for usage, _ in COMMANDS.values()]
 
 
 def test_attributes_are_in_the_manual(pty, daemon):
