@@ -2,13 +2,16 @@
 #
 # usage: demo.sh TTYBRIDGED BOARDS
 #
-# Two emulated Arduinos, and the daemon between them.  Shows what passes and,
-# every two seconds, the daemon's task table, asked for with netcat.  Ends after
-# DEMO_SECONDS (15), or at Ctrl-C, with a summary that the daemon and the boards
-# both have a say in.  Exit status: 0 when messages passed and none was lost.
+# Two emulated Arduinos, and the daemon between them.  Shows the bytes on both
+# lines for a second, then what passes and, every two seconds, the daemon's task
+# table, asked for with netcat.  Ends after DEMO_SECONDS (15), or at Ctrl-C, with
+# a summary that the daemon and the boards both have a say in.  Exit status: 0
+# when messages passed and none was lost.
 
 set -eu
 
+# As they were given, for those who want to try them.
+given=$1 given_ctl=$(dirname "$1")/ttybridgectl
 daemon=$(realpath "$1")
 boards=$(realpath "$2")
 conf=$(realpath "$(dirname "$0")/../conf/demo.conf")
@@ -128,6 +131,35 @@ introduce() {
 	END
 }
 
+# The bytes on both lines for a second.  What is read in several pieces is joined: a line
+# ends with 0a, a COBS frame with 00.
+show_bytes() {
+	heading Bytes "echo watch -b -x ping pong | nc 127.0.0.1 $port"
+	timeout 1 sh -c "echo watch -b -x ping pong | nc 127.0.0.1 $port" >bytes.log || :
+	awk -v columns="$columns" '
+		$2 == "ping" { end = "0a" }
+		$2 == "pong" { end = "00" }
+		{
+			key = $2 $3
+			if (!(key in begin))
+				begin[key] = $1
+			for (i = 5; i <= NF; i++)
+				bytes[key] = bytes[key] " " $i
+			if ($NF != end)
+				next
+			if (begin[key] != "" && whole[key]++ && shown < 8 && (shown || key == "pingin")) {
+				shown++
+				print substr(begin[key], 1, 12) "  " $2 \
+				    ($3 == "in" ? "  received" : "  sent    ") bytes[key]
+			}
+			delete begin[key]
+			bytes[key] = ""
+		}' bytes.log | fit
+	printf '%s(lines end with 0a, COBS frames with 00 and contain no other 00)%s\n' \
+	    "$dim" "$plain"
+	shown=$(wc -l <messages.log)
+}
+
 # What passed since the last time, but of all that only two pairs.
 show_messages() {
 	total=$(wc -l <messages.log)
@@ -156,8 +188,8 @@ show_tasks() {
 }
 
 watch_it() {
-	shown=0
-	left=$seconds
+	left=$((seconds - 1))
+	show_bytes
 	while [ "$left" -gt 1 ] && [ -z "$interrupted" ]; do
 		sleep 2 || :
 		[ -z "$interrupted" ] || break
@@ -211,7 +243,21 @@ summarize() {
 	printf '%d bytes lost\n' "$bytes"
 	lost=$((there + back + dropped + missed + ${13} + bytes))
 	printf '\n  %slost: %d%s\n' "$bold" "$lost" "$plain"
-	[ "$lost" -eq 0 ] && [ "${12}" -gt 0 ]
+	[ "$lost" -eq 0 ] && [ "${12}" -gt 0 ] || exit 1
+}
+
+# What works as it is printed.
+say_what_to_try() {
+	printf '\n%sNow try:%s\n\n' "$bold" "$plain"
+	while IFS='|' read -r command what; do
+		printf '  %-53s %s# %s%s\n' "$command" "$dim" "$what" "$plain"
+	done <<-END
+	$given --list-ports|the ports of this machine
+	$given pty:/tmp/left pty:/tmp/right|a pair of virtual ones
+	make demo DEMO_SECONDS=300|the same for longer, and meanwhile:
+	$given_ctl -H 127.0.0.1:$port top|endpoints, routes, tasks; q ends it
+	$given_ctl -H 127.0.0.1:$port watch|each message; Ctrl-C ends it
+	END
 }
 
 command -v nc >/dev/null || fail 'needs nc (netcat-openbsd)'
@@ -222,3 +268,4 @@ start_all
 introduce
 watch_it
 summarize
+say_what_to_try

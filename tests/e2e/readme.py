@@ -55,10 +55,10 @@ class Place:
         return str(path)
 
     def port(self, match):
-        number = int(match[1])
+        number = int(match[2])
         if number not in self.ports:
             self.ports[number] = free_port()
-        return f"127.0.0.1:{self.ports[number]}"
+        return f"127.0.0.1{match[1] or ':'}{self.ports[number]}"
 
     def adapt(self, text):
         """The text, with what is here in place of what it names."""
@@ -68,7 +68,7 @@ class Place:
                 authority.make(name)
         text = re.sub(r"/dev/(tty\w+)", self.tty, text)
         text = text.replace("/etc/ttybridge/", f"{self.directory}/")
-        return re.sub(r"(?:(?<=tcp-server:)|(?:[\d.]+|localhost|\*|gate\.lan):)(\d+)\b",
+        return re.sub(r"(?:(?<=tcp-server:)|(?:[\d.]{7,}|localhost|\*|gate\.lan)([: ]))(\d+)\b",
                       self.port, text)
 
     def close(self):

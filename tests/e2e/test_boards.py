@@ -5,12 +5,14 @@ the daemon.  What was lost is asked of the boards themselves.
 import os
 import random
 import re
+import signal
 import subprocess
 
 import pytest
 import serial as pyserial
 
 from boards import BOARDS
+from ctl import CTL
 from harness import (BINARY, ROOT, SANITIZERS, Client, expect, free_port, pump,
                      route, serial, tcp_server, wait_for)
 
@@ -182,13 +184,41 @@ def test_a_restart_of_the_daemon_resets_a_board_only_if_it_hangs_up(
 
 # --- the demonstration -------------------------------------------------------
 
-def test_the_demo_loses_nothing_and_leaves_nothing_behind(directory):
-    done = subprocess.run(
+def demonstrate(directory, seconds, port):
+    return subprocess.Popen(
         [ROOT / "tests/demo.sh", BINARY, BOARDS], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=90,
-        env={**os.environ, **SANITIZERS, "DEMO_SECONDS": "4",
-             "DEMO_PORT": str(free_port()), "TMPDIR": str(directory)})
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"^ *lost: 0$", done.stdout, re.M), done.stdout
-    assert "AWAITING" in done.stdout
+        stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, **SANITIZERS, "DEMO_SECONDS": str(seconds),
+             "DEMO_PORT": str(port), "TMPDIR": str(directory)})
+
+
+def test_the_demo_loses_nothing_and_leaves_nothing_behind(directory, terminal):
+    port = free_port()
+    demo = demonstrate(directory, 4, port)
+    shown = demo.communicate(timeout=90)[0]
+    assert demo.returncode == 0, shown
+    assert re.search(r"^ *lost: 0$", shown, re.M), shown
+    assert "AWAITING" in shown
+    # A line of one board, and the COBS frame that is made of it.
+    line = re.search(r"ping +received((?: [0-9a-f]{2})+) 0d 0a\n", shown)[1]
+    assert re.search(rf"pong +sent +[0-9a-f]{{2}}{line} 00\n", shown), shown
+    assert list(directory.iterdir()) == []
+    # What it ends with works as it is printed.
+    ports, pair, again, *clients = re.findall(r"(?m)^  (\S.*\S) +#", shown.split("Now try:")[1])
+    assert subprocess.run(ports.split(), stdout=subprocess.PIPE, timeout=60).returncode == 0
+    assert pair.split() == [BINARY, "pty:/tmp/left", "pty:/tmp/right"]
+    make, target, variable = again.split()
+    assert (make, target, variable.split("=")[0]) == ("make", "demo", "DEMO_SECONDS")
+    demo = demonstrate(directory, variable.split("=")[1], port)
+    try:
+        while "Messages" not in demo.stdout.readline():
+            pass
+        for client, text in zip(clients, ("pong", "[sent to ping]")):
+            program, *words = client.split()
+            assert os.path.samefile(program, CTL)
+            terminal(*words).shows(text)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        shown = demo.communicate(timeout=90)[0]
+    assert demo.returncode == 0 and "lost: 0" in shown, shown
     assert list(directory.iterdir()) == []

@@ -1,6 +1,7 @@
 """
-What somebody sees who has just built it: shipped configurations start as they stand, and
-messages say what to do.
+What somebody sees who has just built it: shipped configurations start as they stand, what
+README.md says can be typed works, and messages say what to do.  Its recipes are tried by
+test_recipes.py.
 """
 import fcntl
 import os
@@ -17,17 +18,18 @@ from pathlib import Path
 
 import pytest
 
+import readme
+import test_manual as manual
 from certificates import Authority
-from harness import (BINARY, ROOT, SANITIZERS, run, run_apart, section, serial,
-                     tcp_server, wait_for)
+from ctl import ctl
+from harness import (BINARY, ROOT, SANITIZERS, expect, flush, free_port, run, run_apart,
+                     section, serial, tcp_server, wait_for)
 
 
 def shipped():
     """Name and text of each configuration that is printed or shipped to be tried."""
-    readme = (ROOT / "README.md").read_text()
-    text = readme[readme.index("\n## A configuration\n"):]
-    lines = re.match(r"(?:(?!    ).*\n)*((?:(?:    .*)?\n)+)", text)[1]
-    yield "README.md", re.sub(r"(?m)^    ", "", lines)
+    text, = readme.blocks("ini", "A first bridge")
+    yield "README.md", text
     for file in sorted((ROOT / "conf/examples").glob("*.conf")):
         yield file.name, file.read_text()
 
@@ -78,6 +80,197 @@ def test_what_is_shipped_has_no_warnings(directory, name, text):
     done = run("--check", "-c", directory / name)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"\d+ endpoints, (\d+|no) routes?\n", done.stdout)
+
+
+# --- what README says can be typed -------------------------------------------
+
+# Where the commands for a service are carried out: in a container with systemd.
+CONTAINER = ROOT / "tests/systemd/in-container.sh"
+SERVICE = {
+    "make install PREFIX=/usr": (ROOT / "tests/systemd/run.sh", "install .*PREFIX=/usr"),
+    "$EDITOR /etc/ttybridge/ttybridge.conf": None,
+    "systemd-sysusers": (CONTAINER, "^systemd-sysusers$"),
+    "systemd-tmpfiles --create ttybridge.conf": (CONTAINER,
+                                                 "^systemd-tmpfiles --create ttybridge.conf$"),
+    "systemctl daemon-reload": (CONTAINER, "^systemctl daemon-reload$"),
+    "systemctl enable --now ttybridge.socket ttybridge": (
+        CONTAINER, "^systemctl enable --now ttybridge.socket ttybridge"),
+    "systemctl status ttybridge": (CONTAINER, "systemctl status .*ttybridge"),
+    "systemctl reload ttybridge": (CONTAINER, "systemctl reload ttybridge"),
+    "systemctl restart ttybridge": (CONTAINER, "systemctl restart ttybridge"),
+    "journalctl -u ttybridge ENDPOINT=ar1": (CONTAINER, "journalctl -u ttybridge .*ENDPOINT="),
+    "install -D -t /etc/systemd/system/ttybridge.service.d "
+    "/usr/share/doc/ttybridge/examples/network.conf": (
+        CONTAINER, r"^install -D -t /etc/systemd/system/ttybridge.service.d .*network.conf"),
+}
+
+
+@pytest.fixture
+def place(directory):
+    made = readme.Place(directory)
+    yield made
+    made.close()
+
+
+def shell(command, place, **kwargs):
+    """Gives a command of README to a shell, with the programs under test in its path."""
+    path = f"{Path(BINARY).parent}:{os.environ['PATH']}"
+    return subprocess.run(["sh", "-c", place.adapt(command)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          cwd=ROOT, timeout=60, env={**os.environ, **SANITIZERS, "PATH": path},
+                          **kwargs)
+
+
+def test_every_section_with_commands_is_tried():
+    tried = {"Two commands", "A first bridge", "Coming from another program",
+             "Nothing arrives?", "As a service"}
+    assert {t for t in readme.SECTIONS if readme.commands(t)} - set(readme.RECIPES) == tried
+
+
+def test_the_targets_of_make_exist():
+    """`make demo` is run by test_boards.py, `make install` and `make deb` by
+    test_install.py; this test is a part of `make check`."""
+    found = readme.commands("Two commands") + re.findall("`(make( [^`]*)?)`", readme.TEXT)
+    found = {words if isinstance(words, str) else words[0] for words in found}
+    assert {"make", "make demo", "make check", "make deb", "make help"} <= found
+    for words in found - {"make"}:
+        # A command that is run in spite of -n must not wait for what it runs.
+        done = subprocess.run([*words.split(), "-n", "-o", "deps", "-o", "deps-demo"],
+                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=120)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_suites_of_the_benchmark_exist():
+    named = {suite for words in re.findall(r"SUITES=([\w,]+)", readme.TEXT)
+             for suite in words.split(",")}
+    text = (ROOT / "tests/bench/suites.py").read_text()
+    assert named and all(f"\ndef {suite}():" in text for suite in named)
+
+
+def test_a_first_bridge(place, daemon, terminal):
+    path, ports, start, top, attach, *asks = readme.commands("A first bridge")
+    assert path == 'export PATH="$PWD/build/plain:$PATH"'
+    done = shell(ports, place)
+    assert done.returncode == 0, done.stdout
+    d = daemon(words=[place.adapt(word) for word in readme.words(start)[1:]])
+    left, right = place.ttys["ttyACM0"], place.ttys["ttyACM1"]
+    left.send(b"temp?\r\n")
+    expect(right, b"temp?\r\n", [left])
+    for command, text in ((top, "ep2"), (attach, "attached")):
+        words = readme.words(place.adapt(command))
+        assert words[0] == "ttybridgectl"
+        terminal(*words[1:]).shows(text)
+    tasks, watch = asks
+    done = shell(tasks, place)
+    assert "a line from ep1" in done.stdout and done.stdout.endswith("\nOK\n")
+    watching = subprocess.Popen(["sh", "-c", place.adapt(watch)], stdout=subprocess.PIPE,
+                                text=True)
+    wait_for(lambda: any("watch" in row["label"] for row in d.json("ps")))
+    for n in range(10):
+        left.send(b"temp %d\n" % n)
+    flush([left])
+    shown = watching.communicate(timeout=20)[0].splitlines()
+    assert [line.split("  ")[-2].split()[-1] for line in shown[:-1]] == list("0123456789")
+    assert shown[-1] == "OK"
+
+
+def test_virtual_ports_and_the_page(directory, daemon, open_tty):
+    pair, = re.findall("`ttybridged (pty:/tmp/left pty:/tmp/right)` is a pair", readme.TEXT)
+    web = free_port()
+    assert "`http:127.0.0.1:9110`" in readme.TEXT
+    daemon(words=[*pair.replace("/tmp/", f"{directory}/").split(), f"http:127.0.0.1:{web}"],
+           settled=False)
+    left, right = open_tty(directory / "left"), open_tty(directory / "right")
+    left.send(b"hello")
+    expect(right, b"hello", [left])
+    with socket.create_connection(("127.0.0.1", web)) as browser:
+        browser.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert browser.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_nothing_arrives(directory, daemon, place, terminal):
+    d = daemon(section("echo", "a"))
+    known = ctl("--list-commands").stdout + ctl("-s", d.socket, "help").stdout
+    for command in readme.commands("Nothing arrives?"):
+        program, name = readme.words(command)
+        assert program == "ttybridgectl"
+        if name == "watch":
+            watching = terminal("-s", d.socket, name)
+            wait_for(lambda: any("watch" in row["label"] for row in d.json("ps")))
+            d.control("send a hello")
+            watching.shows("hello")
+        elif re.search(rf"(?m)^{name}\b", known):
+            done = ctl("-s", d.socket, name)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+# The least that each of them accepts.
+OTHERS = {
+    "ser2net": "connection: &con0\n  accepter: tcp,2000\n"
+               "  connector: serialdev,/dev/ttyS0,9600n81,local\n",
+    "mavlink-router": "[General]\nTcpServerPort = 5760\n[UartEndpoint fc]\n"
+                      "Device = /dev/ttyS0\nBaud = 57600\n",
+    "mbusd": "device = /dev/ttyS0\nspeed = 9600\nmode = 8n1\nport = 502\n",
+    "kplex": "[serial]\nfilename=/dev/ttyS0\nbaud=4800\ndirection=in\n"
+             "[tcp]\nmode=server\nport=10110\n",
+}
+
+
+@pytest.mark.parametrize("command", readme.commands("Coming from another program"))
+def test_configurations_of_other_programs(directory, command):
+    if "--init" not in run("--help").stdout:
+        pytest.skip("this version has no --init")
+    program, option, name, _ = readme.words(command)
+    (directory / "old").write_text(OTHERS[name])
+    done = run(option, name, directory / "old")
+    assert done.returncode == 0, done.stderr
+    (directory / "new").write_text(done.stdout)
+    assert run("--check", "-c", directory / "new").returncode == 0
+    assert run(option, name, directory / "old", "-c", directory / "x").returncode == 0
+    assert (directory / "x").read_text() == done.stdout
+
+
+def test_the_commands_for_a_service_are_tried():
+    found = [command.strip() for line in readme.commands("As a service")
+             for command in line.split(";")]
+    assert set(found) == set(SERVICE)
+    for command, where in SERVICE.items():
+        if where:
+            file, pattern = where
+            assert re.search(pattern, file.read_text(), re.M), command
+
+
+def test_the_links_of_readme_lead_somewhere():
+    for file in (ROOT / "README.md", ROOT / "src/README.md", ROOT / "tests/README.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
+            assert "://" in link or (file.parent / link).exists(), f"{file}: {link}"
+
+
+def words_of(text):
+    return re.findall(r"`(\w[\w-]*)(?: = [^`]*)?`", text)
+
+
+def test_the_tables_of_readme_name_what_there_is():
+    rows = re.findall(r"(?m)^\| [^|]* \| (.*\[.*) \| (.*) ?\|$", readme.SECTIONS["Endpoints"])
+    kinds = [re.findall(r"\[([\w-]+) NAME\]", head) for head, _ in rows]
+    assert {kind for each in kinds for kind in each} == set(manual.TYPES)
+    for each, (_, keys) in zip(kinds, rows):
+        known = {key for kind in each for key in manual.keys_of(manual.TYPES[kind])}
+        assert set(words_of(keys)) - {"rfc2217"} <= known
+    rows = re.findall(r"(?m)^\| [^|]* \| (.*`.*) \|$", readme.SECTIONS["Framings"])
+    named = {word for row in rows for word in words_of(row)}
+    assert set(manual.framings()) <= named
+    keys = {key for table in manual.FRAMING_TABLES.values() for key in manual.keys_of(table)}
+    assert named - set(manual.framings()) <= keys
+
+
+def test_keys_for_users_of_other_programs_exist():
+    """Those that are given with a value."""
+    keys = {key for table in manual.TABLES.values() for key in table}
+    text = readme.SECTIONS["Coming from another program"]
+    found = {key for key in re.findall(r"`([a-z_0-9]+) = ", text)}
+    assert len(found) >= 10 and found <= keys
 
 
 def test_a_missing_directory_is_named_with_what_to_do(directory, daemon):

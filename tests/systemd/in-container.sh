@@ -116,7 +116,8 @@ settings "$units/ttybridge@.service" | cmp - "$bench/settings" ||
     fail 'ttybridge@.service has another sandbox'
 passed "exposure $(exposure "$units/ttybridge.service" 5)," \
     "with a network of its own $(exposure "$bench/network.service" 13)"
-systemctl start ttybridge || fail 'the sample configuration does not start'
+systemctl enable --now ttybridge.socket ttybridge ||
+    fail 'the sample configuration does not start'
 must_be StatusText '0 of 2 endpoints up'
 systemctl stop ttybridge.socket ttybridge
 passed 'the sample configuration starts without its devices'
