@@ -254,6 +254,7 @@ help:
 	@echo 'make               build the daemon and its client, in build/plain (TLS=no)'
 	@echo 'make demo          two emulated Arduinos bridged, for 15 seconds'
 	@echo 'make check         all tests'
+	@echo 'make picture       draw the pictures in README.md again, one of them by running the demo'
 	@echo 'make check-systemd the service under systemd, in a container (root)'
 	@echo 'make check-vm      real serial drivers, udev and systemd, in a virtual machine'
 	@echo 'make lint          layers, dependency cycles, headers, formatting, manual pages'

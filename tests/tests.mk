@@ -43,6 +43,14 @@ demo: deps-demo
 	@$(MAKE) -s -j$(JOBS) all boards
 	@tests/demo.sh build/plain/ttybridged build/boards
 
+# The pictures in README.md: of a configuration, and of seven seconds of the demo.
+picture: deps-demo
+	@$(MAKE) -s -j$(JOBS) all boards
+	$(PYTHON) tests/pictures/overview.py tests/pictures/overview.conf >man/overview.svg
+	DEMO_SECONDS=7 $(PYTHON) tests/pictures/recording.py 'make demo' \
+	    tests/demo.sh build/plain/ttybridged build/boards >man/demo.svg.new
+	mv man/demo.svg.new man/demo.svg
+
 check: deps
 	$(MAKE) -j$(JOBS) all boards bench-tools
 	$(MAKE) -j$(JOBS) FLAVOUR=clang all
@@ -82,4 +90,4 @@ fleet: deps
 	    --seconds $(or $(T),60) $(if $(HOSTS),--hosts $(HOSTS)) $(if $(PTYS),--ptys $(PTYS)) \
 	    $(if $(SEED),--seed $(SEED)) $$kill || exit 1; done
 
-.PHONY: deps-demo deps-vm deps demo check check-systemd check-vm lint coverage soak fleet
+.PHONY: deps-demo deps-vm deps demo picture check check-systemd check-vm lint coverage soak fleet
