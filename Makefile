@@ -50,7 +50,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 COMPILER = $(or $(CC_$(FLAVOUR)),$(CC))
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(FLAVOUR)) \
 	-DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
-	$(addprefix -iquote ,$(wildcard src/*)) $(CPPFLAGS) $(CFLAGS) $(PIC)
+	$(addprefix -iquote ,$(patsubst %/,%,$(wildcard src/*/))) $(CPPFLAGS) $(CFLAGS) $(PIC)
 ALL_LDFLAGS = $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 LIBS = -levent_core -lserialport -linih -lsystemd -ljansson \
 	-lpthread

@@ -14,11 +14,38 @@ fault() {
 # Each directory is a layer: a file includes headers of its own and of lower ones.
 layers="base net tls framing endpoint route config init bridge control http daemon"
 # The client is a program of its own, of base and net.
-for directory in src/*; do
-	case " $layers ctl " in *" ${directory#src/} "*) ;; *) fault "$directory is in no layer" ;; esac
+for directory in src/*/; do
+	case " $layers ctl " in *" $(basename "$directory") "*) ;; *) fault "$directory is in no layer" ;; esac
 done
 [ -z "$(basename -a src/*/*.[ch] | sort | uniq -d)" ] ||
 	fault "the same name twice: $(basename -a src/*/*.[ch] | sort | uniq -d)"
+
+# Each file is in the table of src/README.md, by its name or a pattern; that of a framing need
+# not be.
+awk -F'|' '/^\| (`[a-z]+`)? ?\|/ {
+	gsub(/[` ]/, "", $2)
+	if ($2 != "")
+		directory = $2
+	while (match($3, /`[^`]*`/)) {
+		print directory, substr($3, RSTART + 1, RLENGTH - 2)
+		$3 = substr($3, RSTART + RLENGTH)
+	} }' src/README.md >build/lint.table
+[ -s build/lint.table ] || fault "src/README.md has no table of files"
+for file in src/*/*.[ch]; do
+	directory=$(basename "$(dirname "$file")")
+	name=$(basename "$file" | sed 's/\.[ch]$//')
+	! grep -qs '^const struct framing framing_' "${file%.?}.c" || continue
+	found=
+	while read -r where pattern; do
+		case $where/$name in "$directory"/$pattern) found=yes ;; esac
+	done <build/lint.table
+	[ -n "$found" ] || fault "$file is not in the table of src/README.md"
+done
+while read -r directory pattern; do
+	ls src/"$directory"/$pattern.* >/dev/null 2>&1 ||
+		fault "src/README.md has $pattern in $directory, which is not there"
+done <build/lint.table
+
 higher=$layers
 for layer in $layers; do
 	higher=${higher#"$layer"}
@@ -52,7 +79,7 @@ nm -A -g $(printf "%s\n" src/*/*.c | sed "s,src/,build/plain/,; s,c\$,o,") | awk
 	fault "compares types of endpoints or framings"
 
 for header in src/*/*.h; do
-	gcc -std=gnu11 -D_GNU_SOURCE $(printf -- '-iquote %s ' src/*) \
+	gcc -std=gnu11 -D_GNU_SOURCE $(printf -- '-iquote %s ' src/*/) \
 	    -Wall -Wextra -fsyntax-only -x c "$header" ||
 		fault "$header does not compile alone"
 done

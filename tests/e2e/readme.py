@@ -27,9 +27,10 @@ def blocks(language, title=None):
 
 
 def commands(title=None):
-    """The lines of the blocks of shell commands, without comments."""
+    """The lines of the blocks of shell commands, joined where a backslash ends them, without
+    comments."""
     return [re.sub(r"\s+# .*", "", line) for body in blocks("sh", title)
-            for line in body.splitlines()]
+            for line in re.sub(r"\s*\\\n\s*", " ", body).splitlines()]
 
 
 def words(command):
