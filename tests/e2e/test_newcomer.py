@@ -21,7 +21,7 @@ import pytest
 import readme
 import test_manual as manual
 from certificates import Authority
-from ctl import ctl
+from ctl import CTL, ctl
 from harness import (BINARY, ROOT, SANITIZERS, expect, flush, free_port, run, run_apart,
                      section, serial, tcp_server, wait_for)
 
@@ -149,7 +149,7 @@ def test_the_suites_of_the_benchmark_exist():
 
 
 def test_a_first_bridge(place, daemon, terminal):
-    path, ports, start, top, attach, *asks = readme.commands("A first bridge")
+    path, ports, start, top, attach, ask, tasks, watch = readme.commands("A first bridge")
     assert path == 'export PATH="$PWD/build/plain:$PATH"'
     done = shell(ports, place)
     assert done.returncode == 0, done.stdout
@@ -161,7 +161,12 @@ def test_a_first_bridge(place, daemon, terminal):
         words = readme.words(place.adapt(command))
         assert words[0] == "ttybridgectl"
         terminal(*words[1:]).shows(text)
-    tasks, watch = asks
+    asking = subprocess.Popen([CTL, *readme.words(place.adapt(ask))[1:]],
+                              stdout=subprocess.PIPE, text=True)
+    expect(left, b"temp?\n")
+    left.send(b"21.5\r\n")
+    assert asking.communicate(timeout=20)[0] == "21.5\n"
+    expect(right, b"21.5\r\n", [left])
     done = shell(tasks, place)
     assert "a line from ep1" in done.stdout and done.stdout.endswith("\nOK\n")
     watching = subprocess.Popen(["sh", "-c", place.adapt(watch)], stdout=subprocess.PIPE,
