@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 
 from drawing import MONO
 
-COLUMNS, ROWS = 100, 36
+COLUMNS, ROWS = 100, 30
 ADVANCE, LINE, MARGIN, BAR = 7.23, 16, 14, 34
 HOLD = 7.0                      # seconds that the end is shown for
 GAP = 0.15                      # what is printed within this time appears at once
