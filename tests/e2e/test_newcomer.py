@@ -4,6 +4,7 @@ README.md says can be typed works, and messages say what to do.  Its recipes are
 test_recipes.py.
 """
 import fcntl
+import itertools
 import os
 import pty as ptys
 import re
@@ -127,18 +128,42 @@ def test_every_section_with_commands_is_tried():
     assert {t for t in readme.SECTIONS if readme.commands(t)} - set(readme.RECIPES) == tried
 
 
-def test_the_targets_of_make_exist():
+READMES = [ROOT / "README.md", ROOT / "src/README.md", ROOT / "tests/README.md"]
+
+
+def targets():
+    """The commands `make ...` in the files for users and developers."""
+    found = set()
+    for file in READMES:
+        text = file.read_text()
+        found |= set(re.findall("`(make(?: [^`]*)?)`", text))
+        for block in re.findall(r"(?ms)^ *```sh\n(.*?)^ *```$", text):
+            found |= set(re.findall(r"(?m)(?:^ *|&& )(make [^#&\n]*?)(?=$| *[#&])", block))
+    # Once for each target, with its flavour.
+    return sorted({re.sub(r" (?!FLAVOUR)[A-Z]+=('[^']*'|\S*)", "", command) for command in found})
+
+
+@pytest.mark.parametrize("command", targets())
+def test_a_target_of_make_exists(command):
     """`make demo` is run by test_boards.py, `make install` and `make deb` by
-    test_install.py; this test is a part of `make check`."""
-    found = readme.commands("Two commands") + re.findall("`(make( [^`]*)?)`", readme.TEXT)
-    found = {words if isinstance(words, str) else words[0] for words in found}
-    assert {"make", "make demo", "make check", "make deb", "make help"} <= found
-    for words in found - {"make"}:
-        # A command that is run in spite of -n must not wait for what it runs.
-        done = subprocess.run([*words.split(), "-n", "-o", "deps", "-o", "deps-demo"],
-                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, timeout=120)
-        assert done.returncode == 0, done.stdout
+    test_install.py, `make picture` is what test_pictures.py is about."""
+    # These would look for packages, and only then say what they would do.
+    leave = [word for name in ("deps", "deps-build", "deps-demo", "deps-vm") for word in ("-o", name)]
+    done = subprocess.run([*readme.words(command), "-n", *leave], cwd=ROOT, timeout=120,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_examples_for_developers_use_what_there_is():
+    text = (ROOT / "src/README.md").read_text()
+    code = "\n".join(re.findall(r"(?ms)^ *```c\n(.*?)^ *```$", text))
+    made = re.compile("netstring|chardev|is_digit|open_device")
+    used = set(re.findall(r"\b([a-z_]{4,})\(", code)) | set(re.findall(r"\.([a-z_]+) = ", code)) | \
+        set(re.findall(r"`(\w+)\(\)`", text))
+    for word in used - {"sizeof", "while", "snprintf"}:
+        assert made.search(word) or re.search(rf"\b{word}\b", manual.ALL), word
+    for file in re.findall(r"`((?:tests/)?\w+/[\w/]+\.\w+)`", text):
+        assert made.search(file) or (ROOT / "src" / file).exists() or (ROOT / file).exists(), file
 
 
 def test_the_suites_of_the_benchmark_exist():
@@ -171,13 +196,16 @@ def test_a_first_bridge(place, daemon, terminal):
     assert "a line from ep1" in done.stdout and done.stdout.endswith("\nOK\n")
     watching = subprocess.Popen(["sh", "-c", place.adapt(watch)], stdout=subprocess.PIPE,
                                 text=True)
-    wait_for(lambda: any("watch" in row["label"] for row in d.json("ps")))
-    for n in range(10):
-        left.send(b"temp %d\n" % n)
-    flush([left])
-    shown = watching.communicate(timeout=20)[0].splitlines()
-    assert [line.split("  ")[-2].split()[-1] for line in shown[:-1]] == list("0123456789")
-    assert shown[-1] == "OK"
+    sent = itertools.count()
+
+    def ended():
+        left.send(b"temp %d\n" % next(sent))
+        flush([left])
+        return watching.poll() is not None
+    wait_for(ended)
+    *shown, last = watching.stdout.read().splitlines()
+    numbers = [int(re.search(r" temp (\d+)  \[sent to ep2\]$", line)[1]) for line in shown]
+    assert numbers == list(range(numbers[0], numbers[0] + 10)) and last == "OK"
 
 
 def test_virtual_ports_and_the_page(directory, daemon, open_tty):
@@ -264,7 +292,7 @@ def test_the_commands_for_a_service_are_tried():
 
 
 def test_the_links_of_readme_lead_somewhere():
-    for file in (ROOT / "README.md", ROOT / "src/README.md", ROOT / "tests/README.md"):
+    for file in READMES:
         for link in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
             assert "://" in link or (file.parent / link).exists(), f"{file}: {link}"
 
