@@ -8,13 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
 #include "daemon.h"
 #include "describe.h"
 #include "handover.h"
 #include "init.h"
+#include "listing.h"
 #include "output.h"
 #include "serial_list.h"
+#include "util.h"
 
 #define EXIT_RUN 1
 #define EXIT_USAGE 2
@@ -24,26 +25,25 @@ static struct options options;
 static const char usage_text[] =
     "usage: ttybridged [-c FILE] [-v] [ENDPOINT ENDPOINT ...]\n"
     "       ttybridged [-c FILE] --check [--json] [ENDPOINT ENDPOINT ...]\n"
-    "       ttybridged --list-ports [--json]\n"
-    "       ttybridged --list-framings | --list-keys | --list-commands\n"
-    "       ttybridged --init [--yes] [-c FILE] [PROGRAM FILE]\n"
-    "       ttybridged --help | --version\n";
+    "       ttybridged [-c FILE] --init [--yes] [PROGRAM FILE]\n"
+    "       ttybridged --list-ports [--json] | --list-framings | --list-keys\n"
+    "       ttybridged --list-commands | --help | --version\n";
 
 static const char help_text[] =
-    "\nJoins serial devices: forwards framed messages between endpoints.\n"
+    "Joins serial devices: forwards framed messages between endpoints.\n"
     "  -c, --config FILE   the configuration (" CONFIG_DEFAULT_PATH ")\n"
     "  -v, --verbose       log everything\n"
     "      --check         read the configuration, print every fault, open"
     " nothing\n"
+    "      --init          write a configuration for the ports of this"
+    " machine, or from\n"
+    "                      FILE of ser2net, mavlink-router, mbusd or kplex\n"
+    "      --yes           with --init: ask nothing\n"
     "      --list-ports    the serial ports of this machine\n"
     "      --json          with --check or --list-ports: as JSON\n"
     "      --list-framings how byte streams can be cut into messages\n"
     "      --list-keys     the keys of the configuration, with their defaults\n"
     "      --list-commands the commands of a control port\n"
-    "      --init          write a configuration for the ports of this"
-    " machine, or of FILE\n"
-    "                      of ser2net, mavlink-router, mbusd or kplex\n"
-    "      --yes           with --init: ask nothing\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n"
     "ENDPOINT is TYPE:ADDRESS[,KEY=VALUE...], and needs no file:\n"
@@ -78,77 +78,19 @@ static const struct option long_options[] = { { "config", required_argument,
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 
-static int
-list_framings(void)
-{
-	for (size_t i = 0; framings[i] != NULL; i++)
-		printf("%-13s %s\n", framings[i]->name, framings[i]->summary);
-	return EXIT_SUCCESS;
-}
-
-static const char *const key_types[] = {
-	[KEY_BOOL] = "yes, no",
-	[KEY_NUMBER] = "number",
-	[KEY_BITS] = "number",
-	[KEY_SIZE] = "size",
-	[KEY_TIME] = "time",
-	[KEY_STRING] = "text",
-	[KEY_BYTES] = "bytes",
-	[KEY_TEXT] = "bytes",
-	[KEY_HEX] = "hexadecimal bytes",
-	[KEY_MODE] = "octal number",
-	[KEY_SILENCE] = "silence",
-	[KEY_CUSTOM] = "text",
+static const struct {
+	int option;
+	bool *on;
+} switches[] = {
+	{ OPT_CHECK, &options.check },
+	{ OPT_LIST_PORTS, &options.list_ports },
+	{ OPT_LIST_FRAMINGS, &options.list_framings },
+	{ OPT_LIST_KEYS, &options.list_keys },
+	{ OPT_LIST_COMMANDS, &options.list_commands },
+	{ OPT_JSON, &options.json },
+	{ OPT_INIT, &options.init },
+	{ OPT_YES, &options.yes },
 };
-
-/* Under the head, if there is one: key, default, what it may be, what it is. */
-static void
-list_table(const struct key *keys, const char *before, const char *section,
-    const char *after)
-{
-	if (section != NULL)
-		printf("%s%s%s\n", before, section, after);
-	for (; keys != NULL && keys->name != NULL; keys++) {
-		printf("  %-20s  %-20s  ", keys->name,
-		    keys->def == NULL ? "-" : keys->def);
-		if (keys->words == NULL)
-			fputs(key_types[keys->type], stdout);
-		for (size_t i = 0;
-		     keys->words != NULL && keys->words[i] != NULL; i++)
-			printf("%s%s", i == 0 ? "" : ", ", keys->words[i]);
-		printf("  %s\n", keys->help);
-	}
-}
-
-static int
-list_keys(void)
-{
-	list_table(daemon_keys, "[", "daemon", "]");
-	list_table(control_keys, "[", "control NAME", "]");
-	list_table(http_keys, "[", "http NAME", "]");
-	list_table(endpoint_common_keys, "", "every endpoint", "");
-	list_table(framing_key, "", NULL, "");
-	list_table(framing_common_keys, "", NULL, "");
-	for (size_t i = 0; endpoint_types[i] != NULL; i++)
-		list_table(endpoint_types[i]->keys, "[",
-		    endpoint_types[i]->type, " NAME]");
-	list_table(route_keys, "[", "route NAME", "]");
-	for (size_t i = 0; framings[i] != NULL; i++)
-		if (framings[i]->keys != NULL)
-			list_table(framings[i]->keys,
-			    "framing = ", framings[i]->name, "");
-	return EXIT_SUCCESS;
-}
-
-static int
-list_commands(void)
-{
-	const char *help, *usage;
-
-	for (size_t i = 0; (usage = command_usage(i, &help)) != NULL; i++)
-		printf("%-42s  %s\n", usage, help);
-	return EXIT_SUCCESS;
-}
 
 static int
 init(void)
@@ -159,6 +101,27 @@ init(void)
 		.yes = options.yes };
 
 	return init_run(&init);
+}
+
+/* Sets the option that has no argument and no letter; returns false for others. */
+static bool
+set_switch(int c)
+{
+	for (size_t i = 0; i < NELEM(switches); i++)
+		if (switches[i].option == c) {
+			*switches[i].on = true;
+			return true;
+		}
+	return false;
+}
+
+static int
+usage_error(const char *why)
+{
+	if (why != NULL)
+		fprintf(stderr, "ttybridged: %s\n", why);
+	fputs(usage_text, stderr);
+	return EXIT_USAGE;
 }
 
 /* Returns the exit status, or -1 to continue. */
@@ -175,30 +138,6 @@ read_options(int argc, char **argv)
 		case 'v':
 			options.verbose = true;
 			break;
-		case OPT_CHECK:
-			options.check = true;
-			break;
-		case OPT_LIST_PORTS:
-			options.list_ports = true;
-			break;
-		case OPT_LIST_FRAMINGS:
-			options.list_framings = true;
-			break;
-		case OPT_LIST_KEYS:
-			options.list_keys = true;
-			break;
-		case OPT_LIST_COMMANDS:
-			options.list_commands = true;
-			break;
-		case OPT_INIT:
-			options.init = true;
-			break;
-		case OPT_YES:
-			options.yes = true;
-			break;
-		case OPT_JSON:
-			options.json = true;
-			break;
 		case 'h':
 			printf("%s%s", usage_text, help_text);
 			return EXIT_SUCCESS;
@@ -206,25 +145,17 @@ read_options(int argc, char **argv)
 			printf("ttybridged %s\n", VERSION);
 			return EXIT_SUCCESS;
 		default:
-			fputs(usage_text, stderr);
-			return EXIT_USAGE;
+			if (!set_switch(c))
+				return usage_error(NULL);
 		}
 	options.argv = argv;
 	options.words = argv + optind;
 	options.nwords = (unsigned)(argc - optind);
-	if (options.json && !options.list_ports && !options.check) {
-		fprintf(stderr,
-		    "ttybridged: --json is only possible with --check or"
-		    " --list-ports\n%s",
-		    usage_text);
-		return EXIT_USAGE;
-	}
-	if (options.yes && !options.init) {
-		fprintf(stderr,
-		    "ttybridged: --yes is only possible with --init\n%s",
-		    usage_text);
-		return EXIT_USAGE;
-	}
+	if (options.json && !options.list_ports && !options.check)
+		return usage_error("--json is only possible with --check or"
+				   " --list-ports");
+	if (options.yes && !options.init)
+		return usage_error("--yes is only possible with --init");
 	return -1;
 }
 
@@ -315,11 +246,13 @@ main(int argc, char **argv)
 	if (status >= 0)
 		return printed(status, 0);
 	if (options.list_framings)
-		return printed(list_framings(), 0);
-	if (options.list_keys)
-		return printed(list_keys(), 0);
-	if (options.list_commands)
-		return printed(list_commands(), 0);
+		list_framings();
+	else if (options.list_keys)
+		list_keys();
+	else if (options.list_commands)
+		list_commands();
+	if (options.list_framings || options.list_keys || options.list_commands)
+		return printed(EXIT_SUCCESS, 0);
 	if (options.init)
 		return init();
 	if (options.list_ports)
