@@ -95,9 +95,9 @@ static size_t in_len;
 
 /* There is no route with 'prefer'. */
 void
-failovers_hear(const struct batch *frames, const struct route_target *target)
+failovers_hear(const struct batch *frames)
 {
-	(void)frames, (void)target;
+	(void)frames;
 }
 
 static uint8_t
