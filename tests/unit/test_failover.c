@@ -395,6 +395,10 @@ test_many_clients_cost_one_look(void **state)
 	use_route("other", "one two", PREFER_TO, NULL);
 	run_due(base);
 	runs = route->choice->failover->task.runs;
+	/* It is none of the destinations. */
+	failovers_look(node[2]);
+	run_due(base);
+	assert_int_equal(route->choice->failover->task.runs, runs);
 	for (unsigned i = 0; i < n; i++) {
 		make_port(node[0], NULL);
 		failovers_look(node[0]);
