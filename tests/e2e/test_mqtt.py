@@ -162,7 +162,7 @@ class Pair:
         self.shore_line, self.shore_cobs = pty("shoreline"), pty("shorecobs")
         self.streams = [self.boat_line, self.boat_cobs, self.shore_line,
                         self.shore_cobs]
-        keys = dict(broker=broker.address, qos=qos, reopen_max="500ms", **keys)
+        keys = dict(broker=broker.address, qos=qos, reopen_max="500ms", queue="1M", **keys)
 
         def end(name, other, line, cobs):
             return daemon(
