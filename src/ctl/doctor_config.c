@@ -163,6 +163,8 @@ check_framing(struct doctor *d)
 		if (strcmp(member_text(each, "warning"), "mixed-framing") != 0)
 			continue;
 		endpoint_of_task(member_text(each, "task"), name, sizeof(name));
+		if (report_has(&d->report, d->report.check, name))
+			continue;
 		fact_where(&d->facts, name, where, sizeof(where));
 		format_text(remedy, sizeof(remedy),
 		    "sudoedit %s   # set framing in [%s]", d->facts.path, name);
@@ -223,6 +225,8 @@ check_certificates(struct doctor *d)
 		    left > 30 * 24 * 3600.0)
 			continue;
 		snprintf(name, sizeof(name), "%.*s", (int)(slash - path), path);
+		if (report_has(&d->report, d->report.check, name))
+			continue;
 		fact_where(&d->facts, name, where, sizeof(where));
 		if (left <= 0)
 			report_finding(&d->report, name, where, d->reload,

@@ -18,7 +18,6 @@
 #include "holder.h"
 
 #define GROUPS_MAX 256
-#define HOLDERS_MAX 8
 
 bool
 doctor_device(const struct doctor *d, const char *name, char *buf, size_t size)
@@ -332,33 +331,69 @@ found_lock(struct doctor *d, const char *name, const char *device)
 	    device, error);
 }
 
-void
-check_holder(struct doctor *d)
-{
-	pid_t pids[HOLDERS_MAX];
-	char device[PATH_MAX];
-	bool hidden = false, some;
-	const json_t *each;
-	size_t i, n;
+/* The serial endpoints and their devices. */
+struct devices {
+	struct doctor *d;
+	const char **names;
+	const char **paths;
+	size_t n;
+};
 
-	json_array_foreach(d->facts.endpoints, i, each)
+static void
+found_process(size_t index, pid_t pid, void *arg)
+{
+	struct devices *all = arg;
+	char who[96];
+
+	/* The daemon itself, which does not answer. */
+	if (!all->d->facts.running &&
+	    strncmp(holder_name(pid, who, sizeof(who)), "ttybridged ", 11) == 0)
+		return;
+	found_holder(all->d, all->names[index], all->paths[index], pid);
+}
+
+static void
+collect_devices(struct devices *all)
+{
+	char device[PATH_MAX], *copy;
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(all->d->facts.endpoints, i, each)
 	{
 		const char *name = member_text(each, "name");
 
-		if (!doctor_device(d, name, device, sizeof(device)))
+		if (!doctor_device(all->d, name, device, sizeof(device)) ||
+		    (copy = strdup(device)) == NULL)
 			continue;
-		n = holders_of_device(
-		    device, d->facts.pid, pids, HOLDERS_MAX, &some);
-		hidden |= some;
-		for (size_t j = 0; j < n; j++)
-			found_holder(d, name, device, pids[j]);
-		found_lock(d, name, device);
+		all->names[all->n] = name;
+		all->paths[all->n++] = copy;
 	}
-	if (hidden)
+}
+
+void
+check_holder(struct doctor *d)
+{
+	size_t n = json_array_size(d->facts.endpoints);
+	struct devices all = { d, calloc(n + 1, sizeof(*all.names)),
+		calloc(n + 1, sizeof(*all.paths)), 0 };
+
+	if (all.names != NULL && all.paths != NULL)
+		collect_devices(&all);
+	if (all.n > 0 &&
+	    !holders_of_devices(
+		all.paths, all.n, d->facts.pid, found_process, &all))
 		report_not_checked(&d->report,
 		    "the files of other users' processes are hidden: run it as"
 		    " root: sudo %s doctor",
 		    d->facts.command);
+	for (size_t i = 0; i < all.n; i++) {
+		if (!report_has(&d->report, d->report.check, all.names[i]))
+			found_lock(d, all.names[i], all.paths[i]);
+		free((char *)(uintptr_t)all.paths[i]);
+	}
+	free(all.names);
+	free(all.paths);
 }
 
 /* --- the latency timer ------------------------------------------------------ */

@@ -207,17 +207,40 @@ sample_again(struct facts *f, struct ctl *ctl)
 {
 	uint64_t start = now_ns(), until = start + SAMPLE_NS, now;
 
-	if (!some_is_up(f)) {
-		f->now = json_incref(f->before);
-		return 0;
-	}
-	watch(f, ctl, until);
+	if (some_is_up(f))
+		watch(f, ctl, until);
 	if (connection_stop != 0)
 		return -EINTR;
-	if ((now = now_ns()) < until)
+	if (some_is_up(f) && (now = now_ns()) < until)
 		usleep((useconds_t)((until - now) / NSEC_PER_USEC));
 	f->seconds = (double)(now_ns() - start) / 1e9;
 	return connection_query(ctl->connection, "list", &f->now, &f->why);
+}
+
+/* Of many endpoints, what their table has; it takes less time. */
+static int
+sample_first(struct facts *f, struct ctl *ctl)
+{
+	const json_t *each;
+	const char *member;
+	char path[256];
+	json_t *value;
+	size_t i;
+
+	if (json_array_size(f->endpoints) <= FACTS_LIST_TWICE)
+		return connection_query(
+		    ctl->connection, "list", &f->before, &f->why);
+	f->before = json_object();
+	json_array_foreach(f->endpoints, i, each)
+	{
+		json_object_foreach((json_t *)(uintptr_t)each, member, value)
+		{
+			snprintf(path, sizeof(path), "%s/%s",
+			    member_text(each, "name"), member);
+			json_object_set(f->before, path, value);
+		}
+	}
+	return 0;
 }
 
 static int
@@ -226,7 +249,7 @@ ask(struct facts *f, struct ctl *ctl)
 	const struct {
 		const char *command;
 		json_t **ret;
-	} queries[] = { { "list", &f->before }, { "endpoints", &f->endpoints },
+	} queries[] = { { "endpoints", &f->endpoints },
 		{ "routes", &f->routes } },
 	  later[] = { { "peers", &f->peers }, { "ps", &f->tasks },
 		  { "warnings", &f->warnings } };
@@ -236,6 +259,8 @@ ask(struct facts *f, struct ctl *ctl)
 	for (size_t i = 0; r == 0 && i < NELEM(queries); i++)
 		r = connection_query(
 		    c, queries[i].command, queries[i].ret, &f->why);
+	if (r == 0)
+		r = sample_first(f, ctl);
 	if (r == 0)
 		r = sample_again(f, ctl);
 	for (size_t i = 0; r == 0 && i < NELEM(later); i++)
@@ -289,23 +314,33 @@ collect_daemon(struct facts *f, struct ctl *ctl)
 /* --- the configuration ------------------------------------------------------ */
 
 static void
-collect_config(struct facts *f, const char *config)
+read_config(struct facts *f, const char *path)
+{
+	char real[PATH_MAX];
+
+	if (*path == '\0' || realpath(path, real) == NULL ||
+	    strcmp(real, f->path) == 0)
+		return;
+	json_decref(f->config);
+	snprintf(f->path, sizeof(f->path), "%s", real);
+	f->config = locate_config(f->path, true);
+}
+
+/* The daemon may use another one than the default. */
+static void
+follow_daemon(struct facts *f)
 {
 	char path[PATH_MAX];
 
-	if (config != NULL)
-		snprintf(path, sizeof(path), "%s", config);
-	else if (!f->running)
-		snprintf(path, sizeof(path), "%s", DEFAULT_PATH);
-	else if (f->local)
-		fact_text(f, "daemon", "config", path, sizeof(path));
-	else
+	fact_text(f, "daemon", "config", path, sizeof(path));
+	if (f->local && *path != '\0') {
+		read_config(f, path);
 		return;
-	if (*path == '\0' || access(path, F_OK) < 0)
-		return;
-	if (realpath(path, f->path) == NULL)
-		snprintf(f->path, sizeof(f->path), "%s", path);
-	f->config = locate_config(f->path, true);
+	}
+	/* It has none, or one that is not here. */
+	json_decref(f->config);
+	f->config = NULL;
+	f->path[0] = '\0';
 }
 
 /* How a command has to be given so that it reaches this daemon. */
@@ -338,9 +373,13 @@ facts_collect(
 		where->config = config;
 	set_command(f, ctl);
 	where->timeout_ms = ANSWER_MS;
+	if (config != NULL || !named)
+		read_config(f, config != NULL ? config : DEFAULT_PATH);
+	where->parsed = f->config;
 	if ((r = collect_daemon(f, ctl)) < 0)
 		return r;
-	collect_config(f, config);
+	if (f->running && config == NULL)
+		follow_daemon(f);
 	if (!f->running && (f->config == NULL || named))
 		return error_fail(err, -ENOENT, "%s", f->why.text);
 	if (!f->running)

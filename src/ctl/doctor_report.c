@@ -63,15 +63,16 @@ member(const json_t *object, const char *name)
 	return text != NULL ? text : "";
 }
 
-static bool
-is_known(const struct report *r, const json_t *list, const char *name)
+bool
+report_has(const struct report *r, const char *check, const char *name)
 {
 	const json_t *each;
 	size_t i;
 
-	json_array_foreach(list, i, each)
+	json_array_foreach(r->findings, i, each)
 	{
-		if (strcmp(member(each, "check"), r->check) == 0 &&
+		if ((check == NULL ||
+			strcmp(member(each, "check"), check) == 0) &&
 		    strcmp(member(each, "name"), name) == 0)
 			return true;
 	}
@@ -82,8 +83,6 @@ static void
 add(const struct report *r, json_t *list, const char *name, const char *where,
     const char *remedy, const char *what)
 {
-	if (is_known(r, list, name))
-		return;
 	json_array_append_new(list,
 	    json_pack("{s:s, s:o, s:o, s:o, s:o}", "check", r->check, "name",
 		shown(name), "what", shown(what), "where",

@@ -28,8 +28,7 @@ int report_init(struct report *r);
 void report_free(struct report *r);
 
 /*
- * Adds what the present check has found.  name: of what it is about; a second finding with
- * the same name is ignored.  where: a section and its line, a file, a unit; NULL: as name.
+ * Adds what the present check has found.  name: of what it is about.  where: a section and its line, a file, a unit; NULL: as name.
  * remedy: a command.
  */
 void report_finding(struct report *r, const char *name, const char *where,
@@ -37,6 +36,8 @@ void report_finding(struct report *r, const char *name, const char *where,
 /* The same for what may be intended. */
 void report_hint(struct report *r, const char *name, const char *where,
     const char *remedy, const char *fmt, ...) PRINTF(5, 6);
+/* Whether a check, or any with NULL, has found something about it. */
+bool report_has(const struct report *r, const char *check, const char *name);
 /* The present check, or a part of it, could not be made. */
 void report_not_checked(struct report *r, const char *fmt, ...) PRINTF(2, 3);
 

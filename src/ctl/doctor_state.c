@@ -76,7 +76,11 @@ check_daemon(struct doctor *d)
 		found_locked(d, address);
 		return;
 	}
-	if (*d->unit != '\0')
+	if (strstr(f->why.text, "no reply") != NULL)
+		format_text(start, sizeof(start),
+		    "ps -C ttybridged -o pid,stat,time,wchan:20,args   # what"
+		    " it does");
+	else if (*d->unit != '\0')
 		format_text(start, sizeof(start),
 		    "sudo systemctl restart %s; journalctl -eu %s", d->unit,
 		    d->unit);
@@ -209,20 +213,6 @@ check_warnings(struct doctor *d)
 
 /* --- endpoints that are not up ----------------------------------------------- */
 
-static bool
-has_finding(const struct report *r, const char *name)
-{
-	const json_t *each;
-	size_t i;
-
-	json_array_foreach(r->findings, i, each)
-	{
-		if (strcmp(member_text(each, "name"), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The last check: others know more about the reason. */
 void
 check_down(struct doctor *d)
@@ -238,7 +228,7 @@ check_down(struct doctor *d)
 		const char *reason = member_text(each, "reason");
 
 		if (strcmp(member_text(each, "state"), "lost") != 0 ||
-		    fact_up(f, name) || has_finding(&d->report, name))
+		    fact_up(f, name) || report_has(&d->report, NULL, name))
 			continue;
 		fact_where(f, name, where, sizeof(where));
 		if (doctor_device(d, name, device, sizeof(device)))

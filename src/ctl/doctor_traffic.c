@@ -11,6 +11,10 @@
 #define BAD_MIN 10
 #define BAD_RISE_MIN 3
 #define REJECTED_MIN 10
+/* So many bytes, in so many seconds, without a frame; longer frames may take longer. */
+#define FRAMELESS_BYTES 64
+#define FRAMELESS_SECONDS 10
+#define FRAMELESS_MAX 8192
 /* The driver of a serial port may report room only when its buffer is nearly empty. */
 #define DRIVER_BYTES 4096
 #define STUCK_SECONDS 10
@@ -50,48 +54,101 @@ list_reasons(const struct facts *f, const char *name, char *buf, size_t size)
 	}
 }
 
+/* A command that tries another speed or, without one, shows what is received. */
+static void
+try_command(const struct facts *f, const char *name, char *buf, size_t size)
+{
+	char baud[32];
+
+	fact_text(f, name, "baud", baud, sizeof(baud));
+	if (*baud == '\0')
+		format_text(buf, size, "%s watch -x -b %s", f->command, name);
+	else
+		format_text(buf, size,
+		    "%s set %s/baud %s   # or another speed; watch -x -b %s"
+		    " shows what comes",
+		    f->command, name,
+		    strcmp(baud, "115200") == 0 ? "9600" : "115200", name);
+}
+
+/* "the speed 9600 or framing = line" */
+static void
+what_is_wrong(const struct facts *f, const char *name, char *buf, size_t size)
+{
+	char framing[32], baud[32];
+
+	fact_text(f, name, "framing", framing, sizeof(framing));
+	fact_text(f, name, "baud", baud, sizeof(baud));
+	if (*baud != '\0')
+		format_text(
+		    buf, size, "the speed %s or framing = %s", baud, framing);
+	else
+		format_text(buf, size, "framing = %s", framing);
+}
+
 static void
 found_bad(struct doctor *d, const char *name)
 {
 	const struct facts *f = &d->facts;
-	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX], reasons[128],
-	    framing[32], baud[32];
+	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+	char reasons[128], wrong[80];
 
 	fact_where(f, name, where, sizeof(where));
 	list_reasons(f, name, reasons, sizeof(reasons));
-	fact_text(f, name, "framing", framing, sizeof(framing));
-	fact_text(f, name, "baud", baud, sizeof(baud));
-	if (*baud != '\0')
-		format_text(remedy, sizeof(remedy),
-		    "%s set %s/baud %s   # or another speed, until frames are"
-		    " good",
-		    f->command, name,
-		    strcmp(baud, "115200") == 0 ? "9600" : "115200");
-	else
-		format_text(remedy, sizeof(remedy), "%s watch -x -b %s",
-		    f->command, name);
+	what_is_wrong(f, name, wrong, sizeof(wrong));
+	try_command(f, name, remedy, sizeof(remedy));
 	report_finding(&d->report, name, where, remedy,
-	    "%s: %.0f bad frames (%s) and %.0f good ones: %s%s%sframing = %s"
-	    " is not that of the device",
+	    "%s: %.0f bad frames (%s) and %.0f good ones: %s is not that of"
+	    " the device",
 	    name, fact_number(f, name, "errors"), reasons,
-	    fact_number(f, name, "rx_frames"),
-	    *baud != '\0' ? "the speed " : "", baud,
-	    *baud != '\0' ? " or " : "", framing);
+	    fact_number(f, name, "rx_frames"), wrong);
+}
+
+static void
+found_frameless(struct doctor *d, const char *name)
+{
+	const struct facts *f = &d->facts;
+	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+	char wrong[80];
+
+	fact_where(f, name, where, sizeof(where));
+	what_is_wrong(f, name, wrong, sizeof(wrong));
+	try_command(f, name, remedy, sizeof(remedy));
+	report_finding(&d->report, name, where, remedy,
+	    "%s: %.0f bytes have been received, and no frame: %s is not that"
+	    " of the device",
+	    name, fact_number(f, name, "rx_bytes"), wrong);
+}
+
+/* What has come cannot be the beginning of a first frame. */
+static bool
+is_frameless(const struct facts *f, const char *name)
+{
+	char text[32];
+	uint64_t longest;
+
+	fact_text(f, name, "max_frame", text, sizeof(text));
+	return fact_up(f, name) &&
+	    (fact_is(f, name, "type", "serial") ||
+		fact_is(f, name, "type", "tcp-client") ||
+		fact_is(f, name, "type", "unix-client")) &&
+	    fact_number(f, name, "rx_frames") == 0 &&
+	    fact_number(f, name, "rx_bytes") >= FRAMELESS_BYTES &&
+	    fact_number(f, name, "up") >= FRAMELESS_SECONDS &&
+	    parse_size(text, &longest) == 0 && longest <= FRAMELESS_MAX;
 }
 
 static void
 found_line_errors(struct doctor *d, const char *name, double errors)
 {
 	const struct facts *f = &d->facts;
-	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX], baud[32],
-	    mode[32];
+	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+	char baud[32], mode[32];
 
 	fact_where(f, name, where, sizeof(where));
 	fact_text(f, name, "baud", baud, sizeof(baud));
 	fact_text(f, name, "mode", mode, sizeof(mode));
-	format_text(remedy, sizeof(remedy),
-	    "%s set %s/baud %s   # or another speed, until there are no more",
-	    f->command, name, strcmp(baud, "115200") == 0 ? "9600" : "115200");
+	try_command(f, name, remedy, sizeof(remedy));
 	report_finding(&d->report, name, where, remedy,
 	    "%s: the driver has counted %.0f characters with a wrong stop bit"
 	    " or parity in %.1fs: the speed %s or the mode %s is not that of"
@@ -111,15 +168,36 @@ check_bad(struct doctor *d, const char *name)
 
 	if (line >= BAD_RISE_MIN && line * 20 >= fact_rise(f, name, "rx_bytes"))
 		found_line_errors(d, name, line);
+	else if (is_frameless(f, name))
+		found_frameless(d, name);
 	else if ((bad >= BAD_MIN && bad >= good) ||
 	    (rise >= BAD_RISE_MIN && rise > fact_rise(f, name, "rx_frames")))
 		found_bad(d, name);
+}
+
+static bool
+some_is_serial(const struct facts *f)
+{
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(f->endpoints, i, each)
+	{
+		if (strcmp(member_text(each, "type"), "serial") == 0)
+			return true;
+	}
+	return false;
 }
 
 void
 check_bad_frames(struct doctor *d)
 {
 	each_endpoint(d, check_bad);
+	if (json_array_size(d->facts.endpoints) > FACTS_LIST_TWICE &&
+	    some_is_serial(&d->facts))
+		report_not_checked(&d->report,
+		    "the counters of the drivers, for more than %d endpoints",
+		    FACTS_LIST_TWICE);
 }
 
 /* --- nothing received ------------------------------------------------------- */
@@ -175,6 +253,8 @@ check_silent(struct doctor *d, const char *name)
 {
 	const struct facts *f = &d->facts;
 
+	if (report_has(&d->report, "bad-frames", name))
+		return;
 	if (warns_of_silence(f, name) ||
 	    (fact_is(f, name, "type", "serial") && fact_up(f, name) &&
 		!fact_is(f, name, "silence_warning", "none") &&
@@ -260,10 +340,11 @@ static void
 check_output(struct doctor *d, const char *name)
 {
 	const struct facts *f = &d->facts;
-	double idle = write_idle(f, name);
+	double idle;
 
 	if (has_output(f, name) && !has_cts_off(f, name) &&
-	    fact_is(f, name, "frame_gap", "none") && idle >= patience(f, name))
+	    fact_is(f, name, "frame_gap", "none") &&
+	    (idle = write_idle(f, name)) >= patience(f, name))
 		found_stuck(
 		    d, name, name, fact_number(f, name, "queued_bytes"), idle);
 }
@@ -278,9 +359,10 @@ check_peers(struct doctor *d)
 	json_array_foreach(d->facts.peers, i, each)
 	{
 		const char *peer = member_text(each, "name");
-		double idle = write_idle(&d->facts, peer);
+		double idle;
 
-		if (member_number(each, "queued") > 0 && idle >= STUCK_SECONDS)
+		if (member_number(each, "queued") > 0 &&
+		    (idle = write_idle(&d->facts, peer)) >= STUCK_SECONDS)
 			found_stuck(d, member_text(each, "endpoint"), peer,
 			    member_number(each, "queued"), idle);
 	}

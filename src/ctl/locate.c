@@ -73,14 +73,19 @@ spawn_check(const char *config, bool keys, pid_t *pid)
 json_t *
 locate_config(const char *config, bool keys)
 {
-	json_t *found;
+	json_t *found = NULL;
 	int status, fd;
 	pid_t pid;
+	FILE *f;
 
 	if ((fd = spawn_check(config, keys, &pid)) < 0)
 		return NULL;
-	found = json_loadfd(fd, 0, NULL);
-	close(fd);
+	/* json_loadfd() reads byte by byte. */
+	if ((f = fdopen(fd, "r")) != NULL) {
+		found = json_loadf(f, 0, NULL);
+		fclose(f);
+	} else
+		close(fd);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return found;
@@ -253,7 +258,8 @@ locate(const struct where *where, struct target *ret,
 		socket = getenv(LOCATE_ENVIRONMENT);
 	if (socket != NULL && *socket != '\0')
 		return try_socket(where, socket, ret, connection, err);
-	config = locate_config(where->config, false);
+	config = where->parsed != NULL ? json_incref(where->parsed)
+				       : locate_config(where->config, false);
 	r = try_config(where, config, ret, connection, &first);
 	json_decref(config);
 	if (r == 0)

@@ -16,6 +16,7 @@
 /* The options that say where the daemon is, and how long it is waited for. */
 struct where {
 	const char *config; /* a file; NULL: the daemon's default */
+	json_t *parsed;	    /* what locate_config() says of it; NULL: unknown */
 	const char *socket, *host;
 	struct tls_conf tls;
 	int timeout_ms; /* of connecting and of replies, -1: none */

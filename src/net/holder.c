@@ -31,7 +31,6 @@ struct wanted {
 	unsigned long socket;
 	int own_fd; /* is ignored */
 	unsigned left;
-	bool hidden; /* the descriptors of a process could not be read */
 };
 
 const char *
@@ -96,10 +95,8 @@ process_has(struct wanted *w, const char *pid, bool ourselves)
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
-	if ((dir = opendir(path)) == NULL) {
-		w->hidden |= errno == EACCES || errno == EPERM;
+	if ((dir = opendir(path)) == NULL)
 		return false;
-	}
 	while (!found && w->left > 0 && (d = readdir(dir)) != NULL) {
 		if (!isdigit((unsigned char)d->d_name[0]) ||
 		    (ourselves && atoi(d->d_name) == w->own_fd))
@@ -129,70 +126,6 @@ find_process(struct wanted *w)
 	}
 	closedir(dir);
 	return found;
-}
-
-/* Whether the process has the other end of the pseudo-terminal with that number open. */
-static bool
-has_master(pid_t pid, unsigned number)
-{
-	char path[PATH_MAX], line[128];
-	unsigned index;
-	bool found = false;
-	struct dirent *d;
-	DIR *dir;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
-	if ((dir = opendir(path)) == NULL)
-		return false;
-	while (!found && (d = readdir(dir)) != NULL) {
-		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", (int)pid,
-		    d->d_name);
-		if ((f = fopen(path, "re")) == NULL)
-			continue;
-		while (!found && fgets(line, sizeof(line), f) != NULL)
-			found = sscanf(line, "tty-index: %u", &index) == 1 &&
-			    index == number;
-		fclose(f);
-	}
-	closedir(dir);
-	return found;
-}
-
-static bool
-is_behind(pid_t pid, const struct stat *st)
-{
-	unsigned number = major(st->st_rdev);
-
-	return number >= PTS_MAJOR && number < PTS_MAJOR + PTS_MAJORS &&
-	    has_master(pid, minor(st->st_rdev));
-}
-
-size_t
-holders_of_device(
-    const char *path, pid_t except, pid_t *pids, size_t max, bool *hidden)
-{
-	struct wanted w = { .own_fd = -1 };
-	struct dirent *d;
-	struct stat st;
-	size_t n = 0;
-	pid_t pid;
-	DIR *dir;
-
-	*hidden = false;
-	if (stat(path, &st) < 0 || (dir = opendir("/proc")) == NULL)
-		return 0;
-	w.device = &st;
-	while (n < max && (d = readdir(dir)) != NULL) {
-		pid = atoi(d->d_name);
-		w.left = FDS_MAX;
-		if (pid > 0 && pid != except && pid != getpid() &&
-		    process_has(&w, d->d_name, false) && !is_behind(pid, &st))
-			pids[n++] = pid;
-	}
-	closedir(dir);
-	*hidden = w.hidden;
-	return n;
 }
 
 /* --- processes that hold a lock ------------------------------------------ */
@@ -296,4 +229,112 @@ holder_of_port(bool udp, unsigned port, struct error *err)
 	snprintf(command, sizeof(command), "sudo ss -l%cnp sport = :%u",
 	    udp ? 'u' : 't', port);
 	say(pid, command, err);
+}
+
+/* --- all processes that have one of several devices open ----------------- */
+
+/* Whether the process has the other end of the pseudo-terminal with that number open. */
+static bool
+has_master(pid_t pid, unsigned number)
+{
+	char path[PATH_MAX], line[128];
+	unsigned index;
+	bool found = false;
+	struct dirent *d;
+	DIR *dir;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
+	if ((dir = opendir(path)) == NULL)
+		return false;
+	while (!found && (d = readdir(dir)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", (int)pid,
+		    d->d_name);
+		if ((f = fopen(path, "re")) == NULL)
+			continue;
+		while (!found && fgets(line, sizeof(line), f) != NULL)
+			found = sscanf(line, "tty-index: %u", &index) == 1 &&
+			    index == number;
+		fclose(f);
+	}
+	closedir(dir);
+	return found;
+}
+
+static bool
+is_behind(pid_t pid, const struct stat *st)
+{
+	unsigned number = major(st->st_rdev);
+
+	return number >= PTS_MAJOR && number < PTS_MAJOR + PTS_MAJORS &&
+	    has_master(pid, minor(st->st_rdev));
+}
+
+struct survey {
+	struct stat *devices; /* st_rdev 0: there is none */
+	size_t n;
+	void (*found)(size_t index, pid_t pid, void *arg);
+	void *arg;
+	bool hidden;
+};
+
+static void
+survey_descriptor(const struct survey *s, pid_t pid, int dir, const char *fd)
+{
+	char target[64];
+	ssize_t len = readlinkat(dir, fd, target, sizeof(target));
+	struct stat st;
+
+	if (len < 5 || strncmp(target, "/dev/", 5) != 0 ||
+	    fstatat(dir, fd, &st, 0) < 0 || !S_ISCHR(st.st_mode))
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->devices[i].st_rdev != 0 &&
+		    same_device(&st, &s->devices[i]) && !is_behind(pid, &st))
+			s->found(i, pid, s->arg);
+}
+
+static void
+survey_process(struct survey *s, pid_t pid)
+{
+	unsigned left = FDS_MAX;
+	struct dirent *d;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	if ((dir = opendir(path)) == NULL) {
+		s->hidden |= errno == EACCES || errno == EPERM;
+		return;
+	}
+	while (left-- > 0 && (d = readdir(dir)) != NULL)
+		survey_descriptor(s, pid, dirfd(dir), d->d_name);
+	closedir(dir);
+}
+
+bool
+holders_of_devices(const char *const *paths, size_t n, pid_t except,
+    void (*found)(size_t index, pid_t pid, void *arg), void *arg)
+{
+	struct survey s = { .n = n, .found = found, .arg = arg };
+	struct dirent *d;
+	pid_t pid;
+	DIR *dir;
+
+	s.devices = calloc(n + 1, sizeof(*s.devices));
+	if (s.devices == NULL || (dir = opendir("/proc")) == NULL) {
+		free(s.devices);
+		return false;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (stat(paths[i], &s.devices[i]) < 0)
+			s.devices[i].st_rdev = 0;
+	while ((d = readdir(dir)) != NULL) {
+		pid = atoi(d->d_name);
+		if (pid > 0 && pid != except && pid != getpid())
+			survey_process(&s, pid);
+	}
+	closedir(dir);
+	free(s.devices);
+	return !s.hidden;
 }

@@ -142,6 +142,19 @@ def test_a_wrong_speed_by_the_counters_of_the_driver(pair, directory, pty):
         doctor(d).only("bad-frames", "a: ", "stop bit", "9600", f"-c {d.file} set a/baud ")
 
 
+def test_a_board_at_a_wrong_speed(board, pty, daemon, clock):
+    ping, b = board("Ping"), pty("b")
+    d = daemon(serial("ping", ping, baud=19200, framing="line") +
+               serial("b", b, framing="line", silence_warning="none"), env=clock.env)
+    wait_for(lambda: d.number("ping/rx_bytes") >= 64)
+    clock.move(d, 15)
+    doctor(d).only("bad-frames", "ping: ", "and no frame", "the speed 19200 or framing = line",
+                   "set ping/baud 115200")
+    d.control("set ping/baud 9600")
+    wait_for(lambda: d.number("ping/rx_frames") > 2)
+    doctor(d).nothing()
+
+
 def test_a_wrong_speed_by_bad_frames(pair):
     d, a, b = pair(framing="nmea")
     passes(a, b, b"$GPGLL,1*4D\r\n")
