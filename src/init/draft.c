@@ -14,6 +14,7 @@
 
 #define WIDTH 78	     /* of comments */
 #define CHECKED "the result" /* the file that faults of the check name */
+#define ROUNDS 50	     /* of checks that leave out one block each */
 #define TEXT_MAX 512	     /* of a part of the source that is quoted */
 
 struct block {
@@ -22,6 +23,7 @@ struct block {
 	char *text;
 	size_t len;
 	bool off;
+	char *why;     /* it was just turned off */
 	bool sections; /* it has one */
 };
 
@@ -427,15 +429,19 @@ block_of(struct draft *d, int line)
 	return NULL;
 }
 
-/* Leaves out the block with the first fault.  Returns whether there is one. */
+/*
+ * Leaves out the block with the first fault, because others may only follow from it, or all
+ * blocks with faults.  Returns whether there is one.
+ */
 static bool
-remove_fault(struct draft *d, const struct faults *faults)
+remove_faults(struct draft *d, const struct faults *faults, bool all)
 {
 	struct block *b;
 	char text[TEXT_MAX];
 	int line, at;
+	bool found = false;
 
-	for (unsigned i = 0; i < faults->n; i++) {
+	for (unsigned i = 0; i < faults->n && (all || !found); i++) {
 		at = 0;
 		if (sscanf(faults->text[i], CHECKED ":%d: %n", &line, &at) !=
 			1 ||
@@ -444,11 +450,20 @@ remove_fault(struct draft *d, const struct faults *faults)
 		snprintf(
 		    text, sizeof(text), "left out: %s", faults->text[i] + at);
 		warn(d, b->line, text);
-		wrap(b->f, text);
+		/* The lines of the blocks must not change yet. */
 		b->off = true;
-		return true;
+		b->why = strdup(text);
+		d->nomem |= b->why == NULL;
+		found = true;
 	}
-	return false;
+	for (unsigned i = 0; i < d->n; i++) {
+		b = d->block[i];
+		if (b->why != NULL)
+			wrap(b->f, b->why);
+		free(b->why);
+		b->why = NULL;
+	}
+	return found;
 }
 
 /* Returns the number of endpoints, or -EINVAL and faults. */
@@ -472,6 +487,7 @@ draft_finish(struct draft *d, char **ret, char **warnings, struct error *err)
 	struct faults faults = { 0 };
 	char *text = NULL;
 	size_t len;
+	unsigned rounds = 0;
 	bool again;
 	int r;
 
@@ -481,7 +497,8 @@ draft_finish(struct draft *d, char **ret, char **warnings, struct error *err)
 		text = NULL;
 		if ((r = join(d, &text, &len)) == 0)
 			r = check(text, len, &faults);
-		again = r == -EINVAL && remove_fault(d, &faults);
+		again = r == -EINVAL &&
+		    remove_faults(d, &faults, rounds++ >= ROUNDS);
 		if (r == -EINVAL && !again)
 			error_set(
 			    err, "%s: nothing in it can be converted", d->file);
