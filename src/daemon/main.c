@@ -36,7 +36,7 @@ static const char help_text[] =
     "      --check         read the configuration, print every fault, open"
     " nothing\n"
     "      --init          write a configuration for the ports found here,"
-    " or from the\n"
+    " or from\n"
     "                      FILE of ser2net, mavlink-router, mbusd or kplex\n"
     "      --yes           with --init: ask nothing\n"
     "      --list-ports    the serial ports of this machine\n"

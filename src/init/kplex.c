@@ -38,9 +38,6 @@ static const struct {
 	{ "timestamp", "no tags are added to sentences" },
 	{ "srctag", "no tags are added to sentences" },
 	{ "loopback", "a sentence never goes back to where it came from" },
-	{ "optional",
-	    "an interface that cannot be opened is tried again, and never"
-	    " stops the others" },
 	{ "qsize", "'queue' is how many bytes may wait" },
 	{ "coalesce", "each sentence is a datagram" },
 	{ "preamble", "'on_open' is sent to a server" },
@@ -60,7 +57,8 @@ static const struct {
 
 /* Keys of all interfaces that are converted, or without an effect. */
 static const char *const common[] = { "direction", "ifilter", "ofilter", "name",
-	"checksum", "strict", "persist", "retry", "nodelay", "eol", NULL };
+	"checksum", "strict", "persist", "retry", "nodelay", "eol", "optional",
+	NULL };
 
 static const char *
 value_of(const struct interface *i, const char *key, const char *standard)
@@ -207,6 +205,7 @@ static int
 write_tcp(struct multiplexer *m, struct interface *i)
 {
 	bool gpsd = is(value_of(i, "gpsd", "no"), "yes");
+	bool keep = !is(value_of(i, "keepalive", "yes"), "no");
 	const char *host = value_of(i, "address", NULL),
 		   *port = value_of(i, "port", gpsd ? GPSD_PORT : PORT),
 		   *retry = value_of(i, "retry", NULL);
@@ -215,6 +214,8 @@ write_tcp(struct multiplexer *m, struct interface *i)
 	if (i->server) {
 		begin(m, i, "tcp-server");
 		write_listen(m, i, host != NULL ? host : "*", port);
+		if (!keep)
+			draft_key(m->d, "keepalive", "no");
 		return 0;
 	}
 	if (host == NULL)
@@ -222,6 +223,8 @@ write_tcp(struct multiplexer *m, struct interface *i)
 	begin(m, i, "tcp-client");
 	draft_key(m->d, "connect",
 	    strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+	if (!keep)
+		draft_key(m->d, "keepalive", "no");
 	if (retry != NULL)
 		draft_key(m->d, "reopen_max", "%ss", retry);
 	if (gpsd)

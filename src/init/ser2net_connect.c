@@ -223,6 +223,15 @@ write_device(struct conversion *v, char name[DRAFT_NAME_MAX])
 	return false;
 }
 
+/* Whether the server is a connection that is always there, and so the port has to be. */
+static void
+keep_open(struct conversion *v)
+{
+	if (strcmp(v->server.type, "tcp-client") == 0 &&
+	    settings_find(&v->device.keys, "open") != NULL)
+		settings_set(&v->device.keys, v->c->line, "open", "always");
+}
+
 static void
 write_route(struct conversion *v, const char *server, const char *device)
 {
@@ -257,6 +266,7 @@ static void
 convert(struct conversion *v)
 {
 	convert_options(v);
+	keep_open(v);
 	if (v->c->disabled) {
 		draft_comment(v->s->draft, "It is disabled.");
 		draft_disable(v->s->draft);

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "address.h"
 #include "gensio.h"
+#include "ini_reader.h"
 #include "ser2net_options.h"
 
 #define DEFAULT_KEY "/etc/ser2net/ser2net.key"
@@ -215,54 +217,88 @@ is_open(const char *listen)
 	    !address_is_loopback((struct sockaddr *)&address.ss);
 }
 
-/* The networks that a list of "HOST,PORT;HOST,PORT" admits; NULL when out of memory. */
-static char *
-read_remaddr(struct draft *d, const struct setting *of)
+/* Appends a word to a list of them. */
+static void
+add_word(struct settings *keys, int line, const char *key, const char *word)
 {
-	char *copy = strdup(of->value), *save, *ret = NULL;
-	size_t len;
-	FILE *f = open_memstream(&ret, &len);
-	char *item = copy != NULL ? strtok_r(copy, ";", &save) : NULL;
+	const struct setting *old = settings_find(keys, key);
+	char list[CONFIG_LINE_MAX];
 
-	for (; f != NULL && item != NULL; item = strtok_r(NULL, ";", &save)) {
-		char *text = item, *host = gensio_word(&text, ", ");
-
-		if (host != NULL && strncmp(host, "ipv", 3) == 0)
-			host = gensio_word(&text, ", ");
-		if (host == NULL || strchr("!", *host) != NULL)
-			draft_lost(d, of->line, of->value,
-			    "connections to other machines are sections"
-			    " tcp-client or udp");
-		else
-			fprintf(f, "%s%s", ftell(f) > 0 ? " " : "", host);
-	}
-	if (f != NULL)
-		fclose(f);
-	free(copy);
-	return ret;
+	snprintf(list, sizeof(list), "%s%s%s", old != NULL ? old->value : "",
+	    old != NULL ? " " : "", word);
+	settings_set(keys, line, key, list);
 }
 
-/* Who may connect to an address that other machines reach. */
+/*
+ * "[FAMILY,]HOST,PORT" that may connect.  With UDP, what a port is given for is always sent
+ * to.
+ */
 static void
-add_allow(struct ser2net *s, const struct ser2net_connection *c,
-    const char *listen, struct settings *keys)
+read_remote(struct draft *d, const struct setting *of, char *item,
+    bool datagrams, struct settings *keys)
 {
-	const struct setting *remaddr = settings_find(&c->options, "remaddr");
-	struct setting given = { .name = "remaddr", .line = c->line };
-	const char *standard = ser2net_default(s, "ser2net", "remaddr");
-	char *list;
+	char *text = item, *host = gensio_word(&text, ", "), *port;
+	char address[ADDRESS_TEXT_MAX];
 
-	if (remaddr == NULL && standard != NULL) {
-		given.value = (char *)standard;
-		remaddr = &given;
-	}
-	if (remaddr != NULL && *remaddr->value != '\0') {
-		list = read_remaddr(s->draft, remaddr);
-		settings_add(keys, remaddr->line, "allow", list);
-		free(list);
+	if (host != NULL && strncmp(host, "ipv", 3) == 0)
+		host = gensio_word(&text, ", ");
+	if (host == NULL || *host == '!') {
+		draft_lost(d, of->line, of->value,
+		    "connections to other machines are sections tcp-client or"
+		    " udp");
 		return;
 	}
-	if (!is_open(listen))
+	add_word(keys, of->line, "allow", host);
+	port = gensio_word(&text, ", ");
+	if (port == NULL || strcmp(port, "0") == 0)
+		return;
+	snprintf(address, sizeof(address),
+	    strchr(host, ':') != NULL ? "[%.90s]:%.8s" : "%.90s:%.8s", host,
+	    port);
+	if (datagrams)
+		add_word(keys, of->line, "send_to", address);
+	else
+		draft_lost(d, of->line, of->value,
+		    "any port of such a machine may connect");
+}
+
+static int
+read_remotes(struct draft *d, const struct setting *of, bool datagrams,
+    struct settings *keys)
+{
+	char *copy = strdup(of->value), *save, *item;
+
+	if (copy == NULL)
+		return -ENOMEM;
+	for (item = strtok_r(copy, ";", &save); item != NULL;
+	     item = strtok_r(NULL, ";", &save))
+		read_remote(d, of, item, datagrams, keys);
+	free(copy);
+	return 0;
+}
+
+/* Who may connect to an address. */
+static void
+add_allow(struct ser2net *s, const struct ser2net_connection *c,
+    const char *listen, bool datagrams, struct settings *keys)
+{
+	struct setting standard = { .name = "remaddr", .line = c->line };
+	bool given = false;
+
+	standard.value = (char *)ser2net_default(s, "ser2net", "remaddr");
+	for (unsigned i = 0; i < c->options.n; i++) {
+		const struct setting *o = &c->options.at[i];
+
+		if (strcasecmp(o->name, "remaddr") != 0)
+			continue;
+		given = true;
+		if (read_remotes(s->draft, o, datagrams, keys) < 0)
+			keys->nomem = true;
+	}
+	if (!given && standard.value != NULL &&
+	    read_remotes(s->draft, &standard, datagrams, keys) < 0)
+		keys->nomem = true;
+	if (settings_find(keys, "allow") != NULL || !is_open(listen))
 		return;
 	settings_add(keys, c->line, "allow", "0.0.0.0/0 ::/0");
 	if (s->open_noted)
@@ -278,15 +314,14 @@ static void
 accept_tcp(struct ser2net *s, const struct ser2net_connection *c,
     const struct stack *stack, struct ser2net_end *end)
 {
-	static const char *const known[] = { "nodelay", "reuseaddr", "tcpd",
-		"tcpdname", NULL };
+	static const char *const known[] = { "nodelay", "reuseaddr", NULL };
 	char listen[ADDRESS_TEXT_MAX];
 
 	if (!ser2net_address(s->draft, &c->accepter, stack->g.rest, true,
 		listen, sizeof(listen)))
 		return;
 	settings_add(&end->keys, c->accepter.line, "listen", listen);
-	add_allow(s, c, listen, &end->keys);
+	add_allow(s, c, listen, false, &end->keys);
 	if (stack->telnet)
 		settings_add(&end->keys, c->accepter.line, "protocol",
 		    stack->rfc2217 ? "rfc2217" : "telnet");
@@ -308,7 +343,7 @@ accept_udp(struct ser2net *s, const struct ser2net_connection *c,
 		listen, sizeof(listen)))
 		return;
 	settings_add(&end->keys, c->accepter.line, "listen", listen);
-	add_allow(s, c, listen, &end->keys);
+	add_allow(s, c, listen, true, &end->keys);
 	ser2net_unknown(
 	    s->draft, "udp", &gensio_base(&stack->g)->options, known);
 	end->type = "udp";

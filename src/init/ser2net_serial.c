@@ -273,6 +273,10 @@ read_options(
 	if (flock != NULL && !gensio_is_true(flock) && uucp != NULL &&
 	    !gensio_is_true(uucp))
 		settings_add(keys, 0, "exclusive", "no");
+	else if ((flock != NULL && !gensio_is_true(flock)) ||
+	    (uucp != NULL && !gensio_is_true(uucp)))
+		draft_lost(w->d, w->line, flock != NULL ? "flock" : "uucplock",
+		    "'exclusive' is for all kinds of locks");
 	ser2net_unknown(w->d, "serialdev", options, known);
 }
 

@@ -136,6 +136,28 @@ def test_ser2net_a_port_for_every_machine_is_pointed_out(convert):
     assert len(made.warnings) == 1
 
 
+def test_ser2net_remote_addresses_of_udp_are_sent_to(convert):
+    made = convert("ser2net", """\
+        connection: &a
+          accepter: udp,2000
+          connector: echo
+          options:
+            remaddr: 192.168.1.7,3000;ipv4,10.0.0.9,3001
+            remaddr: 192.168.1.8,0
+        connection: &b
+          accepter: tcp,2000
+          connector: echo
+          options:
+            remaddr: 192.168.1.7,3000
+        """)
+    assert made["udp a"] == {
+        "listen": "*:2000", "allow": "192.168.1.7 10.0.0.9 192.168.1.8",
+        "send_to": "192.168.1.7:3000 10.0.0.9:3001"}
+    assert made["tcp-server b"]["allow"] == "192.168.1.7"
+    made.lost(11, "any port of such a machine may connect")
+    assert len(made.warnings) == 1
+
+
 def test_ser2net_a_device_with_several_ports(convert):
     """Ports with the same settings share its section; one with others is left out."""
     made = convert("ser2net", """\
@@ -275,6 +297,8 @@ def test_ser2net_nothing_is_lost_silently(convert):
      {"connect": "10.0.0.1:23", "protocol": "telnet"}),
     ("tcp,localhost,2000", "telnet(rfc2217),tcp,10.0.0.1,23", "serial a-remote",
      {"device": "rfc2217://10.0.0.1:23", "open": "demand"}),
+    ("conacc,tcp,10.0.0.1,4000", "serialdev,/dev/ttyS0,9600n81,local", "serial ttyS0",
+     {"device": "/dev/ttyS0", "baud": "9600", "mode": "8N1", "open": "always"}),
     ("conacc,tcp,10.0.0.1,4000", "echo", "tcp-client a", {"connect": "10.0.0.1:4000"}),
     ("unix(perm=660),/tmp/x.sock", "echo", "unix-server a",
      {"listen": "/tmp/x.sock", "mode": "0660", "max_clients": "1"}),
@@ -591,7 +615,7 @@ def test_kplex_nothing_is_lost_silently(convert):
         direction=out
         [serial]
         filename=/dev/ttyS0
-        optional=yes
+        qsize=99
         ofilter=~GPGGA/5
         strict=no
         [seatalk]
@@ -600,7 +624,7 @@ def test_kplex_nothing_is_lost_silently(convert):
         direction=in
         srctag=yes
         """)
-    for line, what in ((2, "mode=background"), (3, "'file'"), (8, "optional=yes"),
+    for line, what in ((2, "mode=background"), (3, "'file'"), (8, "qsize=99"),
                        (9, "~GPGGA/5"), (10, "strict=no"), (11, "'seatalk'"),
                        (12, "every machine"), (15, "srctag=yes")):
         made.lost(line, what)
