@@ -15,6 +15,8 @@
 #include "doctor_check.h"
 #include "doctor_system.h"
 
+#define DAY (24 * 3600.0)
+
 static const char of_framing[] = "boundaries of messages are lost";
 static const char of_certificate[] = "the certificate ";
 /* One that has expired is a fault. */
@@ -222,7 +224,7 @@ check_certificates(struct doctor *d)
 		double left = json_number_value(value);
 
 		if (slash == NULL || slash[strlen(attribute)] != '\0' ||
-		    left > 30 * 24 * 3600.0)
+		    left > 30 * DAY)
 			continue;
 		snprintf(name, sizeof(name), "%.*s", (int)(slash - path), path);
 		if (report_has(&d->report, d->report.check, name))
@@ -231,13 +233,13 @@ check_certificates(struct doctor *d)
 		if (left <= 0)
 			report_finding(&d->report, name, where, d->reload,
 			    "%s: the certificate that the daemon uses has"
-			    " expired %.0f days ago; renew it, then reload",
-			    name, floor(-left / (24 * 3600)));
+			    " expired %d days ago; renew it, then reload",
+			    name, (int)MIN(-left / DAY, INT_MAX));
 		else
 			report_finding(&d->report, name, where, d->reload,
 			    "%s: the certificate that the daemon uses expires"
-			    " in %.0f days; renew it, then reload",
-			    name, floor(left / (24 * 3600)));
+			    " in %d days; renew it, then reload",
+			    name, (int)(left / DAY));
 	}
 }
 
