@@ -41,7 +41,7 @@ class Started:
         self.output = directory / "stdout"
         with open(self.errors, "ab") as log, open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                ["sh", WRAPPER, *map(str, args)], stdout=output, stderr=log,
+                [WRAPPER, *map(str, args)], stdout=output, stderr=log,
                 stdin=stdin or subprocess.DEVNULL, preexec_fn=end_with_us,
                 env={**os.environ, **SANITIZERS, "TTYBRIDGED": BINARY,
                      "TMPDIR": str(self.temporary)})
@@ -121,12 +121,8 @@ def test_labgrid(start, pty, arguments):
     device, port = pty("a"), free_port()
     for speed in 115200, 57600:
         s = start(*arguments(port, device.link, speed))
-        client = s.connect(port)
-        # The device is open while there is a client, and only then.
-        wait_for(device.opened, what="the device to be opened")
-        client.close()
+        s.connect(port).close()
         for clients in range(2):
-            wait_for(lambda: not device.opened(), what="the device to be closed")
             # The options that labgrid's driver has.
             with pyserial.serial_for_url(
                     f"rfc2217://127.0.0.1:{port}?ign_set_control&timeout=20",
@@ -138,6 +134,8 @@ def test_labgrid(start, pty, arguments):
                 assert line.read(8) == b"login: \xff"
                 line.baudrate = 19200
                 wait_for(lambda: device.speed() == (19200, 19200), what="19200 baud")
+        # The device is open while there is a client, and only then.
+        wait_for(lambda: not device.opened(), what="the device to be closed")
         # Nothing stays between labgrid and the daemon.
         assert os.readlink(f"/proc/{s.process.pid}/exe") == os.path.realpath(BINARY)
         assert not list(s.temporary.iterdir())
@@ -158,7 +156,7 @@ def test_lines(start, pty):
 
 def test_version():
     """The two ways in which labgrid reads the version, to decide between -Y and -C."""
-    done = subprocess.run(["sh", WRAPPER, "-v"], capture_output=True, check=True)
+    done = subprocess.run([WRAPPER, "-v"], capture_output=True, check=True)
     _, _, version = str(done.stdout).split(" ")
     assert int(version.split(".")[0]) >= 4
     _, _, version = done.stdout.decode().split(" ")
@@ -285,7 +283,7 @@ def test_detached_without_file(directory, pty):
     """A program that reads what it prints to the end is not kept waiting."""
     device, port, pid = pty("a"), free_port(), directory / "pid"
     done = subprocess.run(
-        ["sh", WRAPPER, "-P", pid, "-C", f"127.0.0.1,{port}:raw:0:{device.link}:9600"],
+        [WRAPPER, "-P", pid, "-C", f"127.0.0.1,{port}:raw:0:{device.link}:9600"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20,
         env={**os.environ, **SANITIZERS, "TTYBRIDGED": BINARY, "TMPDIR": str(directory)})
     process = int(pid.read_text())
