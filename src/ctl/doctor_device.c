@@ -339,17 +339,24 @@ struct devices {
 	size_t n;
 };
 
+/* The service manager has a copy of what the daemon has open, in its descriptor store. */
+static bool
+is_of_daemon(const struct doctor *d, pid_t pid)
+{
+	char who[96];
+
+	holder_name(pid, who, sizeof(who));
+	return strncmp(who, "systemd ", 8) == 0 ||
+	    (!d->facts.running && strncmp(who, "ttybridged ", 11) == 0);
+}
+
 static void
 found_process(size_t index, pid_t pid, void *arg)
 {
 	struct devices *all = arg;
-	char who[96];
 
-	/* The daemon itself, which does not answer. */
-	if (!all->d->facts.running &&
-	    strncmp(holder_name(pid, who, sizeof(who)), "ttybridged ", 11) == 0)
-		return;
-	found_holder(all->d, all->names[index], all->paths[index], pid);
+	if (!is_of_daemon(all->d, pid))
+		found_holder(all->d, all->names[index], all->paths[index], pid);
 }
 
 static void

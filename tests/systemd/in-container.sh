@@ -72,6 +72,18 @@ echoes() {
 	    grep -q '^over the bridge$'
 }
 
+# finds PATTERN: the doctor names it.
+finds() {
+	ttybridgectl doctor >"$bench/doctor" || :
+	grep -q "$1" "$bench/doctor" ||
+	    { cat "$bench/doctor"; fail "the doctor does not find '$1'"; }
+}
+
+finds_nothing() {
+	ttybridgectl doctor >"$bench/doctor" ||
+	    { cat "$bench/doctor"; fail 'the doctor finds something'; }
+}
+
 configure() {
 	cat >"$conf" <<-EOF
 		[control local]
@@ -157,6 +169,16 @@ passed 'no root, no capabilities, a socket for the group dialout'
 
 until_true 'nothing passes' echoes
 passed 'bytes pass'
+
+finds_nothing
+chmod 600 "$bench/left"
+ask 'reopen left' >/dev/null
+finds 'the user ttybridge may not use /run/bench/left'
+chmod 666 "$bench/left"
+ask 'reopen left' >/dev/null
+until_true 'it does not come back' is StatusText '2 of 2 endpoints up'
+finds_nothing
+passed 'the doctor finds nothing, and a device that the service may not use'
 
 ask 'capture start frames.pcap' | grep -q '^OK$' || fail 'no capture'
 until_true 'nothing passes while it is captured' echoes
@@ -254,7 +276,11 @@ for name in far out; do
 	ask "get $name/error" | grep -q 'has no network.*network.conf' ||
 	    fail "$name does not say why: $(ask "get $name/error")"
 done
-passed 'without a network, the log says how to have one'
+for name in far out; do
+	finds "$name needs the network, which ttybridge.service has not"
+done
+finds 'lan listens on 127.0.0.1:5011, and ttybridge.service has neither'
+passed 'without a network, the log and the doctor say how to have one'
 
 # The sequence of ttybridged(8), with an address in the socket unit.
 listens() {
@@ -272,7 +298,11 @@ for address in 127.0.0.1:5011 5011; do
 	until_true 'the unclaimed socket is not named' journal_has \
 	    "socket$address" 'inherited socket .*:5019) is closed'
 	ask 'get lan/state' | grep -q up || fail 'lan is not up'
+	finds 'no section has the inherited socket .*:5019'
 done
+systemctl stop ttybridge.socket ttybridge
+finds 'no section has the inherited socket .*5019'
+finds 'systemctl restart ttybridge.service; journalctl'
 rm -r /etc/systemd/system/ttybridge.socket.d
 systemctl daemon-reload
 passed 'a server whose address is in the socket unit serves clients'
