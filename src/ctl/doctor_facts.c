@@ -356,6 +356,14 @@ set_command(struct facts *f, const struct ctl *ctl)
 		append(f->command, sizeof(f->command), " -s %s", where->socket);
 	else if (where->host != NULL)
 		append(f->command, sizeof(f->command), " -H %s", where->host);
+	if (where->tls.on)
+		append(f->command, sizeof(f->command), " --tls");
+	if (where->tls.ca != NULL)
+		append(
+		    f->command, sizeof(f->command), " --ca %s", where->tls.ca);
+	if (where->tls.cert != NULL)
+		append(f->command, sizeof(f->command), " --cert %s --key %s",
+		    where->tls.cert, where->tls.key);
 }
 
 int

@@ -173,7 +173,8 @@ check_client(
     struct doctor *d, const char *name, const char *value, const char *sockets)
 {
 	(void)sockets;
-	if (is_client(&d->facts, name, value))
+	if (is_client(&d->facts, name, value) &&
+	    !report_has(&d->report, d->report.check, name))
 		found_client(d, name);
 }
 

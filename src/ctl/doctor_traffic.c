@@ -248,6 +248,26 @@ warns_of_silence(const struct facts *f, const char *name)
 	return false;
 }
 
+/* Whether a route leads from it: nothing is read otherwise. */
+static bool
+is_source(const struct facts *f, const char *name)
+{
+	const json_t *each;
+	size_t i, len;
+
+	json_array_foreach(f->routes, i, each)
+	{
+		const char *list = member_text(each, "from"), *word;
+
+		while ((word = list_word(&list, &len)) != NULL)
+			if ((len == 1 && *word == '*') ||
+			    (len == strlen(name) &&
+				strncmp(word, name, len) == 0))
+				return true;
+	}
+	return false;
+}
+
 static void
 check_silent(struct doctor *d, const char *name)
 {
@@ -260,7 +280,7 @@ check_silent(struct doctor *d, const char *name)
 		!fact_is(f, name, "silence_warning", "none") &&
 		!fact_is(f, name, "paused", "yes") &&
 		fact_number(f, name, "up") >= SILENT_SECONDS &&
-		fact_number(f, name, "rx_bytes") == 0))
+		fact_number(f, name, "rx_bytes") == 0 && is_source(f, name)))
 		found_silence(d, name);
 }
 
@@ -408,45 +428,60 @@ check_cts(struct doctor *d)
 /* --- what was dropped ------------------------------------------------------- */
 
 static const struct {
-	const char *reason, *text, *remedy;
+	const char *reason, *text, *command;
+	bool named; /* the command has the name of the endpoint */
 } losses[] = {
-	{ "overflow", "its queue was full", "ps %s" },
-	{ "stalled", "it took nothing for stall_timeout", "ps %s" },
-	{ "down", "it was down, and its queue full", "ended" },
-	{ "memory", "there was no memory", "get daemon/memory" },
+	{ "overflow", "its queue was full", "ps", true },
+	{ "stalled", "it took nothing for stall_timeout", "ps", true },
+	{ "down", "it was down, and its queue full", "ended", false },
+	{ "memory", "there was no memory", "get daemon/memory", false },
 };
+
+static void
+found_drops(struct doctor *d, const char *name, size_t i, bool now)
+{
+	const struct facts *f = &d->facts;
+	char attribute[48], where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+	char queue[32], command[64];
+	double n, offered = fact_number(f, name, "offered");
+
+	format_text(
+	    attribute, sizeof(attribute), "dropped_%s", losses[i].reason);
+	n = fact_number(f, name, attribute);
+	fact_where(f, name, where, sizeof(where));
+	fact_text(f, name, "queue", queue, sizeof(queue));
+	format_text(command, sizeof(command), "%s %s", losses[i].command,
+	    losses[i].named ? name : "");
+	format_text(remedy, sizeof(remedy),
+	    "%s %s   # then a larger queue, a spool, a faster line or less"
+	    " traffic",
+	    f->command, command);
+	/* What happened once, long ago, cannot be made undone. */
+	if (now || n * 100 >= offered)
+		report_finding(&d->report, name, where, remedy,
+		    "%s: %.0f of %.0f frames for it were dropped (%s), because"
+		    " %s; queue = %s%s",
+		    name, n, offered, losses[i].reason, losses[i].text, queue,
+		    now ? "; more right now" : "");
+	else
+		report_hint(&d->report, name, where, remedy,
+		    "%s: %.0f of %.0f frames for it were dropped (%s), because"
+		    " %s",
+		    name, n, offered, losses[i].reason, losses[i].text);
+}
 
 static void
 check_dropped(struct doctor *d, const char *name)
 {
-	const struct facts *f = &d->facts;
-	char attribute[48], where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX],
-	    queue[32];
-	char command[64];
-	double n;
+	char attribute[48];
 
 	for (size_t i = 0; i < NELEM(losses); i++) {
-		snprintf(attribute, sizeof(attribute), "dropped_%s",
+		format_text(attribute, sizeof(attribute), "dropped_%s",
 		    losses[i].reason);
-		if ((n = fact_number(f, name, attribute)) == 0)
-			continue;
-		fact_where(f, name, where, sizeof(where));
-		fact_text(f, name, "queue", queue, sizeof(queue));
-		if (strstr(losses[i].remedy, "%s") != NULL)
-			format_text(command, sizeof(command), "ps %s", name);
-		else
-			format_text(
-			    command, sizeof(command), "%s", losses[i].remedy);
-		format_text(remedy, sizeof(remedy),
-		    "%s %s   # then a larger queue, a spool, a faster line or"
-		    " less traffic",
-		    f->command, command);
-		report_finding(&d->report, name, where, remedy,
-		    "%s: %.0f frames for it were dropped (%s), because %s;"
-		    " queue = %s%s",
-		    name, n, losses[i].reason, losses[i].text, queue,
-		    fact_rise(f, name, attribute) > 0 ? "; more right now"
-						      : "");
+		if (fact_number(&d->facts, name, attribute) > 0)
+			found_drops(d, name, i,
+			    d->facts.seconds > 0 &&
+				fact_rise(&d->facts, name, "dropped") > 0);
 	}
 }
 

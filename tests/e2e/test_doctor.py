@@ -182,6 +182,15 @@ def test_nothing_was_ever_received(pair, clock):
     doctor(d).nothing()
 
 
+def test_a_display_need_not_say_anything(pty, daemon, clock):
+    a, b = pty("a"), pty("b")
+    d = daemon(serial("a", a, framing="line", silence_warning="1s") +
+               serial("b", b, framing="line") + route("one", from_="a", to="b"), env=clock.env)
+    passes(a, b)
+    clock.move(d, 600)
+    doctor(d).nothing()
+
+
 def test_bytes_and_no_frame(pair, clock):
     d, a, _ = pair(env=clock.env, b=dict(silence_warning="none"))
     a.send(b"no line")
@@ -240,6 +249,21 @@ def test_a_queue_that_is_too_small(pair):
         fill([a], quiet=0.05)
     row = [row for row in doctor(d).findings if row["check"] == "drops"]
     assert len(row) == 1 and "(overflow)" in row[0]["what"] and "queue = 1K" in row[0]["what"]
+
+
+def test_a_loss_of_long_ago_is_a_hint(pair):
+    d, a, b = pair(b=dict(queue="1K", overflow="drop-oldest"))
+    b.reading = False
+    while not d.number("b/dropped_overflow"):
+        a.outgoing += (b"x" * 99 + b"\n") * 10
+        fill([a], quiet=0.05)
+    b.reading = True
+    fill([a, b])
+    b.take()
+    for _ in range(0, 120 * d.number("b/dropped_overflow"), 40):
+        passes(a, b, b"y\n" * 40)
+    report = doctor(d)
+    assert report.findings == [] and [h["check"] for h in report.hints] == ["drops"]
 
 
 # --- frames and routes ---------------------------------------------------------
