@@ -366,9 +366,11 @@ write_endpoint(struct router *r, const struct part *part)
 		read_filter(r, part, "AllowMsgIdIn", "BlockMsgIdIn", m->from);
 		return 0;
 	}
-	return error_fail(r->err, -EINVAL,
-	    "%s:%d: [%.40s] is no section of mavlink-router", r->file,
-	    part->line, part->type);
+	/* mavlink-router ignores it. */
+	draft_block(r->d, part->line);
+	draft_lost(r->d, part->line, part->type,
+	    "this section is not known, and mavlink-router ignores it");
+	return 0;
 }
 
 static int
@@ -390,8 +392,12 @@ write_parts(struct router *r, const struct parts *parts)
 		    (e = write_endpoint(r, &parts->at[i])) < 0)
 			return e;
 	if (first == NULL && r->endpoints == 0)
-		return error_fail(
-		    r->err, -EINVAL, "%s: there is no section in it", r->file);
+		return parts->n == 0
+		    ? error_fail(r->err, -EINVAL,
+			  "%s: there is no section in it", r->file)
+		    : error_fail(r->err, -EINVAL,
+			  "%s:%d: [%.40s] is no section of mavlink-router",
+			  r->file, parts->at[0].line, parts->at[0].type);
 	members_write(&r->members, r->d);
 	return r->members.common.nomem ? -ENOMEM : 0;
 }

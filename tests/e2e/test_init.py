@@ -538,12 +538,14 @@ def test_mavlink_router_nothing_is_lost_silently(convert):
         Port = 5761
         RetryTimeout = 0
         Colour = red
+        [Log]
+        Log = /var/log/flights
         """)
     for line, what in ((3, "ReportStats"), (4, "Log = /var/log/flights"),
                        (5, "57600,115200"), (8, "BlockSrcSysOut = 7"), (9, "RetryTimeout"),
-                       (13, "Colour = red")):
+                       (13, "Colour = red"), (14, "'Log'")):
         made.lost(line, what)
-    assert len(made.warnings) == 6
+    assert len(made.warnings) == 7
 
 
 # --- kplex -------------------------------------------------------------------
