@@ -250,13 +250,13 @@ summarize() {
 say_what_to_try() {
 	printf '\n%sNow try:%s\n\n' "$bold" "$plain"
 	while IFS='|' read -r command what; do
-		printf '  %-53s %s# %s%s\n' "$command" "$dim" "$what" "$plain"
+		printf '  %-49s %s# %s%s\n' "$command" "$dim" "$what" "$plain"
 	done <<-END
 	$given --list-ports|the ports of this machine
-	$given pty:/tmp/left pty:/tmp/right|a pair of virtual ones
-	make demo DEMO_SECONDS=300|the same for longer, and meanwhile:
-	$given_ctl -H 127.0.0.1:$port top|endpoints, routes, tasks; q ends it
-	$given_ctl -H 127.0.0.1:$port watch|each message; Ctrl-C ends it
+	$given pty:/tmp/left pty:/tmp/right|a virtual pair
+	make demo DEMO_SECONDS=300|longer; meanwhile:
+	$given_ctl -H 127.0.0.1:$port top|the whole screen; q ends it
+	$given_ctl -H 127.0.0.1:$port watch|messages; Ctrl-C ends it
 	END
 }
 

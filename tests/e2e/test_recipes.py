@@ -1,6 +1,7 @@
 """Each recipe of README.md, as it is printed there, with real data."""
 import json
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import serial as pyserial
 
 from broker import Mosquitto
 from ctl import CTL
-from harness import expect, free_port, pump, run, wait_for
+from harness import PATIENCE, expect, free_port, pump, run, wait_for
 from readme import RECIPES, Place, blocks, commands, words
 from test_manual import mbpoll, registers, sentence
 from test_modbus import cable, server                       # noqa: F401 (fixtures)
@@ -26,11 +27,31 @@ def named(words_):
     return title
 
 
+def line_of(process):
+    """The next line that a program prints."""
+    assert select.select([process.stdout], [], [], PATIENCE)[0], "it prints nothing"
+    return process.stdout.readline()
+
+
 @pytest.fixture
 def place(directory):
     made = Place(directory)
     yield made
     made.close()
+
+
+@pytest.fixture
+def start():
+    """Starts programs, which are killed in the end."""
+    made = []
+
+    def program(*args, **kwargs):
+        made.append(subprocess.Popen(*args, stdout=subprocess.PIPE, **kwargs))
+        return made[-1]
+    yield program
+    for process in made:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -71,7 +92,8 @@ def test_gps_to_a_plotter_and_three_programs(recipe, place, connect):
 
 
 def test_masters_share_a_modbus_bus(recipe, place, pty, cable, server):   # noqa: F811
-    d = recipe("A Modbus bus")
+    # A busy machine may take long for an answer.
+    d = recipe("A Modbus bus", exchange="modbus\\nanswer_timeout = 10s")
     far = pty("far")
     cable(place.ttys["ttyUSB0"], far)
     server(far, 1)
@@ -105,20 +127,20 @@ def check(data):
     return bytes([value])
 
 
-def test_a_console_with_tls(recipe, place, directory):
+def test_a_console_with_tls(recipe, place, directory, start):
     d = recipe("The console of a board")
     client, = commands(d.title)
-    with subprocess.Popen(words(place.adapt(client)), cwd=directory, stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as console:
-        d.wait_state("board", "up")
-        console.stdin.write(b"help\n")
-        console.stdin.flush()
-        board = place.ttys["ttyUSB0"]
-        expect(board, b"help\n")
-        board.send(b"no help\r\n")
-        assert console.stdout.readline() == b"no help\r\n"
-        assert [row["certificate"] for row in d.json("peers")] == ["alice"]
-        console.terminate()
+    console = start(words(place.adapt(client)), cwd=directory, stdin=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL)
+    d.wait_state("board", "up")
+    console.stdin.write(b"help\n")
+    console.stdin.flush()
+    board = place.ttys["ttyUSB0"]
+    expect(board, b"help\n")
+    board.send(b"no help\r\n")
+    assert line_of(console) == b"no help\r\n"
+    assert [row["certificate"] for row in d.json("peers")] == ["alice"]
+    console.kill()
     d.wait_state("board", "idle")
 
 
@@ -156,19 +178,17 @@ def test_flashing_while_others_watch(recipe, place, connect):
     wait_for(lambda: board.speed() == (115200, 115200))
 
 
-def test_a_meter_to_mqtt(recipe, place, directory):
+def test_a_meter_to_mqtt(recipe, place, directory, start):
     broker = Mosquitto(directory).start()
     place.ports[1883] = broker.port
     try:
         d = recipe("A meter")
         d.settle()
         _, client = commands(d.title)
-        with subprocess.Popen([*words(client), "-p", str(broker.port)],
-                              stdout=subprocess.PIPE) as subscriber:
-            place.ttys["ttyUSB0"].send(b"E=1234.5 kWh\r\n")
-            # It is retained, so the subscriber may come later.
-            topic, message = subscriber.stdout.readline().split(b" ", 1)
-            subscriber.terminate()
+        place.ttys["ttyUSB0"].send(b"E=1234.5 kWh\r\n")
+        # It is retained, so the subscriber may come later.
+        subscriber = start([*words(client), "-p", str(broker.port)])
+        topic, message = line_of(subscriber).split(b" ", 1)
         assert topic == f"meters/{socket.gethostname()}/meter".encode()
         assert json.loads(message)["frame"] == "E=1234.5 kWh"
     finally:
@@ -215,7 +235,7 @@ def test_a_flight_controller_and_ground_stations(recipe, place, connect):
         expect(controller, HEARTBEAT)
 
 
-def test_what_passes_in_wireshark(daemon, pty, directory):
+def test_what_passes_in_wireshark(daemon, pty, directory, start):
     """The commands as they stand, but with tshark in place of wireshark."""
     live, save, replay = commands(named("What passes"))
     port, a, b = free_port(), pty("a"), pty("b")
@@ -224,8 +244,7 @@ def test_what_passes_in_wireshark(daemon, pty, directory):
 
     def shell(command):
         command = command.replace("5010", str(port)).replace("ttybridgectl", CTL)
-        return subprocess.Popen(["sh", "-c", f"exec 2>&1; {command}"], cwd=directory,
-                                stdout=subprocess.PIPE, text=True)
+        return start(["sh", "-c", f"exec 2>&1; {command}"], cwd=directory, text=True)
 
     def captures():
         return [row for row in d.json("ps") if "to end its" in row["label"]]
