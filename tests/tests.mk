@@ -11,7 +11,7 @@ DEPS_TEST = $(DEPS_DEMO) clang clang-format libcmocka-dev python3-pytest \
 	libmodbus-dev python3-crcmod python3-nmea2 python3-pymodbus slirp tshark \
 	libusb-1.0-0 libbluetooth3 libdbus-1-3 avrdude openssl python3-cryptography \
 	prometheus chromium chromium-driver python3-selenium tmux zsh fish \
-	mosquitto mosquitto-clients nats-server git debhelper dpkg-dev lintian
+	mosquitto mosquitto-clients nats-server git debhelper dpkg-dev lintian curl jq
 DEPS_VM = qemu-system-x86 busybox-static cpio python3-pytest python3-serial systemd
 
 deps-demo: deps-build
