@@ -59,8 +59,8 @@ ELSEWHERE = {"$ journalctl -u ttybridge ENDPOINT=ar1\n": "journalctl -u ttybridg
 TESTED = {
     "ttybridged.8": ["$ ttybridged serial:", "$ ttybridged /dev/ttyUSB0", "$ cat gateway.conf",
                      "$ ttybridged pty:", "$ ttybridged --check"],
-    "ttybridgectl.1": ["ttybridgectl ps", "if [ ", "ttybridgectl capture -",
-                       "ttybridgectl -H lab.example"],
+    "ttybridgectl.1": ["ttybridgectl ps", "if [ ", "sudo ttybridgectl doctor",
+                       "ttybridgectl capture -", "ttybridgectl -H lab.example"],
     "ttybridge-control.7": ["$ printf 'get ", "$ printf 'endpoints", "$ (echo watch",
                             "$ echo set", "$ echo json", "$ echo scan"],
     "ttybridge-http.7": ["$ curl", "# (umask", "scrape_configs:"],
@@ -280,6 +280,15 @@ def test_a_script_opens_an_endpoint_again(arduinos):
     sh.run(script)
     ar1.plug()
     d.wait_state("ar1", "up")
+
+
+def test_the_doctor_finds_a_device_that_is_unplugged(arduinos):
+    d, ar1, _, sh = arduinos
+    ar1.unplug()
+    d.wait_state("ar1", "lost")
+    sh.replaced["sudo ttybridgectl"] = f"ttybridgectl -c {d.file}"
+    printed = sh.run(example("ttybridgectl.1", "sudo ttybridgectl doctor"), status=1)
+    assert re.search(r"(?m)^wrong: .*\bar1\b", printed)
 
 
 def is_watching(d):
