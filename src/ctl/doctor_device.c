@@ -265,54 +265,59 @@ check_permission(struct doctor *d)
 
 /* --- other programs --------------------------------------------------------- */
 
-/* What is known to open ports by itself, and how to keep it away; %s: the device. */
+/* What is known to open ports by itself, and the command that keeps it away. */
 static const struct culprit {
-	const char *name, *remedy, *what;
+	const char *name, *what, *command;
+	bool instance; /* the command ends with the name of the device */
 } culprits[] = {
-	{ "ModemManager", "sudo systemctl disable --now ModemManager.service",
-	    "which tries ports for modems" },
-	{ "brltty",
+	{ "ModemManager", "which tries ports for modems",
+	    "sudo systemctl disable --now ModemManager.service", false },
+	{ "brltty", "which tries ports for braille displays",
 	    "sudo systemctl mask --now brltty.service brltty-udev.service",
-	    "which tries ports for braille displays" },
-	{ "agetty", "sudo systemctl disable --now serial-getty@%s.service",
-	    "which offers a login there" },
-	{ "getty", "sudo systemctl disable --now serial-getty@%s.service",
-	    "which offers a login there" },
-	{ "gpsd", "sudo systemctl disable --now gpsd.socket gpsd.service",
-	    "which reads GNSS receivers" },
+	    false },
+	{ "agetty", "which offers a login there",
+	    "sudo systemctl disable --now serial-getty@", true },
+	{ "getty", "which offers a login there",
+	    "sudo systemctl disable --now serial-getty@", true },
+	{ "gpsd", "which reads GNSS receivers",
+	    "sudo systemctl disable --now gpsd.socket gpsd.service", false },
 };
+
+/* who: "ModemManager (pid 812)"; NULL: any other program. */
+static const struct culprit *
+find_culprit(const char *who)
+{
+	for (size_t i = 0; i < NELEM(culprits); i++) {
+		size_t len = strlen(culprits[i].name);
+
+		if (strncmp(who, culprits[i].name, len) == 0 && who[len] == ' ')
+			return &culprits[i];
+	}
+	return NULL;
+}
 
 static void
 found_holder(struct doctor *d, const char *name, const char *device, pid_t pid)
 {
 	char who[96], real[PATH_MAX], where[DOCTOR_TEXT_MAX],
 	    remedy[DOCTOR_TEXT_MAX];
-	const char *what = NULL, *tty;
+	const struct culprit *c;
 
 	holder_name(pid, who, sizeof(who));
+	c = find_culprit(who);
 	if (system_device(device, real, sizeof(real)) < 0)
 		snprintf(real, sizeof(real), "%s", device);
-	tty = strncmp(real, "/dev/", 5) == 0 ? real + 5 : real;
-	format_text(remedy, sizeof(remedy), "sudo kill %d", (int)pid);
-	for (size_t i = 0; i < NELEM(culprits); i++) {
-		size_t len = strlen(culprits[i].name);
-
-		if (strncmp(who, culprits[i].name, len) != 0 || who[len] != ' ')
-			continue;
-		what = culprits[i].what;
-		if (strstr(culprits[i].remedy, "%s") == NULL)
-			format_text(
-			    remedy, sizeof(remedy), "%s", culprits[i].remedy);
-		else
-			format_text(remedy, sizeof(remedy),
-			    "sudo systemctl disable --now"
-			    " serial-getty@%s.service",
-			    tty);
-	}
+	if (c == NULL)
+		format_text(remedy, sizeof(remedy), "sudo kill %d", (int)pid);
+	else if (c->instance)
+		format_text(remedy, sizeof(remedy), "%s%s.service", c->command,
+		    strncmp(real, "/dev/", 5) == 0 ? real + 5 : real);
+	else
+		format_text(remedy, sizeof(remedy), "%s", c->command);
 	fact_where(&d->facts, name, where, sizeof(where));
 	report_finding(&d->report, name, where, remedy,
 	    "%s: %s is held by %s%s%s", name, device, who,
-	    what != NULL ? ", " : "", what != NULL ? what : "");
+	    c != NULL ? ", " : "", c != NULL ? c->what : "");
 }
 
 /* What the daemon says, if the process itself cannot be found. */

@@ -227,11 +227,6 @@ found_unclaimed(struct doctor *d, const char *socket)
 	    socket);
 }
 
-struct claim {
-	const char *socket;
-	bool found;
-};
-
 static bool
 is_claimed(const struct doctor *d, const char *socket)
 {
