@@ -105,6 +105,14 @@ def test_another_program_that_has_the_device_open(pair, directory, name, remedy)
     doctor(d).nothing()
 
 
+def test_the_program_behind_a_pseudo_terminal_is_no_holder(pair):
+    """It may keep the other end open, too, so as not to see a hang-up."""
+    d, a, b = pair()
+    with open(a.slave_name, "rb", buffering=0, opener=lambda path, flags: os.open(
+            path, flags | os.O_NOCTTY)):
+        doctor(d).nothing()
+
+
 def test_a_program_that_the_daemon_waits_for(pty, daemon, directory):
     a, b = pty("a"), pty("b")
     lock = "import fcntl, sys, time; fcntl.flock(0, fcntl.LOCK_EX); print(flush=True); " \

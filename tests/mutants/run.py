@@ -255,8 +255,8 @@ def targets(tests):
     want = set()
     for test in tests:
         want |= {f"build/san/{test}"} if test.startswith("unit/") else \
-            {"build/san/ttybridged", "build/san/ttybridge-tls.so", "build/fault.so",
-             "build/libnss_ttybridge.so.2"}
+            {"build/san/ttybridged", "build/san/ttybridgectl", "build/san/ttybridge-tls.so",
+             "build/fault.so", "build/libnss_ttybridge.so.2"}
     return sorted(want)
 
 
