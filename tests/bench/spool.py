@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """
-A spool beside a plain loop in C that appends and syncs in the same way, in turn: lines of 64 bytes
-from a Unix socket to the disk, and from there to a Unix socket.
+A spool beside a plain loop in C that appends, records how far it is, and syncs in the same way, in
+turn: lines of 64 bytes from a Unix socket to the disk, and from there to a Unix socket.
 
     spool.py [--rounds N] [--lines N] [--directory DIR]
 
@@ -80,7 +80,8 @@ def loop(directory, data, n):
     p.wait()
     s.close()
     path.unlink()
-    file.unlink()
+    for each in directory.glob("loop.data*"):
+        each.unlink()
     return into, out
 
 

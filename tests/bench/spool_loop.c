@@ -5,6 +5,9 @@
  *						record to the file, and syncs it once a second
  *	spool_loop out ADDRESS FILE COUNT	reads the records and writes the lines to a socket
  *
+ * As the daemon does, the second one records in another file how far it is, and syncs that before
+ * it reads more than 1M beyond it: so much may be sent again after a loss of power.
+ *
  * A record has a head of 32 bytes with a CRC-32, as those of the daemon.
  */
 #include <sys/socket.h>
@@ -23,6 +26,7 @@
 
 #define READ_SIZE (60 * 1024)
 #define HEAD 32
+#define AHEAD (1024 * 1024)
 
 static uint8_t in[2 * READ_SIZE], out[4 * READ_SIZE];
 
@@ -103,14 +107,24 @@ take_in(int sock, int file, uint64_t count)
 }
 
 static void
-give_out(int sock, int file, uint64_t count)
+record(int ledger, uint64_t position)
+{
+	if (pwrite(ledger, &position, sizeof(position), 0) < 0 ||
+	    fdatasync(ledger) < 0)
+		err(1, "the ledger");
+}
+
+static void
+give_out(int sock, int file, int ledger, uint64_t count)
 {
 	size_t held = 0, made, at;
-	uint64_t number = 0;
+	uint64_t number = 0, position = 0, recorded = 0;
 	uint32_t len, crc;
 	ssize_t n;
 
 	while (number < count) {
+		if (position + READ_SIZE > recorded + AHEAD)
+			record(ledger, recorded = position);
 		if ((n = read(file, in + held, READ_SIZE)) <= 0)
 			errx(1, "the file has ended");
 		held += (size_t)n;
@@ -126,9 +140,22 @@ give_out(int sock, int file, uint64_t count)
 			out[made++] = '\n';
 			number++;
 		}
+		position += at;
 		memmove(in, in + at, held -= at);
 		write_all(sock, out, made);
 	}
+}
+
+static int
+open_ledger(const char *file)
+{
+	char path[512];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s.ledger", file);
+	if ((fd = open(path, O_RDWR | O_CREAT, 0600)) < 0)
+		err(1, "%s", path);
+	return fd;
 }
 
 int
@@ -145,6 +172,7 @@ main(int argc, char **argv)
 	if (strcmp(argv[1], "in") == 0)
 		take_in(sock, file, strtoull(argv[4], NULL, 10));
 	else
-		give_out(sock, file, strtoull(argv[4], NULL, 10));
+		give_out(sock, file, open_ledger(argv[3]),
+		    strtoull(argv[4], NULL, 10));
 	return 0;
 }
