@@ -306,6 +306,10 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	struct mqtt *t = arg;
 
 	(void)fd, (void)what;
+	if (t->stage == MQTT_OPEN && !STAILQ_EMPTY(&t->received)) {
+		link_trigger(&t->ep->link, EV_READ);
+		return;
+	}
 	task_begin(&t->io);
 	t->sent = false;
 	errno = 0;

@@ -4,9 +4,10 @@
  * A callback of the library only notes what it reports; mqtt.c handles that when the
  * library has returned.  So nothing is forwarded, closed or freed inside of the library.
  *
- * In.  While a message waits to be read, or the link is not read because a destination is
+ * In.  While a message waits to be forwarded, or the link is not read because a destination is
  * full, the socket is not read either, if there is a subscription.  Then the broker keeps
- * what is published.
+ * what is published.  Only in the second case libevent does not watch the socket: a message
+ * that waits is forwarded in the next pass of the loop.
  *
  * Out.  The owner passes on frames (submit) as long as there is room in the window, and keeps
  * them until they are reported as delivered: with QoS 0 when the message was written to the
@@ -237,7 +238,7 @@ mqtt_reads(const struct mqtt *t)
 {
 	if (t->stage != MQTT_OPEN || mqtt_conf_of(t)->subscribe == NULL)
 		return true;
-	return t->ep->link.reading && STAILQ_EMPTY(&t->received);
+	return t->ep->link.reading;
 }
 
 void
