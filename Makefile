@@ -263,7 +263,7 @@ help:
 	@echo 'make mutants       plant faults; the tests named for each must detect it (ONLY=WORD)'
 	@echo 'make fuzz T=60     each fuzz target, for T seconds (FRAMING=NAME, each)'
 	@echo 'make soak T=1800   everything at once, for a long time (SEED=, FLAVOUR=san)'
-	@echo 'make fleet T=60     many daemons and a broker that is stopped (HOSTS=, PTYS=, SEED=)'
+	@echo 'make fleet T=60    many daemons and a broker that is stopped (HOSTS=, PTYS=, SEED=)'
 	@echo 'make man-tables    write the tables of keys and commands into the manual pages'
 	@echo 'make install       (DESTDIR=, PREFIX=, SYSCONFDIR=, UNITDIR=, EXTCAPDIR=); uninstall'
 	@echo 'make deb, dist     a Debian package with its source, a source archive, in build/'
