@@ -28,6 +28,13 @@ def directory(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def state_directory(directory, monkeypatch):
+    """The state_dir of every daemon that names none; it is the daemon that creates it."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(directory / "default-state"))
+    return directory / "default-state"
+
+
 @pytest.fixture
 def pty(directory):
     """Makes serial devices: pty("a") is linked as directory/a."""
