@@ -99,3 +99,16 @@ network_error(int e, char *buf, size_t size)
 	}
 	return buf;
 }
+
+void
+sandbox_append_bind_hint(struct error *err, int e)
+{
+	if (e == EACCES)
+		error_append(err,
+		    "; a port below 1024 needs the capability"
+		    " CAP_NET_BIND_SERVICE (AmbientCapabilities= of a systemd"
+		    " unit)");
+	else if (e == EADDRNOTAVAIL)
+		error_append(
+		    err, "; no interface of this machine has this address");
+}

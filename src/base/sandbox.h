@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#include "error.h"
+
 /* Enough for any network_error(). */
 #define NETWORK_ERROR_MAX 384
 
@@ -15,5 +17,8 @@
  * Returns buf.
  */
 const char *network_error(int e, char *buf, size_t size);
+
+/* Appends what to do if bind() to an IP address failed with e, where that is known. */
+void sandbox_append_bind_hint(struct error *err, int e);
 
 #endif

@@ -98,8 +98,8 @@ pty_check(struct endpoint_conf *conf, struct error *err)
 
 	if (link == NULL || link[0] == '/')
 		return 0;
-	return error_fail(
-	    err, -EINVAL, "link '%s' is not an absolute path", link);
+	return error_fail(err, -EINVAL,
+	    "'link' is '%s', and not a path that starts with '/'", link);
 }
 
 /* --- the symbolic link --------------------------------------------------- */
@@ -122,16 +122,16 @@ may_link(const char *path, struct error *err)
 	}
 	if (!S_ISLNK(st.st_mode))
 		return error_fail(err, -EEXIST,
-		    "%s is there and is no symbolic link;"
-		    " it is not replaced",
+		    "%s is there and is no symbolic link; write another"
+		    " path, or remove it",
 		    path);
 	n = readlink(path, target, sizeof(target) - 1);
 	target[n < 0 ? 0 : n] = '\0';
 	if (strncmp(target, SLAVES, strlen(SLAVES)) == 0 || stat(path, &st) < 0)
 		return 0;
 	return error_fail(err, -EEXIST,
-	    "%s is a link to %s, which is no pseudo-terminal;"
-	    " it is not replaced",
+	    "%s is a link to %s, which is no pseudo-terminal; write another"
+	    " path, or remove it",
 	    path, target);
 }
 
@@ -345,12 +345,12 @@ set_owner(int slave, const struct pty_conf *conf, struct error *err)
 
 	if (conf->group != NULL) {
 		if ((gr = getgrnam(conf->group)) == NULL)
-			return error_fail(
-			    err, -ENOENT, "there is no group %s", conf->group);
+			return error_fail(err, -ENOENT,
+			    "there is no group '%s'", conf->group);
 		if (fchown(slave, (uid_t)-1, gr->gr_gid) < 0) {
 			r = -errno;
 			return error_fail(err, r,
-			    "cannot give it to group %s: %s%s", conf->group,
+			    "cannot give it to group '%s': %s%s", conf->group,
 			    strerror(-r),
 			    r == -EPERM ? " (is the user in that group?)" : "");
 		}

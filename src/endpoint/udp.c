@@ -87,8 +87,11 @@ cannot_receive(const struct address *from, int e, struct error *err)
 	if (e == EADDRINUSE && from != NULL) {
 		error_append(err, "in use, ");
 		holder_of_port(true, address_port(sa(from)), err);
-	} else
+	} else {
 		error_append(err, "%s", network_error(e, why, sizeof(why)));
+		if (from != NULL)
+			sandbox_append_bind_hint(err, e);
+	}
 }
 
 /* Creates a socket.  If from is not NULL, binds it to *from and stores the resulting
@@ -217,7 +220,8 @@ apply_send_to(struct endpoint *ep, const struct udp_conf *conf)
 		return r;
 	if (socket_family(&a) != open_family(ep->impl))
 		return error_fail(&ep->error, -EAFNOSUPPORT,
-		    "'send_to' needs a socket of another kind");
+		    "'send_to' cannot change between IPv4 and IPv6 while it"
+		    " runs; change the file and reload");
 	set_address(ep, &a);
 	return set_partners(ep, &a);
 }

@@ -95,13 +95,13 @@ welcome(struct listener *l, int fd, const struct sockaddr *sa, const char *peer)
 {
 	if (!address_is_loopback(sa) && !networks_hold(l->conf.allow, sa)) {
 		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
-		    "%s is not among those that 'allow' names", peer);
+		    "%s refused: it is not among those of 'allow'", peer);
 		return false;
 	}
 	if (l->clients >= l->conf.max_clients &&
 	    (l->conf.make_room == NULL || !l->conf.make_room(l->arg))) {
 		log_limited(&l->limit, LOG_WARNING, l->conf.about, l->conf.name,
-		    "%s is one too many: max_clients is %u", peer,
+		    "%s refused: max_clients = %u are connected already", peer,
 		    l->conf.max_clients);
 		if (l->conf.full != NULL)
 			send(fd, l->conf.full, strlen(l->conf.full),

@@ -19,11 +19,6 @@
 #include "sandbox.h"
 
 #define BACKLOG 128
-#define PRIVILEGED                                                      \
-	"; a port below 1024 needs the capability CAP_NET_BIND_SERVICE" \
-	" (AmbientCapabilities= of a systemd unit), or a socket unit"   \
-	" that listens on it (ListenStream=)"
-
 /* --- opening ------------------------------------------------------------- */
 
 static const char *
@@ -48,8 +43,8 @@ remove_stale(const struct listener *l, struct error *err)
 		return 0;
 	if (!S_ISSOCK(st.st_mode))
 		return error_fail(err, -EEXIST,
-		    "%s is there and is no socket; it is not"
-		    " replaced",
+		    "%s is there and is no socket; write another path, or"
+		    " remove it",
 		    unix_path(l));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -162,8 +157,11 @@ bind_socket(struct listener *l, struct error *err)
 	} else if (!error_is_set(err)) {
 		error_set(err, "cannot listen on %s: %s", l->address,
 		    network_error(-r, why, sizeof(why)));
+		sandbox_append_bind_hint(err, -r);
 		if (r == -EACCES)
-			error_append(err, PRIVILEGED);
+			error_append(err,
+			    ", or a socket unit that listens on it"
+			    " (ListenStream=)");
 	}
 	if (fd >= 0)
 		close(fd);

@@ -279,6 +279,7 @@ def test_one_client_more_than_max_clients_is_closed(pty, daemon, connect):
         pump([more], lambda: more.eof)
         assert more.take() == b""
     assert d.number("lan/refused") == 5
+    assert "refused: max_clients = 2 are connected already" in d.stderr()
     a.send(b"for two\n")
     expect(one, b"for two\n", [a])
     expect(two, b"for two\n", [a])

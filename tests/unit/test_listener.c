@@ -217,6 +217,22 @@ a_port_that_needs_a_capability_is_an_error_that_names_it(void **state)
 }
 
 static void
+an_address_of_no_interface_is_an_error_that_says_so(void **state)
+{
+	struct listener_conf conf = { 0 };
+	struct listener *other = NULL;
+
+	(void)state;
+	/* TEST-NET-1 of RFC 5737. */
+	assert_int_equal(
+	    start("192.0.2.1:5011", &conf, &other), -EADDRNOTAVAIL);
+	assert_null(other);
+	assert_string_equal(err.text,
+	    "cannot listen on 192.0.2.1:5011: Cannot assign requested address;"
+	    " no interface of this machine has this address");
+}
+
+static void
 a_unix_socket_comes_and_goes(void **state)
 {
 	struct listener_conf conf = { .mode = 0622 };
@@ -523,6 +539,7 @@ main(void)
 		TEST(one_client_too_many_is_told_and_closed),
 		TEST(a_port_in_use_is_an_error_with_a_sentence),
 		TEST(a_port_that_needs_a_capability_is_an_error_that_names_it),
+		TEST(an_address_of_no_interface_is_an_error_that_says_so),
 		TEST(a_unix_socket_comes_and_goes),
 		TEST(a_group_may_connect_without_a_mode),
 		TEST(a_group_that_is_not_there_leaves_nothing_behind),

@@ -396,7 +396,8 @@ test_mode_and_group(void **state)
 	endpoint_free(ep);
 	ep = make_endpoint(&endpoint_pty, nobody);
 	endpoint_start(ep);
-	assert_string_equal(ep->error.text, "there is no group no-such-group");
+	assert_string_equal(
+	    ep->error.text, "there is no group 'no-such-group'");
 	endpoint_free(ep);
 }
 
