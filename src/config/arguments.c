@@ -86,14 +86,19 @@ unknown_type(struct words *w, const char *word, size_t len)
 	}
 	if ((near = hint_type(type, types)) == NULL)
 		near = nearest(type, types);
-	if (near != NULL)
+	if (strncmp(type, "tty", 3) == 0)
+		fault_add(w->faults, CONFIG_WORDS, w->number,
+		    "'%s' is not a path; did you mean '/dev/%s'?", w->quote,
+		    type);
+	else if (near != NULL)
 		fault_add(w->faults, CONFIG_WORDS, w->number,
 		    "'%s' has an unknown type; did you mean '%s'?", w->quote,
 		    near);
 	else
 		fault_add(w->faults, CONFIG_WORDS, w->number,
 		    "'%s' is neither TYPE:ADDRESS nor the path of a device,"
-		    " such as /dev/ttyACM0",
+		    " such as /dev/ttyACM0; ttybridged --list-ports lists the"
+		    " devices",
 		    w->quote);
 }
 

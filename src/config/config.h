@@ -64,6 +64,11 @@ const struct key *control_conf_keys(const struct control_conf *conf);
  */
 int control_conf_load(struct control_conf *conf, struct error *err);
 void control_conf_free(struct control_conf *conf);
+
+/* Writes its section, such as "[control full]"; the name of a section without one is its
+ * type.  Returns buf. */
+const char *control_conf_where(
+    const struct control_conf *conf, char *buf, size_t size);
 /* The key 'framing' of every endpoint, offset into struct framing_conf. */
 extern const struct key framing_key[];
 

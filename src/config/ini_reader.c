@@ -300,7 +300,9 @@ read_head(struct reader *r, char *line)
 	if (type == NULL || more != NULL || strchr(";#", *end) == NULL) {
 		r->sections->lost++;
 		fault_add(r->faults, r->file, r->line,
-		    "'%s' is not the head of a section: [TYPE NAME]", quote);
+		    "'%s' is not the head of a section; write [TYPE NAME], "
+		    "such as [serial ar1]",
+		    quote);
 		return;
 	}
 	r->skipping = false;

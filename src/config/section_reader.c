@@ -466,7 +466,7 @@ reading_name(
 		strchr(".-", *given) != NULL))
 		fault_add(rd->faults, rd->file, rd->section->line,
 		    "%s: a name has at most %d letters, digits, '_', '.' and"
-		    " '-', and begins with none of the last two",
+		    " '-', and begins with a letter, a digit or '_'",
 		    rd->where, ENDPOINT_NAME_MAX - 1);
 	if (given == NULL)
 		given = otherwise == NULL ? "" : otherwise;

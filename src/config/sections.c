@@ -61,7 +61,7 @@ check_group(struct reading *rd, const char *group)
 	if (found != NULL || (r != 0 && r != ENOENT && r != ESRCH))
 		return;
 	error_set(&err,
-	    "group: there is no group '%s'; `getent group` lists them",
+	    "'group': there is no group '%s'; `getent group` lists them",
 	    config_quote(group, quote, sizeof(quote)));
 	reading_failed(rd, err.text);
 }
@@ -80,7 +80,7 @@ check_control_tls(struct reading *rd, struct control_conf *conf, bool is_unix)
 		    " certificates, and tls = yes");
 	else if (conf->tls.on && conf->access == ACCESS_FULL)
 		reading_failed(rd,
-		    "'access' = full is for ports without TLS; write full ="
+		    "access = full is for ports without TLS; write full ="
 		    " NAME with the names of certificates");
 	else if (tls_check(&conf->tls, true, &err) < 0 ||
 	    tls_load(&conf->tls, true, &conf->context, &err) < 0)
@@ -102,7 +102,7 @@ check_control(struct reading *rd, struct control_conf *conf)
 	if (address_parse(conf->listen, &address, &err) != 0) {
 		struct error why;
 
-		error_set(&why, "listen: %.400s", err.text);
+		error_set(&why, "'listen': %.400s", err.text);
 		reading_failed(rd, why.text);
 		return;
 	}
@@ -155,12 +155,12 @@ check_http(struct reading *rd, struct control_conf *conf)
 	}
 	if (address_is_path(conf->listen)) {
 		reading_failed(rd,
-		    "'listen' is a TCP address in a [http], such as"
+		    "'listen' is a path, and not a TCP address, such as"
 		    " 127.0.0.1:9110");
 		return;
 	}
 	if (address_parse_host_port(conf->listen, &address, &why) != 0) {
-		error_set(&err, "listen: %.400s", why.text);
+		error_set(&err, "'listen': %.400s", why.text);
 		reading_failed(rd, err.text);
 		return;
 	}
@@ -170,7 +170,7 @@ check_http(struct reading *rd, struct control_conf *conf)
 	check_hosts(rd, conf->hosts);
 	if (conf->access == ACCESS_FULL && conf->token_file == NULL)
 		reading_failed(rd,
-		    "'access' = full needs 'token_file', a file with the token"
+		    "access = full needs 'token_file', a file with the token"
 		    " that requests have to carry");
 	if (tls_check(&conf->tls, true, &err) < 0 ||
 	    tls_load(&conf->tls, true, &conf->context, &err) < 0 ||

@@ -241,7 +241,7 @@ control_conf_load(struct control_conf *conf, struct error *err)
 		return 0;
 	n = read_token(conf, text, sizeof(text) - 1);
 	if (n < 0 && n != -EFBIG)
-		return error_fail(err, (int)n, "token_file '%.200s': %s",
+		return error_fail(err, (int)n, "'token_file': %.200s: %s",
 		    conf->token_file, strerror((int)-n));
 	text[MAX(n, (ssize_t)0)] = '\0';
 	for (ssize_t i = 0; i < n; i++)
@@ -249,11 +249,21 @@ control_conf_load(struct control_conf *conf, struct error *err)
 			n = 0;
 	if (n < TOKEN_MIN || n > TOKEN_MAX)
 		return error_fail(err, -EINVAL,
-		    "token_file '%.200s' is not one line of %d to %d printable"
+		    "'token_file': %.200s is not one line of %d to %d printable"
 		    " characters without blanks, such as `openssl rand -hex 32`"
 		    " makes",
 		    conf->token_file, TOKEN_MIN, TOKEN_MAX);
 	return replace_string(&conf->token, text);
+}
+
+const char *
+control_conf_where(const struct control_conf *conf, char *buf, size_t size)
+{
+	if (strcmp(conf->type, conf->name) == 0)
+		snprintf(buf, size, "[%s]", conf->type);
+	else
+		snprintf(buf, size, "[%s %s]", conf->type, conf->name);
+	return buf;
 }
 
 void

@@ -332,24 +332,13 @@ warn_endpoint(struct warner *w, unsigned number)
 	warn_keys(w, e);
 }
 
-/* "[http web]"; a section without a name has its type for a name. */
-static const char *
-control_where(const struct control_conf *c, char *buf, size_t size)
-{
-	if (strcmp(c->type, c->name) == 0)
-		snprintf(buf, size, "[%s]", c->type);
-	else
-		snprintf(buf, size, "[%s %s]", c->type, c->name);
-	return buf;
-}
-
 static void
 warn_control(struct warner *w, const struct control_conf *c)
 {
 	struct error why = { "" };
 	char where[2 * ENDPOINT_NAME_MAX];
 
-	control_where(c, where, sizeof(where));
+	control_conf_where(c, where, sizeof(where));
 	tls_warn(&c->tls, c->context, &why);
 	if (error_is_set(&why))
 		warning_add(
@@ -443,8 +432,8 @@ warn_paths(struct warner *w, const char *file)
 		const struct control_conf *c = w->c->controls[i];
 
 		warn_path(w, c->file, c->line,
-		    control_where(c, where, sizeof(where)), c->name, "listen",
-		    c->listen);
+		    control_conf_where(c, where, sizeof(where)), c->name,
+		    "listen", c->listen);
 	}
 }
 

@@ -269,8 +269,8 @@ check_brokers(const struct mqtt_conf *mqtt, struct error *err)
 	char address[CONNECTOR_HOST_MAX + 8];
 
 	if (mqtt->broker == NULL)
-		return error_fail(
-		    err, -EINVAL, "'broker = HOST:PORT' is missing");
+		return error_fail(err, -EINVAL,
+		    "needs 'broker', such as broker = broker.example:1883");
 	if (mqtt_list(mqtt->broker, &list) < 0)
 		return error_fail(err, -EINVAL,
 		    "'broker' has more than %d addresses", MQTT_LIST_MAX);

@@ -294,7 +294,7 @@ check_device(const struct serial_conf *serial, struct error *err)
 
 	if (address != NULL && !connector_is_address(address))
 		error_set(err,
-		    "device '%s' is not " REMOTE_SCHEME
+		    "'device': '%s' is not " REMOTE_SCHEME
 		    "HOST:PORT, such as " REMOTE_SCHEME "192.168.1.7:2217",
 		    device);
 	else if (address != NULL && local != NULL)
@@ -306,15 +306,17 @@ check_device(const struct serial_conf *serial, struct error *err)
 		return 0;
 	else if (strstr(device, "://") != NULL)
 		error_set(err,
-		    "device '%s' is neither a path nor " REMOTE_SCHEME
+		    "'device': '%s' is neither a path nor " REMOTE_SCHEME
 		    "HOST:PORT; a TCP connection without RFC 2217 is a"
 		    " [tcp-client]",
 		    device);
 	else
 		error_set(err,
 		    strncmp(device, "tty", 3) == 0
-			? "device '%s' is not a path; did you mean '/dev/%s'?"
-			: "device '%s' is not a path; ttybridged --list-ports"
+			? "'device': '%s' is not a path; did you mean "
+			  "'/dev/%s'?"
+			: "'device': '%s' is not a path; ttybridged "
+			  "--list-ports"
 			  " lists the devices",
 		    device, device);
 	return -EINVAL;
@@ -326,7 +328,8 @@ serial_check_keys(const struct serial_conf *serial, struct error *err)
 	struct usb_id id;
 
 	if (serial->device == NULL && serial->usb == NULL)
-		error_set(err, "'device' is missing (or 'usb')");
+		error_set(err,
+		    "needs 'device' or 'usb', such as device = /dev/ttyACM0");
 	else if (serial->device != NULL && serial->usb != NULL)
 		error_set(err, "'device' and 'usb' exclude each other");
 	else if (serial->device != NULL && serial->device[0] != '/' &&
@@ -334,22 +337,24 @@ serial_check_keys(const struct serial_conf *serial, struct error *err)
 		return -EINVAL;
 	else if (serial->usb != NULL && usb_id_parse(serial->usb, &id) < 0)
 		error_set(err,
-		    "usb '%s' is not VID:PID or"
+		    "'usb': '%s' is not VID:PID or"
 		    " VID:PID:SERIAL, such as 2341:0043",
 		    serial->usb);
 	else if (serial->rs485 && serial->line.flow == FLOW_RTSCTS)
 		error_set(err,
-		    "rs485 and flow = rtscts exclude each"
+		    "'rs485' and flow = rtscts exclude each"
 		    " other: both use RTS");
 	else if (serial->rs485 && serial->rts != LINE_KEEP)
 		error_set(err,
-		    "rs485 and rts exclude each other: the"
-		    " driver moves RTS");
+		    "'rs485' and 'rts' exclude each other: the"
+		    " driver sets RTS");
 	else if (!serial_reset_allowed(serial, serial->reset, err))
 		return -EINVAL;
 	else if (serial->rs485_delay_before % NSEC_PER_MSEC != 0 ||
 	    serial->rs485_delay_after % NSEC_PER_MSEC != 0)
-		error_set(err, "RS-485 delays are in whole milliseconds");
+		error_set(err,
+		    "'rs485_delay_before' and 'rs485_delay_after' are whole"
+		    " milliseconds, such as 2ms");
 	else
 		return 0;
 	return -EINVAL;

@@ -202,8 +202,8 @@ client_check(struct endpoint_conf *conf, struct error *err)
 	const struct client_conf *client = conf->type_conf;
 
 	if (client->connect == NULL)
-		return error_fail(
-		    err, -EINVAL, "'connect = HOST:PORT' is missing");
+		return error_fail(err, -EINVAL,
+		    "needs 'connect', such as connect = 192.168.1.7:5011");
 	if (client->tcp.protocol == PROTOCOL_RFC2217)
 		return error_fail(err, -EINVAL,
 		    "protocol = rfc2217 is that of a server; a port of another"

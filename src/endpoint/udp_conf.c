@@ -297,8 +297,9 @@ udp_check(struct endpoint_conf *conf, struct error *err)
 		return error_fail(err, -EINVAL,
 		    "'multicast' needs 'listen', such as listen = *:5010");
 	if (udp->listen == NULL && udp->send_to == NULL)
-		return error_fail(
-		    err, -EINVAL, "needs 'listen' or 'send_to', or both");
+		return error_fail(err, -EINVAL,
+		    "needs 'listen' or 'send_to', or both, such as send_to = "
+		    "192.168.1.7:5010");
 	if ((r = udp_addresses(udp, &a, err)) < 0 ||
 	    (r = check_addresses(udp, &a, err)) < 0)
 		return r;

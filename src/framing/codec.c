@@ -43,7 +43,7 @@ rule_check_range(struct framing_conf *conf, struct error *err)
 	if (conf->checksum_from == FROM_PAYLOAD ||
 	    conf->checksum != CHECKSUM_NONE)
 		return 0;
-	return error_fail(err, -EINVAL, "checksum_from needs 'checksum'");
+	return error_fail(err, -EINVAL, "'checksum_from' needs 'checksum'");
 }
 
 bool

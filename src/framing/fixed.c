@@ -49,15 +49,15 @@ fixed_check(struct framing_conf *conf, struct error *err)
 		    "the bytes of every frame");
 	else if (conf->frame_size <= sum)
 		error_set(err,
-		    "frame_size leaves no room for a payload "
+		    "'frame_size' leaves no room for a payload "
 		    "in front of the checksum");
 	else if (conf->frame_size > conf->max_frame + sum)
 		error_set(err,
-		    "frame_size is over max_frame; "
-		    "make max_frame larger");
+		    "'frame_size' is over 'max_frame'; "
+		    "make 'max_frame' larger");
 	else if (conf->frame_size < conf->sync.len + sum)
 		error_set(err,
-		    "frame_size has to be at least %u, for the sync bytes "
+		    "'frame_size' has to be at least %u, for the sync bytes "
 		    "and the checksum",
 		    (unsigned)(conf->sync.len + sum));
 	else

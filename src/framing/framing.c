@@ -164,15 +164,16 @@ checksum_check(const struct framing_conf *conf, struct error *err)
 
 	if (stray != NULL)
 		error_set(
-		    err, "%s is for 'checksum' crc8 or crc16 only", stray);
+		    err, "'%s' is for checksum = crc8 or crc16 only", stray);
 	else if (params->complement != COMPLEMENT_NONE &&
 	    !checksum_is_sum(conf->checksum))
 		error_set(err,
-		    "checksum_complement is for 'checksum' xor8, sum8 or "
+		    "'checksum_complement' is for checksum = xor8, sum8 or "
 		    "sum16 only");
 	else if (conf->checksum == CHECKSUM_CRC8 &&
 	    (params->poly | params->init | params->xor_out) > 0xff)
-		error_set(err, "%s has more than the 8 bits of 'checksum' crc8",
+		error_set(err,
+		    "'%s' has more than the 8 bits of checksum = crc8",
 		    params->poly > 0xff	      ? "checksum_poly"
 			: params->init > 0xff ? "checksum_init"
 					      : "checksum_xor");

@@ -199,19 +199,19 @@ length_check(struct framing_conf *conf, struct error *err)
 
 	if (conf->length_offset > conf->max_frame)
 		error_set(err,
-		    "length_offset is over max_frame, so that no "
-		    "frame is short enough");
+		    "'length_offset' is over 'max_frame', so that no "
+		    "frame is short enough; make 'max_frame' larger");
 	else if (conf->length_mask != UINT32_MAX &&
 	    conf->length_mask >> 8 * bytes != 0)
 		error_set(err,
-		    "length_mask has more bits than a length field of %u "
-		    "byte%s; make length_size larger",
+		    "'length_mask' has more bits than a length field of "
+		    "%u byte%s; make 'length_size' larger",
 		    bytes, bytes == 1 ? "" : "s");
 	else if (MIN(conf->length_mask, UINT32_MAX >> (32 - 8 * bytes)) >>
 		conf->length_shift ==
 	    0)
 		error_set(
-		    err, "length_shift leaves nothing of the length field");
+		    err, "'length_shift' leaves nothing of the length field");
 	else
 		return rule_check_range(conf, err);
 	return -EINVAL;

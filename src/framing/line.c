@@ -223,7 +223,7 @@ delimiter_check(struct framing_conf *conf, struct error *err)
 	else if (conf->trailer > 0 &&
 	    conf->delimiter.len + conf->trailer > conf->max_frame)
 		error_set(err,
-		    "max_frame has no room for the delimiter and the %u "
+		    "'max_frame' has no room for the delimiter and the %u "
 		    "bytes of its trailer",
 		    (unsigned)conf->trailer);
 	else

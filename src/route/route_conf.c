@@ -515,7 +515,7 @@ check_prefer(const struct route_conf *conf, struct error *err)
 	list_word(&list, &len);
 	if (list_word(&list, &len) == NULL)
 		return error_fail(err, -EINVAL,
-		    "'prefer' = %s needs two or more endpoints in '%s', in the"
+		    "prefer = %s needs two or more endpoints in '%s', in the"
 		    " order of preference",
 		    prefer_words[conf->prefer], prefer_words[conf->prefer]);
 	return 0;

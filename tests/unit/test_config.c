@@ -496,8 +496,15 @@ faults_of_words_quote_them(void **state)
 	    "command line:1: 'sreial:/dev/ttyS0' has an unknown type; did you"
 	    " mean 'serial'?");
 	assert_string_equal(bad_word("ttyS0"),
-	    "command line:1: 'ttyS0' is neither TYPE:ADDRESS nor the path of a"
-	    " device, such as /dev/ttyACM0");
+	    "command line:1: 'ttyS0' is not a path; did you mean"
+	    " '/dev/ttyS0'?");
+	assert_string_equal(bad_word("ttyUSB0,baud=9600"),
+	    "command line:1: 'ttyUSB0,baud=9600' is not a path; did you mean"
+	    " '/dev/ttyUSB0'?");
+	assert_string_equal(bad_word("modem"),
+	    "command line:1: 'modem' is neither TYPE:ADDRESS nor the path of a"
+	    " device, such as /dev/ttyACM0; ttybridged --list-ports lists the"
+	    " devices");
 	assert_string_equal(bad_word("route:a,from=b"),
 	    "command line:1: 'route:a,from=b': a [route] section is only"
 	    " possible in a file, which -c FILE adds to the endpoints on the"
@@ -511,7 +518,8 @@ faults_of_words_quote_them(void **state)
 	    "command line:1: 'echo,name=a,name=b' has two names");
 	assert_string_equal(bad_word("echo,name=a/b"),
 	    "command line:1: 'echo,name=a/b': a name has at most 31 letters,"
-	    " digits, '_', '.' and '-', and begins with none of the last two");
+	    " digits, '_', '.' and '-', and begins with a letter, a digit or "
+	    "'_'");
 	assert_string_equal(bad_word("/dev/ttyS0,device=/dev/ttyS1"),
 	    "command line:1: key 'device' twice in"
 	    " '/dev/ttyS0,device=/dev/ttyS1'");

@@ -497,7 +497,7 @@ test_faults(void **state)
 		const char *keys[7];
 		const char *fault;
 	} cases[] = {
-		{ { NULL }, "'device' is missing" },
+		{ { NULL }, "needs 'device' or 'usb'" },
 		{ { "device", "/dev/x", "usb", "1:2" }, "exclude each other" },
 		{ { "device", "ttyS0" }, "did you mean '/dev/ttyS0'?" },
 		{ { "device", "COM1" }, "--list-ports lists the devices" },
@@ -507,7 +507,7 @@ test_faults(void **state)
 		{ { "device", "/dev/x", "rs485", "yes", "flow", "rtscts" },
 		    "both use RTS" },
 		{ { "device", "/dev/x", "rs485", "yes", "rts", "on" },
-		    "the driver moves RTS" },
+		    "the driver sets RTS" },
 		{ { "device", "/dev/x", "rs485_delay_after", "1.5ms" },
 		    "whole milliseconds" },
 		{ { "device", "/dev/x", "rs485_delay_after", "2ms" }, NULL },
