@@ -2,6 +2,8 @@
  * openssl_context: the files of a section: its certificate, its key, and the CAs that it
  * trusts.
  */
+#include <sys/stat.h>
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -68,7 +70,11 @@ fail_file(
     struct error *err, const char *key, const char *path, const char *wanted)
 {
 	char kind[64];
+	struct stat st;
 
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return openssl_fail(err, -EISDIR, "'%s': %.200s: %s", key, path,
+		    strerror(EISDIR));
 	if (access(path, R_OK) < 0 || holds(path, wanted, kind, sizeof(kind)))
 		return openssl_fail(err, -EINVAL, "'%s': %.200s: %s", key, path,
 		    openssl_reason());

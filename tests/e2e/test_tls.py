@@ -830,6 +830,7 @@ def test_files_are_read_by_check(directory, ca):
         (locked, {}, f"'tls_key': {locked[1]}: it is encrypted; write it without a passphrase"),
         (good, dict(tls_ca=directory / "none"),
          f"'tls_ca': {directory}/none: No such file or directory"),
+        (good, dict(tls_ca=directory), f"'tls_ca': {directory}: Is a directory"),
         (late, {}, f"'tls_cert': {late[0]}: it expired on "),
     ]
     for certificate, keys, why in cases:
