@@ -170,8 +170,9 @@ fail_unknown(struct call *call, const char *path)
 	call_fail(call, ENOENT, "unknown attribute '%.96s'", path);
 	if (*object == '\0' && bridge_find(call->bridge, name) != NULL)
 		return call_fail(call, ENOENT,
-		    "unknown attribute '%.96s', but an endpoint: list %s", path,
-		    name);
+		    "unknown attribute '%.96s'; it is an endpoint, whose"
+		    " attributes 'list %s' lists",
+		    path, name);
 	if ((node = bridge_find(call->bridge, object)) != NULL &&
 	    fail_key(call, node->endpoint->conf, path, name))
 		return -ENOENT;

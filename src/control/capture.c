@@ -92,10 +92,14 @@ load_library(struct error *err)
 		return 0;
 	if ((lib.handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)) == NULL)
 		return error_fail(err, -ELIBACC,
-		    "libpcap is not there to write it: %s", dlerror());
+		    "a capture needs libpcap, which cannot be loaded (Debian:"
+		    " apt install libpcap0.8): %.200s",
+		    dlerror());
 	for (size_t i = 0; i < NELEM(symbols); i++) {
 		if ((symbol = dlsym(lib.handle, symbols[i].name)) == NULL) {
-			error_set(err, "libpcap is too old: %s", dlerror());
+			error_set(err,
+			    "a capture needs a newer libpcap: %.200s",
+			    dlerror());
 			dlclose(lib.handle);
 			lib.handle = NULL;
 			return -ELIBACC;
@@ -153,7 +157,9 @@ check_file(int fd, const char *file, struct error *err)
 		return fail_errno(file, err);
 	if (st.st_size > 0 && !is_capture(fd))
 		return error_fail(err, -EEXIST,
-		    "'%s' is there already, and is not a capture", file);
+		    "'%s' is there already, and is not a capture; name another"
+		    " file",
+		    file);
 	return ftruncate(fd, 0) < 0 ? fail_errno(file, err) : 0;
 }
 
@@ -197,7 +203,8 @@ check_ring(const char *file, unsigned files, struct error *err)
 		    (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 			(st.st_size > 0 && !is_capture(fd))))
 			r = error_fail(err, -EEXIST,
-			    "'%s' is there already, and is not a capture",
+			    "'%s' is there already, and is not a capture;"
+			    " name another file",
 			    name);
 		else if (record_file_is_written(name))
 			r = fail_written(name, err);

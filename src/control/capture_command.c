@@ -167,7 +167,9 @@ capture_begin(struct call *call)
 		named = *o.file == '/';
 		o.file = path;
 		r = capture_start(call->bridge, &o, &call->err);
-		if (!named)
+		if (named)
+			error_append_directory_hint(&call->err, path, r);
+		else
 			say_state_dir(call, path, r);
 	}
 	if (r < 0)

@@ -116,12 +116,14 @@ is_in_the_way(const struct config *c, const char *listen)
 static int
 open_port(struct control_conf *c, struct control **ret, struct error *err)
 {
+	char where[2 * ENDPOINT_NAME_MAX];
 	struct error why;
 	int r = control_new(
 	    bridge, c, c->http ? http : &session_ops, hooks, ret, &why);
 
 	if (r < 0)
-		error_set(err, "%s %s: %s", c->type, c->name, why.text);
+		error_set(err, "%s: %s",
+		    control_conf_where(c, where, sizeof(where)), why.text);
 	return r;
 }
 

@@ -271,6 +271,7 @@ def test_a_state_directory_that_is_not_there_or_not_writable_is_named(
     with pytest.raises(ControlError) as named:
         d.control(f"capture start {directory}/none/x")
     assert "No such file" in str(named.value) and "set state_dir" not in str(named.value)
+    assert f"create the directory {directory}/none first" in str(named.value)
 
 
 def test_a_capture_may_be_written_anew_but_not_by_two(three, daemon, pty, directory):

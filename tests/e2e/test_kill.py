@@ -267,7 +267,7 @@ def test_a_control_port_that_is_taken_meanwhile_is_no_end(
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         two = section("control", "two", listen=f"127.0.0.1:{holder.getsockname()[1]}")
-        with pytest.raises(AssertionError, match="cannot start: control two"):
+        with pytest.raises(AssertionError, match="cannot start: .control two.: "):
             Daemon(directory, conf + two, name="cold")
 
 

@@ -336,8 +336,8 @@ test_replies(void **state)
 		    "ERR unknown attribute 'routes/man/bytes'; did you mean "
 		    "'routes/main/bytes'?\n" },
 		{ "get one\n",
-		    "ERR unknown attribute 'one', but an endpoint: "
-		    "list one\n" },
+		    "ERR unknown attribute 'one'; it is an endpoint, whose "
+		    "attributes 'list one' lists\n" },
 		{ "get /\n", "ERR unknown attribute '/'; 'list' lists them\n" },
 		{ "list nosuch\n",
 		    "ERR unknown attribute 'nosuch'; 'list' lists them\n" },
