@@ -1,11 +1,16 @@
+import os
 import resource
+import shutil
 import socket
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from boards import Board
 from ctl import Terminal
-from harness import Client, Clock, Daemon, Pty, Slave
+from harness import BINARY, NOBODY, Client, Clock, Daemon, Pty, Slave
 
 # Room for a thousand connections at once.
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -33,6 +38,19 @@ def state_directory(directory, monkeypatch):
     """The state_dir of every daemon that names none; it is the daemon that creates it."""
     monkeypatch.setenv("STATE_DIRECTORY", str(directory / "default-state"))
     return directory / "default-state"
+
+
+@pytest.fixture
+def nobody():
+    """A directory for the user nobody."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be somebody else")
+    directory = Path(tempfile.mkdtemp(dir="/tmp"))
+    os.chown(directory, NOBODY, NOBODY)
+    if subprocess.run(["test", "-x", BINARY], user=NOBODY).returncode != 0:
+        pytest.skip(f"the user {NOBODY} may not run {BINARY}")
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get("TTYBRIDGED", str(ROOT / "build/san/ttybridged")))
 FAULTS = Path(os.environ.get("FAULTS", str(ROOT / "build/fault.so")))
+# The user nobody.
+NOBODY = 65534
 PATIENCE = float(os.environ.get("TTYBRIDGE_PATIENCE", "20"))
 BROKEN = re.compile(r"ERROR: (Address|Leak|Undefined)\w*Sanitizer|runtime error:"
                     r"|SUMMARY: \w+Sanitizer|Assertion .* failed")

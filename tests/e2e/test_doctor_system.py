@@ -1,21 +1,17 @@
 """`ttybridgectl doctor`: devices, other programs, the kernel, systemd and disks."""
 import grp
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from ctl import Stub
 from doctor import Report, System, doctor, program, run
-from harness import (BINARY, FAULTS, Daemon, Pty, expect, fill, free_port, route, run_apart,
+from harness import (FAULTS, NOBODY, Daemon, Pty, expect, fill, free_port, route, run_apart,
                      section, serial, tcp_server, wait_for)
 from test_sockets import listening, pass_sockets        # noqa: F401
-
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -34,19 +30,6 @@ def pair(pty, daemon):
 
 
 # --- who may use a device, and who does -------------------------------------------
-
-@pytest.fixture
-def nobody():
-    """A directory for the user nobody."""
-    if os.getuid() != 0:
-        pytest.skip("only root can be somebody else")
-    directory = Path(tempfile.mkdtemp(dir="/tmp"))
-    os.chown(directory, NOBODY, NOBODY)
-    if subprocess.run(["test", "-x", BINARY], user=NOBODY).returncode != 0:
-        pytest.skip(f"the user {NOBODY} may not run {BINARY}")
-    yield directory
-    shutil.rmtree(directory)
-
 
 def test_a_user_that_is_not_in_the_group_of_the_device(nobody):
     a, b = Pty(nobody / "a"), Pty(nobody / "b")

@@ -15,16 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import (BINARY, FAULTS, Daemon, Pty, expect, fill, run_apart, serial,
+from harness import (BINARY, FAULTS, NOBODY, Daemon, Pty, expect, fill, run_apart, serial,
                      wait_for)
 
 NEVER = dict(reopen_min="1h", reopen_max="1h", framing="line")
 
 
 # --- inotify -----------------------------------------------------------------
-
-NOBODY = 65534
-
 
 @pytest.fixture
 def a_user():
