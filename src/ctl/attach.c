@@ -440,10 +440,28 @@ loop(void)
 	return r == -EINTR ? 0 : r;
 }
 
+/* The daemon knows no attribute of that endpoint, but perhaps of another one. */
+static int
+fail_unknown(const char *why)
+{
+	static const char meant[] = "did you mean '";
+	const char *near = strstr(why, meant);
+
+	if (near == NULL)
+		return ctl_fail("'%s' cannot be attached to: unknown endpoint;"
+				" ttybridgectl endpoints lists them",
+		    at.name);
+	near += strlen(meant);
+	return ctl_fail("'%s' cannot be attached to: unknown endpoint; did you"
+			" mean '%.*s'?",
+	    at.name, (int)strcspn(near, "/'"), near);
+}
+
 /* What the framing of the endpoint means for the terminal. */
 static int
 find_mode(void)
 {
+	static const char unknown[] = "unknown attribute";
 	char command[300];
 	const char *framing;
 	struct error err;
@@ -451,8 +469,10 @@ find_mode(void)
 
 	snprintf(command, sizeof(command), "get %s/framing", at.name);
 	if (connection_query(at.watch, command, &o, &err) < 0)
-		return ctl_fail(
-		    "'%s' cannot be attached to: %s", at.name, err.text);
+		return strncmp(err.text, unknown, strlen(unknown)) == 0
+		    ? fail_unknown(err.text)
+		    : ctl_fail(
+			  "'%s' cannot be attached to: %s", at.name, err.text);
 	framing = json_string_value(o);
 	if (framing != NULL && strcmp(framing, "raw") == 0)
 		at.mode = MODE_KEYS;

@@ -52,6 +52,12 @@ fail_with(struct error *err, int r, const char *what)
 	return error_fail(err, r, "%s: %s", what, strerror(-r));
 }
 
+static int
+fail_to_connect(struct error *err, int r, const char *address, const char *why)
+{
+	return error_fail(err, r, "cannot connect to %s: %s", address, why);
+}
+
 /* --- connecting ------------------------------------------------------------ */
 
 static int
@@ -128,13 +134,13 @@ connect_by_name(const char *text, int timeout_ms, int *ret, struct error *err)
 	if ((r = split(text, host, sizeof(host), &port, err)) < 0)
 		return r;
 	if ((r = getaddrinfo(host, port, &hints, &found)) != 0)
-		return error_fail(
-		    err, -EHOSTUNREACH, "%s: %s", text, gai_strerror(r));
+		return fail_to_connect(
+		    err, -EHOSTUNREACH, text, gai_strerror(r));
 	r = -EHOSTUNREACH;
 	for (ai = found; ai != NULL && r != 0 && r != -EINTR; ai = ai->ai_next)
 		r = connect_to(ai->ai_addr, ai->ai_addrlen, timeout_ms, ret);
 	freeaddrinfo(found);
-	return r < 0 ? fail_with(err, r, text) : 0;
+	return r < 0 ? fail_to_connect(err, r, text, strerror(-r)) : 0;
 }
 
 static int
@@ -146,20 +152,44 @@ connect_target(const char *text, int timeout_ms, int *ret, struct error *err)
 	if (!numeric_address(text, &a))
 		return connect_by_name(text, timeout_ms, ret, err);
 	r = connect_to((const struct sockaddr *)&a.ss, a.len, timeout_ms, ret);
-	return r < 0 ? fail_with(err, r, text) : 0;
+	return r < 0 ? fail_to_connect(err, r, text, strerror(-r)) : 0;
+}
+
+/* Names the options that set the keys of which the text speaks: 'tls_ca' is --ca. */
+static void
+name_options(struct error *err)
+{
+	static const char prefix[] = "'tls_";
+	char text[sizeof(err->text)];
+	const char *from = text, *key, *end;
+
+	memcpy(text, err->text, sizeof(text));
+	error_clear(err);
+	while ((key = strstr(from, prefix)) != NULL) {
+		error_append(err, "%.*s--", (int)(key - from), from);
+		key += strlen(prefix);
+		end = key + strcspn(key, "'");
+		error_append(err, "%.*s", (int)(end - key), key);
+		from = *end != '\0' ? end + 1 : end;
+	}
+	error_append(err, "%s", from);
 }
 
 static int
 handshake(struct connection *c, const struct target *target, struct error *err)
 {
+	static const char no_tls[] = "what it sends is no TLS";
 	char host[256];
 	const char *port;
 	short events;
 	int r;
 
-	if ((r = split(target->address, host, sizeof(host), &port, err)) < 0 ||
-	    (r = tls_load(&target->tls, false, &c->context, err)) < 0)
+	if ((r = split(target->address, host, sizeof(host), &port, err)) < 0)
 		return r;
+	if ((r = tls_load(&target->tls, false, &c->context, err)) < 0) {
+		name_options(err);
+		return r;
+	}
 	/* The brackets of an IPv6 address do not belong to the name. */
 	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
 		memmove(host, host + 1, strlen(host));
@@ -174,8 +204,11 @@ handshake(struct connection *c, const struct target *target, struct error *err)
 			break;
 	}
 	if (r == -EPROTO)
-		return error_fail(
-		    err, r, "%s: %s", target->address, c->tls->why);
+		return error_fail(err, r, "%s: %s%s", target->address,
+		    c->tls->why,
+		    strncmp(c->tls->why, no_tls, strlen(no_tls)) == 0
+			? "; if it is a port without TLS, leave out --tls"
+			: "");
 	return r < 0 ? fail_with(err, r, target->address) : 0;
 }
 

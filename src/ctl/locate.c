@@ -5,10 +5,12 @@
  * that there is one parser.  Ports on Unix sockets are tried first, because they usually
  * have access = full, and those with TLS last, because they need certificates.
  */
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -16,6 +18,10 @@
 #include <unistd.h>
 
 #include "locate.h"
+
+#define NOT_RUNNING                                            \
+	"; is the daemon running, and is this the 'listen' of" \
+	" its [control] section?"
 
 extern char **environ;
 
@@ -115,6 +121,31 @@ target_free(struct target *target)
 	target->address = NULL;
 }
 
+static bool
+is_unix(const char *listen)
+{
+	return *listen == '/' || strncmp(listen, "unix:", 5) == 0;
+}
+
+/* The user may not open the socket; its directory may hide whose it is. */
+static void
+append_permission_hint(struct error *err, const char *address)
+{
+	const char *path = strchr(address, '/');
+	const struct group *gr = NULL;
+	struct stat st;
+
+	if (path != NULL && stat(path, &st) == 0 && (st.st_mode & 060) == 060 &&
+	    st.st_gid != 0)
+		gr = getgrgid(st.st_gid);
+	if (gr != NULL)
+		error_append(err, " (is the user in group %s?)", gr->gr_name);
+	else
+		error_append(err,
+		    "; 'mode' and 'group' of its [control] section say who may"
+		    " use it");
+}
+
 static int
 try_address(const struct where *where, const char *address, bool tls,
     struct target *ret, struct connection **connection, struct error *err)
@@ -123,13 +154,22 @@ try_address(const struct where *where, const char *address, bool tls,
 
 	if ((r = set_target(ret, address, &where->tls, tls, err)) < 0)
 		return r;
-	return connection_open(ret, where->timeout_ms, connection, err);
+	r = connection_open(ret, where->timeout_ms, connection, err);
+	if (r == -EACCES && is_unix(address))
+		append_permission_hint(err, address);
+	return r;
 }
 
-static bool
-is_unix(const char *listen)
+/* The user has named the address. */
+static int
+try_named(const struct where *where, const char *address, struct target *ret,
+    struct connection **connection, struct error *err)
 {
-	return *listen == '/' || strncmp(listen, "unix:", 5) == 0;
+	int r = try_address(where, address, false, ret, connection, err);
+
+	if (r == -ECONNREFUSED)
+		error_append(err, NOT_RUNNING);
+	return r;
 }
 
 /* Tries the ports of one kind: 0: Unix sockets, 1: TCP, 2: with TLS. */
@@ -165,7 +205,7 @@ try_config(const struct where *where, const json_t *config, struct target *ret,
 	const json_t *controls = json_object_get(config, "controls");
 	const char *fault = json_string_value(
 	    json_array_get(json_object_get(config, "faults"), 0));
-	int r;
+	int n, r = -ENOENT;
 
 	if (where->config != NULL && config == NULL)
 		return error_fail(
@@ -174,16 +214,18 @@ try_config(const struct where *where, const json_t *config, struct target *ret,
 		return error_fail(err, -EINVAL, "%s", fault);
 	/* Only the last kind has TLS. */
 	for (int kind = where->tls.on ? 2 : 0; kind < 3; kind++) {
-		r = try_kind(where, controls, kind, ret, connection, err);
-		if (r == 0 || r == -EINTR)
-			return r;
+		n = try_kind(where, controls, kind, ret, connection, err);
+		if (n == 0 || n == -EINTR)
+			return n;
+		if (n != -ENOENT)
+			r = n;
 	}
 	if (!error_is_set(err) && where->config != NULL)
 		return error_fail(err, -EINVAL,
 		    "%s has no [control] section%s; write one, such as"
 		    " listen = " LOCATE_DEFAULT,
 		    where->config, where->tls.on ? " with TLS" : "");
-	return -ENOENT;
+	return r;
 }
 
 static int
@@ -195,8 +237,9 @@ try_socket(const struct where *where, const char *path, struct target *ret,
 	if (strncmp(path, "unix:", 5) == 0)
 		path += 5;
 	if (realpath(path, full) == NULL)
-		return error_fail(err, -errno, "%s: %s", path, strerror(errno));
-	return try_address(where, full, false, ret, connection, err);
+		return error_fail(err, -errno, "cannot connect to %s: %s%s",
+		    path, strerror(errno), errno == ENOENT ? NOT_RUNNING : "");
+	return try_named(where, full, ret, connection, err);
 }
 
 /*
@@ -232,7 +275,7 @@ static int
 try_host(const struct where *where, struct target *ret,
     struct connection **connection, struct error *err)
 {
-	int r = try_address(where, where->host, false, ret, connection, err);
+	int r = try_named(where, where->host, ret, connection, err);
 
 	if (r == 0 && (r = check_port(where, *connection, err)) < 0) {
 		connection_close(*connection);
@@ -248,7 +291,7 @@ locate(const struct where *where, struct target *ret,
 	struct error first = { "" };
 	const char *socket;
 	json_t *config;
-	int r;
+	int n, r;
 
 	error_clear(err);
 	if (where->host != NULL)
@@ -264,15 +307,19 @@ locate(const struct where *where, struct target *ret,
 	json_decref(config);
 	if (r == 0)
 		return 0;
-	if (where->config == NULL && !where->tls.on &&
-	    try_address(where, LOCATE_DEFAULT, false, ret, connection, err) ==
-		0)
-		return 0;
+	if (where->config == NULL && !where->tls.on) {
+		n = try_address(
+		    where, LOCATE_DEFAULT, false, ret, connection, err);
+		if (n == 0)
+			return 0;
+		if (!error_is_set(&first))
+			r = n;
+	}
 	if (error_is_set(&first))
 		*err = first;
-	if (r != -EINVAL)
+	if (r != -EINVAL && r != -EACCES)
 		error_append(err,
-		    "; is the daemon running?  --socket PATH or --host"
+		    "; is the daemon running? --socket PATH or --host"
 		    " HOST:PORT says where");
 	return r;
 }

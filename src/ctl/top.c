@@ -497,7 +497,8 @@ start_screen(void)
 	setlocale(LC_ALL, "");
 	top.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 	if ((screen = newterm(NULL, stdout, stdin)) == NULL)
-		return ctl_fail("the terminal '%s' is not known",
+		return ctl_fail("the terminal '%s' is not known; set TERM to "
+				"its type, such as xterm",
 		    getenv("TERM") != NULL ? getenv("TERM") : "");
 	set_term(screen);
 	cbreak();
@@ -533,7 +534,8 @@ read_arguments(int argc, char **argv)
 		top.interval_ns = ns;
 	}
 	if (optind != argc)
-		return ctl_usage(USAGE, "'%s' is too much", argv[optind]);
+		return ctl_usage(
+		    USAGE, "too many arguments, from '%s' on", argv[optind]);
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return ctl_usage(USAGE,
 		    "this is not a terminal; endpoints, routes and ps are for"

@@ -259,8 +259,11 @@ def test_wrong_use(daemon, pty, terminal, words, status, said):
 
 
 def test_without_a_terminal(daemon, pty):
-    d = daemon(serial("a", pty("a")))
-    done = ctl("-s", d.socket, "attach", "a")
+    d = daemon(serial("meter", pty("a")))
+    done = ctl("-s", d.socket, "attach", "meter")
     assert done.returncode == 2 and "not a terminal" in done.stderr
+    done = ctl("-s", d.socket, "attach", "metre")
+    assert done.returncode == 1
+    assert "'metre' cannot be attached to: unknown endpoint; did you mean 'meter'?" in done.stderr
     done = ctl("-s", d.socket, "attach", "b")
-    assert done.returncode == 1 and "'b' cannot be attached to: unknown" in done.stderr
+    assert "'b' cannot be attached to: unknown endpoint; ttybridgectl endpoints" in done.stderr

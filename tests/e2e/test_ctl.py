@@ -1,5 +1,7 @@
 """ttybridgectl: how it finds the daemon, and commands that it passes on."""
+import grp
 import json
+import os
 import re
 import signal
 import socket
@@ -10,7 +12,7 @@ import pytest
 
 from certificates import Authority
 from ctl import CTL, Stub, ctl, start
-from harness import (PATIENCE, ROOT, expect, free_port, pump, run, section,
+from harness import (NOBODY, PATIENCE, ROOT, expect, free_port, pump, run, section,
                      serial, wait_for)
 
 
@@ -243,6 +245,41 @@ def test_nothing_answers(directory):
     assert "--socket PATH or --host HOST:PORT" in done.stderr
 
 
+def test_what_is_to_be_done_when_no_daemon_listens(directory):
+    (directory / "file").write_text("")
+    for where, said in ((("-H", f"127.0.0.1:{free_port()}"), "Connection refused"),
+                        (("-s", directory / "file"), "Connection refused"),
+                        (("-s", directory / "none"), "No such file or directory")):
+        done = ctl(*where, "ps")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cannot connect to {where[1]}: {said}; is the daemon running, and is this the " \
+            "'listen' of its [control] section?\n" in done.stderr
+    done = ctl("-H", "no.such.host.invalid:5010", "ps")
+    assert done.returncode == 1 and "is the daemon running" not in done.stderr
+
+
+@pytest.mark.parametrize("mode, said", [
+    (0o660, "Permission denied (is the user in group {0}?)\n"),
+    (0o600, "Permission denied; 'mode' and 'group' of its [control] section say who may use it\n"),
+])
+def test_the_group_of_a_socket_that_the_user_may_not_open(bridge, nobody, mode, said):
+    d, *_ = bridge
+    gid = grp.getgrnam("dialout").gr_gid
+    conf = nobody / "test.conf"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(nobody / "sock"))
+        s.listen()
+        os.chown(nobody / "sock", -1, gid)
+        os.chmod(nobody / "sock", mode)
+        conf.write_text(section("control", "x", listen=f"unix:{nobody}/sock") +
+                        section("echo", "e"))
+        for where in (("-s", nobody / "sock"), ("-c", conf)):
+            done = ctl(*where, "ps", user=NOBODY, group=NOBODY, extra_groups=[])
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.endswith(said.format("dialout")), done.stderr
+            assert "is the daemon running" not in done.stderr
+
+
 def test_a_configuration_that_is_of_no_use(directory):
     conf = directory / "test.conf"
     conf.write_text("[echo e]\n")
@@ -323,7 +360,15 @@ def test_tls(daemon, pty, directory):
     assert (done.returncode, done.stdout) == (1, "")
     assert "this port is encrypted: use --tls" in done.stderr
     done = ctl("-H", f"localhost:{port}", "--tls", "--ca", directory / "no.crt", "ps")
-    assert done.returncode == 1 and "no.crt" in done.stderr
+    assert done.returncode == 1
+    assert f"--ca: {directory}/no.crt: No such file or directory" in done.stderr
+
+
+def test_tls_for_a_port_without(bridge):
+    d, *_ = bridge
+    done = ctl("-H", f"127.0.0.1:{d.port}", "--tls", "ps")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no TLS" in done.stderr and "leave out --tls" in done.stderr
 
 
 # --- the command line ---------------------------------------------------------------

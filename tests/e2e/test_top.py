@@ -201,7 +201,7 @@ def test_without_utf_8(bridge, screen):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["top", "x"], "'x' is too much"),
+    (["top", "x"], "too many arguments, from 'x' on"),
     (["top", "-d", "0"], "'0' is not a time from 0.1 to 3600 seconds"),
     (["top", "-x"], "wrong option '-x'"),
 ])
