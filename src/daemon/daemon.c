@@ -488,8 +488,9 @@ leave(int status)
 		bridge_settle(bridge);
 	}
 	if (bridge != NULL && (r = handover_store(bridge)) < 0)
-		log_at(
-		    LOG_ERR, "cannot leave what is queued: %s", strerror(-r));
+		log_at(LOG_ERR,
+		    "what is queued cannot be left to the next process: %s",
+		    strerror(-r));
 	log_at(LOG_NOTICE, "stopped; all %sis left to the next process",
 	    r < 0 ? "that is open " : "");
 	exit(status);

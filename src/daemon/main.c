@@ -194,7 +194,7 @@ printed(int status, int r)
 		r = -errno;
 	if (r == 0)
 		return status;
-	fprintf(stderr, "ttybridged: cannot print that: %s\n", strerror(-r));
+	fprintf(stderr, "ttybridged: standard output: %s\n", strerror(-r));
 	return EXIT_RUN;
 }
 
