@@ -24,8 +24,9 @@ all: $(B)/ttybridged $(B)/ttybridgectl $(TLS_OBJECT) $(COMPLETION)
 # clang  plain, compiled by clang   cov   gcov
 # fuzz   libFuzzer, by clang
 
-# Indirect jumps, as far as the processor can check them.
-MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+# Indirect jumps, as far as the processor can check them.  The compiler is asked when the
+# first file is compiled, since only then it is certain to be installed.
+MACHINE = $(eval MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine))))$(MACHINE)
 BRANCHES = $(if $(filter x86_64 i386 i486 i586 i686,$(MACHINE)),-fcf-protection) \
 	$(if $(filter aarch64,$(MACHINE)),-mbranch-protection=standard)
 HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection $(BRANCHES) \

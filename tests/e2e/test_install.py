@@ -79,6 +79,15 @@ def stub(directory, name, text):
     path.chmod(0o755)
 
 
+def test_the_compiler_is_asked_only_when_it_is_needed(directory):
+    done = make("help", "CC=no-such-compiler")
+    assert (done.returncode, done.stderr) == (0, "")
+    stub(directory, "no-such-compiler", "echo x86_64-linux-gnu")
+    done = make("-n", "-B", "build/plain/base/util.o", "CC=no-such-compiler", "V=1",
+                path=directory)
+    assert "-fcf-protection" in done.stdout, done.stderr
+
+
 def test_without_the_right_to_install_the_command_is_printed(directory):
     if shutil.which("dpkg-query") is None:
         pytest.skip("there is no dpkg here")
