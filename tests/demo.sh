@@ -250,7 +250,7 @@ summarize() {
 say_what_to_try() {
 	printf '\n%sNow try:%s\n\n' "$bold" "$plain"
 	while IFS='|' read -r command what; do
-		printf '  %-49s %s# %s%s\n' "$command" "$dim" "$what" "$plain"
+		printf '  %-51s %s# %s%s\n' "$command" "$dim" "$what" "$plain"
 	done <<-END
 	$given --list-ports|the ports of this machine
 	$given pty:/tmp/left pty:/tmp/right|a virtual pair
