@@ -559,9 +559,9 @@ def test_a_reload_replaces_the_token(pair, directory):
 
 @pytest.mark.parametrize("keys, fault", [
     ({}, "needs 'listen'"),
-    ({"listen": "127.0.0.1:9110", "access": "full"}, "'access' = full needs 'token_file'"),
+    ({"listen": "127.0.0.1:9110", "access": "full"}, "access = full needs 'token_file'"),
     ({"listen": "0.0.0.0:9110"}, "'allow' is missing"),
-    ({"listen": "unix:/tmp/x"}, "'listen' is a TCP address"),
+    ({"listen": "unix:/tmp/x"}, "'listen' is a path, and not a TCP address"),
     ({"listen": "127.0.0.1:9110", "token_file": "/nonexistent"}, "No such file"),
     ({"listen": "127.0.0.1:9110", "token_file": "/dev/null"}, "is not one line of 16 to 512"),
     ({"listen": "127.0.0.1:9110", "tokenfile": "x"}, "did you mean 'token_file'?"),

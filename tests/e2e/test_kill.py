@@ -251,7 +251,7 @@ def test_a_control_port_that_is_taken_meanwhile_is_no_end(
         holder.bind(("127.0.0.1", control))
         holder.listen()
         with manager.start(directory, conf + two) as d:
-            assert "control two: cannot listen" in d.stderr()
+            assert "[control two]: cannot listen" in d.stderr()
             assert "two" in d.tasks()["daemon.controls"]["label"]
             client.send(b"still here\n")
             expect(a, b"still here\n", [client])
