@@ -3,10 +3,9 @@
  *
  * A warning is in force from the time when its cause is noticed until it has ended.  Its
  * beginning and its end are logged once each (ABOUT_WARNING), unless it is quiet.  What is
- * noticed in a run
- * (it held the loop, it was not served) is in force until five minutes after the last
- * time.  The others are looked at when something makes it necessary: when they are
- * shown, when a state changes, and at the times given to warnings_due(); there is no
+ * noticed in a run (it held the loop, it was not served) is in force until five minutes
+ * after the last time.  The others are looked at when something makes it necessary: when
+ * they are shown, when a state changes, and at the times given to warnings_due(); there is no
  * timer while nothing can change by time alone.
  *
  * To list them:
@@ -75,8 +74,9 @@ void warning_set(struct warning **head, const char *task,
     enum warning_kind kind, uint64_t until_ns, const char *fmt, ...)
     PRINTF(5, 6);
 /*
- * The same, until it is cleared.  WARNING_QUIET: if it begins, neither that nor its end is
- * logged, because the caller logs both.
+ * The same, until it is cleared.  log: whether the beginning and the end are logged;
+ * WARNING_QUIET is for a caller that logs both itself, and has no effect on a warning that
+ * is in force already.
  */
 enum warning_log { WARNING_LOGGED, WARNING_QUIET };
 void warning_put(struct warning **head, const char *task,

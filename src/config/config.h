@@ -21,8 +21,8 @@ enum access { ACCESS_DEFAULT = -1, ACCESS_READ, ACCESS_FULL };
 
 struct daemon_conf {
 	int line;		 /* 0: there is no such section */
-	const char *file;	 /* the configuration, NULL: none was read... */
-	struct timespec written; /* ...and when it was last written by then */
+	const char *file;	 /* borrowed; NULL: no file was read */
+	struct timespec written; /* the st_mtim of the file when it was read */
 	char *name;
 	int log_level;		/* index into log_level_words */
 	uint64_t drain_timeout; /* ns */

@@ -49,8 +49,8 @@ struct daemon_hooks {
 #define RELOAD_BEGUN 1
 	/* The [daemon] section in use.  NULL: there is none. */
 	const struct daemon_conf *(*daemon)(void);
-	/* The inherited sockets that no section has claimed, "NAME (ADDRESS)" with
-	 * commas in between.  NULL: as if there were none. */
+	/* The inherited sockets that no section has claimed, as "NAME (ADDRESS)",
+	 * separated by ", "; "": none.  NULL: unknown. */
 	const char *(*unclaimed)(void);
 };
 

@@ -27,7 +27,7 @@ bool handover_begin(const struct config *c, struct snapshot **ret);
 void handover_prune(struct event_base *base, const struct config *c);
 /* To be called when everything is started: closes descriptors that were not claimed. */
 void handover_end(struct bridge *b);
-/* The sockets that were among these: "NAME (ADDRESS)" with commas in between. */
+/* The listening sockets that it has closed: "NAME (ADDRESS)", separated by ", ". */
 const char *handover_unclaimed(void);
 
 /* Whether the service manager has an fd store for this service. */

@@ -302,13 +302,14 @@ struct endpoint_ops {
 	/* Sets err if the section is valid but will not work, and leaves it unchanged
 	 * otherwise.  NULL: no such check. */
 	void (*warn)(const struct endpoint_conf *, struct error *err);
-	/* Writes the client that it is for another host, which no other endpoint may be,
-	 * for each of several hosts; i from 0.  False: there are no more.  NULL: there
-	 * are none. */
+	/* Writes the identity with which it connects to the i-th (from 0) of its hosts,
+	 * such as "ID at HOST:PORT".  No other endpoint may have the same one.  Returns
+	 * false if it has no more hosts.  NULL: it has no such identity. */
 	bool (*claim)(
 	    const struct endpoint_conf *, unsigned i, char *buf, size_t size);
-	/* The key without which no frame comes from it, as a source of routes, or is sent
-	 * by it; NULL: it lacks none.  NULL: never. */
+	/* Returns the name of the key that is not set and without which the endpoint
+	 * cannot be a source of routes (source) or a destination; NULL: none.  A NULL
+	 * member: it can always be both. */
 	const char *(*lacks)(const struct endpoint_conf *, bool source);
 	/*
 	 * Opens the endpoint: calls endpoint_up() or endpoint_listening(), at once or

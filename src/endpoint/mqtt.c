@@ -89,7 +89,7 @@ timer_label(const struct task *task, char *buf, size_t size)
 		    t->address);
 }
 
-/* 0: there is nothing to wait for. */
+/* Sets the timer to ns from now; 0 stops it. */
 static void
 set_timer(struct mqtt *t, uint64_t ns)
 {
@@ -178,8 +178,8 @@ open_link(struct mqtt *t)
 	struct link *link = &t->ep->link;
 
 	t->stage = MQTT_OPEN;
-	/* What it logs explains why a connect fails.  With a callback it formats a line for
-	 * each packet. */
+	/* The log is only needed to explain why a connect fails: with a callback, the
+	 * library formats a line for each packet. */
 	lib->log_callback_set(t->client->mosq, NULL);
 	set_timer(t, t->keepalive_ns / KEEPALIVE_LOOKS);
 	if (conf->subscribe != NULL)

@@ -9,7 +9,10 @@
 #include "mqtt_client.h"
 #include "sandbox.h"
 
-/* What the broker may send: the longest frame as JSON, each byte as \u0001, with its properties. */
+/*
+ * The longest packet that the broker may send: the longest frame as JSON, each of its bytes as
+ * an escape such as \u0001, and its properties.
+ */
 #define PACKET_MAX (1024 * 1024)
 /* The maximum number of connects that have not ended, including those given up. */
 #define CONNECTS_MAX 64

@@ -78,7 +78,7 @@ put_decimal(char *to, uint64_t n)
 	return to + sizeof(digits) - at;
 }
 
-/* For each frame: snprintf() takes ten times as long. */
+/* It is called for each frame, and snprintf() would take ten times as long. */
 char *
 mqtt_origin_print(const struct origin *origin, const char *host, char *buf)
 {

@@ -30,8 +30,10 @@ struct mqtt_buffer {
 	size_t len, size;
 };
 
-/* Writes the origin of a frame of that host (site_host()) to buf, of MQTT_ORIGIN_MAX bytes, and
- * returns it. */
+/*
+ * Writes the origin of a frame to buf, which has MQTT_ORIGIN_MAX bytes, and returns buf.  host:
+ * at most SITE_HOST_MAX bytes, as site_host().
+ */
 char *mqtt_origin_print(
     const struct origin *origin, const char *host, char *buf);
 /* -EINVAL: it is no origin. */

@@ -62,7 +62,7 @@ struct mqtt {
 	/* Messages to the broker. */
 	unsigned window; /* how many may be unconfirmed, and... */
 	unsigned flying; /* ...how many are */
-	bool sent;	 /* something, in this turn */
+	bool sent;	 /* a message was published while the socket was read */
 	bool corked;	 /* the kernel collects them */
 	int publishing;	 /* the mid of the one that is being passed on, or -1 */
 	bool published;	 /* it was sent, and needs no confirmation */

@@ -8,11 +8,12 @@
  * There is a record for each sending endpoint of this host (with an empty host), and for each
  * endpoint and boot of others that were heard.
  *
- * Anyone who may publish can claim any number of origins, but none of this host: records of this
- * host are never replaced.  When the table is full, of some records, which are others each time,
- * the one that was not used for the longest time is replaced; one that was heard once counts as
- * unused for ONCE_S longer.  So origins that are heard once each replace each other.  The same
- * applies to boots of an endpoint, of which there are BOOTS_MAX.
+ * A client that may publish can invent any number of origins of other hosts.  So the records of
+ * this host are never replaced.  When the table is full, SAMPLES of the other records are compared,
+ * different ones each time, and the one that was not used for the longest time is replaced.  A
+ * record that was used only once counts as ONCE_S older than it is, so that invented origins
+ * replace each other.  The same order applies to the boots of an endpoint, of which at most
+ * BOOTS_MAX are remembered.
  */
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -126,7 +127,8 @@ is_used(const struct record *r)
 	    memchr(r->endpoint, '\0', sizeof(r->endpoint)) != NULL;
 }
 
-/* Where all boots of an endpoint are looked for in the index; others cannot predict it. */
+/* The place in the index from which all boots of an endpoint are searched; the seed makes it
+ * unpredictable to other hosts. */
 static size_t
 place_of(const struct origins *o, const char *host, const char *endpoint)
 {
@@ -245,7 +247,8 @@ grow(struct origins *o)
 	return make_index(o);
 }
 
-/* Of every step-th record of others the one that was not used for the longest time; n: none. */
+/* Of every step-th record, those of this host excepted, the one that was not used for the longest
+ * time; n if there is none. */
 static size_t
 oldest(const struct origins *o, size_t first, size_t step)
 {
@@ -259,7 +262,7 @@ oldest(const struct origins *o, size_t first, size_t step)
 	return found;
 }
 
-/* The record that is replaced. */
+/* The number of the record that a new origin replaces. */
 static size_t
 replaceable(struct origins *o)
 {
@@ -271,7 +274,8 @@ replaceable(struct origins *o)
 	return found < o->n ? found : 0;
 }
 
-/* How many boots of that endpoint there are; *ret_oldest: the one not used for the longest time. */
+/* The number of boots of an endpoint; *ret_oldest: the record that was not used for the longest
+ * time, unchanged if there is none. */
 static unsigned
 boots_of(const struct origins *o, const char *host, const char *endpoint,
     size_t *ret_oldest)
@@ -291,7 +295,7 @@ boots_of(const struct origins *o, const char *host, const char *endpoint,
 	return n;
 }
 
-/* A record for a new origin of an endpoint of which there are so many boots. */
+/* The number of a record for a new origin.  boots, oldest_boot: as boots_of() returns them. */
 static size_t
 take_record(struct origins *o, unsigned boots, size_t oldest_boot)
 {
@@ -517,14 +521,14 @@ origins_next(struct origins *o, const char *endpoint, struct origin *ret)
 {
 	struct record *r;
 	unsigned boots;
-	bool new;
+	bool created;
 
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->endpoint, endpoint,
 	    strnlen(endpoint, sizeof(ret->endpoint) - 1));
 	ret->boot = o->head->boot;
 	ret->time_ns = realtime_ns();
-	r = find(o, "", endpoint, ret->boot, &new, &boots);
+	r = find(o, "", endpoint, ret->boot, &created, &boots);
 	r->used = ret->time_ns / NSEC_PER_SEC;
 	__atomic_store_n(&r->sequence, r->sequence + 1, __ATOMIC_RELAXED);
 	ret->sequence = r->sequence;
@@ -537,23 +541,23 @@ origins_received(struct origins *o, const struct origin_name *name, bool gaps)
 	uint64_t last;
 	struct record *r;
 	unsigned boots;
-	bool new;
+	bool created;
 
 	if (name->boot == head->boot && strcmp(name->host, site_host()) == 0)
 		return ORIGIN_OWN;
-	r = find(o, name->host, name->endpoint, name->boot, &new, &boots);
+	r = find(o, name->host, name->endpoint, name->boot, &created, &boots);
 	head = o->head;
 	last = r->sequence;
-	if (!new && name->sequence <= last) {
+	if (!created && name->sequence <= last) {
 		head->duplicate++;
 		return ORIGIN_REPEATED;
 	}
 	/* What was sent before the first frame that is heard was not for this host. */
-	if (new &&boots == 0)
+	if (created && boots == 0)
 		last = name->sequence - 1;
 	if (!gaps && name->sequence > last && name->sequence - last <= GAP_MAX)
 		head->missing += name->sequence - last - 1;
-	r->used = realtime_ns() / NSEC_PER_SEC - (new ? ONCE_S : 0);
+	r->used = realtime_ns() / NSEC_PER_SEC - (created ? ONCE_S : 0);
 	__atomic_store_n(&r->sequence, name->sequence, __ATOMIC_RELAXED);
 	return ORIGIN_NEW;
 }

@@ -103,7 +103,7 @@ is_half_closed(const struct link *link)
 	    (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP)));
 }
 
-/* Whether everything has been read from it that is there. */
+/* Whether no input is waiting to be read. */
 static bool
 is_read(const struct link *link)
 {
@@ -115,7 +115,7 @@ is_read(const struct link *link)
 		ioctl(link->fd, FIONREAD, &unread) == 0 && unread == 0);
 }
 
-/* The first half-closed connection that has been read and written completely, or NULL. */
+/* The first half-closed connection without unread input or pending output, or NULL. */
 static struct link *
 find_finished(const struct endpoint *ep)
 {
@@ -129,9 +129,10 @@ find_finished(const struct endpoint *ep)
 }
 
 /*
- * Clients that connect, close and connect again are not to find the places taken by their
- * earlier connections: whether one more may connect, in place of a half-closed connection
- * that might still be sent something if there already are as many of these as there may be.
+ * A client that connects again and again must not be refused because of its own earlier
+ * connections, which are half-closed.  If there are too many of these, those that are finished
+ * are closed, although frames could still be sent to them.  Returns whether one more client may
+ * connect.
  */
 static bool
 replace_half_closed(struct endpoint *ep)

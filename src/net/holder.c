@@ -233,7 +233,7 @@ holder_of_port(bool udp, unsigned port, struct error *err)
 
 /* --- all processes that have one of several devices open ----------------- */
 
-/* Whether the process has the other end of the pseudo-terminal with that number open. */
+/* Whether the process has the master side of the pseudo-terminal with that number open. */
 static bool
 has_master(pid_t pid, unsigned number)
 {
@@ -261,8 +261,9 @@ has_master(pid_t pid, unsigned number)
 	return found;
 }
 
+/* Whether it is a pseudo-terminal whose master side the process has open. */
 static bool
-is_behind(pid_t pid, const struct stat *st)
+is_master_of(pid_t pid, const struct stat *st)
 {
 	unsigned number = major(st->st_rdev);
 
@@ -290,7 +291,7 @@ survey_descriptor(const struct survey *s, pid_t pid, int dir, const char *fd)
 		return;
 	for (size_t i = 0; i < s->n; i++)
 		if (s->devices[i].st_rdev != 0 &&
-		    same_device(&st, &s->devices[i]) && !is_behind(pid, &st))
+		    same_device(&st, &s->devices[i]) && !is_master_of(pid, &st))
 			s->found(i, pid, s->arg);
 }
 

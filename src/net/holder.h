@@ -18,9 +18,10 @@ void holder_of_device(const char *path, int fd, struct error *err);
 void holder_of_port(bool udp, unsigned port, struct error *err);
 
 /*
- * Calls found() for each process, other than this one and except, that has one of the
- * devices open; not for the one behind a pseudo-terminal, which may have both ends open.
- * Returns false if there are processes about which this one may not know.
+ * Calls found() with the index of the path for each process that has one of n devices open,
+ * as often as it has: not for this process, not for except, and not for a process that has
+ * the master side of the pseudo-terminal as well.  Returns false if descriptors of some
+ * processes may not be read, or when out of memory.
  */
 bool holders_of_devices(const char *const *paths, size_t n, pid_t except,
     void (*found)(size_t index, pid_t pid, void *arg), void *arg);
