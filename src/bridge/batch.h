@@ -98,7 +98,7 @@ size_t batch_cut_end(struct batch *batch, struct port *from, batch_end *end,
  * refused_len bytes at most.  (refuse.c)
  */
 bool port_refuses(struct port *port, struct batch *batch, size_t used);
-/* The source hears: its routes with a choice, and the tables of systems, are told. */
+/* Passes the frames to the failovers and the tables of systems (route_source.hears). */
 void batch_hear(const struct batch *batch);
 /* Picks the frames that a route lets through to the target. */
 void batch_pick(struct batch *batch, const struct route_target *target);

@@ -172,7 +172,7 @@ struct port {
 	uint64_t turn_at;
 	uint64_t pace_at;	  /* the next piece of a frame is written... */
 	uint64_t paced_ns;	  /* ...and no other one before this time */
-	bool pace_refused;	  /* the kernel did not accept the last one */
+	bool pace_refused;	  /* the kernel did not accept the last piece */
 	uint64_t gap_since_ns;	  /* the gap began, after a frame... */
 	size_t gap_len;		  /* ...of so many bytes */
 	struct port_list waiters; /* for room in the queue */
@@ -208,7 +208,8 @@ struct node {
 	uint64_t lost_ns[FLAPPING_LOSSES]; /* a ring of the last losses... */
 	unsigned nlost;			   /* ...and their number */
 	bool was_up;			   /* at the last change of its state */
-	uint64_t down_ns; /* it is to be opened since then; 0: it is not */
+	uint64_t
+	    down_ns; /* when it began to wait to be opened; 0: it does not */
 };
 
 struct exchange;

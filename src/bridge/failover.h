@@ -11,8 +11,8 @@
  * If the one that is used is not live any more, the first live one takes its place; if
  * there is none, nothing changes.  One that precedes it in the list is used again when it
  * has been live for `recover_after`.  At the start the first one counts as live for
- * `fail_after`, and after a restart the one that was used; a destination only until it
- * was open.
+ * `fail_after`, and after a restart the one that was used; a destination only until it has
+ * been open once.
  *
  * The result is in the route (struct choice), where a verdict finds it: frames of sources,
  * or for destinations, that are not used are refused there.  A frame of a source is heard

@@ -74,7 +74,7 @@ measure(struct failover *f, unsigned i, uint64_t now)
 	m->stuck = now - m->done_ns >= route_fail_after(f->route->conf) + delay;
 }
 
-/* All of them, if it is time to. */
+/* Measures all destinations when measure_at has come. */
 static void
 measure_all(struct failover *f, uint64_t now)
 {
@@ -89,7 +89,7 @@ measure_all(struct failover *f, uint64_t now)
 	}
 }
 
-/* A server that is up has no time: what is sent to it without a client is lost. */
+/* Not a server that is up: what is sent to it while it has no client is lost. */
 bool
 failover_is_opening(const struct failover *f, unsigned i, uint64_t now)
 {

@@ -21,7 +21,7 @@ struct member {
 	 */
 	uint64_t done_ns;
 	uint64_t live_ns; /* it is live since then; 0: it is not */
-	bool opened;	  /* a destination that was open since began_ns */
+	bool opened;	  /* a destination: it was open since began_ns */
 	/* Of a destination, when its output was measured last: */
 	uint64_t taken; /* bytes */
 	bool owed;	/* something waits... */
@@ -36,7 +36,7 @@ struct failover {
 	struct task task;
 	uint64_t began_ns;
 	uint64_t timer_at;   /* 0: not set */
-	uint64_t measure_at; /* the output of destinations; 0: it is not */
+	uint64_t measure_at; /* when output is measured next; 0: never */
 	struct member member[];
 };
 

@@ -208,7 +208,7 @@ void port_stop_waiting(struct port *from);
 void port_release(struct port *port);
 /* A frame of len bytes was written at time now: sets the earliest time of the next one. */
 void port_gap(struct port *port, uint64_t now, size_t len);
-/* The keys that determine it may have changed: so does a gap that has begun. */
+/* The keys that determine the gap may have changed: applies them to a gap that has begun. */
 void port_gap_follow(struct port *port);
 /* The decoder begins with the next byte. */
 void port_start_decoder(struct port *port);

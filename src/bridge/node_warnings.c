@@ -47,7 +47,7 @@ note_loss(struct node *node, uint64_t now)
 						 : "unknown");
 }
 
-/* Notes since when it is to be opened; not one that waits for a user, or was stopped. */
+/* Notes since when it waits to be opened; one that waits for a user or is stopped does not. */
 static void
 note_down(struct node *node, uint64_t now)
 {

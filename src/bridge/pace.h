@@ -22,7 +22,7 @@ port_paced(const struct port *port)
 {
 	return port->conf->pace != 0 && port->conf->ops->datagram == 0;
 }
-/* Whether it is the pace, or a gap, that the next bytes wait for: not the receiver. */
+/* Whether the next bytes wait for the pace or a gap, and not for the receiver. */
 static inline bool
 port_is_slowed(const struct port *port)
 {

@@ -14,8 +14,8 @@
  *
  * Frames are numbered.  Those before the number fed were put into the queue.  The number of the
  * oldest that is not delivered is derived: fed less the copies that are still there, of which
- * there cannot be more than frames in the queue and in flight, and less the gaps.  A gap are
- * frames that need not wait any more while an earlier one does: they were confirmed before it,
+ * there cannot be more than frames in the queue and in flight, and less the gaps.  A gap consists
+ * of frames that were finished while an earlier one still waits: they were confirmed before it,
  * were too old, or are damaged.
  *
  * The thread of the files (writer.h) does one job at a time: it appends what is pending, gives up

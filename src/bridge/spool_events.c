@@ -484,7 +484,7 @@ forget_copies(struct port_spool *ps)
 	}
 	while (!queue_empty(&port->queue))
 		queue_pop(&port->queue);
-	/* What is done with before earlier frames is read again. */
+	/* Frames that were finished before earlier ones are read again. */
 	COUNT(port, offered,
 	    ps->gaps.total - spool_gaps_before(&ps->gaps, ps->now.read));
 	spool_gaps_clear(&ps->gaps);

@@ -1,5 +1,5 @@
 /*
- * spool_gaps: numbers of frames that are done with, among those that still wait.
+ * spool_gaps: numbers of finished frames among those that still wait.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
- * spool_gaps: numbers of frames that are done with, among those that still wait.
+ * spool_gaps: numbers of finished frames among those that still wait.
  *
- * The ledger of a spool has one number, before which everything is delivered.  A frame that is
- * done with before an earlier one must not advance it: its number is a gap, until the frames
- * before it are done with, too.
+ * The ledger of a spool has one number, before which all frames are finished: delivered, or
+ * dropped.  A frame that is finished before an earlier one must not advance it: its number is a
+ * gap until the frames before it are finished, too.
  */
 #ifndef SPOOL_GAPS_H
 #define SPOOL_GAPS_H
@@ -21,14 +21,14 @@ struct spool_gaps {
 	uint64_t total;
 };
 
-/* No number of the new gap is in another one. */
+/* Adds n numbers, none of which may be in a gap already. */
 void spool_gaps_add(struct spool_gaps *g, uint64_t first, uint64_t n);
 /*
- * Forgets the gaps that begin at or before a number from which they are subtracted, and returns
- * the number with them added.
+ * number: that of the oldest waiting frame less the sum of all gaps.  Removes the gaps that begin
+ * at or before it, adding their lengths, and returns the sum: no gap before it is left.
  */
 uint64_t spool_gaps_pass(struct spool_gaps *g, uint64_t number);
-/* The number of the nth frame from that number on, which is in no gap; 0 is the first. */
+/* The number of the nth (from 0) frame that is in no gap, counted from that number on. */
 uint64_t spool_gaps_skip(
     const struct spool_gaps *g, uint64_t number, uint64_t nth);
 /* How many numbers before that one are in gaps. */
