@@ -10,10 +10,10 @@
 struct doctor {
 	struct facts facts;
 	struct report report;
-	char unit[128];	   /* of the service, "": it is none */
-	json_t *service;   /* its properties, NULL: unknown */
-	char restart[256]; /* the command that starts the daemon again */
-	char reload[PATH_MAX + 64]; /* and that for its configuration */
+	char unit[128];		    /* of the service, "": it is none */
+	json_t *service;	    /* its properties, NULL: unknown */
+	char restart[256];	    /* the command that restarts the daemon */
+	char reload[PATH_MAX + 64]; /* the one that reloads its configuration */
 };
 
 /* doctor_config.c: the configuration, and the program that uses it. */

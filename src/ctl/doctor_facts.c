@@ -36,7 +36,7 @@ member_number(const json_t *object, const char *name)
 	return json_number_value(json_object_get(object, name));
 }
 
-/* What the daemon uses counts, and what is written only if there is none. */
+/* The value that the daemon uses; without a daemon, that in the configuration. */
 static const json_t *
 find(const struct facts *f, const char *object, const char *name)
 {
@@ -146,7 +146,7 @@ fact_where(const struct facts *f, const char *name, char *buf, size_t size)
 
 /* --- the daemon ------------------------------------------------------------- */
 
-/* Takes the frames that pass until then, and no more than are of use. */
+/* Collects the frames that pass until then, FRAMES_MAX at most. */
 static void
 collect_frames(struct facts *f, struct connection *c, uint64_t until)
 {
@@ -217,7 +217,7 @@ sample_again(struct facts *f, struct ctl *ctl)
 	return connection_query(ctl->connection, "list", &f->now, &f->why);
 }
 
-/* Of many endpoints, what their table has; it takes less time. */
+/* For many endpoints only the members of their table, which takes less time. */
 static int
 sample_first(struct facts *f, struct ctl *ctl)
 {

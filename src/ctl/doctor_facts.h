@@ -28,8 +28,9 @@ struct facts {
 	    endpoints; /* names and types, of the daemon or its configuration */
 	json_t *before, *now; /* attributes by path, at two moments... */
 	double seconds;	      /* ...so long after each other */
-	json_t *frames; /* that passed in between, as by watch; NULL: unknown */
-	double watched; /* for how many seconds, until there were enough */
+	json_t *
+	    frames; /* that passed in between, as watch has them; NULL: unknown */
+	double watched; /* for how many seconds frames were collected */
 	json_t *routes, *peers, *tasks, *warnings; /* the tables */
 };
 

@@ -204,7 +204,7 @@ count_up(json_t *object, const char *name)
 		json_integer_value(json_object_get(object, name)) + 1));
 }
 
-/* Answers that repeat the request, and copies that come by several ways, are known. */
+/* Whether frames that return are normal: an echo, or answers that repeat the request. */
 static bool
 may_return(const struct facts *f, const char *endpoint)
 {
@@ -215,6 +215,7 @@ may_return(const struct facts *f, const char *endpoint)
 	    strncmp(framing, "modbus", 6) == 0;
 }
 
+/* Whether a route has an exchange, or expects copies that come by several ways. */
 static bool
 has_exchange(const struct facts *f)
 {
@@ -320,13 +321,14 @@ check_returns(struct doctor *d)
 
 /* --- frames that circulate -------------------------------------------------- */
 
-/* What came from an endpoint. */
+/* The frames that came from an endpoint. */
 struct stream {
 	const char *name;
 	char to[64];  /* where it went last */
 	json_t *next; /* of each frame: the one that came after it */
 	const char *last;
-	unsigned frames, follows; /* as before after the same frame */
+	unsigned frames;
+	unsigned follows; /* those that came after the same frame as before */
 	double bytes;
 };
 

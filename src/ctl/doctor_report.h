@@ -12,7 +12,7 @@
 struct report {
 	const char *check;   /* the name of the one that runs */
 	json_t *findings;    /* check, name, what, where, remedy */
-	json_t *hints;	     /* the same: may be as it should be */
+	json_t *hints;	     /* the same: it may be intended */
 	json_t *not_checked; /* check, why */
 	unsigned checks;     /* that were run or left out */
 };
@@ -28,8 +28,9 @@ int report_init(struct report *r);
 void report_free(struct report *r);
 
 /*
- * Adds what the present check has found.  name: of what it is about.  where: a section and its line, a file, a unit; NULL: as name.
- * remedy: a command.
+ * Adds what the present check has found.  name: of the endpoint, or whatever else it is about.
+ * where: a section and its line, a file or a unit; NULL: name.  remedy: a command.  All texts
+ * are copied; they may contain any characters.
  */
 void report_finding(struct report *r, const char *name, const char *where,
     const char *remedy, const char *fmt, ...) PRINTF(5, 6);

@@ -23,9 +23,9 @@ struct where {
 };
 
 /*
- * Connects to the port that the options name, or else the environment, or else to the
- * first one that answers of those in the configuration, and the default.  *ret is where it is, for further
- * connections.  -errno and err.
+ * Connects to the port that the options name, or else the environment, or else to the first
+ * one that answers of those in the configuration, and the default.  *ret is where it is, for
+ * further connections, to be freed with target_free().  -errno and err.
  */
 int locate(const struct where *where, struct target *ret,
     struct connection **connection, struct error *err);
