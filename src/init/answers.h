@@ -15,8 +15,8 @@ struct answer_device {
 
 /* Who may connect by TCP. */
 struct answer_access {
-	bool none;	    /* nobody */
-	char networks[128]; /* besides this machine; "": nobody else */
+	bool none;	    /* no server */
+	char networks[128]; /* besides this machine; "": none */
 };
 
 /*

@@ -24,7 +24,10 @@ void draft_free(struct draft *d);
 void draft_block(struct draft *d, int line);
 /* Makes all lines of the block comments, without a warning. */
 void draft_disable(struct draft *d);
-/* Makes all lines of the block comments, with a warning. */
+/*
+ * Makes all lines of the block comments, with a warning.  what: the part of the source that is
+ * left out, in any characters, as in draft_lost().
+ */
 void draft_leave_out(struct draft *d, const char *what, const char *fmt, ...)
     PRINTF(3, 4);
 /* A comment in the block; long lines are wrapped. */
@@ -34,7 +37,7 @@ void draft_lost(struct draft *d, int line, const char *what, const char *fmt,
     ...) PRINTF(4, 5);
 /* A warning, and a comment, about what is different from the source. */
 void draft_warn(struct draft *d, int line, const char *fmt, ...) PRINTF(3, 4);
-/* Begins a section in the block. */
+/* Begins a section in the block; name NULL: a section without a name, such as [daemon]. */
 void draft_section(struct draft *d, const char *type, const char *name);
 /* A key of the section; what cannot be written in one line is left out. */
 void draft_key(struct draft *d, const char *key, const char *fmt, ...)

@@ -8,9 +8,9 @@
 #include "util.h"
 
 struct init {
-	char *const *words; /* KIND FILE, or none */
+	char *const *words; /* PROGRAM FILE, or none */
 	unsigned nwords;
-	const char *file; /* that is written; NULL: standard output */
+	const char *file; /* to be written; NULL: standard output */
 	bool yes;	  /* ask nothing */
 };
 

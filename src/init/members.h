@@ -13,7 +13,8 @@
 
 struct member {
 	char name[DRAFT_NAME_MAX];
-	bool in, out; /* it sends, it receives */
+	bool in;  /* frames come from it */
+	bool out; /* frames go to it */
 	bool
 	    server; /* it has several peers, which also forward to each other */
 	char from

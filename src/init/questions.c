@@ -225,8 +225,8 @@ add_example(struct ports *ports)
 			       " opened as soon as it is there" };
 
 	fprintf(stderr,
-	    "no serial ports were found: the configuration is for "
-	    "" EXAMPLE_DEVICE ", which is opened as soon as it is there\n");
+	    "no serial ports were found: the configuration is for"
+	    " " EXAMPLE_DEVICE ", which is opened as soon as it is there\n");
 	add_port(ports, &example);
 }
 

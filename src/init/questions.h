@@ -8,7 +8,7 @@
 
 /*
  * Asks on standard error, and reads answers from standard input; with yes it asks nothing
- * and uses the defaults.  -EINVAL and err if there is nobody to ask; -ENOMEM.
+ * and uses the defaults.  -EINVAL and err if standard input is not a terminal; -ENOMEM.
  */
 int questions_ask(struct draft *d, bool yes, struct error *err);
 

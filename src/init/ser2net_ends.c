@@ -40,7 +40,7 @@ static const struct {
 	{ "dev", "a serial section is for serial ports only" },
 };
 
-/* The layers that were understood. */
+/* A gensio, and which of the supported layers it has. */
 struct stack {
 	struct gensio g;
 	bool telnet, rfc2217, ssl, conacc;
@@ -82,7 +82,7 @@ read_telnet(
 								  : other_mode);
 }
 
-/* Understands the layers above the last one; false if there is one that cannot be. */
+/* Reads the layers above the last one; false if one of them is not supported. */
 static bool
 read_layers(struct draft *d, const struct setting *of, struct stack *stack)
 {

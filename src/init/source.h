@@ -15,7 +15,8 @@ struct source {
 
 /*
  * A part that cannot be converted becomes a comment and a warning.  -EINVAL and err, which
- * begins with the place, if it is no such file; -ENOMEM; -ELIBACC and err.
+ * begins with the place, if it is no such file; -ELIBACC and err if a library cannot be loaded;
+ * -ENOMEM.
  */
 typedef int convert_function(
     const struct source *source, struct draft *d, struct error *err);
