@@ -25,6 +25,7 @@
 #include <pcap/pcap.h>
 
 #include "capture.h"
+#include "library.h"
 #include "log.h"
 #include "pdu.h"
 #include "record_file.h"
@@ -44,10 +45,7 @@ static struct {
 	void (*close)(pcap_t *);
 } lib;
 
-static const struct {
-	const char *name;
-	void *function;
-} symbols[] = {
+static const struct library_symbol symbols[] = {
 	{ "pcap_open_dead_with_tstamp_precision", &lib.open_dead },
 	{ "pcap_dump_fopen", &lib.dump_fopen },
 	{ "pcap_dump", &lib.dump },
@@ -86,26 +84,20 @@ static struct {
 static int
 load_library(struct error *err)
 {
-	void *symbol;
+	struct error why;
+	int r = 0;
 
-	if (lib.handle != NULL)
-		return 0;
-	if ((lib.handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)) == NULL)
+	if (lib.handle == NULL)
+		r = library_load(
+		    LIBRARY, symbols, NELEM(symbols), &lib.handle, &why);
+	if (r == -ENOENT)
 		return error_fail(err, -ELIBACC,
 		    "a capture needs libpcap, which cannot be loaded (Debian:"
 		    " apt install libpcap0.8): %.200s",
-		    dlerror());
-	for (size_t i = 0; i < NELEM(symbols); i++) {
-		if ((symbol = dlsym(lib.handle, symbols[i].name)) == NULL) {
-			error_set(err,
-			    "a capture needs a newer libpcap: %.200s",
-			    dlerror());
-			dlclose(lib.handle);
-			lib.handle = NULL;
-			return -ELIBACC;
-		}
-		memcpy(symbols[i].function, &symbol, sizeof(symbol));
-	}
+		    why.text);
+	if (r < 0)
+		return error_fail(err, -ELIBACC,
+		    "a capture needs a newer libpcap: %.200s", why.text);
 	return 0;
 }
 

@@ -1,23 +1,18 @@
 /*
  * mqtt_library: loads libmosquitto.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
-#include <string.h>
 
+#include "library.h"
 #include "mqtt_library.h"
 
 #define LIBRARY "libmosquitto.so.1"
 
 struct mqtt_library mqtt_library;
 
-static const struct {
-	const char *name;
-	size_t offset;
-} symbols[] = {
-#define SYMBOL(name) \
-	{ "mosquitto_" #name, offsetof(struct mqtt_library, name) },
+static const struct library_symbol symbols[] = {
+#define SYMBOL(name) { "mosquitto_" #name, &mqtt_library.name },
 	MQTT_FUNCTIONS(SYMBOL)
 #undef SYMBOL
 };
@@ -25,27 +20,19 @@ static const struct {
 static int
 load_library(struct error *err)
 {
-	struct mqtt_library library;
-	void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL), *symbol;
+	struct error why;
+	void *handle;
+	int r = library_load(LIBRARY, symbols, NELEM(symbols), &handle, &why);
 
-	if (handle == NULL)
+	if (r == -ENOENT)
 		return error_fail(err, -ELIBACC,
 		    "MQTT needs libmosquitto, which cannot be loaded (Debian:"
 		    " apt install libmosquitto1): %.200s",
-		    dlerror());
-	for (size_t i = 0; i < NELEM(symbols); i++) {
-		if ((symbol = dlsym(handle, symbols[i].name)) == NULL) {
-			error_set(err,
-			    "MQTT needs libmosquitto 2.0 or newer: %.200s",
-			    dlerror());
-			dlclose(handle);
-			return -ELIBACC;
-		}
-		memcpy((char *)&library + symbols[i].offset, &symbol,
-		    sizeof(symbol));
-	}
-	library.lib_init();
-	mqtt_library = library;
+		    why.text);
+	if (r < 0)
+		return error_fail(err, -ELIBACC,
+		    "MQTT needs libmosquitto 2.0 or newer: %.200s", why.text);
+	mqtt_library.lib_init();
 	return 0;
 }
 

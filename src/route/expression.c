@@ -9,7 +9,6 @@
  * TRE reads wide characters through a callback, because otherwise NUL would end the text.
  * Only some configurations need the library, so it is loaded with the first expression.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 
 #include "expression.h"
 #include "expression_tree.h"
+#include "library.h"
 
 #define LIBRARY "libtre.so.5"
 /* The cost of one backtracking step. */
@@ -46,10 +46,7 @@ static struct {
 	void (*free)(regex_t *);
 } lib;
 
-static const struct {
-	const char *name;
-	void *function;
-} symbols[] = {
+static const struct library_symbol symbols[] = {
 	{ "tre_regwncomp", &lib.compile },
 	{ "tre_reguexec", &lib.find },
 	{ "tre_regfree", &lib.free },
@@ -59,21 +56,11 @@ static const struct {
 static int
 load_library(void)
 {
-	void *symbol;
+	struct error why;
 
-	if (lib.handle != NULL)
-		return 0;
-	if ((lib.handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)) == NULL)
-		return -ELIBACC;
-	for (size_t i = 0; i < NELEM(symbols); i++) {
-		if ((symbol = dlsym(lib.handle, symbols[i].name)) == NULL) {
-			dlclose(lib.handle);
-			lib.handle = NULL;
-			return -ELIBACC;
-		}
-		memcpy(symbols[i].function, &symbol, sizeof(symbol));
-	}
-	return 0;
+	return lib.handle != NULL
+	    ? 0
+	    : library_load(LIBRARY, symbols, NELEM(symbols), &lib.handle, &why);
 }
 
 /* --- compiling ------------------------------------------------------------ */
