@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "config.h"
 #include "draft.h"
 #include "ini_reader.h"
@@ -319,6 +320,30 @@ draft_keys(struct draft *d, const struct settings *keys)
 	for (unsigned i = 0; b != NULL && i < keys->n; i++)
 		write_key(d, b, keys->at[i].line, keys->at[i].name,
 		    keys->at[i].value);
+}
+
+bool
+draft_is_open(const char *address)
+{
+	struct address parsed;
+	struct error err;
+
+	return address_parse(address, &parsed, &err) == 0 &&
+	    !address_is_loopback((struct sockaddr *)&parsed.ss);
+}
+
+void
+draft_listen(struct draft *d, int line, const char *address, bool *warned)
+{
+	draft_key(d, "listen", "%s", address);
+	if (!draft_is_open(address))
+		return;
+	if (!*warned)
+		draft_warn(d, line,
+		    "every machine may connect, as before: write your"
+		    " networks in 'allow'");
+	*warned = true;
+	draft_key(d, "allow", "%s", DRAFT_ALLOW_ALL);
 }
 
 /* Replaces what a name of a section may not contain. */

@@ -12,6 +12,8 @@
 
 /* The longest name of a section, with its NUL. */
 #define DRAFT_NAME_MAX 32
+/* The value of 'allow' with which every machine may connect. */
+#define DRAFT_ALLOW_ALL "0.0.0.0/0 ::/0"
 
 struct settings;
 struct draft;
@@ -43,6 +45,13 @@ void draft_section(struct draft *d, const char *type, const char *name);
 void draft_key(struct draft *d, const char *key, const char *fmt, ...)
     PRINTF(3, 4);
 void draft_keys(struct draft *d, const struct settings *keys);
+/*
+ * The key 'listen' and, if other machines could connect to that address, 'allow' for all
+ * networks, as other programs have it; with a warning unless *warned, which is then set.
+ */
+void draft_listen(struct draft *d, int line, const char *address, bool *warned);
+/* Whether other machines could connect to an address to listen on. */
+bool draft_is_open(const char *address);
 /* A valid name that is not used yet, made of the wanted one. */
 const char *draft_name(
     struct draft *d, const char *wanted, char name[DRAFT_NAME_MAX]);

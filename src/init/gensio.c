@@ -83,15 +83,6 @@ read_options(const char *s, size_t len, int line, struct settings *options)
 	return options->nomem ? -ENOMEM : 0;
 }
 
-static bool
-is_in(const char *type, const char *const *list)
-{
-	for (; *list != NULL; list++)
-		if (strcmp(*list, type) == 0)
-			return true;
-	return false;
-}
-
 /* Reads TYPE or TYPE(OPTIONS) into a new layer, and what follows it. */
 static int
 read_layer(struct gensio *g, const char **text, int line)
@@ -134,8 +125,8 @@ gensio_parse(const char *text, int line, const char *const *filters,
 		start = text;
 		if ((r = read_layer(ret, &text, line)) < 0)
 			return r;
-	} while (is_in(gensio_base(ret)->type, filters));
-	if (!is_in(gensio_base(ret)->type, types) &&
+	} while (name_in(gensio_base(ret)->type, filters));
+	if (!name_in(gensio_base(ret)->type, types) &&
 	    isdigit((unsigned char)*gensio_base(ret)->type)) {
 		text = start;
 		if (replace_string(&ret->layer[ret->n - 1].type, "tcp") < 0)

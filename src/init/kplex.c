@@ -82,14 +82,6 @@ is(const char *a, const char *b)
 	return strcasecmp(a, b) == 0;
 }
 
-static bool
-is_in(const char *key, const char *const *list)
-{
-	while (*list != NULL && !is(*list, key))
-		list++;
-	return *list != NULL;
-}
-
 static void
 lose_keys(struct multiplexer *m, const struct part *part,
     const char *const *known, bool interface)
@@ -100,8 +92,8 @@ lose_keys(struct multiplexer *m, const struct part *part,
 		char what[128];
 
 		/* What is off, or the default, has no effect. */
-		if (is_in(s->name, known) ||
-		    (interface && is_in(s->name, common)) ||
+		if (name_in_any_case(s->name, known) ||
+		    (interface && name_in_any_case(s->name, common)) ||
 		    (is(s->value, "no") && !is(s->name, "strict")))
 			continue;
 		for (size_t j = 0; j < NELEM(lost); j++)
@@ -144,23 +136,12 @@ static void
 write_listen(struct multiplexer *m, struct interface *i, const char *host,
     const char *port)
 {
-	struct address address;
-	struct error err;
 	char listen[ADDRESS_TEXT_MAX];
 	bool colon = strchr(host, ':') != NULL;
 
 	snprintf(listen, sizeof(listen), "%s%.90s%s:%.20s", colon ? "[" : "",
 	    host, colon ? "]" : "", port);
-	draft_key(m->d, "listen", "%s", listen);
-	if (address_parse(listen, &address, &err) < 0 ||
-	    address_is_loopback((struct sockaddr *)&address.ss))
-		return;
-	if (!m->open_noted)
-		draft_warn(m->d, i->part->line,
-		    "every machine may connect, as before: write your"
-		    " networks in 'allow'");
-	m->open_noted = true;
-	draft_key(m->d, "allow", "0.0.0.0/0 ::/0");
+	draft_listen(m->d, i->part->line, listen, &m->open_noted);
 }
 
 static int

@@ -55,14 +55,6 @@ static const char *const uart[] = { "Device", "Baud", "FlowControl", NULL };
 static const char *const udp[] = { "Address", "Mode", "Port", NULL };
 static const char *const tcp[] = { "Address", "Port", "RetryTimeout", NULL };
 
-static bool
-is_in(const char *key, const char *const *list)
-{
-	while (*list != NULL && strcasecmp(*list, key) != 0)
-		list++;
-	return *list != NULL;
-}
-
 /* Says which keys of the section are left out. */
 static void
 lose_keys(struct router *r, const struct part *part, const char *const *known)
@@ -72,8 +64,8 @@ lose_keys(struct router *r, const struct part *part, const char *const *known)
 		const char *why = "this key is not known";
 		char what[128];
 
-		if (is_in(s->name, known) ||
-		    (known != general && is_in(s->name, filters)))
+		if (name_in_any_case(s->name, known) ||
+		    (known != general && name_in_any_case(s->name, filters)))
 			continue;
 		for (size_t j = 0; j < NELEM(lost); j++)
 			if (strcasecmp(lost[j].key, s->name) == 0)
@@ -174,25 +166,6 @@ begin(struct router *r, const char *type, const char *name)
 	return m;
 }
 
-/* An address, and who may connect. */
-static void
-write_listen(struct router *r, int line, const char *listen)
-{
-	struct address address;
-	struct error err;
-
-	draft_key(r->d, "listen", "%s", listen);
-	if (address_parse(listen, &address, &err) < 0 ||
-	    address_is_loopback((struct sockaddr *)&address.ss))
-		return;
-	if (!r->open_noted)
-		draft_warn(r->d, line,
-		    "every machine may connect, as before: write your"
-		    " networks in 'allow'");
-	r->open_noted = true;
-	draft_key(r->d, "allow", "0.0.0.0/0 ::/0");
-}
-
 static int
 write_uart(struct router *r, const struct part *part, const char *name)
 {
@@ -258,7 +231,7 @@ write_udp(struct router *r, const struct part *part, const char *name)
 	else
 		find_port(r, host, address, sizeof(address));
 	if (server)
-		write_listen(r, part->line, address);
+		draft_listen(r->d, part->line, address, &r->open_noted);
 	else {
 		draft_key(r->d, "send_to", "%s", address);
 		settings_add(&r->sent, part->line, address, NULL);
@@ -310,7 +283,8 @@ write_server(struct router *r, const struct part *part)
 	m->server = true;
 	snprintf(listen, sizeof(listen), "*:%.8s",
 	    port != NULL ? port->value : "5760");
-	write_listen(r, port != NULL ? port->line : 0, listen);
+	draft_listen(
+	    r->d, port != NULL ? port->line : 0, listen, &r->open_noted);
 	return 0;
 }
 

@@ -60,13 +60,10 @@ check_keys(struct gateway *g, const char *file, struct error *err)
 		const struct setting *s = &g->keys->at[i];
 		const char *why = NULL;
 		char what[128];
-		unsigned j = 0;
 
-		while (known[j] != NULL && strcmp(known[j], s->name) != 0)
-			j++;
-		if (known[j] != NULL)
+		if (name_in(s->name, known))
 			continue;
-		for (j = 0; j < NELEM(lost); j++)
+		for (size_t j = 0; j < NELEM(lost); j++)
 			if (strcmp(lost[j].key, s->name) == 0)
 				why = lost[j].why;
 		if (why == NULL)
@@ -85,21 +82,13 @@ write_server(struct gateway *g, const char *name)
 	const char *host = value_of(g, "address", "0.0.0.0"),
 		   *timeout = value_of(g, "timeout", "60");
 	bool colon = strchr(host, ':') != NULL && *host != '[';
-	struct address address;
-	struct error err;
 	char listen[ADDRESS_TEXT_MAX];
+	bool warned = false;
 
 	snprintf(listen, sizeof(listen), "%s%.90s%s:%.8s", colon ? "[" : "",
 	    host, colon ? "]" : "", value_of(g, "port", "502"));
 	draft_section(g->d, "tcp-server", name);
-	draft_key(g->d, "listen", "%s", listen);
-	if (address_parse(listen, &address, &err) == 0 &&
-	    !address_is_loopback((struct sockaddr *)&address.ss)) {
-		draft_warn(g->d, line_of(g, "address"),
-		    "every machine may connect, as before: write your"
-		    " networks in 'allow'");
-		draft_key(g->d, "allow", "0.0.0.0/0 ::/0");
-	}
+	draft_listen(g->d, line_of(g, "address"), listen, &warned);
 	draft_key(g->d, "max_clients", "%s", value_of(g, "maxconn", "32"));
 	if (strcmp(timeout, "0") != 0)
 		draft_key(g->d, "idle_timeout", "%ss", timeout);

@@ -115,12 +115,9 @@ ser2net_unknown(struct draft *d, const char *type,
 {
 	for (unsigned i = 0; i < options->n; i++) {
 		const struct setting *o = &options->at[i];
-		const char *const *k = known;
 		char what[128];
 
-		while (*k != NULL && strcmp(*k, o->name) != 0)
-			k++;
-		if (*k != NULL)
+		if (name_in(o->name, known))
 			continue;
 		snprintf(what, sizeof(what), "%.60s%s%.60s", o->name,
 		    *o->value == '\0' ? "" : "=", o->value);

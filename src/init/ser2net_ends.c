@@ -207,16 +207,6 @@ client_tls(struct ser2net *s, const struct setting *of,
 
 /* --- sockets ------------------------------------------------------------- */
 
-static bool
-is_open(const char *listen)
-{
-	struct address address;
-	struct error err;
-
-	return address_parse(listen, &address, &err) == 0 &&
-	    !address_is_loopback((struct sockaddr *)&address.ss);
-}
-
 /* Appends a word to a list of them. */
 static void
 add_word(struct settings *keys, int line, const char *key, const char *word)
@@ -298,9 +288,9 @@ add_allow(struct ser2net *s, const struct ser2net_connection *c,
 	if (!given && standard.value != NULL &&
 	    read_remotes(s->draft, &standard, datagrams, keys) < 0)
 		keys->nomem = true;
-	if (settings_find(keys, "allow") != NULL || !is_open(listen))
+	if (settings_find(keys, "allow") != NULL || !draft_is_open(listen))
 		return;
-	settings_add(keys, c->line, "allow", "0.0.0.0/0 ::/0");
+	settings_add(keys, c->line, "allow", DRAFT_ALLOW_ALL);
 	if (s->open_noted)
 		return;
 	s->open_noted = true;

@@ -92,11 +92,8 @@ ser2net_default(const struct ser2net *s, const char *class, const char *name)
 static bool
 is_serial(const char *name)
 {
-	const char *const *known = ser2net_serial_options;
-
-	while (*known != NULL && strcmp(*known, name) != 0)
-		known++;
-	return *known != NULL || strcmp(name, "custspeed") == 0;
+	return name_in(name, ser2net_serial_options) ||
+	    strcmp(name, "custspeed") == 0;
 }
 
 /* Why a default has no effect, or NULL. */

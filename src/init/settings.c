@@ -118,3 +118,19 @@ settings_free(struct settings *s)
 	free(s->at);
 	memset(s, 0, sizeof(*s));
 }
+
+bool
+name_in(const char *name, const char *const *list)
+{
+	while (*list != NULL && strcmp(*list, name) != 0)
+		list++;
+	return *list != NULL;
+}
+
+bool
+name_in_any_case(const char *name, const char *const *list)
+{
+	while (*list != NULL && strcasecmp(*list, name) != 0)
+		list++;
+	return *list != NULL;
+}

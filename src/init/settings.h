@@ -33,4 +33,8 @@ const char *settings_value(const struct settings *s, const char *name);
 bool settings_equal(const struct settings *a, const struct settings *b);
 void settings_free(struct settings *s);
 
+/* Whether a name is in a NULL-terminated list; with the second, in any case of letters. */
+bool name_in(const char *name, const char *const *list);
+bool name_in_any_case(const char *name, const char *const *list);
+
 #endif
