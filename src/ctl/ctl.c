@@ -83,6 +83,20 @@ ctl_printable(const char *text)
 	return shown;
 }
 
+const char *
+member_text(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text != NULL ? text : "";
+}
+
+double
+member_number(const json_t *object, const char *name)
+{
+	return json_number_value(json_object_get(object, name));
+}
+
 char *
 ctl_line(const char *before, int argc, char **argv)
 {

@@ -29,6 +29,9 @@ int ctl_fail(const char *fmt, ...) PRINTF(1, 2);
 int ctl_usage(const char *usage, const char *fmt, ...) PRINTF(2, 3);
 /* A copy by printable(), which the caller frees; NULL: out of memory. */
 char *ctl_printable(const char *text);
+/* The text or the number of a member of an object; "" or 0 if it has no such member. */
+const char *member_text(const json_t *object, const char *name);
+double member_number(const json_t *object, const char *name);
 /* Joins the words to a line, which the caller frees; NULL: it was printed why not. */
 char *ctl_line(const char *before, int argc, char **argv);
 

@@ -22,20 +22,6 @@
 
 /* --- values ----------------------------------------------------------------- */
 
-const char *
-member_text(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text != NULL ? text : "";
-}
-
-double
-member_number(const json_t *object, const char *name)
-{
-	return json_number_value(json_object_get(object, name));
-}
-
 /* The value that the daemon uses; without a daemon, that in the configuration. */
 static const json_t *
 find(const struct facts *f, const char *object, const char *name)
@@ -104,6 +90,20 @@ fact_up(const struct facts *f, const char *endpoint)
 	snprintf(path, sizeof(path), "%s/state", endpoint);
 	return strcmp(member_text(f->now, path), "up") == 0 &&
 	    strcmp(member_text(f->before, path), "up") == 0;
+}
+
+bool
+facts_any_endpoint(const struct facts *f, const char *member, const char *text)
+{
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(f->endpoints, i, each)
+	{
+		if (strcmp(member_text(each, member), text) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* --- where it is ------------------------------------------------------------ */
@@ -187,31 +187,18 @@ watch(struct facts *f, struct ctl *ctl, uint64_t until)
 	connection_close(c);
 }
 
-static bool
-some_is_up(const struct facts *f)
-{
-	const json_t *each;
-	size_t i;
-
-	json_array_foreach(f->endpoints, i, each)
-	{
-		if (strcmp(member_text(each, "state"), "up") == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The second sample; while nothing is up, nothing changes. */
 static int
 sample_again(struct facts *f, struct ctl *ctl)
 {
 	uint64_t start = now_ns(), until = start + SAMPLE_NS, now;
+	bool up = facts_any_endpoint(f, "state", "up");
 
-	if (some_is_up(f))
+	if (up)
 		watch(f, ctl, until);
 	if (connection_stop != 0)
 		return -EINTR;
-	if (some_is_up(f) && (now = now_ns()) < until)
+	if (up && (now = now_ns()) < until)
 		usleep((useconds_t)((until - now) / NSEC_PER_USEC));
 	f->seconds = (double)(now_ns() - start) / 1e9;
 	return connection_query(ctl->connection, "list", &f->now, &f->why);

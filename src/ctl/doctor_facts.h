@@ -42,9 +42,9 @@ int facts_collect(
     struct facts *f, struct ctl *ctl, const char *config, struct error *err);
 void facts_free(struct facts *f);
 
-/* Of an object with texts and numbers: "" and 0 if it has no such member. */
-const char *member_text(const json_t *object, const char *name);
-double member_number(const json_t *object, const char *name);
+/* Whether a member of the table of endpoints has that text in any of its rows. */
+bool facts_any_endpoint(
+    const struct facts *f, const char *member, const char *text);
 /* The value of an attribute or key, "" if there is none; returns buf. */
 const char *fact_text(const struct facts *f, const char *object,
     const char *name, char *buf, size_t size);

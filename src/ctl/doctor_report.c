@@ -55,14 +55,6 @@ shown(const char *text)
 	return json_string(safe);
 }
 
-static const char *
-member(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text != NULL ? text : "";
-}
-
 bool
 report_has(const struct report *r, const char *check, const char *name)
 {
@@ -72,17 +64,23 @@ report_has(const struct report *r, const char *check, const char *name)
 	json_array_foreach(r->findings, i, each)
 	{
 		if ((check == NULL ||
-			strcmp(member(each, "check"), check) == 0) &&
-		    strcmp(member(each, "name"), name) == 0)
+			strcmp(member_text(each, "check"), check) == 0) &&
+		    strcmp(member_text(each, "name"), name) == 0)
 			return true;
 	}
 	return false;
 }
 
+static void add(const struct report *, json_t *, const char *, const char *,
+    const char *, const char *, va_list) PRINTF(6, 0);
+
 static void
 add(const struct report *r, json_t *list, const char *name, const char *where,
-    const char *remedy, const char *what)
+    const char *remedy, const char *fmt, va_list ap)
 {
+	char what[DOCTOR_TEXT_MAX];
+
+	vsnprintf(what, sizeof(what), fmt, ap);
 	json_array_append_new(list,
 	    json_pack("{s:s, s:o, s:o, s:o, s:o}", "check", r->check, "name",
 		shown(name), "what", shown(what), "where",
@@ -93,26 +91,22 @@ void
 report_finding(struct report *r, const char *name, const char *where,
     const char *remedy, const char *fmt, ...)
 {
-	char what[DOCTOR_TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
+	add(r, r->findings, name, where, remedy, fmt, ap);
 	va_end(ap);
-	add(r, r->findings, name, where, remedy, what);
 }
 
 void
 report_hint(struct report *r, const char *name, const char *where,
     const char *remedy, const char *fmt, ...)
 {
-	char what[DOCTOR_TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
+	add(r, r->hints, name, where, remedy, fmt, ap);
 	va_end(ap);
-	add(r, r->hints, name, where, remedy, what);
 }
 
 void
@@ -138,9 +132,9 @@ print_list(const json_t *list, const char *before)
 
 	json_array_foreach(list, i, each)
 	{
-		printf("%s%s\n", before, member(each, "what"));
-		printf("    where: %s\n", member(each, "where"));
-		printf("    do:    %s\n\n", member(each, "remedy"));
+		printf("%s%s\n", before, member_text(each, "what"));
+		printf("    where: %s\n", member_text(each, "where"));
+		printf("    do:    %s\n\n", member_text(each, "remedy"));
 	}
 }
 
@@ -153,19 +147,20 @@ print_not_checked(const json_t *list)
 
 	json_array_foreach(list, i, each)
 	{
-		const char *why = member(each, "why");
+		const char *why = member_text(each, "why");
 		bool first = true;
 
 		for (j = 0; j < i && first; j++)
-			first = strcmp(member(json_array_get(list, j), "why"),
-				    why) != 0;
+			first =
+			    strcmp(member_text(json_array_get(list, j), "why"),
+				why) != 0;
 		if (!first)
 			continue;
-		printf("not checked: %s", member(each, "check"));
+		printf("not checked: %s", member_text(each, "check"));
 		for (j = i + 1; j < json_array_size(list); j++) {
 			other = json_array_get(list, j);
-			if (strcmp(member(other, "why"), why) == 0)
-				printf(", %s", member(other, "check"));
+			if (strcmp(member_text(other, "why"), why) == 0)
+				printf(", %s", member_text(other, "check"));
 		}
 		printf(": %s\n", why);
 	}

@@ -175,26 +175,12 @@ check_bad(struct doctor *d, const char *name)
 		found_bad(d, name);
 }
 
-static bool
-some_is_serial(const struct facts *f)
-{
-	const json_t *each;
-	size_t i;
-
-	json_array_foreach(f->endpoints, i, each)
-	{
-		if (strcmp(member_text(each, "type"), "serial") == 0)
-			return true;
-	}
-	return false;
-}
-
 void
 check_bad_frames(struct doctor *d)
 {
 	each_endpoint(d, check_bad);
 	if (json_array_size(d->facts.endpoints) > FACTS_LIST_TWICE &&
-	    some_is_serial(&d->facts))
+	    facts_any_endpoint(&d->facts, "type", "serial"))
 		report_not_checked(&d->report,
 		    "the counters of the drivers, for more than %d endpoints",
 		    FACTS_LIST_TWICE);

@@ -15,14 +15,6 @@
 
 #define USAGE "capture - [-a] [NAME ...]"
 
-static const char *
-text_of(const json_t *o, const char *name)
-{
-	const char *text = json_string_value(json_object_get(o, name));
-
-	return text != NULL ? text : "";
-}
-
 /* The time is read as text, because a double has not enough digits. */
 static void
 take_time(struct packet *p, const char *line)
@@ -45,7 +37,8 @@ static int
 write_frame(FILE *stream, const char *line)
 {
 	json_t *o = json_loads(line, 0, NULL);
-	const char *bad = text_of(o, "bad"), *text = text_of(o, "base64");
+	const char *bad = member_text(o, "bad"),
+		   *text = member_text(o, "base64");
 	struct packet p = { 0 };
 	uint8_t *data = malloc(strlen(text) + 1);
 	long len = -ENOMEM;
@@ -60,15 +53,15 @@ write_frame(FILE *stream, const char *line)
 	if (len >= 0 && json_object_get(o, "base64") != NULL) {
 		take_time(&p, line);
 		snprintf(p.dissector, sizeof(p.dissector), "%s",
-		    text_of(o, "dissector"));
+		    member_text(o, "dissector"));
 		if (*bad != '\0')
 			snprintf(p.way, sizeof(p.way), "%.290s > - bad: %.200s",
-			    text_of(o, "from"), bad);
+			    member_text(o, "from"), bad);
 		else
 			snprintf(p.way, sizeof(p.way), "%.290s > %.290s",
-			    text_of(o, "from"), text_of(o, "to"));
+			    member_text(o, "from"), member_text(o, "to"));
 		snprintf(p.protocol, sizeof(p.protocol), "%.32s %.560s",
-		    text_of(o, "framing"), p.way);
+		    member_text(o, "framing"), p.way);
 		p.data = data;
 		p.len = p.size = (size_t)len;
 		r = packets_write(stream, &p);
