@@ -265,11 +265,11 @@ check_permission(struct doctor *d)
 
 /* --- other programs --------------------------------------------------------- */
 
-/* What is known to open ports by itself, and the command that keeps it away. */
-static const struct culprit {
+/* Programs that open ports by themselves, and the command that stops that. */
+static const struct program {
 	const char *name, *what, *command;
 	bool instance; /* the command ends with the name of the device */
-} culprits[] = {
+} programs[] = {
 	{ "ModemManager", "which tries ports for modems",
 	    "sudo systemctl disable --now ModemManager.service", false },
 	{ "brltty", "which tries ports for braille displays",
@@ -284,14 +284,14 @@ static const struct culprit {
 };
 
 /* who: "ModemManager (pid 812)"; NULL: any other program. */
-static const struct culprit *
-find_culprit(const char *who)
+static const struct program *
+find_program(const char *who)
 {
-	for (size_t i = 0; i < NELEM(culprits); i++) {
-		size_t len = strlen(culprits[i].name);
+	for (size_t i = 0; i < NELEM(programs); i++) {
+		size_t len = strlen(programs[i].name);
 
-		if (strncmp(who, culprits[i].name, len) == 0 && who[len] == ' ')
-			return &culprits[i];
+		if (strncmp(who, programs[i].name, len) == 0 && who[len] == ' ')
+			return &programs[i];
 	}
 	return NULL;
 }
@@ -301,23 +301,23 @@ found_holder(struct doctor *d, const char *name, const char *device, pid_t pid)
 {
 	char who[96], real[PATH_MAX], where[DOCTOR_TEXT_MAX],
 	    remedy[DOCTOR_TEXT_MAX];
-	const struct culprit *c;
+	const struct program *p;
 
 	holder_name(pid, who, sizeof(who));
-	c = find_culprit(who);
+	p = find_program(who);
 	if (system_device(device, real, sizeof(real)) < 0)
 		snprintf(real, sizeof(real), "%s", device);
-	if (c == NULL)
+	if (p == NULL)
 		format_text(remedy, sizeof(remedy), "sudo kill %d", (int)pid);
-	else if (c->instance)
-		format_text(remedy, sizeof(remedy), "%s%s.service", c->command,
+	else if (p->instance)
+		format_text(remedy, sizeof(remedy), "%s%s.service", p->command,
 		    strncmp(real, "/dev/", 5) == 0 ? real + 5 : real);
 	else
-		format_text(remedy, sizeof(remedy), "%s", c->command);
+		format_text(remedy, sizeof(remedy), "%s", p->command);
 	fact_where(&d->facts, name, where, sizeof(where));
 	report_finding(&d->report, name, where, remedy,
 	    "%s: %s is held by %s%s%s", name, device, who,
-	    c != NULL ? ", " : "", c != NULL ? c->what : "");
+	    p != NULL ? ", " : "", p != NULL ? p->what : "");
 }
 
 /* What the daemon says, if the process itself cannot be found. */
