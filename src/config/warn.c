@@ -492,10 +492,11 @@ config_warn(const struct config *c, const char *file, struct faults *faults)
 		for (unsigned i = 0; i < c->ncontrols; i++)
 			warn_control(&w, c->controls[i]);
 		warn_nmea(c, faults);
-		warn_directions(c, faults);
+		r = warn_directions(c, faults);
 		if (file != NULL)
 			warn_paths(&w, file);
-		r = warn_exchanges(c, faults);
+		if (r == 0)
+			r = warn_exchanges(c, faults);
 	}
 	if (r != 0)
 		fault_add(faults, file != NULL ? file : CONFIG_WORDS, 0, "%s",

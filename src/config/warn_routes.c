@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ini_reader.h"
+#include "names.h"
 #include "warn_routes.h"
 
 struct warner {
@@ -45,18 +46,8 @@ warn_nmea(const struct config *c, struct faults *faults)
 		warn_sentences(c->routes[i], faults);
 }
 
-static const struct endpoint_conf *
-find(const struct config *c, const char *name, size_t len)
-{
-	for (unsigned i = 0; i < c->nendpoints; i++)
-		if (strlen(c->endpoints[i]->name) == len &&
-		    memcmp(c->endpoints[i]->name, name, len) == 0)
-			return c->endpoints[i];
-	return NULL;
-}
-
 static void
-warn_direction(const struct config *c, const struct route_conf *route,
+warn_direction(const struct names *names, const struct route_conf *route,
     const char *key, const char *list, bool source, struct faults *faults)
 {
 	const struct endpoint_conf *e;
@@ -64,7 +55,8 @@ warn_direction(const struct config *c, const struct route_conf *route,
 	size_t len;
 
 	while (list != NULL && (word = list_word(&list, &len)) != NULL) {
-		if ((e = find(c, word, len)) == NULL || e->ops->lacks == NULL ||
+		if ((e = names_find(names, word, len)) == NULL ||
+		    e->ops->lacks == NULL ||
 		    (lacking = e->ops->lacks(e, source)) == NULL)
 			continue;
 		warning_add(faults, route->file, route_conf_line(route, key),
@@ -74,15 +66,21 @@ warn_direction(const struct config *c, const struct route_conf *route,
 	}
 }
 
-void
+int
 warn_directions(const struct config *c, struct faults *faults)
 {
-	for (unsigned i = 0; i < c->nroutes; i++) {
+	struct names names;
+	int r = names_init(&names, c);
+
+	for (unsigned i = 0; r == 0 && i < c->nroutes; i++) {
 		const struct route_conf *route = c->routes[i];
 
-		warn_direction(c, route, "from", route->from, true, faults);
-		warn_direction(c, route, "to", route->to, false, faults);
+		warn_direction(
+		    &names, route, "from", route->from, true, faults);
+		warn_direction(&names, route, "to", route->to, false, faults);
 	}
+	names_free(&names);
+	return r;
 }
 
 /* Warns if frames of the source can be longer than the expression can search. */

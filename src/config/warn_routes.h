@@ -8,8 +8,8 @@
 
 /* Sentences that do not match any. */
 void warn_nmea(const struct config *c, struct faults *faults);
-/* Ends of routes that only work in the other direction. */
-void warn_directions(const struct config *c, struct faults *faults);
+/* Endpoints that cannot be a source, or a destination, of their routes.  -ENOMEM. */
+int warn_directions(const struct config *c, struct faults *faults);
 /* Expressions whose cost frames may exceed; routes: the table of the configuration. */
 void warn_expressions(
     const struct config *c, struct routes *routes, struct faults *faults);
