@@ -92,6 +92,15 @@ static const struct {
 	{ OPT_YES, &options.yes },
 };
 
+static const struct {
+	const bool *on;
+	void (*print)(void);
+} listings[] = {
+	{ &options.list_framings, list_framings },
+	{ &options.list_keys, list_keys },
+	{ &options.list_commands, list_commands },
+};
+
 static int
 init(void)
 {
@@ -245,14 +254,11 @@ main(int argc, char **argv)
 
 	if (status >= 0)
 		return printed(status, 0);
-	if (options.list_framings)
-		list_framings();
-	else if (options.list_keys)
-		list_keys();
-	else if (options.list_commands)
-		list_commands();
-	if (options.list_framings || options.list_keys || options.list_commands)
-		return printed(EXIT_SUCCESS, 0);
+	for (size_t i = 0; i < NELEM(listings); i++)
+		if (*listings[i].on) {
+			listings[i].print();
+			return printed(EXIT_SUCCESS, 0);
+		}
 	if (options.init)
 		return init();
 	if (options.list_ports)
