@@ -222,8 +222,8 @@ found_unclaimed(struct doctor *d, const char *socket)
 	    " %.*s' to a section",
 	    (int)MIN(strcspn(socket, " "), (size_t)100), socket);
 	report_finding(&d->report, socket, "ttybridge.socket", remedy,
-	    "no section has the inherited socket %s as 'listen': who connects"
-	    " to it waits in vain",
+	    "no section has the inherited socket %s as 'listen': a client that"
+	    " connects to it gets no answer",
 	    socket);
 }
 
