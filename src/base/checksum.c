@@ -263,6 +263,10 @@ crc32_ieee(uint32_t crc, const uint8_t *p, size_t len)
 		    s[15][p[0] ^ (crc & 0xff)] ^
 		    s[14][p[1] ^ (crc >> 8 & 0xff)] ^
 		    s[13][p[2] ^ (crc >> 16 & 0xff)] ^ s[12][p[3] ^ crc >> 24];
+	for (; len >= 4; len -= 4, p += 4)
+		crc = s[3][p[0] ^ (crc & 0xff)] ^
+		    s[2][p[1] ^ (crc >> 8 & 0xff)] ^
+		    s[1][p[2] ^ (crc >> 16 & 0xff)] ^ s[0][p[3] ^ crc >> 24];
 	for (; len > 0; len--, p++)
 		crc = crc >> 8 ^ s[0][(crc ^ *p) & 0xff];
 	return ~crc;
