@@ -309,7 +309,7 @@ spool_read(struct spool *s, uint8_t **buf, size_t *size, size_t *ret_len)
 		return -ENOMEM;
 	if (*size == 0)
 		*size = READ_SIZE;
-	if (s->read_since >= SPOOL_AHEAD && !s->conf.read_only &&
+	if (s->read_since + *size > SPOOL_AHEAD && !s->conf.read_only &&
 	    (r = spool_commit(s)) < 0)
 		return r;
 	while (r == 0 && *ret_len == 0 && s->now.read < s->now.next) {

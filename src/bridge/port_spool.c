@@ -247,19 +247,44 @@ port_spool_put(struct port *port, const struct batch *batch,
 
 /* --- jobs ---------------------------------------------------------------- */
 
-/* Whether frames that were read are not in the queue yet.  The thread does not use them unless
- * it reads. */
+/* Whether there is a piece that was read ahead.  The thread does not use it unless it reads. */
 static bool
-has_read(const struct port_spool *ps)
+has_next(const struct port_spool *ps)
 {
-	return !(ps->busy && ps->work.read) && ps->in_at < ps->work.in_len;
+	return !(ps->busy && ps->work.read) && ps->work.in.len > 0;
+}
+
+bool
+port_spool_has_read(const struct port_spool *ps)
+{
+	return ps->in_at < ps->in.len || has_next(ps);
+}
+
+void
+port_spool_forget_read(struct port_spool *ps)
+{
+	ps->in.len = ps->in_at = ps->work.in.len = 0;
+}
+
+/* Continues with the next piece when this one is in the queue. */
+static void
+take_next(struct port_spool *ps)
+{
+	const struct spool_piece used = ps->in;
+
+	if (ps->in_at < ps->in.len || !has_next(ps))
+		return;
+	ps->in = ps->work.in;
+	ps->in_at = 0;
+	ps->work.in = used;
+	ps->work.in.len = 0;
 }
 
 /* Whether everything is delivered. */
 static bool
 is_over(struct port_spool *ps)
 {
-	return ps->pending.frames == 0 && !has_read(ps) &&
+	return ps->pending.frames == 0 && !port_spool_has_read(ps) &&
 	    port_spool_ack(ps) == port_spool_end_number(ps);
 }
 
@@ -267,7 +292,8 @@ static bool
 wants_read(const struct port_spool *ps)
 {
 	return port_open(ps->port) && !ps->port->node->bridge->stopping &&
-	    !has_read(ps) && port_spool_end_number(ps) > ps->fed;
+	    !has_next(ps) &&
+	    port_spool_end_number(ps) > MAX(ps->fed, ps->now.read);
 }
 
 /* Whether something is to be synced, and its time has come; or not yet (*ret_at). */
@@ -327,8 +353,6 @@ prepare(struct port_spool *ps, uint64_t now, bool sync, bool expire)
 	if (sync)
 		ps->synced_at = now;
 	work->read = wants_read(ps);
-	if (work->read)
-		ps->in_at = 0;
 	spool_set(ps->files, port->conf->spool,
 	    port->conf->spool_sync == 0			? SPOOL_SYNC_ALWAYS
 		: port->conf->spool_sync == SPOOL_NEVER ? SPOOL_SYNC_NONE
@@ -388,7 +412,7 @@ count_lost(struct port_spool *ps, enum drop_reason reason, uint64_t n)
 static void
 pass_lost(struct port_spool *ps)
 {
-	if (ps->busy || has_read(ps) || ps->now.read <= ps->fed)
+	if (ps->busy || port_spool_has_read(ps) || ps->now.read <= ps->fed)
 		return;
 	spool_gaps_add(&ps->gaps, ps->fed, ps->now.read - ps->fed);
 	ps->fed = ps->now.read;
@@ -502,13 +526,17 @@ feed(struct port_spool *ps)
 	const struct route *route = NULL;
 	struct spool_clock clock;
 	struct spool_record r;
-	size_t at = ps->in_at, before = port->queue.frames;
+	size_t at, before = port->queue.frames;
 
-	if (!has_read(ps) || port->queue.bytes > port->conf->queue / 2)
+	if (port->queue.bytes > port->conf->queue / 2)
 		return false;
+	take_next(ps);
+	if (ps->in_at == ps->in.len)
+		return false;
+	at = ps->in_at;
 	spool_clock_get(&clock);
 	while (port->queue.bytes < port->conf->queue &&
-	    spool_decode(ps->work.in, ps->work.in_len, &at, &r)) {
+	    spool_decode(ps->in.data, ps->in.len, &at, &r)) {
 		if (r.number >= ps->fed && !feed_one(ps, &r, &clock, &route))
 			break;
 		ps->in_at = at;

@@ -19,8 +19,9 @@
  * were too old, or are damaged.
  *
  * The thread of the files (writer.h) does one job at a time: it appends what is pending, gives up
- * the oldest segments if there is no room, writes the ledger, and reads ahead.  When everything
- * is delivered and the ledger says so, the spool is at rest again and has no file.
+ * the oldest segments if there is no room, writes the ledger, and reads ahead: the next piece
+ * while the frames of the one before are put into the queue.  When everything is delivered and
+ * the ledger says so, the spool is at rest again and has no file.
  *
  * If the disk cannot be written, frames stay pending, which is tried again every second; when
  * all that is on the disk is delivered, they go back to the queue in memory.
@@ -43,6 +44,12 @@
 #include "spool_gaps.h"
 #include "writer.h"
 
+/* Records that were read. */
+struct spool_piece {
+	uint8_t *data;
+	size_t len, size;
+};
+
 /* A job for the thread, and its result. */
 struct spool_work {
 	uint8_t *out; /* encoded frames to be appended */
@@ -52,8 +59,7 @@ struct spool_work {
 	bool give_up;		/* the oldest segments if there is no room... */
 	bool clear;		/* ...or all */
 	bool sync, read;
-	uint8_t *in; /* records that were read */
-	size_t in_len, in_size;
+	struct spool_piece in;
 	int error;
 	uint64_t given_up, expired, cleared; /* frames that were lost */
 	struct spool_stats now;
@@ -73,7 +79,9 @@ struct port_spool {
 	size_t copies;
 	struct spool_gaps gaps;
 	uint64_t lost_ahead;	/* lost, and not yet passed by fed */
-	size_t in_at;		/* how much of work.in was put into the queue */
+	/* While it is put into the queue, the next one is read to work.in. */
+	struct spool_piece in;
+	size_t in_at;		/* how much of it was put into the queue */
 	struct spool_stats now; /* at the end of the last job */
 	enum drop_reason reason; /* for what is given up */
 	bool clear;		 /* was requested */
@@ -138,6 +146,10 @@ void port_expire(struct port *port);
 
 /* Frames in the queue go to the spool, too. */
 void port_spool_activate(struct port_spool *ps);
+/* Whether frames that were read are not in the queue yet. */
+bool port_spool_has_read(const struct port_spool *ps);
+/* Frames that were read will not be put into the queue; not while the thread reads. */
+void port_spool_forget_read(struct port_spool *ps);
 /* The number of the oldest frame that is not delivered. */
 uint64_t port_spool_ack(struct port_spool *ps);
 /* Starts a job if there is something to do. */

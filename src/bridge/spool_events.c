@@ -29,9 +29,10 @@ free_buffers(struct port_spool *ps)
 	free(ps->work.out);
 	ps->work.out = NULL;
 	ps->work.out_len = ps->work.out_size = 0;
-	free(ps->work.in);
-	ps->work.in = NULL;
-	ps->work.in_len = ps->work.in_size = ps->in_at = 0;
+	free(ps->work.in.data);
+	free(ps->in.data);
+	ps->work.in = ps->in = (struct spool_piece){ .data = NULL };
+	ps->in_at = 0;
 	queue_free(&ps->pending);
 }
 
@@ -63,7 +64,7 @@ rest(struct port_spool *ps)
 static bool
 is_done(struct port_spool *ps)
 {
-	return ps->pending.frames == 0 && ps->in_at == ps->work.in_len &&
+	return ps->pending.frames == 0 && !port_spool_has_read(ps) &&
 	    ps->now.first == ps->now.next && ps->now.segments == 0 &&
 	    port_spool_ack(ps) == ps->now.next;
 }
@@ -490,7 +491,7 @@ forget_copies(struct port_spool *ps)
 	spool_gaps_clear(&ps->gaps);
 	ps->copies = ps->copied = 0;
 	ps->lost_ahead = 0;
-	ps->work.in_len = ps->in_at = 0;
+	port_spool_forget_read(ps);
 	ps->fed = ps->now.read;
 }
 

@@ -59,7 +59,7 @@ spool_work_run(struct spool *files, struct spool_work *work)
 	work->error = 0;
 	work->given_up = work->expired = work->cleared = 0;
 	if (work->read)
-		work->in_len = 0;
+		work->in.len = 0;
 	spool_ack(files, work->ack);
 	remove_old(files, work);
 	if (work->out_len > 0) {
@@ -73,8 +73,8 @@ spool_work_run(struct spool *files, struct spool_work *work)
 		keep_error(work, spool_sync(files));
 	if (work->read)
 		keep_error(work,
-		    spool_read(
-			files, &work->in, &work->in_size, &work->in_len));
+		    spool_read(files, &work->in.data, &work->in.size,
+			&work->in.len));
 	spool_get(files, &work->now);
 	if (is_empty(&work->now)) {
 		keep_error(work, spool_commit(files));

@@ -45,7 +45,7 @@ discard(struct port *port)
 	/* What was read ahead, and is not in the queue. */
 	unread = ps->now.read - MIN(ps->fed + ps->lost_ahead, ps->now.read);
 	COUNT(port, dropped[DROP_DISCARDED], unread);
-	ps->in_at = ps->work.in_len;
+	port_spool_forget_read(ps);
 	ps->fed = MAX(ps->fed, ps->now.read);
 	ps->lost_ahead = 0;
 	n += unread + ps->now.next - ps->fed;
