@@ -388,8 +388,9 @@ remove_written(struct port_spool *ps, uint64_t n)
 {
 	struct queued q;
 
-	for (; n > 0 && queue_head(&ps->pending, &q); n--) {
-		ps->copied -= MIN(ps->copied, q.len);
+	for (; n > 0 && !queue_empty(&ps->pending); n--) {
+		if (ps->copied > 0 && queue_head(&ps->pending, &q))
+			ps->copied -= MIN(ps->copied, q.len);
 		queue_pop(&ps->pending);
 		ps->total++;
 	}
@@ -499,7 +500,6 @@ feed_one(struct port_spool *ps, const struct spool_record *r,
 	bool valid = spool_frame(r, clock, &q, &age);
 	bool skip = !valid || is_old(ps->port, age);
 
-	port_spool_ack(ps);
 	if (skip)
 		port_drop(ps->port, valid ? DROP_EXPIRED : DROP_DAMAGED,
 		    q.payload, q.len);
@@ -534,6 +534,7 @@ feed(struct port_spool *ps)
 	if (ps->in_at == ps->in.len)
 		return false;
 	at = ps->in_at;
+	port_spool_ack(ps);
 	spool_clock_get(&clock);
 	while (port->queue.bytes < port->conf->queue &&
 	    spool_decode(ps->in.data, ps->in.len, &at, &r)) {
