@@ -42,8 +42,7 @@ writer_open(struct event_base *base, const struct writer_conf *conf, int fd,
 	writer_add(f);
 	/* An error is reported before the first record. */
 	f->reopen = f->out.fd < 0;
-	writer_wake(f->reopen);
-	writer_unlock();
+	writer_unlock_and_wake(f->reopen);
 	*ret = f;
 	return 0;
 }
@@ -96,8 +95,7 @@ writer_put(struct writer_file *f, const struct iovec *part, unsigned nparts)
 		f->stats.missing += f->stats.error != 0;
 		f->stats.skipped_bytes += len;
 	}
-	writer_wake(!fits || f->fill.len > f->out.conf.limit / 2);
-	writer_unlock();
+	writer_unlock_and_wake(!fits || f->fill.len > f->out.conf.limit / 2);
 	return fits;
 }
 
@@ -106,8 +104,7 @@ writer_reopen(struct writer_file *f)
 {
 	writer_lock();
 	f->reopen = true;
-	writer_wake(true);
-	writer_unlock();
+	writer_unlock_and_wake(true);
 }
 
 void
@@ -124,8 +121,7 @@ writer_close(struct writer_file *f)
 {
 	writer_lock();
 	f->close = true;
-	writer_wake(true);
-	writer_unlock();
+	writer_unlock_and_wake(true);
 }
 
 void

@@ -429,15 +429,19 @@ writer_start(struct event_base *base)
 	return 0;
 }
 
-/* Wakes the thread; with the mutex. */
 void
-writer_wake(bool urgent)
+writer_unlock_and_wake(bool urgent)
 {
+	bool wake;
+
 	if (!writer.running)
 		start_thread();
 	if (urgent)
 		writer.urgent = true;
-	if (writer.running && (urgent || writer.waiting))
+	wake = writer.running && (urgent || writer.waiting);
+	pthread_mutex_unlock(&writer.mutex);
+	/* Before that the thread would wake up only to wait for the mutex. */
+	if (wake)
 		pthread_cond_signal(&writer.work);
 }
 
@@ -461,8 +465,7 @@ writer_job_start(struct writer_job *job, bool urgent)
 {
 	pthread_mutex_lock(&writer.mutex);
 	job->wanted = true;
-	writer_wake(urgent);
-	pthread_mutex_unlock(&writer.mutex);
+	writer_unlock_and_wake(urgent);
 }
 
 void
@@ -470,16 +473,16 @@ writer_job_hurry(struct writer_job *job)
 {
 	pthread_mutex_lock(&writer.mutex);
 	if (job->wanted && !writer.urgent)
-		writer_wake(true);
-	pthread_mutex_unlock(&writer.mutex);
+		writer_unlock_and_wake(true);
+	else
+		pthread_mutex_unlock(&writer.mutex);
 }
 
 void
 writer_job_wait(struct writer_job *job)
 {
+	writer_job_hurry(job);
 	pthread_mutex_lock(&writer.mutex);
-	if (job->wanted)
-		writer_wake(true);
 	while (writer.running && (job->wanted || job->running))
 		pthread_cond_wait(&writer.job_done, &writer.mutex);
 	job->ran = false;

@@ -26,10 +26,10 @@ void writer_finish(void);
 /* Protect what the thread and the loop use. */
 void writer_lock(void);
 void writer_unlock(void);
-/* With the lock: the thread has a file more... */
+/* The same when the thread has something to do; urgent: without the pause that collects work. */
+void writer_unlock_and_wake(bool urgent);
+/* With the lock: the thread has a file more. */
 void writer_add(struct writer_file *f);
-/* ...or something to do; urgent: without the pause that collects work. */
-void writer_wake(bool urgent);
 void writer_file_free(struct writer_file *f);
 
 #endif
