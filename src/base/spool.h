@@ -64,8 +64,8 @@
 #define SPOOL_ROUTE_MAX 255
 /* The longest record without its head. */
 #define SPOOL_BODY_MAX ((size_t)8 * 1024 * 1024)
-/* After so many bytes were read, the ledger is written before more are: that is what may be
- * sent twice after a crash. */
+/* The ledger is written before more bytes than these are read: that is what may be sent twice
+ * after a crash. */
 #define SPOOL_AHEAD ((uint64_t)1024 * 1024)
 
 enum spool_sync {
