@@ -78,11 +78,11 @@ struct port_spool {
 	uint64_t fed;
 	size_t copies;
 	struct spool_gaps gaps;
-	uint64_t lost_ahead;	/* lost, and not yet passed by fed */
+	uint64_t lost_ahead; /* lost, and not yet passed by fed */
 	/* While it is put into the queue, the next one is read to work.in. */
 	struct spool_piece in;
-	size_t in_at;		/* how much of it was put into the queue */
-	struct spool_stats now; /* at the end of the last job */
+	size_t in_at;		 /* how much of it was put into the queue */
+	struct spool_stats now;	 /* at the end of the last job */
 	enum drop_reason reason; /* for what is given up */
 	bool clear;		 /* was requested */
 	int error;	   /* the last job failed, which was logged: errno */

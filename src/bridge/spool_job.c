@@ -73,8 +73,8 @@ spool_work_run(struct spool *files, struct spool_work *work)
 		keep_error(work, spool_sync(files));
 	if (work->read)
 		keep_error(work,
-		    spool_read(files, &work->in.data, &work->in.size,
-			&work->in.len));
+		    spool_read(
+			files, &work->in.data, &work->in.size, &work->in.len));
 	spool_get(files, &work->now);
 	if (is_empty(&work->now)) {
 		keep_error(work, spool_commit(files));
