@@ -420,12 +420,12 @@ item_queued(
 }
 
 /*
- * Adds one queued frame, encoded, to the batch.  Returns false when there is no more room
- * for it, or when its framing cannot express it (*ret_bad).
+ * Adds one queued frame, encoded, to the batch.  Returns false when the batch has size
+ * bytes or no more room for it, or when its framing cannot express it (*ret_bad).
  */
 static bool
 fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
-    bool *ret_bad)
+    size_t size, bool *ret_bad)
 {
 	const struct framing_conf *conf = &port->conf->framing;
 	struct bridge *b = port->node->bridge;
@@ -435,8 +435,7 @@ fill_encoded(struct batch *batch, struct port *port, const struct queued *q,
 	long n;
 
 	if (batch->n == BATCH_FRAMES || (batch->n > 0 && port->apart) ||
-	    (batch->n > 0 &&
-		(total >= TURN_BYTES || most > b->out_size - total)))
+	    (batch->n > 0 && (total >= size || most > b->out_size - total)))
 		return false;
 	item = set_queued(batch, q, port->node);
 	n = write_frame(port->node, batch, item, total);
@@ -464,17 +463,18 @@ batch_fill(struct batch *batch, struct port *port)
 {
 	struct in_flight *h = &port->in_flight;
 	struct queued q = in_flight_queued(h);
-	size_t pos = 0;
+	size_t pos = 0, size = MAX(2 * port->flushed, (size_t)FLUSH_MIN);
 	bool bad = false;
 
+	size = MIN(size, (size_t)TURN_BYTES);
 	batch_start(batch, NULL);
 	batch->data = port->node->bridge->out;
-	if (h->waits && !fill_encoded(batch, port, &q, &bad)) {
+	if (h->waits && !fill_encoded(batch, port, &q, size, &bad)) {
 		port_drop_in_flight(port, DROP_UNENCODABLE);
 		bad = false;
 	}
 	while (queue_next(&port->queue, &pos, &q)) {
-		if (fill_encoded(batch, port, &q, &bad))
+		if (fill_encoded(batch, port, &q, size, &bad))
 			continue;
 		if (!bad || batch->n > 0)
 			break;

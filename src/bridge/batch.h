@@ -20,6 +20,8 @@
 #define TURN_WORK (4 * (size_t)TURN_BYTES)
 /* Up to this many undecoded bytes of the last turn are copied before new input. */
 #define SMALL_REST 4096
+/* So many bytes of queued frames are encoded at least, before they are written. */
+#define FLUSH_MIN (8 * 1024)
 #define NO_ROUTE UINT32_MAX
 #define NO_CLASS UINT32_MAX
 
@@ -109,7 +111,9 @@ void batch_pick(struct batch *batch, const struct route_target *target);
 void batch_encode(struct batch *batch, struct node *to);
 /*
  * Fills the batch with the encoded frames queued for the port: first the frame that is to
- * be sent again after a lost link, then those of the queue, as many as go into one write.
+ * be sent again after a lost link, then those of the queue, as many as go into one write,
+ * but no more than twice the bytes of the last batch that were written: a full line
+ * accepts little at a time, and the rest would be encoded again each time.
  * Frames at the head of the queue that its framing cannot express are dropped.
  */
 void batch_fill(struct batch *batch, struct port *port);

@@ -149,6 +149,7 @@ struct port {
 	_Alignas(CACHE_LINE) struct in_flight
 	    in_flight; /* precedes all frames of the queue */
 	struct queue queue;
+	size_t flushed; /* bytes of the queue's last batch that were written */
 	struct latest_table *latest; /* NULL until it is needed */
 	struct ack
 	    *ack; /* what its link has taken; NULL: it confirms nothing */

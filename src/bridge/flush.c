@@ -47,6 +47,7 @@ port_flush_some(struct port *port)
 	}
 	queue_give(&port->queue, batch->n - resend);
 	sent = port_write(port, batch);
+	port->flushed = sent > 0 ? batch->end[sent - 1] : 0;
 	if (resend && sent > 0) {
 		free(again);
 	} else if (resend) {
