@@ -15,6 +15,7 @@
 #define EXIT_RUN 1
 #define EXIT_USAGE 2
 #define SOURCE_MAX (1024 * 1024)
+#define BYTE_ORDER_MARK "\xef\xbb\xbf" /* that editors put before UTF-8 */
 #define SERVICE_DIRECTORY SYSCONFDIR "/ttybridge/"
 
 static const struct program {
@@ -120,6 +121,9 @@ write_text(const char *file, const char *text, struct error *err)
 	}
 	if (file != NULL && fd >= 0 && close(fd) < 0 && r == 0)
 		r = -errno;
+	/* A part of it would be in the way of the next attempt. */
+	if (r < 0 && file != NULL && fd >= 0)
+		unlink(file);
 	if (r < 0)
 		error_set(err, "%s cannot be written: %s",
 		    file != NULL ? file : "standard output", strerror(-r));
@@ -205,6 +209,10 @@ convert_file(const struct program *program, const char *name, const char *file,
 	source.text = text;
 	if (r == 0)
 		r = check_text(name, text, source.len, err);
+	if (r == 0 && strncmp(text, BYTE_ORDER_MARK, 3) == 0) {
+		source.text += 3;
+		source.len -= 3;
+	}
 	if (r == 0)
 		r = convert(program, &source, d, file, err);
 	if (r == 0)
@@ -271,12 +279,15 @@ int
 init_run(const struct init *init)
 {
 	struct error err;
+	char text[sizeof(err.text) * 4];
 	int r;
 
 	error_clear(&err);
 	if ((r = run(init, &err)) >= 0)
 		return EXIT_SUCCESS;
-	fprintf(stderr, "ttybridged: %s\n",
-	    error_is_set(&err) ? err.text : strerror(-r));
+	/* It may quote the file. */
+	printable(
+	    error_is_set(&err) ? err.text : strerror(-r), text, sizeof(text));
+	fprintf(stderr, "ttybridged: %s\n", text);
 	return r == -EINVAL ? EXIT_USAGE : EXIT_RUN;
 }
