@@ -95,6 +95,8 @@ skip(struct reader *r)
 			depth--;
 		if (depth == 0)
 			return 0;
+		if (depth > NEST_MAX)
+			return fail_at(r, line_of(r), "nested too deeply");
 		if ((e = next(r)) < 0)
 			return e;
 	}
