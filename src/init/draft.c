@@ -366,13 +366,24 @@ valid_name(const char *wanted, char *name, size_t size)
 const char *
 draft_name(struct draft *d, const char *wanted, char name[DRAFT_NAME_MAX])
 {
-	char base[DRAFT_NAME_MAX - 8];
+	char first[DRAFT_NAME_MAX], base[DRAFT_NAME_MAX - 8], number[16];
+	const struct setting *found;
+	unsigned i;
 
 	valid_name(wanted, name, DRAFT_NAME_MAX);
-	snprintf(base, sizeof(base), "%.*s", (int)sizeof(base) - 1, name);
-	for (unsigned i = 2; settings_find(&d->names, name) != NULL; i++)
-		snprintf(name, DRAFT_NAME_MAX, "%s-%u", base, i);
-	settings_add(&d->names, 0, name, NULL);
+	if ((found = settings_find(&d->names, name)) != NULL) {
+		snprintf(first, sizeof(first), "%s", name);
+		snprintf(
+		    base, sizeof(base), "%.*s", (int)sizeof(base) - 1, name);
+		/* Many may want the same name. */
+		i = (unsigned)atoi(found->value);
+		do
+			snprintf(name, DRAFT_NAME_MAX, "%s-%u", base, i++);
+		while (settings_find(&d->names, name) != NULL);
+		snprintf(number, sizeof(number), "%u", i);
+		settings_set(&d->names, 0, first, number);
+	}
+	settings_add(&d->names, 0, name, "2");
 	return name;
 }
 
@@ -506,29 +517,60 @@ check(const char *text, size_t len, struct faults *faults)
 	return r < 0 ? r : n;
 }
 
-int
-draft_finish(struct draft *d, char **ret, char **warnings, struct error *err)
+/* Leaves out the blocks with faults; the text in *ret, the number of endpoints, or -errno. */
+static int
+settle(struct draft *d, char **ret)
 {
 	struct faults faults = { 0 };
-	char *text = NULL;
 	size_t len;
 	unsigned rounds = 0;
 	bool again;
 	int r;
 
-	*ret = *warnings = NULL;
+	*ret = NULL;
 	do {
-		free(text);
-		text = NULL;
-		if ((r = join(d, &text, &len)) == 0)
-			r = check(text, len, &faults);
+		free(*ret);
+		*ret = NULL;
+		if ((r = join(d, ret, &len)) == 0)
+			r = check(*ret, len, &faults);
 		again = r == -EINVAL &&
 		    remove_faults(d, &faults, rounds++ >= ROUNDS);
-		if (r == -EINVAL && !again)
-			error_set(
-			    err, "%s: nothing in it can be converted", d->file);
 		faults_free(&faults);
 	} while (again);
+	return r;
+}
+
+void
+draft_check(struct draft *d)
+{
+	char *text;
+
+	settle(d, &text);
+	free(text);
+}
+
+bool
+draft_has(const struct draft *d, const char *name)
+{
+	char end[DRAFT_NAME_MAX + 4];
+
+	snprintf(end, sizeof(end), " %s]\n", name);
+	for (unsigned i = 0; i < d->n; i++)
+		if (!d->block[i]->off && fflush(d->block[i]->f) == 0 &&
+		    strstr(d->block[i]->text, end) != NULL)
+			return true;
+	return false;
+}
+
+int
+draft_finish(struct draft *d, char **ret, char **warnings, struct error *err)
+{
+	char *text;
+	int r = settle(d, &text);
+
+	*ret = *warnings = NULL;
+	if (r == -EINVAL)
+		error_set(err, "%s: nothing in it can be converted", d->file);
 	if (r == -ENOMEM)
 		error_set(err, "out of memory");
 	if (fflush(d->warnings) == 0)

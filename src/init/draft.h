@@ -56,6 +56,11 @@ bool draft_is_open(const char *address);
 const char *draft_name(
     struct draft *d, const char *wanted, char name[DRAFT_NAME_MAX]);
 
+/* Leaves out the blocks with faults that there are so far, as draft_finish() does. */
+void draft_check(struct draft *d);
+/* Whether the section of that name, which has been written, is not left out. */
+bool draft_has(const struct draft *d, const char *name);
+
 /*
  * Checks it.  Returns the number of sections that are endpoints, with the text in *ret (to
  * be freed) and the warnings, each a line, in *warnings (to be freed); -EINVAL and err if

@@ -136,9 +136,23 @@ write_pair(const struct members *m, struct draft *d,
 		write_route(m, d, &from, &to, filter);
 }
 
-void
-members_write(const struct members *m, struct draft *d)
+/* A route with the name of an endpoint that is left out would not be valid. */
+static void
+drop_left_out(struct members *m, struct draft *d)
 {
+	unsigned n = 0;
+
+	draft_check(d);
+	for (unsigned i = 0; i < m->n; i++)
+		if (draft_has(d, m->at[i].name))
+			m->at[n++] = m->at[i];
+	m->n = n;
+}
+
+void
+members_write(struct members *m, struct draft *d)
+{
+	drop_left_out(m, d);
 	write_to(m, d, NULL);
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct member *one = &m->at[i];

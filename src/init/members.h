@@ -38,7 +38,7 @@ struct members {
 /* Adds a member; NULL when out of memory. */
 struct member *members_add(struct members *m);
 /* Writes the routes. */
-void members_write(const struct members *m, struct draft *d);
+void members_write(struct members *m, struct draft *d);
 void members_free(struct members *m);
 
 #endif

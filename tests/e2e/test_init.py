@@ -5,6 +5,8 @@ that there are.
 import configparser
 import os
 import re
+import resource
+import signal
 import subprocess
 import textwrap
 
@@ -677,7 +679,91 @@ def test_many_endpoints_fit_into_the_lines_of_routes(convert):
     assert len(pairs) == 40 * 40
 
 
+@pytest.mark.parametrize("program, text, left_out, route", [
+    ("mavlink-router", """\
+        [General]
+        TcpServerPort = 0
+        [UartEndpoint one]
+        Device = /dev/ttyS0
+        [UdpEndpoint bad]
+        Mode = Normal
+        Address = no-address.example
+        Port = 14550
+        [UartEndpoint two]
+        Device = /dev/ttyS1
+        """, 5, {"from": "one two", "to": "one two", "routing": "target"}),
+    ("kplex", """\
+        [serial]
+        name=one
+        filename=/dev/ttyS0
+        [serial]
+        name=bad
+        filename=/dev/ttyS2
+        baud=fast
+        ifilter=-GPGSV
+        [serial]
+        name=two
+        filename=/dev/ttyS1
+        """, 4, {"from": "one two", "to": "one two"}),
+])
+def test_the_others_are_joined_when_an_endpoint_is_left_out(
+        convert, program, text, left_out, route):
+    made = convert(program, text)
+    made.lost(left_out, "left out: ")
+    assert len(made.warnings) == 1
+    assert [r for name, r in made.sections.items() if name.startswith("route")] == [route]
+
+
+def test_several_that_want_the_same_name(convert):
+    names = ["a", "a", "a-2", "a", "a-3", "A", "a", "a-2"]
+    made = convert("kplex", "".join(
+        f"[serial]\nname={name}\nfilename=/dev/ttyS{n}\n" for n, name in enumerate(names)))
+    assert [made[s]["device"] for s in made.sections if s.startswith("serial")] == [
+        f"/dev/ttyS{n}" for n in range(len(names))]
+
+
 # --- what is no configuration ------------------------------------------------
+
+@pytest.mark.parametrize("program, text", [
+    ("ser2net", "localhost,2000:raw:0:/dev/ttyS0:9600 LOCAL\n"),
+    ("ser2net", "connection: &a\n  accepter: tcp,localhost,2000\n"
+                "  connector: serialdev,/dev/ttyS0,local\n"),
+    ("mavlink-router", "[UartEndpoint a]\nDevice = /dev/ttyS0\n"),
+    ("mbusd", "device = /dev/ttyS0\n"),
+    ("kplex", "[serial]\nfilename=/dev/ttyS0\n[tcp]\nmode=server\n"),
+])
+def test_a_byte_order_mark_is_no_part_of_the_text(convert, program, text):
+    made, plain = (convert(program, mark + text.encode()) for mark in (b"\xef\xbb\xbf", b""))
+    assert (made.text, made.warnings) == (plain.text, plain.warnings)
+
+
+@pytest.mark.parametrize("program, text", [
+    ("mbusd", "\x1b[31m=1\n"),
+    ("kplex", "[\x1b[31m]\n"),
+    ("mavlink-router", "[UdpEndpoint \x1b[31m]\nAddress=127.0.0.1\n"),
+])
+def test_what_controls_a_terminal_is_not_printed(convert, program, text):
+    made = convert(program, text, check=False)
+    assert made.status == 2
+    assert "\\x1b[31m" in made.stderr and "\x1b" not in made.stderr
+
+
+def test_yaml_that_is_nested_too_deeply(convert):
+    made = convert("ser2net", "leds:\n  a: " + "[" * 400000, check=False)
+    assert made.status == 2
+    assert made.stderr == "ttybridged: FILE:2: nested too deeply\n"
+
+
+def test_a_part_of_the_result_does_not_stay(directory):
+    source, out = directory / "source", directory / "made.conf"
+    source.write_text("device = /dev/ttyS0\n")
+    done = run("--init", "mbusd", source, "-c", out,
+               preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+                                   resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))))
+    assert done.returncode == 1
+    assert f"{out} cannot be written: File too large" in done.stderr
+    assert not out.exists()
+
 
 @pytest.mark.parametrize("program", ["ser2net", "mavlink-router", "mbusd", "kplex"])
 @pytest.mark.parametrize("text, message", [
