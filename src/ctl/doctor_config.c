@@ -281,8 +281,8 @@ check_version(struct doctor *d)
 	    version[64];
 	ssize_t n;
 
-	snprintf(where, sizeof(where), "ttybridged, process %d",
-	    (int)member_number(d->facts.now, "daemon/pid"));
+	snprintf(where, sizeof(where), "ttybridged, process %.0f",
+	    member_number(d->facts.now, "daemon/pid"));
 	fact_text(&d->facts, "daemon", "version", version, sizeof(version));
 	if (strcmp(version, VERSION) != 0)
 		report_finding(&d->report, "version", where, d->restart,

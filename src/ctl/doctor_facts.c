@@ -261,10 +261,11 @@ static void
 find_process(struct facts *f)
 {
 	char path[64], name[64];
-	pid_t pid = (pid_t)member_number(f->now, "daemon/pid");
+	double number = member_number(f->now, "daemon/pid");
+	pid_t pid = number >= 1 && number <= INT_MAX ? (pid_t)number : 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	if (pid <= 0 || system_read(path, name, sizeof(name)) <= 0 ||
+	if (pid == 0 || system_read(path, name, sizeof(name)) <= 0 ||
 	    strncmp(name, "ttybridged", 10) != 0)
 		return;
 	f->pid = pid;

@@ -1,6 +1,8 @@
 """`ttybridgectl doctor`: what passes, and what the configuration says."""
+import json
 import os
 import shutil
+import socketserver
 import threading
 import time
 
@@ -100,6 +102,32 @@ def test_it_changes_nothing(pair, directory):
     doctor(d).nothing()
     wait_for(lambda: state() == before)
     assert (a.take(), b.take()) == (b"", b"")
+
+
+def test_a_program_that_only_claims_to_be_the_daemon(directory):
+    escape = "\x1b]0;title\x07"
+    path = directory / "fake.sock"
+    replies = {
+        "endpoints": [{"name": escape, "type": escape, "state": "up"}, None, 5],
+        "list": {"daemon/pid": 1e300, "daemon/version": escape, "daemon/config": escape * 99},
+        "watch": {"from": escape, "to": escape, "hex": "zz"},
+    }
+
+    class Fake(socketserver.StreamRequestHandler):
+        def handle(self):
+            for line in self.rfile:
+                command = line.decode().split()[1]
+                self.wfile.write(json.dumps(replies.get(command, [escape])).encode() + b"\n")
+                if command != "watch":
+                    self.wfile.write(b"OK\n")
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Fake) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = run("-s", path, "doctor")
+        server.shutdown()
+    assert done.returncode == 1 and done.stderr == ""
+    assert "\\x1b]0;title" in done.stdout and "\x1b" not in done.stdout
 
 
 def test_wrong_usage_and_nowhere_to_look(directory):
