@@ -86,6 +86,7 @@ static void
 lose_keys(struct multiplexer *m, const struct part *part,
     const char *const *known, bool interface)
 {
+	parts_lose_repeated(m->d, &part->keys);
 	for (unsigned i = 0; i < part->keys.n; i++) {
 		const struct setting *s = &part->keys.at[i];
 		const char *why = "this key is not known";

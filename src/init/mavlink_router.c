@@ -59,6 +59,7 @@ static const char *const tcp[] = { "Address", "Port", "RetryTimeout", NULL };
 static void
 lose_keys(struct router *r, const struct part *part, const char *const *known)
 {
+	parts_lose_repeated(r->d, &part->keys);
 	for (unsigned i = 0; i < part->keys.n; i++) {
 		const struct setting *s = &part->keys.at[i];
 		const char *why = "this key is not known";

@@ -56,6 +56,7 @@ is_yes(const char *value)
 static int
 check_keys(struct gateway *g, const char *file, struct error *err)
 {
+	parts_lose_repeated(g->d, g->keys);
 	for (unsigned i = 0; i < g->keys->n; i++) {
 		const struct setting *s = &g->keys->at[i];
 		const char *why = NULL;

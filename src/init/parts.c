@@ -175,6 +175,22 @@ parts_read(const struct source *source, const struct parts_rules *rules,
 }
 
 void
+parts_lose_repeated(struct draft *d, const struct settings *keys)
+{
+	for (unsigned i = 0; i < keys->n; i++) {
+		const struct setting *s = &keys->at[i],
+				     *last = settings_find(keys, s->name);
+		char what[128];
+
+		if (last == s || strcmp(last->value, s->value) == 0)
+			continue;
+		snprintf(what, sizeof(what), "%s = %s", s->name, s->value);
+		draft_lost(
+		    d, s->line, what, "line %d has it again", last->line);
+	}
+}
+
+void
 parts_free(struct parts *parts)
 {
 	for (unsigned i = 0; i < parts->n; i++) {

@@ -35,6 +35,8 @@ struct parts_rules {
 /* -EINVAL and err, with the place; -ENOMEM. */
 int parts_read(const struct source *source, const struct parts_rules *rules,
     struct parts *ret, struct error *err);
+/* Says which keys have no effect, because they are given again with another value. */
+void parts_lose_repeated(struct draft *d, const struct settings *keys);
 void parts_free(struct parts *parts);
 
 #endif

@@ -714,6 +714,17 @@ def test_the_others_are_joined_when_an_endpoint_is_left_out(
     assert [r for name, r in made.sections.items() if name.startswith("route")] == [route]
 
 
+@pytest.mark.parametrize("program, before", [
+    ("mbusd", ""), ("kplex", "[serial]\nfilename=/dev/ttyS9\n[serial]\n"),
+    ("mavlink-router", "[UartEndpoint a]\n"),
+])
+def test_a_key_that_is_repeated(convert, program, before):
+    key = "filename" if program == "kplex" else "device"
+    made = convert(program, f"{before}{key} = /dev/ttyS0\n{key} = /dev/ttyS1\n")
+    made.lost(before.count("\n") + 1, f"'{key} = /dev/ttyS0' is left out: line")
+    assert "/dev/ttyS1" in [s.get("device") for s in made.sections.values()]
+
+
 def test_several_that_want_the_same_name(convert):
     names = ["a", "a", "a-2", "a", "a-3", "A", "a", "a-2"]
     made = convert("kplex", "".join(
