@@ -219,6 +219,7 @@ restore_port(struct port *port, const struct snapshot *h, struct old_port *old)
 	if (old->held.len > 0)
 		memcpy(port->held, old->held.at, old->held.len);
 	restored_link->since_ns = old->since_ns;
+	restored_link->heard_ns = old->heard_ns;
 	restored_link->discarding = old->discarding;
 	memcpy(restored_link->state, old->state, sizeof(restored_link->state));
 	restored_link->len = old->rest.len;
@@ -377,6 +378,11 @@ restored_link_continues(
 		if (!link->endpoint->conf->ops->several)
 			link->endpoint->since_ns = restored_link->since_ns;
 	}
+	if (restored_link->heard_ns != 0)
+		link->heard_ns = MIN(restored_link->heard_ns, now_ns());
+	/* It came up in a previous process, and has received something there. */
+	if (link->heard_ns > link->since_ns)
+		port->node->frames_before = 0;
 	port->decoder.discarding = restored_link->discarding;
 	memcpy(port->decoder.state, restored_link->state,
 	    sizeof(restored_link->state));

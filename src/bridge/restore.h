@@ -71,6 +71,7 @@ bool frame_origin(const uint8_t *at, size_t len, struct queued *q);
 /* State that is restored when the link of a port is up. */
 struct restored_link {
 	uint64_t since_ns;
+	uint64_t heard_ns; /* 0: not known */
 	bool discarding;
 	uint32_t state[2];
 	bool half;	       /* a frame is partially written... */

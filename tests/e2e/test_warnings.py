@@ -4,6 +4,7 @@ import socket
 import threading
 
 from harness import expect, free_port, route, run, section, serial, tcp_server, wait_for
+from test_handover import restart
 
 
 # A busy machine may hold up any process for as long.
@@ -90,6 +91,21 @@ def test_silence_is_counted_from_the_last_opening(pty, daemon):
     wait_for(lambda: warnings(d) == {("a.read", "silent")})
     d.control("set a/silence_warning none")
     assert warnings(d) == set()
+
+
+def test_a_restart_is_no_silence(pty, daemon, clock):
+    a, b, c = pty("a"), pty("b"), pty("c")
+    d = daemon(serial("a", a, framing="line") + serial("b", b, framing="line") +
+               serial("c", c, framing="line", silence_warning="none"), env=clock.env)
+    a.send(b"line\n")
+    expect(c, b"line\n", [a, b])
+    for _ in range(2):
+        clock.move(d, 400)
+        assert warnings(d) == {("b.read", "silent")}
+        restart(d, [a, b, c])
+        wait_for(lambda: d.state("b") == "up")
+        assert warnings(d) == {("b.read", "silent")}
+        assert "a.read: silent: " not in d.stderr()
 
 
 def test_only_an_endpoint_that_is_read_is_silent(pty, daemon):
