@@ -49,7 +49,7 @@ done
 
 step end to end
 TTYBRIDGED=build/san/ttybridged BOARDS=build/boards \
-	/usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n 2 \
+	/usr/bin/python3 -m pytest -q -rfEs -p no:cacheprovider -n 2 \
 	--dist loadfile tests/e2e
 
 step fleet
