@@ -444,8 +444,9 @@ join(struct draft *d, char **ret, size_t *len)
 		else
 			fwrite(b->text, 1, b->len, f);
 	}
+	/* Without memory fclose() may succeed, and leave no text. */
 	if (f != NULL)
-		failed |= fclose(f) == EOF;
+		failed |= fclose(f) == EOF || *ret == NULL;
 	return failed ? -ENOMEM : 0;
 }
 

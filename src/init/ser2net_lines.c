@@ -229,7 +229,10 @@ read_options(struct reader *r, struct ser2net_connection *c, const char *device,
 	for (word = strtok_r(options, " \t", &save); word != NULL;
 	     word = strtok_r(NULL, " \t", &save))
 		read_option(r, c, f, rfc2217, word);
-	return fclose(f) == EOF ? -ENOMEM : 0;
+	/* Without memory fclose() may succeed, and leave no text. */
+	if (fclose(f) == EOF || c->connector.value == NULL)
+		return -ENOMEM;
+	return 0;
 }
 
 /* The name of a connection: that of its port, without what names begin with. */

@@ -178,7 +178,8 @@ expand(struct reader *r, const char *text, char **ret)
 		else
 			fputc(*text, f);
 	}
-	if (fclose(f) == EOF)
+	/* Without memory fclose() may succeed, and leave no text. */
+	if (fclose(f) == EOF || *ret == NULL)
 		n = -ENOMEM;
 	if (n > 0)
 		return 0;

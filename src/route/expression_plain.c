@@ -316,7 +316,8 @@ expression_plain(const struct expression_tree *t, unsigned variant,
 		return -ENOMEM;
 	put_node(f, t, t->root, variant);
 	failed = ferror(f) != 0;
-	if (fclose(f) != 0 || failed) {
+	/* Without memory fclose() may succeed, and leave no text. */
+	if (fclose(f) != 0 || failed || text == NULL) {
 		free(text);
 		return -ENOMEM;
 	}
