@@ -67,7 +67,8 @@ def test_two_boards_that_talk_are_healthy(board, daemon):
     wait_for(lambda: d.number("ping/tx_frames") > 3)
     report = doctor(d).nothing()
     assert report.status == 0 and report.checks > 20
-    assert set(report.not_checked) <= {"usb"}
+    others = {"held-device"} if os.getuid() != 0 else set()
+    assert set(report.not_checked) <= {"usb"} | others
 
 
 def test_the_text_ends_with_a_count(pair):

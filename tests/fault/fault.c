@@ -790,10 +790,10 @@ int
 adjtimex(struct timex *tx)
 {
 	const char *sync = getenv("FAULT_SYNC");
-	int r = (int)syscall(SYS_adjtimex, tx);
 
-	if (sync == NULL || r < 0)
-		return r;
+	if (sync == NULL)
+		return (int)syscall(SYS_adjtimex, tx);
+	/* The system is not asked: in a container that may be forbidden. */
 	if (strcmp(sync, "yes") == 0) {
 		tx->status &= ~STA_UNSYNC;
 		return TIME_OK;
