@@ -32,6 +32,7 @@ const char *const warning_names[WARNINGS] = {
 	[WARNING_FAILOVER] = "failover",
 	[WARNING_SPOOL] = "no-spool",
 	[WARNING_DOWN] = "down",
+	[WARNING_DISCARDED] = "discarded",
 };
 
 static TAILQ_HEAD(, warning) all = TAILQ_HEAD_INITIALIZER(all);

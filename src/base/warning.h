@@ -32,6 +32,7 @@ enum warning_kind {
 	WARNING_FAILOVER,   /* the first of several endpoints is not used */
 	WARNING_SPOOL,	    /* its spool cannot be used */
 	WARNING_DOWN,	    /* it cannot be opened, for a long time */
+	WARNING_DISCARDED,  /* all that it receives is bad, for a long time */
 	WARNINGS
 };
 /* "no-event", "held-loop", ... */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "discard.h"
 #include "failover.h"
 
 int
@@ -61,6 +62,7 @@ count_bad(struct port *port, const struct decoded *d, const uint8_t *data)
 	if (d->again)
 		return;
 	COUNT(port, bad[d->reason], 1);
+	port_discarded(port);
 	loss_discarded(port->node, d->reason, d->used);
 }
 

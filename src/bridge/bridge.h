@@ -112,6 +112,20 @@ struct progress {
 
 TAILQ_HEAD(port_list, port);
 
+/* Frames of which is known whether they were bad: the bits of discards.recent. */
+#define DISCARD_WINDOW 32
+/* All input is discarded for so long: that is a warning. */
+#define DISCARD_WARNING_NS (60 * NSEC_PER_SEC)
+
+/* As of the last bad frame, see discard.c. */
+struct discards {
+	uint32_t recent;   /* the frames until then, see recent() */
+	uint64_t frames;   /* good ones until then */
+	uint64_t n;	   /* bad ones since the last good one... */
+	uint64_t since_ns; /* ...the first of which came then */
+	uint64_t last_ns;
+};
+
 struct port {
 	/* Used on both sides of the data path... */
 	_Alignas(CACHE_LINE) TAILQ_ENTRY(port) entry;
@@ -180,6 +194,7 @@ struct port {
 	uint64_t shared_ns;	  /* last time with several waiters */
 	size_t window; /* what a source may use while nothing is queued... */
 	uint64_t window_tx; /* ...and tx_bytes when it was last computed */
+	struct discards discards;
 };
 
 /* An endpoint that is lost as often within a minute is flapping. */

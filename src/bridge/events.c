@@ -440,12 +440,23 @@ noun(const struct framing_conf *conf, char *buf, size_t size)
 	return buf;
 }
 
+/* ", 247 bytes so far"; "" between frames. */
+static const char *
+held_text(const struct port *port, char *buf, size_t size)
+{
+	buf[0] = '\0';
+	if (port->held_len > 0)
+		snprintf(buf, size, ", %zu byte%s so far", port->held_len,
+		    port->held_len == 1 ? "" : "s");
+	return buf;
+}
+
 static void
 read_label(const struct port *port, char *buf, size_t size)
 {
 	const struct link *link = port->link;
 	const struct endpoint_conf *conf = port->conf;
-	char what[48];
+	char what[48], held[40];
 
 	if (link->read_eof)
 		snprintf(buf, size, "nothing: %s (%s) sends no more",
@@ -459,9 +470,9 @@ read_label(const struct port *port, char *buf, size_t size)
 		snprintf(buf, size, "to be resumed: %s (%s) was paused by hand",
 		    link->name, link->address);
 	else
-		snprintf(buf, size, "%s from %s (%s)",
+		snprintf(buf, size, "%s from %s (%s%s)",
 		    noun(&conf->framing, what, sizeof(what)), link->name,
-		    link->address);
+		    link->address, held_text(port, held, sizeof(held)));
 }
 
 static void

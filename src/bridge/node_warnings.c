@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "discard.h"
 #include "node_warnings.h"
 #include "warning.h"
 #include "writer.h"
@@ -126,6 +127,49 @@ check_silence(struct node *node, uint64_t now)
 }
 
 static void
+set_discarded(struct node *node, struct port *port)
+{
+	char task[TASK_NAME_MAX], within[24];
+	uint64_t since = port->discards.since_ns, now = now_ns();
+
+	format_time(now > since ? now - since : 0, within, sizeof(within));
+	snprintf(task, sizeof(task), "%s.read", port->link->name);
+	warning_set(&node->warnings, task, WARNING_DISCARDED, 0,
+	    "all that %s has sent within %s was discarded (framing = %s)",
+	    port->link->address, within, port->conf->framing.rule->name);
+}
+
+static void
+clear_discarded(struct node *node)
+{
+	struct port *port;
+
+	if (!warning_is_set(node->warnings, WARNING_DISCARDED))
+		return;
+	warning_clear(&node->warnings, WARNING_DISCARDED);
+	TAILQ_FOREACH(port, &node->ports, entry)
+		port->link->read.noted &=
+		    warning_is_set(node->warnings, WARNING_SILENT);
+}
+
+/* It ends with a good frame, after which the reader is noted, or with the connection. */
+static void
+check_discarded(struct node *node, uint64_t now)
+{
+	struct port *port = node_discards_all(node);
+
+	if (port == NULL) {
+		clear_discarded(node);
+		return;
+	}
+	port->link->read.noted = true;
+	if (node->endpoint->conf->ops->several)
+		warnings_due(now + DISCARD_WARNING_NS);
+	if (!warning_is_set(node->warnings, WARNING_DISCARDED))
+		set_discarded(node, port);
+}
+
+static void
 check_framing(struct node *node)
 {
 	const char *mixed = node->endpoint->conf->mixed_framing;
@@ -196,6 +240,7 @@ node_warnings_check(void *arg, uint64_t now)
 	for (unsigned i = 0; i < b->nnodes; i++) {
 		check_down(b->node[i], now);
 		check_silence(b->node[i], now);
+		check_discarded(b->node[i], now);
 		check_framing(b->node[i]);
 		check_log(b->node[i]);
 		check_spool(b->node[i]);

@@ -1,7 +1,7 @@
 /*
  * node_warnings: what looks wrong with an endpoint: it is lost again and again, cannot be
- * opened for a long time, has never received a frame, is raw while the other side is
- * framed, or its log cannot be written.
+ * opened for a long time, has never received a frame, receives only bad ones, is raw while
+ * the other side is framed, or its log cannot be written.
  */
 #ifndef NODE_WARNINGS_H
 #define NODE_WARNINGS_H

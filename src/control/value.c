@@ -7,6 +7,7 @@
 
 #include "ack.h"
 #include "call.h"
+#include "discard.h"
 #include "handshake.h"
 #include "line_control.h"
 #include "tls_link.h"
@@ -69,6 +70,7 @@ enum node_value {
 	NODE_HELD,
 	NODE_OFFERED,
 	NODE_DROPPED,
+	NODE_RECENT_ERRORS,
 	NODE_ERRORS
 };
 
@@ -125,6 +127,8 @@ node_number(const struct node_sums *sums, enum node_value value)
 		return count_held(node);
 	case NODE_OFFERED:
 		return node_offered(node, &sums->traffic);
+	case NODE_RECENT_ERRORS:
+		return node_recent_errors(node);
 	case NODE_DROPPED:
 		return traffic_dropped(&sums->traffic);
 	default:
@@ -241,6 +245,18 @@ print_echo(const void *object, size_t at, char *buf, size_t size)
 
 	return node->endpoint->conf->echo &&
 	    print_traffic(object, at, buf, size);
+}
+
+/* Absent if there was none since the endpoint was opened. */
+static bool
+print_last_error(const void *object, size_t at, char *buf, size_t size)
+{
+	const struct node *node = ((const struct node_sums *)object)->node;
+	uint64_t last = node_last_error(node), now = now_ns();
+
+	(void)at;
+	print_seconds(now > last ? now - last : 0, 3, buf, size);
+	return last != 0;
 }
 
 enum tls_value { TLS_EXPIRES, TLS_FAILED, TLS_HANDSHAKES, TLS_MEMORY };
@@ -411,6 +427,8 @@ const struct row node_rows[] = {
 	{ "offered", print_node, NODE_OFFERED },
 	{ "rejected", TRAFFIC(rejected) },
 	{ "errors", print_node, NODE_ERRORS },
+	{ "recent_errors", print_node, NODE_RECENT_ERRORS },
+	{ "last_error", print_last_error, 0 },
 	{ "dropped", print_node, NODE_DROPPED },
 	{ "dropped_bytes", TRAFFIC(dropped_bytes) },
 	{ .name = NULL },

@@ -108,6 +108,53 @@ def test_a_restart_is_no_silence(pty, daemon, clock):
         assert "a.read: silent: " not in d.stderr()
 
 
+BAD, GOOD = b"$GPGLL,1*00\r\n", b"$GPGLL,1*4D\r\n"
+
+
+def test_an_endpoint_whose_input_is_all_discarded(pty, daemon, clock):
+    a, b = pty("a"), pty("b")
+    keys = dict(framing="nmea", silence_warning="none")
+    d = daemon(serial("a", a, **keys) + serial("b", b, **keys), env=clock.env)
+
+    def bad(n):
+        errors = d.number("a/errors")
+        a.send(BAD * n)
+        wait_for(lambda: a.turn(4) or d.number("a/errors") == errors + n)
+    a.send(GOOD)
+    expect(b, GOOD, [a])
+    bad(3)
+    assert d.number("a/recent_errors") == 3 and warnings(d) == set()
+    clock.move(d, 61)
+    assert warnings(d) == set() and float(d.get("a/last_error")) >= 61
+    bad(1)
+    assert warnings(d) == {("a.read", "discarded")}
+    assert "a.read: discarded: all that " in d.stderr() and "(framing = nmea)" in rows(d)[0]["text"]
+    a.send(GOOD)
+    expect(b, GOOD, [a])
+    assert warnings(d) == set() and "a.read: discarded: over after" in d.stderr()
+    # Some noise for a long time is none.
+    for _ in range(4):
+        bad(1)
+        a.send(GOOD)
+        expect(b, GOOD, [a])
+        clock.move(d, 30)
+    assert warnings(d) == set() and d.number("a/recent_errors") == 8
+
+
+def test_a_client_whose_input_is_all_discarded(pty, daemon, clock):
+    port = free_port()
+    d = daemon(serial("a", pty("a"), framing="nmea") +
+               tcp_server("lan", port, framing="nmea"), env=clock.env)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(BAD)
+        wait_for(lambda: d.number("lan/errors") == 1)
+        clock.move(d, 61)
+        client.sendall(BAD * 2)
+        wait_for(lambda: warnings(d) == {("lan#1.read", "discarded")})
+    wait_for(lambda: d.number("lan/peers") == 0)
+    assert warnings(d) == set()
+
+
 def test_only_an_endpoint_that_is_read_is_silent(pty, daemon):
     a, b = pty("a"), pty("b")
     d = daemon(serial("a", a, framing="line", silence_warning="1ms") +

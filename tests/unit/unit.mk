@@ -26,12 +26,12 @@ $(B)/unit/test_pace: private LINKED = $(call parts,bridge/pace bridge/port bridg
 $(B)/unit/test_failover: private LINKED = $(call parts,route/% bridge/failover%)
 EXCHANGE = $(addprefix bridge/,exchange exchanges exchange_parts exchange_bus exchange_guard exchange_master \
 	exchange_request exchange_answer exchange_restore exchange_label exchange_busy exchange_modbus exchange_any \
-	batch local_echo loss queue% saved_frame tap traffic)
+	batch discard local_echo loss queue% saved_frame tap traffic)
 $(filter $(B)/unit/test_exchange%,$(UNIT)): private LINKED = $(call parts,route/% $(EXCHANGE))
 $(B)/unit/test_forward: private LINKED = $(call parts,route/% endpoint/keepalive endpoint/permission \
 	endpoint/link endpoint/link_filter endpoint/link_hangup endpoint/link_transport net/tcp \
 	endpoint/origins \
-	$(addprefix bridge/,ack submit forward enqueue flush batch history latest local_echo loss pace port port_spool queue% \
+	$(addprefix bridge/,ack submit forward enqueue flush batch discard history latest local_echo loss pace port port_spool queue% \
 	refuse saved_frame spool_gaps spool_job tap traffic))
 
 # These are of the client.
