@@ -165,6 +165,58 @@ config_read(const char *path, char *const *words, unsigned n,
 	return first;
 }
 
+/* Without the sections that are not [control], or have a fault. */
+static int
+add_controls(struct config **ret, const struct config_sections *s)
+{
+	struct faults faults = { 0 };
+	struct config *one = NULL;
+	int r = config_make(ret);
+
+	for (unsigned i = 0; r == 0 && i < s->n; i++) {
+		if (strcmp(s->section[i].type, "control") != 0)
+			continue;
+		if ((r = config_make(&one)) == 0)
+			r = config_section_read(
+			    one, s->file, &s->section[i], &faults);
+		if (r == 0 && faults.found == 0)
+			r = config_section_read(
+			    *ret, s->file, &s->section[i], &faults);
+		config_free(one);
+		one = NULL;
+		faults_free(&faults);
+	}
+	return r;
+}
+
+int
+config_read_controls(const char *path, struct config **ret)
+{
+	struct config_sections sections;
+	struct faults faults = { 0 };
+	char *text = NULL;
+	size_t len = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
+
+	*ret = NULL;
+	r = fd < 0 ? -errno : read_all(fd, &text, &len);
+	if (fd >= 0)
+		close(fd);
+	if (r == 0) {
+		r = config_read_text(path, text, len, &sections, &faults);
+		if (r == 0)
+			r = add_controls(ret, &sections);
+		config_sections_free(&sections);
+	}
+	faults_free(&faults);
+	free(text);
+	if (r == 0)
+		return 0;
+	config_free(*ret);
+	*ret = NULL;
+	return r;
+}
+
 void
 config_free(struct config *c)
 {

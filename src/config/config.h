@@ -107,6 +107,11 @@ void faults_free(struct faults *f);
 int config_read(const char *path, char *const *words, unsigned n,
     struct config **ret, struct faults *faults);
 /*
+ * The [control] sections of a file with faults, except those with faults of their own: so
+ * a client finds the daemon that runs with an older file.  0 or -errno.
+ */
+int config_read_controls(const char *path, struct config **ret);
+/*
  * The three steps of config_read().  Each adds what could be read to *ret (allocated if
  * NULL), and adds to the faults, even if it returns -EINVAL, so that the next step can
  * find more faults. The first reads the text of a file.

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <event2/buffer.h>
 
@@ -30,8 +31,16 @@ call_not_allowed(struct call *call, const char *what)
 		    "full access to this port is given by certificate; %s needs"
 		    " full = NAME",
 		    what);
+	if (strcmp(what, "set") == 0 || strcmp(what, "reload") == 0)
+		return call_fail(call, EACCES,
+		    "this port has access = read; %s needs access = full in its"
+		    " [control] section; or change the file, and reload it with"
+		    " kill -HUP %d",
+		    what, (int)getpid());
 	return call_fail(call, EACCES,
-	    "this port has access = read; %s needs access = full", what);
+	    "this port has access = read; %s needs access = full in its"
+	    " [control] section",
+	    what);
 }
 
 int

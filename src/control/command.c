@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <event2/buffer.h>
 
@@ -213,6 +214,27 @@ static const struct command commands[] = {
 
 /* --- dispatch ------------------------------------------------------------ */
 
+/* What similar commands of other programs are called. */
+static const struct {
+	const char *word, *command;
+} synonyms[] = {
+	{ "status", "endpoints" },
+	{ "state", "endpoints" },
+	{ "stats", "endpoints" },
+	{ "ports", "endpoints" },
+	{ "devices", "endpoints" },
+	{ "showport", "endpoints" },
+	{ "clients", "peers" },
+	{ "connections", "peers" },
+	{ "tasks", "ps" },
+	{ "monitor", "watch" },
+	{ "tail", "watch" },
+	{ "dump", "watch" },
+	{ "restart", "reload" },
+	{ "exit", "quit" },
+	{ "bye", "quit" },
+};
+
 static const struct command *
 find_command(struct call *call, const char *name)
 {
@@ -221,6 +243,13 @@ find_command(struct call *call, const char *name)
 	for (size_t i = 0; i < NELEM(commands); i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
+	for (size_t i = 0; i < NELEM(synonyms); i++)
+		if (strcasecmp(synonyms[i].word, name) == 0) {
+			call_fail(call, ENOENT,
+			    "unknown command '%.64s'; did you mean '%s'?", name,
+			    synonyms[i].command);
+			return NULL;
+		}
 	names = calloc(NELEM(commands) + 1, sizeof(*names));
 	for (size_t i = 0; names != NULL && i < NELEM(commands); i++)
 		names[i] = commands[i].name;

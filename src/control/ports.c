@@ -175,13 +175,15 @@ control_ports_commit(struct config *c)
 static void
 retry_label(const struct task *task, char *buf, size_t size)
 {
+	char where[128];
+
 	(void)task;
 	for (unsigned i = 0; i < used.n; i++)
 		if (used.port[i] == NULL) {
-			snprintf(buf, size, "%s to be free for [%s %s]",
+			snprintf(buf, size, "%s to be free for %s",
 			    config->controls[i]->listen,
-			    config->controls[i]->type,
-			    config->controls[i]->name);
+			    control_conf_where(
+				config->controls[i], where, sizeof(where)));
 			return;
 		}
 	snprintf(buf, size, "nothing: all control ports are open");

@@ -119,7 +119,11 @@ set_commands(struct doctor *d)
 	else
 		snprintf(d->restart, sizeof(d->restart),
 		    "sudo systemctl restart ttybridge");
-	snprintf(d->reload, sizeof(d->reload), "%s reload", f->command);
+	if (f->read_only && f->local)
+		snprintf(
+		    d->reload, sizeof(d->reload), "kill -HUP %d", (int)f->pid);
+	else
+		snprintf(d->reload, sizeof(d->reload), "%s reload", f->command);
 }
 
 /* --- running the checks ----------------------------------------------------- */

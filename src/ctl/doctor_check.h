@@ -16,6 +16,13 @@ struct doctor {
 	char reload[PATH_MAX + 64]; /* the one that reloads its configuration */
 };
 
+/*
+ * The command that sets a key of an endpoint; if its control port has access = read, what is
+ * to be written in its section.  comment: what follows it as one, NULL: nothing.
+ */
+void doctor_set(const struct doctor *d, const char *name, const char *key,
+    const char *value, const char *comment, char *buf, size_t size);
+
 /* doctor_config.c: the configuration, and the program that uses it. */
 void check_configuration(struct doctor *d);
 void check_framing(struct doctor *d);

@@ -22,6 +22,25 @@ static const char of_certificate[] = "the certificate ";
 /* One that has expired is a fault. */
 static const char of_expiry[] = "expired on";
 
+void
+doctor_set(const struct doctor *d, const char *name, const char *key,
+    const char *value, const char *comment, char *buf, size_t size)
+{
+	const struct facts *f = &d->facts;
+	char where[DOCTOR_TEXT_MAX];
+
+	if (!f->read_only)
+		format_text(
+		    buf, size, "%s set %s/%s %s", f->command, name, key, value);
+	else
+		format_text(buf, size, "sudoedit %s && %s   # %s = %s in %s",
+		    f->path, d->reload, key, value,
+		    fact_where(f, name, where, sizeof(where)));
+	if (comment != NULL)
+		append(
+		    buf, size, "%s%s", f->read_only ? "; " : "   # ", comment);
+}
+
 /* --- faults and warnings ---------------------------------------------------- */
 
 /* The place "FILE:LINE", and what follows it without "warning: ". */
@@ -248,7 +267,7 @@ check_certificates(struct doctor *d)
 void
 check_stale(struct doctor *d)
 {
-	char path[PATH_MAX], when[32];
+	char path[PATH_MAX], when[32], remedy[DOCTOR_TEXT_MAX];
 	struct timespec written;
 	double read, now;
 	struct stat st;
@@ -268,6 +287,18 @@ check_stale(struct doctor *d)
 		return;
 	localtime_r(&written.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	if (json_object_get(d->facts.config, "faults") != NULL) {
+		format_text(remedy, sizeof(remedy),
+		    "sudoedit %s && %s   # the finding of 'configuration' says"
+		    " what is wrong",
+		    path, d->reload);
+		report_finding(&d->report, path, path, remedy,
+		    "the daemon runs with an older file: that of %s has a "
+		    "fault,"
+		    " and a reload of it fails",
+		    when);
+		return;
+	}
 	report_finding(&d->report, path, path, d->reload,
 	    "the configuration was written at %s, and the daemon has not read"
 	    " it since",

@@ -433,9 +433,9 @@ found_latency(struct doctor *d, const char *name, const char *tty, int ms)
 
 	fact_where(&d->facts, name, where, sizeof(where));
 	if (d->facts.running)
-		format_text(remedy, sizeof(remedy),
-		    "%s set %s/low_latency yes   # and in its section",
-		    d->facts.command, name);
+		doctor_set(d, name, "low_latency", "yes",
+		    d->facts.read_only ? NULL : "and in its section", remedy,
+		    sizeof(remedy));
 	else
 		format_text(remedy, sizeof(remedy),
 		    "echo 1 | sudo tee"

@@ -256,6 +256,13 @@ ask(struct facts *f, struct ctl *ctl)
 	return r;
 }
 
+/* Of "unix:PATH" the path, others as they are. */
+static const char *
+plain_path(const char *address)
+{
+	return strncmp(address, "unix:", 5) == 0 ? address + 5 : address;
+}
+
 /* Whether the process that the daemon says it is exists here. */
 static void
 find_process(struct facts *f)
@@ -331,6 +338,23 @@ follow_daemon(struct facts *f)
 	f->path[0] = '\0';
 }
 
+/* Whether the control port that has answered has access = read. */
+static bool
+is_read_only(const struct facts *f, const struct target *target)
+{
+	const char *address = plain_path(target->address);
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(json_object_get(f->config, "controls"), i, each)
+	{
+		if (strcmp(plain_path(member_text(each, "listen")), address) ==
+		    0)
+			return strcmp(member_text(each, "access"), "read") == 0;
+	}
+	return false;
+}
+
 /* How a command has to be given so that it reaches this daemon. */
 static void
 set_command(struct facts *f, const struct ctl *ctl)
@@ -376,6 +400,8 @@ facts_collect(
 		return r;
 	if (f->running && config == NULL)
 		follow_daemon(f);
+	if (f->running)
+		f->read_only = is_read_only(f, &ctl->target);
 	if (!f->running && (f->config == NULL || named))
 		return error_fail(err, -ENOENT, "%s", f->why.text);
 	if (!f->running)

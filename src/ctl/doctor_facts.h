@@ -17,6 +17,7 @@ struct facts {
 
 	/* The configuration. */
 	char path[PATH_MAX]; /* its file, "": there is none */
+	bool read_only;	     /* the control port has access = read */
 	json_t *config;	     /* see ttybridged(8), with keys; NULL: unknown */
 
 	/* The daemon. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "doctor_check.h"
+#include "doctor_system.h"
 
 /* --- the daemon ------------------------------------------------------------- */
 
@@ -49,6 +50,36 @@ found_locked(struct doctor *d, const char *address)
 	    d->facts.why.text);
 }
 
+/* There is no control port: that is a fault if the daemon runs. */
+static void
+not_asked(struct doctor *d)
+{
+	const struct facts *f = &d->facts;
+	char remedy[DOCTOR_TEXT_MAX];
+	bool faulty = json_object_get(f->config, "faults") != NULL;
+	pid_t pid = system_process_with(f->path);
+
+	if (pid == 0) {
+		report_not_checked(&d->report,
+		    faulty
+			? "the configuration has a fault, and no [control]"
+			  " section that could be read"
+			: "the configuration has no [control] section, so that"
+			  " the daemon cannot be asked");
+		return;
+	}
+	format_text(remedy, sizeof(remedy),
+	    "printf '[control]\\nlisten = %s\\n' | sudo tee -a %s && kill -HUP"
+	    " %d",
+	    *d->unit != '\0' ? "unix:/run/ttybridge/control.sock"
+			     : "127.0.0.1:5010",
+	    f->path, (int)pid);
+	report_finding(&d->report, "daemon", f->path, remedy,
+	    "the daemon runs as process %d, and cannot be asked: its"
+	    " configuration has no [control] section",
+	    (int)pid);
+}
+
 void
 check_daemon(struct doctor *d)
 {
@@ -57,19 +88,12 @@ check_daemon(struct doctor *d)
 	const char *address =
 	    member_text(json_array_get(controls, 0), "listen");
 	char start[DOCTOR_TEXT_MAX], where[DOCTOR_TEXT_MAX];
+	pid_t pid;
 
 	if (f->running)
 		return;
-	if (json_object_get(f->config, "faults") != NULL) {
-		report_not_checked(&d->report,
-		    "the configuration has a fault, so that its control port is"
-		    " not known");
-		return;
-	}
 	if (*address == '\0') {
-		report_not_checked(&d->report,
-		    "the configuration has no [control] section, so that the"
-		    " daemon cannot be asked");
+		not_asked(d);
 		return;
 	}
 	if (strstr(f->why.text, strerror(EACCES)) != NULL) {
@@ -80,6 +104,11 @@ check_daemon(struct doctor *d)
 		format_text(start, sizeof(start),
 		    "ps -C ttybridged -o pid,stat,time,wchan:20,args   # what"
 		    " it does");
+	else if ((pid = system_process_with(f->path)) != 0)
+		format_text(start, sizeof(start),
+		    "kill -HUP %d   # it runs with an older file; its log says"
+		    " why a reload failed",
+		    (int)pid);
 	else if (*d->unit != '\0')
 		format_text(start, sizeof(start),
 		    "sudo systemctl restart %s; journalctl -eu %s", d->unit,

@@ -3,6 +3,7 @@
  */
 #include <sys/wait.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -53,6 +54,50 @@ system_read(const char *path, char *buf, size_t size)
 	close(fd);
 	buf[MAX(n, (ssize_t)0)] = '\0';
 	return n;
+}
+
+/* Whether one of the arguments of the process is the file. */
+static bool
+has_argument(pid_t pid, const char *file)
+{
+	char words[4096], path[PATH_MAX + 32], real[PATH_MAX];
+	const char *word;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	n = system_read(path, words, sizeof(words));
+	for (word = words; word < words + n; word += strlen(word) + 1) {
+		if (*word == '/')
+			snprintf(path, sizeof(path), "%s", word);
+		else
+			snprintf(path, sizeof(path), "/proc/%d/cwd/%s",
+			    (int)pid, word);
+		if (realpath(path, real) != NULL && strcmp(real, file) == 0)
+			return true;
+	}
+	return false;
+}
+
+pid_t
+system_process_with(const char *file)
+{
+	char path[64], name[64];
+	struct dirent *entry;
+	pid_t found = 0, pid;
+	DIR *dir = opendir("/proc");
+
+	while (found == 0 && dir != NULL && (entry = readdir(dir)) != NULL) {
+		if ((pid = atoi(entry->d_name)) <= 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+		if (system_read(path, name, sizeof(name)) > 0 &&
+		    strncmp(name, "ttybridged", 10) == 0 &&
+		    has_argument(pid, file))
+			found = pid;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return found;
 }
 
 int

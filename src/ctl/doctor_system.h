@@ -17,6 +17,8 @@
 const char *system_path(const char *path, char *buf, size_t size);
 /* Reads the beginning of a file to a string; its length, or -errno. */
 ssize_t system_read(const char *path, char *buf, size_t size);
+/* The process of a daemon that has the file as an argument; 0: none is seen. */
+pid_t system_process_with(const char *file);
 /* The path of the terminal that a device or a link is, such as /dev/ttyUSB0; -errno. */
 int system_device(const char *device, char *buf, size_t size);
 

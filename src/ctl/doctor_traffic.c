@@ -10,10 +10,12 @@
 /* Fewer are not looked at. */
 #define BAD_MIN 10
 #define BAD_RISE_MIN 3
+/* Of so many frames the daemon knows how many were bad ("recent_errors"). */
+#define RECENT_FRAMES 32.0
 #define REJECTED_MIN 10
 /* So many bytes, in so many seconds, without a frame; longer frames may take longer. */
 #define FRAMELESS_BYTES 64
-#define FRAMELESS_SECONDS 10
+#define FRAMELESS_SECONDS 5
 #define FRAMELESS_MAX 8192
 /* The driver of a serial port may report room only when its buffer is nearly empty. */
 #define DRIVER_BYTES 4096
@@ -56,19 +58,21 @@ list_reasons(const struct facts *f, const char *name, char *buf, size_t size)
 
 /* A command that tries another speed or, without one, shows what is received. */
 static void
-try_command(const struct facts *f, const char *name, char *buf, size_t size)
+try_command(const struct doctor *d, const char *name, char *buf, size_t size)
 {
-	char baud[32];
+	const struct facts *f = &d->facts;
+	char baud[32], comment[128];
 
 	fact_text(f, name, "baud", baud, sizeof(baud));
-	if (*baud == '\0')
+	if (*baud == '\0') {
 		format_text(buf, size, "%s watch -x -b %s", f->command, name);
-	else
-		format_text(buf, size,
-		    "%s set %s/baud %s   # or another speed; watch -x -b %s"
-		    " shows what comes",
-		    f->command, name,
-		    strcmp(baud, "115200") == 0 ? "9600" : "115200", name);
+		return;
+	}
+	format_text(comment, sizeof(comment),
+	    "or another speed; watch -x -b %s shows what comes", name);
+	doctor_set(d, name, "baud",
+	    strcmp(baud, "115200") == 0 ? "9600" : "115200", comment, buf,
+	    size);
 }
 
 /* "the speed 9600 or framing = line" */
@@ -86,22 +90,73 @@ what_is_wrong(const struct facts *f, const char *name, char *buf, size_t size)
 		format_text(buf, size, "framing = %s", framing);
 }
 
+/* "; more come now", or when the last one came. */
+static void
+when_bad(const struct facts *f, const char *name, char *buf, size_t size)
+{
+	char ago[24];
+
+	if (fact_rise(f, name, "errors") > 0)
+		format_text(buf, size, "; more come now");
+	else
+		format_text(buf, size, "; the last one came %s ago",
+		    format_time(
+			whole_part(fact_number(f, name, "last_error") * 1e9),
+			ago, sizeof(ago)));
+}
+
+/* They have all that makes a frame, and a checksum that is not theirs. */
+static bool
+is_only_checksums(const struct facts *f, const char *name)
+{
+	return fact_is(f, name, "framing", "nmea") &&
+	    fact_number(f, name, "bad_checksum") * 10 >=
+	    fact_number(f, name, "errors") * 9;
+}
+
 static void
 found_bad(struct doctor *d, const char *name)
 {
 	const struct facts *f = &d->facts;
 	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
-	char reasons[128], wrong[80];
+	char reasons[128], wrong[160], when[64];
 
 	fact_where(f, name, where, sizeof(where));
 	list_reasons(f, name, reasons, sizeof(reasons));
-	what_is_wrong(f, name, wrong, sizeof(wrong));
-	try_command(f, name, remedy, sizeof(remedy));
+	when_bad(f, name, when, sizeof(when));
+	if (is_only_checksums(f, name)) {
+		format_text(wrong, sizeof(wrong),
+		    "the speed is right, and the device sends sentences"
+		    " without a checksum or with a wrong one");
+		format_text(remedy, sizeof(remedy),
+		    "%s watch -x -b %s   # without one: nmea_checksum = keep"
+		    " or add; a wrong one is never taken",
+		    f->command, name);
+	} else {
+		what_is_wrong(f, name, wrong, sizeof(wrong));
+		append(wrong, sizeof(wrong), " is not that of the device");
+		try_command(d, name, remedy, sizeof(remedy));
+	}
 	report_finding(&d->report, name, where, remedy,
-	    "%s: %.0f bad frames (%s) and %.0f good ones: %s is not that of"
-	    " the device",
+	    "%s: %.0f bad frames (%s) and %.0f good ones, and of the last ones"
+	    " most were bad%s: %s",
 	    name, fact_number(f, name, "errors"), reasons,
-	    fact_number(f, name, "rx_frames"), wrong);
+	    fact_number(f, name, "rx_frames"), when, wrong);
+}
+
+/* All that has come is the beginning of a line. */
+static void
+found_no_newline(struct doctor *d, const char *name)
+{
+	const struct facts *f = &d->facts;
+	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+
+	fact_where(f, name, where, sizeof(where));
+	try_command(d, name, remedy, sizeof(remedy));
+	report_finding(&d->report, name, where, remedy,
+	    "%s: there is no newline among %.0f bytes: is it framing ="
+	    " delimiter, idle or raw, or has the device another speed?",
+	    name, fact_number(f, name, "rx_held"));
 }
 
 static void
@@ -111,9 +166,14 @@ found_frameless(struct doctor *d, const char *name)
 	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
 	char wrong[80];
 
+	if (fact_is(f, name, "framing", "line") &&
+	    fact_number(f, name, "rx_held") > 0) {
+		found_no_newline(d, name);
+		return;
+	}
 	fact_where(f, name, where, sizeof(where));
 	what_is_wrong(f, name, wrong, sizeof(wrong));
-	try_command(f, name, remedy, sizeof(remedy));
+	try_command(d, name, remedy, sizeof(remedy));
 	report_finding(&d->report, name, where, remedy,
 	    "%s: %.0f bytes have been received, and no frame: %s is not that"
 	    " of the device",
@@ -148,7 +208,7 @@ found_line_errors(struct doctor *d, const char *name, double errors)
 	fact_where(f, name, where, sizeof(where));
 	fact_text(f, name, "baud", baud, sizeof(baud));
 	fact_text(f, name, "mode", mode, sizeof(mode));
-	try_command(f, name, remedy, sizeof(remedy));
+	try_command(d, name, remedy, sizeof(remedy));
 	report_finding(&d->report, name, where, remedy,
 	    "%s: the driver has counted %.0f characters with a wrong stop bit"
 	    " or parity in %.1fs: the speed %s or the mode %s is not that of"
@@ -156,22 +216,34 @@ found_line_errors(struct doctor *d, const char *name, double errors)
 	    name, errors, f->seconds, baud, mode);
 }
 
+/*
+ * Whether most of what has come lately was bad, however much was good before, or is now
+ * good.
+ */
+static bool
+is_bad_lately(const struct facts *f, const char *name)
+{
+	double bad = fact_number(f, name, "errors"),
+	       rise = fact_rise(f, name, "errors"),
+	       recent = fact_number(f, name, "recent_errors"),
+	       all = bad + fact_number(f, name, "rx_frames");
+
+	return (recent >= BAD_MIN && recent * 2 >= MIN(all, RECENT_FRAMES)) ||
+	    (rise >= BAD_RISE_MIN && rise > fact_rise(f, name, "rx_frames"));
+}
+
 static void
 check_bad(struct doctor *d, const char *name)
 {
 	const struct facts *f = &d->facts;
-	double bad = fact_number(f, name, "errors"),
-	       good = fact_number(f, name, "rx_frames"),
-	       rise = fact_rise(f, name, "errors"),
-	       line = fact_rise(f, name, "line_frame") +
+	double line = fact_rise(f, name, "line_frame") +
 	    fact_rise(f, name, "line_parity");
 
 	if (line >= BAD_RISE_MIN && line * 20 >= fact_rise(f, name, "rx_bytes"))
 		found_line_errors(d, name, line);
 	else if (is_frameless(f, name))
 		found_frameless(d, name);
-	else if ((bad >= BAD_MIN && bad >= good) ||
-	    (rise >= BAD_RISE_MIN && rise > fact_rise(f, name, "rx_frames")))
+	else if (is_bad_lately(f, name))
 		found_bad(d, name);
 }
 
@@ -395,10 +467,9 @@ check_cts_of(struct doctor *d, const char *name)
 	    fact_rise(f, name, "tx_bytes") > 0)
 		return;
 	fact_where(f, name, where, sizeof(where));
-	format_text(remedy, sizeof(remedy),
-	    "%s set %s/flow none   # if the cable has no CTS; otherwise check"
-	    " its wiring",
-	    f->command, name);
+	doctor_set(d, name, "flow", "none",
+	    "if the cable has no CTS; otherwise check its wiring", remedy,
+	    sizeof(remedy));
 	report_finding(&d->report, name, where, remedy,
 	    "%s: flow = rtscts, and CTS is off, so that nothing is sent (%.0f"
 	    " bytes wait)",

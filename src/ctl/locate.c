@@ -210,8 +210,6 @@ try_config(const struct where *where, const json_t *config, struct target *ret,
 	if (where->config != NULL && config == NULL)
 		return error_fail(
 		    err, -EINVAL, "'ttybridged --check' cannot be run");
-	if (where->config != NULL && fault != NULL)
-		return error_fail(err, -EINVAL, "%s", fault);
 	/* Only the last kind has TLS. */
 	for (int kind = where->tls.on ? 2 : 0; kind < 3; kind++) {
 		n = try_kind(where, controls, kind, ret, connection, err);
@@ -220,6 +218,8 @@ try_config(const struct where *where, const json_t *config, struct target *ret,
 		if (n != -ENOENT)
 			r = n;
 	}
+	if (where->config != NULL && fault != NULL)
+		return error_fail(err, -EINVAL, "%s", fault);
 	if (!error_is_set(err) && where->config != NULL)
 		return error_fail(err, -EINVAL,
 		    "%s has no [control] section%s; write one, such as"

@@ -149,19 +149,21 @@ values(const struct config *c)
 }
 
 int
-describe_config(const struct config *c, const struct faults *faults, bool keys)
+describe_config(
+    const struct config *c, const struct faults *faults, bool faulty, bool keys)
 {
 	json_t *all;
 	char *line;
 	int r;
 
-	if (c == NULL)
-		all = json_pack("{s:o}", "faults", text_list(faults));
+	if (faulty)
+		all = json_pack("{s:o, s:o}", "faults", text_list(faults),
+		    "controls", c != NULL ? controls(c) : json_array());
 	else
 		all = json_pack("{s:o, s:o, s:o, s:o}", "controls", controls(c),
 		    "endpoints", endpoints(c), "routes", routes(c), "warnings",
 		    text_list(faults));
-	if (c != NULL && keys)
+	if (!faulty && keys)
 		json_object_set_new(all, "keys", values(c));
 	line = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
 	json_decref(all);

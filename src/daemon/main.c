@@ -189,10 +189,25 @@ static int
 print_checked(const struct config *c, const struct faults *faults)
 {
 	if (options.json)
-		return describe_config(c, faults, options.verbose);
+		return describe_config(c, faults, false, options.verbose);
 	print_faults(faults);
 	print_summary(c);
 	return 0;
+}
+
+/* The control ports of a faulty file are those of the daemon that runs with an older one. */
+static void
+describe_faults(const struct faults *faults)
+{
+	const char *file = options.file;
+	struct config *c = NULL;
+
+	if (file == NULL && options.nwords == 0)
+		file = CONFIG_DEFAULT_PATH;
+	if (file != NULL)
+		config_read_controls(file, &c);
+	describe_config(c, faults, true, false);
+	config_free(c);
 }
 
 /* Returns status; another exit status if the output could not be printed. */
@@ -265,7 +280,7 @@ main(int argc, char **argv)
 		return printed(EXIT_SUCCESS, serial_list_ports(options.json));
 	if (options_config(&options, &c, &faults) < 0) {
 		if (options.check && options.json)
-			describe_config(NULL, &faults, false);
+			describe_faults(&faults);
 		else
 			refuse_configuration(&faults);
 		if (!handover_waits() || !await_configuration(&c, &faults)) {

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import socketserver
+import subprocess
 import threading
 import time
 
@@ -177,7 +178,7 @@ def test_a_board_at_a_wrong_speed(board, pty, daemon, clock):
                serial("b", b, framing="line", silence_warning="none"), env=clock.env)
     wait_for(lambda: d.number("ping/rx_bytes") >= 64)
     clock.move(d, 15)
-    doctor(d).only("bad-frames", "ping: ", "and no frame", "the speed 19200 or framing = line",
+    doctor(d).only("bad-frames", "ping: there is no newline among ", "has the device another speed",
                    "set ping/baud 115200")
     d.control("set ping/baud 9600")
     wait_for(lambda: d.number("ping/rx_frames") > 2)
@@ -190,7 +191,85 @@ def test_a_wrong_speed_by_bad_frames(pair):
     for n in range(20):
         a.send(b"$GPGLL,%d*00\r\n" % n)
     wait_for(lambda: a.turn(4) or d.number("a/errors") == 20)
-    doctor(d).only("bad-frames", "20 bad frames", "1 good", "set a/baud ")
+    doctor(d).only("bad-frames", "20 bad frames (checksum 20)", "1 good", "the speed is right",
+                   "nmea_checksum = ", "the last one came ")
+    # What is good now is not wrong, however much was bad before.
+    passes(a, b, *[b"$GPGLL,1*4D\r\n"] * 18)
+    doctor(d).nothing()
+
+
+def test_good_frames_of_before_do_not_count(pair):
+    d, a, b = pair()
+    passes(a, b, b"a line\n" * 300)
+    d.file.write_text(d.file.read_text().replace("framing = line", "framing = nmea"))
+    d.control("reload")
+    for n in range(40):
+        a.send(b"$garbage %d\r\n" % n)
+    wait_for(lambda: a.turn(4) or d.number("a/recent_errors") > 20)
+    doctor(d).only("bad-frames", "a: ", "300 good ones", "most were bad")
+
+
+def test_text_without_a_newline(pair, clock):
+    d, a, b = pair(env=clock.env, b=dict(silence_warning="none"))
+    a.send(b"1,2,3;" * 40)
+    wait_for(lambda: a.turn(4) or d.number("a/rx_held") == 240)
+    assert "240 bytes so far" in d.tasks()["a.read"]["label"]
+    clock.move(d, 6)
+    doctor(d).only("bad-frames", "a: there is no newline among 240 bytes",
+                   "framing = delimiter, idle or raw")
+
+
+def test_a_control_port_for_reading(pty, daemon):
+    conf = section("control", "local", listen=f"127.0.0.1:{free_port()}") + "".join(
+        serial(p.name, p, framing="line") for p in (pty("a"), pty("b")))
+    d = daemon(conf)
+    # It is the only one in the file.
+    d.file.write_text(conf)
+    d.control("reload")
+    done = run("-c", d.file, "set", "a/baud", "115200")
+    assert done.returncode == 1 and done.stderr.rstrip().endswith(f"kill -HUP {d.pid}")
+    d.file.write_text(d.file.read_text() + "\n# a comment\n")
+    doctor(d).only("not-reloaded", f"kill -HUP {d.pid}")
+
+
+def test_what_cannot_be_set_is_to_be_written(pty, daemon):
+    a, b = pty("a"), pty("b")
+    conf = section("control", "local", listen=f"127.0.0.1:{free_port()}") + "".join(
+        serial(p.name, p, framing="slip") for p in (a, b))
+    d = daemon(conf)
+    for _ in range(20):
+        a.send(b"\xdb\x00\xc0")
+    wait_for(lambda: a.turn(4) or d.number("a/errors") == 20)
+    doctor(d).only("bad-frames", "set a/baud 115200")
+    d.file.write_text(conf)
+    d.control("reload")
+    doctor(d).only("bad-frames", f"sudoedit {d.file} && kill -HUP {d.pid}",
+                   "# baud = 115200 in [serial a]")
+
+
+def test_a_file_with_a_fault_that_the_daemon_does_not_use(pair):
+    d, a, b = pair()
+    d.file.write_text(d.file.read_text() + "\n[serial c]\nbuad = 9600\n")
+    assert run("-c", d.file, "get", "a/state").stdout == "up\n"
+    report = doctor(d)
+    assert {row["check"] for row in report.findings} == {"configuration", "not-reloaded"}
+    assert "runs with an older file" in report.of("not-reloaded")[0]["what"]
+    assert not report.of("daemon") and "drops" not in report.not_checked
+
+
+def test_a_daemon_that_cannot_be_asked(directory, pty):
+    file = directory / "some.conf"
+    file.write_text(serial("a", pty("a"), framing="line") +
+                    serial("b", pty("b"), framing="line"))
+    assert doctor(file).findings == []
+    with subprocess.Popen([BINARY, "-c", file], stderr=subprocess.PIPE) as process:
+        try:
+            while b"endpoints up" not in process.stderr.readline():
+                pass
+            doctor(file).only("daemon", f"process {process.pid}", "[control]",
+                              "listen = 127.0.0.1:5010", f"kill -HUP {process.pid}")
+        finally:
+            process.terminate()
 
 
 def test_some_noise_is_no_finding(pair):

@@ -162,6 +162,9 @@ test_a_reply_and_an_error(void **state)
 	run(&client, "get one/kind");
 	assert_reply(&client,
 	    "ERR unknown attribute 'one/kind'; 'list one' lists them\n");
+	run(&client, "status");
+	assert_reply(&client,
+	    "ERR unknown command 'status'; did you mean 'endpoints'?\n");
 	run(&client, "");
 	assert_reply(&client, "");
 	assert_false(command_busy(&client));
@@ -179,7 +182,8 @@ test_the_permission_is_the_clients(void **state)
 	client.full = false;
 	run(&client, "pause one");
 	assert_reply(&client,
-	    "ERR this port has access = read; pause needs access = full\n");
+	    "ERR this port has access = read; pause needs access = full in its"
+	    " [control] section\n");
 	run(&other, "pause one");
 	assert_reply(&other, "OK\n");
 	run(&client, "get one/state");
