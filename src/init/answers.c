@@ -10,7 +10,7 @@
 #include "address.h"
 #include "answers.h"
 
-#define WORD_MAX 64
+#define WORD_MAX 256 /* a path */
 
 /* Framings that need no further keys, and other words for them. */
 static const struct {

@@ -192,6 +192,10 @@ finish(struct draft *d, const char *file, struct error *err)
 		fputs(warnings, stderr);
 	if (r >= 0)
 		r = write_text(file, text, err);
+	if (r >= 0 && file != NULL)
+		fprintf(stderr,
+		    "%s is written; start it with: ttybridged -c %s\n", file,
+		    file);
 	free(text);
 	free(warnings);
 	return r;

@@ -14,6 +14,8 @@
 
 /* What is written if there is no port. */
 #define EXAMPLE_DEVICE "/dev/ttyUSB0"
+/* Ports that are not there, and that the user names. */
+#define TYPED_MAX 16
 
 struct ports {
 	struct serial_info *at;
@@ -101,38 +103,87 @@ list_likely(const struct ports *ports, char *buf, size_t size)
 			    i + 1);
 }
 
-static int
-ask_ports(struct choice *choice, const struct ports *ports)
+static bool
+has_port(const struct ports *ports, const char *path)
 {
-	const char **names = calloc(ports->n, sizeof(*names));
-	bool *chosen = calloc(ports->n, sizeof(*chosen));
+	for (unsigned i = 0; i < ports->n; i++)
+		if (strcmp(ports->at[i].path, path) == 0)
+			return true;
+	return false;
+}
+
+/* Adds the paths in the answer that are not those of ports: they may come later. */
+static void
+add_typed(struct ports *ports, const char *answer)
+{
+	unsigned most = ports->n + TYPED_MAX;
+	const char *word;
+	size_t len;
+
+	while ((word = list_word(&answer, &len)) != NULL) {
+		struct serial_info info = {
+			.description = "opened as soon as it is there"
+		};
+
+		if (*word != '/' || len >= sizeof(info.path) ||
+		    ports->n == most)
+			continue;
+		memcpy(info.path, word, len);
+		if (!has_port(ports, info.path))
+			add_port(ports, &info);
+	}
+}
+
+/* One question; 0, -EINVAL if the answer is refused, -ENOMEM. */
+static int
+ask_which(
+    struct ports *ports, const char *standard, const char **names, bool *chosen)
+{
 	struct error err;
-	char *answer = NULL, standard[1024];
+	char *answer;
+	int r;
+
+	fprintf(
+	    stderr, "Which ports are to be joined, or all? [%s] ", standard);
+	if ((answer = read_answer(standard)) == NULL)
+		return -ENOMEM;
+	add_typed(ports, answer);
+	for (unsigned i = 0; i < ports->n; i++)
+		names[i] = ports->at[i].path;
+	r = answer_ports(answer, names, ports->n, chosen, &err);
+	if (r < 0)
+		refuse(&err);
+	free(answer);
+	return ports->nomem ? -ENOMEM : r;
+}
+
+static int
+ask_ports(struct choice *choice, struct ports *ports)
+{
+	unsigned found = ports->n;
+	const char **names = calloc(found + TYPED_MAX, sizeof(*names));
+	bool *chosen = calloc(found + TYPED_MAX, sizeof(*chosen));
+	char standard[1024];
 	int r = names == NULL || chosen == NULL ? -ENOMEM : -EINVAL;
 
-	for (unsigned i = 0; r != -ENOMEM && i < ports->n; i++) {
+	for (unsigned i = 0; r != -ENOMEM && i < found; i++) {
 		const struct serial_info *p = &ports->at[i];
 
-		names[i] = p->path;
 		fprintf(stderr, "%3u  %-14s %s%s%s\n", i + 1, p->path,
 		    p->description, p->by_id[0] != '\0' ? "\n     " : "",
 		    p->by_id);
 	}
+	fprintf(stderr,
+	    "Write numbers, or the path of a port that is not there yet;"
+	    " Ctrl-C ends this.\n");
 	list_likely(ports, standard, sizeof(standard));
 	while (r == -EINVAL) {
-		fprintf(stderr, "Which ports are to be joined, or all? [%s] ",
-		    standard);
-		free(answer);
-		if ((answer = read_answer(standard)) == NULL)
-			r = -ENOMEM;
-		else if ((r = answer_ports(
-			      answer, names, ports->n, chosen, &err)) < 0)
-			refuse(&err);
+		ports->n = found;
+		r = ask_which(ports, standard, names, chosen);
 	}
 	for (unsigned i = 0; r == 0 && i < ports->n; i++)
 		if (chosen[i])
 			choice->ports[choice->n++] = &ports->at[i];
-	free(answer);
 	free(names);
 	free(chosen);
 	return r;
@@ -197,7 +248,7 @@ ask_access(struct choice *choice)
 /* --- the choice ---------------------------------------------------------- */
 
 static int
-choose(struct choice *choice, const struct ports *ports, bool yes)
+choose(struct choice *choice, struct ports *ports, bool yes)
 {
 	struct error err;
 	int r = 0;
@@ -231,13 +282,13 @@ add_example(struct ports *ports)
 }
 
 static int
-make(struct draft *d, const struct ports *ports, bool yes)
+make(struct draft *d, struct ports *ports, bool yes)
 {
 	struct choice choice = { 0 };
 	int r = -ENOMEM;
 
-	choice.ports = calloc(ports->n, sizeof(*choice.ports));
-	choice.devices = calloc(ports->n, sizeof(*choice.devices));
+	choice.ports = calloc(ports->n + TYPED_MAX, sizeof(*choice.ports));
+	choice.devices = calloc(ports->n + TYPED_MAX, sizeof(*choice.devices));
 	if (choice.ports != NULL && choice.devices != NULL)
 		r = choose(&choice, ports, yes);
 	if (r == 0)

@@ -852,7 +852,8 @@ def test_a_file_is_written_and_never_overwritten(directory):
     source.write_text("connection: &a\n  accepter: tcp,localhost,2000\n"
                       "  connector: serialdev,/dev/ttyS0,local\n")
     done = run("-c", out, "--init", "ser2net", source)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{out} is written; start it with: ttybridged -c {out}\n"
     written = out.read_text()
     assert "[serial ttyS0]\n" in written
     done = run("-c", out, "--init", "ser2net", source)
@@ -958,6 +959,21 @@ def test_answers_decide(machine, directory):
     assert made["tcp-server lan"] == {
         "listen": "*:5011", "allow": "192.168.1.0/24", "framing": "line", "role": "read"}
     assert "serial ttyUSB0" not in made
+
+
+def test_a_port_that_is_not_there_yet(machine, directory):
+    later = f"/dev/serial/by-id/{'x' * 70}"
+    done = two(machine).answer(f"1 {later}x 77\n1 /dev/ttyACM9 {later}\nline\nno\n")
+    made = sections_of(done, directory)
+    assert "the path of a port that is not there yet; Ctrl-C ends" in done.stderr
+    devices = [keys["device"] for name, keys in made.items() if name.startswith("serial ")]
+    assert devices == [f"/dev/serial/by-id/{UNO}", "/dev/ttyACM9", later]
+
+
+def test_what_is_written_can_be_started(machine, directory):
+    file = directory / "made"
+    done = two(machine).run("--init", "--yes", "-c", file)
+    assert f"{file} is written; start it with: ttybridged -c {file}\n" in done.stderr
 
 
 def test_an_answer_that_is_not_valid_is_asked_for_again(machine, directory):
