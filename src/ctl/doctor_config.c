@@ -187,8 +187,14 @@ check_framing(struct doctor *d)
 		if (report_has(&d->report, d->report.check, name))
 			continue;
 		fact_where(&d->facts, name, where, sizeof(where));
-		format_text(remedy, sizeof(remedy),
-		    "sudoedit %s   # set framing in [%s]", d->facts.path, name);
+		if (*d->facts.path != '\0')
+			format_text(remedy, sizeof(remedy),
+			    "sudoedit %s   # set framing in [%s]",
+			    d->facts.path, name);
+		else
+			format_text(remedy, sizeof(remedy),
+			    "add ,framing=NAME to the argument; ttybridged"
+			    " --list-framings lists them");
 		report_finding(&d->report, name, where, remedy, "%s",
 		    member_text(each, "text"));
 	}

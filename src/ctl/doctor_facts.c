@@ -127,9 +127,15 @@ const char *
 fact_where(const struct facts *f, const char *name, char *buf, size_t size)
 {
 	const json_t *section = find_section(f, "endpoints", name);
-	char type[32];
+	char type[32], address[256];
 
 	fact_text(f, name, "type", type, sizeof(type));
+	fact_text(f, name, "address", address, sizeof(address));
+	if (f->running && *address != '\0' &&
+	    fact_is(f, "daemon", "config", "")) {
+		snprintf(buf, size, "%s, the argument for %s", name, address);
+		return buf;
+	}
 	if (section != NULL)
 		snprintf(
 		    type, sizeof(type), "%s", member_text(section, "type"));

@@ -13,6 +13,7 @@
 /* Of so many frames the daemon knows how many were bad ("recent_errors"). */
 #define RECENT_FRAMES 32.0
 #define REJECTED_MIN 10
+#define GARBAGE_MIN 3
 /* So many bytes, in so many seconds, without a frame; longer frames may take longer. */
 #define FRAMELESS_BYTES 64
 #define FRAMELESS_SECONDS 5
@@ -232,6 +233,68 @@ is_bad_lately(const struct facts *f, const char *name)
 	    (rise >= BAD_RISE_MIN && rise > fact_rise(f, name, "rx_frames"));
 }
 
+static bool
+is_control(unsigned char c)
+{
+	return c < ' ' && strchr("\t\r\n\b\a\f\033", c) == NULL;
+}
+
+/* Whether a line is no text: a quarter of its characters is not of ASCII. */
+static bool
+is_garbage(const char *hex)
+{
+	size_t len = MIN(strlen(hex) / 2, (size_t)512), high = 0, control = 0;
+	char bytes[512];
+	json_t *utf8;
+
+	for (size_t i = 0; i < len; i++) {
+		char pair[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
+		unsigned char c = (unsigned char)strtoul(pair, NULL, 16);
+
+		bytes[i] = (char)c;
+		high += c >= 0x7f;
+		control += c == '\0' || is_control(c);
+	}
+	if (len == 0 || (high + control) * 4 < len)
+		return false;
+	if (control > 0 || len == sizeof(bytes))
+		return true;
+	/* jansson refuses what is no UTF-8: that is text of other alphabets. */
+	if ((utf8 = json_stringn(bytes, len)) == NULL)
+		return true;
+	json_decref(utf8);
+	return false;
+}
+
+/* At a wrong speed a newline comes by chance, and so do lines. */
+static void
+check_garbage(struct doctor *d, const char *name)
+{
+	const struct facts *f = &d->facts;
+	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+	unsigned n = 0, garbage = 0;
+	const json_t *frame;
+	size_t i;
+
+	if (!fact_is(f, name, "framing", "line"))
+		return;
+	json_array_foreach(f->frames, i, frame)
+	{
+		if (strcmp(member_text(frame, "from"), name) != 0)
+			continue;
+		n++;
+		garbage += is_garbage(member_text(frame, "hex"));
+	}
+	if (garbage < GARBAGE_MIN || garbage * 4 < n)
+		return;
+	fact_where(f, name, where, sizeof(where));
+	try_command(d, name, remedy, sizeof(remedy));
+	report_hint(&d->report, name, where, remedy,
+	    "%s: %u of %u lines in %.1fs are no text: is the speed that of the"
+	    " device?",
+	    name, garbage, n, f->watched);
+}
+
 static void
 check_bad(struct doctor *d, const char *name)
 {
@@ -245,6 +308,8 @@ check_bad(struct doctor *d, const char *name)
 		found_frameless(d, name);
 	else if (is_bad_lately(f, name))
 		found_bad(d, name);
+	else
+		check_garbage(d, name);
 }
 
 void

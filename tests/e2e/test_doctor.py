@@ -11,7 +11,7 @@ import pytest
 
 from broker import Mosquitto
 from certificates import Authority
-from doctor import doctor, run, synchronised
+from doctor import Report, doctor, run, synchronised
 from harness import (BINARY, Client, expect, fill, free_port, move, pump, route, section,
                      serial, tcp_server, wait_for)
 from uart import Uarts
@@ -255,6 +255,33 @@ def test_a_file_with_a_fault_that_the_daemon_does_not_use(pair):
     assert {row["check"] for row in report.findings} == {"configuration", "not-reloaded"}
     assert "runs with an older file" in report.of("not-reloaded")[0]["what"]
     assert not report.of("daemon") and "drops" not in report.not_checked
+
+
+def test_lines_that_are_no_text(pair):
+    d, a, b = pair()
+
+    count = iter(range(1000000))
+
+    def send(data):
+        def work():
+            a.send(b"%d " % next(count) + data)
+            move([a, b], 5)
+            time.sleep(0.02)
+        return in_background(work)
+    with send("°C Температура\n".encode()):
+        doctor(d).nothing()
+    with send(b"\xfe\x80\x1c\xf8\x06\xe0\xfe\n"):
+        report = doctor(d)
+    assert report.findings == []
+    assert any("lines in " in hint["what"] and "are no text" in hint["what"]
+               for hint in report.hints)
+
+
+def test_an_endpoint_of_the_command_line(pty, daemon):
+    a, b = pty("a"), pty("b")
+    d = daemon(words=[f"serial:{a.link},name=a,framing=line", f"serial:{b.link},name=b"])
+    report = Report(run("-s", d.socket, "doctor", "--json"))
+    report.only("framing", "the argument for ", "add ,framing=NAME")
 
 
 def test_a_daemon_that_cannot_be_asked(directory, pty):
