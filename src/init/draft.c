@@ -10,6 +10,7 @@
 #include "address.h"
 #include "config.h"
 #include "draft.h"
+#include "draft_value.h"
 #include "ini_reader.h"
 #include "settings.h"
 
@@ -36,10 +37,38 @@ struct draft {
 	FILE *warnings;
 	char *warned;
 	size_t warned_len;
+	bool routes;	 /* the source has routes, even if none is left */
+	bool open_noted; /* that every machine may connect */
 	bool nomem;
 };
 
 /* --- blocks -------------------------------------------------------------- */
+
+static struct block *
+block_new(int line)
+{
+	struct block *b = calloc(1, sizeof(*b));
+
+	if (b == NULL)
+		return NULL;
+	b->line = line;
+	b->f = open_memstream(&b->text, &b->len);
+	if (b->f == NULL) {
+		free(b);
+		return NULL;
+	}
+	return b;
+}
+
+static void
+block_free(struct block *b)
+{
+	if (b == NULL)
+		return;
+	fclose(b->f);
+	free(b->text);
+	free(b);
+}
 
 struct draft *
 draft_new(const char *file)
@@ -62,11 +91,8 @@ draft_free(struct draft *d)
 {
 	if (d == NULL)
 		return;
-	for (unsigned i = 0; i < d->n; i++) {
-		fclose(d->block[i]->f);
-		free(d->block[i]->text);
-		free(d->block[i]);
-	}
+	for (unsigned i = 0; i < d->n; i++)
+		block_free(d->block[i]);
 	free(d->block);
 	settings_free(&d->names);
 	fclose(d->warnings);
@@ -79,19 +105,14 @@ draft_block(struct draft *d, int line)
 {
 	struct block **grown =
 	    reallocarray(d->block, d->n + 1, sizeof(*d->block));
-	struct block *b = calloc(1, sizeof(*b));
+	struct block *b = grown != NULL ? block_new(line) : NULL;
 
 	if (grown != NULL)
 		d->block = grown;
-	if (grown != NULL && b != NULL)
-		b->f = open_memstream(&b->text, &b->len);
-	if (grown == NULL || b == NULL || b->f == NULL) {
+	if (b == NULL)
 		d->nomem = true;
-		free(b);
-		return;
-	}
-	b->line = line;
-	d->block[d->n++] = b;
+	else
+		d->block[d->n++] = b;
 }
 
 /* The block that is being written; there is one, except when out of memory. */
@@ -224,6 +245,26 @@ draft_warn(struct draft *d, int line, const char *fmt, ...)
 }
 
 void
+draft_open(struct draft *d, int line, const char *more)
+{
+	static const char text[] =
+	    "every machine may connect, as before: write your networks in"
+	    " 'allow'";
+
+	if (d->open_noted)
+		draft_comment(d, "%s%s", text, more);
+	else
+		draft_warn(d, line, "%s%s", text, more);
+	d->open_noted = true;
+}
+
+void
+draft_routes(struct draft *d)
+{
+	d->routes = true;
+}
+
+void
 draft_leave_out(struct draft *d, const char *what, const char *fmt, ...)
 {
 	struct block *b = last(d);
@@ -247,40 +288,18 @@ draft_section(struct draft *d, const char *type, const char *name)
 	if (b->sections)
 		fputc('\n', b->f);
 	b->sections = true;
+	d->routes |= strcmp(type, "route") == 0;
 	if (name == NULL)
 		fprintf(b->f, "[%s]\n", type);
 	else
 		fprintf(b->f, "[%s %s]\n", type, name);
 }
 
-/* Why the value cannot be written, or NULL. */
-static const char *
-refuse(const char *key, const char *value)
-{
-	size_t len = strlen(value);
-
-	if (strlen(key) + 3 + len > CONFIG_LINE_MAX)
-		return "the line would be too long";
-	if (len == 0)
-		return "it is empty";
-	if (isblank((unsigned char)*value) ||
-	    isblank((unsigned char)value[len - 1]))
-		return "a value cannot begin or end with a blank";
-	for (size_t i = 0; i < len; i++) {
-		if (iscntrl((unsigned char)value[i]))
-			return "it contains a control character";
-		if (strchr(";#", value[i]) != NULL &&
-		    (i == 0 || isblank((unsigned char)value[i - 1])))
-			return "it contains what would begin a comment";
-	}
-	return NULL;
-}
-
 static void
 write_key(struct draft *d, struct block *b, int line, const char *key,
     const char *value)
 {
-	const char *why = refuse(key, value);
+	const char *why = value_refused(key, value);
 	char what[TEXT_MAX];
 
 	if (why == NULL) {
@@ -289,6 +308,7 @@ write_key(struct draft *d, struct block *b, int line, const char *key,
 	}
 	snprintf(what, sizeof(what), "%s = %s", key, value);
 	draft_lost(d, line, what, "%s", why);
+	b->off |= key_restricts(key);
 }
 
 void
@@ -333,16 +353,12 @@ draft_is_open(const char *address)
 }
 
 void
-draft_listen(struct draft *d, int line, const char *address, bool *warned)
+draft_listen(struct draft *d, int line, const char *address)
 {
 	draft_key(d, "listen", "%s", address);
 	if (!draft_is_open(address))
 		return;
-	if (!*warned)
-		draft_warn(d, line,
-		    "every machine may connect, as before: write your"
-		    " networks in 'allow'");
-	*warned = true;
+	draft_open(d, line, "");
 	draft_key(d, "allow", "%s", DRAFT_ALLOW_ALL);
 }
 
@@ -385,27 +401,6 @@ draft_name(struct draft *d, const char *wanted, char name[DRAFT_NAME_MAX])
 	}
 	settings_add(&d->names, 0, name, "2");
 	return name;
-}
-
-void
-draft_escape(FILE *f, const char *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)bytes[i];
-
-		if (c == '\r')
-			fputs("\\r", f);
-		else if (c == '\n')
-			fputs("\\n", f);
-		else if (c == '\\')
-			fputs("\\\\", f);
-		else if (c == ' ' && (i == 0 || i + 1 == len))
-			fputs("\\s", f);
-		else if (iscntrl(c) || strchr("#;\"", c) != NULL)
-			fprintf(f, "\\x%02x", c);
-		else
-			fputc(c, f);
-	}
 }
 
 /* --- the result ---------------------------------------------------------- */
@@ -503,24 +498,32 @@ remove_faults(struct draft *d, const struct faults *faults, bool all)
 	return found;
 }
 
-/* Returns the number of endpoints, or -EINVAL and faults. */
+/*
+ * Returns the number of endpoints, or -EINVAL and faults.  all: without a route, each of
+ * them forwards to the others.
+ */
 static int
-check(const char *text, size_t len, struct faults *faults)
+check(const char *text, size_t len, bool *all, struct faults *faults)
 {
 	struct config *c = NULL;
 	int r = config_parse(CHECKED, text, len, &c, faults), n = 0;
 
 	if (r == 0)
 		r = config_check(c, CHECKED, faults);
-	if (r == 0)
+	if (r == 0) {
 		n = (int)c->nendpoints;
+		*all = n > 1 && c->nroutes == 0;
+	}
 	config_free(c);
 	return r < 0 ? r : n;
 }
 
-/* Leaves out the blocks with faults; the text in *ret, the number of endpoints, or -errno. */
+/*
+ * Leaves out the blocks with faults; the text in *ret, the number of endpoints, or -errno.
+ * all: as of check().
+ */
 static int
-settle(struct draft *d, char **ret)
+settle(struct draft *d, char **ret, bool *all)
 {
 	struct faults faults = { 0 };
 	size_t len;
@@ -529,11 +532,12 @@ settle(struct draft *d, char **ret)
 	int r;
 
 	*ret = NULL;
+	*all = false;
 	do {
 		free(*ret);
 		*ret = NULL;
 		if ((r = join(d, ret, &len)) == 0)
-			r = check(*ret, len, &faults);
+			r = check(*ret, len, all, &faults);
 		again = r == -EINVAL &&
 		    remove_faults(d, &faults, rounds++ >= ROUNDS);
 		faults_free(&faults);
@@ -545,8 +549,9 @@ void
 draft_check(struct draft *d)
 {
 	char *text;
+	bool all;
 
-	settle(d, &text);
+	settle(d, &text, &all);
 	free(text);
 }
 
@@ -567,13 +572,20 @@ int
 draft_finish(struct draft *d, char **ret, char **warnings, struct error *err)
 {
 	char *text;
-	int r = settle(d, &text);
+	bool all;
+	int r = settle(d, &text, &all);
 
 	*ret = *warnings = NULL;
 	if (r == -EINVAL)
 		error_set(err, "%s: nothing in it can be converted", d->file);
 	if (r == -ENOMEM)
 		error_set(err, "out of memory");
+	if (r >= 0 && all && d->routes)
+		r = error_fail(err, -EINVAL,
+		    "%s: nothing is written, because none of its routes is"
+		    " left, and without one all that passes would go to each"
+		    " endpoint",
+		    d->file);
 	if (fflush(d->warnings) == 0)
 		*warnings = strdup(d->warned);
 	if (r < 0)

@@ -39,6 +39,13 @@ void draft_lost(struct draft *d, int line, const char *what, const char *fmt,
     ...) PRINTF(4, 5);
 /* A warning, and a comment, about what is different from the source. */
 void draft_warn(struct draft *d, int line, const char *fmt, ...) PRINTF(3, 4);
+/*
+ * That every machine may connect to what the block listens on: a warning the first time,
+ * and always a comment.  more: what is appended.
+ */
+void draft_open(struct draft *d, int line, const char *more);
+/* Says that a result without a route would forward what the source does not. */
+void draft_routes(struct draft *d);
 /* Begins a section in the block; name NULL: a section without a name, such as [daemon]. */
 void draft_section(struct draft *d, const char *type, const char *name);
 /* A key of the section; what cannot be written in one line is left out. */
@@ -47,9 +54,9 @@ void draft_key(struct draft *d, const char *key, const char *fmt, ...)
 void draft_keys(struct draft *d, const struct settings *keys);
 /*
  * The key 'listen' and, if other machines could connect to that address, 'allow' for all
- * networks, as other programs have it; with a warning unless *warned, which is then set.
+ * networks, as other programs have it; see draft_open().
  */
-void draft_listen(struct draft *d, int line, const char *address, bool *warned);
+void draft_listen(struct draft *d, int line, const char *address);
 /* Whether other machines could connect to an address to listen on. */
 bool draft_is_open(const char *address);
 /* A valid name that is not used yet, made of the wanted one. */
@@ -68,8 +75,5 @@ bool draft_has(const struct draft *d, const char *name);
  */
 int draft_finish(
     struct draft *d, char **ret, char **warnings, struct error *err);
-
-/* Appends C escapes of bytes as values of keys may have them. */
-void draft_escape(FILE *f, const char *bytes, size_t len);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <string.h>
 #include <strings.h>
 
@@ -18,7 +19,6 @@ struct multiplexer {
 	const char *file;
 	struct members members;
 	const char *checksum; /* of [global], or NULL */
-	bool open_noted;
 	struct error *err;
 };
 
@@ -60,6 +60,12 @@ static const char *const common[] = { "direction", "ifilter", "ofilter", "name",
 	"checksum", "strict", "persist", "retry", "nodelay", "eol", "optional",
 	NULL };
 
+static bool
+is(const char *a, const char *b)
+{
+	return strcasecmp(a, b) == 0;
+}
+
 static const char *
 value_of(const struct interface *i, const char *key, const char *standard)
 {
@@ -68,18 +74,30 @@ value_of(const struct interface *i, const char *key, const char *standard)
 	return value != NULL ? value : standard;
 }
 
+/* The number of the port, which may be the name of a service. */
+static const char *
+port_of(const struct interface *i, const char *standard, char buf[8])
+{
+	const char *port = value_of(i, "port", standard);
+	struct servent *service;
+	uint64_t n;
+
+	if (parse_number(port, 0, 65535, &n) == 0)
+		return port;
+	if (is(port, "nmea-0183"))
+		return PORT;
+	if ((service = getservbyname(port, NULL)) == NULL)
+		return port;
+	snprintf(buf, 8, "%u", ntohs((uint16_t)service->s_port));
+	return buf;
+}
+
 static int
 line_of(const struct interface *i, const char *key)
 {
 	const struct setting *s = settings_find(&i->part->keys, key);
 
 	return s != NULL ? s->line : i->part->line;
-}
-
-static bool
-is(const char *a, const char *b)
-{
-	return strcasecmp(a, b) == 0;
 }
 
 static void
@@ -142,7 +160,7 @@ write_listen(struct multiplexer *m, struct interface *i, const char *host,
 
 	snprintf(listen, sizeof(listen), "%s%.90s%s:%.20s", colon ? "[" : "",
 	    host, colon ? "]" : "", port);
-	draft_listen(m->d, i->part->line, listen, &m->open_noted);
+	draft_listen(m->d, i->part->line, listen);
 }
 
 static int
@@ -188,8 +206,9 @@ write_tcp(struct multiplexer *m, struct interface *i)
 {
 	bool gpsd = is(value_of(i, "gpsd", "no"), "yes");
 	bool keep = !is(value_of(i, "keepalive", "yes"), "no");
+	char number[8];
 	const char *host = value_of(i, "address", NULL),
-		   *port = value_of(i, "port", gpsd ? GPSD_PORT : PORT),
+		   *port = port_of(i, gpsd ? GPSD_PORT : PORT, number),
 		   *retry = value_of(i, "retry", NULL);
 
 	i->server = is(value_of(i, "mode", "client"), "server");
@@ -236,8 +255,9 @@ is_group(const char *host)
 static int
 write_udp(struct multiplexer *m, struct interface *i)
 {
+	char number[8];
 	const char *host = value_of(i, "address", value_of(i, "group", NULL)),
-		   *port = value_of(i, "port", PORT),
+		   *port = port_of(i, PORT, number),
 		   *device = value_of(i, "device", NULL);
 	bool group = is_group(host);
 	bool colon = host != NULL && strchr(host, ':') != NULL;
@@ -320,18 +340,35 @@ static const struct {
 	{ "gofree", write_none, (const char *const[]){ "device", NULL } },
 };
 
-static void
+/* Converts a filter; false if no sentence passes it. */
+static bool
 read_filter(struct multiplexer *m, const struct interface *i, const char *key,
-    char filter[FILTER_MAX])
+    char text[FILTER_MAX])
 {
 	const struct setting *s = settings_find(&i->part->keys, key);
+	struct kplex_filter filter;
 
-	if (s == NULL || kplex_filter(s->value, filter))
-		return;
-	filter[0] = '\0';
-	draft_lost(m->d, s->line, s->value,
-	    "'match_nmea' lists the sentences that pass, or those that do"
-	    " not; 'rate' limits them");
+	if (s == NULL)
+		return true;
+	if (!kplex_filter(s->value, &filter)) {
+		draft_lost(m->d, s->line, s->value,
+		    "it is no filter, or too long for 'match_nmea': nothing"
+		    " passes");
+		return false;
+	}
+	if (filter.wider[0] != '\0')
+		draft_lost(m->d, s->line, filter.wider + 1,
+		    "such sentences pass without the limit: 'match_nmea' lists"
+		    " sentences, and 'rate' limits all of a route");
+	if (filter.narrower[0] != '\0')
+		draft_warn(m->d, s->line,
+		    "'%s' in '%s' cannot be expressed by 'match_nmea': fewer"
+		    " sentences pass",
+		    filter.narrower + 1, s->value);
+	if (filter.nothing)
+		draft_warn(m->d, s->line, "nothing passes '%s'", s->value);
+	memcpy(text, filter.text, FILTER_MAX);
+	return !filter.nothing;
 }
 
 /* Makes it a source and a destination of the routes. */
@@ -348,8 +385,10 @@ add_member(struct multiplexer *m, const struct interface *i)
 	member->in = i->in;
 	member->out = i->out;
 	member->server = i->server;
-	read_filter(m, i, "ifilter", member->from);
-	read_filter(m, i, "ofilter", member->to);
+	if (i->in && !read_filter(m, i, "ifilter", member->from))
+		member->in = false;
+	if (i->out && !read_filter(m, i, "ofilter", member->to))
+		member->out = false;
 	return 0;
 }
 

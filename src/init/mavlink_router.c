@@ -19,7 +19,6 @@ struct router {
 	struct members members;
 	struct settings sent; /* addresses that are sent to */
 	unsigned endpoints;
-	bool open_noted;
 	struct error *err;
 };
 
@@ -117,8 +116,8 @@ both(const char *a, const char *b, char buf[FILTER_MAX])
 	return id_set_write(&x, buf, FILTER_MAX);
 }
 
-/* Combines a list of ids that pass, and one of ids that do not. */
-static void
+/* Combines a list of ids that pass, and one of ids that do not; false if none passes. */
+static bool
 read_filter(struct router *r, const struct part *part, const char *allow,
     const char *block, char filter[FILTER_MAX])
 {
@@ -141,14 +140,16 @@ read_filter(struct router *r, const struct part *part, const char *allow,
 			e = id_set_remove(&set, &ids);
 	}
 	if (e == 0 && id_set_is_full(&set))
-		return;
+		return true;
 	if (e == 0 && set.n > 0 && id_set_write(&set, filter, FILTER_MAX))
-		return;
+		return true;
 	filter[0] = '\0';
-	draft_lost(r->d, part->line, allow,
-	    e == -EINVAL	       ? "it is no list of message ids"
-		: e == 0 && set.n == 0 ? "no message would pass"
-				       : "the list is too long");
+	draft_warn(r->d, part->line, "no message passes %s and %s%s", allow,
+	    block,
+	    e == -EINVAL	       ? ": that is no list of message ids"
+		: e == 0 && set.n == 0 ? ""
+				       : ": the list is too long");
+	return false;
 }
 
 /* --- endpoints ----------------------------------------------------------- */
@@ -232,7 +233,7 @@ write_udp(struct router *r, const struct part *part, const char *name)
 	else
 		find_port(r, host, address, sizeof(address));
 	if (server)
-		draft_listen(r->d, part->line, address, &r->open_noted);
+		draft_listen(r->d, part->line, address);
 	else {
 		draft_key(r->d, "send_to", "%s", address);
 		settings_add(&r->sent, part->line, address, NULL);
@@ -284,8 +285,7 @@ write_server(struct router *r, const struct part *part)
 	m->server = true;
 	snprintf(listen, sizeof(listen), "*:%.8s",
 	    port != NULL ? port->value : "5760");
-	draft_listen(
-	    r->d, port != NULL ? port->line : 0, listen, &r->open_noted);
+	draft_listen(r->d, port != NULL ? port->line : 0, listen);
 	return 0;
 }
 
@@ -337,8 +337,10 @@ write_endpoint(struct router *r, const struct part *part)
 		if ((e = types[i].write(r, part, part->name)) < 0)
 			return e;
 		m = &r->members.at[r->members.n - 1];
-		read_filter(r, part, "AllowMsgIdOut", "BlockMsgIdOut", m->to);
-		read_filter(r, part, "AllowMsgIdIn", "BlockMsgIdIn", m->from);
+		m->out = read_filter(
+		    r, part, "AllowMsgIdOut", "BlockMsgIdOut", m->to);
+		m->in = read_filter(
+		    r, part, "AllowMsgIdIn", "BlockMsgIdIn", m->from);
 		return 0;
 	}
 	/* mavlink-router ignores it. */

@@ -52,10 +52,12 @@ is_yes(const char *value)
 	return strcasecmp(value, "y") == 0 || strcasecmp(value, "yes") == 0;
 }
 
-/* Says what is left out, and refuses keys that mbusd does not have. */
+/* Says what is left out, and refuses a file without a key of mbusd. */
 static int
 check_keys(struct gateway *g, const char *file, struct error *err)
 {
+	unsigned unknown = 0;
+
 	parts_lose_repeated(g->d, g->keys);
 	for (unsigned i = 0; i < g->keys->n; i++) {
 		const struct setting *s = &g->keys->at[i];
@@ -67,13 +69,15 @@ check_keys(struct gateway *g, const char *file, struct error *err)
 		for (size_t j = 0; j < NELEM(lost); j++)
 			if (strcmp(lost[j].key, s->name) == 0)
 				why = lost[j].why;
-		if (why == NULL)
-			return error_fail(err, -EINVAL,
-			    "%s:%d: '%.60s' is no key of mbusd", file, s->line,
-			    s->name);
+		unknown += why == NULL;
 		snprintf(what, sizeof(what), "%s = %s", s->name, s->value);
-		draft_lost(g->d, s->line, what, "%s", why);
+		draft_lost(g->d, s->line, what, "%s",
+		    why != NULL ? why : "this key is not known");
 	}
+	if (unknown == g->keys->n)
+		return error_fail(err, -EINVAL,
+		    "%s:%d: '%.60s' is no key of mbusd", file,
+		    g->keys->at[0].line, g->keys->at[0].name);
 	return 0;
 }
 
@@ -84,12 +88,11 @@ write_server(struct gateway *g, const char *name)
 		   *timeout = value_of(g, "timeout", "60");
 	bool colon = strchr(host, ':') != NULL && *host != '[';
 	char listen[ADDRESS_TEXT_MAX];
-	bool warned = false;
 
 	snprintf(listen, sizeof(listen), "%s%.90s%s:%.8s", colon ? "[" : "",
 	    host, colon ? "]" : "", value_of(g, "port", "502"));
 	draft_section(g->d, "tcp-server", name);
-	draft_listen(g->d, line_of(g, "address"), listen, &warned);
+	draft_listen(g->d, line_of(g, "address"), listen);
 	draft_key(g->d, "max_clients", "%s", value_of(g, "maxconn", "32"));
 	if (strcmp(timeout, "0") != 0)
 		draft_key(g->d, "idle_timeout", "%ss", timeout);

@@ -153,6 +153,7 @@ void
 members_write(struct members *m, struct draft *d)
 {
 	drop_left_out(m, d);
+	draft_routes(d);
 	write_to(m, d, NULL);
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct member *one = &m->at[i];

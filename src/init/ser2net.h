@@ -35,7 +35,7 @@ struct ser2net {
 	/* "CLASS/NAME", or "/NAME" for all classes. */
 	struct settings defaults;
 	unsigned connections;
-	bool open_noted, local_noted; /* what is only said once */
+	bool local_noted; /* what is only said once */
 };
 
 /* One side of a connection. */

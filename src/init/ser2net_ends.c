@@ -32,9 +32,7 @@ static const struct {
 	{ "certauth",
 	    "users are not asked for passwords or keys, and without that"
 	    " anybody could connect; tls_ca admits those with a certificate" },
-	{ "mux",
-	    "a connection has no channels; programs such as gtlssh cannot be"
-	    " used" },
+	{ "mux", "a connection has no channels" },
 	{ "sctp", "there is no SCTP" },
 	{ "ipmisol", "consoles of IPMI are reached by other programs only" },
 	{ "dev", "a serial section is for serial ports only" },
@@ -232,11 +230,13 @@ read_remote(struct draft *d, const struct setting *of, char *item,
 
 	if (host != NULL && strncmp(host, "ipv", 3) == 0)
 		host = gensio_word(&text, ", ");
-	if (host == NULL || *host == '!') {
+	if (host == NULL)
+		return;
+	if (*host == '!') {
 		draft_lost(d, of->line, of->value,
 		    "connections to other machines are sections tcp-client or"
 		    " udp");
-		return;
+		host++;
 	}
 	add_word(keys, of->line, "allow", host);
 	port = gensio_word(&text, ", ");
@@ -291,13 +291,8 @@ add_allow(struct ser2net *s, const struct ser2net_connection *c,
 	if (settings_find(keys, "allow") != NULL || !draft_is_open(listen))
 		return;
 	settings_add(keys, c->line, "allow", DRAFT_ALLOW_ALL);
-	if (s->open_noted)
-		return;
-	s->open_noted = true;
-	draft_warn(s->draft, c->accepter.line,
-	    "every machine may connect, as before: write your networks in"
-	    " 'allow', as ttybridge does not read hosts.allow and"
-	    " hosts.deny");
+	draft_open(s->draft, c->accepter.line,
+	    ", as ttybridge does not read hosts.allow and hosts.deny");
 }
 
 static void

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "draft_value.h"
 #include "ser2net.h"
 
 /* Letters whose meaning changes with the time or the client. */

@@ -138,6 +138,32 @@ def test_ser2net_a_port_for_every_machine_is_pointed_out(convert):
     assert len(made.warnings) == 1
 
 
+def test_who_may_connect_is_said_at_each_section(convert):
+    made = convert("ser2net", """\
+        connection: &a
+          accepter: tcp,2000
+          connector: serialdev,/dev/ttyS0,9600n81,local
+        connection: &b
+          accepter: tcp,2001
+          connector: serialdev,/dev/ttyS1,9600n81,local
+        connection: &c
+          accepter: tcp,2002
+          connector: serialdev,/dev/ttyS2,9600n81,local
+          options:
+            remaddr: "!192.168.1.7,3000"
+        """)
+    assert made.comments().count("every machine may connect") == 2
+    assert made["tcp-server c"]["allow"] == "192.168.1.7"
+    made = convert("kplex", """\
+        [tcp]
+        mode=server
+        [udp]
+        direction=in
+        port=4000
+        """)
+    assert made.comments().count("every machine may connect") == 2
+
+
 def test_ser2net_remote_addresses_of_udp_are_sent_to(convert):
     made = convert("ser2net", """\
         connection: &a
@@ -438,6 +464,7 @@ def test_mbusd_its_defaults_and_what_is_lost(convert):
         trx_control = rts_0
         retries = 15
         replyonbroadcast = yes
+        colour = red
         """)
     assert made["tcp-server lan"] == {
         "listen": "0.0.0.0:502", "allow": "0.0.0.0/0 ::/0", "max_clients": "32",
@@ -448,7 +475,8 @@ def test_mbusd_its_defaults_and_what_is_lost(convert):
     assert made["route gateway"]["answer_timeout"] == "500ms"
     assert made["route gateway"]["retries"] == "10"
     for line, what in ((1, "loglevel = 2"), (2, "RTS is switched by the driver"),
-                       (3, "at most 10 times"), (4, "replyonbroadcast")):
+                       (3, "at most 10 times"), (4, "replyonbroadcast"),
+                       (5, "colour = red")):
         made.lost(line, what)
     assert "FILE: warning: every machine may connect" in made.stderr
 
@@ -550,6 +578,43 @@ def test_mavlink_router_nothing_is_lost_silently(convert):
     assert len(made.warnings) == 7
 
 
+def test_mavlink_router_what_is_left_out_takes_no_restriction_with_it(convert):
+    made = convert("mavlink-router", """\
+        [UartEndpoint a]
+        Device = /dev/ttyACM0
+        AllowMsgIdOut = 0,30
+        [UdpEndpoint gcs]
+        Mode = Normal
+        Address = gcs.local
+        BlockMsgIdOut = 30
+        """)
+    assert "udp gcs" not in made.sections
+    made.lost(4, "gcs.local:14550")
+    routes = {(r["from"], r["to"], r.get("match_mavlink"), r["routing"])
+              for name, r in made.sections.items() if name.startswith("route")}
+    assert routes == {("tcp a", "tcp", None, "target"), ("tcp a", "a", "0,30", "target")}
+
+
+def test_without_a_route_that_is_left_nothing_is_written(convert):
+    made = convert("mavlink-router", """\
+        [General]
+        TcpServerPort = 0
+        [UartEndpoint a]
+        Device = /dev/ttyACM0
+        AllowMsgIdIn = 5
+        BlockMsgIdIn = 5
+        [UartEndpoint b]
+        Device = /dev/ttyACM1
+        AllowMsgIdIn = 3
+        BlockMsgIdIn = 3
+        [UdpEndpoint gcs]
+        Mode = Normal
+        Address = gcs.local
+        """, check=False)
+    assert (made.status, made.text) == (2, "")
+    assert "nothing is written, because none of its routes is left" in made.stderr
+
+
 # --- kplex -------------------------------------------------------------------
 
 def test_kplex(convert):
@@ -638,7 +703,8 @@ def test_kplex_nothing_is_lost_silently(convert):
 @pytest.mark.parametrize("rules, match", [
     ("+GPRMC:-all", "GPRMC"), ("-GPRMC", "!GPRMC"), ("+GP:-all", "GP*"),
     ("-**GSV:-GP*LL", "!??GSV !GP?LL"), ("+GPRMC", None), ("+GPRMC:+all", None),
-    ("-GPRMC:+all", "!GPRMC"),
+    ("-GPRMC:+all", "!GPRMC"), ("+GPRMC:-GPGGA", "!GPGGA"),
+    ("-GPRMC:+GP:-all", "!GPRMC GP*"),
 ])
 def test_kplex_filters(convert, rules, match):
     made = convert("kplex", f"""\
@@ -655,9 +721,31 @@ def test_kplex_filters(convert, rules, match):
     assert made.stderr == ""
 
 
-@pytest.mark.parametrize("rules", ["-all", "+GPRMC:-GPGGA", "~GPRMC/2", "+GPRMC%gps:-all",
-                                   "GPRMC", "+TOOLONG:-all", "+GP RM:-all"])
-def test_kplex_filters_that_cannot_be_expressed(convert, rules):
+@pytest.mark.parametrize("rules, match, message", [
+    ("~GPRMC/2:-**GSA", "!??GSA", "'~GPRMC/2' is left out: such sentences pass without"),
+    ("~GPRMC/2:-all", "GPRMC", "'~GPRMC/2' is left out: such sentences pass without"),
+    ("+GPRMC%gps:+GPGGA:-all", "GPGGA", "'+GPRMC%gps' in '+GPRMC%gps:+GPGGA:-all' cannot"),
+    ("-GPRMC%gps", None, "'-GPRMC%gps' is left out: such sentences pass"),
+    ("+GPRMC:-GP", "!GP*", "'-GP' in '+GPRMC:-GP' cannot be expressed"),
+])
+def test_kplex_of_a_filter_what_can_be_expressed_stays(convert, rules, match, message):
+    made = convert("kplex", f"""\
+        [serial]
+        filename=/dev/ttyS0
+        direction=in
+        [serial]
+        name=out
+        filename=/dev/ttyS1
+        direction=out
+        ofilter="{rules}"
+        """)
+    assert made["route sentences"].get("match_nmea") == match
+    made.lost(8, message)
+    assert len(made.warnings) == 1
+
+
+@pytest.mark.parametrize("rules", ["-all", "GPRMC", "+TOOLONG:-all", "+GP RM:-all"])
+def test_kplex_what_lets_nothing_pass_or_is_no_filter(convert, rules):
     made = convert("kplex", f"""\
         [serial]
         filename=/dev/ttyS0
@@ -667,6 +755,13 @@ def test_kplex_filters_that_cannot_be_expressed(convert, rules):
         ofilter="{rules}"
         """)
     made.lost(6, rules)
+    assert [(r["from"], r["to"]) for name, r in made.sections.items()
+            if name.startswith("route")] == [("serial out", "serial")]
+
+
+def test_kplex_ports_may_be_names(convert):
+    made = convert("kplex", "[tcp]\nmode=server\naddress=127.0.0.1\nport=nmea-0183\n")
+    assert made["tcp-server tcp"]["listen"] == "127.0.0.1:10110"
 
 
 def test_many_endpoints_fit_into_the_lines_of_routes(convert):
@@ -807,7 +902,7 @@ def test_ser2net_faults_of_yaml_have_their_line(convert, text, message):
 
 
 @pytest.mark.parametrize("program, text, message", [
-    ("mbusd", "speed = 9600\ncolour = red\n", "FILE:2: 'colour' is no key of mbusd"),
+    ("mbusd", "colour = red\nshape = x\n", "FILE:1: 'colour' is no key of mbusd"),
     ("mbusd", "[serial]\n", "FILE:1: '[serial]': this file has no sections"),
     ("mavlink-router", "Device = x\n", "FILE:1: 'Device = x': it stands before"),
     ("mavlink-router", "[Colour]\n", "FILE:1: [Colour] is no section of mavlink-router"),
