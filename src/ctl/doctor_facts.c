@@ -183,8 +183,12 @@ watch(struct facts *f, struct ctl *ctl, uint64_t until)
 	struct connection *c;
 	struct error err;
 
-	if (connection_open(&ctl->target, ANSWER_MS, &c, &err) < 0)
+	error_clear(&err);
+	if (connection_open(&ctl->target, ANSWER_MS, &c, &err) < 0) {
+		snprintf(
+		    f->unwatched, sizeof(f->unwatched), "%.120s", err.text);
 		return;
+	}
 	if (connection_send(c, "json watch -x", &err) == 0) {
 		f->frames = json_array();
 		collect_frames(f, c, until);

@@ -31,7 +31,8 @@ struct facts {
 	double seconds;	      /* ...so long after each other */
 	json_t *
 	    frames; /* that passed in between, as watch has them; NULL: unknown */
-	double watched; /* for how many seconds frames were collected */
+	char unwatched[128]; /* why they could not be; else "" */
+	double watched;	     /* for how many seconds frames were collected */
 	json_t *routes, *peers, *tasks, *warnings; /* the tables */
 };
 

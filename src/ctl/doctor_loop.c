@@ -435,12 +435,12 @@ check_loop(struct doctor *d)
 	check_clients(d);
 	if (!d->facts.running)
 		return;
-	if (d->facts.frames == NULL && d->facts.seconds > 0) {
+	if (*d->facts.unwatched != '\0')
 		report_not_checked(&d->report,
-		    "the control port has no room for a second session");
-		return;
-	}
-	if (has_exchange(&d->facts))
+		    "a second session at the control port: %s",
+		    d->facts.unwatched);
+	/* While nothing is up, nothing passes. */
+	if (d->facts.frames == NULL || has_exchange(&d->facts))
 		return;
 	check_returns(d);
 	check_circles(d);

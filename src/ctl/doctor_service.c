@@ -52,7 +52,29 @@ unix_path(const char *address)
 	return strncmp(address, "unix:", 5) == 0 ? address + 5 : address;
 }
 
-/* Whether a socket of systemd, "ADDRESS (Stream)", is that of a section. */
+/* Whether the address, "[::]:5011", "*:5011" or "5011", is that of all interfaces. */
+static bool
+is_wildcard(const char *address)
+{
+	return strrchr(address, ':') == NULL ||
+	    strncmp(address, "*:", 2) == 0 ||
+	    strncmp(address, "[::]:", 5) == 0 ||
+	    strncmp(address, "0.0.0.0:", 8) == 0;
+}
+
+/* Whether a socket of systemd, "ADDRESS (Stream)", has the port of a section. */
+static bool
+same_port(const char *inherited, const char *listen)
+{
+	char address[PATH_MAX];
+
+	snprintf(address, sizeof(address), "%.*s", (int)strcspn(inherited, " "),
+	    inherited);
+	return !is_unix(address) && !is_unix(listen) &&
+	    strcmp(port_of(address), port_of(listen)) == 0;
+}
+
+/* Whether a socket of systemd is that of a section. */
 static bool
 same_address(const char *inherited, const char *listen)
 {
@@ -62,25 +84,48 @@ same_address(const char *inherited, const char *listen)
 	    inherited);
 	if (is_unix(address) || is_unix(listen))
 		return strcmp(unix_path(address), unix_path(listen)) == 0;
-	return strcmp(port_of(address), port_of(listen)) == 0;
+	if (!same_port(inherited, listen))
+		return false;
+	return is_wildcard(address) || strcmp(address, listen) == 0 ||
+	    (strncmp(listen, "localhost:", 10) == 0 &&
+		(strncmp(address, "127.", 4) == 0 ||
+		    strncmp(address, "[::1]", 5) == 0));
 }
 
-/* What the socket units of the service listen on, one a line; the caller frees it. */
+/* Whether the configuration has a section of that name that listens. */
+static bool
+is_listening(const struct doctor *d, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/listen", name);
+	return json_object_get(
+		   json_object_get(d->facts.config, "keys"), path) != NULL;
+}
+
+/*
+ * What the socket units of the service listen on, one a line; the caller frees it.  A unit
+ * for the section of a name is "=NAME".
+ */
 static char *
 inherited_sockets(const struct doctor *d)
 {
-	const char *rest = member_text(d->service, "TriggeredBy"), *word;
+	const char *rest = member_text(d->service, "TriggeredBy"), *word, *name;
 	char *all = strdup(""), *joined, unit[128];
 	json_t *socket;
 	size_t len;
+	bool named;
 
 	while (all != NULL && (word = list_word(&rest, &len)) != NULL) {
 		snprintf(unit, sizeof(unit), "%.*s", (int)len, word);
 		if (strstr(unit, ".socket") == NULL ||
-		    (socket = system_properties(unit, "Listen")) == NULL)
+		    (socket = system_properties(
+			 unit, "Listen,FileDescriptorName")) == NULL)
 			continue;
-		if (asprintf(&joined, "%s%s\n", all,
-			member_text(socket, "Listen")) >= 0) {
+		name = member_text(socket, "FileDescriptorName");
+		named = is_listening(d, name);
+		if (asprintf(&joined, "%s%s%s\n", all, named ? "=" : "",
+			named ? name : member_text(socket, "Listen")) >= 0) {
 			free(all);
 			all = joined;
 		}
@@ -89,15 +134,29 @@ inherited_sockets(const struct doctor *d)
 	return all;
 }
 
-static bool
-is_inherited(const char *sockets, const char *listen)
+/* The socket, up to the end of its line, that a section could use; NULL if there is none. */
+static const char *
+find_inherited(const char *sockets, const char *listen,
+    bool (*same)(const char *inherited, const char *listen))
 {
 	const char *line;
 
 	for (line = sockets; *line != '\0'; line = strchr(line, '\n') + 1)
-		if (same_address(line, listen))
-			return true;
-	return false;
+		if (*line != '=' && same(line, listen))
+			return line;
+	return NULL;
+}
+
+static bool
+is_inherited(const char *sockets, const char *name, const char *listen)
+{
+	char line[128];
+	const char *found;
+
+	snprintf(line, sizeof(line), "=%.100s\n", name);
+	found = strstr(sockets, line);
+	return (found != NULL && (found == sockets || found[-1] == '\n')) ||
+	    find_inherited(sockets, listen, same_address) != NULL;
 }
 
 static bool
@@ -132,19 +191,27 @@ found_client(struct doctor *d, const char *name)
 }
 
 static void
-found_server(struct doctor *d, const char *name, const char *listen)
+found_server(
+    struct doctor *d, const char *name, const char *listen, const char *sockets)
 {
-	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+	const char *other = find_inherited(sockets, listen, same_port);
+	char where[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX],
+	    instead[DOCTOR_TEXT_MAX] = "";
 
 	fact_where(&d->facts, name, where, sizeof(where));
+	/* systemd takes no '*'. */
 	format_text(remedy, sizeof(remedy),
 	    "sudo systemctl edit ttybridge.socket   # [Socket]"
 	    " ListenStream=%s; then stop it, and %s",
-	    listen, d->restart);
+	    strncmp(listen, "*:", 2) == 0 ? listen + 2 : listen, d->restart);
+	if (other != NULL)
+		format_text(instead, sizeof(instead),
+		    "; the inherited socket %.*s does not serve it",
+		    (int)strcspn(other, " \n"), other);
 	report_finding(&d->report, name, where, remedy,
 	    "%s listens on %s, and %s has neither a network nor that address"
-	    " in its socket unit",
-	    name, listen, d->unit);
+	    " in its socket unit%s",
+	    name, listen, d->unit, instead);
 }
 
 /* Calls each() for all sections with an address: endpoints, control ports, web servers. */
@@ -183,8 +250,8 @@ check_server(
     struct doctor *d, const char *name, const char *value, const char *sockets)
 {
 	if (!is_client(&d->facts, name, value) && !is_unix(value) &&
-	    !is_inherited(sockets, value))
-		found_server(d, name, value);
+	    !is_inherited(sockets, name, value))
+		found_server(d, name, value, sockets);
 }
 
 void
@@ -227,6 +294,7 @@ found_unclaimed(struct doctor *d, const char *socket)
 	    socket);
 }
 
+/* Whether a section has the socket, or only its port, which check_network() tells of. */
 static bool
 is_claimed(const struct doctor *d, const char *socket)
 {
@@ -238,20 +306,36 @@ is_claimed(const struct doctor *d, const char *socket)
 		slash = strrchr(path, '/');
 		if (slash != NULL && strcmp(slash, "/listen") == 0 &&
 		    json_is_string(value) &&
-		    same_address(socket, json_string_value(value)))
+		    (same_address(socket, json_string_value(value)) ||
+			same_port(socket, json_string_value(value))))
 			return true;
 	}
-	return false;
+	return *socket == '=';
 }
 
-/* What the daemon says is exact; without it, addresses are compared. */
+/* Whether the daemon has said so, "NAME (ADDRESS)", of an "ADDRESS (Stream)". */
+static bool
+is_known(const char *unclaimed, const char *socket)
+{
+	char address[160];
+
+	snprintf(address, sizeof(address), "(%.*s)",
+	    (int)MIN(strcspn(socket, " "), sizeof(address) - 3), socket);
+	return strstr(unclaimed, address) != NULL;
+}
+
+/*
+ * What the daemon says is exact, but only of the sockets that nobody claimed when it was
+ * started; of the others, addresses are compared.
+ */
 void
 check_sockets(struct doctor *d)
 {
-	char text[512], *all, *at, *socket;
+	char text[512], known[512], *all, *at, *socket;
 	const json_t *keys = json_object_get(d->facts.config, "keys");
 
 	fact_text(&d->facts, "daemon", "unclaimed", text, sizeof(text));
+	memcpy(known, text, sizeof(known));
 	for (at = text; *text != '\0' && at != NULL;) {
 		socket = at;
 		if ((at = strstr(at, "), ")) != NULL) {
@@ -260,11 +344,12 @@ check_sockets(struct doctor *d)
 		}
 		found_unclaimed(d, socket);
 	}
-	if (d->facts.running || d->service == NULL || keys == NULL ||
+	if (d->service == NULL || keys == NULL ||
 	    (all = at = inherited_sockets(d)) == NULL)
 		return;
 	while ((socket = strsep(&at, "\n")) != NULL)
-		if (*socket != '\0' && !is_claimed(d, socket))
+		if (*socket != '\0' && !is_claimed(d, socket) &&
+		    !is_known(known, socket))
 			found_unclaimed(d, socket);
 	free(all);
 }

@@ -197,6 +197,30 @@ def test_a_service_without_a_network(daemon, pty, system, properties):
     assert f"ListenStream=127.0.0.1:{other}" in found["out"]["remedy"]
 
 
+def test_an_inherited_socket_that_does_not_serve_the_section(daemon, system):
+    port = free_port()
+    d = daemon(section("tcp-server", "lan", listen=f"*:{port}", framing="line", allow="127.0.0.1") +
+               section("echo", "back"), settled=False)
+    system.service(d, sockets=[f"127.0.0.1:{port}", str(d.socket)], PrivateNetwork="yes")
+    report = doctor(d, system=system)
+    [row] = report.of("network")
+    assert row["name"] == "lan"
+    assert f"the inherited socket 127.0.0.1:{port} does not serve it" in " ".join(row.values())
+    assert f"ListenStream={port};" in row["remedy"]
+    assert not report.of("sockets")
+    system.service(d, sockets=[str(port), str(d.socket)], PrivateNetwork="yes")
+    assert not doctor(d, system=system).of("network")
+
+
+def test_an_inherited_socket_that_a_reload_has_given_up(daemon, system):
+    port, other = free_port(), free_port()
+    d = daemon(tcp_server("lan", port, framing="line") + section("echo", "back"))
+    system.service(d, sockets=[f"127.0.0.1:{port}", f"127.0.0.1:{other}", str(d.socket)],
+                   PrivateNetwork="yes")
+    doctor(d, system=system).only(
+        "sockets", f"the inherited socket 127.0.0.1:{other}", "ttybridge.socket")
+
+
 def test_a_service_with_a_network(pair, system):
     port = free_port()
     d, a, b = pair(more=tcp_server("lan", port, framing="line"))
