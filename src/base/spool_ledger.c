@@ -30,18 +30,26 @@ read_slot(const uint8_t *at, struct ledger *ret)
 	return true;
 }
 
+/* In the order of serial numbers, so that the one after the highest is higher. */
+static bool
+is_later(uint64_t generation, uint64_t than)
+{
+	return (int64_t)(generation - than) > 0;
+}
+
 bool
 ledger_decode(const uint8_t *at, size_t len, struct ledger *ret)
 {
 	struct ledger slot;
 	bool found = false;
 
-	for (size_t i = 0; i < 2 && len >= i * SLOT_AT + SLOT; i++) {
+	for (unsigned i = 0; i < 2 && len >= i * SLOT_AT + SLOT; i++) {
 		if (!read_slot(at + i * SLOT_AT, &slot) ||
-		    (found && slot.generation < ret->generation))
+		    (found && !is_later(slot.generation, ret->generation)))
 			continue;
 		ret->generation = slot.generation;
 		ret->number = slot.number;
+		ret->slot = i;
 		found = true;
 	}
 	return found;
@@ -55,6 +63,7 @@ ledger_open(
 	ssize_t n;
 
 	ledger->generation = ledger->number = 0;
+	ledger->slot = 0;
 	ledger->fd = openat(directory, LEDGER_NAME,
 	    (read_only ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC | O_NOFOLLOW |
 		O_NONBLOCK,
@@ -71,6 +80,7 @@ int
 ledger_write(struct ledger *ledger, uint64_t number, bool sync)
 {
 	uint64_t generation = ledger->generation + 1;
+	unsigned other = 1 - ledger->slot;
 	uint8_t slot[SLOT] = LEDGER_MAGIC;
 	int r;
 
@@ -78,12 +88,13 @@ ledger_write(struct ledger *ledger, uint64_t number, bool sync)
 	put_le(slot + 16, number, 8);
 	put_le(slot + 24, 0, 4);
 	put_le(slot + 28, crc32_ieee(0, slot, 28), 4);
-	r = write_at(ledger->fd, slot, sizeof(slot), generation % 2 * SLOT_AT);
+	r = write_at(ledger->fd, slot, sizeof(slot), other * SLOT_AT);
 	if (r == 0 && sync && fdatasync(ledger->fd) < 0)
 		r = -errno;
 	if (r == 0) {
 		ledger->generation = generation;
 		ledger->number = number;
+		ledger->slot = other;
 	}
 	return r;
 }

@@ -62,7 +62,9 @@ int segment_scan(struct scan *scan, int fd, uint64_t first, uint64_t until);
 
 struct ledger {
 	int fd; /* -1: not open */
+	/* As of the last slot that was written. */
 	uint64_t generation, number;
+	unsigned slot;
 };
 
 /* Reads the slots; false: none is valid. */
