@@ -2,6 +2,7 @@
  * show: the commands that show endpoints, peers, routes and the version.
  */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -92,15 +93,29 @@ show_endpoints(struct call *call)
 	return call_table(call, headings, show_endpoint);
 }
 
+/* Whether a route leads from the endpoint: what it receives is discarded otherwise. */
+static bool
+has_route(const struct node *node)
+{
+	const struct routes *routes = node->bridge->routes;
+
+	return node->number < routes->nsources &&
+	    routes->source[node->number].ntargets > 0;
+}
+
 /* What a peer may do, and who it is. */
 static void
 show_permission(struct output *o, const struct port *port)
 {
 	const struct link *link = port->link;
 	uint64_t now = now_ns(), lease = link_lease(link, now);
+	const char *right;
 
 	output_cell(o, "%s", role_words[link->role]);
-	output_cell(o, "%s", right_words[link_right(link, now)]);
+	right = right_words[link_right(link, now)];
+	output_cell(o, "%s",
+	    strcmp(right, "no") != 0 && !has_route(port->node) ? "no-route"
+							       : right);
 	output_cell_time(o, lease, lease == 0);
 	output_cell_size(o, port->traffic.refused_bytes);
 	output_cell_time(o, now - link->heard_ns, !link->up);

@@ -116,6 +116,14 @@ def test_the_first_writer_keeps_the_right_until_it_leaves(pty, daemon, connect):
     assert peers(d)["lan#1"]["writes"] == "yes"
 
 
+def test_a_client_from_which_no_route_leads(pty, daemon, connect):
+    port = free_port()
+    d = daemon(serial("a", pty("a"), framing="line") + tcp_server("lan", port, framing="line") +
+               route("out", from_="a", to="lan"))
+    connect(port)
+    wait_for(lambda: [p["writes"] for p in peers(d).values()] == ["no-route"])
+
+
 def test_the_newest_client_writes(pty, daemon, connect):
     d, a, port = start(pty, daemon, writer="last")
     one = join(d, connect, port)
