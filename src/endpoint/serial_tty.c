@@ -139,11 +139,34 @@ make_line(struct termios2 *t, const struct line_settings *line, bool hangup)
 	t->c_ispeed = t->c_ospeed = (speed_t)line->baud;
 }
 
+/* "8N1" of flags; 'M' and 'S' are mark and space parity. */
+static const char *
+mode_text(tcflag_t flags, char buf[4])
+{
+	tcflag_t size = flags & CSIZE;
+	bool odd = flags & PARODD;
+
+	buf[0] = size == CS5 ? '5'
+	    : size == CS6    ? '6'
+	    : size == CS7    ? '7'
+			     : '8';
+	if (!(flags & PARENB))
+		buf[1] = 'N';
+	else if (flags & CMSPAR)
+		buf[1] = odd ? 'M' : 'S';
+	else
+		buf[1] = odd ? 'O' : 'E';
+	buf[2] = flags & CSTOPB ? '2' : '1';
+	buf[3] = '\0';
+	return buf;
+}
+
 /* Describes the settings that the driver did not accept; "" when it accepted all. */
 static void
 difference(int fd, const struct termios2 *want, char *buf, size_t size)
 {
 	struct termios2 t;
+	char wanted[4], has[4];
 
 	buf[0] = '\0';
 	if (ioctl(fd, TCGETS2, &t) < 0)
@@ -155,8 +178,11 @@ difference(int fd, const struct termios2 *want, char *buf, size_t size)
 		    buf[0] != '\0' ? "; " : "");
 	if ((t.c_cflag ^ want->c_cflag) & FORMAT_FLAGS)
 		append(buf, size,
-		    "%sthe driver does not do that mode (bits, parity, stop)",
-		    buf[0] != '\0' ? "; " : "");
+		    "%sthe driver does not do mode %s (bits, parity, stop):"
+		    " the line runs at %s",
+		    buf[0] != '\0' ? "; " : "",
+		    mode_text(want->c_cflag, wanted),
+		    mode_text(t.c_cflag, has));
 	if (!line_baud_matches(want->c_ospeed, t.c_ospeed))
 		append(buf, size, "%sthe line runs at %u baud instead of %u",
 		    buf[0] != '\0' ? "; " : "", t.c_ospeed, want->c_ospeed);
