@@ -24,3 +24,5 @@ unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 dpkg-buildpackage --no-sign -J"$(nproc)" "${BUILD:---build=full}"
 cd ../../..
 rm -r "$tree"
+echo "the packages are in build/deb:"
+ls build/deb/*.deb

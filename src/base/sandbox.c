@@ -76,6 +76,23 @@ has_network(void)
 }
 
 const char *
+network_listen_error(int e, const char *address, char *buf, size_t size)
+{
+	char unit[96];
+
+	if (e != EAFNOSUPPORT || !find_unit(unit, sizeof(unit)) ||
+	    has_network())
+		return network_error(e, buf, size);
+	/* systemd takes no '*'. */
+	snprintf(buf, size,
+	    "the service has no network; systemd can listen for it: systemctl"
+	    " edit ttybridge.socket, with ListenStream=%.100s in [Socket],"
+	    " then systemctl stop ttybridge.socket && systemctl restart %s",
+	    strncmp(address, "*:", 2) == 0 ? address + 2 : address, unit);
+	return buf;
+}
+
+const char *
 network_error(int e, char *buf, size_t size)
 {
 	char unit[96], drop_in[192];

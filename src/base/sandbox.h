@@ -17,6 +17,9 @@
  * Returns buf.
  */
 const char *network_error(int e, char *buf, size_t size);
+/* The same for a server, for which a socket unit can listen on that address. */
+const char *network_listen_error(
+    int e, const char *address, char *buf, size_t size);
 
 /* Appends what to do if bind() to an IP address failed with e, where that is known. */
 void sandbox_append_bind_hint(struct error *err, int e);

@@ -156,7 +156,7 @@ bind_socket(struct listener *l, struct error *err)
 		error_append_directory_hint(err, unix_path(l), r);
 	} else if (!error_is_set(err)) {
 		error_set(err, "cannot listen on %s: %s", l->address,
-		    network_error(-r, why, sizeof(why)));
+		    network_listen_error(-r, l->address, why, sizeof(why)));
 		sandbox_append_bind_hint(err, -r);
 		if (r == -EACCES)
 			error_append(err,

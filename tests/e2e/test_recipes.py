@@ -93,7 +93,7 @@ def test_gps_to_a_plotter_and_three_programs(recipe, place, connect):
 
 def test_masters_share_a_modbus_bus(recipe, place, pty, cable, server):   # noqa: F811
     # A busy machine may take long for an answer.
-    d = recipe("A Modbus bus", exchange="modbus\\nanswer_timeout = 10s")
+    d = recipe("A Modbus bus", answer_timeout="10s")
     far = pty("far")
     cable(place.ttys["ttyUSB0"], far)
     server(far, 1)

@@ -267,7 +267,7 @@ printf '[tcp-server lan]\nlisten = 127.0.0.1:5011\nframing = line\n' >>"$conf"
 mark server
 systemctl restart ttybridge || fail 'a server without a network stops it'
 until_true 'the missing network is not explained' journal_has server \
-    "no network.* install -D -t /etc/systemd/system/ttybridge.service.d $examples/network.conf"
+    'no network.* systemctl edit ttybridge.socket, with ListenStream=127.0.0.1:5011'
 printf '[tcp-client far]\nconnect = 127.0.0.1:5012\n[udp out]\nsend_to = 127.0.0.1:5013\n' >>"$conf"
 mark client
 systemctl restart ttybridge || fail 'a client without a network stops it'
