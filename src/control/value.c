@@ -574,7 +574,7 @@ const struct row route_rows[] = {
 	{ "requests", EXCHANGED(requests) },
 	{ "answers", EXCHANGED(answers) },
 	{ "timeouts", EXCHANGED(timeouts) },
-	{ "retries", EXCHANGED(retries) },
+	{ "retried", EXCHANGED(retries) },
 	{ "expired", EXCHANGED(expired) },
 	{ "refused", EXCHANGED(refused) },
 	{ "late", EXCHANGED(late) },

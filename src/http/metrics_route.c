@@ -105,7 +105,7 @@ const struct metric route_metrics[] = {
 	    "Answers that were delivered."),
 	ROUTE("timeouts_total", "counter", "timeouts",
 	    "Requests that were not answered in time."),
-	ROUTE("retries_total", "counter", "retries",
+	ROUTE("retries_total", "counter", "retried",
 	    "How often a request was sent again."),
 	ROUTE("expired_total", "counter", "expired",
 	    "Requests that have waited for request_timeout."),

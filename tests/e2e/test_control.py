@@ -1093,3 +1093,20 @@ def test_tokens_of_a_session_survive_a_split_anywhere(two):
         flush([s])
     assert s.reply() == (["up"], "OK")
     s.close()
+
+
+def test_no_two_attributes_have_the_same_path(pty, daemon, directory):
+    d = daemon(
+        serial("a", pty("a"), framing="nmea") + serial("b", pty("b"), framing="nmea") +
+        serial("bus", pty("bus"), framing="modbus-rtu") + section("echo", "back") +
+        section("pty", "virtual", link=directory / "virtual") +
+        section("tcp-server", "lan", listen=f"127.0.0.1:{free_port()}", framing="modbus-tcp") +
+        section("tcp-client", "far", connect="127.0.0.1:9") +
+        section("udp", "out", send_to="127.0.0.1:9") +
+        section("unix-server", "local", listen=directory / "local") +
+        section("unix-client", "other", connect=directory / "none") +
+        route("plain", from_="a back", to="b out", prefer="from", duplicates="1s") +
+        route("gateway", from_="lan", to="bus", exchange="modbus", retries=1), settled=False)
+    paths = [line.split()[0] for line in d.control("list")]
+    assert len(paths) > 300
+    assert sorted(paths) == sorted(set(paths))

@@ -71,7 +71,7 @@ def test_each_try_on_a_connection_may_be_answered(daemon, connect, device):  # n
     client.send(mbap(read(1, 0), 100))
     flush([client])
     numbers = received(device, 1)
-    wait_for(lambda: count(d, "retries") > 0)
+    wait_for(lambda: count(d, "retried") > 0)
     gives(device, client, numbers, 0)
 
 
@@ -305,7 +305,7 @@ def test_a_request_that_is_not_answered_is_sent_again(gateway):  # noqa: F811
     client.send(mbap(read(1), 1))
     expect(bus, 3 * read(1), [client])
     expect(client, exception(read(1), 0x0b, 1))
-    assert [count(d, name) for name in ("requests", "retries", "timeouts", "answers")] == \
+    assert [count(d, name) for name in ("requests", "retried", "timeouts", "answers")] == \
         [1, 2, 1, 0]
     client.send(mbap(read(2), 2))
     expect(bus, 2 * read(2), [client])

@@ -49,7 +49,7 @@ def test_a_wrong_echo_is_a_collision(gateway):
     expect(bus, read(3), [client])
     bus.send(read(3) + holds(3, 5))
     expect(client, mbap(holds(3, 5), 1), [bus])
-    assert count(d, "retries") == 1
+    assert count(d, "retried") == 1
 
 
 def test_stray_bytes_do_not_hide_the_echo(gateway):
