@@ -214,12 +214,14 @@ write_device(struct conversion *v, char name[DRAFT_NAME_MAX])
 		    name);
 		return true;
 	}
-	draft_section(d, v->device.type, name);
+	draft_section(d, v->device.type, draft_name(d, v->device.name, name));
 	draft_keys(d, &v->device.keys);
 	draft_leave_out(d, v->c->name,
-	    "[serial %s] has the same device with other settings; clients of"
-	    " a section with protocol = rfc2217 can change them",
-	    name);
+	    "[serial %s] has the same device with other settings; to use"
+	    " these instead, leave out that section and the routes with its"
+	    " name; clients of a section with protocol = rfc2217 can change"
+	    " settings",
+	    known->name);
 	return false;
 }
 

@@ -205,6 +205,16 @@ def test_ser2net_a_device_with_several_ports(convert):
     assert "tcp-server fast" not in made.sections
     made.lost(7, "'fast' is left out")
     assert "#baud = 19200\n" in made.text
+    # What is left out can be used in place of the other.
+    blocks = made.text.split("\n\n")
+    [fast] = [i for i, b in enumerate(blocks) if "#[tcp-server fast]" in b]
+    text = "\n\n".join(b for b in blocks[:fast + 3] if not re.search(
+        r"^\[(serial ttyS0|route raw|route telnet)\]", b, re.M))
+    text = re.sub(r"^#(?! )", "", text, flags=re.M)
+    made.file.write_text(text)
+    checked = run("-c", made.file, "--check")
+    assert checked.returncode == 0, checked.stderr
+    assert "[serial ttyS0-2]" in text and "between = fast ttyS0-2" in text
 
 
 def test_ser2net_version_2_of_its_yaml(convert):
