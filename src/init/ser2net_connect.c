@@ -146,13 +146,16 @@ convert_options(struct conversion *v)
 		settings_add(&v->server.keys, v->c->line, "max_clients", "1");
 	for (const struct option *known = ser2net_options; known->kind < KEPT;
 	     known++) {
-		struct setting o = { .name = (char *)known->name,
-			.line = v->c->line };
+		const struct setting *found =
+		    ser2net_find_default(v->s, "ser2net", known->name);
+		struct setting o = { .name = (char *)known->name };
 
-		o.value = (char *)ser2net_default(v->s, "ser2net", o.name);
-		if (o.value != NULL &&
-		    settings_find(&v->c->options, o.name) == NULL)
-			convert_option(v, &o);
+		if (found == NULL ||
+		    settings_find(&v->c->options, o.name) != NULL)
+			continue;
+		o.value = found->value;
+		o.line = found->line;
+		convert_option(v, &o);
 	}
 	for (unsigned i = 0; i < v->c->options.n; i++)
 		convert_option(v, &v->c->options.at[i]);

@@ -75,17 +75,26 @@ ser2net_option(const char *name)
 	return NULL;
 }
 
+const struct setting *
+ser2net_find_default(
+    const struct ser2net *s, const char *class, const char *name)
+{
+	char path[128];
+	const struct setting *found;
+
+	snprintf(path, sizeof(path), "%s/%s", class, name);
+	if ((found = settings_find(&s->defaults, path)) != NULL)
+		return found;
+	snprintf(path, sizeof(path), "/%s", name);
+	return settings_find(&s->defaults, path);
+}
+
 const char *
 ser2net_default(const struct ser2net *s, const char *class, const char *name)
 {
-	char path[128];
-	const char *value;
+	const struct setting *found = ser2net_find_default(s, class, name);
 
-	snprintf(path, sizeof(path), "%s/%s", class, name);
-	if ((value = settings_value(&s->defaults, path)) != NULL)
-		return value;
-	snprintf(path, sizeof(path), "/%s", name);
-	return settings_value(&s->defaults, path);
+	return found != NULL ? found->value : NULL;
 }
 
 /* Whether it is the name of a setting of a serial port. */

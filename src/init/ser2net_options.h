@@ -35,6 +35,9 @@ extern const char *const ser2net_serial_options[];
 
 /* NULL: it is not known. */
 const struct option *ser2net_option(const char *name);
+/* A default, or NULL; its name has its class. */
+const struct setting *ser2net_find_default(
+    const struct ser2net *s, const char *class, const char *name);
 /* The value of a default, or NULL. */
 const char *ser2net_default(
     const struct ser2net *s, const char *class, const char *name);

@@ -217,6 +217,19 @@ def test_ser2net_a_device_with_several_ports(convert):
     assert "[serial ttyS0-2]" in text and "between = fast ttyS0-2" in text
 
 
+def test_ser2net_a_default_without_an_effect_has_its_own_line(convert):
+    made = convert("ser2net", """\
+        default:
+          name: max-connections
+          value: 3
+          class: ser2net
+        connection: &a
+          accepter: udp,localhost,2000
+          connector: serialdev,/dev/ttyS0,9600n81,local
+        """)
+    made.lost(1, "max-connections: 3")
+
+
 def test_ser2net_version_2_of_its_yaml(convert):
     made = convert("ser2net", r"""
         %YAML 1.1
