@@ -18,6 +18,7 @@
 
 /* systemctl waits longer for a manager that hangs. */
 #define SYSTEMCTL_NS (1500 * NSEC_PER_MSEC)
+#define END_NS (200 * NSEC_PER_MSEC) /* after SIGTERM */
 #define OUTPUT_MAX (64 * 1024)
 
 extern char **environ;
@@ -163,13 +164,37 @@ read_until(int fd, char *buf, size_t size, uint64_t until)
 	return len;
 }
 
+/*
+ * Waits until the process has ended, or ends it when it takes too long: it may ignore
+ * SIGTERM.  Its status.
+ */
+static int
+end_process(pid_t pid, uint64_t until)
+{
+	const uint64_t kill_at = until + END_NS;
+	int status = -1, sent = 0;
+	uint64_t now;
+	pid_t r;
+
+	while ((r = waitpid(pid, &status, WNOHANG)) == 0 ||
+	    (r < 0 && errno == EINTR)) {
+		now = now_ns();
+		if (now >= kill_at && sent != SIGKILL)
+			kill(pid, sent = SIGKILL);
+		else if (now >= until && sent == 0)
+			kill(pid, sent = SIGTERM);
+		usleep(5000);
+	}
+	return status;
+}
+
 /* Runs systemctl; the length of what it has printed, or -errno. */
 static ssize_t
 run_systemctl(char *const *argv, char *buf, size_t size)
 {
 	posix_spawn_file_actions_t actions;
 	uint64_t until = now_ns() + SYSTEMCTL_NS;
-	int fds[2], r, status = 0;
+	int fds[2], r, status;
 	size_t len;
 	pid_t pid;
 
@@ -188,10 +213,7 @@ run_systemctl(char *const *argv, char *buf, size_t size)
 	}
 	len = read_until(fds[0], buf, size, until);
 	close(fds[0]);
-	if (now_ns() >= until)
-		kill(pid, SIGTERM);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	status = end_process(pid, until);
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? (ssize_t)len
 							     : -EIO;
 }

@@ -212,6 +212,13 @@ def test_an_inherited_socket_that_does_not_serve_the_section(daemon, system):
     assert not doctor(d, system=system).of("network")
 
 
+def test_a_systemctl_that_does_not_end(pair, system):
+    d, a, b = pair()
+    system.service(d)
+    (system.bin / "systemctl").write_text("#!/bin/sh\ntrap '' TERM\nexec sleep 600\n")
+    assert Report(run("doctor", "--json", "-c", d.file, env=system.env)).findings == []
+
+
 def test_an_inherited_socket_that_a_reload_has_given_up(daemon, system):
     port, other = free_port(), free_port()
     d = daemon(tcp_server("lan", port, framing="line") + section("echo", "back"))
