@@ -23,8 +23,16 @@
 #define TLS_ALERT 0x15
 
 volatile sig_atomic_t connection_stop;
+struct connection_limits connection_limits = { .line = CONNECTION_LINE_MAX };
 
 /* --- waiting --------------------------------------------------------------- */
+
+static bool
+is_over(void)
+{
+	return connection_limits.end_ns != 0 &&
+	    now_ns() >= connection_limits.end_ns;
+}
 
 static int
 wait_for(int fd, short events, int timeout_ms)
@@ -35,6 +43,8 @@ wait_for(int fd, short events, int timeout_ms)
 	for (;;) {
 		if (connection_stop != 0)
 			return -EINTR;
+		if (is_over())
+			return -ETIMEDOUT;
 		n = poll(&p, 1, LOOK_MS);
 		if (n > 0)
 			return 0;
@@ -351,7 +361,7 @@ make_room(struct connection *c)
 	}
 	if (c->size - c->end > PIECE)
 		return 0;
-	if (c->end > CONNECTION_LINE_MAX)
+	if (c->end > connection_limits.line)
 		return -EMSGSIZE;
 	if ((in = realloc(c->in, 2 * c->size + PIECE + 1)) == NULL)
 		return -ENOMEM;
@@ -426,6 +436,8 @@ fail_reply(const struct connection *c, int r, struct error *err)
 
 	if (r != -ETIMEDOUT)
 		return fail_with(err, r, "no reply");
+	if (is_over())
+		return error_fail(err, r, "the reply takes too long");
 	return error_fail(err, r, "no reply within %s",
 	    format_time(
 		(uint64_t)c->timeout_ms * NSEC_PER_MSEC, time, sizeof(time)));

@@ -38,6 +38,14 @@ struct connection {
 
 extern volatile sig_atomic_t connection_stop;
 
+/* Of all connections together. */
+struct connection_limits {
+	uint64_t end_ns; /* no wait lasts longer than until then; 0: none */
+	size_t line;	 /* the longest line of a reply */
+};
+
+extern struct connection_limits connection_limits;
+
 /* -errno and err. */
 int connection_open(const struct target *target, int timeout_ms,
     struct connection **ret, struct error *err);

@@ -15,6 +15,8 @@
 
 /* All of it has to end within five seconds, also if the daemon hangs. */
 #define ANSWER_MS 1500
+#define TALK_NS (4 * NSEC_PER_SEC)
+#define REPLY_MAX (8 << 20)
 #define SAMPLE_NS NSEC_PER_SEC
 #define FRAMES_MAX 4000
 
@@ -406,6 +408,9 @@ facts_collect(
 	if (config != NULL || !named)
 		read_config(f, config != NULL ? config : DEFAULT_PATH);
 	where->parsed = f->config;
+	connection_limits =
+	    (struct connection_limits){ .end_ns = now_ns() + TALK_NS,
+		    .line = REPLY_MAX };
 	if ((r = collect_daemon(f, ctl)) < 0)
 		return r;
 	if (f->running && config == NULL)

@@ -593,3 +593,35 @@ def test_without_a_spool_the_clock_does_not_matter(pair):
     d, a, b = pair()
     passes(a, b)
     doctor(d, env=synchronised(False)).nothing()
+
+
+# --- a daemon that does not answer as it should -----------------------------------
+
+class Endless(socketserver.BaseRequestHandler):
+    """Replies that do not end: a byte now and then, or as much as is taken."""
+    piece, pause = b" ", 0.2
+
+    def handle(self):
+        try:
+            self.request.recv(1000)
+            while True:
+                self.request.sendall(self.piece)
+                time.sleep(self.pause)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("piece, pause", [(b" ", 0.2), (b" " * 65536, 0)],
+                         ids=["slow", "long"])
+def test_a_reply_without_an_end(directory, piece, pause):
+    path, file = directory / "some.sock", directory / "some.conf"
+    file.write_text(section("control", "here", listen=f"unix:{path}") +
+                    section("echo", "a") + section("echo", "b"))
+    handler = type("Handler", (Endless,), {"piece": piece, "pause": pause})
+    with socketserver.ThreadingUnixStreamServer(str(path), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        report = doctor(file)
+        server.shutdown()
+    assert [row["check"] for row in report.findings] == ["daemon"]
+    assert "the daemon does not answer" in report.not_checked["drops"]
