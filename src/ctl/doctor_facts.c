@@ -16,7 +16,7 @@
 /* All of it has to end within five seconds, also if the daemon hangs. */
 #define ANSWER_MS 1500
 #define TALK_NS (4 * NSEC_PER_SEC)
-#define REPLY_MAX (8 << 20)
+#define REPLY_MAX (16 << 20)
 #define SAMPLE_NS NSEC_PER_SEC
 #define FRAMES_MAX 4000
 

@@ -34,7 +34,7 @@ def older_labgrid(port, device, speed):
 class Started:
     """The wrapper, run with these arguments."""
 
-    def __init__(self, directory, *args, stdin=None):
+    def __init__(self, directory, *args, stdin=None, cwd=None, env=()):
         self.errors = directory / "stderr"
         self.temporary = directory / "temporary"
         self.temporary.mkdir(exist_ok=True)
@@ -43,8 +43,8 @@ class Started:
             self.process = subprocess.Popen(
                 [WRAPPER, *map(str, args)], stdout=output, stderr=log,
                 stdin=stdin or subprocess.DEVNULL, preexec_fn=end_with_us,
-                env={**os.environ, **SANITIZERS, "TTYBRIDGED": BINARY,
-                     "TMPDIR": str(self.temporary)})
+                cwd=cwd, env={**os.environ, **SANITIZERS, "TTYBRIDGED": BINARY,
+                              "TMPDIR": str(self.temporary), **dict(env)})
 
     def stderr(self):
         return self.errors.read_text(errors="replace")
@@ -221,6 +221,41 @@ def test_relative_file_and_arguments(directory, start, pty):
         both_ways(client, device)
         client.close()
     assert s.stop(signal.SIGINT) == 0
+
+
+STRANGE = "-v '$(touch hit)' \"`touch hit`\" ; touch hit #"
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_words_that_mean_something_to_a_shell(directory, start, pty, detached):
+    """Everything is relative to where it was started, and no name is an option or a command."""
+    device, port = pty("a"), free_port()
+    here = directory / STRANGE
+    here.mkdir()
+    (here / STRANGE).write_bytes(yaml(directory, connection(
+        "one", port, device.link)).read_bytes())
+    (here / "program").symlink_to(os.path.abspath(BINARY))
+    s = start("-c", STRANGE, "-P", STRANGE + "pid", *([] if detached else ["-n"]), cwd=here,
+              env={"TTYBRIDGED": "./program"})
+    if detached:
+        assert s.process.wait(20) == 0, s.stderr()
+        client = Client(("127.0.0.1", port))
+    else:
+        client = s.connect(port)
+    pid = here / (STRANGE + "pid")
+    both_ways(client, device)
+    client.close()
+    os.kill(int(pid.read_text()), signal.SIGTERM)
+    wait_for(lambda: not pid.exists(), what="the pid file to be removed")
+    assert s.exit() == 0
+    assert sorted(p.name for p in here.iterdir()) == sorted([STRANGE, "program"])
+
+
+@pytest.mark.parametrize("option", ["-C", "-Y", "-c", "-p"])
+def test_a_strange_value_is_no_command(directory, start, option):
+    s = start("-n", option, STRANGE, cwd=directory)
+    assert s.exit() != 0
+    assert not (directory / "hit").exists()
 
 
 def test_standard_input(directory, start, pty):
