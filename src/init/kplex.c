@@ -60,18 +60,59 @@ static const char *const common[] = { "direction", "ifilter", "ofilter", "name",
 	"checksum", "strict", "persist", "retry", "nodelay", "eol", "optional",
 	NULL };
 
+static const char *const yes_or_no[] = { "yes", "no", NULL };
+
+/* Keys that are words; type NULL: of all sections. */
+static const struct {
+	const char *type, *key;
+	const char *const *words;
+} words[] = {
+	{ NULL, "checksum", yes_or_no },
+	{ NULL, "strict", yes_or_no },
+	{ NULL, "optional", yes_or_no },
+	{ NULL, "nodelay", yes_or_no },
+	{ NULL, "keepalive", yes_or_no },
+	{ NULL, "gpsd", yes_or_no },
+	{ NULL, "persist",
+	    (const char *const[]){ "yes", "no", "fromstart", NULL } },
+	{ NULL, "eol", (const char *const[]){ "n", "rn", NULL } },
+	{ "tcp", "mode", (const char *const[]){ "client", "server", NULL } },
+	{ "pty", "mode", (const char *const[]){ "master", "slave", NULL } },
+	{ "udp", "type",
+	    (const char *const[]){
+		"unicast", "multicast", "broadcast", NULL } },
+};
+
 static bool
 is(const char *a, const char *b)
 {
 	return strcasecmp(a, b) == 0;
 }
 
+/* Whether it is not one of the words that the key has. */
+static bool
+is_no_word(const struct part *part, const char *key, const char *value)
+{
+	for (size_t i = 0; i < NELEM(words); i++)
+		if (is(words[i].key, key) &&
+		    (words[i].type == NULL || is(words[i].type, part->type)))
+			return !name_in_any_case(value, words[i].words);
+	return false;
+}
+
+static const char *
+value_in(const struct part *part, const char *key, const char *standard)
+{
+	const char *value = settings_value(&part->keys, key);
+
+	return value != NULL && !is_no_word(part, key, value) ? value
+							      : standard;
+}
+
 static const char *
 value_of(const struct interface *i, const char *key, const char *standard)
 {
-	const char *value = settings_value(&i->part->keys, key);
-
-	return value != NULL ? value : standard;
+	return value_in(i->part, key, standard);
 }
 
 /* The number of the port, which may be the name of a service. */
@@ -107,17 +148,24 @@ lose_keys(struct multiplexer *m, const struct part *part,
 	parts_lose_repeated(m->d, &part->keys);
 	for (unsigned i = 0; i < part->keys.n; i++) {
 		const struct setting *s = &part->keys.at[i];
-		const char *why = "this key is not known";
+		const char *why = NULL;
 		char what[128];
 
-		/* What is off, or the default, has no effect. */
 		if (name_in_any_case(s->name, known) ||
-		    (interface && name_in_any_case(s->name, common)) ||
-		    (is(s->value, "no") && !is(s->name, "strict")))
-			continue;
-		for (size_t j = 0; j < NELEM(lost); j++)
+		    (interface && name_in_any_case(s->name, common))) {
+			if (!is_no_word(part, s->name, s->value))
+				continue;
+			why =
+			    "this value is not known, and the default is used";
+		}
+		for (size_t j = 0; why == NULL && j < NELEM(lost); j++)
 			if (is(lost[j].key, s->name))
 				why = lost[j].why;
+		/* What is off has no effect. */
+		if (why != NULL && is(s->value, "no") && !is(s->name, "strict"))
+			continue;
+		if (why == NULL)
+			why = "this key is not known";
 		snprintf(what, sizeof(what), "%s=%s", s->name, s->value);
 		draft_lost(m->d, s->line, what, "%s", why);
 	}
@@ -156,11 +204,9 @@ write_listen(struct multiplexer *m, struct interface *i, const char *host,
     const char *port)
 {
 	char listen[ADDRESS_TEXT_MAX];
-	bool colon = strchr(host, ':') != NULL;
 
-	snprintf(listen, sizeof(listen), "%s%.90s%s:%.20s", colon ? "[" : "",
-	    host, colon ? "]" : "", port);
-	draft_listen(m->d, i->part->line, listen);
+	if (parts_address(m->d, host, port, listen))
+		draft_listen(m->d, i->part->line, listen);
 }
 
 static int
@@ -184,7 +230,7 @@ write_pty(struct multiplexer *m, struct interface *i)
 		   *perm = value_of(i, "perm", NULL),
 		   *group = value_of(i, "group", NULL);
 
-	if (strcmp(value_of(i, "mode", "slave"), "slave") == 0) {
+	if (is(value_of(i, "mode", "slave"), "slave")) {
 		if (link == NULL)
 			return refuse(
 			    m, i->part->line, "the interface has no filename");
@@ -427,7 +473,7 @@ read_global(struct multiplexer *m, const struct part *part)
 	draft_block(m->d, part->line);
 	draft_comment(m->d, "[global], line %d.", part->line);
 	lose_keys(m, part, known, false);
-	m->checksum = settings_value(&part->keys, "checksum");
+	m->checksum = value_in(part, "checksum", NULL);
 }
 
 static int

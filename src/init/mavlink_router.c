@@ -175,7 +175,7 @@ write_uart(struct router *r, const struct part *part, const char *name)
 		   *bauds = settings_value(&part->keys, "Baud"), *rest,
 		   *flow = settings_value(&part->keys, "FlowControl"), *baud;
 	size_t len;
-	bool on;
+	bool on = false;
 
 	if (device == NULL)
 		return -EINVAL;
@@ -190,20 +190,28 @@ write_uart(struct router *r, const struct part *part, const char *name)
 	if (list_word(&rest, &len) != NULL)
 		draft_lost(r->d, part->line, bauds,
 		    "only the first speed is used, and others are not tried");
-	if (flow != NULL && parse_bool(flow, &on) == 0 && on)
+	if (flow != NULL && parse_bool(flow, &on) < 0)
+		draft_lost(r->d,
+		    settings_find(&part->keys, "FlowControl")->line, flow,
+		    "FlowControl is true or false, and is not used");
+	else if (on)
 		draft_key(r->d, "flow", "rtscts");
 	return 0;
 }
 
-/* The next port of the host that nothing is sent to. */
-static void
-find_port(struct router *r, const char *host, char *buf, size_t size)
+/* The next port of the host that nothing is sent to; false if the address is too long. */
+static bool
+find_port(struct router *r, const char *host, char ret[ADDRESS_TEXT_MAX])
 {
-	unsigned port = UDP_PORT;
+	unsigned next = UDP_PORT;
+	char port[16];
 
-	do
-		snprintf(buf, size, "%.100s:%u", host, port++);
-	while (settings_find(&r->sent, buf) != NULL);
+	do {
+		snprintf(port, sizeof(port), "%u", next++);
+		if (!parts_address(r->d, host, port, ret))
+			return false;
+	} while (settings_find(&r->sent, ret) != NULL);
+	return true;
 }
 
 static int
@@ -228,10 +236,9 @@ write_udp(struct router *r, const struct part *part, const char *name)
 	if ((m = begin(r, "udp", name)) == NULL)
 		return -ENOMEM;
 	m->server = server;
-	if (port != NULL)
-		snprintf(address, sizeof(address), "%.100s:%.8s", host, port);
-	else
-		find_port(r, host, address, sizeof(address));
+	if (port != NULL ? !parts_address(r->d, host, port, address)
+			 : !find_port(r, host, address))
+		return 0;
 	if (server)
 		draft_listen(r->d, part->line, address);
 	else {
@@ -283,9 +290,9 @@ write_server(struct router *r, const struct part *part)
 	if ((m = begin(r, "tcp-server", "tcp")) == NULL)
 		return -ENOMEM;
 	m->server = true;
-	snprintf(listen, sizeof(listen), "*:%.8s",
-	    port != NULL ? port->value : "5760");
-	draft_listen(r->d, port != NULL ? port->line : 0, listen);
+	if (parts_address(
+		r->d, "*", port != NULL ? port->value : "5760", listen))
+		draft_listen(r->d, port != NULL ? port->line : 0, listen);
 	return 0;
 }
 

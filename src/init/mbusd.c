@@ -46,10 +46,22 @@ line_of(const struct gateway *g, const char *key)
 	return found != NULL ? found->line : 0;
 }
 
+/* Whether a key is on.  mbusd takes all but y and yes as no; that is said. */
 static bool
-is_yes(const char *value)
+is_yes(struct gateway *g, const char *key)
 {
-	return strcasecmp(value, "y") == 0 || strcasecmp(value, "yes") == 0;
+	static const char *const yes[] = { "y", "yes", NULL },
+				 *const no[] = { "n", "no", "0", "false",
+					 NULL };
+	const char *value = value_of(g, key, "no");
+
+	if (name_in_any_case(value, yes))
+		return true;
+	if (!name_in_any_case(value, no))
+		draft_warn(g->d, line_of(g, key),
+		    "'%s = %s' means no, as only y and yes mean yes", key,
+		    value);
+	return false;
 }
 
 /* Says what is left out, and refuses a file without a key of mbusd. */
@@ -86,13 +98,11 @@ write_server(struct gateway *g, const char *name)
 {
 	const char *host = value_of(g, "address", "0.0.0.0"),
 		   *timeout = value_of(g, "timeout", "60");
-	bool colon = strchr(host, ':') != NULL && *host != '[';
 	char listen[ADDRESS_TEXT_MAX];
 
-	snprintf(listen, sizeof(listen), "%s%.90s%s:%.8s", colon ? "[" : "",
-	    host, colon ? "]" : "", value_of(g, "port", "502"));
 	draft_section(g->d, "tcp-server", name);
-	draft_listen(g->d, line_of(g, "address"), listen);
+	if (parts_address(g->d, host, value_of(g, "port", "502"), listen))
+		draft_listen(g->d, line_of(g, "address"), listen);
 	draft_key(g->d, "max_clients", "%s", value_of(g, "maxconn", "32"));
 	if (strcmp(timeout, "0") != 0)
 		draft_key(g->d, "idle_timeout", "%ss", timeout);
@@ -103,22 +113,26 @@ write_server(struct gateway *g, const char *name)
 static void
 write_direction(struct gateway *g)
 {
+	static const char *const by_rts[] = { "rts", "rts_1", "rts_0", NULL },
+				 *const by_file[] = { "sysfs_0", "sysfs_1",
+					 NULL };
 	const char *control = value_of(g, "trx_control", "addc");
-	bool rts = strncasecmp(control, "rts", 3) == 0;
+	bool rts = name_in_any_case(control, by_rts);
 	bool low = strcasecmp(control, "rts_0") == 0;
-	char what[64];
+	char what[128];
 
-	if (strncasecmp(control, "sysfs", 5) == 0) {
-		snprintf(what, sizeof(what), "trx_control = %s", control);
-		draft_lost(g->d, line_of(g, "trx_control"), what,
-		    "the transmitter is switched by the driver, with"
-		    " rs485 = yes");
-	}
+	snprintf(what, sizeof(what), "trx_control = %s", control);
+	if (!rts && strcasecmp(control, "addc") != 0)
+		draft_lost(g->d, line_of(g, "trx_control"), what, "%s",
+		    name_in_any_case(control, by_file)
+			? "the transmitter is switched by the driver, with"
+			  " rs485 = yes"
+			: "this value is not known, and the default is used");
 	if (rts)
 		draft_warn(g->d, line_of(g, "trx_control"),
 		    "RTS is switched by the driver of the port, which has to"
 		    " support it");
-	if (rts || is_yes(value_of(g, "enable_rs485", "no")))
+	if (rts || is_yes(g, "enable_rs485"))
 		draft_key(g->d, "rs485", "yes");
 	if (rts) {
 		draft_key(g->d, "rs485_rts_on_send", "%s", low ? "no" : "yes");
@@ -162,7 +176,7 @@ write_route(struct gateway *g, const char *server, const char *bus)
 	} else
 		draft_key(g->d, "retries", "%s", retries);
 	draft_key(g->d, "min_gap", "%sms", value_of(g, "pause", "100"));
-	if (is_yes(value_of(g, "replyonbroadcast", "no")))
+	if (is_yes(g, "replyonbroadcast"))
 		draft_lost(g->d, line_of(g, "replyonbroadcast"),
 		    "replyonbroadcast", "a broadcast is not answered");
 }

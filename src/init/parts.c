@@ -190,6 +190,20 @@ parts_lose_repeated(struct draft *d, const struct settings *keys)
 	}
 }
 
+bool
+parts_address(struct draft *d, const char *host, const char *port,
+    char ret[ADDRESS_TEXT_MAX])
+{
+	bool colon = strchr(host, ':') != NULL && *host != '[';
+	int n = snprintf(ret, ADDRESS_TEXT_MAX, "%s%s%s:%s", colon ? "[" : "",
+	    host, colon ? "]" : "", port);
+
+	if (n >= 0 && n < ADDRESS_TEXT_MAX)
+		return true;
+	draft_leave_out(d, host, "the address is too long");
+	return false;
+}
+
 void
 parts_free(struct parts *parts)
 {

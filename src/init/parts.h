@@ -7,6 +7,7 @@
 #ifndef PARTS_H
 #define PARTS_H
 
+#include "address.h"
 #include "settings.h"
 #include "source.h"
 
@@ -37,6 +38,12 @@ int parts_read(const struct source *source, const struct parts_rules *rules,
     struct parts *ret, struct error *err);
 /* Says which keys have no effect, because they are given again with another value. */
 void parts_lose_repeated(struct draft *d, const struct settings *keys);
+/*
+ * "HOST:PORT", with brackets around an IPv6 address without.  If it is too long, the block of
+ * the draft is left out, and the result is false.
+ */
+bool parts_address(struct draft *d, const char *host, const char *port,
+    char ret[ADDRESS_TEXT_MAX]);
 void parts_free(struct parts *parts);
 
 #endif

@@ -843,6 +843,47 @@ def test_a_key_that_is_repeated(convert, program, before):
     assert "/dev/ttyS1" in [s.get("device") for s in made.sections.values()]
 
 
+@pytest.mark.parametrize("program, before, line", [
+    ("mavlink-router", "[UartEndpoint a]\nDevice = /dev/ttyS0", "FlowControl = garbage"),
+    ("mbusd", "device = /dev/ttyS0", "replyonbroadcast = garbage"),
+    ("mbusd", "device = /dev/ttyS0", "enable_rs485 = garbage"),
+    ("mbusd", "device = /dev/ttyS0", "trx_control = rtsgarbage"),
+    ("kplex", "[serial]\nfilename=/dev/ttyS0", "eol=garbage"),
+    ("kplex", "[serial]\nfilename=/dev/ttyS0", "checksum=garbage"),
+    ("kplex", "[serial]\nfilename=/dev/ttyS0", "garbage=no"),
+    ("kplex", "[serial]\nfilename=/dev/ttyS0\n[global]", "checksum=garbage"),
+    ("kplex", "[tcp]\naddress=127.0.0.1\npersist=yes", "mode=garbage"),
+    ("kplex", "[tcp]\naddress=127.0.0.1\npersist=yes", "keepalive=garbage"),
+    ("kplex", "[tcp]\naddress=127.0.0.1", "persist=garbage"),
+    ("kplex", "[pty]\nfilename=/dev/ttyS0", "mode=garbage"),
+    ("kplex", "[udp]\naddress=127.0.0.1", "type=garbage")])
+def test_a_value_that_the_program_does_not_know(convert, program, before, line):
+    """It is said, and the result is as without the line."""
+    after = "[serial]\nfilename=/dev/ttyS9\n" if program == "kplex" else ""
+    made = convert(program, f"{before}\n{line}\n{after}")
+    made.lost(before.count("\n") + 2, "garbage")
+    assert made.sections == convert(program, f"{before}\n{after}").sections
+
+
+@pytest.mark.parametrize("program, text", [
+    ("mavlink-router", "[UartEndpoint a]\nDevice = /dev/ttyS0\n"
+     "[UdpEndpoint b]\nMode = Server\nAddress = HOST\nPort = PORT\n"),
+    ("mavlink-router", "[General]\nTcpServerPort = PORT\n[UartEndpoint a]\nDevice = /dev/ttyS0\n"
+     "[UartEndpoint b]\nDevice = /dev/ttyS1\n"),
+    ("mavlink-router", "[UartEndpoint a]\nDevice = /dev/ttyS0\n"
+     "[UdpEndpoint b]\nMode = Normal\nAddress = HOST\n"),
+    ("kplex", "[serial]\nfilename=/dev/ttyS0\n[serial]\nfilename=/dev/ttyS1\n"
+     "[tcp]\nmode=server\naddress=HOST\nport=PORT\n")])
+def test_no_address_is_cut(convert, program, text):
+    for host, port in ("127.0.0.1", "1" * 5 + "0" * 30), ("1" * 300, "2000"):
+        whole = text.replace("HOST", host).replace("PORT", port)
+        made = convert(program, whole)
+        if "1111" in whole:
+            assert "left out: " in made.stderr
+        assert not any("1111" in value for keys in made.sections.values()
+                       for value in keys.values())
+
+
 def test_several_that_want_the_same_name(convert):
     names = ["a", "a", "a-2", "a", "a-3", "A", "a", "a-2"]
     made = convert("kplex", "".join(
