@@ -38,8 +38,10 @@ void check_latency(struct doctor *d);
 /* doctor_usb.c */
 void check_usb(struct doctor *d);
 
-/* doctor_traffic.c: what the daemon counts. */
+/* doctor_bad.c: what is received. */
 void check_bad_frames(struct doctor *d);
+
+/* doctor_traffic.c: what the daemon counts. */
 void check_silence(struct doctor *d);
 void check_stuck(struct doctor *d);
 void check_cts(struct doctor *d);

@@ -108,6 +108,25 @@ facts_any_endpoint(const struct facts *f, const char *member, const char *text)
 	return false;
 }
 
+bool
+fact_warns(const struct facts *f, const char *name, const char *warning)
+{
+	const json_t *each;
+	char task[80];
+	size_t i;
+
+	snprintf(task, sizeof(task), "%s.", name);
+	json_array_foreach(f->warnings, i, each)
+	{
+		const char *text = member_text(each, "task");
+
+		if (strcmp(member_text(each, "warning"), warning) == 0 &&
+		    strncmp(text, task, strlen(task)) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* --- where it is ------------------------------------------------------------ */
 
 /* The section of that name in one of the lists of the configuration. */

@@ -57,6 +57,8 @@ double fact_number(const struct facts *f, const char *object, const char *name);
 double fact_rise(const struct facts *f, const char *object, const char *name);
 /* Whether the endpoint was up at both moments. */
 bool fact_up(const struct facts *f, const char *endpoint);
+/* Whether one of its tasks, but none of its peers, has that warning. */
+bool fact_warns(const struct facts *f, const char *name, const char *warning);
 /* "[serial ar1], FILE:LINE", or what of that is known; returns buf. */
 const char *fact_where(
     const struct facts *f, const char *name, char *buf, size_t size);

@@ -198,6 +198,16 @@ def test_a_wrong_speed_by_bad_frames(pair):
     doctor(d).nothing()
 
 
+def test_a_slow_device_that_sends_only_bad_frames(pair, clock):
+    d, a, b = pair(framing="nmea", env=clock.env, silence_warning="none")
+    for n in range(4):
+        a.send(b"$GPGLL,%d*00\r\n" % n)
+        wait_for(lambda n=n: a.turn(4) or d.number("a/errors") == n + 1)
+        clock.move(d, 25)
+    assert not d.number("b/errors")
+    doctor(d).only("bad-frames", "a: 4 bad frames (checksum 4) and 0 good")
+
+
 def test_good_frames_of_before_do_not_count(pair):
     d, a, b = pair()
     passes(a, b, b"a line\n" * 300)
