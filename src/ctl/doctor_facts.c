@@ -227,6 +227,8 @@ sample_again(struct facts *f, struct ctl *ctl)
 
 	if (up)
 		watch(f, ctl, until);
+	else
+		f->frames = json_array();
 	if (connection_stop != 0)
 		return -EINTR;
 	if (up && (now = now_ns()) < until)

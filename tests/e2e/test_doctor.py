@@ -72,6 +72,13 @@ def test_two_boards_that_talk_are_healthy(board, daemon):
     assert set(report.not_checked) <= {"usb"} | others
 
 
+def test_no_frames_are_no_obstacle(daemon, directory):
+    d = daemon(section("pty", "a", link=directory / "a", framing="line") +
+               section("pty", "b", link=directory / "b", framing="line"), settled=False)
+    wait_for(lambda: d.state("a") == d.state("b") == "waiting")
+    assert "loop" not in doctor(d).nothing().not_checked
+
+
 def test_the_text_ends_with_a_count(pair):
     d, a, b = pair()
     passes(a, b)
