@@ -8,26 +8,18 @@
 #include <string.h>
 
 #include "address.h"
+#include "block.h"
+#include "check_text.h"
 #include "config.h"
 #include "draft.h"
 #include "draft_value.h"
 #include "ini_reader.h"
 #include "settings.h"
 
-#define WIDTH 78	     /* of comments */
-#define CHECKED "the result" /* the file that faults of the check name */
-#define ROUNDS 50	     /* of checks that leave out one block each */
-#define TEXT_MAX 512	     /* of a part of the source that is quoted */
-
-struct block {
-	int line; /* of the source */
-	FILE *f;  /* writes to text */
-	char *text;
-	size_t len;
-	bool off;
-	char *why;     /* it was just turned off */
-	bool sections; /* it has one */
-};
+#define WIDTH 78	      /* of comments */
+#define ROUNDS 50	      /* of checks that leave out one block each... */
+#define ROUNDS_SIZE (2 << 20) /* ...and of the texts that are checked so */
+#define TEXT_MAX 512	      /* of a part of the source that is quoted */
 
 struct draft {
 	const char *file;
@@ -43,32 +35,6 @@ struct draft {
 };
 
 /* --- blocks -------------------------------------------------------------- */
-
-static struct block *
-block_new(int line)
-{
-	struct block *b = calloc(1, sizeof(*b));
-
-	if (b == NULL)
-		return NULL;
-	b->line = line;
-	b->f = open_memstream(&b->text, &b->len);
-	if (b->f == NULL) {
-		free(b);
-		return NULL;
-	}
-	return b;
-}
-
-static void
-block_free(struct block *b)
-{
-	if (b == NULL)
-		return;
-	fclose(b->f);
-	free(b->text);
-	free(b);
-}
 
 struct draft *
 draft_new(const char *file)
@@ -342,6 +308,35 @@ draft_keys(struct draft *d, const struct settings *keys)
 		    keys->at[i].value);
 }
 
+struct block *
+draft_shared(struct draft *d, const char *type, const char *name,
+    const struct settings *keys)
+{
+	struct block *b = last(d), *s = b != NULL ? block_new(b->line) : NULL;
+
+	if (s == NULL) {
+		d->nomem = true;
+		return NULL;
+	}
+	b->shared = s;
+	b->owns = true;
+	fprintf(s->f, "[%s %s]\n", type, name);
+	for (unsigned i = 0; i < keys->n; i++)
+		write_key(d, s, keys->at[i].line, keys->at[i].name,
+		    keys->at[i].value);
+	b->off |= s->off;
+	return s;
+}
+
+void
+draft_share(struct draft *d, struct block *section)
+{
+	struct block *b = last(d);
+
+	if (b != NULL)
+		b->shared = section;
+}
+
 bool
 draft_is_open(const char *address)
 {
@@ -405,18 +400,22 @@ draft_name(struct draft *d, const char *wanted, char name[DRAFT_NAME_MAX])
 
 /* --- the result ---------------------------------------------------------- */
 
-/* Writes the lines of a block that is left out. */
-static void
-write_off(FILE *f, const char *text)
+/* Makes the text of all blocks available. */
+static bool
+flush(struct draft *d)
 {
-	size_t len;
+	bool failed = false;
 
-	for (; *text != '\0'; text += len) {
-		len = strcspn(text, "\n");
-		fprintf(f, "%s%.*s\n", *text == '#' || len == 0 ? "" : "#",
-		    (int)len, text);
-		len += text[len] == '\n';
+	for (unsigned i = 0; i < d->n; i++) {
+		struct block *b = d->block[i], *s = b->shared;
+
+		failed |= fflush(b->f) == EOF;
+		if (b->owns) {
+			failed |= fflush(s->f) == EOF;
+			s->written = false;
+		}
 	}
+	return !failed;
 }
 
 /* Writes all blocks; an empty line separates them. */
@@ -424,20 +423,14 @@ static int
 join(struct draft *d, char **ret, size_t *len)
 {
 	FILE *f = open_memstream(ret, len);
-	bool failed = f == NULL || d->nomem || d->names.nomem;
+	bool failed = f == NULL || d->nomem || d->names.nomem || !flush(d);
+	int line = 0;
 
-	for (unsigned i = 0; f != NULL && i < d->n; i++) {
-		struct block *b = d->block[i];
-
-		failed |= fflush(b->f) == EOF;
-		if (failed)
-			break;
+	for (unsigned i = 0; !failed && i < d->n; i++) {
 		if (i > 0)
-			fputc('\n', f);
-		if (b->off)
-			write_off(f, b->text);
-		else
-			fwrite(b->text, 1, b->len, f);
+			line++, fputc('\n', f);
+		line += block_write(d->block[i], f);
+		d->block[i]->end = line;
 	}
 	/* Without memory fclose() may succeed, and leave no text. */
 	if (f != NULL)
@@ -449,15 +442,9 @@ join(struct draft *d, char **ret, size_t *len)
 static struct block *
 block_of(struct draft *d, int line)
 {
-	int end = 0;
-
-	for (unsigned i = 0; i < d->n; i++) {
-		for (const char *s = d->block[i]->text; *s != '\0'; s++)
-			end += *s == '\n';
-		end += i > 0;
-		if (line <= end)
+	for (unsigned i = 0; i < d->n; i++)
+		if (line <= d->block[i]->end)
 			return d->block[i];
-	}
 	return NULL;
 }
 
@@ -475,8 +462,8 @@ remove_faults(struct draft *d, const struct faults *faults, bool all)
 
 	for (unsigned i = 0; i < faults->n && (all || !found); i++) {
 		at = 0;
-		if (sscanf(faults->text[i], CHECKED ":%d: %n", &line, &at) !=
-			1 ||
+		if (sscanf(faults->text[i], CHECKED_FILE ":%d: %n", &line,
+			&at) != 1 ||
 		    at == 0 || (b = block_of(d, line)) == NULL || b->off)
 			continue;
 		snprintf(
@@ -499,34 +486,14 @@ remove_faults(struct draft *d, const struct faults *faults, bool all)
 }
 
 /*
- * Returns the number of endpoints, or -EINVAL and faults.  all: without a route, each of
- * them forwards to the others.
- */
-static int
-check(const char *text, size_t len, bool *all, struct faults *faults)
-{
-	struct config *c = NULL;
-	int r = config_parse(CHECKED, text, len, &c, faults), n = 0;
-
-	if (r == 0)
-		r = config_check(c, CHECKED, faults);
-	if (r == 0) {
-		n = (int)c->nendpoints;
-		*all = n > 1 && c->nroutes == 0;
-	}
-	config_free(c);
-	return r < 0 ? r : n;
-}
-
-/*
  * Leaves out the blocks with faults; the text in *ret, the number of endpoints, or -errno.
- * all: as of check().
+ * all: as of check_text().
  */
 static int
 settle(struct draft *d, char **ret, bool *all)
 {
 	struct faults faults = { 0 };
-	size_t len;
+	size_t len, size = 0;
 	unsigned rounds = 0;
 	bool again;
 	int r;
@@ -537,9 +504,11 @@ settle(struct draft *d, char **ret, bool *all)
 		free(*ret);
 		*ret = NULL;
 		if ((r = join(d, ret, &len)) == 0)
-			r = check(*ret, len, all, &faults);
+			r = check_text(*ret, len, all, &faults);
+		size += r == -EINVAL ? len : 0;
 		again = r == -EINVAL &&
-		    remove_faults(d, &faults, rounds++ >= ROUNDS);
+		    remove_faults(
+			d, &faults, rounds++ >= ROUNDS || size > ROUNDS_SIZE);
 		faults_free(&faults);
 	} while (again);
 	return r;

@@ -15,6 +15,7 @@
 /* The value of 'allow' with which every machine may connect. */
 #define DRAFT_ALLOW_ALL "0.0.0.0/0 ::/0"
 
+struct block;
 struct settings;
 struct draft;
 
@@ -52,6 +53,13 @@ void draft_section(struct draft *d, const char *type, const char *name);
 void draft_key(struct draft *d, const char *key, const char *fmt, ...)
     PRINTF(3, 4);
 void draft_keys(struct draft *d, const struct settings *keys);
+/*
+ * A section that this block has in common with those that draft_share() it: the first one of
+ * them that is not left out has it.  NULL when out of memory.
+ */
+struct block *draft_shared(struct draft *d, const char *type, const char *name,
+    const struct settings *keys);
+void draft_share(struct draft *d, struct block *section);
 /*
  * The key 'listen' and, if other machines could connect to that address, 'allow' for all
  * networks, as other programs have it; see draft_open().

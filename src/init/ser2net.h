@@ -25,6 +25,7 @@ struct ser2net_connection {
 struct ser2net_device {
 	struct settings keys;
 	char name[DRAFT_NAME_MAX];
+	struct block *section;
 	struct ser2net_device *next;
 };
 

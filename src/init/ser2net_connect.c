@@ -178,7 +178,7 @@ find_device(const struct ser2net *s, const struct ser2net_end *end)
 
 /* Remembers the port for later connections; takes its keys. */
 static void
-add_device(struct conversion *v, const char *name)
+add_device(struct conversion *v, const char *name, struct block *section)
 {
 	struct ser2net_device *d = calloc(1, sizeof(*d));
 
@@ -187,6 +187,7 @@ add_device(struct conversion *v, const char *name)
 		return;
 	}
 	snprintf(d->name, sizeof(d->name), "%s", name);
+	d->section = section;
 	d->keys = v->device.keys;
 	memset(&v->device.keys, 0, sizeof(v->device.keys));
 	d->next = v->s->devices;
@@ -202,11 +203,15 @@ write_device(struct conversion *v, char name[DRAFT_NAME_MAX])
 	bool serial = strcmp(v->device.type, "serial") == 0;
 
 	if (known == NULL) {
-		draft_section(
-		    d, v->device.type, draft_name(d, v->device.name, name));
+		draft_name(d, v->device.name, name);
+		if (serial && !v->c->disabled) {
+			add_device(v, name,
+			    draft_shared(
+				d, v->device.type, name, &v->device.keys));
+			return true;
+		}
+		draft_section(d, v->device.type, name);
 		draft_keys(d, &v->device.keys);
-		if (serial && !v->c->disabled)
-			add_device(v, name);
 		return true;
 	}
 	snprintf(name, DRAFT_NAME_MAX, "%s", known->name);
@@ -215,6 +220,7 @@ write_device(struct conversion *v, char name[DRAFT_NAME_MAX])
 		    "The port is [serial %s].  Its clients may be connected at"
 		    " the same time as these.",
 		    name);
+		draft_share(d, known->section);
 		return true;
 	}
 	draft_section(d, v->device.type, draft_name(d, v->device.name, name));
@@ -304,9 +310,14 @@ ser2net_connect(struct ser2net *s, const struct ser2net_connection *c)
 			r = ser2net_connector(s, c, &v.device);
 		if (r == 0 && v.server.type != NULL && v.device.type != NULL)
 			convert(&v);
-		else if (r == 0)
+		else if (r == 0) {
 			draft_leave_out(s->draft, c->name,
 			    "the connection cannot be converted");
+			draft_comment(
+			    s->draft, "accepter: %s", c->accepter.value);
+			draft_comment(
+			    s->draft, "connector: %s", c->connector.value);
+		}
 	}
 	if (v.nomem || v.server.keys.nomem || v.device.keys.nomem)
 		r = -ENOMEM;

@@ -392,7 +392,8 @@ read_lines(struct reader *r, const char *text)
 
 	while (*text != '\0' && e == 0) {
 		size_t len = strcspn(text, "\n");
-		bool more = len > 0 && text[len - 1] == '\\';
+		size_t end = len > 0 && text[len - 1] == '\r' ? len - 1 : len;
+		bool more = end > 0 && text[end - 1] == '\\';
 		char *grown = realloc(whole, have + len + 1);
 
 		line++;
@@ -403,8 +404,8 @@ read_lines(struct reader *r, const char *text)
 		whole = grown;
 		if (have == 0)
 			first = line;
-		memcpy(whole + have, text, len - more);
-		have += len - more;
+		memcpy(whole + have, text, end - more);
+		have += end - more;
 		whole[have] = '\0';
 		text += len + (text[len] == '\n');
 		/* A comment is not continued. */

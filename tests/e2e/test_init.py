@@ -288,6 +288,61 @@ def test_ser2net_what_fails_the_check_is_left_out_with_the_reason(convert):
     assert "#[tcp-server secure]\n" in made.text
 
 
+def test_ser2net_a_device_stays_when_the_first_of_its_connections_is_left_out(convert):
+    made = convert("ser2net", "".join(f"""\
+connection: &c{n}
+  accepter: {accepter},{2000 + n}
+  connector: serialdev,/dev/ttyS0,9600n81,local
+""" for n, accepter in enumerate([
+            "ssl(key=/nonexistent.key),tcp,localhost", "ssl(key=/nonexistent.key),tcp,localhost",
+            "tcp,localhost", "tcp,localhost"])))
+    assert [name for name in made.sections if name.startswith(("serial", "tcp-server"))] == [
+        "tcp-server c2", "serial ttyS0", "tcp-server c3"]
+    for name in "c2", "c3":
+        assert made[f"route {name}"] == {"between": f"{name} ttyS0"}
+    assert len(made.warnings) == 2 and "#[serial ttyS0]\n" in made.text
+
+
+def test_ser2net_of_what_is_left_out_the_comment_has_all(convert):
+    made = convert("ser2net", """\
+        connection: &a
+          accepter: telnet,certauth(),ssl,tcp,localhost,2000
+          connector: serialdev,/dev/ttyS0,9600n81,local
+        connection: &b
+          accepter: tcp,localhost,2001
+          connector: serialdev,/dev/ttyS1,9600n81,local
+        """)
+    assert "accepter: telnet,certauth(),ssl,tcp,localhost,2000" in made.comments()
+    assert "connector: serialdev,/dev/ttyS0,9600n81,local" in made.comments()
+
+
+def test_ser2net_when_nothing_can_be_converted_no_other_part_is_blamed(convert):
+    made = convert("ser2net", """\
+        connection: &a
+          accepter: certauth(),ssl,tcp,localhost,2000
+          connector: serialdev,/dev/ttyS0,9600n81,local
+        """, check=False)
+    assert made.status != 0 and "there is no endpoint" not in made.stderr
+    assert "nothing in it can be converted" in made.stderr
+
+
+def test_ser2net_continued_lines_with_crlf(convert):
+    made = convert("ser2net", "localhost,2000:raw:0:/dev/ttyS0:\\\r\n19200 8DATABITS NONE\r\n")
+    assert made["serial ttyS0"]["baud"] == "19200"
+    assert [keys["listen"] for name, keys in made.sections.items()
+            if name.startswith("tcp-server")] == ["localhost:2000"]
+
+
+def test_a_source_with_more_than_there_may_be(convert):
+    """What is left can be started; the rest is left out, each with a warning."""
+    made = convert("ser2net", "".join(
+        f"localhost,{10000 + n}:raw:0:/dev/ttyS{n}:9600 8DATABITS NONE 1STOPBIT\n"
+        for n in range(3000)), check=False)
+    assert made.status == 0
+    assert sum(name.startswith("route") for name in made.sections) > 500
+    assert sum("one too many" in w for w in made.warnings) > 500
+
+
 def test_ser2net_authentication_is_never_dropped(convert):
     made = convert("ser2net", """\
         connection: &users
