@@ -15,6 +15,7 @@
 
 /* All of it has to end within five seconds, also if the daemon hangs. */
 #define ANSWER_MS 1500
+#define RESTART_NS NSEC_PER_SEC
 #define TALK_NS (4 * NSEC_PER_SEC)
 #define REPLY_MAX (16 << 20)
 #define SAMPLE_NS NSEC_PER_SEC
@@ -324,12 +325,37 @@ forget_daemon(struct facts *f)
 	}
 }
 
+static bool
+is_lost(int r)
+{
+	return r == -ECONNRESET || r == -EPIPE;
+}
+
+/* The daemon may be about to start again. */
+static int
+connect_again(struct facts *f, struct ctl *ctl)
+{
+	uint64_t end = now_ns() + RESTART_NS;
+	struct error err;
+	int r;
+
+	forget_daemon(f);
+	connection_close(ctl->connection);
+	ctl->connection = NULL;
+	error_clear(&err);
+	while ((r = connection_open(
+		    &ctl->target, ANSWER_MS, &ctl->connection, &err)) < 0 &&
+	    connection_stop == 0 && now_ns() < end)
+		usleep(50000);
+	return r;
+}
+
 static int
 collect_daemon(struct facts *f, struct ctl *ctl)
 {
 	int r = locate(&ctl->where, &ctl->target, &ctl->connection, &f->why);
 
-	if (r == 0)
+	if (r == 0 && is_lost(r = ask(f, ctl)) && connect_again(f, ctl) == 0)
 		r = ask(f, ctl);
 	f->running = r == 0;
 	if (r == 0)

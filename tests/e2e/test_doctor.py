@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import socket
 import socketserver
 import subprocess
 import threading
@@ -642,3 +643,36 @@ def test_a_reply_without_an_end(directory, piece, pause):
         server.shutdown()
     assert [row["check"] for row in report.findings] == ["daemon"]
     assert "the daemon does not answer" in report.not_checked["drops"]
+
+
+def test_a_daemon_that_is_restarted_meanwhile(directory, pair):
+    d, a, b = pair()
+    path, connections = directory / "some.sock", []
+
+    class Restarted(socketserver.BaseRequestHandler):
+        """The first connection ends with the first command."""
+
+        def handle(self):
+            connections.append(self)
+            if len(connections) == 1:
+                self.request.recv(1000)
+                return
+            with socket.socket(socket.AF_UNIX) as daemon:
+                daemon.connect(str(d.socket))
+                threading.Thread(target=self.copy, args=(daemon, self.request),
+                                 daemon=True).start()
+                self.copy(self.request, daemon)
+
+        def copy(self, source, destination):
+            try:
+                while data := source.recv(65536):
+                    destination.sendall(data)
+            except OSError:
+                pass
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Restarted) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        report = Report(run("-s", path, "doctor", "--json"))
+        server.shutdown()
+    assert len(connections) > 1 and report.of("daemon") == []
