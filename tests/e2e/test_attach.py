@@ -248,7 +248,7 @@ def test_the_terminal_is_restored_when_the_daemon_ends(daemon, pty, terminal):
     (["attach", "-x", "a"], 2, "unknown option '-x'"),
     (["attach", "a b"], 2, "'a b' is not a name"),
     (["-j", "attach", "a"], 2, "attach prints no JSON"),
-    (["attach", "b"], 1, "unknown attribute 'b/framing'"),
+    (["attach", "b"], 1, "'b' cannot be attached to: unknown endpoint"),
 ])
 def test_wrong_use(daemon, pty, terminal, words, status, said):
     d = daemon(serial("a", pty("a")))
