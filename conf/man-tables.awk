@@ -1,7 +1,7 @@
 # usage: { ttybridged --list-keys; ttybridged --list-commands; } |
 #            awk -f man-tables.awk - PAGE
 #
-# Prints the manual page with its tables made anew: the lines after "generated: keys" and
+# Prints the manual page with its tables written again: the lines after "generated: keys" and
 # "generated: commands", up to "end of what is generated".
 
 # Text that mdoc takes neither for a macro nor for an escape.

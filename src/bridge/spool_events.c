@@ -460,12 +460,12 @@ write_all(struct port_spool *ps, uint64_t ack)
 static size_t
 copies_on_disk(const struct port_spool *ps)
 {
-	uint64_t first = ps->now.read, gone;
+	uint64_t first = ps->now.read, gaps;
 
 	if (ps->fed <= first)
 		return 0;
-	gone = ps->gaps.total - spool_gaps_before(&ps->gaps, first);
-	return (size_t)(ps->fed - first - gone);
+	gaps = ps->gaps.total - spool_gaps_before(&ps->gaps, first);
+	return (size_t)(ps->fed - first - gaps);
 }
 
 /* All that waits is on the disk: the copies in memory are not needed. */
@@ -500,7 +500,7 @@ static void
 keep_in_memory(struct port_spool *ps)
 {
 	uint64_t ack = port_spool_ack(ps), end = MIN(ps->now.next, ps->fed);
-	uint64_t gone = spool_gaps_before(&ps->gaps, end);
+	uint64_t gaps = spool_gaps_before(&ps->gaps, end);
 	uint64_t first = ps->now.first, lost = 0;
 	struct queued q;
 
@@ -508,7 +508,7 @@ keep_in_memory(struct port_spool *ps)
 		lost = first - ack - spool_gaps_before(&ps->gaps, first);
 	ack_forget(ps->port);
 	/* Those that are on the disk are not handed over; the oldest may have been given up. */
-	for (; ack + gone < end && queue_head(&ps->port->queue, &q); ack++) {
+	for (; ack + gaps < end && queue_head(&ps->port->queue, &q); ack++) {
 		if (lost > 0)
 			port_drop(ps->port, ps->reason, q.payload, q.len);
 		lost -= lost > 0;

@@ -28,6 +28,8 @@ extern const struct row route_rows[];  /* object: struct route */
 extern const struct row daemon_rows[]; /* object: struct call */
 extern const struct row top_rows[];    /* the same */
 
+/* For rows: prints the uint64_t at that offset in the object. */
+bool print_counter(const void *object, size_t at, char *buf, size_t size);
 void print_number(uint64_t n, char *buf, size_t size);
 /* Prints seconds, as a plain number with that many digits after the decimal point. */
 void print_seconds(uint64_t ns, unsigned digits, char *buf, size_t size);

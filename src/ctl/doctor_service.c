@@ -325,7 +325,7 @@ is_known(const char *unclaimed, const char *socket)
 }
 
 /*
- * What the daemon says is exact, but only of the sockets that nobody claimed when it was
+ * What the daemon says is exact, but only of the sockets that no section claimed when it was
  * started; of the others, addresses are compared.
  */
 void

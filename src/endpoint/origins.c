@@ -153,7 +153,7 @@ slot_of(const struct origins *o, const char *host, const char *endpoint,
 	}
 }
 
-/* Removes a record from the index; those behind it move up, so that they are found. */
+/* Removes a record from the index; those after it move up, so that they are found. */
 static void
 remove_from_index(struct origins *o, size_t number)
 {

@@ -510,16 +510,22 @@ test_access(void **state)
 	static const char *const lines[] = { "set one/queue 1K", "send one x",
 		"cancel reader.client#1.read", "pause one", "resume one",
 		"reopen one", "break one", "reload" };
-	char want[128], line[64], name[16];
+	char want[256], line[64], name[16], other[96];
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(lines); i++) {
 		snprintf(name, sizeof(name), "%.*s",
 		    (int)strcspn(lines[i], " "), lines[i]);
+		snprintf(other, sizeof(other),
+		    "; or change the file, and reload it with kill -HUP %d",
+		    (int)getpid());
 		snprintf(want, sizeof(want),
 		    "ERR this port has access = read;"
-		    " %s needs access = full\n",
-		    name);
+		    " %s needs access = full in its [control] section%s\n",
+		    name,
+		    strcmp(name, "set") == 0 || strcmp(name, "reload") == 0
+			? other
+			: "");
 		snprintf(line, sizeof(line), "%s\n", lines[i]);
 		assert_reply(read_path, line, want);
 		snprintf(line, sizeof(line), "json %s\n", lines[i]);
