@@ -1,6 +1,7 @@
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,6 +16,11 @@ from harness import BINARY, NOBODY, Client, Clock, Daemon, Pty, Slave
 # Room for a thousand connections at once.
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+
+# A shell cannot trap a signal that was ignored when it started, and jobs in the background begin so.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.hookimpl(hookwrapper=True)
